@@ -1,0 +1,1 @@
+"""Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""

@@ -1,0 +1,74 @@
+"""Which scalar of the logits is differentiated, and what each one says.
+
+Cross-entropy identifies logits only up to a shift c(x) common to all classes. `logit_y`, `logit_pred`, `sum_logits`
+and `lse` change with that shift, so a network can carry any such gradient without changing one prediction
+(Srinivas & Fleuret, "Rethinking the role of gradient-based attribution methods", ICLR 2021); `logp_y`, `margin` and
+`loss` do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tangency.errors import NumericsError, unknown_name
+
+
+def _picked(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.gather(1, y[:, None]).squeeze(1)
+
+
+def _others(logits: Tensor, y: Tensor) -> Tensor:
+    """Logits with class y at −∞."""
+    return logits.masked_fill(F.one_hot(y, logits.shape[1]).bool(), -torch.inf)
+
+
+def log_odds(logits: Tensor, y: Tensor) -> Tensor:
+    """log p_y / (1 − p_y) = f_y − logsumexp_{j≠y} f_j, (N, C) × (N,) to (N,); never underflows."""
+    return _picked(logits, y) - _others(logits, y).logsumexp(1)
+
+
+def _margin(logits: Tensor, y: Tensor) -> Tensor:
+    return _picked(logits, y) - _others(logits, y).amax(1)
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+# `logp_y` and `loss` are ± log p(y|x): their gradients are (1 − p_y) times that of the log-odds, which is what is
+# differentiated, since the direct form cancels where p_y is near 1 (input_gradients puts the factor back as a log).
+_SCALARS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "logp_y": log_odds,
+    "loss": lambda logits, y: -log_odds(logits, y),
+    "logit_y": _picked,
+    "logit_pred": lambda logits, y: logits.amax(1),
+    "sum_logits": lambda logits, y: logits.sum(1),
+    "lse": lambda logits, y: logits.logsumexp(1),
+    "margin": _margin,
+}
+SCALARS: tuple[str, ...] = tuple(_SCALARS)
+LOG_ODDS_SCALARS = frozenset({"logp_y", "loss"})
+SHIFT_INVARIANT_SCALARS = frozenset({"logp_y", "loss", "margin"})
+
+
+def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:
+    """The scalar that is differentiated for `name`, (N, C) × (N,) to (N,).
+
+    For `logp_y` and `loss` it is ± the log-odds, whose gradient is parallel to theirs.
+    """
+    if name not in _SCALARS:
+        raise NumericsError(unknown_name("scalar", name, SCALARS))
+    if logits.dim() != 2 or logits.shape[1] < 2:
+        raise NumericsError(f"logits: got shape {tuple(logits.shape)}, expected (N, classes) with at least 2 classes.")
+    return _SCALARS[name](logits, y)
+
+
+def log_factor(name: str, logits: Tensor, y: Tensor) -> Tensor:
+    """Natural log of (gradient of the named quantity) / (gradient of `scalar`), (N,): log(1 − p_y), or 0."""
+    if name in LOG_ODDS_SCALARS:
+        return F.logsigmoid(-log_odds(logits, y))
+    return torch.zeros_like(logits[:, 0])

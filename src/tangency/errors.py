@@ -1,0 +1,38 @@
+"""The exception family: every error names the thing, what was got, what was expected and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TangencyError(Exception):
+    """Base of all errors that a user can cause; the command line prints it as one paragraph, exit code 2."""
+
+
+class DataError(TangencyError):
+    """A data set is missing, unreadable or inconsistent."""
+
+
+class ModelError(TangencyError):
+    """A classifier or its weights are missing, unreadable or do not fit the data."""
+
+
+class SpecError(TangencyError):
+    """A study specification or an option is invalid."""
+
+
+class RunError(TangencyError):
+    """A run directory is missing, busy, or does not hold what was asked of it."""
+
+
+class NumericsError(TangencyError, ValueError):
+    """An argument of a computation has the wrong shape, range or dtype."""
+
+
+def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
+    """Sentence for an unknown name: what was got, the nearest known name, and all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"unknown {kind} '{got}'.{hint} Known: {', '.join(known)}."

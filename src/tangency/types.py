@@ -1,0 +1,130 @@
+"""What the rooms hand to each other: plain, frozen, with shapes and units in the docstrings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from tangency.errors import DataError, NumericsError
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with labels, held as bytes where the source is bytes.
+
+    Args:
+        pixels: (N, C, H, W), uint8 in [0, 255] or float32 in [0, 1].
+        labels: (N,) int64 in [0, len(classes)).
+        classes: names, index = label.
+        name: the reference it was loaded from.
+        digest: SHA-256 of pixels, labels and classes, so that results can name their data.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    name: str = "tensors"
+    digest: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def images(self, index: Tensor | slice | None = None) -> Tensor:
+        """The chosen images as float32 in [0, 1], shape (n, C, H, W)."""
+        chosen = self.pixels if index is None else self.pixels[index]
+        return chosen.to(torch.float32) / 255 if chosen.dtype == torch.uint8 else chosen
+
+    def subset(self, index: Tensor | slice) -> LabelledImages:
+        """The chosen images, with the name and classes of the whole; the digest says that it is a part."""
+        part = LabelledImages(self.pixels[index], self.labels[index], self.classes, self.name)
+        return LabelledImages(part.pixels, part.labels, self.classes, self.name, f"{self.digest}[{len(part)}]")
+
+    @cached_property
+    def class_counts(self) -> Tensor:
+        """(classes,) int64, how many images each class has."""
+        return torch.bincount(self.labels, minlength=len(self.classes))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split of the same classes and image shape."""
+
+    name: str
+    train: LabelledImages
+    test: LabelledImages
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A gradient as direction and log magnitude, so that a magnitude of 1e-30 loses nothing.
+
+    Args:
+        direction: (N, C, H, W), parallel to the gradient, of any positive length; zero where it has none.
+        log_norm: (N,) natural logarithm of the true l2 norm of the gradient, per unit of pixel range [0, 1].
+    """
+
+    direction: Tensor
+    log_norm: Tensor
+
+
+@dataclass(frozen=True)
+class Card:
+    """What travels with weights: how to feed the network, and where it comes from.
+
+    Args:
+        architecture: registered name of the architecture ("convnet", "resnet18"), or "custom".
+        options: keyword arguments that rebuild the module.
+        shape: (C, H, W) of its input.
+        input_range: range of the images that the module expects after the classifier's own scaling.
+        mean, std: per-channel normalisation applied to images already in `input_range`.
+        classes: names, index = logit.
+        provenance: data digest, objective, strength, seed, versions, hashes; anything JSON can hold.
+    """
+
+    architecture: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    options: dict[str, object] = field(default_factory=dict)
+    input_range: tuple[float, float] = (0.0, 1.0)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    provenance: dict[str, object] = field(default_factory=dict)
+
+
+def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> None:
+    """Raise unless x is a floating (N, C, H, W) tensor, finite and (if asked) in [0, 1]."""
+    if x.dim() != 4:
+        raise NumericsError(f"{what}: got shape {tuple(x.shape)}, expected (N, C, H, W); x[None] adds a batch axis.")
+    if not x.is_floating_point():
+        raise NumericsError(f"{what}: got {x.dtype}, expected floating point in [0, 1]; divide bytes by 255.")
+    if not bool(torch.isfinite(x).all()):
+        bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten()[:5].tolist()
+        raise NumericsError(f"{what}: NaN or infinite pixels in images {bad}; remove or repair them.")
+    if unit_range and x.numel() and (float(x.min()) < -1e-6 or float(x.max()) > 1 + 1e-6):
+        raise NumericsError(
+            f"{what}: values in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected [0, 1]. Undo the normalisation "
+            "and give mean and std to the classifier instead."
+        )
+
+
+def check_labels(labels: Tensor, n: int, classes: int, what: str = "labels") -> None:
+    """Raise unless labels is (n,) integers in [0, classes)."""
+    if labels.shape != (n,):
+        raise DataError(f"{what}: got shape {tuple(labels.shape)} for {n} images, expected ({n},).")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise DataError(f"{what}: got {labels.dtype}, expected integers 0 to {classes - 1}.")
+    if n and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+        raise DataError(
+            f"{what}: values from {int(labels.min())} to {int(labels.max())}, expected 0 to {classes - 1} "
+            f"({classes} classes). Check the label column, or give the class names."
+        )
