@@ -4,4 +4,12 @@ from tangency.autodiff.contexts import double_backward, undisturbed
 from tangency.autodiff.gradients import input_gradient, input_gradients
 from tangency.autodiff.scalars import SCALARS, log_odds, scalar
 
-__all__ = ["SCALARS", "double_backward", "input_gradient", "input_gradients", "log_odds", "scalar", "undisturbed"]
+__all__ = [
+    "SCALARS",
+    "double_backward",
+    "input_gradient",
+    "input_gradients",
+    "log_odds",
+    "scalar",
+    "undisturbed",
+]

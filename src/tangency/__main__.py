@@ -1,0 +1,5 @@
+"""`python -m tangency` is the command line."""
+
+from tangency.cli import main
+
+main()

@@ -1,0 +1,170 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="tangency",
+    help="Do the input gradients of an image classifier lie along the data manifold, and why (not)?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Start with [bold]tangency quickstart[/]. Every number has a unit, a chance level and an interval.",
+)
+study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a sweep that a YAML spec describes.")
+app.add_typer(study_app, name="study")
+
+Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+SpecFile = Annotated[Path, typer.Argument(help="YAML spec; `tangency study plan` prints it resolved.", metavar="SPEC")]
+
+
+@app.command()
+def quickstart(
+    out: Out = Path("runs/quickstart"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")] = None,
+    workers: Workers = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Run the embedded study on real images, end to end, report included.
+
+    Trains ten small networks on 5,000 Fashion-MNIST images, measures 500 test images, and writes a report in which
+    the three regimes of robustness can be seen. No download, no GPU; a few minutes on two cores.
+    """
+    from tangency.study import quickstart_spec
+
+    changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
+    _run(quickstart_spec(**changes, **_given(workers=workers, device=device)), out, as_json)
+
+
+@study_app.command("run")
+def study_run(
+    spec: SpecFile,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")] = None,
+    workers: Workers = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study: train, measure, sum up, report. Killed at any moment, it goes on from there when run again."""
+    from tangency.study import load_spec
+
+    loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
+    _run(loaded, out or Path("runs") / loaded.name, as_json)
+
+
+@study_app.command("plan")
+def study_plan(spec: SpecFile, as_json: Json = False) -> None:
+    """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
+    from tangency.data import load
+    from tangency.study import dump_spec, load_spec
+    from tangency.study.plan import plan_trials
+
+    loaded = load_spec(spec)
+    trials = plan_trials(loaded, load(loaded.data))
+    if as_json:
+        entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
+        _print_json({"spec": loaded.model_dump(mode="json"), "spec_hash": loaded.digest(), "trials": entries})
+        return
+    typer.echo(dump_spec(loaded))
+    typer.echo(f"{len(trials)} trials: {', '.join(trial.id for trial in trials)}")
+
+
+@study_app.command("status")
+def study_status_command(
+    spec: SpecFile,
+    out: Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which trials of a study are waiting, trained or measured."""
+    import dataclasses
+
+    from tangency.study import load_spec, study_status
+
+    loaded = load_spec(spec)
+    status = study_status(loaded, out or Path("runs") / loaded.name)
+    if as_json:
+        _print_json(dataclasses.asdict(status))
+        return
+    for trial, state in status.trials.items():
+        typer.echo(f"{state:9} {trial}")
+    typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Option("--model", help="run:RUN/trials/<hash>, or a .safetensors file with a card.")],
+    data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure one saved classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals."""
+    from tangency.cli.show import print_measures
+    from tangency.devices import resolve_device
+    from tangency.study import measure_reference
+
+    found = measure_reference(model, data, limit=limit, out=out, device=resolve_device(device or "auto"))
+    if as_json:
+        _print_json(found)
+    else:
+        print_measures(found)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run directory of a study.")],
+    as_json: Json = False,
+) -> None:
+    """Write the report of a finished run anew: report/index.html and figures/."""
+    from tangency.report import write_report
+
+    page = write_report(run)
+    if as_json:
+        _print_json({"report": str(page)})
+    else:
+        typer.echo(f"report: {page}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this installation has: versions, threads, accelerators, data and weights found, what is missing."""
+    from tangency.cli.doctor import examine, print_examination
+
+    found = examine()
+    if as_json:
+        _print_json(found)
+    else:
+        print_examination(found)
+
+
+def _run(spec: Any, out: Path, as_json: bool) -> None:
+    from tangency.cli.show import print_study, watching
+    from tangency.report import write_report
+    from tangency.study import run_study
+
+    with watching(quiet=as_json) as watch:
+        summary = run_study(spec, out, watch)
+    page = write_report(out)
+    if as_json:
+        _print_json(summary | {"report": str(page)})
+    else:
+        print_study(summary)
+        typer.echo(f"report: {page}")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _print_json(content: Any) -> None:
+    typer.echo(json.dumps(content, indent=1, default=str))

@@ -1,0 +1,58 @@
+"""Files as they come from users: absent, folders, or web pages saved under the name of a data file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tangency.errors import DataError
+
+_MAGIC = {
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip archive",
+    b"PAR1": "a Parquet file",
+    b"\x89PNG": "a PNG image",
+    b"\x93NUMPY": "an .npy file",
+    b"\x89HDF": "an HDF5 file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+}
+
+
+def recognised(head: bytes) -> str:
+    """What a file that starts with `head` is, in words; empty where it is nothing well known."""
+    text = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<!--")):
+        return "a web page (HTML or XML), probably the error page of a failed download"
+    if text.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file itself; `git lfs pull` fetches it"
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            return what
+    return ""
+
+
+def refuse_foreign(head: bytes, what: str, expected: str) -> None:
+    """Raise where the first bytes of the file `what` are those of a well known other format."""
+    if not head:
+        raise DataError(f"{what}: the file is empty, expected {expected}. Download it again.")
+    found = recognised(head)
+    if found:
+        raise DataError(f"{what}: this is {found}; expected {expected}. Download it again.")
+
+
+def existing_file(path: Path, expected: str) -> Path:
+    """`path` if it is a file; else a DataError that says what is there instead."""
+    if path.is_dir():
+        raise DataError(f"{path}: this is a folder, expected {expected}.")
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file, expected {expected}. Check the path.")
+    return path
+
+
+def read_bytes(path: Path, expected: str) -> bytes:
+    """The whole file; an unreadable one is a DataError."""
+    existing_file(path, expected)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}), expected {expected}.") from error

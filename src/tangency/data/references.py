@@ -1,0 +1,71 @@
+"""References: `name` or `kind:location[?key=value&…]`, the same everywhere a user names data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from tangency.errors import DataError, unknown_name
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference.
+
+    Args:
+        text: as the user wrote it.
+        kind: what stands before the colon, or the whole name.
+        location: a path, empty where there is none.
+        options: what follows the question mark.
+    """
+
+    text: str
+    kind: str
+    location: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+    def path(self, root: Path | None) -> Path:
+        """The location as a path; a relative one is taken from `root`, or from the working directory."""
+        path = Path(self.location).expanduser()
+        return path if root is None else root / path
+
+    def integer(self, option: str) -> int | None:
+        """An option that must be a positive whole number; None where it is absent."""
+        text = self.options.get(option)
+        if text is None:
+            return None
+        if not text.isdecimal() or int(text) == 0:
+            raise DataError(f"{self.text}: {option}={text}, expected a positive whole number such as {option}=32.")
+        return int(text)
+
+    def check_options(self, known: tuple[str, ...]) -> None:
+        """Raise where an option is none of `known`."""
+        for option in self.options:
+            if not known:
+                raise DataError(f"{self.text}: '{self.kind}' takes no options, got '{option}'.")
+            if option not in known:
+                raise DataError(f"{self.text}: {unknown_name(f'option of {self.kind}', option, known)}")
+
+
+def parse(text: str) -> Reference:
+    """Parse a reference.
+
+    Example:
+        >>> parse("parquet:train.parquet?label=fine_label").options
+        {'label': 'fine_label'}
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon:
+        return Reference(text, text)
+    location, mark, query = rest.rpartition("?")
+    if not mark:
+        return Reference(text, kind, rest)
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise DataError(f"{text}: '?{query}' is not of the form ?key=value&key=value.") from error
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise DataError(f"{text}: an option is given twice, expected each one once.")
+    return Reference(text, kind, location, options)

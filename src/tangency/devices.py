@@ -1,0 +1,30 @@
+"""Which device a computation runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from tangency.errors import SpecError
+
+
+def resolve_device(name: str = "auto", worker: int = 0) -> str:
+    """A device that is there: "auto" is an accelerator where there is one (spread over workers), else the CPU.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "cuda:N".
+        worker: number of the worker process; "auto" and "cuda" give each its own device in turn.
+
+    Raises:
+        SpecError: unknown name, or a device that this machine does not have.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and count == 0):
+        return "cpu"
+    if name in ("auto", "cuda") and count:
+        return f"cuda:{worker % count}"
+    kind, _, index = name.partition(":")
+    if kind == "cuda" and index.isdigit() and int(index) < count:
+        return name
+    if kind == "cuda":
+        raise SpecError(f"device '{name}': this machine has {count} CUDA devices; use --device auto or cpu.")
+    raise SpecError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.")

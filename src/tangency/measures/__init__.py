@@ -1,0 +1,20 @@
+"""Classifier, images, score and tangents to one row per image."""
+
+from tangency.measures.config import MeasureConfig
+from tangency.measures.lpips import LPIPS
+from tangency.measures.references import References, ReferenceSource
+from tangency.measures.registry import MeasureInfo, describe
+from tangency.measures.rows import Rows
+from tangency.measures.run import measure, measure_batch
+
+__all__ = [
+    "LPIPS",
+    "MeasureConfig",
+    "MeasureInfo",
+    "ReferenceSource",
+    "References",
+    "Rows",
+    "describe",
+    "measure",
+    "measure_batch",
+]

@@ -1,0 +1,90 @@
+"""What is measured; part of the identity of every row."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from tangency.autodiff import SCALARS
+from tangency.errors import SpecError, unknown_name
+
+# Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
+MEASURE_SCHEMA = 1
+
+TARGETS = ("bayes_gradient", "score_y", "score")
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """The measures of a study.
+
+    Args:
+        tangent_scalars: scalars whose gradients are split into tangent and normal energy.
+        alignments: pairs (scalar, target): a gradient and the score that it is compared with.
+        sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here).
+        rho_sigmas: noise levels of ρ₂, in [0, 1] pixel units.
+        epsilons: l2 lengths of the on- and off-manifold steps, in [0, 1] pixel units, per image.
+        directions: random directions an image, the same for every model.
+        lpips: whether 1 − LPIPS is measured beside the cosine.
+        label: "true" or "predicted": the y of gradient and score alike.
+        seed: of directions and controls.
+    """
+
+    tangent_scalars: tuple[str, ...] = ("logp_y",)
+    alignments: tuple[tuple[str, str], ...] = (
+        ("logp_y", "bayes_gradient"),
+        ("logit_y", "score_y"),
+        ("sum_logits", "score"),
+    )
+    sigmas: tuple[float, ...] = (0.125, 0.25, 0.5)
+    rho_sigmas: tuple[float, ...] = (0.01, 0.05, 0.25)
+    epsilons: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    directions: int = 4
+    lpips: bool = True
+    label: Literal["true", "predicted"] = "true"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):
+            if scalar not in SCALARS:
+                raise SpecError(unknown_name("scalar", scalar, SCALARS))
+        for _, target in self.alignments:
+            if target not in TARGETS:
+                raise SpecError(unknown_name("alignment target", target, TARGETS))
+        for name, values in (
+            ("sigmas", self.sigmas),
+            ("rho_sigmas", self.rho_sigmas),
+            ("epsilons", self.epsilons),
+        ):
+            bad = [v for v in values if not (math.isfinite(v) and v > 0)]
+            if bad:
+                raise SpecError(f"{name}: got {bad}, expected positive numbers in [0, 1] pixel units.")
+        if self.directions < 1:
+            raise SpecError(f"directions: got {self.directions}, expected at least 1 per image.")
+        if self.label not in ("true", "predicted"):
+            raise SpecError(unknown_name("label", self.label, ("true", "predicted")))
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """Every scalar whose gradient is needed, each once."""
+        return unique([*self.tangent_scalars, *(scalar for scalar, _ in self.alignments)])
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every score that is needed, each once."""
+        return unique(target for _, target in self.alignments)
+
+    def digest(self) -> str:
+        """Hash of everything here and of the schema number."""
+        content = json.dumps([MEASURE_SCHEMA, dataclasses.asdict(self)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def unique(names: Iterable[str]) -> tuple[str, ...]:
+    """The names in their first order, each once."""
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,71 @@
+"""Every measure with its unit, range, direction, chance level and how its rows become one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tangency.errors import NumericsError, unknown_name
+
+Better = Literal["higher", "lower", "neither"]
+Aggregate = Literal["mean", "kappa", "ratio"]
+
+CONTROLS = ("shuffled", "shuffled_class", "dct", "pca", "random", "image", "untrained")
+TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
+ALIGNMENT_CONTROLS = ("shuffled", "random", "image")
+
+
+@dataclass(frozen=True)
+class MeasureInfo:
+    """What a measure is; `aggregate` says how images combine ("ratio": pooled numerator over denominator)."""
+
+    title: str
+    unit: str
+    low: float
+    high: float
+    better: Better
+    aggregate: Aggregate = "mean"
+
+
+_INF = float("inf")
+_MEASURES: dict[str, MeasureInfo] = {
+    "accuracy": MeasureInfo("share of images classified correctly", "fraction", 0, 1, "higher"),
+    "tangent_fraction": MeasureInfo("F², gradient energy inside the tangent space", "fraction", 0, 1, "higher"),
+    "kappa": MeasureInfo("κ, off- over on-manifold gradient energy per dimension", "ratio", 0, _INF, "lower", "kappa"),
+    "log_kappa": MeasureInfo("ln κ of one image", "nats", -_INF, _INF, "lower"),
+    "rho": MeasureInfo(
+        "ρ₂, change of the logits under normal over isotropic noise", "ratio", 0, _INF, "lower", "ratio"
+    ),
+    "change_on": MeasureInfo("softmax change (l1) along the manifold", "probability", 0, 2, "neither"),
+    "change_off": MeasureInfo("softmax change (l1) off the manifold", "probability", 0, 2, "lower"),
+    "outside_on": MeasureInfo("pixels that an on-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
+    "outside_off": MeasureInfo("pixels that an off-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
+    "alignment_cosine": MeasureInfo("signed cosine of gradient and score", "cosine", -1, 1, "higher"),
+    "alignment_lpips": MeasureInfo("1 − LPIPS-Alex of gradient and score", "similarity", -_INF, 1, "higher"),
+}
+# Rows that exist only so that a pooled number can be formed from them.
+INGREDIENTS = ("tangent_rank", "rho_off", "rho_all")
+
+
+def family(key: str) -> str:
+    """The measure that a key belongs to: "rho.logits.sigma=0.05" gives "rho"."""
+    return key.split(".", 1)[0]
+
+
+def describe(key: str) -> MeasureInfo:
+    """What the measure behind a row key or summary key is."""
+    name = family(key)
+    if name not in _MEASURES:
+        raise NumericsError(unknown_name("measure", name, _MEASURES))
+    return _MEASURES[name]
+
+
+def control_of(key: str) -> str | None:
+    """Name of the control that a key holds, or None: "tangent_fraction.logp_y.dct" gives "dct"."""
+    last = key.rsplit(".", 1)[-1]
+    return last if last in CONTROLS else None
+
+
+def number(value: float) -> str:
+    """A number as it stands in keys: 2.0 is "2", 0.125 is "0.125"."""
+    return f"{value:g}"

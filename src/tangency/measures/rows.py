@@ -1,0 +1,59 @@
+"""Measured values, one row per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import polars
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Columns of per-image values of one classifier.
+
+    Args:
+        ids: (N,) index of each image in its data set.
+        columns: measure key to (N,) float64; NaN where the measure is degenerate for that image.
+        dimension: d = C·H·W of an image.
+    """
+
+    ids: Tensor
+    columns: dict[str, Tensor]
+    dimension: int
+
+    def __getitem__(self, key: str) -> Tensor:
+        """Values of one measure, (N,)."""
+        return self.columns[key]
+
+    def mean(self) -> dict[str, float]:
+        """Mean over the images that are not degenerate; NaN where all are."""
+        return {key: float(values[~values.isnan()].mean()) for key, values in self.columns.items()}
+
+    def degenerate(self) -> dict[str, int]:
+        """How many images have no value, by measure."""
+        return {key: int(values.isnan().sum()) for key, values in self.columns.items()}
+
+    def frame(self, trial: str = "model", seed: int = 0) -> polars.DataFrame:
+        """Long table: trial, seed, image, measure, value."""
+        import polars as pl
+
+        n = len(self.ids)
+        images = self.ids.cpu().numpy()
+        parts = [
+            pl.DataFrame({"image": images, "measure": [key] * n, "value": values.cpu().numpy()})
+            for key, values in self.columns.items()
+        ]
+        head = [pl.lit(trial).alias("trial"), pl.lit(seed, dtype=pl.Int64).alias("seed")]
+        return pl.concat(parts).select(*head, "image", "measure", "value")
+
+    @staticmethod
+    def concatenate(parts: list[Rows]) -> Rows:
+        """Batches of the same classifier and measures, one after the other."""
+        first = parts[0]
+        columns = {key: torch.cat([part.columns[key] for part in parts]) for key in first.columns}
+        return Rows(torch.cat([part.ids for part in parts]), columns, first.dimension)

@@ -1,0 +1,182 @@
+"""Measuring a classifier: gradients, steps on and off the manifold, alignment, each beside its controls."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tangency.autodiff import input_gradients, undisturbed
+from tangency.errors import NumericsError
+from tangency.measures.alignment import Signal, compared
+from tangency.measures.config import MeasureConfig, unique
+from tangency.measures.lpips import LPIPS
+from tangency.measures.references import References, ReferenceSource
+from tangency.measures.registry import number
+from tangency.measures.rows import Rows
+from tangency.mixtures import fit_mixture
+from tangency.numerics import unit
+from tangency.score import Denoiser, MixtureScore
+from tangency.seeding import Draw
+from tangency.tangents import MixtureTangents, TangentEstimator, dct_basis, pca_basis
+from tangency.types import LabelledImages, check_images, check_labels
+
+Columns = dict[str, Tensor]
+
+
+def measure(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    reference: LabelledImages | None = None,
+    score: Denoiser | None = None,
+    tangents: TangentEstimator | None = None,
+    config: MeasureConfig | None = None,
+    pool: LabelledImages | None = None,
+    ids: Tensor | None = None,
+    batch_size: int = 128,
+) -> Rows:
+    """Every measure of one classifier, one row per image.
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits. It runs in eval mode and is left as it was found.
+        images: (N, C, H, W) in [0, 1]. Without `pool`, at least 2: the shuffled controls need another image, and
+            are NaN for an only one.
+        labels: (N,) int64.
+        reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
+            and the global principal components are fitted; training images, never the ones measured.
+        score, tangents: estimators; closed-form mixtures fitted to `reference` by default.
+        config: what is measured.
+        pool: images among which another image is drawn for the shuffled controls; those measured by default.
+        ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
+            has the same row in any batch.
+        batch_size: images at once; it changes memory, not results.
+
+    Returns:
+        `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
+
+    Example:
+        >>> from tangency.data import load
+        >>> data = load("fashion-mnist-5k")
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, lpips=False)
+        >>> x, y = data.test.images()[:8], data.test.labels[:8]
+        >>> rows = measure(model, x, y, reference=data.train.subset(slice(0, None, 9)), config=config)
+        >>> rows["tangent_fraction.logp_y"].shape
+        torch.Size([8])
+    """
+    config = config or MeasureConfig()
+    check_images(images)
+    if reference is None:
+        raise NumericsError(
+            "reference: got None, expected LabelledImages of the same distribution (training images): the global "
+            "principal components and the default score are fitted to them."
+        )
+    check_labels(labels, len(images), len(reference.classes))
+    if score is None or tangents is None:
+        mixture, _ = fit_mixture(reference)
+        mixture = mixture.to(images.device)
+        score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
+    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes)
+    ids = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
+    truth = labels.to(images.device)
+    rank = int(max(tangents.at(part).rank.max() for part in images.split(batch_size)))
+    dct, pca = dct_basis(reference.shape, rank), pca_basis(reference, rank)
+    source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device)
+    parts = []
+    for x, own, true in zip(images.split(batch_size), ids.split(batch_size), truth.split(batch_size), strict=True):
+        references = source.at(x, chosen_labels(model, x, true, config), own, true)
+        parts.append(measure_batch(model, references, config, source.lpips))
+    return Rows.concatenate(parts)
+
+
+def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureConfig) -> Tensor:
+    """The y of gradient and score alike: the true label, or the classifier's prediction, (N,)."""
+    if config.label == "true":
+        return truth
+    with undisturbed(model), torch.no_grad():
+        return model(x).argmax(1)
+
+
+def measure_batch(model: nn.Module, references: References, config: MeasureConfig, lpips: LPIPS | None) -> Rows:
+    """Every measure of one classifier on one batch of prepared images."""
+    x = references.x
+    with undisturbed(model), torch.no_grad():
+        logits = _checked_logits(model(x), references)
+        columns: Columns = {"accuracy": (logits.argmax(1) == references.truth).double()}
+        columns |= _changes(model, logits, references, config)
+        columns |= _rho(model, logits, references, config)
+    gradients = input_gradients(model, x, references.y, config.scalars)
+    for name in config.tangent_scalars:
+        columns |= _tangency(name, gradients[name].direction, references)
+    signals = {name: Signal.of(gradients[name].direction, lpips) for name in unique(s for s, _ in config.alignments)}
+    columns |= _alignment(signals, references, config)
+    columns |= references.constant
+    return Rows(references.ids, {key: values.double() for key, values in columns.items()}, math.prod(x.shape[1:]))
+
+
+def _checked_logits(logits: Tensor, references: References) -> Tensor:
+    if logits.dim() != 2 or len(logits) != len(references.x) or int(references.y.max()) >= logits.shape[1]:
+        raise NumericsError(
+            f"classifier: got an output of shape {tuple(logits.shape)} for {len(references.x)} images with labels up "
+            f"to {int(references.y.max())}, expected (N, classes)."
+        )
+    return logits
+
+
+def _tangency(name: str, gradient: Tensor, references: References) -> Columns:
+    """F² with its controls, the rank, and ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k]."""
+    gradient = unit(gradient)
+    fraction = references.tangents.fraction(gradient).double()
+    rank = references.tangents.rank.double()
+    d = references.tangents.dimension
+    usable = (rank > 0) & (rank < d)
+    fraction = fraction.where(usable, torch.nan)
+    off = references.tangents.reject(gradient).flatten(1).double().square().sum(1)
+    columns = {
+        f"tangent_fraction.{name}": fraction,
+        "tangent_rank": rank,
+        f"log_kappa.{name}": off.log() - fraction.log() + (rank / (d - rank)).log(),
+    }
+    for control, space in references.controls.items():
+        columns[f"tangent_fraction.{name}.{control}"] = space.fraction(gradient).double().where(usable, torch.nan)
+    return columns
+
+
+def _changes(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
+    """‖p(x + εu) − p(x)‖₁, mean over directions."""
+    columns = {}
+    base = logits.softmax(1)
+    for side, directions in (("on", references.on), ("off", references.off)):
+        for epsilon in config.epsilons:
+            changes = [(model(references.x + epsilon * u).softmax(1) - base).abs().sum(1).double() for u in directions]
+            columns[f"change_{side}.eps={number(epsilon)}"] = torch.stack(changes).mean(0)
+    return columns
+
+
+def _rho(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
+    """Numerator and denominator of ρ₂(σ) = E‖f(x + (I−P)u) − f(x)‖² / E‖f(x + u) − f(x)‖², u ~ N(0, σ²I)."""
+    columns = {}
+    x = references.x
+    for sigma in config.rho_sigmas:
+        off, everything = [], []
+        for r in range(config.directions):
+            noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:])
+            for found, step in ((off, references.tangents.reject(noise)), (everything, noise)):
+                found.append((model(x + step) - logits).double().square().sum(1))
+        columns[f"rho_off.logits.sigma={number(sigma)}"] = torch.stack(off).mean(0)
+        columns[f"rho_all.logits.sigma={number(sigma)}"] = torch.stack(everything).mean(0)
+    return columns
+
+
+def _alignment(signals: dict[str, Signal], references: References, config: MeasureConfig) -> Columns:
+    """Each gradient against its score, and against another image's score."""
+    columns: Columns = {}
+    for scalar, target in config.alignments:
+        for sigma in config.sigmas:
+            gradient = signals[scalar]
+            columns |= compared(gradient, references.targets[target, sigma], scalar, target, sigma)
+            columns |= compared(gradient, references.shuffled[target, sigma], scalar, target, sigma, "shuffled")
+    return columns

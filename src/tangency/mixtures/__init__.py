@@ -1,0 +1,7 @@
+"""Per-class mixtures of factor analysers: fitting by EM and every closed form at any noise level."""
+
+from tangency.mixtures.em import FitReport, fit_mixture
+from tangency.mixtures.model import Mixture
+from tangency.mixtures.store import load_mixture, save_mixture
+
+__all__ = ["FitReport", "Mixture", "fit_mixture", "load_mixture", "save_mixture"]

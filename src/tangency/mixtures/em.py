@@ -1,0 +1,197 @@
+"""Fitting one mixture of factor analysers to each class by expectation-maximisation."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tangency.errors import DataError, NumericsError
+from tangency.mixtures.gaussian import SmoothedGaussians
+from tangency.mixtures.model import Mixture
+from tangency.mixtures.start import kmeans, probabilistic_pca
+from tangency.numerics import flat
+from tangency.seeding import derive_seed
+from tangency.types import LabelledImages
+
+Noise = Literal["isotropic", "diagonal"]
+_RELATIVE_FLOOR = 1e-3  # noise variance is kept above this share of the class's mean pixel variance
+_MEMBERS = (
+    2.0  # a component with fewer images than this (sum of responsibilities) is frozen, and dropped at the end
+)
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit went: mean log-likelihood (nats an image) after each step of each class, and seconds."""
+
+    history: tuple[tuple[float, ...], ...]
+    dropped: int
+    seconds: float
+
+
+@dataclass
+class _Components:
+    """The components of one class during EM."""
+
+    means: Tensor
+    loadings: Tensor
+    noise: Tensor
+    weights: Tensor
+
+
+def fit_mixture(
+    data: LabelledImages,
+    components: int = 4,
+    rank: int = 12,
+    *,
+    noise: Noise = "isotropic",
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    max_steps: int = 200,
+    device: str | torch.device = "cpu",
+) -> tuple[Mixture, FitReport]:
+    """Fit p(x | c) = Σ_j π_j N(x; μ_j, A_jA_jᵀ + Ψ_j) to every class.
+
+    k-means++ start, PPCA of each cluster, then EM in float64; the log-likelihood rises at every step, and a class
+    stops when its relative gain falls below `tolerance`.
+
+    Args:
+        data: labelled images, at least `components` × 2 of each class.
+        components: components of each class.
+        rank: columns of A_j, the dimension of the tangent spaces; below d.
+        noise: "isotropic" (probabilistic PCA) or "diagonal" (factor analysis).
+        seed: of the k-means++ start.
+
+    Returns:
+        The mixture (float64, on `device`) and a report of the fit.
+
+    Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
+        "The EM algorithm for mixtures of factor analyzers", 1996.
+    """
+    started = time.perf_counter()
+    d = math.prod(data.shape)
+    if not 1 <= rank < d:
+        raise NumericsError(f"rank: got {rank} for images of {d} pixels, expected 1 to {d - 1}.")
+    if components < 1 or noise not in ("isotropic", "diagonal"):
+        raise NumericsError(
+            f"got components={components}, noise='{noise}'; expected at least 1, isotropic or diagonal."
+        )
+    fitted, history = [], []
+    for label, name in enumerate(data.classes):
+        index = (data.labels == label).nonzero().flatten()
+        if len(index) < 2 * components:
+            raise DataError(
+                f"class '{name}' has {len(index)} images, expected at least {2 * components} for {components} "
+                "components; ask for fewer components or give more images."
+            )
+        x = flat(data.images(index)).double().to(device)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "kmeans", label))
+        part, curve = _fit_class(x, components, rank, noise, generator, tolerance, max_steps)
+        fitted.append(part)
+        history.append(tuple(curve))
+    mixture, dropped = _assemble(fitted, data, torch.device(device))
+    return mixture, FitReport(tuple(history), dropped, time.perf_counter() - started)
+
+
+def _fit_class(
+    x: Tensor,
+    components: int,
+    rank: int,
+    noise: Noise,
+    generator: torch.Generator,
+    tolerance: float,
+    max_steps: int,
+) -> tuple[_Components, list[float]]:
+    variance = float(x.var(0, correction=0).mean())
+    if variance == 0:
+        raise DataError(
+            "all images of a class are equal: a density cannot be fitted; add images or drop the class."
+        )
+    floor = _RELATIVE_FLOOR * variance
+    current = _start(x, components, rank, floor, generator)
+    curve: list[float] = []
+    for _ in range(max_steps):
+        gaussians = SmoothedGaussians.prepare(current.means, current.loadings, current.noise, 0.0)
+        joint = current.weights.log() + gaussians.log_density(x, gaussians.projections(x))
+        total = joint.logsumexp(1)
+        curve.append(float(total.mean()))
+        if len(curve) > 1 and curve[-1] - curve[-2] < tolerance * abs(curve[-2]):
+            break
+        current = _maximise(x, (joint - total[:, None]).exp(), current, noise, floor)
+    return current, curve
+
+
+def _start(x: Tensor, components: int, rank: int, floor: float, generator: torch.Generator) -> _Components:
+    label = kmeans(x, components, generator)
+    parts = []
+    for j in range(components):
+        members = x[label == j]
+        parts.append(probabilistic_pca(members if len(members) > 1 else x, rank, floor))
+    counts = torch.bincount(label, minlength=components).to(x.dtype).clamp(min=1)
+    means, loadings, psi = (torch.stack(values) for values in zip(*parts, strict=True))
+    return _Components(means, loadings, psi[:, None].expand_as(means).clone(), counts / counts.sum())
+
+
+def _maximise(x: Tensor, r: Tensor, old: _Components, noise: Noise, floor: float) -> _Components:
+    """One M step: weights and means by their maximum, then one EM step of A and Ψ given the new means.
+
+    Each part raises Σ_ij r_ij log π_j N(x_i; j), hence the likelihood; a frozen component cannot lower it.
+    """
+    n, d = x.shape
+    k_components, _, rank = old.loadings.shape
+    count = r.sum(0)
+    alive = count > _MEMBERS
+    safe = count.clamp(min=_MEMBERS)
+    means = torch.where(alive[:, None], r.mT @ x / safe[:, None], old.means)
+    gaussians = SmoothedGaussians.prepare(means, old.loadings, old.noise, 0.0)
+    # β = Aᵀ Σ⁻¹ (K, k, d); latent means z = β(x − μ), moments against the data without forming a covariance
+    inner = old.loadings.mT @ (old.loadings * gaussians.precision[:, :, None])
+    eye = torch.eye(rank, dtype=x.dtype, device=x.device)
+    beta = torch.linalg.solve(eye + inner, (old.loadings * gaussians.precision[:, :, None]).mT)
+    z = (x @ beta.permute(2, 0, 1).reshape(d, -1)).reshape(n, k_components, rank) - torch.einsum(
+        "kd,krd->kr", means, beta
+    )
+    weighted = r[:, :, None] * z
+    cross = (x.mT @ weighted.reshape(n, -1)).reshape(d, k_components, rank).permute(1, 0, 2)
+    cross = (cross - means[:, :, None] * weighted.sum(0)[:, None, :]) / safe[:, None, None]  # S βᵀ, (K, d, k)
+    second = beta @ cross  # β S βᵀ
+    posterior = eye - beta @ old.loadings
+    loadings = torch.linalg.solve(posterior + 0.5 * (second + second.mT), cross.mT).mT
+    diagonal = r.mT @ x.square() / safe[:, None] - means.square() * (count / safe)[:, None]
+    psi = diagonal - (loadings * cross).sum(2)
+    if noise == "isotropic":
+        psi = psi.mean(1, keepdim=True).expand_as(means)
+    kept = alive[:, None]
+    return _Components(
+        means,
+        torch.where(kept[:, :, None], loadings, old.loadings),
+        torch.where(kept, psi.clamp(min=floor), old.noise),
+        (count / n).clamp(min=1e-12),
+    )
+
+
+def _assemble(parts: list[_Components], data: LabelledImages, device: torch.device) -> tuple[Mixture, int]:
+    """All classes in one mixture, without components that hold fewer images than `_MEMBERS`."""
+    priors = data.class_counts.double() / len(data)
+    tensors: list[list[Tensor]] = [[], [], [], [], []]
+    dropped = 0
+    for label, part in enumerate(parts):
+        keep = part.weights * int(data.class_counts[label]) > _MEMBERS
+        dropped += int((~keep).sum())
+        weights = part.weights[keep] / part.weights[keep].sum()
+        log_weights = weights.log() + priors[label].log().to(device)
+        own = torch.full((int(keep.sum()),), label, device=device)
+        for bucket, value in zip(
+            tensors, (part.means[keep], part.loadings[keep], part.noise[keep], log_weights, own), strict=True
+        ):
+            bucket.append(value)
+    means, loadings, noise, log_weights, component_class = (torch.cat(bucket) for bucket in tensors)
+    return (
+        Mixture(data.shape, means, loadings, noise, log_weights, component_class, len(data.classes)),
+        dropped,
+    )

@@ -1,0 +1,194 @@
+"""A mixture of factor analysers for each class: density, score, denoiser, posterior, Bayes direction, tangents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tangency.errors import NumericsError
+from tangency.mixtures.gaussian import SmoothedGaussians
+from tangency.numerics import flat, masked_orthonormal, norms
+from tangency.seeding import Draw
+from tangency.types import Direction, check_labels
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """p(x) = Σ_j π_j N(x; μ_j, A_jA_jᵀ + Ψ_j), every component j belonging to one class.
+
+    All closed forms are computed in float64 whatever the dtype of the images, and returned in that dtype: they are
+    exponentials of numbers of order 10⁴, and float32 would lose the responsibilities.
+
+    Args:
+        shape: (C, H, W) of an image, d = C·H·W.
+        means: (K, d) float64, μ_j, pixels in [0, 1].
+        loadings: (K, d, k) float64, A_j; zero columns where the rank is lower.
+        noise: (K, d) float64, the diagonal of Ψ_j, positive.
+        log_weights: (K,) float64, log π_j; π sums to one over all classes.
+        component_class: (K,) int64, class of each component.
+        classes: number of classes.
+    """
+
+    shape: tuple[int, int, int]
+    means: Tensor
+    loadings: Tensor
+    noise: Tensor
+    log_weights: Tensor
+    component_class: Tensor
+    classes: int
+    _prepared: dict[float, SmoothedGaussians] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def dimension(self) -> int:
+        """d = C·H·W."""
+        return self.means.shape[1]
+
+    def to(self, device: str | torch.device) -> Mixture:
+        """The same mixture on another device."""
+        moved = (
+            t.to(device)
+            for t in (self.means, self.loadings, self.noise, self.log_weights, self.component_class)
+        )
+        return Mixture(self.shape, *moved, self.classes)
+
+    def at(self, sigma: float) -> SmoothedGaussians:
+        """The components smoothed by noise σ ≥ 0 in [0, 1] pixel units; prepared once for each σ."""
+        sigma = float(sigma)
+        if not sigma >= 0 or sigma == float("inf"):
+            raise NumericsError(
+                f"sigma: got {sigma}, expected a finite noise level of at least 0 in [0, 1] pixel units."
+            )
+        if sigma not in self._prepared:
+            self._prepared[sigma] = SmoothedGaussians.prepare(self.means, self.loadings, self.noise, sigma)
+        return self._prepared[sigma]
+
+    def log_joint(self, x: Tensor, sigma: float) -> Tensor:
+        """log π_j N(x; μ_j, Σ_j + σ²I) of every component, (N, C, H, W) to (N, K) float64."""
+        smoothed = self.at(sigma)
+        rows = self._rows(x)
+        return self.log_weights + smoothed.log_density(rows, smoothed.projections(rows))
+
+    def log_density(self, x: Tensor, sigma: float) -> Tensor:
+        """log p_σ(x) in nats, (N, C, H, W) to (N,) float64."""
+        return self.log_joint(x, sigma).logsumexp(1)
+
+    def log_class_joint(self, x: Tensor, sigma: float) -> Tensor:
+        """log p_σ(x, c) of every class, (N, C, H, W) to (N, classes) float64."""
+        return self._over_classes(self.log_joint(x, sigma))
+
+    def log_density_given(self, x: Tensor, sigma: float, y: Tensor) -> Tensor:
+        """log p_σ(x | y) in nats, (N,) float64."""
+        self._check(x, y)
+        return (self.log_class_joint(x, sigma) - self.log_prior()).gather(1, y[:, None]).squeeze(1)
+
+    def log_prior(self) -> Tensor:
+        """log p(c), (classes,) float64."""
+        return self._over_classes(self.log_weights[None]).squeeze(0)
+
+    def log_posterior(self, x: Tensor, sigma: float) -> Tensor:
+        """log p_σ(c | x), (N, classes) float64: the Bayes rule."""
+        return self.log_class_joint(x, sigma).log_softmax(1)
+
+    def responsibilities(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+        """p_σ(j | x), or p_σ(j | x, y) with other classes at zero, (N, K) float64."""
+        joint = self.log_joint(x, sigma)
+        return (joint if y is None else joint.masked_fill(~self._in_class(x, y), -torch.inf)).softmax(1)
+
+    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+        """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
+        return self._weighted(
+            x, sigma, y, lambda joint, mask: joint.masked_fill(~mask, -torch.inf).softmax(1)
+        )
+
+    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+        """D(x; σ) = E[x₀ | x] = x + σ² s_σ(x) (Tweedie, Miyasawa), or given y; shape and dtype of x."""
+        return (x.double() + sigma**2 * self.score(x.double(), sigma, y)).to(x.dtype)
+
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+        """Gradient of log p_σ(y | x) as log-odds direction and log magnitude.
+
+        direction = s_y − Σ_{c≠y} p_c/(1 − p_y) s_c, weights by a softmax over the other classes' densities, so it
+        never underflows; ∇ log p(y | x) = (1 − p_y) · direction. The difference of two denoisers over σ² equals it
+        in exact arithmetic, but cancels in floating point where p_y is near 1.
+
+        Args:
+            x: (N, C, H, W).
+            y: (N,) int64.
+            sigma: noise level in [0, 1] pixel units.
+
+        Returns:
+            `Direction`: shape and dtype of x, and (N,) float64.
+        """
+
+        def signed(joint: Tensor, mask: Tensor) -> Tensor:
+            own = joint.masked_fill(~mask, -torch.inf).softmax(1)
+            return own - joint.masked_fill(mask, -torch.inf).softmax(1)
+
+        self._check(x, y)
+        direction = self._weighted(x.double(), sigma, y, signed)
+        log_joint = self.log_class_joint(x, sigma)
+        own_class = torch.nn.functional.one_hot(y, self.classes).bool()
+        others = log_joint.masked_fill(own_class, -torch.inf).logsumexp(1)
+        log_rest = others - log_joint.logsumexp(1)  # log(1 − p_y), without the subtraction
+        return Direction(direction.to(x.dtype), norms(direction).log() + log_rest)
+
+    def component(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Component of largest responsibility at σ = 0, over all classes (or those of y), (N,) int64."""
+        return self.responsibilities(x, 0.0, y).argmax(1)
+
+    def bases(self) -> tuple[Tensor, Tensor]:
+        """Orthonormal bases of the spans of the loadings, (K, d, k) float64, and their ranks (K,)."""
+        return masked_orthonormal(self.loadings)
+
+    def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """n images (n, C, H, W) float64, not clipped, with their labels (n,): exact draws from the mixture."""
+        draw = Draw(seed, torch.arange(n, device=self.means.device), "mixture")
+        cumulative = self.log_weights.exp().cumsum(0)
+        cumulative = cumulative / cumulative[-1]
+        j = torch.searchsorted(cumulative, draw.of("component").uniform((), torch.float64)).clamp(
+            max=len(cumulative) - 1
+        )
+        z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
+        noise = draw.of("noise").normal((self.dimension,), torch.float64)
+        x = self.means[j] + torch.einsum("ndk,nk->nd", self.loadings[j], z) + self.noise[j].sqrt() * noise
+        return x.reshape(n, *self.shape), self.component_class[j]
+
+    def _weighted(
+        self, x: Tensor, sigma: float, y: Tensor | None, weights: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Σ_j w_j ∇ log N_j(x), with weights from (log joint, mask of the components of class y)."""
+        smoothed = self.at(sigma)
+        mask = self._in_class(x, y)
+        parts = []
+        for rows, in_class in zip(self._rows(x).split(_CHUNK), mask.split(_CHUNK), strict=True):
+            projections = smoothed.projections(rows)
+            joint = self.log_weights + smoothed.log_density(rows, projections)
+            parts.append(smoothed.combined_gradients(rows, projections, weights(joint, in_class)))
+        return torch.cat(parts).reshape(x.shape).to(x.dtype)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != tuple(self.shape):
+            raise NumericsError(
+                f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))})."
+            )
+        return flat(x).double()
+
+    def _in_class(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """(N, K) bool: which components belong to the class of each image; all where y is None."""
+        if y is None:
+            return torch.ones(len(x), len(self.log_weights), dtype=torch.bool, device=x.device)
+        self._check(x, y)
+        return self.component_class == y[:, None]
+
+    def _check(self, x: Tensor, y: Tensor) -> None:
+        check_labels(y, len(x), self.classes)
+
+    def _over_classes(self, values: Tensor) -> Tensor:
+        """logsumexp over the components of each class, (N, K) to (N, classes)."""
+        own = torch.nn.functional.one_hot(self.component_class, self.classes).bool()  # (K, classes)
+        return values[:, :, None].masked_fill(~own, -torch.inf).logsumexp(1)

@@ -1,0 +1,106 @@
+"""Classifiers to and from safetensors files whose header is the card."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.errors import ModelError
+from tangency.models.classifier import Classifier, checked_card
+from tangency.models.registry import ARCHITECTURES, from_card
+from tangency.models.tensors import read_tensors, write_tensors
+from tangency.types import Card
+
+
+def save_classifier(classifier: Classifier, path: Path | str) -> None:
+    """Write the weights with the card in the header key "tangency"; the file is whole or absent."""
+    write_tensors(path, classifier.module.state_dict(), dataclasses.asdict(classifier.card))
+
+
+def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
+    """Rebuild a classifier from a file of `save_classifier`, in eval mode.
+
+    Raises:
+        ModelError: the file is unreadable, has no card, or its tensors do not fit the architecture it names.
+
+    Example:
+        >>> from tangency.models import build
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_classifier(build("convnet", (1, 8, 8), 3), folder + "/net.safetensors")
+        ...     load_classifier(folder + "/net.safetensors").card.architecture
+        'convnet'
+    """
+    tensors, header = read_tensors(path)
+    card = read_card(header, path)
+    if card.architecture not in ARCHITECTURES:
+        raise ModelError(
+            f"{path}: the architecture '{card.architecture}' is not one that can be rebuilt from its name "
+            f"({', '.join(sorted(ARCHITECTURES))}). Build the module, wrap it, and call load_weights(classifier, path)."
+        )
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are overwritten at once
+        classifier = from_card(card)
+    fill(classifier.module, tensors, path)
+    return classifier.to(device).eval()
+
+
+def load_weights(classifier: Classifier, path: Path | str) -> Classifier:
+    """Load the tensors of a file into a classifier whose module was built elsewhere; its card becomes the file's."""
+    tensors, header = read_tensors(path)
+    card = read_card(header, path)
+    if (card.shape, len(card.classes)) != (classifier.card.shape, classifier.classes):
+        raise ModelError(
+            f"{path}: made for images {card.shape} and {len(card.classes)} classes, the classifier has "
+            f"{classifier.card.shape} and {classifier.classes}. Wrap the module with the shape and classes of the file."
+        )
+    fill(classifier.module, tensors, path)
+    rebuilt = Classifier(classifier.module, card)
+    classifier.card = card
+    classifier.scale.copy_(rebuilt.scale)
+    classifier.shift.copy_(rebuilt.shift)
+    return classifier
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Copy tensors into a module, or say which are missing, unexpected or of another shape."""
+    wanted = module.state_dict()
+    problems = []
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        problems.append(f"missing {_some(missing)}")
+    if extra := sorted(tensors.keys() - wanted.keys()):
+        problems.append(f"unexpected {_some(extra)}")
+    shared = wanted.keys() & tensors.keys()
+    if wrong := [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in sorted(shared)
+        if tensors[name].shape != wanted[name].shape
+    ]:
+        problems.append(f"of another shape {_some(wrong)}")
+    if problems:
+        raise ModelError(f"{path}: the tensors do not fit {type(module).__name__}: {'; '.join(problems)}.")
+    module.load_state_dict(dict(tensors))
+
+
+def read_card(header: Mapping[str, Any], path: Path | str) -> Card:
+    """The card in a header; its lists become tuples again."""
+    names = {field.name for field in dataclasses.fields(Card)}
+    required = {"architecture", "shape", "classes"}
+    if not isinstance(header, Mapping) or not required <= header.keys() or not header.keys() <= names:
+        got = sorted(header) if isinstance(header, Mapping) else type(header).__name__
+        raise ModelError(
+            f"{path}: the header is not a card of this version: got {got}, expected {sorted(names)}. It may hold "
+            "something else than a classifier, or come from a newer tangency."
+        )
+    try:
+        return checked_card(Card(**header))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,37 @@
+"""Which modules let images of one batch influence each other, and how to stop them for a while."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+
+def batch_coupled(model: nn.Module) -> list[nn.Module]:
+    """The modules of `model` that, in the mode they are in, use statistics of the batch.
+
+    Instance normalisation is a subclass of batch normalisation in torch, but works within an image.
+    """
+    return [
+        part
+        for part in model.modules()
+        if isinstance(part, _BatchNorm)
+        and not isinstance(part, _InstanceNorm)
+        and (part.training or part.running_mean is None)
+    ]
+
+
+@contextlib.contextmanager
+def running_statistics(model: nn.Module) -> Iterator[None]:
+    """Let the batch-coupled modules use their running statistics, unchanged; restore their mode afterwards."""
+    coupled = [part for part in batch_coupled(model) if part.training]
+    try:
+        for part in coupled:
+            part.training = False
+        yield
+    finally:
+        for part in coupled:
+            part.training = True

@@ -1,0 +1,128 @@
+"""Per-example losses of robust training; the mean over them is what training minimises.
+
+Batch normalisation: the classification loss runs in the mode the model is in and, in train mode, updates the running
+statistics once a step. Penalties and attacks use the running statistics, so no image's gradient, difference or attack
+depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tangency.attacks import pgd
+from tangency.autodiff import double_backward
+from tangency.numerics import flat
+from tangency.objectives.coupling import batch_coupled, running_statistics
+from tangency.seeding import Draw
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """−log p(y|x), (N, classes) × (N,) to (N,)."""
+    return F.cross_entropy(logits, y, reduction="none")
+
+
+def standard(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
+    """ℓ_i = −log p(y_i|x_i)."""
+    return cross_entropy(model(x), y)
+
+
+def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
+    """ℓ_i + strength · ‖∇_x ℓ_i‖₂² (double backpropagation, Drucker & LeCun 1992), pixels in [0, 1].
+
+    The gradient is that of the *sum* of the losses, so it holds each image's own gradient whatever the batch size
+    (THEORY 5.1).
+    """
+    if strength == 0:
+        return cross_entropy(model(x), y)
+    inputs = x.detach().requires_grad_(True)
+    with double_backward(), torch.enable_grad():
+        losses = penalised = cross_entropy(model(inputs), y)
+        if batch_coupled(model):
+            with running_statistics(model):
+                penalised = cross_entropy(model(inputs), y)
+        (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
+    return losses + strength * flat(gradient).square().sum(1)
+
+
+def noise_consistency(
+    model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
+) -> Tensor:
+    """ℓ_i + strength · ‖f(x_i + sigma n) − f(x_i)‖₂², n ~ N(0, I), f the logits, sigma in units of [0, 1] pixels."""
+    logits = clean = model(x)
+    if strength == 0:
+        return cross_entropy(logits, y)
+    noisy = x + sigma * draw.of("noise").normal(x.shape[1:], x.dtype)
+    if batch_coupled(model):
+        with running_statistics(model):
+            difference = model(noisy) - model(x)
+    else:
+        difference = model(noisy) - clean
+    return cross_entropy(logits, y) + strength * difference.square().sum(1)
+
+
+def noise_augmentation(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
+    """−log p(y_i | x_i + strength · n), n ~ N(0, I), strength in units of [0, 1] pixels; not clipped.
+
+    The paper's figures call it randomized smoothing; that name is kept for the smoothed classifier (vote, certificate).
+    """
+    return cross_entropy(model(x + strength * draw.of("noise").normal(x.shape[1:], x.dtype)), y)
+
+
+def pgd_l2(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    draw: Draw,
+    strength: float,
+    *,
+    steps: int = 10,
+    relative_step: float = 2.5,
+    random_start: bool = True,
+) -> Tensor:
+    """max over ‖δ_i‖₂ ≤ strength of −log p(y_i | x_i + δ_i), by PGD for each image (Madry et al., 2018).
+
+    A step has length relative_step · strength / steps; images stay in [0, 1].
+    """
+    return _adversarial("l2", model, x, y, draw, strength, steps, relative_step, random_start)
+
+
+def pgd_linf(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    draw: Draw,
+    strength: float,
+    *,
+    steps: int = 10,
+    relative_step: float = 2.5,
+    random_start: bool = True,
+) -> Tensor:
+    """max over ‖δ_i‖_∞ ≤ strength of −log p(y_i | x_i + δ_i); see `pgd_l2`."""
+    return _adversarial("linf", model, x, y, draw, strength, steps, relative_step, random_start)
+
+
+def _adversarial(
+    norm: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    draw: Draw,
+    strength: float,
+    steps: int,
+    relative_step: float,
+    random_start: bool,
+) -> Tensor:
+    attack = pgd(
+        model,
+        x,
+        y,
+        strength,
+        norm,
+        steps,
+        relative_step * strength / max(steps, 1),
+        draw=draw.of("attack"),
+        random_start=random_start,
+    )
+    return cross_entropy(model(attack.images), y)

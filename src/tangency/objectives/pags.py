@@ -1,0 +1,48 @@
+"""The objectives as the paper's published code has them (utils/regularized_loss.py), for comparison only.
+
+All run in the mode the model is in, so in train mode batch normalisation couples the images, and every forward pass
+updates its running statistics. The mean over the losses has the published value and parameter gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tangency.attacks import pags_pgd
+from tangency.autodiff import double_backward
+from tangency.numerics import flat
+from tangency.objectives.losses import cross_entropy
+from tangency.seeding import Draw
+
+# Part of the published penalty; with the mean over the batch it makes the effective weight 1e5 / N².
+PENALTY_FACTOR = 1e5
+
+
+def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
+    """ℓ_i + strength · 1e5 · ‖∇_{x_i} mean_j ℓ_j‖²; the mean makes it fall with the batch size squared."""
+    inputs = x.detach().requires_grad_(True)
+    with double_backward(), torch.enable_grad():
+        losses = cross_entropy(model(inputs), y)
+        (gradient,) = torch.autograd.grad(losses.mean(), inputs, create_graph=True)
+    return losses + strength * PENALTY_FACTOR * flat(gradient).square().sum(1)
+
+
+def noise_consistency(
+    model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
+) -> Tensor:
+    """ℓ_i + strength · ‖f(x_i + sigma n) − f(x_i)‖²; batch normalisation also learns from the noisy pass."""
+    logits = model(x)
+    noisy = model(x + sigma * draw.of("noise").normal(x.shape[1:], x.dtype))
+    return cross_entropy(logits, y) + strength * (noisy - logits).square().sum(1)
+
+
+def pgd_l2(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:
+    """Loss at the published attack; its gradient also holds those of the `steps` losses the attack ascended.
+
+    The published loop zeroes the parameters' gradients before the attack, whose backward passes add to them. The
+    value is that of the final loss, which is what the published code logs.
+    """
+    images, ascended = pags_pgd(model, x, y, strength, steps, draw=draw.of("attack"))
+    extra = torch.stack(ascended).sum(0)
+    return cross_entropy(model(images), y) + (extra - extra.detach())

@@ -1,0 +1,130 @@
+"""Objectives by name, checked when they are made."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from tangency.errors import SpecError, unknown_name
+from tangency.objectives import losses, pags
+from tangency.seeding import Draw
+
+# name -> loss(model, x, y, draw, strength, *, options with defaults); a new objective joins by adding a row.
+OBJECTIVES: dict[str, Callable[..., Tensor]] = {
+    "standard": losses.standard,
+    "gradient_norm": losses.gradient_norm,
+    "noise_consistency": losses.noise_consistency,
+    "noise_augmentation": losses.noise_augmentation,
+    "pgd_l2": losses.pgd_l2,
+    "pgd_linf": losses.pgd_linf,
+}
+# The published code's names, and what the published code does; where it does the same, the same function stands.
+ALIASES = {
+    "none": "standard",
+    "gnorm": "gradient_norm",
+    "smooth": "noise_consistency",
+    "rand_smooth": "noise_augmentation",
+    "pgd": "pgd_l2",
+}
+LEGACY: dict[str, dict[str, Callable[..., Tensor]]] = {
+    "pags": {
+        "standard": losses.standard,
+        "gradient_norm": pags.gradient_norm,
+        "noise_consistency": pags.noise_consistency,
+        "noise_augmentation": losses.noise_augmentation,
+        "pgd_l2": pags.pgd_l2,
+    }
+}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises: the mean over the per-example `losses`. Make one with `make`.
+
+    Args:
+        name: a name in `OBJECTIVES`.
+        strength: weight of the penalty, standard deviation of the noise, or budget of the attack; ≥ 0.
+        options: all options of the loss, defaults filled in.
+        legacy: "pags" for the behaviour of the published code, else None.
+    """
+
+    name: str
+    strength: float
+    options: dict[str, float | int | bool] = field(default_factory=dict)
+    legacy: str | None = None
+
+    def losses(self, model: nn.Module, x: Tensor, y: Tensor, draw: Draw) -> Tensor:
+        """(N,) losses with their graph to the parameters; (N, C, H, W) images in [0, 1], (N,) labels."""
+        loss = _function(self.name, self.legacy)
+        return loss(model, x, y, draw, self.strength, **self.options)
+
+
+def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: float | int | bool) -> Objective:
+    """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd).
+
+    Args:
+        name: a name in `OBJECTIVES` or `ALIASES`.
+        strength: see `Objective`; 0 for "standard".
+        legacy: "pags" for the behaviour of the published code.
+        options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+
+    Raises:
+        SpecError: an unknown name or option, a negative or non-finite value.
+
+    Example:
+        >>> make("gnorm", 0.3).name
+        'gradient_norm'
+        >>> make("pgd_linf", 8 / 255, steps=5).options["steps"]
+        5
+    """
+    name = ALIASES.get(name, name)
+    loss = _function(name, legacy)
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(loss).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for option, value in options.items():
+        if option not in defaults:
+            raise SpecError(unknown_name(f"option of objective {name}", option, defaults))
+        _check_option(name, option, value, defaults[option])
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)):
+        raise SpecError(f"objective {name}: strength is {strength!r}, expected a number >= 0.")
+    if not (math.isfinite(strength) and strength >= 0):
+        raise SpecError(f"objective {name}: strength is {strength}, expected a finite number >= 0.")
+    if name == "standard" and strength != 0:
+        raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
+    return Objective(name, float(strength), {**defaults, **options}, legacy)
+
+
+def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:
+    if name not in OBJECTIVES:
+        raise SpecError(unknown_name("objective", name, [*OBJECTIVES, *ALIASES]))
+    if legacy is None:
+        return OBJECTIVES[name]
+    if legacy not in LEGACY:
+        raise SpecError(unknown_name("legacy behaviour", str(legacy), LEGACY))
+    if name not in LEGACY[legacy]:
+        raise SpecError(
+            f"objective {name}: the published code '{legacy}' has none; it has {', '.join(LEGACY[legacy])}. "
+            "Leave out legacy."
+        )
+    return LEGACY[legacy][name]
+
+
+def _check_option(name: str, option: str, value: object, default: float | int | bool) -> None:
+    """An option has the kind of its default: a switch, a count of at least one, or a number ≥ 0."""
+    kind = "true or false" if isinstance(default, bool) else "a finite number >= 0"
+    if isinstance(default, bool):
+        good = isinstance(value, bool)
+    elif isinstance(default, int):
+        kind = "a whole number >= 1"
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    else:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+    if not good:
+        raise SpecError(f"objective {name}: {option} is {value!r}, expected {kind}, for example {default}.")

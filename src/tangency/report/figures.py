@@ -1,0 +1,299 @@
+"""Paper figures: vector PDF and 200 dpi PNG, readable at the width of a text column."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tangency.files import atomic
+from tangency.report import pictures
+from tangency.report.glossary import SCALARS, SCORES, describe, objective_name, parameter_label, parse
+from tangency.report.inputs import RunFiles
+from tangency.report.payload import denoising, panels, story_keys
+from tangency.report.words import number, regime_label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType, as journals ask
+    "svg.hashsalt": "tangency",
+}
+COLOURS = ("#1f6fb2", "#b3487f", "#8a6d00", "#3b7d4f", "#7a57b5", "#a8512a", "#4d6a79", "#5c5c5c")
+REGIME_COLOURS = {"weak": "#9aa1aa", "bayes_aligned": "#0f8577", "excessive": "#c46a1b"}
+WIDTH = 6.75  # inches, the text width of a two-column paper
+ROWS = (("accuracy",), ("on", "off"), ("fraction", "fraction_control"), ("alignment", "alignment_control"))
+NAMES = {
+    "on": "on-manifold",
+    "off": "off-manifold",
+    "fraction_control": "best control",
+    "alignment_control": "shuffled",
+    "accuracy": "accuracy",
+    "fraction": "own tangent space",
+    "alignment": "own target",
+}
+ROW_TITLES = ("accuracy", "softmax change", "tangent fraction F²", "alignment")
+
+
+def write_figures(run: RunFiles, folder: Path) -> list[Path]:
+    """Write every figure that the run has the numbers for; returns the files."""
+    import matplotlib
+
+    drawings: dict[str, Callable[[RunFiles], Figure | None]] = {
+        "story": story,
+        "curves": curves,
+        "correlations": correlations,
+        "pictures": picture_grid,
+        "score": score,
+    }
+    written = []
+    with matplotlib.rc_context(STYLE):
+        for name, draw in drawings.items():
+            figure = draw(run)
+            if figure is None:
+                continue
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once, not once per format
+            for suffix, options in ((".pdf", {"metadata": {"CreationDate": None}}), (".png", {"dpi": 200})):
+                path = folder / f"{name}{suffix}"
+                with atomic(path) as temporary:
+                    figure.savefig(temporary, format=suffix[1:], **options)
+                written.append(path)
+    return written
+
+
+def new_figure(
+    rows: int, columns: int, height: float, layout: Any = "constrained", **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure of the text width with a grid of axes, always as a (rows, columns) array."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def objectives_of(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The objectives that have a strength axis."""
+    return [o for o in dict.fromkeys(t["objective"] for t in trials) if o not in ("standard", "untrained")]
+
+
+def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
+    """log₁₀ strength, with strength 0 half a decade left of the smallest positive one."""
+    smallest = min((t["strength"] for t in trials if t["strength"] > 0), default=1.0)
+    return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.5
+
+
+def series(trials: Sequence[Mapping[str, Any]], objective: str, key: str) -> list[tuple[float, float, float, float]]:
+    """(strength, mean, low, high), seeds averaged; strengths without the measure are left out."""
+    found: dict[float, list[tuple[float, float, float]]] = {}
+    for trial in trials:
+        entry = trial["measures"].get(key)
+        if trial["objective"] in (objective, "standard") and entry and entry["mean"] is not None:
+            mean = entry["mean"]
+            low, high = (mean if entry[end] is None else entry[end] for end in ("low", "high"))
+            found.setdefault(trial["strength"], []).append((mean, low, high))
+    return [(s, *np.mean(entries, axis=0).tolist()) for s, entries in sorted(found.items())]
+
+
+def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Any, **style: Any) -> None:
+    """A line with markers and its band."""
+    if not points:
+        return
+    x = [place(point[0]) for point in points]
+    _, mean, low, high = np.array(points).T
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+    axes.plot(x, mean, **style)
+
+
+def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any, most: int = 7) -> None:
+    """Ticks at the strengths themselves, "0" for the standard network; thinned so that they do not touch."""
+    strengths = sorted({t["strength"] for t in trials if t["objective"] != "untrained"})
+    gap = (place(strengths[-1]) - place(strengths[0])) / most
+    kept: list[float] = []
+    for strength in strengths:
+        if not kept or place(strength) - place(kept[-1]) >= gap:
+            kept.append(strength)
+    axes.set_xticks([place(s) for s in kept], [f"{s:g}" for s in kept])
+
+
+def story(run: RunFiles) -> Figure | None:
+    """Accuracy, on/off change, F² and alignment against strength, one column per objective, regimes shaded."""
+    trials, keys = run.summary["trials"], story_keys(run.summary)
+    objectives = objectives_of(trials)
+    rows = [(roles, title) for roles, title in zip(ROWS, ROW_TITLES, strict=True) if roles[0] in keys]
+    if not objectives or not rows:
+        return None
+    figure, axes = new_figure(len(rows), len(objectives), 1.35 * len(rows) + 0.5, sharey="row", sharex="col")
+    for column, objective in enumerate(objectives):
+        own = [t for t in trials if t["objective"] in (objective, "standard")]
+        place = positions(own)
+        for row, (roles, title) in enumerate(rows):
+            at = axes[row, column]
+            shade(at, own, place)
+            for number_, role in enumerate(r for r in roles if r in keys):
+                style = {"color": "#1d2327" if number_ == 0 else "#7c858d", "linestyle": "-" if number_ == 0 else "--"}
+                draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
+            if column == 0:
+                at.set_ylabel(title)
+            if column == 0 and len(roles) > 1 and at.get_legend_handles_labels()[0]:
+                at.legend()
+        axes[0, column].set_title(objective_name(objective))
+        label_strengths(axes[-1, column], own, place)
+        axes[-1, column].set_xlabel("strength")
+    legend_of_regimes(figure)
+    return figure
+
+
+def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+    """Background colour from halfway to the neighbour on each side, by the regime on which all seeds agree."""
+    regimes: dict[float, set[str | None]] = {}
+    for trial in trials:
+        regimes.setdefault(trial["strength"], set()).add(trial["regime"])
+    x = [place(s) for s in sorted(regimes)]
+    edges = [x[0] - 0.15, *[(a + b) / 2 for a, b in itertools.pairwise(x)], x[-1] + 0.15]
+    for (_, found), left, right in zip(sorted(regimes.items()), edges, edges[1:], strict=False):
+        colour = REGIME_COLOURS.get(next(iter(found)) or "") if len(found) == 1 else None
+        if colour:
+            axes.axvspan(left, right, color=colour, alpha=0.13, linewidth=0)
+    axes.set_xlim(edges[0], edges[-1])
+
+
+def legend_of_regimes(figure: Figure) -> None:
+    """What the background colours mean, once under the figure."""
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=colour, alpha=0.3) for colour in REGIME_COLOURS.values()]
+    names = [regime_label({"outcome": "ok", "regime": regime}) for regime in REGIME_COLOURS]
+    figure.legend(patches, names, loc="outside lower center", ncols=len(patches))
+
+
+def curves(run: RunFiles) -> Figure | None:
+    """Every measure against strength, one panel each, objectives in colour."""
+    trials = run.summary["trials"]
+    objectives, shown = objectives_of(trials), panels(trials)
+    if not objectives or not shown:
+        return None
+    columns = 3
+    rows = math.ceil(len(shown) / columns)
+    figure, axes = new_figure(rows, columns, 1.75 * rows)
+    place = positions(trials)
+    for panel, at in zip(shown, axes.flat, strict=False):
+        key = panel["keys"][panel["chosen"]]
+        for colour, objective in zip(COLOURS * len(objectives), objectives, strict=False):
+            draw_curve(
+                at,
+                series(trials, objective, key.text),
+                place,
+                color=colour,
+                marker="o",
+                label=objective_name(objective),
+            )
+        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
+        at.set_title("\n".join([panel["text"].title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
+        at.set_yscale("log" if key.family == "kappa" else "linear")
+        label_strengths(at, trials, place)
+    for at in axes.flat[len(shown) :]:
+        at.set_axis_off()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
+    return figure
+
+
+def correlations(run: RunFiles) -> Figure | None:
+    """log κ against each alignment at the headline σ over trials, raw above and minus control below."""
+    from tangency.report.page import correlations as entries_of
+
+    trials, entries = run.summary["trials"], entries_of(run.summary)[:3]
+    if not entries:
+        return None
+    figure, axes = new_figure(2, len(entries), 4.2, sharex=True)
+    for column, entry in enumerate(entries):
+        item = entry["items"][entry["chosen"]]
+        for row, kind in enumerate(("raw", "minus_control")):
+            scatter(axes[row, column], trials, item, kind)
+            rho = item[kind]
+            interval = f"[{number(rho['low'], 2)}, {number(rho['high'], 2)}]"
+            axes[row, column].set_title(f"Spearman's ρ = {number(rho['rho'], 2)} {interval}", fontsize=6.5)
+        key = parse(item["y"])
+        axes[0, column].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
+        axes[1, column].set_ylabel("minus shuffled")
+        axes[1, column].set_xlabel("log κ")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    return figure
+
+
+def scatter(axes: Axes, trials: Sequence[Mapping[str, Any]], item: Mapping[str, Any], kind: str) -> None:
+    """One point per trial, coloured by objective; the untrained network is a control and left out."""
+    names = ["standard", *objectives_of(trials)]
+    for colour, objective in zip(("#1d2327", *COLOURS * len(names)), names, strict=False):
+        points = []
+        for trial in trials:
+            x = trial["measures"].get(item["x"], {}).get("mean")
+            y = (trial["measures"] if kind == "raw" else trial["excess"]).get(item["y"], {}).get("mean")
+            if trial["objective"] == objective and x is not None and y is not None:
+                points.append((x, y))
+        if points:
+            x_values, y_values = zip(*points, strict=True)
+            axes.scatter(x_values, y_values, s=14, color=colour, label=objective_name(objective))
+
+
+def picture_grid(run: RunFiles) -> Figure | None:
+    """Images, targets and the gradients of each trial; each picture on its own symmetric scale."""
+    shown = pictures.columns(run.summary["trials"], run.pictures)
+    m = len(run.pictures["image"])
+    headings = 1.05  # inches above the pictures
+    height = WIDTH / len(shown) * m + headings
+    figure, axes = new_figure(m, len(shown), height, layout=None)  # constrained, tall headings part the columns
+    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - headings / height, wspace=0.06, hspace=0.06)
+    for column, entry in enumerate(shown):
+        heading = entry.label if entry.group in ("data", "targets", pictures.START) else f"{entry.group} {entry.label}"
+        axes[0, column].set_title(heading, rotation=90, fontsize=6)
+        for row in range(m):
+            picture, at = run.pictures[entry.name][row], axes[row, column]
+            at.set_axis_off()
+            if entry.name == "image":
+                at.imshow(pictures.photograph(picture))
+            elif np.isfinite(picture).all() and picture.any():
+                values = picture.mean(0)
+                scale = pictures.scale_of(values) or 1.0
+                at.imshow(values / scale, cmap="RdBu_r", vmin=-1, vmax=1)
+    return figure
+
+
+def score(run: RunFiles) -> Figure | None:
+    """Denoising error of the score against doing nothing."""
+    found = denoising(run.summary)
+    if not found:
+        return None
+    sigma, mse, identity = (np.array([entry[name] for entry in found], float) for name in ("sigma", "mse", "identity"))
+    figure, axes = new_figure(1, 1, 2.4)
+    at = axes[0, 0]
+    at.loglog(sigma, identity, "--", color="#7c858d", label="doing nothing, σ²")
+    at.loglog(
+        sigma, mse, "o-", color="#1f6fb2", label=SCORES.get(run.summary["score"]["kind"], run.summary["score"]["kind"])
+    )
+    at.set_xlabel("σ in [0, 1] pixel units")
+    at.set_ylabel("mean squared error per pixel")
+    at.legend()
+    return figure

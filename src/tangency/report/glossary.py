@@ -1,0 +1,224 @@
+"""What each measure is, in one line: title, definition, unit, chance level, and which direction is better."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OBJECTIVES = {
+    "gradient_norm": "gradient norm",
+    "noise_consistency": "noise consistency",
+    "noise_augmentation": "noise augmentation",
+    "pgd_l2": "PGD ℓ₂",
+    "pgd_linf": "PGD ℓ∞",
+    "trades": "TRADES",
+    "off_manifold": "off-manifold Jacobian",
+}
+REGIMES = {
+    "weak": ("weak", "κ is not shown to have halved; accuracy is kept"),
+    "bayes_aligned": (
+        "Bayes-aligned",
+        "κ has at least halved and is below 1; accuracy and on-manifold change are kept",
+    ),
+    "excessive": ("excessive", "accuracy or on-manifold change is lost"),
+    "undetermined": ("undetermined", "the intervals do not settle it"),
+}
+TARGETS = {
+    "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x) of the score model"),
+    "score_y": ("class score", "the class score ∇ log p(x|y)"),
+    "score": ("score", "the score ∇ log p(x)"),
+}
+SCALARS = {
+    "logp_y": "log p(y|x)",
+    "logit_y": "the true class's logit",
+    "logit_pred": "the predicted class's logit",
+    "sum_logits": "the sum of the logits",
+    "lse": "the logits' log-sum-exp",
+    "margin": "the margin",
+    "loss": "the loss",
+    "logits": "the logits",
+}
+SCORES = {"mfa": "a mixture of factor analysers"}
+SUBSPACE_CONTROLS = {
+    "shuffled": "another image's tangent space",
+    "shuffled_class": "the tangent space of another image of the same class",
+    "dct": "the lowest cosine frequencies (DCT)",
+    "pca": "one global PCA subspace",
+}
+TARGET_CONTROLS = {
+    "shuffled": "another image's target",
+    "random": "a random direction",
+    "image": "the image itself",
+    "untrained": "an untrained network's gradient",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How the page presents one family of measures.
+
+    Args:
+        title: a few words, with the symbol.
+        what: one line that defines it; may hold {scalar} and {target}.
+        unit: unit and range.
+        chance: what a gradient that knows nothing would score.
+        better: "higher", "lower" or "neither".
+        reading: what the better direction means.
+    """
+
+    title: str
+    what: str
+    unit: str
+    chance: str
+    better: str
+    reading: str
+
+
+MEASURES = {
+    "accuracy": Measure(
+        "Accuracy",
+        "Share of the test images that get their true class.",
+        "fraction, 0 to 1",
+        "1 / number of classes",
+        "higher",
+        "the classifier still does its job",
+    ),
+    "tangent_fraction": Measure(
+        "Tangent fraction F²",
+        "Share of the gradient's energy inside the tangent space, ‖Pg‖² / ‖g‖², for the gradient of {scalar}.",
+        "fraction, 0 to 1",
+        "k/d for a random direction; read it against the equal-rank controls",
+        "higher",
+        "the gradient lies along the manifold",
+    ),
+    "kappa": Measure(
+        "Off/on energy ratio κ",
+        "Gradient energy per dimension off the tangent space, over that on it, pooled over images.",
+        "ratio, 0 to ∞",
+        "1",
+        "lower",
+        "below 1, steps along the manifold move the output more than steps off it",
+    ),
+    "log_kappa": Measure(
+        "log κ per image",
+        "Natural logarithm of κ, image by image, then averaged.",
+        "nats",
+        "slightly above 0, see the dashed line",
+        "lower",
+        "the gradient lies along the manifold",
+    ),
+    "rho": Measure(
+        "Relative off-manifold change ρ",
+        "Squared change of {scalar} under the off-tangent part of Gaussian noise, over that under all of it.",
+        "ratio; σ in [0, 1] pixel units",
+        "1 − k/d",
+        "lower",
+        "0 is perfect off-manifold robustness",
+    ),
+    "change_on": Measure(
+        "On-manifold change",
+        "Change of the softmax after a random step of ℓ₂ length ε inside the tangent space.",
+        "L1 distance, 0 to 2; ε in [0, 1] pixel units",
+        "equals the off-manifold change",
+        "neither",
+        "a working classifier must react along the manifold; near 0 it has stopped reacting",
+    ),
+    "change_off": Measure(
+        "Off-manifold change",
+        "Change of the softmax after a random step of ℓ₂ length ε outside the tangent space.",
+        "L1 distance, 0 to 2; ε in [0, 1] pixel units",
+        "equals the on-manifold change",
+        "lower",
+        "steps off the manifold do not matter to the classifier",
+    ),
+    "alignment_cosine": Measure(
+        "Cosine with the {target}",
+        "Signed cosine between the gradient of {scalar} and {target_long} at noise σ.",
+        "cosine, −1 to 1",
+        "0 for a random direction; read it against the shuffled control",
+        "higher",
+        "the gradient points where the data density says",
+    ),
+    "alignment_lpips": Measure(
+        "1 − LPIPS with the {target}",
+        "Perceptual similarity (LPIPS-Alex) of the gradient of {scalar} to {target_long} at noise σ, as pictures.",
+        "similarity, at most 1",
+        "no fixed level; read it against the shuffled control",
+        "higher",
+        "the gradient looks like the target",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A measure's key, taken apart: "alignment_cosine.logp_y.score.sigma=0.5.shuffled" and its like."""
+
+    text: str
+    family: str
+    scalar: str
+    target: str
+    parameter: str
+    value: float | None
+    control: str
+
+    @property
+    def panel(self) -> str:
+        """What shares one set of axes: everything but parameter and control."""
+        return ".".join(part for part in (self.family, self.scalar, self.target) if part)
+
+    @property
+    def base(self) -> str:
+        """The key without its control."""
+        return self.text.removesuffix(f".{self.control}") if self.control else self.text
+
+
+def parse(text: str) -> Key:
+    """Take a key apart; a dot inside a number does not split."""
+    parts = re.split(r"\.(?=[A-Za-z])", text)
+    family, rest = parts[0], parts[1:]
+    at = next((i for i, part in enumerate(rest) if "=" in part), None)
+    if at is None:
+        names, parameter, value, controls = rest[:1], "", None, rest[1:]
+    else:
+        parameter, _, number = rest[at].partition("=")
+        names, value, controls = rest[:at], float(number), rest[at + 1 :]
+    scalar, target = [*names, "", ""][:2]
+    return Key(text, family, scalar, target, parameter, value, ".".join(controls))
+
+
+def describe(key: Key) -> Measure:
+    """The measure's texts with its scalar and target filled in; a measure unknown here is shown by its key."""
+    known = MEASURES.get(key.family)
+    if known is None:
+        return Measure(
+            key.panel, "A measure of a registry entry that this page has no text for.", "", "", "neither", ""
+        )
+    target, target_long = TARGETS.get(key.target, (key.target or "target", key.target or "the target"))
+    scalar = SCALARS.get(key.scalar, key.scalar or "the chosen scalar")
+    fill = {"scalar": scalar, "target": target, "target_long": target_long}
+    return Measure(
+        known.title.format(**fill), known.what.format(**fill), known.unit, known.chance, known.better, known.reading
+    )
+
+
+def objective_name(objective: str) -> str:
+    """An objective in words."""
+    return OBJECTIVES.get(objective, objective.replace("_", " "))
+
+
+def control_name(control: str | None, family: str = "tangent_fraction") -> str:
+    """A control in words; what is shuffled depends on the measure."""
+    if control is None:
+        return "an undefined control"
+    names = SUBSPACE_CONTROLS if family == "tangent_fraction" else TARGET_CONTROLS
+    return names.get(control, control.replace("_", " "))
+
+
+def parameter_label(key: Key) -> str:
+    """ "σ = 0.5 (1 in [−1, 1] units)", "ε = 2", or nothing."""
+    if key.value is None:
+        return ""
+    if key.parameter == "sigma":
+        return f"σ = {key.value:g} ({2 * key.value:g} in [−1, 1] units)"
+    return f"{'ε' if key.parameter == 'eps' else key.parameter} = {key.value:g}"

@@ -1,0 +1,120 @@
+"""What the report reads from a run directory, checked once at the door."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tangency.errors import RunError
+
+if TYPE_CHECKING:
+    import polars
+
+SCHEMA = 1
+REQUIRED = ("name", "spec_hash", "data", "score", "trials", "regimes", "provenance")
+TARGETS = ("bayes_gradient", "score_y", "score")
+WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The four files of a run.
+
+    Args:
+        folder: the run directory.
+        spec: text of spec.yaml, shown as it is.
+        summary: content of summary.json.
+        rows: columns trial, seed, image, measure, value.
+        pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
+    """
+
+    folder: Path
+    spec: str
+    summary: dict[str, Any]
+    rows: polars.DataFrame
+    pictures: dict[str, np.ndarray]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read and check the files of a run.
+
+    Raises:
+        RunError: the directory or a file is missing, damaged, or of another schema.
+    """
+    if not folder.is_dir():
+        raise RunError(f"report: got '{folder}', which is no directory; expected a run directory of `tangency study`.")
+    return RunFiles(
+        folder=folder,
+        spec=present(folder / "spec.yaml").read_text(encoding="utf-8"),
+        summary=read_summary(present(folder / "summary.json")),
+        rows=read_rows(present(folder / "rows.parquet")),
+        pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors")),
+    )
+
+
+def present(path: Path) -> Path:
+    """The path, if it is a file."""
+    if not path.is_file():
+        raise RunError(f"report: '{path}' is missing, expected it in a finished run. {WAY_OUT}")
+    return path
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The summary, if it is JSON of the schema that this report knows."""
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"report: '{path}' is not valid JSON ({error}), expected a run's summary. {WAY_OUT}") from error
+    if not isinstance(summary, dict):
+        raise RunError(f"report: '{path}' holds a {type(summary).__name__}, expected an object. {WAY_OUT}")
+    if summary.get("schema") != SCHEMA:
+        raise RunError(
+            f"report: '{path}' has schema {summary.get('schema')!r}, expected {SCHEMA}. {WAY_OUT} "
+            "Or write the report with the version of tangency that made the run."
+        )
+    missing = [key for key in REQUIRED if key not in summary]
+    if missing:
+        raise RunError(f"report: '{path}' lacks {', '.join(missing)}, expected all of {', '.join(REQUIRED)}. {WAY_OUT}")
+    if not summary["trials"]:
+        raise RunError(f"report: '{path}' holds no trial, expected at least one. {WAY_OUT}")
+    return summary
+
+
+def read_rows(path: Path) -> polars.DataFrame:
+    """The per-image rows, if the table has its five columns."""
+    import polars
+
+    try:
+        rows = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise RunError(f"report: '{path}' is not a readable Parquet table ({error}). {WAY_OUT}") from error
+    missing = {"trial", "seed", "image", "measure", "value"} - set(rows.columns)
+    if missing:
+        raise RunError(f"report: '{path}' has columns {rows.columns}, and lacks {sorted(missing)}. {WAY_OUT}")
+    return rows
+
+
+def read_pictures(path: Path) -> dict[str, np.ndarray]:
+    """The pictures, if images, labels and targets are there and agree in shape."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        pictures = load_file(path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise RunError(f"report: '{path}' is not a readable safetensors file ({error}). {WAY_OUT}") from error
+    missing = [name for name in ("image", "labels", *TARGETS) if name not in pictures]
+    if missing:
+        raise RunError(
+            f"report: '{path}' lacks {', '.join(missing)}; it holds {', '.join(sorted(pictures))}. {WAY_OUT}"
+        )
+    shape = pictures["image"].shape
+    for name, picture in pictures.items():
+        expected = shape[:1] if name == "labels" else shape
+        if picture.shape != expected:
+            raise RunError(f"report: '{name}' in '{path}' has shape {picture.shape}, expected {expected}. {WAY_OUT}")
+    return pictures

@@ -1,0 +1,7 @@
+"""Scores of the data: everything is a denoiser D(x; σ[, y]) on images in [0, 1]."""
+
+from tangency.score.denoiser import Denoiser
+from tangency.score.mixture import MixtureScore
+from tangency.score.quality import denoising_error
+
+__all__ = ["Denoiser", "MixtureScore", "denoising_error"]

@@ -1,0 +1,37 @@
+"""How good a score is before it is believed: its denoising error on held-out images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tangency.errors import NumericsError
+from tangency.numerics import flat
+from tangency.score.denoiser import Denoiser
+from tangency.seeding import Draw
+from tangency.types import LabelledImages
+
+
+def denoising_error(
+    score: Denoiser,
+    data: LabelledImages,
+    sigma: float,
+    *,
+    seed: int = 0,
+    conditional: bool = False,
+    batch: int = 256,
+) -> Tensor:
+    """Mean over pixels of ‖D(x + σn; σ) − x‖² for each image, in [0, 1]² units, (N,).
+
+    The identity has σ² here, the least possible value is the conditional variance E Var[x₀ | x]/d. The noise of an
+    image depends on the seed and its index only, so scores are compared on the same noise.
+    """
+    if not sigma > 0:
+        raise NumericsError(f"sigma: got {sigma}, expected a positive noise level in [0, 1] pixel units.")
+    parts = []
+    for ids in torch.arange(len(data)).split(batch):
+        x = data.images(ids)
+        noisy = x + sigma * Draw(seed, ids, f"denoising error at {sigma}").normal(data.shape)
+        estimate = score.denoise(noisy, sigma, data.labels[ids] if conditional else None)
+        parts.append(flat(estimate - x).square().mean(1))
+    return torch.cat(parts) if parts else torch.zeros(0)

@@ -1,0 +1,120 @@
+"""The three regimes of robustness, as house definitions with printed thresholds.
+
+The paper draws its regimes by eye. Here each trial is judged against strength 0 of the same seed, with simultaneous
+bands, on pooled κ, accuracy and the on-manifold change R_on:
+
+- weak: κ/κ₀ not shown to be ≤ ½, accuracy non-inferior;
+- Bayes-aligned: upper bound of κ/κ₀ ≤ ½, upper bound of κ < 1, accuracy non-inferior, R_on ≥ ½ R_on(0);
+- excessive: accuracy inferior, or upper bound of R_on < ½ R_on(0);
+- undetermined otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from tangency.errors import NumericsError
+from tangency.statistics.bootstrap import Array
+
+Regime = Literal["weak", "bayes_aligned", "excessive", "undetermined"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Printed with every label; the sensitivity to `accuracy_margin` is reported at .02, .05 and .10."""
+
+    kappa_ratio: float = 0.5
+    kappa: float = 1.0
+    accuracy_margin: float = 0.05
+    change_on_ratio: float = 0.5
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Draws (1 + B,) of one trial and of strength 0 of the same seed, from one paired bootstrap."""
+
+    kappa: Array
+    accuracy: Array
+    change_on: Array
+    kappa_baseline: Array
+    accuracy_baseline: Array
+    change_on_baseline: Array
+
+    def contrasts(self) -> Array:
+        """ln κ/κ₀, ln κ, accuracy difference, ln R_on/R_on(0): (4, 1 + B)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.stack(
+                [
+                    np.log(self.kappa / self.kappa_baseline),
+                    np.log(self.kappa),
+                    self.accuracy - self.accuracy_baseline,
+                    np.log(self.change_on / self.change_on_baseline),
+                ]
+            )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The regime of a trial, with the simultaneous band (low, high) of each contrast."""
+
+    regime: Regime
+    kappa_ratio: tuple[float, float]
+    accuracy_difference: tuple[float, float]
+    change_on_ratio: tuple[float, float]
+
+
+def simultaneous_bands(draws: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Bands that hold for all statistics at once, by the bootstrap of max |t|: (M, 1 + B) to two (M,).
+
+    A statistic without spread (a trial against itself) has a band of width zero and does not widen the others; one
+    that is not finite has the band (−∞, ∞).
+    """
+    if draws.shape[1] < 3:
+        raise NumericsError(f"bands: got {draws.shape[1] - 1} replicates, expected at least 2.")
+    estimate, replicates = draws[:, 0], draws[:, 1:]
+    finite = np.isfinite(draws).all(1)
+    spread = np.where(finite, np.where(finite[:, None], replicates, 0).std(1, ddof=1), np.nan)
+    moving = finite & (spread > 0)
+    if moving.any():
+        t = np.abs(replicates[moving] - estimate[moving, None]) / spread[moving, None]
+        factor = float(np.quantile(t.max(0), level))
+    else:
+        factor = 0.0
+    half = np.where(finite, factor * spread, np.inf)
+    centre = np.where(finite, estimate, 0.0)
+    return centre - half, centre + half
+
+
+def classify(trials: dict[str, Criteria], thresholds: Thresholds | None = None) -> dict[str, Verdict]:
+    """Label every trial of a sweep, with bands simultaneous over trials and criteria."""
+    thresholds = thresholds or Thresholds()
+    if not trials:
+        return {}
+    low, high = simultaneous_bands(np.concatenate([criteria.contrasts() for criteria in trials.values()]))
+    low, high = low.reshape(-1, 4), high.reshape(-1, 4)
+    return {name: _verdict(low[i], high[i], thresholds) for i, name in enumerate(trials)}
+
+
+def _verdict(low: Array, high: Array, thresholds: Thresholds) -> Verdict:
+    centre = (low + high) / 2
+    steeper = high[0] <= np.log(thresholds.kappa_ratio)
+    aligned = steeper and high[1] < np.log(thresholds.kappa) and centre[3] >= np.log(thresholds.change_on_ratio)
+    non_inferior = low[2] > -thresholds.accuracy_margin
+    inferior = high[2] < -thresholds.accuracy_margin
+    muted = high[3] < np.log(thresholds.change_on_ratio)
+    regime: Regime = "undetermined"
+    if inferior or muted:
+        regime = "excessive"
+    elif non_inferior and not steeper:
+        regime = "weak"
+    elif non_inferior and aligned:
+        regime = "bayes_aligned"
+    return Verdict(
+        regime,
+        (float(np.exp(low[0])), float(np.exp(high[0]))),
+        (float(low[2]), float(high[2])),
+        (float(np.exp(low[3])), float(np.exp(high[3]))),
+    )

@@ -1,0 +1,96 @@
+"""Regimes, correlations and the headline of a study, from the numbers of its trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tangency.measures.registry import control_of, family
+from tangency.statistics import Criteria, Estimate, Thresholds, Verdict, classify, spearman
+from tangency.statistics.bootstrap import Array
+from tangency.study.numbers import TrialNumbers, as_json, plain_number
+from tangency.study.plan import Trial
+
+MARGINS = (0.02, 0.05, 0.10)
+STANDARD = "standard"
+KAPPA, FRACTION = "kappa.logp_y", "tangent_fraction.logp_y"
+
+
+def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> Criteria:
+    """What a regime is judged by, against strength 0 of the same seed."""
+    a, b = own.draws, baseline.draws
+    return Criteria(a[KAPPA], a["accuracy"], a[change], b[KAPPA], b["accuracy"], b[change])
+
+
+def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict[str, dict[str, str]]]:
+    """Verdict of each trial, and its regime at each accuracy margin."""
+    verdicts = classify(judged, Thresholds())
+    by_margin = {margin: classify(judged, Thresholds(accuracy_margin=margin)) for margin in MARGINS}
+    sensitivity = {
+        name: {f"{margin:g}": found[name].regime for margin, found in by_margin.items()} for name in verdicts
+    }
+    return verdicts, sensitivity
+
+
+def correlations(trials: dict[str, TrialNumbers]) -> list[dict[str, Any]]:
+    """Spearman's ρ over trials of ln κ (pooled) with each alignment, raw and minus its shuffled control."""
+    if len(trials) < 3:
+        return []
+    numbers = list(trials.values())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = np.log(np.stack([found.draws[KAPPA] for found in numbers]))
+    keys = [k for k in numbers[0].draws if family(k).startswith("alignment") and control_of(k) is None]
+    results = []
+    for key in keys:
+        raw = np.stack([found.draws[key] for found in numbers])
+        excess = np.stack([found.excess[key].draws for found in numbers])
+        pair = {"raw": _correlation(x, raw), "minus_control": _correlation(x, excess)}
+        results.append({"x": "log_kappa.logp_y", "y": key, **pair})
+    return results
+
+
+def _correlation(x: Array, y: Array) -> dict[str, Any]:
+    found = spearman(x, y)
+    names = ("rho", "low", "high", "p")
+    return {name: plain_number(getattr(found, name)) for name in names} | {"n": found.n}
+
+
+def headline(
+    planned: list[Trial], numbers: dict[str, TrialNumbers], verdicts: dict[str, Verdict], alignment: str
+) -> dict[str, Any] | None:
+    """The trial that the verdict speaks of: the largest F² among those that are not excessive or undetermined.
+
+    The rule is fixed before looking; its baseline is the standard trial of the same seed.
+    """
+    baselines = {trial.seed: trial for trial in planned if trial.name == STANDARD and trial.id in numbers}
+    candidates = [
+        trial
+        for trial in planned
+        if trial.id in verdicts and trial.seed in baselines and trial.name != STANDARD
+        if verdicts[trial.id].regime in ("weak", "bayes_aligned")
+    ]
+    if not candidates:
+        return None
+    trial = max(candidates, key=lambda t: numbers[t.id].draws[FRACTION][0])
+    baseline = baselines[trial.seed]
+    own, base = numbers[trial.id], numbers[baseline.id]
+    tangent, aligned = own.excess[FRACTION], own.excess[alignment]
+
+    def rise(a: Array, b: Array) -> dict[str, Any]:
+        return as_json(Estimate.of(a - b, own.estimates[FRACTION].n))
+
+    return {
+        "trial": trial.id,
+        "baseline": baseline.id,
+        "rule": "largest F² among the weak and Bayes-aligned trials",
+        "tangent_excess": as_json(tangent.estimate, best_control=tangent.best, positive=tangent.estimate.low > 0),
+        "tangent_excess_rise": rise(tangent.draws, base.excess[FRACTION].draws),
+        "alignment": alignment,
+        "alignment_excess": as_json(aligned.estimate),
+        "alignment_excess_rise": rise(aligned.draws, base.excess[alignment].draws),
+        "raw_rise": {
+            "tangent_fraction": rise(own.draws[FRACTION], base.draws[FRACTION]),
+            "alignment": rise(own.draws[alignment], base.draws[alignment]),
+        },
+    }

@@ -1,0 +1,101 @@
+"""Where things stand in a run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tangency.errors import RunError
+from tangency.study.plan import Trial
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under one run directory."""
+
+    run: Path
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec."""
+        return self.run / "spec.yaml"
+
+    @property
+    def rows(self) -> Path:
+        """Every measured value, one row per trial, image and measure."""
+        return self.run / "rows.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """The numbers that a script wants."""
+        return self.run / "summary.json"
+
+    @property
+    def pictures(self) -> Path:
+        """Gradients and scores that the report shows."""
+        return self.run / "artefacts" / "pictures.safetensors"
+
+    def score(self, digest: str) -> Path:
+        """The fitted score of this identity."""
+        return self.run / "artefacts" / f"score-{digest}.safetensors"
+
+    def trial(self, trial: Trial) -> Path:
+        """Folder of one trial's weights and rows."""
+        return self.run / "trials" / trial.train_hash
+
+    def trial_json(self, trial: Trial) -> Path:
+        """Outcome of a trial's training; its presence means that training is finished."""
+        return self.trial(trial) / "trial.json"
+
+    def shard(self, trial: Trial, images: list[int]) -> Path:
+        """Rows of one trial for one shard of images, named by the images."""
+        name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
+        return self.trial(trial) / "rows" / trial.measure_hash / name
+
+    def pictured(self) -> list[str]:
+        """Measure hashes of the trials that the pictures show; empty where there are no pictures."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.pictures, "numpy") as file:
+                hashes: list[str] = json.loads(file.metadata()["tangency"])["measure_hashes"]
+        except (OSError, SafetensorError):
+            return []
+        return hashes
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run directory alone; the lock dies with the process, however it dies."""
+        if self.run.exists() and not self.run.is_dir():
+            raise RunError(f"output '{self.run}': got a file, expected a folder or a name that is free; use --out.")
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.run / ".lock", os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            raise RunError(f"output '{self.run}': cannot be written ({error.strerror}); use --out.") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"run '{self.run}': another process is working on it; wait for it, or use another --out."
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run, or a `RunError` that says what is wrong with it."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path}': unreadable ({error}); delete it and run the study again.") from None

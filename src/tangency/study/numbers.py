@@ -1,0 +1,126 @@
+"""Rows of one trial to estimates: every measure with its interval, chance level and degenerate count."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tangency.measures.registry import (
+    INGREDIENTS,
+    TANGENT_CONTROLS,
+    control_of,
+    family,
+)
+from tangency.statistics import Estimate, Excess, PairedBootstrap, excess_over_best
+from tangency.statistics.bootstrap import Array
+from tangency.study.assemble import Columns
+
+
+@dataclass(frozen=True)
+class TrialNumbers:
+    """Estimates and bootstrap draws of one trial.
+
+    Args:
+        estimates: summary key to its estimate.
+        draws: summary key to (1 + B,), paired over trials.
+        chance: summary key to the value that a random gradient has, where there is one.
+        excess: measure to its excess over its best control (tangent fraction) or over shuffled (alignments).
+    """
+
+    estimates: dict[str, Estimate]
+    draws: dict[str, Array]
+    chance: dict[str, float | None]
+    excess: dict[str, Excess]
+
+
+def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, classes: int) -> TrialNumbers:
+    """All numbers of one trial from its columns of (N,) values in image order."""
+    draws: dict[str, Array] = {}
+    counts: dict[str, tuple[int, int]] = {}
+
+    def keep(key: str, found: Array, usable: Array) -> None:
+        draws[key] = found
+        counts[key] = (int(usable.sum()), int((~usable).sum()))
+
+    plain = [key for key in columns if family(key) not in INGREDIENTS]
+    for key, row in zip(plain, boot.mean(np.stack([columns[key] for key in plain])), strict=True):
+        keep(key, row, np.isfinite(columns[key]))
+    for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
+        fraction = columns[key]
+        kappa = boot.pooled_kappa(fraction, columns["tangent_rank"], dimension)
+        keep(key.replace("tangent_fraction", "kappa"), kappa, np.isfinite(fraction))
+    for key in [key for key in columns if family(key) == "rho_off"]:
+        below = columns[key.replace("rho_off", "rho_all")]
+        usable = np.isfinite(columns[key]) & np.isfinite(below) & (below > 0)
+        ratio = boot.pooled_ratio(np.where(usable, columns[key], np.nan), below)
+        keep(key.replace("rho_off", "rho"), ratio, usable)
+    estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
+    rank = columns["tangent_rank"]
+    chance = {key: chance_level(key, rank, dimension, classes) for key in draws}
+    return TrialNumbers(estimates, draws, chance, _excesses(columns, boot))
+
+
+def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float | None:
+    """Expected value for a gradient in a uniformly random direction (for accuracy: for guessing), or None.
+
+    F² has mean k/d, one image's ln κ has ψ((d−k)/2) − ψ(k/2) + ln(k/(d−k)), pooled κ exactly 1, a signed cosine 0,
+    ρ₂ of a linear function 1 − k/d.
+    """
+    from scipy.special import digamma
+
+    k, d = float(np.mean(rank)), dimension
+    levels = {
+        "accuracy": 1 / classes,
+        "tangent_fraction": k / d,
+        "kappa": 1.0,
+        "rho": 1 - k / d,
+        "alignment_cosine": 0.0,
+    }
+    if family(key) == "log_kappa" and 0 < k < d:
+        return float(digamma((d - k) / 2) - digamma(k / 2) + math.log(k / (d - k)))
+    return levels.get(family(key))
+
+
+def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
+    """Central 95 % of F² for one random gradient: Beta(k/2, (d − k)/2), at the mean rank."""
+    from scipy.stats import beta
+
+    k = float(np.mean(rank))
+    low, high = beta.ppf([0.025, 0.975], k / 2, (dimension - k) / 2)
+    return float(low), float(high)
+
+
+def _excesses(columns: Columns, boot: PairedBootstrap) -> dict[str, Excess]:
+    found = {}
+    for key in columns:
+        if control_of(key) is not None:
+            continue
+        wanted = {
+            "tangent_fraction": TANGENT_CONTROLS,
+            "alignment_cosine": ("shuffled",),
+            "alignment_lpips": ("shuffled",),
+        }
+        names = [name for name in wanted.get(family(key), ()) if f"{key}.{name}" in columns]
+        if names:
+            found[key] = excess_over_best(boot, columns[key], {name: columns[f"{key}.{name}"] for name in names})
+    return found
+
+
+def plain_number(value: float) -> float | None:
+    """A float for strict JSON: None where it is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def as_json(estimate: Estimate, **more: Any) -> dict[str, Any]:
+    """An estimate as it stands in summary.json."""
+    return {
+        "mean": plain_number(estimate.mean),
+        "low": plain_number(estimate.low),
+        "high": plain_number(estimate.high),
+        "n": estimate.n,
+        "degenerate": estimate.degenerate,
+        **more,
+    }

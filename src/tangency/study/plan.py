@@ -1,0 +1,111 @@
+"""Spec and data to trials, each with its two identities."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tangency.errors import SpecError
+from tangency.objectives import Objective
+from tangency.seeding import permutation
+from tangency.study.spec import StudySpec
+from tangency.training import TRAINING_SCHEMA
+from tangency.types import Dataset
+
+UNTRAINED = "untrained"
+# Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
+_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network: an objective at a strength with a seed.
+
+    Args:
+        id: readable name, unique in the study.
+        train_hash: identity of the weights: data, model, objective, optimiser, seed, threads, schema.
+        measure_hash: identity of the rows: weights, score, measures, schema.
+        objective: None for the untrained control.
+    """
+
+    id: str
+    name: str
+    strength: float
+    seed: int
+    train_hash: str
+    measure_hash: str
+    objective: Objective | None
+    cost: float
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def score_hash(spec: StudySpec, data: Dataset) -> str:
+    """Identity of the fitted score: data and fit."""
+    return _hash("score", data.train.digest, spec.score.model_dump())
+
+
+def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
+    """Every trial of a study, in the order of the spec, the untrained control of each seed first."""
+    trials = []
+    for seed in spec.seeds:
+        if spec.untrained:
+            trials.append(_trial(spec, data, UNTRAINED, 0.0, seed, None, "", {}))
+        for entry in spec.sweep:
+            for strength in entry.strengths:
+                objective = entry.build(strength)
+                suffix = f"-{entry.legacy}" if entry.legacy else ""
+                trials.append(_trial(spec, data, objective.name, strength, seed, objective, suffix, entry.options))
+    names = [trial.id for trial in trials]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SpecError(f"sweep: trials {twice} are asked for more than once; remove the repeated strengths.")
+    return trials
+
+
+def _trial(
+    spec: StudySpec,
+    data: Dataset,
+    name: str,
+    strength: float,
+    seed: int,
+    objective: Objective | None,
+    suffix: str,
+    options: dict[str, Any],
+) -> Trial:
+    trained = dataclasses.asdict(spec.train) if objective is not None else None
+    identity = [
+        data.train.digest,
+        spec.model.model_dump(),
+        name,
+        strength,
+        suffix,
+        options,
+        trained,
+        seed,
+        spec.threads,
+    ]
+    train_hash = _hash("train", TRAINING_SCHEMA, *identity)
+    measured = [data.test.digest, score_hash(spec, data), spec.measures.digest(), spec.weights]
+    tag = f"-{_hash(options)[:4]}" if options else ""
+    return Trial(
+        id=f"{name}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
+        name=name,
+        strength=strength,
+        seed=seed,
+        train_hash=train_hash,
+        measure_hash=_hash("measure", train_hash, *measured),
+        objective=objective,
+        cost=0.0 if objective is None else _PASSES.get(name, 1.0) * spec.train.epochs * len(data.train),
+    )
+
+
+def measured_images(spec: StudySpec, data: Dataset) -> list[list[int]]:
+    """Indices into the test split, by shard: a prefix of one fixed permutation, so more images keep the first ones."""
+    chosen = permutation(len(data.test), 0, "measured images")[: spec.measured].tolist()
+    return [chosen[start : start + spec.shard] for start in range(0, len(chosen), spec.shard)]

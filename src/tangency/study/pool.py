@@ -1,0 +1,145 @@
+"""Worker processes on this machine: a task that loses its process is tried again, an orphaned worker ends itself."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from tangency.errors import RunError, TangencyError
+from tangency.study.spec import StudySpec
+from tangency.study.tasks import Task, Workbench
+
+_ATTEMPTS = 3  # how often a task may lose its worker process before the study gives up
+OnProgress = Callable[[Task, float], None]
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    task: Task | None = None
+
+
+class Pool:
+    """Worker processes that stay for the whole study; use as a context manager."""
+
+    def __init__(self, spec: StudySpec, run: Path, devices: list[str]) -> None:
+        self._spec, self._run, self._devices = spec, run, devices
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Pool:
+        self._workers = [self._start(device) for device in self._devices]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+            worker.connection.close()
+        for worker in self._workers:
+            worker.process.join(10)
+
+    def _start(self, device: str) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, self._spec, self._run, device)
+        process = self._context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def do(self, tasks: list[Task], on_progress: OnProgress) -> None:
+        """Do all tasks, the most costly first; raises the first error of a task."""
+        waiting = sorted(tasks, key=lambda task: -task.cost)
+        attempts: dict[Task, int] = {}
+        for worker in self._workers:
+            self._hand_out(worker, waiting)
+        while any(worker.task for worker in self._workers):
+            for ready in wait([worker.connection for worker in self._workers if worker.task]):
+                position = next(i for i, w in enumerate(self._workers) if w.connection is ready)
+                worker = self._workers[position]
+                message = _receive(worker.connection)
+                if message is None:
+                    self._replace(position, waiting, attempts)
+                elif message[0] == "progress" and worker.task:
+                    on_progress(worker.task, message[1])
+                elif message[0] == "done" and worker.task:
+                    on_progress(worker.task, 1.0)
+                    worker.task = None
+                    self._hand_out(worker, waiting)
+                elif message[0] == "error":
+                    raise message[1]
+
+    def _hand_out(self, worker: _Worker, waiting: list[Task]) -> None:
+        if waiting:
+            worker.task = waiting.pop(0)
+            with suppress(BrokenPipeError):  # a worker that just died is noticed when its end of the pipe closes
+                worker.connection.send(worker.task)
+
+    def _replace(self, position: int, waiting: list[Task], attempts: dict[Task, int]) -> None:
+        """A worker died: give its task to a fresh process."""
+        dead = self._workers[position]
+        dead.process.join()
+        task = dead.task
+        assert task is not None  # only workers with a task are waited for
+        attempts[task] = attempts.get(task, 0) + 1
+        if attempts[task] >= _ATTEMPTS:
+            raise RunError(
+                f"task '{task.kind} {task.index}': its process died {_ATTEMPTS} times (exit code "
+                f"{dead.process.exitcode}; -9 often means that memory ran out). Finished work is kept: run the study "
+                "again, with fewer --workers."
+            )
+        self._workers[position] = self._start(self._devices[position])
+        waiting.insert(0, task)
+        self._hand_out(self._workers[position], waiting)
+
+
+def _receive(connection: Connection) -> tuple | None:
+    """The next message, or None where the process has ended."""
+    try:
+        message: tuple = connection.recv()
+    except (EOFError, ConnectionResetError):
+        return None
+    return message
+
+
+def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> None:
+    """Body of a worker process: tasks in, progress and results out, until the pipe closes."""
+    _end_with_parent()
+    import torch
+
+    torch.set_num_threads(spec.threads)
+    bench = Workbench(spec, run, device)
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return
+        try:
+            bench.do(task, lambda share: connection.send(("progress", share)))
+        except TangencyError as error:
+            connection.send(("error", error))
+        except Exception:  # reported whole to the driver, which raises it
+            connection.send(("error", RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
+        else:
+            connection.send(("done",))
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the driver is killed: nobody would take the result."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

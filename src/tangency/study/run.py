@@ -1,0 +1,116 @@
+"""Running a study: what is missing is done, what is there is kept, then everything is summed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tangency.data import load
+from tangency.devices import resolve_device
+from tangency.files import atomic, journal, remove_leftovers, write_json
+from tangency.mixtures import load_mixture
+from tangency.study.assemble import assemble_rows, columns_by_trial
+from tangency.study.layout import Layout, read_json
+from tangency.study.plan import Trial, measured_images, plan_trials, score_hash
+from tangency.study.pool import Pool
+from tangency.study.spec import StudySpec, dump_spec
+from tangency.study.summary import summarise
+from tangency.study.tasks import Task
+from tangency.types import Dataset
+
+# (phase, task, share done) as work goes on; the task list of a phase is announced with share None
+Watcher = Callable[[str, list[Task], Task | None, float], None]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What of a study is done.
+
+    Args:
+        trials: id to "waiting", "trained" or "measured".
+        score: whether the score is fitted.
+    """
+
+    score: bool
+    trials: dict[str, str]
+    report: bool
+
+
+def study_status(spec: StudySpec, run: Path) -> Status:
+    """What is done and what is missing in a run directory."""
+    layout, data = Layout(run), load(spec.data)
+    shards = measured_images(spec, data)
+    states = {}
+    for trial in plan_trials(spec, data):
+        measured = all(layout.shard(trial, images).exists() for images in shards)
+        trained = layout.trial_json(trial).exists()
+        states[trial.id] = "measured" if measured else "trained" if trained else "waiting"
+    report = (run / "report" / "index.html").exists()
+    return Status(layout.score(score_hash(spec, data)).exists(), states, report)
+
+
+def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> dict[str, Any]:
+    """Train, measure and sum up; killed at any moment, it goes on from there when run again.
+
+    Args:
+        spec: what is asked.
+        run: output folder; made where it is not there.
+        watch: called as work goes on, for a progress display.
+
+    Returns:
+        The content of summary.json.
+
+    Raises:
+        RunError: the folder is a file, or held by another process, or a worker died again and again.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    data = load(spec.data)
+    trials = plan_trials(spec, data)
+    devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
+    layout = Layout(run)
+    with layout.locked():
+        remove_leftovers(run)
+        with atomic(layout.spec) as temporary:
+            temporary.write_text(dump_spec(spec))
+        with Pool(spec, run, devices) as pool:
+            for phase, tasks in _phases(spec, data, trials, layout):
+                watch(phase, tasks, None, 0.0)
+                pool.do(tasks, lambda task, share, phase=phase, tasks=tasks: watch(phase, tasks, task, share))
+        summary = _sum_up(spec, data, trials, layout)
+        summary |= {"seconds": time.perf_counter() - clock}
+        summary["provenance"]["started"] = started.isoformat(timespec="seconds")
+        journal("summary")
+        write_json(layout.summary, summary)
+    return summary
+
+
+def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:
+    """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
+    wanted = [
+        Task("train", i, cost=max(t.cost, 1.0)) for i, t in enumerate(trials) if not layout.trial_json(t).exists()
+    ]
+    if not layout.score(score_hash(spec, data)).exists():
+        wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
+    yield "training", wanted
+    usable = [i for i, t in enumerate(trials) if read_json(layout.trial_json(t))["outcome"] == "ok"]
+    tasks = []
+    for number, images in enumerate(measured_images(spec, data)):
+        missing = tuple(i for i in usable if not layout.shard(trials[i], images).exists())
+        if missing:
+            tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
+    if spec.pictures and layout.pictured() != [trials[i].measure_hash for i in usable]:
+        tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
+    yield "measuring", tasks
+
+
+def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:
+    outcomes = {trial.id: read_json(layout.trial_json(trial)) for trial in trials}
+    usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
+    table = assemble_rows(layout, usable, measured_images(spec, data))
+    _, header = load_mixture(layout.score(score_hash(spec, data)))
+    card: Any = header["card"]
+    return summarise(spec, data, trials, outcomes, columns_by_trial(table), card)

@@ -1,0 +1,218 @@
+"""summary.json: the numbers that a script wants, each with its interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import platform
+from typing import Any
+
+import numpy as np
+
+from tangency.measures.registry import control_of, family
+from tangency.statistics import Criteria, PairedBootstrap, Thresholds
+from tangency.study.assemble import Columns
+from tangency.study.judge import (
+    STANDARD,
+    correlations,
+    criteria,
+    headline,
+    judge_regimes,
+)
+from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
+from tangency.study.plan import UNTRAINED, Trial
+from tangency.study.spec import StudySpec
+from tangency.types import Dataset
+
+SUMMARY_SCHEMA = 1
+_PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
+REGIME_EPSILON = 2.0  # step length at which R_on is judged; the nearest measured one where it is not measured
+
+
+def summarise(
+    spec: StudySpec,
+    data: Dataset,
+    planned: list[Trial],
+    outcomes: dict[str, dict[str, Any]],
+    columns: dict[str, Columns],
+    score_card: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything of summary.json but the times, which differ from run to run."""
+    images = len(next(iter(columns.values()))["accuracy"])
+    boot = PairedBootstrap(images, spec.replicates)
+    dimension, classes = math.prod(data.test.shape), len(data.test.classes)
+    numbers = {name: trial_numbers(found, boot, dimension, classes) for name, found in columns.items()}
+    collapsed = {
+        trial.id
+        for trial in planned
+        if trial.id in numbers and trial.name != UNTRAINED
+        if not numbers[trial.id].estimates["accuracy"].low > 1 / classes
+    }
+    epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
+    judged = _judged(planned, numbers, collapsed, f"change_on.eps={epsilon:g}")
+    verdicts, sensitivity = judge_regimes(judged)
+    compared = {
+        t.id: numbers[t.id] for t in planned if t.id in numbers and t.name != UNTRAINED and t.id not in collapsed
+    }
+    sigma = f"{max(spec.measures.sigmas):g}"
+    main = f"alignment_cosine.logp_y.bayes_gradient.sigma={sigma}"
+    has_main = all(main in found.draws for found in numbers.values())
+    ranks = next(iter(columns.values()))["tangent_rank"]
+    entries = []
+    for trial in planned:
+        untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
+        outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in collapsed else {})}
+        entry = _entry(trial, outcome, numbers.get(trial.id), untrained, fraction_null(ranks, dimension))
+        verdict = verdicts.get(trial.id)
+        entry["regime"] = verdict.regime if verdict else None
+        entry["regime_sensitivity"] = sensitivity.get(trial.id, {})
+        entry["regime_bands"] = _bands(verdict)
+        entries.append(entry)
+    return {
+        "schema": SUMMARY_SCHEMA,
+        "name": spec.name,
+        "spec_hash": spec.digest(),
+        "data": {
+            "name": data.name,
+            "digest": data.test.digest,
+            "classes": list(data.test.classes),
+            "shape": list(data.test.shape),
+            "train": len(data.train),
+            "measured": images,
+            "licence": data.licence,
+        },
+        "score": score_card,
+        "headline": headline(planned, numbers, verdicts, main) if has_main else None,
+        "trials": entries,
+        "cells": _cells(planned, numbers, collapsed, epsilon, spec),
+        "regimes": {
+            "thresholds": dataclasses.asdict(Thresholds()),
+            "epsilon": epsilon,
+            "bands": "simultaneous over trials and criteria (bootstrap of max |t|), 95 %",
+            "text": "A regime is a statement about a sweep: each trial against strength 0 of the same seed.",
+        },
+        "correlations": correlations(compared),
+        "provenance": _provenance(spec, data, planned),
+    }
+
+
+def _judged(
+    planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str], change: str
+) -> dict[str, Criteria]:
+    baselines = {t.seed: numbers[t.id] for t in planned if t.name == STANDARD and t.id in numbers}
+    return {
+        trial.id: criteria(numbers[trial.id], baselines[trial.seed], change)
+        for trial in planned
+        if trial.id in numbers and trial.seed in baselines and trial.name != UNTRAINED and trial.id not in collapsed
+    }
+
+
+def _bands(verdict: Any) -> dict[str, list[float | None]] | None:
+    if verdict is None:
+        return None
+    names = ("kappa_ratio", "accuracy_difference", "change_on_ratio")
+    return {name: [v if math.isfinite(v) else None for v in getattr(verdict, name)] for name in names}
+
+
+def _entry(
+    trial: Trial,
+    outcome: dict[str, Any],
+    numbers: TrialNumbers | None,
+    untrained: TrialNumbers | None,
+    null: tuple[float, float],
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": trial.id,
+        "objective": trial.name,
+        "strength": trial.strength,
+        "seed": trial.seed,
+        "outcome": outcome["outcome"],
+        "train_hash": trial.train_hash,
+        "measure_hash": trial.measure_hash,
+        "seconds": outcome["seconds"],
+        "epochs": outcome["epochs"],
+        "measures": {},
+        "excess": {},
+    }
+    if numbers is None:
+        return entry
+    for key, estimate in numbers.estimates.items():
+        more = {"null": list(null)} if family(key) == "tangent_fraction" else {}
+        entry["measures"][key] = as_json(estimate, chance=numbers.chance[key], **more)
+        if untrained and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction")):
+            entry["measures"][f"{key}.untrained"] = as_json(untrained.estimates[key], chance=numbers.chance[key])
+    for key, excess in numbers.excess.items():
+        controls = {name: as_json(found) for name, found in excess.controls.items()}
+        entry["excess"][key] = as_json(excess.estimate, best_control=excess.best, controls=controls)
+    return entry
+
+
+def _cells(
+    planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str], epsilon: float, spec: StudySpec
+) -> list[dict[str, Any]]:
+    """Trials that differ in their seed only, together: seeds are resampled first, then images (paired)."""
+    if len(spec.seeds) < 2:
+        return []
+    groups: dict[str, list[Trial]] = {}
+    for trial in planned:
+        groups.setdefault(trial.id.removesuffix(f"-s{trial.seed}"), []).append(trial)
+    weights = _seed_weights(len(spec.seeds), spec.replicates)
+    cells, pooled = [], {}
+    for name, group in groups.items():
+        usable = [t for t in group if t.id in numbers and t.id not in collapsed]
+        if len(usable) == len(spec.seeds):
+            pooled[name] = _pooled([numbers[t.id] for t in usable], weights)
+    change = f"change_on.eps={epsilon:g}"
+    if STANDARD + "-0" in pooled:
+        base = pooled[STANDARD + "-0"]
+        judged = {n: criteria(found, base, change) for n, found in pooled.items() if n != UNTRAINED}
+        verdicts, sensitivity = judge_regimes(judged)
+    else:
+        verdicts, sensitivity = {}, {}
+    for name, found in pooled.items():
+        first = groups[name][0]
+        cells.append(
+            {
+                "id": name,
+                "objective": first.name,
+                "strength": first.strength,
+                "seeds": list(spec.seeds),
+                "regime": verdicts[name].regime if name in verdicts else None,
+                "regime_sensitivity": sensitivity.get(name, {}),
+                "measures": {key: as_json(e, chance=found.chance[key]) for key, e in found.estimates.items()},
+            }
+        )
+    return cells
+
+
+def _seed_weights(seeds: int, replicates: int) -> np.ndarray:
+    """(seeds, 1 + B) weights that average over seeds: equal, then resampled with replacement."""
+    drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates)
+    return np.vstack([np.ones((1, seeds)), drawn]).T / seeds
+
+
+def _pooled(trials: list[TrialNumbers], weights: np.ndarray) -> TrialNumbers:
+    from tangency.statistics import Estimate
+
+    draws = {k: (np.stack([t.draws[k] for t in trials]) * weights).sum(0) for k in trials[0].draws}
+    counts = {k: (sum(t.estimates[k].n for t in trials), sum(t.estimates[k].degenerate for t in trials)) for k in draws}
+    estimates = {k: Estimate.of(row, *counts[k]) for k, row in draws.items()}
+    return TrialNumbers(estimates, draws, trials[0].chance, {})
+
+
+def _provenance(spec: StudySpec, data: Dataset, planned: list[Trial]) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "versions": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "threads": spec.threads,
+        "workers": spec.workers,
+        "seeds": list(spec.seeds),
+        "hashes": {
+            "train_data": data.train.digest,
+            "test_data": data.test.digest,
+            **{f"trial {trial.id}": f"{trial.train_hash} / {trial.measure_hash}" for trial in planned},
+        },
+    }

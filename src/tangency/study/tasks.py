@@ -1,0 +1,223 @@
+"""The work of a study, cut into tasks that any process can do: fit the score, train a trial, measure a shard."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from tangency.autodiff import input_gradient
+from tangency.data import load
+from tangency.files import atomic, journal, write_json
+from tangency.measures import ReferenceSource, Rows, measure_batch
+from tangency.measures.run import chosen_labels
+from tangency.mixtures import Mixture, fit_mixture, load_mixture, save_mixture
+from tangency.models import Classifier, build, load_classifier, save_classifier
+from tangency.score import MixtureScore, denoising_error
+from tangency.study.layout import Layout, read_json
+from tangency.study.plan import Trial, measured_images, plan_trials, score_hash
+from tangency.study.spec import StudySpec
+from tangency.tangents import MixtureTangents, dct_basis, pca_basis
+from tangency.training import Step, train
+from tangency.types import Dataset
+
+Progress = Callable[[float], None]
+
+
+def _share(step: Step) -> float:
+    """Share of a training that is done after a step."""
+    return ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
+
+
+QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work.
+
+    Args:
+        kind: "score", "train", "measure" or "pictures".
+        index: of the trial ("train") or of the shard ("measure").
+        trials: numbers of the trials that a shard is still to be measured for, or that are to be pictured.
+        cost: relative to the other tasks of its kind.
+    """
+
+    kind: str
+    index: int = 0
+    trials: tuple[int, ...] = ()
+    cost: float = 1.0
+
+
+class Workbench:
+    """What a process needs for the tasks of one study; loaded when first used, then kept."""
+
+    def __init__(self, spec: StudySpec, run: Path, device: str) -> None:
+        self.spec, self.layout, self.device = spec, Layout(run), device
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set of the study."""
+        return load(self.spec.data)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """All trials of the study."""
+        return plan_trials(self.spec, self.data)
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The fitted score, from the run directory."""
+        return load_mixture(self.layout.score(score_hash(self.spec, self.data)), self.device)[0]
+
+    @cached_property
+    def source(self) -> ReferenceSource:
+        """References for batches of test images."""
+        rank = int(self.mixture.bases()[1].max())
+        return ReferenceSource(
+            MixtureScore(self.mixture),
+            MixtureTangents(self.mixture),
+            self.data.test,
+            dct_basis(self.data.train.shape, rank),
+            pca_basis(self.data.train, rank),
+            self.spec.measures,
+            self.device,
+        )
+
+    def do(self, task: Task, progress: Progress) -> None:
+        """Do one task; its result is a file that stands, whole, when this returns."""
+        if task.kind == "score":
+            self._fit_score()
+        elif task.kind == "train":
+            self._train(self.trials[task.index], progress)
+        elif task.kind == "measure":
+            self._measure(measured_images(self.spec, self.data)[task.index], task.trials, progress)
+        else:
+            self._pictures(task.trials)
+
+    def _fit_score(self) -> None:
+        asked = self.spec.score
+        mixture, report = fit_mixture(
+            self.data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=self.device
+        )
+        score = MixtureScore(mixture)
+        quality = [
+            {"sigma": sigma, "mse": float(denoising_error(score, self.data.test, sigma).mean()), "identity": sigma**2}
+            for sigma in QUALITY_SIGMAS
+        ]
+        likelihood = {
+            name: float(torch.cat([mixture.log_density(x, 0.0) for x in split.images().split(512)]).mean())
+            for name, split in (("train", self.data.train), ("test", self.data.test))
+        }
+        card = {
+            **asked.model_dump(),
+            "seconds": report.seconds,
+            "steps": [len(curve) for curve in report.history],
+            "dropped_components": report.dropped,
+            "log_likelihood": likelihood,
+            "denoising": quality,
+        }
+        save_mixture(mixture, self.layout.score(score_hash(self.spec, self.data)), {"card": card})
+
+    def _train(self, trial: Trial, progress: Progress) -> None:
+        folder, data = self.layout.trial(trial), self.data.train
+        classifier = build(
+            self.spec.model.architecture, data.shape, data.classes, seed=trial.seed, **self.spec.model.options
+        ).to(self.device)
+        classifier.card = dataclasses.replace(classifier.card, provenance=self._provenance(trial))
+        outcome: dict[str, object] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
+        if trial.objective is None:
+            save_classifier(classifier, folder / "model.safetensors")
+        else:
+            config = dataclasses.replace(self.spec.train, seed=trial.seed)
+            result = train(
+                classifier,
+                data,
+                trial.objective,
+                config,
+                folder,
+                device=self.device,
+                on_step=lambda s: progress(_share(s)),
+            )
+            outcome = {
+                "outcome": result.outcome,
+                "seconds": result.seconds,
+                "epochs": config.epochs,
+                "ended_at": {"epoch": result.epoch, "step": result.step},
+                "best": {"epoch": result.best_epoch, "accuracy": result.best_accuracy},
+            }
+        identity = {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed}
+        write_json(self.layout.trial_json(trial), identity | {"train_hash": trial.train_hash} | outcome)
+
+    def _provenance(self, trial: Trial) -> dict[str, object]:
+        return {
+            "objective": trial.name,
+            "strength": trial.strength,
+            "seed": trial.seed,
+            "data": self.spec.data,
+            "data_digest": self.data.train.digest,
+            "train_hash": trial.train_hash,
+            "torch": torch.__version__,
+        }
+
+    def classifier(self, trial: Trial) -> Classifier:
+        """The trained network of a trial, last or best as the spec says."""
+        best = self.layout.trial(trial) / "best.safetensors"
+        last = self.layout.trial(trial) / "model.safetensors"
+        return load_classifier(best if self.spec.weights == "best" and best.exists() else last, self.device)
+
+    def usable(self, trial: Trial) -> bool:
+        """Whether a trial's training ended with finite weights."""
+        return bool(read_json(self.layout.trial_json(trial))["outcome"] == "ok")
+
+    def _measure(self, images: list[int], trials: tuple[int, ...], progress: Progress) -> None:
+        chosen = [self.trials[number] for number in trials]
+        networks = [self.classifier(trial) for trial in chosen]
+        ids = torch.tensor(images, device=self.device)
+        x, truth = self.data.test.images(ids.cpu()).to(self.device), self.data.test.labels[ids.cpu()].to(self.device)
+        config = self.spec.measures
+        shared = self.source.at(x, truth, ids) if config.label == "true" else None
+        for done, (trial, network) in enumerate(zip(chosen, networks, strict=True), 1):
+            references = shared or self.source.at(x, chosen_labels(network, x, truth, config), ids, truth)
+            rows = measure_batch(network, references, config, self.source.lpips)
+            journal("measure.trial")
+            self._write_rows(rows, self.layout.shard(trial, images))
+            progress(done / len(chosen))
+
+    def _write_rows(self, rows: Rows, path: Path) -> None:
+        with atomic(path) as temporary:
+            rows.frame().drop("trial", "seed").write_parquet(temporary)
+
+    def _pictures(self, trials: tuple[int, ...]) -> None:
+        from safetensors.torch import save_file
+
+        ids = self._pictured()
+        x, y = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
+        sigma, score = max(self.spec.measures.sigmas), MixtureScore(self.mixture)
+        tensors = {
+            "image": x,
+            "labels": y,
+            "bayes_gradient": score.bayes_direction(x, y, sigma).direction,
+            "score_y": score.score(x, sigma, y),
+            "score": score.score(x, sigma),
+        }
+        for number in trials:
+            trial = self.trials[number]
+            tensors[f"gradient.{trial.id}"] = input_gradient(self.classifier(trial), x, y, "logp_y").direction
+        header = {"sigma": sigma, "scalar": "logp_y", "ids": ids.tolist(), "measure_hashes": [self.trials[n].measure_hash for n in trials]}
+        with atomic(self.layout.pictures) as temporary:
+            tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+            save_file(tensors, temporary, {"tangency": json.dumps(header)})
+
+    def _pictured(self) -> torch.Tensor:
+        """The first measured image of each class, then the next ones: chosen by index, never by how they look."""
+        measured = torch.tensor([i for shard in measured_images(self.spec, self.data) for i in shard])
+        labels = self.data.test.labels[measured]
+        firsts = [measured[labels == c][:1] for c in range(len(self.data.test.classes))]
+        rest = measured[~torch.isin(measured, torch.cat(firsts))]
+        return torch.cat([*firsts, rest])[: self.spec.pictures]

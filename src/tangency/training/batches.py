@@ -1,0 +1,71 @@
+"""Which images a step sees, and how: a pure function of the seed, the epoch and the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tangency.seeding import Draw, permutation
+from tangency.training.config import TrainConfig
+from tangency.types import LabelledImages
+
+
+def split(data: LabelledImages, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices to train on and to validate on, both sorted int64; `fraction` of each class, rounded, is held out.
+
+    The only image of a class is never held out.
+    """
+    held = torch.zeros(len(data), dtype=torch.bool)
+    for label in range(len(data.classes)):
+        members = (data.labels == label).nonzero().flatten()
+        count = min(round(fraction * len(members)), max(len(members) - 1, 0))
+        held[members[permutation(len(members), seed, "validation", label)[:count]]] = True
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+
+
+def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
+    """Slices of an epoch. A last batch of one image joins the one before: batch normalisation cannot take it."""
+    starts = list(range(0, n, batch_size))
+    if len(starts) > 1 and n - starts[-1] == 1 and batch_size > 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n], strict=True))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images (n, C, H, W) in [0, 1], labels (n,) and identities (n,) on the device of training."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+
+
+def load_batch(data: LabelledImages, ids: Tensor, config: TrainConfig, epoch: int, device: torch.device) -> Batch:
+    """The images `ids` of the data, moved to the device as bytes, converted and augmented there."""
+    chosen = ids.to(data.pixels.device)
+    part = LabelledImages(data.pixels[chosen].to(device), data.labels[chosen].to(device), data.classes)
+    here = ids.to(device)
+    x = augment(part.images(), Draw(config.seed, here, f"augmentation/epoch {epoch}"), config.flip, config.crop)
+    return Batch(x, part.labels, here)
+
+
+def augment(x: Tensor, draw: Draw, flip: bool, crop: int) -> Tensor:
+    """Mirror and shift each image by draws of its own, (N, C, H, W) to (N, C, H, W).
+
+    (The published ImageNet-64 script shifts all images of a batch alike.)
+    """
+    if flip:
+        mirrored = draw.of("flip").uniform() < 0.5
+        x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+    if crop:
+        height, width = x.shape[2:]
+        down, right = (draw.of("crop", axis).integers(2 * crop + 1) for axis in "hw")
+        rows = down[:, None] + torch.arange(height, device=x.device)
+        columns = right[:, None] + torch.arange(width, device=x.device)
+        padded = F.pad(x, (crop,) * 4)
+        image = torch.arange(len(x), device=x.device)[:, None, None]
+        x = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return x.contiguous()

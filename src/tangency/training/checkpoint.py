@@ -1,0 +1,98 @@
+"""Everything a run needs to go on as if it had never stopped, in one safetensors file.
+
+There is no random state to save: order, noise, attacks and augmentation are functions of (seed, epoch, image).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.errors import RunError
+from tangency.models import Classifier
+from tangency.models.tensors import digest, read_tensors, write_tensors
+from tangency.models.weights import fill
+from tangency.objectives import Objective
+from tangency.training.config import TrainConfig
+from tangency.types import LabelledImages
+
+Row = dict[str, float | int | None]
+
+
+@dataclass
+class Progress:
+    """Where a run is: `epoch` and `step` are those to do next."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best_epoch: int | None = None
+    best_accuracy: float | None = None
+    history: list[Row] = field(default_factory=list)
+
+
+def fingerprint(
+    classifier: Classifier,
+    data: LabelledImages,
+    validation: LabelledImages | None,
+    objective: Objective,
+    config: TrainConfig,
+) -> str:
+    """SHA-256 of all that decides the result of a training but the initial weights."""
+    settings = asdict(config)
+    del settings["checkpoint_seconds"]
+    card = asdict(classifier.card)
+    del card["provenance"]
+    parts: dict[str, Any] = {
+        "config": settings,
+        "objective": asdict(objective),
+        "card": card,
+        "data": _content(data),
+        "validation": None if validation is None else _content(validation),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _content(data: LabelledImages) -> str:
+    return digest({"pixels": data.pixels, "labels": data.labels})
+
+
+def save_checkpoint(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, identity: dict[str, str]
+) -> None:
+    """Write module, optimiser and progress; an older checkpoint stays until this one is whole."""
+    tensors: dict[str, Tensor] = {f"module.{name}": value for name, value in module.state_dict().items()}
+    scalars: dict[str, Any] = {}
+    for number, state in optimiser.state_dict()["state"].items():
+        for key, value in state.items():
+            (tensors if isinstance(value, Tensor) else scalars)[f"optimiser.{number}.{key}"] = value
+    write_tensors(path, tensors, {"identity": identity, "progress": asdict(progress), "scalars": scalars})
+
+
+def restore_checkpoint(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, str]
+) -> Progress:
+    """Load what `save_checkpoint` wrote into module and optimiser; a fresh start where there is no file."""
+    if not path.exists():
+        return Progress()
+    tensors, header = read_tensors(path)
+    if header.get("identity") != identity:
+        raise RunError(
+            f"{path}: the checkpoint belongs to another training (other data, objective, settings or initial "
+            "weights). Give another folder, or remove this one to start again."
+        )
+    fill(module, {name[7:]: value for name, value in tensors.items() if name.startswith("module.")}, path)
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in {**tensors, **header["scalars"]}.items():
+        if name.startswith("optimiser."):
+            _, number, key = name.split(".", 2)
+            state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return Progress(**header["progress"])

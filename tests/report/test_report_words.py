@@ -1,0 +1,158 @@
+"""The verdict says no more than its numbers."""
+
+import numpy as np
+import pytest
+from synthetic_run import summary_of
+
+from tangency.report import glossary, words
+
+
+def make_summary(**options):
+    chosen = {"seeds": (0,), "positive": True, "headline": True, "channels": 1} | options
+    return summary_of(**chosen, rng=np.random.default_rng(5))
+
+
+def spoken(summary):
+    verdict = words.verdict(summary)
+    return " ".join((verdict.claim, *verdict.evidence))
+
+
+def test_positive_excess_and_rise_earn_more_tangent():
+    summary = make_summary()
+    assert words.verdict(summary).more_tangent
+    assert "more tangent" in spoken(summary)
+
+
+@pytest.mark.parametrize("control", ["shuffled", "shuffled_class", "dct", "pca"])
+def test_without_positive_excess_the_control_is_named_instead(control):
+    summary = make_summary(positive=False)
+    summary["headline"]["tangent_excess"]["best_control"] = control
+    verdict = words.verdict(summary)
+    assert not verdict.more_tangent
+    assert "more tangent" not in spoken(summary)
+    assert glossary.SUBSPACE_CONTROLS[control] in verdict.claim
+    assert "explains the rise" in verdict.claim
+
+
+@pytest.mark.parametrize(
+    ("excess", "rise", "positive", "earned"),
+    [
+        ((0.1, 0.3), (0.1, 0.3), True, True),
+        ((0.1, 0.3), (0.1, 0.3), False, False),  # the study's own flag is binding
+        ((-0.1, 0.3), (0.1, 0.3), True, False),  # an interval over zero is not positive
+        ((0.1, 0.3), (-0.1, 0.3), True, False),  # beats the control, as the standard network does
+        ((None, None), (0.1, 0.3), True, False),
+    ],
+)
+def test_more_tangent_needs_flag_excess_and_rise(excess, rise, positive, earned):
+    summary = make_summary()
+    headline = summary["headline"]
+    headline["tangent_excess"] |= {"low": excess[0], "high": excess[1], "positive": positive}
+    headline["tangent_excess_rise"] |= {"low": rise[0], "high": rise[1]}
+    assert words.verdict(summary).more_tangent is earned
+    assert ("more tangent" in spoken(summary)) is earned
+
+
+def test_no_raw_rise_is_not_called_a_rise():
+    summary = make_summary(positive=False)
+    summary["headline"]["raw_rise"]["tangent_fraction"] = {"mean": 0.0, "low": -0.01, "high": 0.01}
+    assert "no rise" in words.verdict(summary).claim
+    assert "PCA" in words.verdict(summary).claim
+
+
+def test_no_headline_claims_nothing():
+    verdict = words.verdict(make_summary(headline=False))
+    assert "no rise can be claimed" in verdict.claim
+    assert not verdict.more_tangent
+
+
+def test_undefined_headline_numbers_are_said_to_be_undefined():
+    summary = make_summary()
+    nothing = {"mean": None, "low": None, "high": None}
+    for name in ("tangent_excess", "tangent_excess_rise", "alignment_excess", "alignment_excess_rise"):
+        summary["headline"][name] |= nothing
+    assert words.UNDEFINED in spoken(summary)
+
+
+def test_falling_difference_is_told_with_its_size():
+    assert words.moved({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
+    assert words.moved({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
+    assert "not distinguishable" in words.moved({"mean": 0.1, "low": -0.1, "high": 0.3})
+
+
+def test_alignment_that_shuffling_explains_is_said_so():
+    summary = make_summary()
+    summary["headline"]["alignment_excess"] |= {"low": -0.01, "high": 0.02}
+    assert "no better than another image's" in spoken(summary)
+
+
+@pytest.mark.parametrize(("seeds", "warned"), [((0,), True), ((7, 7), True), ((0, 1), False)])
+def test_one_seed_is_warned_about(seeds, warned):
+    assert ("training noise" in words.seed_warning(seeds)) is warned
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.8591, "0.859"),
+        (-0.25, "−0.250"),
+        (0.0, "0"),
+        (1254.2, "1254"),
+        (4e-5, "4.0·10⁻⁵"),
+        (None, "undefined"),
+        (float("nan"), "undefined"),
+    ],
+)
+def test_numbers(value, text):
+    assert words.number(value) == text
+
+
+def test_a_rounded_zero_has_no_sign():
+    assert words.number(-0.0004, 2) == "0.00"
+
+
+def test_interval_sets_the_digits():
+    assert words.estimate({"mean": 0.31416, "low": 0.25, "high": 0.37}) == "0.31 [0.25, 0.37]"
+    assert words.estimate({"mean": 0.31416, "low": 0.3129, "high": 0.3155}, True) == "+0.3142 [0.3129, 0.3155]"
+    assert words.estimate({"mean": 3.0, "low": None, "high": None}) == "3.00"
+
+
+def test_regimes_in_words_name_every_strength_once():
+    text = words.regime_sentences(make_summary(seeds=(0, 1))["trials"])
+    assert text[0] == (
+        "Gradient norm: weak at 0.03; Bayes-aligned at 0.3; undetermined at 3; excessive at 30; diverged at 300."
+    )
+    assert len(text) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("accuracy", ("accuracy", "", "", "", None, "")),
+        ("tangent_fraction.logp_y.shuffled_class", ("tangent_fraction", "logp_y", "", "", None, "shuffled_class")),
+        ("rho.logits.sigma=0.05", ("rho", "logits", "", "sigma", 0.05, "")),
+        ("change_on.eps=2", ("change_on", "", "", "eps", 2.0, "")),
+        (
+            "alignment_lpips.sum_logits.score.sigma=0.125.image",
+            ("alignment_lpips", "sum_logits", "score", "sigma", 0.125, "image"),
+        ),
+    ],
+)
+def test_keys_are_taken_apart(text, parts):
+    key = glossary.parse(text)
+    assert (key.family, key.scalar, key.target, key.parameter, key.value, key.control) == parts
+    assert key.base == text.removesuffix(f".{parts[-1]}")
+
+
+def test_sigma_is_printed_in_both_units():
+    assert glossary.parameter_label(glossary.parse("rho.logits.sigma=0.5")) == "σ = 0.5 (1 in [−1, 1] units)"
+
+
+def test_every_measure_of_a_run_is_explained():
+    for trial in make_summary()["trials"]:
+        for text in trial["measures"]:
+            measure = glossary.describe(glossary.parse(text))
+            assert measure.unit
+            assert measure.chance
+            assert measure.better in ("higher", "lower", "neither")
+            assert "{" not in measure.what + measure.title

@@ -1,0 +1,67 @@
+"""Rooms import only rooms with a smaller number, and heavy packages only inside functions."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "tangency"
+LEVEL = {
+    **dict.fromkeys(["errors"], 0),
+    **dict.fromkeys(["types", "seeding", "files", "devices"], 0.5),
+    "numerics": 1,
+    **dict.fromkeys(["autodiff", "data", "mixtures"], 2),
+    **dict.fromkeys(["worlds", "models", "attacks"], 3),
+    **dict.fromkeys(["score", "objectives"], 4),
+    "tangents": 5,
+    "training": 6,
+    **dict.fromkeys(["measures", "generate", "statistics"], 7),
+    "study": 8,
+    "report": 9,
+    "cli": 10,
+}
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(source: str) -> set[str]:
+    """Rooms that a module imports anywhere, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if isinstance(node, ast.ImportFrom) and node.module == "tangency":
+            names = [f"tangency.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("tangency.")}
+    return found
+
+
+def violations(own: str, source: str) -> list[str]:
+    return [other for other in imported_rooms(source) if other != own and not LEVEL[other] < LEVEL[own]]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_a_room_imports_only_lower_rooms(path: Path) -> None:
+    if room(path) == "__init__":
+        return
+    assert violations(room(path), path.read_text()) == []
+
+
+def test_the_layering_check_can_fail() -> None:
+    assert violations("numerics", "def f():\n    from tangency.measures.run import measure\n") == ["measures"]
+    assert violations("score", "from tangency.objectives import make\n") == ["objectives"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_files_stay_small(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_there_is_no_room_without_a_level() -> None:
+    assert {room(path) for path in FILES} - {"__init__"} <= set(LEVEL)
