@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tangency.mixtures import Mixture
-
 settings.register_profile("tangency", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("tangency")
 torch.set_num_threads(1)
@@ -31,33 +29,3 @@ def data_root() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("TANGENCY_DATA names no folder with the full data sets")
     return Path(root)
-
-
-def make_mixture(
-    shape: tuple[int, int, int] = (1, 3, 5),
-    classes: int = 3,
-    components: int = 2,
-    rank: int = 2,
-    noise: float = 0.01,
-    seed: int = 0,
-    isotropic: bool = True,
-) -> Mixture:
-    """A random mixture of factor analysers with uneven weights."""
-    generator = torch.Generator().manual_seed(seed)
-    k, d = classes * components, shape[0] * shape[1] * shape[2]
-
-    def normal(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=generator, dtype=torch.float64)
-
-    psi = torch.full((k, d), noise, dtype=torch.float64) * (1 + torch.rand(k, 1, generator=generator).double())
-    if not isotropic:
-        psi = psi * (0.5 + torch.rand(k, d, generator=generator).double())
-    return Mixture(
-        shape=shape,
-        means=0.5 + 0.25 * normal(k, d),
-        loadings=0.2 * normal(k, d, rank),
-        noise=psi,
-        log_weights=normal(k).log_softmax(0),
-        component_class=torch.arange(classes).repeat_interleave(components),
-        classes=classes,
-    )

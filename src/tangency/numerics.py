@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from tangency.errors import NumericsError
 
 def flat(x: Tensor) -> Tensor:
     """(N, …) to (N, d)."""
-    return x.reshape(len(x), -1)
+    return x.reshape(len(x), math.prod(x.shape[1:]))  # not −1: no images is a batch too
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class Draw:
     def uniform(self, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform numbers in (0, 1), shape (N, *shape)."""
         size = math.prod(shape)
-        words = self._words(-(-size // 4)).transpose(1, 2).reshape(len(self.ids), -1)[:, :size]
+        words = self._words(-(-size // 4)).transpose(1, 2).flatten(1)[:, :size]
         return ((words.to(torch.float64) + 0.5) / 2**32).to(dtype).reshape(-1, *shape)
 
     def normal(self, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32) -> Tensor:
@@ -99,7 +99,7 @@ class Draw:
         radius = (-2 * words[:, :2].log()).sqrt()
         angle = 2 * math.pi * words[:, 2:]
         values = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
-        flat = values.transpose(1, 2).reshape(len(self.ids), -1)[:, :size]
+        flat = values.transpose(1, 2).flatten(1)[:, :size]
         return flat.to(dtype).reshape(-1, *shape)
 
     def integers(self, high: Tensor | int) -> Tensor:

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-import python2
 import torch
-from full_data import ROOT, needs
-from test_images import encode
 
+from data import python2
+from data.full_data import ROOT, needs
+from data.pictures import encode
 from tangency.data import load, load_split
 from tangency.data.cifar import read_batch
 from tangency.errors import DataError
@@ -45,7 +45,7 @@ def test_original_batches(tmp_path, place):
     write_batches(tmp_path / place)
     data = load("cifar10")
     assert torch.equal(data.train.pixels.reshape(-1, 3072), torch.from_numpy(PIXELS[:5].reshape(-1, 3072)))
-    assert data.train.labels.tolist() == sum(LABELS[:5], [])
+    assert data.train.labels.tolist() == [label for labels in LABELS[:5] for label in labels]
     assert data.test.labels.tolist() == LABELS[5]
     assert data.test.classes[0] == "airplane"
     assert load("cifar10:" + place).test.digest == data.test.digest

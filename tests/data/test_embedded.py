@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from full_data import ROOT, needs
 
+from data.full_data import ROOT, needs
 from tangency.data import embedded, load, load_split
 from tangency.data.embedded import CHECKSUMS
 from tangency.errors import DataError

@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from full_data import ROOT, needs
 
+from data.full_data import ROOT, needs
 from tangency.data import fullsets, load, load_split
 from tangency.data.idx import encode_idx
 from tangency.errors import DataError

@@ -4,6 +4,7 @@ Every pickle tries to make the folder `canary`. Where the standard library would
 that a harmless pickle cannot pass for a refused one.
 """
 
+import contextlib
 import io
 import os
 import pickle
@@ -60,13 +61,6 @@ ACTIVE = {
     "nested": b"}" + text("a") + b"](}" + text("b") + MKDIR + CANARY + b"\x85Rses.",
     "in_memo": MKDIR + b"q\x000h\x00" + CANARY + b"\x85R.",
     "as_key": b"}(" + MKDIR + CANARY + b"\x85RK\x01u.",
-    "newobj": b"\x80\x02csubprocess\nPopen\n"
-    + text("mkdir canary")
-    + b"J\xff\xff\xff\xffNNNNN\x88\x88t"[:0]
-    + b"]("
-    + text("mkdir")
-    + CANARY
-    + b"e\x85R.",
     "after_good_data": b"](cnumpy\ndtype\n" + text("u1") + b"\x85R" + MKDIR + CANARY + b"\x85Re.",
     "frombuffer_first": pickle.dumps([np.arange(3), Call(os.mkdir, "canary")], 5),
     "array_of_objects": pickle.dumps(np.array([Call(os.mkdir, "canary"), None], dtype=object)),
@@ -108,6 +102,7 @@ PASSIVE = {
     "call_marker": b"cnumpy\nndarray\nK\x05\x85\x85R.",
     "call_text": text("os.mkdir") + CANARY + b"\x85R.",
     "call_with_list": b"ccollections\nOrderedDict\n]R.",
+    "newobj": b"\x80\x02csubprocess\nPopen\n]" + text("mkdir") + b"a\x85\x81.",
     "newobj_marker": b"\x80\x02cnumpy\nndarray\nK\x05\x85\x85\x81.",
     "newobj_ex": b"\x80\x04ccollections\nOrderedDict\n)}\x92.",
     "ext1": b"\x80\x02\x82\x01.",
@@ -164,10 +159,9 @@ def test_active_pickle_is_refused_and_not_run(tmp_path, name):
     with pytest.raises(DataError, match="the pickle asks for or holds"):
         read_pickle(ACTIVE[name])
     assert list(tmp_path.iterdir()) == []
-    try:
+    # It may fail afterwards: what counts is the canary.
+    with contextlib.suppress(pickle.UnpicklingError, TypeError, AttributeError, ValueError):
         pickle.loads(ACTIVE[name])
-    except (pickle.UnpicklingError, TypeError, AttributeError, ValueError):
-        pass  # it may fail afterwards: what counts is the canary
     assert (tmp_path / "canary").exists(), "not hostile to the standard library: the case proves nothing"
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from full_data import ROOT, needs
 
+from data.full_data import ROOT, needs
+from data.pictures import encode
 from tangency.data import load, load_split
 from tangency.data.decode import decode_images
 from tangency.data.references import parse
@@ -18,14 +19,6 @@ from tangency.errors import DataError
 N, H, W = 13, 5, 7
 PIXELS = np.random.default_rng(3).integers(0, 256, (N, H, W, 3), dtype=np.uint8)
 LABELS = [i % 3 for i in range(N)]
-
-
-def encode(pixels, form="PNG"):
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, form)
-    return buffer.getvalue()
 
 
 def rows(pixels=PIXELS, column="img", labels=LABELS, label="label"):
@@ -101,7 +94,8 @@ BAD = {
     "few_classes": (rows(), "?classes=a,b", "values from 0 to 2, expected 0 to 1 (2 classes)"),
     "empty": (rows().head(0), "", "has no rows"),
     "paths_only": (damaged(4, None), "", "row 4 holds no image bytes"),
-    "truncated_jpeg": (damaged(6, JPEG[:-120]), "", "row 6: a damaged image"),
+    "truncated_jpeg": (damaged(6, JPEG[:-25]), "", "row 6: a damaged image"),
+    "jpeg_header": (damaged(6, JPEG[:-150]), "", "row 6: cannot be opened as an image"),
     "truncated_png": (damaged(6, encode(PIXELS[0])[:-60]), "", "row 6: a damaged image"),
     "png_chunk": (damaged(6, encode(PIXELS[0])[:33] + bytes(40)), "", "row 6: "),
     "text": (damaged(9, b"hello"), "", "row 9: not an image, expected a JPEG or PNG"),

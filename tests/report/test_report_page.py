@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
-from synthetic_run import CLASSES, build_run
 
+from report.synthetic_run import CLASSES, build_run
 from tangency.errors import RunError
 from tangency.report import pictures, write_report
 from tangency.report.glossary import MEASURES, REGIMES

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from synthetic_run import summary_of
 
+from report.synthetic_run import summary_of
 from tangency.report import glossary, words
 
 

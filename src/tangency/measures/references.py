@@ -95,7 +95,7 @@ class ReferenceSource:
             "dct": TangentSpace.shared(self.dct, space.rank),
             "pca": TangentSpace.shared(self.pca, space.rank),
         }
-        on, off = self._directions(space, ids, x.shape)
+        on, off = self._directions(space, ids, x.shape, x.dtype)
         other_x, other_y = self._pool_images(partner), self.pool.labels[partner.cpu()].to(self.device)
         shuffled = {key: signal.nan_where(~usable) for key, signal in self._targets(other_x, other_y).items()}
         targets = self._targets(x, y)
@@ -139,9 +139,14 @@ class ReferenceSource:
         space = self.tangents.at(self._pool_images(index))
         return TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank)
 
-    def _directions(self, space: TangentSpace, ids: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    def _directions(
+        self, space: TangentSpace, ids: Tensor, shape: torch.Size, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         """One random vector a direction, split into its tangent and normal part, each of unit length."""
-        draws = [Draw(self.config.seed, ids, f"direction {r}").normal(shape[1:]) for r in range(self.config.directions)]
+        draws = [
+            Draw(self.config.seed, ids, f"direction {r}").normal(shape[1:], dtype)
+            for r in range(self.config.directions)
+        ]
         return torch.stack([space.on_direction(n) for n in draws]), torch.stack([unit(space.reject(n)) for n in draws])
 
     def _targets(self, x: Tensor, y: Tensor) -> dict[TargetKey, Signal]:
@@ -158,7 +163,7 @@ class ReferenceSource:
 
     def _stand_ins(self, x: Tensor, ids: Tensor, targets: dict[TargetKey, Signal]) -> dict[str, Tensor]:
         """A random direction and the image (its mean removed) where a gradient would stand."""
-        noise = Draw(self.config.seed, ids, "random gradient").normal(x.shape[1:])
+        noise = Draw(self.config.seed, ids, "random gradient").normal(x.shape[1:], x.dtype)
         centred = x - per_example(flat(x).mean(1), x)
         stand_ins = {"random": Signal.of(noise, self.lpips), "image": Signal.of(centred, self.lpips)}
         columns: dict[str, Tensor] = {}

@@ -163,7 +163,7 @@ def _rho(model: nn.Module, logits: Tensor, references: References, config: Measu
     for sigma in config.rho_sigmas:
         off, everything = [], []
         for r in range(config.directions):
-            noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:])
+            noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:], x.dtype)
             for found, step in ((off, references.tangents.reject(noise)), (everything, noise)):
                 found.append((model(x + step) - logits).double().square().sum(1))
         columns[f"rho_off.logits.sigma={number(sigma)}"] = torch.stack(off).mean(0)

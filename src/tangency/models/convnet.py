@@ -54,5 +54,12 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
-        blocks = F.pixel_unshuffle(F.pad(x, self.odd) if any(self.odd) else x, 2)
+        blocks = fold(F.pad(x, self.odd) if any(self.odd) else x)
         return self.head(self.pool(self.features(blocks)).flatten(1))
+
+
+def fold(x: Tensor) -> Tensor:
+    """2×2 pixels into channels, (N, C, 2H, 2W) to (N, 4C, H, W), as `pixel_unshuffle`, which fails for N = 0."""
+    n, channels, height, width = x.shape
+    blocks = x.reshape(n, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+    return blocks.reshape(n, 4 * channels, height // 2, width // 2)

@@ -55,7 +55,8 @@ def build(
         architecture=architecture,
         shape=shape,
         classes=names,
-        options=dict(options),
+        # Lists, as JSON gives back, so that a saved card equals a loaded one.
+        options={name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
         mean=(DEFAULT_MEAN,) * shape[0] if mean is None else tuple(mean),
         std=(DEFAULT_STD,) * shape[0] if std is None else tuple(std),
         provenance={"initial_seed": seed},

@@ -33,7 +33,7 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], header: Mappi
     except (TypeError, ValueError) as error:
         raise ModelError(f"{path}: the header cannot be written as JSON: {error}. Use plain finite values.") from error
     with atomic(path) as temporary:
-        save_file(plain, temporary, metadata={_KEY: text, "sha256": digest(plain)})
+        save_file(plain, temporary, metadata={_KEY: text, "sha256": _checksum(text, plain)})
 
 
 def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -56,7 +56,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: holds tensors but no tangency card (metadata keys {sorted(metadata)}), so its input range and "
             "classes are unknown. Convert it, or load its tensors into Classifier.wrap(module, …) yourself."
         )
-    if metadata.get("sha256") != digest(tensors):
+    if metadata.get("sha256") != _checksum(metadata[_KEY], tensors):
         raise ModelError(
             f"{path}: the checksum does not match, the file was altered or damaged. Fetch or write it again."
         )
@@ -75,6 +75,11 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
+
+
+def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the header and the tensors."""
+    return hashlib.sha256(f"{text}\n{digest(tensors)}".encode()).hexdigest()
 
 
 def _kind(path: Path) -> str:

@@ -26,12 +26,20 @@ def batch_coupled(model: nn.Module) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def running_statistics(model: nn.Module) -> Iterator[None]:
-    """Let the batch-coupled modules use their running statistics, unchanged; restore their mode afterwards."""
-    coupled = [part for part in batch_coupled(model) if part.training]
+    """Let the batch-coupled modules use their running statistics, unchanged; restore their mode afterwards.
+
+    They get copies: torch updates running statistics in place without telling autograd, so a later pass in train mode
+    would silently change the gradients of a graph that was made here.
+    """
+    coupled = [part for part in batch_coupled(model) if isinstance(part, _BatchNorm) and part.training]
+    kept = [(part.running_mean, part.running_var) for part in coupled]
     try:
         for part in coupled:
             part.training = False
+            part.running_mean = None if part.running_mean is None else part.running_mean.clone()
+            part.running_var = None if part.running_var is None else part.running_var.clone()
         yield
     finally:
-        for part in coupled:
+        for part, (mean, variance) in zip(coupled, kept, strict=True):
             part.training = True
+            part.running_mean, part.running_var = mean, variance

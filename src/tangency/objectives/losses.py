@@ -38,10 +38,13 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
         return cross_entropy(model(x), y)
     inputs = x.detach().requires_grad_(True)
     with double_backward(), torch.enable_grad():
-        losses = penalised = cross_entropy(model(inputs), y)
         if batch_coupled(model):
+            # Before the pass that updates the statistics, which would let the neighbours in by the back door.
             with running_statistics(model):
                 penalised = cross_entropy(model(inputs), y)
+            losses = cross_entropy(model(x), y)
+        else:
+            losses = penalised = cross_entropy(model(inputs), y)
         (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
     return losses + strength * flat(gradient).square().sum(1)
 
@@ -50,15 +53,16 @@ def noise_consistency(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
 ) -> Tensor:
     """ℓ_i + strength · ‖f(x_i + sigma n) − f(x_i)‖₂², n ~ N(0, I), f the logits, sigma in units of [0, 1] pixels."""
-    logits = clean = model(x)
     if strength == 0:
-        return cross_entropy(logits, y)
+        return cross_entropy(model(x), y)
     noisy = x + sigma * draw.of("noise").normal(x.shape[1:], x.dtype)
     if batch_coupled(model):
         with running_statistics(model):
             difference = model(noisy) - model(x)
+        logits = model(x)
     else:
-        difference = model(noisy) - clean
+        logits = model(x)
+        difference = model(noisy) - logits
     return cross_entropy(logits, y) + strength * difference.square().sum(1)
 
 

@@ -233,7 +233,7 @@ def correlations(run: RunFiles) -> Figure | None:
             scatter(axes[row, column], trials, item, kind)
             rho = item[kind]
             interval = f"[{number(rho['low'], 2)}, {number(rho['high'], 2)}]"
-            axes[row, column].set_title(f"Spearman's ρ = {number(rho['rho'], 2)} {interval}", fontsize=6.5)
+            axes[row, column].set_title(f"Spearman's ρ = {number(rho['rho'], 2)} {interval}", fontsize=6.5, loc="right")
         key = parse(item["y"])
         axes[0, column].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
         axes[1, column].set_ylabel("minus shuffled")
@@ -262,7 +262,7 @@ def picture_grid(run: RunFiles) -> Figure | None:
     """Images, targets and the gradients of each trial; each picture on its own symmetric scale."""
     shown = pictures.columns(run.summary["trials"], run.pictures)
     m = len(run.pictures["image"])
-    headings = 1.05  # inches above the pictures
+    headings = 1.3  # inches above the pictures
     height = WIDTH / len(shown) * m + headings
     figure, axes = new_figure(m, len(shown), height, layout=None)  # constrained, tall headings part the columns
     figure.subplots_adjust(0.005, 0.005, 0.995, 1 - headings / height, wspace=0.06, hspace=0.06)

@@ -93,22 +93,22 @@ def classify(trials: dict[str, Criteria], thresholds: Thresholds | None = None) 
     thresholds = thresholds or Thresholds()
     if not trials:
         return {}
-    low, high = simultaneous_bands(np.concatenate([criteria.contrasts() for criteria in trials.values()]))
-    low, high = low.reshape(-1, 4), high.reshape(-1, 4)
-    return {name: _verdict(low[i], high[i], thresholds) for i, name in enumerate(trials)}
+    contrasts = np.concatenate([criteria.contrasts() for criteria in trials.values()])
+    low, high = (side.reshape(-1, 4) for side in simultaneous_bands(contrasts))
+    estimates = contrasts[:, 0].reshape(-1, 4)
+    return {name: _verdict(estimates[i], low[i], high[i], thresholds) for i, name in enumerate(trials)}
 
 
-def _verdict(low: Array, high: Array, thresholds: Thresholds) -> Verdict:
-    centre = (low + high) / 2
+def _verdict(estimate: Array, low: Array, high: Array, thresholds: Thresholds) -> Verdict:
     steeper = high[0] <= np.log(thresholds.kappa_ratio)
-    aligned = steeper and high[1] < np.log(thresholds.kappa) and centre[3] >= np.log(thresholds.change_on_ratio)
+    aligned = steeper and high[1] < np.log(thresholds.kappa) and estimate[3] >= np.log(thresholds.change_on_ratio)
     non_inferior = low[2] > -thresholds.accuracy_margin
     inferior = high[2] < -thresholds.accuracy_margin
     muted = high[3] < np.log(thresholds.change_on_ratio)
     regime: Regime = "undetermined"
     if inferior or muted:
         regime = "excessive"
-    elif non_inferior and not steeper:
+    elif non_inferior and not steeper and np.isfinite(high[0]):
         regime = "weak"
     elif non_inferior and aligned:
         regime = "bayes_aligned"

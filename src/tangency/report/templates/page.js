@@ -156,13 +156,13 @@ function drawCurve(element) {
   else if (chance !== null) mark(chance, "dash", "soft", "chance");
   const untrained = run.trials.findIndex(t => t.objective === "untrained");
   const value = untrained >= 0 && (excess ? run.excess : run.measures)[key]?.[untrained];
-  if (value && value[MEAN] !== null) mark(value[MEAN], "longdash", "line", chance !== null && Math.abs(value[MEAN] - chance) < 0.02 * Math.abs(chance) ? "" : "untrained");
+  if (value && value[MEAN] !== null) mark(value[MEAN], "longdash", "weak", chance !== null && Math.abs(value[MEAN] - chance) < 0.02 * Math.abs(chance) ? "" : "untrained");
   const strengths = run.trials.filter(t => shown.some(o => o.id === t.objective) || t.objective === "standard").map(t => t.strength);
   const title = {strength: "strength (log scale)", accuracy: "accuracy", kappa: "log κ"}[mode];
   const xaxis = {title: {text: title, font: {size: 12}}, ...(mode === "strength" && strengths.length ? ticks(strengths, at, element.clientWidth / 42) : {})};
   draw(element, traces, {xaxis, yaxis: {nticks: 5, type: logarithmic ? "log" : "linear", ...(logarithmic ? {dtick: 1} : {}), title: {text: kind === "excess" && !excess ? "(has no control)" : ""}}, shapes, annotations});
 }
-const level = (y, dash, hue) => ({type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: {dash, width: 1.2, color: colour(hue)}, layer: "between"});
+const level = (y, dash, hue) => ({type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: {dash, width: 1.2, color: colour(hue)}, layer: "above"});
 function controlKey(key) {
   const best = run.story.fraction === key && run.story.fraction_control;
   return best || [`${key}.pca`, `${key}.shuffled`].find(k => run.measures[k]) || null;
