@@ -1,1 +1,66 @@
-"""Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
+"""Do the input gradients of an image classifier lie along the data manifold, and why (not)?
+
+The names below load their rooms when first used, so that `import tangency` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tangency.autodiff import input_gradient as input_gradient
+    from tangency.autodiff import input_gradients as input_gradients
+    from tangency.data import load as load_data
+    from tangency.errors import TangencyError as TangencyError
+    from tangency.measures import MeasureConfig as MeasureConfig
+    from tangency.measures import measure as measure
+    from tangency.mixtures import fit_mixture as fit_mixture
+    from tangency.models import Classifier as Classifier
+    from tangency.models import load_classifier as load_classifier
+    from tangency.report import write_report as write_report
+    from tangency.study import load_spec as load_spec
+    from tangency.study import run_study as run_study
+    from tangency.types import LabelledImages as LabelledImages
+
+_HOME = {
+    "Classifier": ("models", "Classifier"),
+    "LabelledImages": ("types", "LabelledImages"),
+    "MeasureConfig": ("measures", "MeasureConfig"),
+    "TangencyError": ("errors", "TangencyError"),
+    "fit_mixture": ("mixtures", "fit_mixture"),
+    "input_gradient": ("autodiff", "input_gradient"),
+    "input_gradients": ("autodiff", "input_gradients"),
+    "load_classifier": ("models", "load_classifier"),
+    "load_data": ("data", "load"),
+    "load_spec": ("study", "load_spec"),
+    "measure": ("measures", "measure"),
+    "run_study": ("study", "run_study"),
+    "write_report": ("report", "write_report"),
+}
+__all__ = [
+    "Classifier",
+    "LabelledImages",
+    "MeasureConfig",
+    "TangencyError",
+    "fit_mixture",
+    "input_gradient",
+    "input_gradients",
+    "load_classifier",
+    "load_data",
+    "load_spec",
+    "measure",
+    "run_study",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tangency' has no attribute '{name}'")
+    room, attribute = _HOME[name]
+    return getattr(importlib.import_module(f"tangency.{room}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

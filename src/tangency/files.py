@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import json
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-_reached: Counter[str] = Counter()
 
 
 def journal(point: str) -> None:
     """Mark a point of interest for fault injection; does nothing unless TANGENCY_JOURNAL names a file.
 
-    Every point reached is appended to that file. TANGENCY_KILL="point#n" kills this process, as `kill -9` would,
-    the n-th time that it reaches the point: the tests prove with it that no kill loses or doubles work.
+    Every point that any process reaches is appended to that file. With TANGENCY_KILL="pattern#n" the process that
+    reaches a matching point as the n-th of all is killed, as by `kill -9`; with "pattern#n@driver" its parent is, too.
+    The tests prove with it that no kill loses or doubles work.
     """
     path = os.environ.get("TANGENCY_JOURNAL")
     if not path:
         return
-    _reached[point] += 1
-    with open(path, "a") as log:
-        log.write(f"{os.getpid()} {point}#{_reached[point]}\n")
+    with open(path, "a+") as log:
+        log.write(f"{point}\n")
         log.flush()
-        os.fsync(log.fileno())
-    if os.environ.get("TANGENCY_KILL") == f"{point}#{_reached[point]}":
+        log.seek(0)
+        reached = log.read().splitlines()
+    order = os.environ.get("TANGENCY_KILL", "")
+    pattern, _, rest = order.partition("#")
+    count, _, whom = rest.partition("@")
+    matching = fnmatch.fnmatch(point, pattern) and sum(fnmatch.fnmatch(line, pattern) for line in reached)
+    if matching and matching == int(count):
+        if whom == "driver":
+            os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -46,9 +46,7 @@ class LabelledImages:
     def subset(self, index: Tensor | slice) -> LabelledImages:
         """The chosen images, with the name and classes of the whole; the digest says that it is a part."""
         part = LabelledImages(self.pixels[index], self.labels[index], self.classes, self.name)
-        return LabelledImages(
-            part.pixels, part.labels, self.classes, self.name, f"{self.digest}[{len(part)}]"
-        )
+        return LabelledImages(part.pixels, part.labels, self.classes, self.name, f"{self.digest}[{len(part)}]")
 
     @cached_property
     def class_counts(self) -> Tensor:
@@ -106,9 +104,7 @@ class Card:
 def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> None:
     """Raise unless x is a floating (N, C, H, W) tensor, finite and (if asked) in [0, 1]."""
     if x.dim() != 4:
-        raise NumericsError(
-            f"{what}: got shape {tuple(x.shape)}, expected (N, C, H, W); x[None] adds a batch axis."
-        )
+        raise NumericsError(f"{what}: got shape {tuple(x.shape)}, expected (N, C, H, W); x[None] adds a batch axis.")
     if not x.is_floating_point():
         raise NumericsError(f"{what}: got {x.dtype}, expected floating point in [0, 1]; divide bytes by 255.")
     if not bool(torch.isfinite(x).all()):

@@ -81,6 +81,11 @@ U1 = (
 O8 = b"cnumpy\ndtype\n" + text("O8") + b"\x89\x88\x87R"
 
 
+def dtype_state(parts, order="|"):
+    """The dtype u1 whose state has `parts` for subarray, names and fields."""
+    return b"cnumpy\ndtype\n" + text("u1") + b"\x89\x88\x87R(K\x03" + text(order) + parts + b"K\x01K\x01K\x00tb"
+
+
 def array(shape, dtype=U1, data=b"C\x03abc", fortran=b"\x89"):
     return RECONSTRUCT + b"(K\x01" + shape + dtype + fortran + data + b"tb."
 
@@ -122,14 +127,9 @@ PASSIVE = {
     "record_dtype": b"cnumpy\ndtype\n" + text("V8") + b"\x89\x88\x87R.",
     "python_dtype": b"cnumpy\ndtype\n" + text("object") + b"\x85R.",
     "dtype_list": b"cnumpy\ndtype\n]" + text("u1") + b"a\x85R.",
-    "dtype_fields": b"cnumpy\ndtype\n"
-    + text("u1")
-    + b"\x89\x88\x87R(K\x03"
-    + text("|")
-    + b"N"
-    + text("f")
-    + b"}K\x01K\x01K\x00tb.",
-    "dtype_order": b"cnumpy\ndtype\n" + text("u1") + b"\x89\x88\x87R(K\x03" + text("!") + b"NNNtb.",
+    "dtype_fields": array(b"K\x03\x85", dtype_state(b"N" + text("f") + b"}")),
+    "dtype_subarray": array(b"K\x03\x85", dtype_state(U1 + b"K\x01\x85\x86NN")),
+    "dtype_order": array(b"K\x03\x85", dtype_state(b"NNN", "!")),
     "wrong_size": array(b"K\x04\x85"),
     "huge": array(b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x87"),
     "huge_empty": array(b"K\x00J\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x87", data=b"C\x00"),
@@ -178,9 +178,16 @@ def test_the_building_blocks_of_the_corpus_are_sound():
     np.testing.assert_array_equal(read_pickle(array(b"K\x03\x85")), np.frombuffer(b"abc", np.uint8))
     scalar = b"cnumpy.core.multiarray\nscalar\n" + U1 + b"C\x01a\x86R."
     assert read_pickle(scalar) == 97
+    assert read_pickle(array(b"K\x03\x85", dtype_state(b"NNN"))).tolist() == [97, 98, 99]
     buffer = b"cnumpy._core.numeric\n_frombuffer\n(C\x02ab" + U1 + b"K\x02\x85" + text("C") + b"tR."
     assert read_pickle(buffer).tolist() == [97, 98]
     assert read_pickle(b"ccollections\nOrderedDict\n)R.") == {}
+
+
+def test_size_and_content_of_an_array_are_compared_before_it_is_made():
+    sentence = r"an array of shape \(4,\) and dtype uint8, 4 bytes, over 3 bytes"
+    with pytest.raises(DataError, match=sentence):
+        read_pickle(PASSIVE["wrong_size"])
 
 
 def test_no_module_is_imported():

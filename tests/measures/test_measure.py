@@ -174,7 +174,9 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
         tangents=Fixed(),
         config=config,
     )
-    torch.testing.assert_close(found["tangent_fraction.logp_y"], torch.full((40,), inside, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        found["tangent_fraction.logp_y"], torch.full((40,), inside, dtype=torch.float64), rtol=0, atol=1e-12
+    )
     rho = found["rho_off.logits.sigma=0.05"].sum() / found["rho_all.logits.sigma=0.05"].sum()
     assert float(rho) == pytest.approx(1 - inside, abs=0.12)  # ρ₂ of a linear function is exactly ρ₁ = 1 − F²
     if 0 < inside < 1:

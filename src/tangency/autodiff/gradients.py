@@ -54,9 +54,7 @@ def input_gradients(
     return {name: _joined(found, x) for name, found in parts.items()}
 
 
-def input_gradient(
-    model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256
-) -> Direction:
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:
     """Gradient of one named scalar with respect to the input; see `input_gradients`."""
     return input_gradients(model, x, y, [scalar], batch_size)[scalar]
 

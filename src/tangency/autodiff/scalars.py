@@ -63,9 +63,7 @@ def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:
     if name not in _SCALARS:
         raise NumericsError(unknown_name("scalar", name, SCALARS))
     if logits.dim() != 2 or logits.shape[1] < 2:
-        raise NumericsError(
-            f"logits: got shape {tuple(logits.shape)}, expected (N, classes) with at least 2 classes."
-        )
+        raise NumericsError(f"logits: got shape {tuple(logits.shape)}, expected (N, classes) with at least 2 classes.")
     return _SCALARS[name](logits, y)
 
 

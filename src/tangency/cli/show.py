@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -24,9 +25,35 @@ from tangency.study.tasks import Task
 ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient.sigma="
 
 
+class _Shares:
+    """How much of a phase is done: tasks weighted by their cost."""
+
+    def __init__(self) -> None:
+        self._share: dict[Task, float] = {}
+
+    def update(self, tasks: list[Task], task: Task, share: float) -> tuple[float, int]:
+        """Share of the whole phase, and number of finished tasks."""
+        self._share[task] = share
+        total = sum(t.cost for t in tasks) or 1.0
+        done = sum(t.cost * self._share.get(t, 0.0) for t in tasks) / total
+        return done, sum(self._share.get(t, 0.0) >= 1 for t in tasks)
+
+
 @contextlib.contextmanager
 def watching(quiet: bool) -> Iterator[Watcher]:
-    """A progress bar with an ETA for each phase, on standard error."""
+    """Progress on standard error: bars with an ETA on a terminal, a line for each tenth elsewhere."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda *_: None
+    elif console.is_terminal:
+        with _bars(console) as watch:
+            yield watch
+    else:
+        yield _lines(console)
+
+
+@contextlib.contextmanager
+def _bars(console: Console) -> Iterator[Watcher]:
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -36,68 +63,93 @@ def watching(quiet: bool) -> Iterator[Watcher]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
+    with Progress(*columns, console=console) as progress:
         bars: dict[str, TaskID] = {}
-        shares: dict[Task, float] = {}
+        shares = _Shares()
 
         def watch(phase: str, tasks: list[Task], task: Task | None, share: float) -> None:
             if task is None:
-                total = sum(t.cost for t in tasks)
-                bars[phase] = progress.add_task(phase, total=total or 1.0, completed=0.0 if tasks else 1.0, note="")
+                bars[phase] = progress.add_task(phase, total=1.0, note="")
+                progress.update(bars[phase], completed=0.0 if tasks else 1.0)
                 return
-            shares[task] = share
-            done = sum(t.cost * shares.get(t, 0.0) for t in tasks)
-            finished = sum(shares.get(t, 0.0) >= 1 for t in tasks)
+            done, finished = shares.update(tasks, task, share)
             progress.update(bars[phase], completed=done, note=f"{finished}/{len(tasks)} tasks")
 
         yield watch
 
 
-def _interval(entry: dict[str, Any] | None, show: Callable[[float], str] = "{:.3f}".format) -> str:
+def _lines(console: Console) -> Watcher:
+    shares, tenths = _Shares(), {}
+    started = time.monotonic()
+
+    def watch(phase: str, tasks: list[Task], task: Task | None, share: float) -> None:
+        if task is None:
+            tenths[phase] = 0
+            console.print(f"{phase}: {len(tasks)} tasks" if tasks else f"{phase}: all done before", highlight=False)
+            return
+        done, finished = shares.update(tasks, task, share)
+        if int(done * 10) > tenths[phase]:
+            tenths[phase] = int(done * 10)
+            note = f"{phase}: {done:4.0%}, {finished}/{len(tasks)} tasks, {time.monotonic() - started:.0f} s so far"
+            console.print(note, highlight=False)
+
+    return watch
+
+
+def _interval(entry: dict[str, Any] | None, signed: bool = False) -> str:
+    """ "0.314 ± 0.010": the mean and half the width of its interval."""
     if not entry or entry["mean"] is None:
         return "–"
-    if entry["low"] is None:
-        return show(entry["mean"])
-    return f"{show(entry['mean'])} [{show(entry['low'])}, {show(entry['high'])}]"
+    mean = ("{:+.3f}" if signed else "{:.3f}").format(entry["mean"])
+    return f"{mean} ± {(entry['high'] - entry['low']) / 2:.3f}"
 
 
 def print_study(summary: dict[str, Any]) -> None:
     """One line a trial: accuracy, F², its excess over the best control, κ, alignment, regime."""
-    table = Table(title=f"{summary['name']}: {summary['data']['measured']} test images, 95 % intervals", box=None)
-    table.add_column("trial", no_wrap=True)
-    for name in ("accuracy", "F²", "F² − best control", "κ", "cosine with Bayes gradient", "regime"):
-        table.add_column(name)
+    title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("trial", "accuracy", "F²", "F² − best control", "κ", "cos Bayes", "regime"):
+        table.add_column(name, no_wrap=True)
     for trial in summary["trials"]:
         measures = trial["measures"]
-        aligned = [key for key in measures if key.startswith(ALIGNMENT) and key.count(".") == ALIGNMENT.count(".") + 1]
-        last = max(aligned, key=lambda key: float(key.rsplit("=", 1)[1]), default="")
         excess = trial["excess"].get("tangent_fraction.logp_y")
-        best = f" ({excess['best_control']})" if excess else ""
+        best = f" {excess['best_control']}" if excess else ""
         regime = trial["regime"] or ("control" if trial["objective"] == "untrained" else trial["outcome"])
         table.add_row(
             trial["id"],
             _interval(measures.get("accuracy")),
             _interval(measures.get("tangent_fraction.logp_y")),
-            _interval(excess, "{:+.3f}".format) + best,
-            _interval(measures.get("kappa.logp_y"), "{:.2f}".format),
-            _interval(measures.get(last)),
+            _interval(excess, signed=True) + best,
+            _interval(measures.get("kappa.logp_y")),
+            _interval(measures.get(_headline_alignment(measures))),
             regime.replace("_", "-"),
         )
-    console = Console(width=max(Console().width, 150))
+    console = Console(width=max(Console().width, 120))
     console.print(table)
-    console.print(f"{summary['seconds']:.0f} s in all", highlight=False)
+    console.print(
+        "F²: share of gradient energy in the tangent space (chance k/d). κ: energy off over on the manifold, per "
+        "dimension (chance 1).\ncos Bayes: cosine of ∇ log p(y|x) with the mixture's Bayes gradient, largest σ (chance 0). "
+        f"{summary['seconds']:.0f} s in all.",
+        highlight=False,
+    )
+
+
+def _headline_alignment(measures: dict[str, Any]) -> str:
+    keys = [key for key in measures if key.startswith(ALIGNMENT) and not key[-1].isalpha()]
+    return max(keys, key=lambda key: float(key.rsplit("=", 1)[1]), default="")
 
 
 def print_measures(found: dict[str, Any]) -> None:
     """Every measure of one classifier with its interval and chance level."""
-    table = Table(title=f"{found['model']} on {found['data']}: {found['measured']} images, 95 % intervals", box=None)
-    for name in ("measure", "mean [interval]", "chance", "degenerate"):
+    table = Table(
+        title=f"{found['model']} on {found['data']}: {found['measured']} images, mean ± half the 95 % interval",
+        box=None,
+    )
+    for name in ("measure", "mean", "chance", "degenerate"):
         table.add_column(name, no_wrap=True)
     for key, entry in found["measures"].items():
         chance = "–" if entry["chance"] is None else f"{entry['chance']:.3f}"
         table.add_row(key, _interval(entry), chance, str(entry["degenerate"]))
     for key, entry in found["excess"].items():
-        table.add_row(
-            f"{key} − {entry['best_control']}", _interval(entry, "{:+.3f}".format), "0", str(entry["degenerate"])
-        )
+        table.add_row(f"{key} − {entry['best_control']}", _interval(entry, signed=True), "0", str(entry["degenerate"]))
     Console(width=max(Console().width, 120)).print(table)

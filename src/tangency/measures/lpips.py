@@ -55,6 +55,9 @@ class LPIPS(nn.Module):
         [0.0, 0.0]
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
         weights = _read(path)

@@ -161,7 +161,8 @@ def _rho(model: nn.Module, logits: Tensor, references: References, config: Measu
     columns = {}
     x = references.x
     for sigma in config.rho_sigmas:
-        off, everything = [], []
+        off: list[Tensor] = []
+        everything: list[Tensor] = []
         for r in range(config.directions):
             noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:], x.dtype)
             for found, step in ((off, references.tangents.reject(noise)), (everything, noise)):

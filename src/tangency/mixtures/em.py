@@ -20,9 +20,7 @@ from tangency.types import LabelledImages
 
 Noise = Literal["isotropic", "diagonal"]
 _RELATIVE_FLOOR = 1e-3  # noise variance is kept above this share of the class's mean pixel variance
-_MEMBERS = (
-    2.0  # a component with fewer images than this (sum of responsibilities) is frozen, and dropped at the end
-)
+_MEMBERS = 2.0  # a component with fewer images than this (sum of responsibilities) is frozen, and dropped at the end
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,7 @@ def _fit_class(
 ) -> tuple[_Components, list[float]]:
     variance = float(x.var(0, correction=0).mean())
     if variance == 0:
-        raise DataError(
-            "all images of a class are equal: a density cannot be fitted; add images or drop the class."
-        )
+        raise DataError("all images of a class are equal: a density cannot be fitted; add images or drop the class.")
     floor = _RELATIVE_FLOOR * variance
     current = _start(x, components, rank, floor, generator)
     curve: list[float] = []

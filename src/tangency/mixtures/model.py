@@ -50,11 +50,15 @@ class Mixture:
 
     def to(self, device: str | torch.device) -> Mixture:
         """The same mixture on another device."""
-        moved = (
-            t.to(device)
-            for t in (self.means, self.loadings, self.noise, self.log_weights, self.component_class)
+        return Mixture(
+            self.shape,
+            self.means.to(device),
+            self.loadings.to(device),
+            self.noise.to(device),
+            self.log_weights.to(device),
+            self.component_class.to(device),
+            self.classes,
         )
-        return Mixture(self.shape, *moved, self.classes)
 
     def at(self, sigma: float) -> SmoothedGaussians:
         """The components smoothed by noise σ ≥ 0 in [0, 1] pixel units; prepared once for each σ."""
@@ -101,9 +105,7 @@ class Mixture:
 
     def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
-        return self._weighted(
-            x, sigma, y, lambda joint, mask: joint.masked_fill(~mask, -torch.inf).softmax(1)
-        )
+        return self._weighted(x, sigma, y, lambda joint, mask: joint.masked_fill(~mask, -torch.inf).softmax(1))
 
     def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """D(x; σ) = E[x₀ | x] = x + σ² s_σ(x) (Tweedie, Miyasawa), or given y; shape and dtype of x."""
@@ -173,9 +175,7 @@ class Mixture:
 
     def _rows(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != tuple(self.shape):
-            raise NumericsError(
-                f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))})."
-            )
+            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
         return flat(x).double()
 
     def _in_class(self, x: Tensor, y: Tensor | None) -> Tensor:

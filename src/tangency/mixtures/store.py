@@ -34,4 +34,4 @@ def load_mixture(path: Path, device: str = "cpu") -> tuple[Mixture, dict[str, ob
             f"mixture '{path}': got an unreadable file ({error}), expected safetensors written by tangency. "
             "Delete it and fit the mixture again."
         ) from None
-    return Mixture(tuple(header["shape"]), *(tensors[name] for name in _TENSORS), header["classes"]), header
+    return Mixture(shape=tuple(header["shape"]), classes=header["classes"], **tensors), header

@@ -35,7 +35,7 @@ def excess_over_best(boot: PairedBootstrap, values: Array, controls: dict[str, A
     if not controls:
         raise NumericsError("excess: got no controls, expected at least one.")
     stacked = np.stack([values, *controls.values()])
-    usable = np.isfinite(stacked).all(0)
+    usable = np.all(np.isfinite(stacked), axis=0)
     stacked = np.where(usable, stacked, np.nan)
     draws = boot.mean(stacked)
     differences = draws[:1] - draws[1:]

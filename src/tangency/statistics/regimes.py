@@ -75,7 +75,7 @@ def simultaneous_bands(draws: Array, level: float = 0.95) -> tuple[Array, Array]
     if draws.shape[1] < 3:
         raise NumericsError(f"bands: got {draws.shape[1] - 1} replicates, expected at least 2.")
     estimate, replicates = draws[:, 0], draws[:, 1:]
-    finite = np.isfinite(draws).all(1)
+    finite = np.all(np.isfinite(draws), axis=1)
     spread = np.where(finite, np.where(finite[:, None], replicates, 0).std(1, ddof=1), np.nan)
     moving = finite & (spread > 0)
     if moving.any():

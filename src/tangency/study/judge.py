@@ -9,6 +9,7 @@ import numpy as np
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, Thresholds, Verdict, classify, spearman
 from tangency.statistics.bootstrap import Array
+from tangency.statistics.regimes import Regime
 from tangency.study.numbers import TrialNumbers, as_json, plain_number
 from tangency.study.plan import Trial
 
@@ -23,7 +24,7 @@ def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> Criteria
     return Criteria(a[KAPPA], a["accuracy"], a[change], b[KAPPA], b["accuracy"], b[change])
 
 
-def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict[str, dict[str, str]]]:
+def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict[str, dict[str, Regime]]]:
     """Verdict of each trial, and its regime at each accuracy margin."""
     verdicts = classify(judged, Thresholds())
     by_margin = {margin: classify(judged, Thresholds(accuracy_margin=margin)) for margin in MARGINS}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tangency.measures.registry import (
     INGREDIENTS,
@@ -41,7 +42,7 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
     draws: dict[str, Array] = {}
     counts: dict[str, tuple[int, int]] = {}
 
-    def keep(key: str, found: Array, usable: Array) -> None:
+    def keep(key: str, found: Array, usable: NDArray[np.bool_]) -> None:
         draws[key] = found
         counts[key] = (int(usable.sum()), int((~usable).sum()))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tangency.data import load
 from tangency.devices import resolve_device
 from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.mixtures import load_mixture
+from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.layout import Layout, read_json
 from tangency.study.plan import Trial, measured_images, plan_trials, score_hash
@@ -70,6 +72,7 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load(spec.data)
     trials = plan_trials(spec, data)
+    build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)  # may refuse
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
@@ -79,7 +82,7 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
         with Pool(spec, run, devices) as pool:
             for phase, tasks in _phases(spec, data, trials, layout):
                 watch(phase, tasks, None, 0.0)
-                pool.do(tasks, lambda task, share, phase=phase, tasks=tasks: watch(phase, tasks, task, share))
+                pool.do(tasks, partial(watch, phase, tasks))
         summary = _sum_up(spec, data, trials, layout)
         summary |= {"seconds": time.perf_counter() - clock}
         summary["provenance"]["started"] = started.isoformat(timespec="seconds")

@@ -32,8 +32,8 @@ class ScoreSpec(_Strict):
     """The closed-form score: a mixture of factor analysers for each class, which also gives the tangent spaces."""
 
     kind: Literal["mfa"] = "mfa"
-    components: int = Field(4, ge=1)
-    rank: int = Field(12, ge=1)
+    components: int = Field(default=4, ge=1)
+    rank: int = Field(default=12, ge=1)
     noise: Literal["isotropic", "diagonal"] = "isotropic"
     seed: int = 0
 

@@ -209,7 +209,12 @@ class Workbench:
         for number in trials:
             trial = self.trials[number]
             tensors[f"gradient.{trial.id}"] = input_gradient(self.classifier(trial), x, y, "logp_y").direction
-        header = {"sigma": sigma, "scalar": "logp_y", "ids": ids.tolist(), "measure_hashes": [self.trials[n].measure_hash for n in trials]}
+        header = {
+            "sigma": sigma,
+            "scalar": "logp_y",
+            "ids": ids.tolist(),
+            "measure_hashes": [self.trials[n].measure_hash for n in trials],
+        }
         with atomic(self.layout.pictures) as temporary:
             tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
             save_file(tensors, temporary, {"tangency": json.dumps(header)})

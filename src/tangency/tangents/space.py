@@ -29,9 +29,7 @@ class TangentSpace:
         """One (d, k) orthonormal basis for all images, cut to the first `rank` columns of each."""
         k = basis.shape[1]
         if int(rank.max()) > k:
-            raise NumericsError(
-                f"rank: got up to {int(rank.max())}, expected at most the {k} columns of the basis."
-            )
+            raise NumericsError(f"rank: got up to {int(rank.max())}, expected at most the {k} columns of the basis.")
         keep = torch.arange(k, device=rank.device) < rank[:, None]
         return TangentSpace(basis * keep[:, None, :], rank)
 

@@ -160,9 +160,9 @@ class _Run:
             progress.loss_sum += loss * (stop - start)
             progress.step += 1
             journal("train.step")
-            self._report(loss)
             if time.monotonic() - self.saved >= self.config.checkpoint_seconds:
                 self._checkpoint()
+            self._report(loss)
         self._end_of_epoch()
         return True
 
@@ -181,7 +181,7 @@ class _Run:
         progress, config = self.progress, self.config
         _seed_layers(self.device, config.seed, progress.epoch, progress.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate(progress.step)
         own = processes.own_share(self.accelerator, ids)
         batch = load_batch(self.data, own, config, progress.epoch, self.device)
         self.optimiser.zero_grad(set_to_none=True)
@@ -199,14 +199,15 @@ class _Run:
         self.optimiser.step()
         return float(total)
 
-    def _learning_rate(self) -> float:
-        done = self.progress.epoch * len(self.bounds) + self.progress.step
+    def _learning_rate(self, step: int) -> float:
+        """Of a step of the present epoch, counted from zero."""
+        done = self.progress.epoch * len(self.bounds) + step
         return learning_rate(self.config, done, self.config.epochs * len(self.bounds))
 
     def _report(self, loss: float) -> None:
         if self.on_step is not None:
-            rate = self.optimiser.param_groups[0]["lr"]
             progress = self.progress
+            rate = self._learning_rate(progress.step - 1)
             epochs, steps = self.config.epochs, len(self.bounds)
             self.on_step(Step(progress.epoch + 1, epochs, progress.step, steps, loss, rate))
 
@@ -224,7 +225,7 @@ class _Run:
                 "validation_loss": finite(held.loss),
                 "validation_accuracy": finite(held.accuracy),
                 "gradient_norm": finite(held.gradient_norm),
-                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "learning_rate": self._learning_rate(progress.step - 1),
                 "seconds": progress.seconds,
             }
         )
@@ -267,6 +268,7 @@ class _Run:
             if self.progress.best_epoch is None:
                 self._save(BEST, outcome)
         record = self._save(MODEL, outcome)  # last: its presence says that the training is finished
+        journal("train.finished")
         if self.accelerator.is_main_process:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()

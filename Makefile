@@ -1,0 +1,55 @@
+# Two commands matter: `make quickstart` and `make test`. Each sets up all that it needs, from nothing but Python.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+OUT ?= runs/quickstart
+TEST_PATHS ?= tests
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help quickstart test test-slow bench lint types format wheel clean
+
+help:
+	@echo "make quickstart   train, measure and report the embedded study (about 4 minutes on 2 cores)"
+	@echo "make test         the test suite"
+	@echo "make test-slow    the slow tests too"
+	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
+	@echo "make lint types   ruff and mypy"
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit('tangency needs Python 3.11 or newer, got ' + sys.version.split()[0] if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(BIN)/.installed-test: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+quickstart: $(BIN)/.installed
+	$(BIN)/tangency quickstart --out $(OUT) $(ARGS)
+
+test: $(BIN)/.installed-test
+	$(BIN)/python -m pytest -m "not slow" $(TEST_PATHS)
+
+test-slow: $(BIN)/.installed-test
+	$(BIN)/python -m pytest $(TEST_PATHS)
+
+bench: $(BIN)/.installed-test
+	$(BIN)/python -m benchmarks $(BENCH)
+
+lint: $(BIN)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.installed-test
+	$(BIN)/mypy
+
+format: $(BIN)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(BIN)/.installed-test
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,144 @@
+"""The command line: help, JSON, and bad input as one paragraph with exit code 2 and nothing written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from study_support import tangency, tiny_spec, write_data, write_spec
+from tangency.cli.app import app
+
+COMMANDS = ["quickstart", "study plan", "study run", "study status", "measure", "report", "doctor"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "--json" in result.output
+    assert len(result.output.splitlines()) > 8
+
+
+def test_plan_prints_trials_and_trains_nothing(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path)))
+    result = CliRunner().invoke(app, ["study", "plan", str(spec), "--json"])
+    assert result.exit_code == 0
+    assert [t["id"] for t in json.loads(result.output)["trials"]] == [
+        "untrained-s0",
+        "standard-0-s0",
+        "gradient_norm-0.1-s0",
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["spec.yaml", "tiny.npz"]
+    text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
+    assert "learning_rate" in text
+    assert "3 trials" in text
+
+
+def test_doctor_says_what_is_there() -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    found = json.loads(result.output)
+    assert found["data"]["fashion-mnist-5k"].startswith("found: 5000")
+    assert found["weights"]["lpips_alex"].startswith("found")
+    assert "cores" in CliRunner().invoke(app, ["doctor"]).output
+
+
+def hostile(folder: Path) -> str:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (open, (str(folder / "canary"), "w"))
+
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir()
+    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
+        (batches / name).write_bytes(pickle.dumps({b"data": Evil(), b"labels": [0]}, protocol=2))
+    return f"cifar10:{folder}"
+
+
+def truncated(folder: Path) -> str:
+    for split, n in (("train", 60), ("t10k", 10)):
+        images = (2051).to_bytes(4, "big") + n.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2 + bytes(n * 784 - 5)
+        labels = (2049).to_bytes(4, "big") + n.to_bytes(4, "big") + bytes(n)
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return f"mnist:{folder}"
+
+
+def negative_labels(folder: Path) -> str:
+    np.savez(folder / "n.npz", images=np.zeros((6, 8, 8), np.uint8), labels=np.array([0, 1, 0, 1, 0, -1]))
+    return f"npz:{folder / 'n.npz'}"
+
+
+def empty_folder(folder: Path) -> str:
+    (folder / "pictures").mkdir()
+    return f"folder:{folder / 'pictures'}"
+
+
+DATA = {
+    "unknown dataset": (lambda _: "fashion-mnst", "Did you mean 'fashion-mnist'"),
+    "hostile pickle in a CIFAR batch": (hostile, "data_batch_1"),
+    "truncated idx": (truncated, "train-images"),
+    "labels out of range": (negative_labels, "-1"),
+    "empty folder": (empty_folder, "pictures"),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_bad_data_is_refused(case: str, tmp_path: Path) -> None:
+    make, words = DATA[case]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    spec = write_spec(tmp_path, tiny_spec(tmp_path / "x") | {"data": make(folder)})
+    check_refused(tmp_path, ["study", "run", spec, "--out", tmp_path / "run"], words)
+
+
+SPECS = {
+    "unknown objective": (
+        {"sweep": [{"objective": "gradient-norm", "strengths": [1]}]},
+        "Did you mean 'gradient_norm'",
+    ),
+    "negative strength": ({"sweep": [{"objective": "gradient_norm", "strengths": [-3]}]}, "-3"),
+    "unknown key": ({"measured_images": 5}, "unknown key 'measured_images'"),
+    "unknown device": ({"device": "tpu"}, "expected auto, cpu, cuda"),
+    "unknown architecture": ({"model": {"architecture": "resnet19"}}, "resnet18"),
+}
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_bad_specs_are_refused(case: str, tmp_path: Path) -> None:
+    changes, words = SPECS[case]
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path)) | changes)
+    check_refused(tmp_path, ["study", "run", spec, "--out", tmp_path / "run"], words)
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path)))
+    check_refused(tmp_path, ["study", "run", spec, "--out", tmp_path / "run"], "got a file")
+
+
+def test_corrupt_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.safetensors").write_bytes(b"<!DOCTYPE html><html>not here</html>")
+    check_refused(
+        tmp_path, ["measure", "--model", tmp_path / "net.safetensors", "--data", "fashion-mnist-5k"], "net.safetensors"
+    )
+
+
+def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
+    check_refused(tmp_path, ["report", tmp_path / "nowhere"], "nowhere")
+
+
+def check_refused(folder: Path, arguments: list, words: str) -> None:
+    before = sorted(folder.rglob("*"))
+    result = tangency(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert words in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stdout == ""
+    assert sorted(folder.rglob("*")) == before

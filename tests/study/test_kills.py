@@ -1,0 +1,84 @@
+"""`kill -9` of worker and driver at journalled points: nothing is lost, doubled or changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from study_support import tangency, tiny_spec, write_data, write_spec
+
+# (who is killed, at which point, proof of partial work: files that must exist at that moment)
+POINTS = [
+    ("driver", "train.step#4", "trials/*/checkpoint.safetensors"),
+    ("driver", "train.epoch#3", "trials/*/best.safetensors"),
+    ("driver", "rename:checkpoint.safetensors#2", "trials/*/.checkpoint.safetensors.*.tmp"),
+    ("driver", "rename:trial.json#2", "trials/*/.trial.json.*.tmp"),
+    ("driver", "rename:score-*#1", "artefacts/.score-*.tmp"),
+    ("driver", "measure.trial#4", "trials/*/rows/*/*.parquet"),
+    ("driver", "rename:pictures.safetensors#1", "artefacts/.pictures.safetensors.*.tmp"),
+    ("self", "rename:rows.parquet#1", "trials/*/rows/*/*.parquet"),
+    ("self", "rename:summary.json#1", "rows.parquet"),
+    ("self", "report.page#1", "report/figures/*.png"),
+    ("self", "rename:index.html#1", "report/.index.html.*.tmp"),
+    ("worker", "train.step#4", "trials/*/checkpoint.safetensors"),
+    ("worker", "rename:model.safetensors#2", "trials/*/best.safetensors"),
+    ("worker", "measure.trial#2", "trials/*/rows/*/*.parquet"),
+]
+FAST = {("driver", "train.step#4"), ("worker", "measure.trial#2"), ("self", "rename:summary.json#1")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """Spec, and the rows of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    spec = write_spec(folder, tiny_spec(write_data(folder)))
+    done = tangency("study", "run", spec, "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return spec, pl.read_parquet(folder / "run" / "rows.parquet")
+
+
+def trained(journal: Path) -> int:
+    """How many trainings ran to their last step."""
+    return sum(line == "train.finished" for line in journal.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("whom", "point", "proof"),
+    [pytest.param(*p, marks=[] if p[:2] in FAST else pytest.mark.slow, id=f"{p[0]} at {p[1]}") for p in POINTS],
+)
+def test_a_killed_study_goes_on(
+    whom: str, point: str, proof: str, undisturbed: tuple[Path, pl.DataFrame], tmp_path: Path
+) -> None:
+    spec, expected = undisturbed
+    run, journal = tmp_path / "run", tmp_path / "journal"
+    suffix = "@driver" if whom == "driver" else ""
+    command = ("study", "run", spec, "--out", run)
+    first = tangency(*command, TANGENCY_JOURNAL=str(journal), TANGENCY_KILL=point + suffix)
+    if whom == "worker":  # the driver gives the task to a new process
+        assert first.returncode == 0, first.stderr
+    else:
+        assert first.returncode == -9, first.stderr
+        assert list(run.glob(proof)), f"no partial work: {sorted(run.rglob('*'))}"
+        assert not (run / "report" / "index.html").exists()
+        again = tangency(*command, TANGENCY_JOURNAL=str(journal))
+        assert again.returncode == 0, again.stderr
+    assert trained(journal) == 2  # two trained networks, and none of them twice
+    assert pl.read_parquet(run / "rows.parquet").equals(expected)
+    assert (run / "report" / "index.html").exists()
+    assert not list(run.rglob("*.tmp"))
+    assert not list(run.rglob("checkpoint.safetensors"))
+
+
+def test_running_again_does_nothing_twice(undisturbed: tuple[Path, pl.DataFrame], tmp_path: Path) -> None:
+    spec, expected = undisturbed
+    journal = tmp_path / "journal"
+    run = spec.parent / "run"
+    before = {path: path.stat().st_mtime_ns for path in run.glob("trials/**/*") if path.is_file()}
+    assert tangency("study", "run", spec, "--out", run, TANGENCY_JOURNAL=str(journal)).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    reached = journal.read_text()
+    assert "train.step" not in reached
+    assert "measure.trial" not in reached
+    assert pl.read_parquet(run / "rows.parquet").equals(expected)

@@ -1,0 +1,68 @@
+"""A study small enough to be killed many times."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from support import make_mixture
+
+SWEEP = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
+
+
+def write_data(folder: Path) -> Path:
+    """120 training and 30 test images of 8×8 pixels in three classes, from a mixture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mixture = make_mixture((1, 8, 8), 3, 2, 3, noise=0.003)
+    x, y = mixture.sample(150, 0)
+    pixels = (x.clamp(0, 1) * 255).byte().numpy()[:, 0]
+    path = folder / "tiny.npz"
+    np.savez(
+        path,
+        train_images=pixels[:120],
+        train_labels=y[:120].numpy(),
+        test_images=pixels[120:],
+        test_labels=y[120:].numpy(),
+    )
+    return path
+
+
+def tiny_spec(data: Path, **changes: object) -> dict:
+    """Three trials of two epochs, twelve measured images in two shards."""
+    return {
+        "name": "tiny",
+        "data": f"npz:{data}",
+        "measured": 12,
+        "shard": 6,
+        "train": {"epochs": 2, "batch_size": 40},
+        "score": {"components": 1, "rank": 3},
+        "sweep": SWEEP,
+        "measures": {"directions": 1, "sigmas": [0.5], "rho_sigmas": [0.05], "epsilons": [2.0], "lpips": False},
+        "pictures": 3,
+        "replicates": 100,
+        "workers": 1,
+        **changes,
+    }
+
+
+def write_spec(folder: Path, spec: dict) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec))
+    return path
+
+
+def tangency(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tangency", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
