@@ -21,6 +21,7 @@ LEVEL = {
     "study": 8,
     "report": 9,
     "cli": 10,
+    "__main__": 11,
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 

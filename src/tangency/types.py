@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -44,9 +45,10 @@ class LabelledImages:
         return chosen.to(torch.float32) / 255 if chosen.dtype == torch.uint8 else chosen
 
     def subset(self, index: Tensor | slice) -> LabelledImages:
-        """The chosen images, with the name and classes of the whole; the digest says that it is a part."""
-        part = LabelledImages(self.pixels[index], self.labels[index], self.classes, self.name)
-        return LabelledImages(part.pixels, part.labels, self.classes, self.name, f"{self.digest}[{len(part)}]")
+        """The chosen images, with the name and classes of the whole and a digest of its own."""
+        chosen = torch.arange(len(self))[index]
+        digest = hashlib.sha256(f"{self.digest} {chosen.tolist()}".encode()).hexdigest()
+        return LabelledImages(self.pixels[index], self.labels[index], self.classes, self.name, digest)
 
     @cached_property
     def class_counts(self) -> Tensor:

@@ -124,11 +124,12 @@ def print_study(summary: dict[str, Any]) -> None:
             _interval(measures.get(_headline_alignment(measures))),
             regime.replace("_", "-"),
         )
-    console = Console(width=max(Console().width, 120))
+    console = Console(width=max(Console().width, 136))
     console.print(table)
     console.print(
-        "F²: share of gradient energy in the tangent space (chance k/d). κ: energy off over on the manifold, per "
-        "dimension (chance 1).\ncos Bayes: cosine of ∇ log p(y|x) with the mixture's Bayes gradient, largest σ (chance 0). "
+        "F²: share of gradient energy in the tangent space (chance k/d). "
+        "κ: energy off over on the manifold, per dimension (chance 1).\n"
+        "cos Bayes: cosine of ∇ log p(y|x) with the mixture's Bayes gradient, largest σ (chance 0). "
         f"{summary['seconds']:.0f} s in all.",
         highlight=False,
     )
@@ -152,4 +153,4 @@ def print_measures(found: dict[str, Any]) -> None:
         table.add_row(key, _interval(entry), chance, str(entry["degenerate"]))
     for key, entry in found["excess"].items():
         table.add_row(f"{key} − {entry['best_control']}", _interval(entry, signed=True), "0", str(entry["degenerate"]))
-    Console(width=max(Console().width, 120)).print(table)
+    Console(width=max(Console().width, 136)).print(table)
