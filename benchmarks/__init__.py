@@ -1,0 +1,1 @@
+"""Ratios against the obvious implementation and against peers, both timed in one run."""

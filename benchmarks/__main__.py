@@ -1,0 +1,56 @@
+"""`python -m benchmarks [name …]`: run the cases, print the ratios, write results.json."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import CASES, Case
+
+REPEATS = 5
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def seconds(work: Callable[[], Tensor]) -> float:
+    """Median wall time of one call, after a call to warm up."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def run(name: str, case: Case) -> dict[str, object]:
+    """Check that both ways agree, then time them."""
+    worst = float((case.ours() - case.other()).abs().max())
+    if not worst <= case.tolerance:
+        sys.exit(f"benchmark {name}: the two ways differ by {worst:.2g}, allowed {case.tolerance:.2g}")
+    ours, other = seconds(case.ours), seconds(case.other)
+    print(f"{name:20} {other / ours:7.1f} times faster   ({ours:.4f} s against {other:.4f} s)   {case.what}")
+    return {"ratio": other / ours, "ours_s": ours, "other_s": other, "what": case.what}
+
+
+def main() -> None:
+    """Run the named cases, or all; results of cases not run now are kept."""
+    torch.set_num_threads(1)
+    names = sys.argv[1:] or list(CASES)
+    unknown = sorted(set(names) - set(CASES))
+    if unknown:
+        sys.exit(f"unknown benchmarks {unknown}; known: {', '.join(CASES)}")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in names:
+        results[name] = run(name, CASES[name]())
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""`import tangency` costs next to nothing, and its public names are all there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import tangency
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    return set(done.stdout.split())
+
+
+def test_the_package_alone_loads_no_heavy_package() -> None:
+    assert not loaded_by("import tangency") & {"torch", "numpy", "polars", "scipy", "pydantic", "matplotlib", "typer"}
+
+
+def test_the_command_line_answers_help_without_torch() -> None:
+    assert "torch" not in loaded_by("import tangency.cli.app")
+
+
+def test_measures_load_no_optional_heavyweights() -> None:
+    heavy = {"matplotlib", "polars", "scipy", "torchvision", "accelerate", "jinja2", "typer", "pandas", "diffusers"}
+    assert not loaded_by("import tangency.measures") & heavy
+
+
+def test_every_public_name_resolves() -> None:
+    for name in tangency.__all__:
+        assert getattr(tangency, name) is not None
+    assert "measure" in dir(tangency)
+    assert not hasattr(tangency, "nothing_of_that_name")
