@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tangency.errors import RunError
+
 
 def journal(point: str) -> None:
     """Mark a point of interest for fault injection; does nothing unless TANGENCY_JOURNAL names a file.
@@ -42,23 +44,37 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it.
 
     The temporary name holds the process number, so two processes never write the same file.
+
+    Raises:
+        RunError: the system refuses to write (a full disk, a folder that is read-only, a folder in the file's place).
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        journal(f"rename:{path.name}")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            journal(f"rename:{path.name}")
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(NotADirectoryError):
+                temporary.unlink(missing_ok=True)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except Exception as error:
+        # safetensors and polars report a full disk as an error of their own that quotes the system's.
+        if not isinstance(error, OSError) and "(os error " not in str(error):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise RunError(
+            f"'{path}': cannot be written ({reason or error}). What was written before is whole; free some space, or "
+            "make the folder writable, and run again."
+        ) from error
 
 
 def write_json(path: Path | str, content: Any) -> None:

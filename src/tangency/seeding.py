@@ -90,7 +90,8 @@ class Draw:
         """Uniform numbers in (0, 1), shape (N, *shape)."""
         size = math.prod(shape)
         words = self._words(-(-size // 4)).transpose(1, 2).flatten(1)[:, :size]
-        return ((words.to(torch.float64) + 0.5) / 2**32).to(dtype).reshape(-1, *shape)
+        values = ((words.to(torch.float64) + 0.5) / 2**32).to(dtype)
+        return values.clamp(max=1 - torch.finfo(dtype).eps / 2).reshape(-1, *shape)  # float32 rounds 1 − 2⁻³³ to 1
 
     def normal(self, shape: Sequence[int] = (), dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal numbers by Box and Muller, shape (N, *shape)."""

@@ -1,4 +1,4 @@
-"""The published attack, defect by defect, beside the corrected one (PEERS §3, items 1 to 4)."""
+"""The published attack, defect by defect, beside the corrected one."""
 
 import pytest
 import torch

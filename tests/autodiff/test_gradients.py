@@ -185,3 +185,50 @@ def test_unknown_scalar_and_wrong_logits_are_refused() -> None:
         scalar("logits_y", torch.rand(2, 3), torch.tensor([0, 1]))
     with pytest.raises(NumericsError, match="at least 2 classes"):
         scalar("lse", torch.rand(2, 1), torch.tensor([0, 0]))
+
+
+class Overwriting(Tiny):
+    """Normalises its input in place, as published models do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x.sub_(0.5))
+
+
+def test_a_model_that_overwrites_its_input_has_its_gradient_and_leaves_the_images() -> None:
+    x, y = batch()
+    kept = x.clone()
+    found = input_gradient(Overwriting(), x, y)
+    assert torch.equal(x, kept)
+    shifted = Tiny()
+    expected = input_gradient(shifted, x - 0.5, y)
+    torch.testing.assert_close(found.direction, expected.direction)
+
+
+def test_gradients_exist_inside_inference_mode_and_of_its_tensors() -> None:
+    x, y = batch()
+    model = Tiny()
+    expected = input_gradient(model, x, y).direction
+    with torch.inference_mode():
+        made, labels = x.clone(), y.clone()
+        torch.testing.assert_close(input_gradient(model, x, y).direction, expected)
+    torch.testing.assert_close(input_gradient(model, made, labels).direction, expected)
+    torch.testing.assert_close(input_gradient(model, x, y.int()).direction, expected)
+
+
+def test_outputs_that_are_no_logits_are_named() -> None:
+    x, y = batch()
+
+    class Wrapped(nn.Module):
+        def __init__(self, change: object) -> None:
+            super().__init__()
+            self.inner, self.change = Tiny(), change
+
+        def forward(self, x: torch.Tensor) -> object:
+            return self.change(self.inner(x))
+
+    with pytest.raises(NumericsError, match="got tuple for 13 images"):
+        input_gradient(Wrapped(lambda f: (f, f)), x, y)
+    with pytest.raises(NumericsError, match=r"shape \(13, 1\)"):
+        input_gradient(Wrapped(lambda f: f[:, :1]), x, y)
+    with pytest.raises(NumericsError, match="no input gradient"):
+        input_gradient(Wrapped(lambda f: f.detach()), x, y)

@@ -65,3 +65,9 @@ def test_seeds_and_orders_are_the_same_everywhere() -> None:
     assert permutation(5, 0, "order", 1).tolist() == [1, 2, 3, 0, 4]
     assert sorted(permutation(11, 0, "a").tolist()) == list(range(11))
     assert permutation(11, 0, "a").tolist() != permutation(11, 0, "b").tolist()
+
+
+def test_uniform_numbers_stay_below_one_in_every_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Draw, "_words", lambda self, count: torch.full((3, 4, count), 2**32 - 1))
+    for dtype in (torch.float32, torch.float64):
+        assert float(Draw(0, torch.arange(3)).uniform((5,), dtype).max()) < 1

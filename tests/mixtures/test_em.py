@@ -87,3 +87,30 @@ def test_bad_requests_are_named() -> None:
     constant = LabelledImages(torch.full((9, 1, 3, 5), 0.5), torch.zeros(9, dtype=torch.int64), ("grey",))
     with pytest.raises(DataError, match="all images of a class are equal"):
         fit_mixture(constant, 1, 2)
+
+
+@pytest.mark.parametrize(("images", "components"), [(2, 1), (8, 4)])
+def test_a_class_of_very_few_images_keeps_a_component(images: int, components: int) -> None:
+    _, data = drawn()
+    place = torch.tensor([0.1, 0.3, 0.6, 0.9]).repeat_interleave(2)[:images].reshape(-1, 1, 1, 1)
+    jitter = 0.01 * torch.rand(images, *data.shape, generator=torch.Generator().manual_seed(0))
+    few = LabelledImages(
+        torch.cat([data.pixels[data.labels == 0].float(), place + jitter]),
+        torch.cat([data.labels[data.labels == 0], torch.ones(images, dtype=torch.int64)]),
+        data.classes,
+    )
+    mixture, _ = fit_mixture(few, components, 2)
+    assert set(mixture.component_class.tolist()) == {0, 1}
+    assert float(mixture.log_weights.logsumexp(0)) == pytest.approx(0, abs=1e-9)
+    direction = mixture.bayes_direction(few.pixels[-images:], few.labels[-images:], 0.25)
+    assert bool(direction.direction.isfinite().all())
+
+
+def test_labels_beyond_the_classes_and_nan_pixels_are_named() -> None:
+    _, data = drawn(30)
+    beyond = LabelledImages(data.pixels, data.labels.index_fill(0, torch.tensor([3]), 2), data.classes)
+    with pytest.raises(DataError, match=r"values from 0 to 2, expected 0 to 1 \(2 classes\)"):
+        fit_mixture(beyond, 1, 2)
+    spoiled = LabelledImages(data.pixels.index_fill(0, torch.tensor([3]), torch.nan), data.labels, data.classes)
+    with pytest.raises(NumericsError, match=r"infinite pixels in images \[3\]"):
+        fit_mixture(spoiled, 1, 2)

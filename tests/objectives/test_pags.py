@@ -1,4 +1,4 @@
-"""The published objectives against the published loop written out, and where the corrected ones differ (PEERS §3)."""
+"""The published objectives against the published loop written out, and where the corrected ones differ."""
 
 import pytest
 import torch

@@ -156,3 +156,38 @@ def test_every_measure_of_a_run_is_explained():
             assert measure.chance
             assert measure.better in ("higher", "lower", "neither")
             assert "{" not in measure.what + measure.title
+
+
+@pytest.mark.parametrize(
+    ("kept", "changes", "claim"),
+    [
+        ({"gradient_norm"}, {}, "No standard-trained network"),
+        ({"standard"}, {}, "Only the standard network was trained"),
+        ({"standard", "gradient_norm"}, {"standard": {"outcome": "diverged"}}, "The standard network diverged"),
+        ({"standard", "pgd_l2"}, {"pgd_l2": {"regime": "excessive"}}, "No robust network stayed"),
+        ({"standard", "gradient_norm"}, {}, "The headline's alignment was not measured"),
+    ],
+)
+def test_without_a_headline_the_true_reason_is_given(kept, changes, claim):
+    summary = make_summary()
+    summary["trials"] = [t | changes.get(t["objective"], {}) for t in summary["trials"] if t["objective"] in kept]
+    summary["headline"] = None
+    assert words.verdict(summary).claim.startswith(claim)
+    assert not words.verdict(summary).more_tangent
+
+
+def test_a_trial_without_baseline_is_not_called_a_control():
+    trial = {"objective": "pgd_l2", "outcome": "ok", "regime": None}
+    assert words.regime_label(trial) == "no baseline"
+    assert words.regime_label(trial | {"objective": "untrained"}) == "control"
+
+
+def test_how_far_steps_leave_the_range_of_images_is_said_once():
+    measures = {
+        f"outside_{side}.eps={e}": {"mean": share}
+        for side, e, share in (("on", "2", 0.21), ("off", "2", 0.27), ("on", "0.5", 0.18), ("off", "0.5", None))
+    }
+    sentence = words.outside_sentence([{"measures": {}}, {"measures": measures}])
+    assert "21% and 27% at ε = 2 of the pixels" in sentence
+    assert "0.5" not in sentence
+    assert words.outside_sentence([{"measures": {}}]) == ""

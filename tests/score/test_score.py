@@ -58,6 +58,12 @@ def test_denoising_error_does_not_depend_on_the_batch() -> None:
     torch.testing.assert_close(denoising_error(score, data, 0.1, batch=7), denoising_error(score, data, 0.1))
 
 
+def test_denoising_error_follows_the_device_of_the_score(device: str) -> None:
+    score, data = drawn(30)
+    there = denoising_error(MixtureScore(score.mixture.to(device)), data, 0.1, device=device, conditional=True)
+    torch.testing.assert_close(there, denoising_error(score, data, 0.1, conditional=True))
+
+
 def test_no_noise_and_one_class_are_refused() -> None:
     score, data = drawn(5)
     with pytest.raises(NumericsError, match="positive noise level"):

@@ -119,3 +119,36 @@ def test_spearman_of_two_trials_or_a_constant_is_undefined() -> None:
     assert spearman(np.full((5, 11), np.nan), np.zeros((5, 11))).n == 0
     with pytest.raises(NumericsError, match="expected equal"):
         spearman(np.zeros((3, 11)), np.zeros((3, 12)))
+
+
+def test_an_infinite_kappa_is_counted_as_no_value() -> None:
+    draws = PairedBootstrap(4, 20).pooled_kappa(np.zeros(4), np.full(4, 2.0), 10)
+    found = Estimate.of(draws, 4)
+    assert np.isnan(found.mean)
+    assert (found.n, found.degenerate) == (0, 4)
+
+
+def test_a_tie_with_several_controls_is_rarely_called_a_defeat_and_never_a_win() -> None:
+    rng = np.random.default_rng(6)
+    boot = PairedBootstrap(200, 200)
+    below = above = 0
+    for _ in range(300):
+        controls = {str(j): rng.normal(size=200) for j in range(4)}
+        found = excess_over_best(boot, rng.normal(size=200), controls).estimate
+        below, above = below + (found.high < 0), above + (found.low > 0)
+    assert below / 300 < 0.13  # resampling the largest control gives 0.18
+    assert above / 300 < 0.025
+
+
+def test_a_control_without_any_value_is_left_out() -> None:
+    values = np.array([0.5, 0.6, 0.7])
+    found = excess_over_best(PairedBootstrap(3, 20), values, {"shuffled_class": values * np.nan, "dct": values - 0.1})
+    assert found.best == "dct"
+    assert found.estimate.mean == pytest.approx(0.1)
+    assert found.estimate.degenerate == 0
+
+
+def test_spearman_of_a_constant_has_no_p() -> None:
+    rng = np.random.default_rng(7)
+    found = spearman(np.ones((6, 31)), rng.normal(size=(6, 31)))
+    assert np.isnan([found.rho, found.low, found.high, found.p]).all()

@@ -94,3 +94,9 @@ def test_a_trial_with_no_gradient_is_undetermined() -> None:
     broken = dataclasses.replace(trials["gradient norm 0.3"], kappa=np.full(501, np.nan))
     assert classify({"broken": broken})["broken"].regime == "undetermined"
     assert classify({}) == {}
+
+
+def test_a_network_that_never_changes_along_the_manifold_is_excessive() -> None:
+    trials = sweep(2000)
+    dead = dataclasses.replace(trials["gradient norm 0.3"], change_on=np.zeros(501))
+    assert classify({**trials, "dead": dead})["dead"].regime == "excessive"

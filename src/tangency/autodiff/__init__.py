@@ -2,10 +2,11 @@
 
 from tangency.autodiff.contexts import double_backward, undisturbed
 from tangency.autodiff.gradients import input_gradient, input_gradients
-from tangency.autodiff.scalars import SCALARS, log_odds, scalar
+from tangency.autodiff.scalars import SCALARS, check_logits, log_odds, scalar
 
 __all__ = [
     "SCALARS",
+    "check_logits",
     "double_backward",
     "input_gradient",
     "input_gradients",

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff.contexts import undisturbed
-from tangency.autodiff.scalars import log_factor, scalar
+from tangency.autodiff.scalars import check_logits, log_factor, scalar
+from tangency.errors import NumericsError
 from tangency.numerics import norms
 from tangency.types import Direction
 
@@ -39,11 +40,12 @@ def input_gradients(
         torch.Size([2, 1, 2, 2])
     """
     parts: dict[str, list[Direction]] = {name: [] for name in scalars}
-    with undisturbed(model), torch.enable_grad():
+    with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
         for start in range(0, len(x), batch_size):
-            inputs = x[start : start + batch_size].detach().requires_grad_(True)
-            labels = y[start : start + batch_size]
-            logits = model(inputs)
+            # clones: of tensors made in inference mode, and so that a model may overwrite its input in place
+            inputs = x[start : start + batch_size].detach().clone().requires_grad_(True)
+            labels = y[start : start + batch_size].long().clone()
+            logits = _differentiable(check_logits(model(inputs.clone()), len(inputs)))
             for i, name in enumerate(scalars):
                 value = scalar(name, logits, labels).sum()
                 (gradient,) = torch.autograd.grad(
@@ -57,6 +59,15 @@ def input_gradients(
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:
     """Gradient of one named scalar with respect to the input; see `input_gradients`."""
     return input_gradients(model, x, y, [scalar], batch_size)[scalar]
+
+
+def _differentiable(logits: Tensor) -> Tensor:
+    if not logits.requires_grad:
+        raise NumericsError(
+            "classifier: its logits do not depend on the images by differentiable operations, so there is no input "
+            "gradient; look for torch.no_grad, detach, argmax or a constant in its forward."
+        )
+    return logits
 
 
 def _joined(parts: list[Direction], x: Tensor) -> Direction:

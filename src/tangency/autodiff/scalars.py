@@ -55,6 +55,17 @@ LOG_ODDS_SCALARS = frozenset({"logp_y", "loss"})
 SHIFT_INVARIANT_SCALARS = frozenset({"logp_y", "loss", "margin"})
 
 
+def check_logits(output: object, n: int, classes: int = 2) -> Tensor:
+    """The output of a classifier for n images, if it is a (n, at least `classes`) tensor; else a `NumericsError`."""
+    if isinstance(output, Tensor) and output.dim() == 2 and len(output) == n and output.shape[1] >= classes:
+        return output
+    got = f"an output of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    raise NumericsError(
+        f"classifier: got {got} for {n} images, expected a tensor of logits (N, classes) with at least {classes} "
+        "classes; wrap the model so that its forward returns just that."
+    )
+
+
 def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:
     """The scalar that is differentiated for `name`, (N, C) × (N,) to (N,).
 
@@ -62,9 +73,7 @@ def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:
     """
     if name not in _SCALARS:
         raise NumericsError(unknown_name("scalar", name, SCALARS))
-    if logits.dim() != 2 or logits.shape[1] < 2:
-        raise NumericsError(f"logits: got shape {tuple(logits.shape)}, expected (N, classes) with at least 2 classes.")
-    return _SCALARS[name](logits, y)
+    return _SCALARS[name](check_logits(logits, len(y)), y)
 
 
 def log_factor(name: str, logits: Tensor, y: Tensor) -> Tensor:

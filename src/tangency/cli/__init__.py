@@ -6,18 +6,25 @@ import sys
 
 from tangency.errors import TangencyError
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it; typer exits with it, too
+
 
 def main() -> None:
     """Entry point of `tangency`; a user's mistake is one paragraph and exit code 2, never a traceback."""
-    from tangency.cli.app import app
-
     try:
+        from tangency.cli.app import app
+
         app()
     except TangencyError as error:
         from rich.console import Console
 
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}")
         sys.exit(2)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+            raise
+        print("interrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
 
 
 def _escaped(text: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from tangency.errors import SpecError
 
 app = typer.Typer(
     name="tangency",
@@ -57,7 +60,7 @@ def study_run(
     from tangency.study import load_spec
 
     loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
-    _run(loaded, out or Path("runs") / loaded.name, as_json)
+    _run(loaded, out or _folder(loaded.name), as_json)
 
 
 @study_app.command("plan")
@@ -89,7 +92,7 @@ def study_status_command(
     from tangency.study import load_spec, study_status
 
     loaded = load_spec(spec)
-    status = study_status(loaded, out or Path("runs") / loaded.name)
+    status = study_status(loaded, out or _folder(loaded.name))
     if as_json:
         _print_json(dataclasses.asdict(status))
         return
@@ -159,6 +162,16 @@ def _run(spec: Any, out: Path, as_json: bool) -> None:
     else:
         print_study(summary)
         typer.echo(f"report: {page}")
+
+
+def _folder(name: str) -> Path:
+    """Where a study goes that was given no --out; a name never leads out of the folder of runs."""
+    if not re.fullmatch(r"\w[\w .+-]*", name) or len(name.encode()) > 200:
+        raise SpecError(
+            f"name: '{name[:80]}' cannot be a folder in runs/, expected letters, digits, dots, dashes and spaces. Give "
+            "--out DIR, or another name."
+        )
+    return Path("runs") / name
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -77,7 +77,10 @@ class LPIPS(nn.Module):
     def embed(self, pictures: Tensor, batch: int = 64) -> Tensor:
         """Vectors whose squared distance is LPIPS, (N, C, H, W) in [−1, 1] to (N, F); NaN pictures give NaN."""
         if pictures.dim() != 4 or pictures.shape[1] not in (1, 3):
-            raise NumericsError(f"LPIPS: got shape {tuple(pictures.shape)}, expected (N, 1 or 3, H, W).")
+            raise NumericsError(
+                f"LPIPS: got shape {tuple(pictures.shape)}, expected (N, 1 or 3, H, W); use MeasureConfig(lpips=False) "
+                "for other numbers of channels."
+            )
         return torch.cat([self._embed(part) for part in pictures.float().split(batch)])
 
     def _embed(self, x: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class References:
         x, y, ids: images (N, C, H, W) in [0, 1], labels of gradient and score (N,), indices in their data set (N,).
         truth: true labels (N,), by which accuracy is judged.
         tangents: T_x of each image.
-        controls: subspaces of equal rank, by name.
+        controls: subspaces of equal rank, by name; NaN where the other image's tangent space has a lower rank.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         targets: scores by (target, σ), and the same for another image under "shuffled".
         constant: columns that no classifier changes: a random direction and the image itself in the gradient's place,
@@ -90,8 +90,8 @@ class ReferenceSource:
         partner, usable = self.partners(ids)
         class_partner, class_usable = self.class_partners(ids, y)
         controls = {
-            "shuffled": self._space_of(partner, usable).cut(space.rank),
-            "shuffled_class": self._space_of(class_partner, class_usable).cut(space.rank),
+            "shuffled": self._space_of(partner, usable, space.rank),
+            "shuffled_class": self._space_of(class_partner, class_usable, space.rank),
             "dct": TangentSpace.shared(self.dct, space.rank),
             "pca": TangentSpace.shared(self.pca, space.rank),
         }
@@ -135,9 +135,11 @@ class ReferenceSource:
     def _pool_images(self, index: Tensor) -> Tensor:
         return self.pool.images(index.cpu()).to(self.device)
 
-    def _space_of(self, index: Tensor, usable: Tensor) -> TangentSpace:
+    def _space_of(self, index: Tensor, usable: Tensor, rank: Tensor) -> TangentSpace:
+        """Tangent spaces of other images, cut to `rank`; NaN where there is no other, or only one of lower rank."""
         space = self.tangents.at(self._pool_images(index))
-        return TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank)
+        usable = usable & (space.rank >= rank)
+        return TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank).cut(rank)
 
     def _directions(
         self, space: TangentSpace, ids: Tensor, shape: torch.Size, dtype: torch.dtype

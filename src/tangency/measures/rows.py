@@ -18,7 +18,8 @@ class Rows:
 
     Args:
         ids: (N,) index of each image in its data set.
-        columns: measure key to (N,) float64; NaN where the measure is degenerate for that image.
+        columns: measure key to (N,) float64; NaN where the measure is degenerate for that image
+            (ln κ is ±∞ where a gradient lies wholly off or on the tangent space).
         dimension: d = C·H·W of an image.
     """
 
@@ -31,12 +32,12 @@ class Rows:
         return self.columns[key]
 
     def mean(self) -> dict[str, float]:
-        """Mean over the images that are not degenerate; NaN where all are."""
-        return {key: float(values[~values.isnan()].mean()) for key, values in self.columns.items()}
+        """Mean over the images that have a finite value; NaN where none has."""
+        return {key: float(values[values.isfinite()].mean()) for key, values in self.columns.items()}
 
     def degenerate(self) -> dict[str, int]:
-        """How many images have no value, by measure."""
-        return {key: int(values.isnan().sum()) for key, values in self.columns.items()}
+        """How many images have no finite value, by measure."""
+        return {key: int((~values.isfinite()).sum()) for key, values in self.columns.items()}
 
     def frame(self, trial: str = "model", seed: int = 0) -> polars.DataFrame:
         """Long table: trial, seed, image, measure, value."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 from torch import Tensor, nn
 
-from tangency.autodiff import input_gradients, undisturbed
+from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import MeasureConfig, unique
@@ -25,6 +26,7 @@ from tangency.types import LabelledImages, check_images, check_labels
 Columns = dict[str, Tensor]
 
 
+@torch.inference_mode(False)
 def measure(
     model: nn.Module,
     images: Tensor,
@@ -44,14 +46,14 @@ def measure(
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits. It runs in eval mode and is left as it was found.
         images: (N, C, H, W) in [0, 1]. Without `pool`, at least 2: the shuffled controls need another image, and
             are NaN for an only one.
-        labels: (N,) int64.
+        labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
         score, tangents: estimators; closed-form mixtures fitted to `reference` by default.
         config: what is measured.
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
-            has the same row in any batch.
+            has the same row in any batch. They need a `pool`.
         batch_size: images at once; it changes memory, not results.
 
     Returns:
@@ -75,13 +77,15 @@ def measure(
             "principal components and the default score are fitted to them."
         )
     check_labels(labels, len(images), len(reference.classes))
+    _check_request(images, ids, pool, batch_size)
+    reference = _checked(reference, "reference")
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
-    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes)
-    ids = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
-    truth = labels.to(images.device)
+    pool = _checked(pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes), "pool")
+    ids = torch.arange(len(images)) if ids is None else ids
+    ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     rank = int(max(tangents.at(part).rank.max() for part in images.split(batch_size)))
     dct, pca = dct_basis(reference.shape, rank), pca_basis(reference, rank)
     source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device)
@@ -92,20 +96,45 @@ def measure(
     return Rows.concatenate(parts)
 
 
+def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: int) -> None:
+    if not len(images):
+        raise NumericsError("images: got none, expected at least 1.")
+    if batch_size < 1:
+        raise NumericsError(f"batch_size: got {batch_size}, expected at least 1.")
+    if ids is None:
+        return
+    if pool is None:
+        raise NumericsError("ids: got them without a pool, expected both; ids say where each image stands in the pool.")
+    if ids.shape != (len(images),) or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise NumericsError(
+            f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."
+        )
+
+
+def _checked(data: LabelledImages, what: str) -> LabelledImages:
+    """The same with int64 labels, after a look at ranges that would spoil a fit in silence."""
+    if data.pixels.dtype != torch.uint8:
+        check_images(data.pixels, f"{what} images")
+    check_labels(data.labels, len(data.pixels), len(data.classes), f"{what} labels")
+    return data if data.labels.dtype == torch.int64 else dataclasses.replace(data, labels=data.labels.long())
+
+
 def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureConfig) -> Tensor:
     """The y of gradient and score alike: the true label, or the classifier's prediction, (N,)."""
     if config.label == "true":
         return truth
     with undisturbed(model), torch.no_grad():
-        return model(x).argmax(1)
+        return check_logits(model(x.clone()), len(x)).argmax(1)
 
 
 def measure_batch(model: nn.Module, references: References, config: MeasureConfig, lpips: LPIPS | None) -> Rows:
     """Every measure of one classifier on one batch of prepared images."""
     x = references.x
     with undisturbed(model), torch.no_grad():
-        logits = _checked_logits(model(x), references)
-        columns: Columns = {"accuracy": (logits.argmax(1) == references.truth).double()}
+        # a clone, since a model may overwrite its input in place
+        logits = check_logits(model(x.clone()), len(x), max(2, int(references.y.max()) + 1))
+        correct = (logits.argmax(1) == references.truth).double()
+        columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
         columns |= _changes(model, logits, references, config)
         columns |= _rho(model, logits, references, config)
     gradients = input_gradients(model, x, references.y, config.scalars)
@@ -115,15 +144,6 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
     columns |= _alignment(signals, references, config)
     columns |= references.constant
     return Rows(references.ids, {key: values.double() for key, values in columns.items()}, math.prod(x.shape[1:]))
-
-
-def _checked_logits(logits: Tensor, references: References) -> Tensor:
-    if logits.dim() != 2 or len(logits) != len(references.x) or int(references.y.max()) >= logits.shape[1]:
-        raise NumericsError(
-            f"classifier: got an output of shape {tuple(logits.shape)} for {len(references.x)} images with labels up "
-            f"to {int(references.y.max())}, expected (N, classes)."
-        )
-    return logits
 
 
 def _tangency(name: str, gradient: Tensor, references: References) -> Columns:

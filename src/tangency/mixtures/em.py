@@ -16,7 +16,7 @@ from tangency.mixtures.model import Mixture
 from tangency.mixtures.start import kmeans, probabilistic_pca
 from tangency.numerics import flat
 from tangency.seeding import derive_seed
-from tangency.types import LabelledImages
+from tangency.types import LabelledImages, check_images, check_labels
 
 Noise = Literal["isotropic", "diagonal"]
 _RELATIVE_FLOOR = 1e-3  # noise variance is kept above this share of the class's mean pixel variance
@@ -79,6 +79,9 @@ def fit_mixture(
         raise NumericsError(
             f"got components={components}, noise='{noise}'; expected at least 1, isotropic or diagonal."
         )
+    check_labels(data.labels, len(data.pixels), len(data.classes))
+    if data.pixels.is_floating_point():
+        check_images(data.pixels, unit_range=False)
     fitted, history = [], []
     for label, name in enumerate(data.classes):
         index = (data.labels == label).nonzero().flatten()
@@ -178,6 +181,7 @@ def _assemble(parts: list[_Components], data: LabelledImages, device: torch.devi
     dropped = 0
     for label, part in enumerate(parts):
         keep = part.weights * int(data.class_counts[label]) > _MEMBERS
+        keep[part.weights.argmax()] = True  # a class of very few images keeps one component
         dropped += int((~keep).sum())
         weights = part.weights[keep] / part.weights[keep].sum()
         log_weights = weights.log() + priors[label].log().to(device)

@@ -88,7 +88,7 @@ class Mixture:
     def log_density_given(self, x: Tensor, sigma: float, y: Tensor) -> Tensor:
         """log p_σ(x | y) in nats, (N,) float64."""
         self._check(x, y)
-        return (self.log_class_joint(x, sigma) - self.log_prior()).gather(1, y[:, None]).squeeze(1)
+        return (self.log_class_joint(x, sigma) - self.log_prior()).gather(1, y.long()[:, None]).squeeze(1)
 
     def log_prior(self) -> Tensor:
         """log p(c), (classes,) float64."""
@@ -134,7 +134,7 @@ class Mixture:
         self._check(x, y)
         direction = self._weighted(x.double(), sigma, y, signed)
         log_joint = self.log_class_joint(x, sigma)
-        own_class = torch.nn.functional.one_hot(y, self.classes).bool()
+        own_class = torch.nn.functional.one_hot(y.long(), self.classes).bool()
         others = log_joint.masked_fill(own_class, -torch.inf).logsumexp(1)
         log_rest = others - log_joint.logsumexp(1)  # log(1 − p_y), without the subtraction
         return Direction(direction.to(x.dtype), norms(direction).log() + log_rest)

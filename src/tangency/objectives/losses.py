@@ -31,8 +31,7 @@ def standard(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
     """ℓ_i + strength · ‖∇_x ℓ_i‖₂² (double backpropagation, Drucker & LeCun 1992), pixels in [0, 1].
 
-    The gradient is that of the *sum* of the losses, so it holds each image's own gradient whatever the batch size
-    (THEORY 5.1).
+    The gradient is that of the *sum* of the losses, so it holds each image's own gradient whatever the batch size.
     """
     if strength == 0:
         return cross_entropy(model(x), y)

@@ -131,6 +131,22 @@ MEASURES = {
         "lower",
         "steps off the manifold do not matter to the classifier",
     ),
+    "outside_on": Measure(
+        "Pixels outside after an on-manifold step",
+        "Share of the pixels that an unclipped step of length ε inside the tangent space puts outside [0, 1].",
+        "fraction, 0 to 1; the same for every classifier",
+        "none",
+        "neither",
+        "how far the step leaves the range of images",
+    ),
+    "outside_off": Measure(
+        "Pixels outside after an off-manifold step",
+        "Share of the pixels that an unclipped step of length ε outside the tangent space puts outside [0, 1].",
+        "fraction, 0 to 1; the same for every classifier",
+        "none",
+        "neither",
+        "how far the step leaves the range of images",
+    ),
     "alignment_cosine": Measure(
         "Cosine with the {target}",
         "Signed cosine between the gradient of {scalar} and {target_long} at noise σ.",
@@ -203,8 +219,11 @@ def describe(key: Key) -> Measure:
 
 
 def objective_name(objective: str) -> str:
-    """An objective in words."""
-    return OBJECTIVES.get(objective, objective.replace("_", " "))
+    """An objective in words; behind a dash stands what sets it apart from others of its name."""
+    name, _, variant = objective.partition("-")
+    words = OBJECTIVES.get(name, name.replace("_", " "))
+    notes = ["as published" if part == "pags" else f"options {part}" for part in variant.split("-") if part]
+    return f"{words} ({', '.join(notes)})" if notes else words
 
 
 def control_name(control: str | None, family: str = "tangent_fraction") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,26 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise RunError(f"report: '{path}' lacks {', '.join(missing)}, expected all of {', '.join(REQUIRED)}. {WAY_OUT}")
     if not summary["trials"]:
         raise RunError(f"report: '{path}' holds no trial, expected at least one. {WAY_OUT}")
+    tell_variants_apart(summary["trials"])
     return summary
+
+
+def tell_variants_apart(trials: list[dict[str, Any]]) -> None:
+    """Give legacy behaviour, and other options of an objective, a name of their own, so that each is its own curve."""
+    variants = [variant(trial) for trial in trials]
+    of: dict[str, set[str]] = {}
+    for trial, own in zip(trials, variants, strict=True):
+        of.setdefault(trial["objective"], set()).add(own)
+    for trial, own in zip(trials, variants, strict=True):
+        alone = len(of[trial["objective"]]) == 1 and not own.startswith("-pags")
+        if own and not alone and trial["objective"] not in ("standard", "untrained"):
+            trial["objective"] += own
+
+
+def variant(trial: Mapping[str, Any]) -> str:
+    """What an id holds beside objective, strength and seed: "-pags", a hash of the options, or nothing."""
+    name, head = str(trial["id"]), f"{trial['objective']}-{trial['strength']:g}"
+    return name.removesuffix(f"-s{trial['seed']}").removeprefix(head) if name.startswith(head) else ""
 
 
 def read_rows(path: Path) -> polars.DataFrame:

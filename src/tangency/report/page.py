@@ -62,6 +62,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "seed_warning": words.seed_warning([trial["seed"] for trial in trials]),
         "regime_sentences": words.regime_sentences(trials),
         "score_kind": glossary.SCORES.get(summary["score"]["kind"], summary["score"]["kind"]),
+        "outside_sentence": words.outside_sentence(trials),
         "score_sentence": words.score_sentence(summary["score"]),
         "stories": stories(summary),
         "symbols": SYMBOLS,
@@ -190,6 +191,7 @@ def regime_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "kappa_ratio": ratio(*kappa),
                 "accuracy_change": None if None in accuracy else accuracy[0] - accuracy[1],
                 "on_ratio": ratio(*on),
+                "bands": trial.get("regime_bands"),
                 "sensitivity": [(trial["regime_sensitivity"] or {}).get(margin) for margin in margins(summary)],
             }
         )

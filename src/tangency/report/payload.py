@@ -44,10 +44,13 @@ def all_keys(trials: Iterable[Mapping[str, Any]]) -> list[Key]:
 
 
 def panels(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry per set of axes, with the keys (σ or ε) that can be drawn in it."""
+    """One entry per set of axes, with the keys (σ or ε) that can be drawn in it.
+
+    What no classifier changes (the share of pixels that a step puts outside [0, 1]) is a sentence, not a curve.
+    """
     out: dict[str, dict[str, Any]] = {}
     for key in all_keys(trials):
-        if key.control:
+        if key.control or key.family.startswith("outside"):
             continue
         panel = out.setdefault(key.panel, {"id": key.panel, "text": describe(key), "keys": [], "chosen": 0})
         panel["keys"].append(key)

@@ -93,9 +93,7 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     """
     headline = summary["headline"]
     if headline is None:
-        claim = "No standard-trained network in this run, so no rise can be claimed"
-        text = "The page shows levels only. Add the objective “standard” to the spec for a paired comparison."
-        return Verdict(claim, (text,), False)
+        return no_verdict(summary)
     trials = {trial["id"]: trial for trial in summary["trials"]}
     trial = trials[headline["trial"]]
     name = trial_name(trial)
@@ -104,6 +102,29 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
         (tangent_evidence(headline), alignment_evidence(headline), cost(trial, trials[headline["baseline"]])),
         is_more_tangent(headline),
     )
+
+
+def no_verdict(summary: Mapping[str, Any]) -> Verdict:
+    """Why no rise can be claimed."""
+    trials = [trial for trial in summary["trials"] if trial["objective"] != "untrained"]
+    standard = [trial for trial in trials if trial["objective"] == "standard"]
+    found = sorted({regime_label(trial) for trial in trials if trial["objective"] != "standard"})
+    if not standard:
+        claim = "No standard-trained network in this run, so no rise can be claimed"
+        text = "Add the objective “standard” to the spec for a paired comparison."
+    elif all(trial["outcome"] != "ok" for trial in standard):
+        claim = f"The standard network {standard[0]['outcome']}, so no rise can be claimed"
+        text = "Every comparison is against it: lower the learning rate, or train for longer."
+    elif not found:
+        claim = "Only the standard network was trained, so no rise can be claimed"
+        text = "Add a robust objective to the spec for a paired comparison."
+    elif not {REGIMES["weak"][0], REGIMES["bayes_aligned"][0]} & set(found):
+        claim = "No robust network stayed in the weak or the Bayes-aligned regime, so no rise is claimed"
+        text = f"The others are {', '.join(found)}. Add smaller strengths to the spec."
+    else:
+        claim = "The headline's alignment was not measured, so no rise is claimed"
+        text = "Add [logp_y, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
+    return Verdict(claim, (f"The page shows levels only. {text}",), False)
 
 
 def is_more_tangent(headline: Mapping[str, Any]) -> bool:
@@ -217,7 +238,8 @@ def regime_label(trial: Mapping[str, Any]) -> str:
     if trial["outcome"] != "ok":
         return str(trial["outcome"])
     regime = trial["regime"]
-    return REGIMES[regime][0] if regime in REGIMES else (regime or "control")
+    without = "no baseline" if trial.get("objective", "untrained") != "untrained" else "control"
+    return REGIMES[regime][0] if regime in REGIMES else (regime or without)
 
 
 def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
@@ -231,6 +253,26 @@ def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
         f"{strength_label(known[-1][0])}; highest {number(top[1])} at {strength_label(top[0])}, "
         f"lowest {number(bottom[1])} at {strength_label(bottom[0])}."
     )
+
+
+def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
+    """How far the unclipped steps leave the range of images; the same for every trial, so the first tells it."""
+    for trial in trials:
+        shares = {key: m["mean"] for key, m in trial["measures"].items() if key.startswith("outside_on.eps=")}
+        steps = sorted(shares, key=lambda key: float(key.partition("=")[2]))
+        if not steps:
+            continue
+        said = []
+        for key in steps:
+            off = trial["measures"].get(key.replace("_on", "_off"), {}).get("mean")
+            if shares[key] is not None and off is not None:
+                said.append(f"{shares[key]:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
+        if said:
+            shares_said = ", ".join(said)
+            return (
+                f"Steps are not clipped: on and off the manifold they put {shares_said} of the pixels outside [0, 1]."
+            )
+    return ""
 
 
 def score_sentence(score: Mapping[str, Any]) -> str:

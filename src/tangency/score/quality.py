@@ -20,11 +20,13 @@ def denoising_error(
     seed: int = 0,
     conditional: bool = False,
     batch: int = 256,
+    device: str | torch.device = "cpu",
 ) -> Tensor:
     """Mean over pixels of ‖D(x + σn; σ) − x‖² for each image, in [0, 1]² units, (N,).
 
     The identity has σ² here, the least possible value is the conditional variance E Var[x₀ | x]/d. The noise of an
-    image depends on the seed and its index only, so scores are compared on the same noise.
+    image depends on the seed and its index only, so scores are compared on the same noise. The score is queried on
+    `device`, the values come back on the CPU.
     """
     if not sigma > 0:
         raise NumericsError(f"sigma: got {sigma}, expected a positive noise level in [0, 1] pixel units.")
@@ -32,6 +34,7 @@ def denoising_error(
     for ids in torch.arange(len(data)).split(batch):
         x = data.images(ids)
         noisy = x + sigma * Draw(seed, ids, f"denoising error at {sigma}").normal(data.shape)
-        estimate = score.denoise(noisy, sigma, data.labels[ids] if conditional else None)
+        y = data.labels[ids].to(device) if conditional else None
+        estimate = score.denoise(noisy.to(device), sigma, y).cpu()
         parts.append(flat(estimate - x).square().mean(1))
     return torch.cat(parts) if parts else torch.zeros(0)

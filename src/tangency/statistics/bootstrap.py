@@ -33,8 +33,8 @@ class Estimate:
     def of(draws: Array, n: int, degenerate: int = 0, level: float = 0.95) -> Estimate:
         """From `draws` (1 + B,): the estimate first, then its bootstrap replicates."""
         replicates = draws[1:][np.isfinite(draws[1:])]
-        if not np.isfinite(draws[0]) or not len(replicates):
-            return Estimate(float("nan"), float("nan"), float("nan"), n, degenerate)
+        if not np.isfinite(draws[0]) or not len(replicates):  # an infinite ratio is no number either
+            return Estimate(float("nan"), float("nan"), float("nan"), 0, n + degenerate)
         low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
         return Estimate(float(draws[0]), float(low), float(high), n, degenerate)
 
@@ -90,7 +90,8 @@ class PairedBootstrap:
         normal = self.sums(np.where(usable, 1 - fraction, 0))
         k = self.sums(np.where(usable, rank, 0))
         other = self.sums(np.where(usable, dimension - rank, 0))
-        return _ratio(normal, other) / _ratio(tangent, k)
+        with np.errstate(divide="ignore", invalid="ignore"):  # ∞ where no gradient has a tangent part
+            return _ratio(normal, other) / _ratio(tangent, k)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

@@ -14,7 +14,7 @@ _PERMUTATIONS = 9999
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's ρ over n trials, its interval, and a two-sided permutation p-value."""
+    """Spearman's ρ over n trials, its interval, and a two-sided permutation p-value; NaN where it is undefined."""
 
     rho: float
     low: float
@@ -34,7 +34,7 @@ def spearman(x: Array, y: Array, seed: int = 0, level: float = 0.95) -> RankCorr
     finite = np.isfinite(x[:, 0]) & np.isfinite(y[:, 0])
     x, y = x[finite], y[finite]
     trials = len(x)
-    if trials < 3:
+    if trials < 3 or np.ptp(x[:, 0]) == 0 or np.ptp(y[:, 0]) == 0:
         return RankCorrelation(float("nan"), float("nan"), float("nan"), float("nan"), trials)
     rng = np.random.default_rng(seed)
     rho = float(_row_spearman(x[:, :1].T, y[:, :1].T)[0])

@@ -69,8 +69,8 @@ class Verdict:
 def simultaneous_bands(draws: Array, level: float = 0.95) -> tuple[Array, Array]:
     """Bands that hold for all statistics at once, by the bootstrap of max |t|: (M, 1 + B) to two (M,).
 
-    A statistic without spread (a trial against itself) has a band of width zero and does not widen the others; one
-    that is not finite has the band (−∞, ∞).
+    A statistic without spread (a trial against itself, or the logarithm of what is zero in every resample) has a band
+    of width zero and does not widen the others; any other that is not finite has the band (−∞, ∞).
     """
     if draws.shape[1] < 3:
         raise NumericsError(f"bands: got {draws.shape[1] - 1} replicates, expected at least 2.")
@@ -83,8 +83,9 @@ def simultaneous_bands(draws: Array, level: float = 0.95) -> tuple[Array, Array]
         factor = float(np.quantile(t.max(0), level))
     else:
         factor = 0.0
-    half = np.where(finite, factor * spread, np.inf)
-    centre = np.where(finite, estimate, 0.0)
+    settled = np.all(draws == estimate[:, None], axis=1)
+    half = np.where(finite & ~settled, factor * spread, np.where(settled, 0.0, np.inf))
+    centre = np.where(finite | settled, estimate, 0.0)
     return centre - half, centre + half
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ from tangency.study.plan import Trial
 MARGINS = (0.02, 0.05, 0.10)
 STANDARD = "standard"
 KAPPA, FRACTION = "kappa.logp_y", "tangent_fraction.logp_y"
+
+
+def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
+    """The standard trial of each seed, the first where there are several, among the trials with these names."""
+    found: dict[int, Trial] = {}
+    for trial in planned:
+        if trial.name == STANDARD and trial.id in usable:
+            found.setdefault(trial.seed, trial)
+    return found
 
 
 def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> Criteria:
@@ -34,21 +44,30 @@ def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict
     return verdicts, sensitivity
 
 
-def correlations(trials: dict[str, TrialNumbers]) -> list[dict[str, Any]]:
-    """Spearman's ρ over trials of ln κ (pooled) with each alignment, raw and minus its shuffled control."""
-    if len(trials) < 3:
+def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
+    """Spearman's ρ over cells of ln κ (pooled) with each alignment, raw and minus its shuffled control.
+
+    A cell holds the trials that differ in their seed only, and enters as their mean: counted one by one, repeats of
+    one network would shrink p without adding evidence.
+    """
+    if len(cells) < 3:
         return []
-    numbers = list(trials.values())
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = np.log(np.stack([found.draws[KAPPA] for found in numbers]))
-    keys = [k for k in numbers[0].draws if family(k).startswith("alignment") and control_of(k) is None]
+        x = _means([[np.log(found.draws[KAPPA]) for found in cell] for cell in cells])
+    keys = [k for k in cells[0][0].draws if family(k).startswith("alignment") and control_of(k) is None]
     results = []
     for key in keys:
-        raw = np.stack([found.draws[key] for found in numbers])
-        excess = np.stack([found.excess[key].draws for found in numbers])
+        raw = _means([[found.draws[key] for found in cell] for cell in cells])
+        excess = _means([[found.excess[key].draws for found in cell] for cell in cells])
         pair = {"raw": _correlation(x, raw), "minus_control": _correlation(x, excess)}
         results.append({"x": "log_kappa.logp_y", "y": key, **pair})
     return results
+
+
+def _means(cells: list[list[Array]]) -> Array:
+    """Mean of each cell's draws, (cells, 1 + B)."""
+    return np.stack([np.mean(draws, axis=0) for draws in cells])
 
 
 def _correlation(x: Array, y: Array) -> dict[str, Any]:
@@ -64,17 +83,17 @@ def headline(
 
     The rule is fixed before looking; its baseline is the standard trial of the same seed.
     """
-    baselines = {trial.seed: trial for trial in planned if trial.name == STANDARD and trial.id in numbers}
+    standard = baselines(planned, verdicts)
     candidates = [
         trial
         for trial in planned
-        if trial.id in verdicts and trial.seed in baselines and trial.name != STANDARD
+        if trial.id in verdicts and trial.seed in standard and trial.name != STANDARD
         if verdicts[trial.id].regime in ("weak", "bayes_aligned")
     ]
     if not candidates:
         return None
     trial = max(candidates, key=lambda t: numbers[t.id].draws[FRACTION][0])
-    baseline = baselines[trial.seed]
+    baseline = standard[trial.seed]
     own, base = numbers[trial.id], numbers[baseline.id]
     tangent, aligned = own.excess[FRACTION], own.excess[alignment]
 

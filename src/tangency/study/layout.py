@@ -58,23 +58,46 @@ class Layout:
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
         return self.trial(trial) / "rows" / trial.measure_hash / name
 
-    def pictured(self) -> list[str]:
-        """Measure hashes of the trials that the pictures show; empty where there are no pictures."""
+    def outcome(self, trial: Trial) -> dict[str, Any]:
+        """How a trial's training ended."""
+        path = self.trial_json(trial)
+        found = read_json(path)
+        if not isinstance(found, dict) or not {"outcome", "seconds", "epochs"} <= found.keys():
+            raise RunError(f"'{path}': holds no outcome of a training; delete it and run the study again.")
+        return found
+
+    def measured(self, trial: Trial, images: list[int]) -> bool:
+        """Whether a shard of rows is there and whole; a damaged one is measured again."""
+        import polars
+
+        try:
+            columns = polars.read_parquet_schema(self.shard(trial, images))
+        except (OSError, polars.exceptions.PolarsError):
+            return False
+        return {"image", "measure", "value"} <= columns.keys()
+
+    def pictured(self) -> tuple[list[str], list[int]] | None:
+        """Measure hashes of the trials and indices of the images that the pictures show; None without pictures."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.pictures, "numpy") as file:
-                hashes: list[str] = json.loads(file.metadata()["tangency"])["measure_hashes"]
-        except (OSError, SafetensorError):
-            return []
-        return hashes
+                header = json.loads((file.metadata() or {})["tangency"])
+                return header["measure_hashes"], header["ids"]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run directory alone; the lock dies with the process, however it dies."""
-        if self.run.exists() and not self.run.is_dir():
-            raise RunError(f"output '{self.run}': got a file, expected a folder or a name that is free; use --out.")
         try:
+            if self.run.exists() and not self.run.is_dir():
+                raise RunError(f"output '{self.run}': got a file, expected a folder or a name that is free; use --out.")
+            if self.spec.exists() and not ((self.run / ".lock").exists() or (self.run / "trials").exists()):
+                raise RunError(
+                    f"output '{self.run}': holds a spec.yaml that no run wrote, which would be overwritten; use --out "
+                    "with a folder of its own."
+                )
             self.run.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.run / ".lock", os.O_CREAT | os.O_RDWR)
         except OSError as error:
@@ -89,6 +112,12 @@ class Layout:
             yield
         finally:
             os.close(handle)
+
+
+def weights_file(folder: Path, weights: str) -> Path:
+    """The weights of a trial that a study measures: of the last epoch, or the best ones where there are any."""
+    best = folder / "best.safetensors"
+    return best if weights == "best" and best.exists() else folder / "model.safetensors"
 
 
 def read_json(path: Path) -> Any:

@@ -68,7 +68,7 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
     """Expected value for a gradient in a uniformly random direction (for accuracy: for guessing), or None.
 
     F² has mean k/d, one image's ln κ has ψ((d−k)/2) − ψ(k/2) + ln(k/(d−k)), pooled κ exactly 1, a signed cosine 0,
-    ρ₂ of a linear function 1 − k/d.
+    ρ₂ of a linear function 1 − k/d; means over the images where ranks k differ.
     """
     from scipy.special import digamma
 
@@ -80,8 +80,10 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
         "rho": 1 - k / d,
         "alignment_cosine": 0.0,
     }
-    if family(key) == "log_kappa" and 0 < k < d:
-        return float(digamma((d - k) / 2) - digamma(k / 2) + math.log(k / (d - k)))
+    proper = rank[(rank > 0) & (rank < d)]
+    if family(key) == "log_kappa" and len(proper):
+        other = d - proper
+        return float(np.mean(digamma(other / 2) - digamma(proper / 2) + np.log(proper / other)))
     return levels.get(family(key))
 
 

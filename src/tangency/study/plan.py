@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from tangency.errors import SpecError
 from tangency.objectives import Objective
 from tangency.seeding import permutation
@@ -79,6 +81,8 @@ def _trial(
     options: dict[str, Any],
 ) -> Trial:
     trained = dataclasses.asdict(spec.train) if objective is not None else None
+    if trained:
+        del trained["checkpoint_seconds"]  # changes no weight
     identity = [
         data.train.digest,
         spec.model.model_dump(),
@@ -103,6 +107,15 @@ def _trial(
         objective=objective,
         cost=0.0 if objective is None else _PASSES.get(name, 1.0) * spec.train.epochs * len(data.train),
     )
+
+
+def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:
+    """The first measured image of each class, then the next ones: chosen by index, never by how they look."""
+    measured = torch.tensor([i for shard in measured_images(spec, data) for i in shard])
+    labels = data.test.labels[measured]
+    firsts = [measured[labels == c][:1] for c in range(len(data.test.classes))]
+    rest = measured[~torch.isin(measured, torch.cat(firsts))]
+    return torch.cat([*firsts, rest])[: spec.pictures].tolist()
 
 
 def measured_images(spec: StudySpec, data: Dataset) -> list[list[int]]:

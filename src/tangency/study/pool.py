@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -29,7 +30,7 @@ class _Worker:
 
 
 class Pool:
-    """Worker processes that stay for the whole study; use as a context manager."""
+    """Worker processes, started when there is work for them, that then stay; use as a context manager."""
 
     def __init__(self, spec: StudySpec, run: Path, devices: list[str]) -> None:
         self._spec, self._run, self._devices = spec, run, devices
@@ -37,7 +38,6 @@ class Pool:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Pool:
-        self._workers = [self._start(device) for device in self._devices]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +51,8 @@ class Pool:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._spec, self._run, device)
         process = self._context.Process(target=_serve, args=arguments, daemon=True)
-        process.start()
+        with _without_interrupts():
+            process.start()
         theirs.close()
         return _Worker(process, ours)
 
@@ -59,6 +60,8 @@ class Pool:
         """Do all tasks, the most costly first; raises the first error of a task."""
         waiting = sorted(tasks, key=lambda task: -task.cost)
         attempts: dict[Task, int] = {}
+        while len(self._workers) < min(len(self._devices), len(tasks)):
+            self._workers.append(self._start(self._devices[len(self._workers)]))
         for worker in self._workers:
             self._hand_out(worker, waiting)
         while any(worker.task for worker in self._workers):
@@ -105,9 +108,19 @@ def _receive(connection: Connection) -> tuple | None:
     """The next message, or None where the process has ended."""
     try:
         message: tuple = connection.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # also in the middle of a message
         return None
     return message
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started here never see Ctrl-C, which goes to all that a terminal started: the driver ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> None:

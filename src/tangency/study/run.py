@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from typing import Any
 
 from tangency.data import load
 from tangency.devices import resolve_device
+from tangency.errors import DataError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.mixtures import load_mixture
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
-from tangency.study.layout import Layout, read_json
-from tangency.study.plan import Trial, measured_images, plan_trials, score_hash
+from tangency.study.layout import Layout
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.pool import Pool
 from tangency.study.spec import StudySpec, dump_spec
 from tangency.study.summary import summarise
 from tangency.study.tasks import Task
+from tangency.training import refuse_lone_images
 from tangency.types import Dataset
 
 # (phase, task, share done) as work goes on; the task list of a phase is announced with share None
@@ -48,7 +51,7 @@ def study_status(spec: StudySpec, run: Path) -> Status:
     shards = measured_images(spec, data)
     states = {}
     for trial in plan_trials(spec, data):
-        measured = all(layout.shard(trial, images).exists() for images in shards)
+        measured = all(layout.measured(trial, images) for images in shards)
         trained = layout.trial_json(trial).exists()
         states[trial.id] = "measured" if measured else "trained" if trained else "waiting"
     report = (run / "report" / "index.html").exists()
@@ -72,13 +75,13 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load(spec.data)
     trials = plan_trials(spec, data)
-    build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)  # may refuse
+    _refuse_early(spec, data)
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
         remove_leftovers(run)
         with atomic(layout.spec) as temporary:
-            temporary.write_text(dump_spec(spec))
+            temporary.write_text(dump_spec(spec), encoding="utf-8")
         with Pool(spec, run, devices) as pool:
             for phase, tasks in _phases(spec, data, trials, layout):
                 watch(phase, tasks, None, 0.0)
@@ -91,6 +94,22 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     return summary
 
 
+def _refuse_early(spec: StudySpec, data: Dataset) -> None:
+    """Raise what a later task would raise, before anything is written."""
+    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
+    if spec.train.batch_size == 1:
+        refuse_lone_images(network)
+    pixels, wanted = math.prod(data.train.shape), 2 * spec.score.components
+    if spec.score.rank >= pixels:
+        raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
+    for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
+        if count < wanted:
+            raise DataError(
+                f"{data.train.name}: class '{name}' has {count} training images, expected at least {wanted} for "
+                f"score.components = {spec.score.components}; ask for fewer components or give more images."
+            )
+
+
 def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:
     """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
     wanted = [
@@ -99,19 +118,19 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
     yield "training", wanted
-    usable = [i for i, t in enumerate(trials) if read_json(layout.trial_json(t))["outcome"] == "ok"]
+    usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]
     tasks = []
     for number, images in enumerate(measured_images(spec, data)):
-        missing = tuple(i for i in usable if not layout.shard(trials[i], images).exists())
+        missing = tuple(i for i in usable if not layout.measured(trials[i], images))
         if missing:
             tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
-    if spec.pictures and layout.pictured() != [trials[i].measure_hash for i in usable]:
+    if layout.pictured() != ([trials[i].measure_hash for i in usable], pictured_images(spec, data)):
         tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
     yield "measuring", tasks
 
 
 def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:
-    outcomes = {trial.id: read_json(layout.trial_json(trial)) for trial in trials}
+    outcomes = {trial.id: layout.outcome(trial) for trial in trials}
     usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
     table = assemble_rows(layout, usable, measured_images(spec, data))
     _, header = load_mixture(layout.score(score_hash(spec, data)))

@@ -18,12 +18,12 @@ from tangency.models import Classifier, load_classifier
 from tangency.score import MixtureScore
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
-from tangency.study.layout import Layout
+from tangency.study.layout import Layout, weights_file
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import score_hash
-from tangency.study.spec import StudySpec, load_spec
+from tangency.study.spec import ScoreSpec, StudySpec, load_spec
 from tangency.tangents import MixtureTangents
-from tangency.types import Dataset
+from tangency.types import Card, Dataset
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ def find_classifier(reference: str, device: str) -> Found:
             )
         if not (run / "spec.yaml").exists():
             raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
-        return Found(load_classifier(path, device), path, run, load_spec(run / "spec.yaml"))
+        spec = load_spec(run / "spec.yaml")
+        path = weights_file(folder, spec.weights)
+        return Found(load_classifier(path, device), path, run, spec)
     path = Path(reference)
     if path.suffix != ".safetensors":
         raise ModelError(f"model '{reference}': expected run:RUN/trials/<hash> or a .safetensors file with a card.")
@@ -61,7 +63,23 @@ def _score(found: Found, data: Dataset, device: str) -> Mixture:
         stored = Layout(found.run).score(score_hash(found.spec, data))
         if stored.exists():
             return load_mixture(stored, device)[0]
-    return fit_mixture(data.train, device=device)[0]
+    asked = found.spec.score if found.spec else ScoreSpec()
+    return fit_mixture(data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device)[0]
+
+
+def _check_fits(card: Card, data: Dataset, model: str) -> None:
+    """Raise where a label of the data would mean something else to the classifier."""
+    if card.shape != data.test.shape:
+        raise ModelError(
+            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; choose data of "
+            "the classifier's size, or a classifier trained on these."
+        )
+    if card.classes != data.test.classes:
+        raise ModelError(
+            f"model '{model}': its classes are {', '.join(card.classes)}, those of '{data.name}' are "
+            f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
+            "name them with ?classes=a,b,c behind a parquet: or npz: reference."
+        )
 
 
 def measure_reference(
@@ -84,7 +102,10 @@ def measure_reference(
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
     if limit < 2:
         raise RunError(f"limit: got {limit}, expected at least 2 images, since the controls need another one.")
+    if out is not None and out.exists() and not out.is_dir():
+        raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     loaded = load(name)
+    _check_fits(found.classifier.card, loaded, model)
     config = found.spec.measures if found.spec else MeasureConfig()
     mixture = _score(found, loaded, device)
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
@@ -116,8 +137,6 @@ def _numbers(rows: Rows, data: Dataset) -> dict[str, Any]:
 
 
 def _write(rows: Rows, summary: dict[str, Any], out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     order = torch.argsort(rows.ids)
     ordered = Rows(rows.ids[order], {key: values[order] for key, values in rows.columns.items()}, rows.dimension)
     with atomic(out / "rows.parquet") as temporary:

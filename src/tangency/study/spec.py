@@ -6,19 +6,31 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, unknown_name
 from tangency.measures import MeasureConfig
 from tangency.objectives import make
 from tangency.training import TrainConfig
 
+# What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
+_NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
+_NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
+_Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _refuse_options(options: dict[str, Any], reserved: tuple[str, ...], where: str) -> dict[str, Any]:
+    for option in options:
+        if option in reserved:
+            raise SpecError(f"{where}.options: '{option}' is no option, expected it outside of `options`.")
+    return options
 
 
 class ModelSpec(_Strict):
@@ -26,6 +38,11 @@ class ModelSpec(_Strict):
 
     architecture: str = "convnet"
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _refuse_options(options, _NO_MODEL_OPTIONS, "model")
 
 
 class ScoreSpec(_Strict):
@@ -42,9 +59,14 @@ class SweepEntry(_Strict):
     """One objective at one or more strengths."""
 
     objective: str
-    strengths: tuple[float, ...] = (0.0,)
+    strengths: tuple[float, ...] = Field((0.0,), min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     legacy: Literal["pags"] | None = None
+
+    @field_validator("options")
+    @classmethod
+    def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _refuse_options(options, _NO_OBJECTIVE_OPTIONS, "sweep")
 
     @model_validator(mode="after")
     def _known(self) -> SweepEntry:
@@ -82,11 +104,11 @@ class StudySpec(_Strict):
     train: TrainConfig = TrainConfig()
     score: ScoreSpec = ScoreSpec()
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
     untrained: bool = True
     weights: Literal["last", "best"] = "last"
     measures: MeasureConfig = MeasureConfig()
-    pictures: int = Field(10, ge=0, le=64)
+    pictures: int = Field(10, ge=1, le=64)
     shard: int = Field(125, ge=1)
     workers: int = Field(2, ge=1)
     threads: int = Field(1, ge=1)
@@ -97,6 +119,20 @@ class StudySpec(_Strict):
     def _distinct(self) -> StudySpec:
         if len(set(self.seeds)) != len(self.seeds):
             raise SpecError(f"seeds: got {list(self.seeds)}, expected distinct numbers.")
+        if self.train.seed != 0:
+            raise SpecError(f"train.seed: got {self.train.seed}, but each trial trains with its own seed; use seeds.")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_summed_up(self) -> StudySpec:
+        for name in ("sigmas", "epsilons"):
+            if not getattr(self.measures, name):
+                raise SpecError(f"measures.{name}: got none, expected at least one; the report is drawn with it.")
+        if "logp_y" not in self.measures.tangent_scalars:
+            raise SpecError(
+                f"measures.tangent_scalars: got {list(self.measures.tangent_scalars)}, expected logp_y among them; "
+                "regimes are judged by it."
+            )
         return self
 
     def digest(self) -> str:
@@ -112,20 +148,33 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     try:
         return StudySpec.model_validate(content)
     except ValidationError as error:
-        complaints = "; ".join(_complaint(item) for item in error.errors())
+        # A list whose members are wrong is also "too short"; that says nothing more.
+        items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]
+        complaints = "; ".join(map(_complaint, items))
         raise SpecError(f"{origin}: {complaints}") from None
 
 
 def load_spec(path: Path) -> StudySpec:
     """Read and check a YAML spec."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
     except OSError as error:
         raise SpecError(f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets some of Python's own errors through
+        first = " ".join(str(error).split())[:200]
         raise SpecError(f"spec '{path}': not valid YAML ({first}).") from None
     return parse_spec(content, f"spec '{path}'")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML of plain data in which a key may stand once only; PyYAML itself would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def dump_spec(spec: StudySpec) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tangency.measures.registry import control_of, family
-from tangency.statistics import Criteria, PairedBootstrap, Thresholds
+from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict
 from tangency.study.assemble import Columns
 from tangency.study.judge import (
     STANDARD,
+    baselines,
     correlations,
     criteria,
     headline,
@@ -42,45 +43,23 @@ def summarise(
     boot = PairedBootstrap(images, spec.replicates)
     dimension, classes = math.prod(data.test.shape), len(data.test.classes)
     numbers = {name: trial_numbers(found, boot, dimension, classes) for name, found in columns.items()}
-    collapsed = {
-        trial.id
-        for trial in planned
-        if trial.id in numbers and trial.name != UNTRAINED
-        if not numbers[trial.id].estimates["accuracy"].low > 1 / classes
-    }
+    collapsed = _collapsed(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
-    judged = _judged(planned, numbers, collapsed, f"change_on.eps={epsilon:g}")
-    verdicts, sensitivity = judge_regimes(judged)
-    compared = {
-        t.id: numbers[t.id] for t in planned if t.id in numbers and t.name != UNTRAINED and t.id not in collapsed
-    }
-    sigma = f"{max(spec.measures.sigmas):g}"
-    main = f"alignment_cosine.logp_y.bayes_gradient.sigma={sigma}"
+    verdicts, sensitivity = judge_regimes(_judged(planned, numbers, collapsed, f"change_on.eps={epsilon:g}"))
+    main = f"alignment_cosine.logp_y.bayes_gradient.sigma={max(spec.measures.sigmas):g}"
     has_main = all(main in found.draws for found in numbers.values())
-    ranks = next(iter(columns.values()))["tangent_rank"]
+    null = fraction_null(next(iter(columns.values()))["tangent_rank"], dimension)
     entries = []
     for trial in planned:
-        untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
         outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in collapsed else {})}
-        entry = _entry(trial, outcome, numbers.get(trial.id), untrained, fraction_null(ranks, dimension))
-        verdict = verdicts.get(trial.id)
-        entry["regime"] = verdict.regime if verdict else None
-        entry["regime_sensitivity"] = sensitivity.get(trial.id, {})
-        entry["regime_bands"] = _bands(verdict)
-        entries.append(entry)
+        untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
+        entry = _entry(trial, outcome, numbers.get(trial.id), untrained, null)
+        entries.append(entry | _regime(verdicts.get(trial.id), sensitivity.get(trial.id, {})))
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
         "spec_hash": spec.digest(),
-        "data": {
-            "name": data.name,
-            "digest": data.test.digest,
-            "classes": list(data.test.classes),
-            "shape": list(data.test.shape),
-            "train": len(data.train),
-            "measured": images,
-            "licence": data.licence,
-        },
+        "data": _about(data, images),
         "score": score_card,
         "headline": headline(planned, numbers, verdicts, main) if has_main else None,
         "trials": entries,
@@ -89,25 +68,72 @@ def summarise(
             "thresholds": dataclasses.asdict(Thresholds()),
             "epsilon": epsilon,
             "bands": "simultaneous over trials and criteria (bootstrap of max |t|), 95 %",
-            "text": "A regime is a statement about a sweep: each trial against strength 0 of the same seed.",
+            "text": "A regime is a statement about a sweep: each trial is judged against the standard network of its "
+            "seed.",
         },
-        "correlations": correlations(compared),
+        "correlations": correlations(_by_cell(planned, numbers, collapsed)),
         "provenance": _provenance(spec, data, planned),
+    }
+
+
+def _collapsed(data: Dataset, planned: list[Trial], numbers: dict[str, TrialNumbers]) -> set[str]:
+    """Trained trials whose accuracy is not shown to be above that of the best constant answer."""
+    guessing = float(data.test.class_counts.max()) / len(data.test)
+    return {
+        trial.id
+        for trial in planned
+        if trial.id in numbers and trial.name != UNTRAINED
+        if not numbers[trial.id].estimates["accuracy"].low > guessing
+    }
+
+
+def _by_cell(planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str]) -> list[list[TrialNumbers]]:
+    """Trials that may be compared, those that differ in their seed only together."""
+    found: dict[str, list[TrialNumbers]] = {}
+    for trial in planned:
+        if trial.id in numbers and trial.name != UNTRAINED and trial.id not in collapsed:
+            found.setdefault(cell_of(trial), []).append(numbers[trial.id])
+    return list(found.values())
+
+
+def _about(data: Dataset, images: int) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "digest": data.test.digest,
+        "classes": list(data.test.classes),
+        "shape": list(data.test.shape),
+        "train": len(data.train),
+        "measured": images,
+        "licence": data.licence,
+    }
+
+
+def _regime(verdict: Verdict | None, sensitivity: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "regime": verdict.regime if verdict else None,
+        "regime_sensitivity": sensitivity,
+        "regime_bands": _bands(verdict),
     }
 
 
 def _judged(
     planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str], change: str
 ) -> dict[str, Criteria]:
-    baselines = {t.seed: numbers[t.id] for t in planned if t.name == STANDARD and t.id in numbers}
+    sound = numbers.keys() - collapsed
+    standard = baselines(planned, sound)
     return {
-        trial.id: criteria(numbers[trial.id], baselines[trial.seed], change)
+        trial.id: criteria(numbers[trial.id], numbers[standard[trial.seed].id], change)
         for trial in planned
-        if trial.id in numbers and trial.seed in baselines and trial.name != UNTRAINED and trial.id not in collapsed
+        if trial.id in sound and trial.seed in standard and trial.name != UNTRAINED
     }
 
 
-def _bands(verdict: Any) -> dict[str, list[float | None]] | None:
+def cell_of(trial: Trial) -> str:
+    """Name of what a trial shares with the other seeds."""
+    return trial.id.removesuffix(f"-s{trial.seed}")
+
+
+def _bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
     if verdict is None:
         return None
     names = ("kappa_ratio", "accuracy_difference", "change_on_ratio")
@@ -155,7 +181,7 @@ def _cells(
         return []
     groups: dict[str, list[Trial]] = {}
     for trial in planned:
-        groups.setdefault(trial.id.removesuffix(f"-s{trial.seed}"), []).append(trial)
+        groups.setdefault(cell_of(trial), []).append(trial)
     weights = _seed_weights(len(spec.seeds), spec.replicates)
     cells, pooled = [], {}
     for name, group in groups.items():

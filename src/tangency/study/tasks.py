@@ -13,14 +13,15 @@ import torch
 
 from tangency.autodiff import input_gradient
 from tangency.data import load
+from tangency.errors import ModelError, RunError
 from tangency.files import atomic, journal, write_json
 from tangency.measures import ReferenceSource, Rows, measure_batch
 from tangency.measures.run import chosen_labels
 from tangency.mixtures import Mixture, fit_mixture, load_mixture, save_mixture
 from tangency.models import Classifier, build, load_classifier, save_classifier
 from tangency.score import MixtureScore, denoising_error
-from tangency.study.layout import Layout, read_json
-from tangency.study.plan import Trial, measured_images, plan_trials, score_hash
+from tangency.study.layout import Layout, weights_file
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.spec import StudySpec
 from tangency.tangents import MixtureTangents, dct_basis, pca_basis
 from tangency.training import Step, train
@@ -34,6 +35,7 @@ def _share(step: Step) -> float:
     return ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
 
 
+_MEASURED_AT_ONCE = 25  # images: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
 QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
 
 
@@ -106,14 +108,12 @@ class Workbench:
             self.data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=self.device
         )
         score = MixtureScore(mixture)
-        quality = [
-            {"sigma": sigma, "mse": float(denoising_error(score, self.data.test, sigma).mean()), "identity": sigma**2}
-            for sigma in QUALITY_SIGMAS
-        ]
-        likelihood = {
-            name: float(torch.cat([mixture.log_density(x, 0.0) for x in split.images().split(512)]).mean())
-            for name, split in (("train", self.data.train), ("test", self.data.test))
-        }
+        errors = {s: denoising_error(score, self.data.test, s, device=self.device) for s in QUALITY_SIGMAS}
+        quality = [{"sigma": s, "mse": float(error.mean()), "identity": s**2} for s, error in errors.items()]
+        likelihood = {}
+        for name, split in (("train", self.data.train), ("test", self.data.test)):
+            parts = [mixture.log_density(x.to(self.device), 0.0) for x in split.images().split(512)]
+            likelihood[name] = float(torch.cat(parts).mean())
         card = {
             **asked.model_dump(),
             "seconds": report.seconds,
@@ -167,27 +167,47 @@ class Workbench:
 
     def classifier(self, trial: Trial) -> Classifier:
         """The trained network of a trial, last or best as the spec says."""
-        best = self.layout.trial(trial) / "best.safetensors"
-        last = self.layout.trial(trial) / "model.safetensors"
-        return load_classifier(best if self.spec.weights == "best" and best.exists() else last, self.device)
+        path = weights_file(self.layout.trial(trial), self.spec.weights)
+        try:
+            return load_classifier(path, self.device)
+        except ModelError as error:
+            raise RunError(f"{error} Or remove the folder '{path.parent}' to train this trial again.") from error
 
     def usable(self, trial: Trial) -> bool:
         """Whether a trial's training ended with finite weights."""
-        return bool(read_json(self.layout.trial_json(trial))["outcome"] == "ok")
+        return bool(self.layout.outcome(trial)["outcome"] == "ok")
 
     def _measure(self, images: list[int], trials: tuple[int, ...], progress: Progress) -> None:
         chosen = [self.trials[number] for number in trials]
         networks = [self.classifier(trial) for trial in chosen]
-        ids = torch.tensor(images, device=self.device)
-        x, truth = self.data.test.images(ids.cpu()).to(self.device), self.data.test.labels[ids.cpu()].to(self.device)
-        config = self.spec.measures
-        shared = self.source.at(x, truth, ids) if config.label == "true" else None
-        for done, (trial, network) in enumerate(zip(chosen, networks, strict=True), 1):
-            references = shared or self.source.at(x, chosen_labels(network, x, truth, config), ids, truth)
-            rows = measure_batch(network, references, config, self.source.lpips)
+        found: list[list[Rows]] = [[] for _ in chosen]
+        batches = torch.tensor(images).split(_MEASURED_AT_ONCE)
+        for done, ids in enumerate(batches, 1):
+            for rows, more in zip(found, self._measure_batch(ids, networks), strict=True):
+                rows.append(more)
+            journal("measure.batch")
+            progress(done / (len(batches) + 1))
+        for trial, rows in zip(chosen, found, strict=True):
             journal("measure.trial")
-            self._write_rows(rows, self.layout.shard(trial, images))
-            progress(done / len(chosen))
+            self._write_rows(Rows.concatenate(rows), self.layout.shard(trial, images))
+
+    def _measure_batch(self, ids: torch.Tensor, networks: list[Classifier]) -> list[Rows]:
+        """Rows of every network, over references that are made once."""
+        config = self.spec.measures
+        x, truth = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
+        ids = ids.to(self.device)
+        if config.label == "true":
+            shared = self.source.at(x, truth, ids)
+            return [measure_batch(network, shared, config, self.source.lpips) for network in networks]
+        return [
+            measure_batch(
+                network,
+                self.source.at(x, chosen_labels(network, x, truth, config), ids, truth),
+                config,
+                self.source.lpips,
+            )
+            for network in networks
+        ]
 
     def _write_rows(self, rows: Rows, path: Path) -> None:
         with atomic(path) as temporary:
@@ -196,7 +216,7 @@ class Workbench:
     def _pictures(self, trials: tuple[int, ...]) -> None:
         from safetensors.torch import save_file
 
-        ids = self._pictured()
+        ids = torch.tensor(pictured_images(self.spec, self.data))
         x, y = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
         sigma, score = max(self.spec.measures.sigmas), MixtureScore(self.mixture)
         tensors = {
@@ -218,11 +238,3 @@ class Workbench:
         with atomic(self.layout.pictures) as temporary:
             tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
             save_file(tensors, temporary, {"tangency": json.dumps(header)})
-
-    def _pictured(self) -> torch.Tensor:
-        """The first measured image of each class, then the next ones: chosen by index, never by how they look."""
-        measured = torch.tensor([i for shard in measured_images(self.spec, self.data) for i in shard])
-        labels = self.data.test.labels[measured]
-        firsts = [measured[labels == c][:1] for c in range(len(self.data.test.classes))]
-        rest = measured[~torch.isin(measured, torch.cat(firsts))]
-        return torch.cat([*firsts, rest])[: self.spec.pictures]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tangency.errors import SpecError
+from tangency.objectives.coupling import batch_coupled
 from tangency.seeding import Draw, permutation
 from tangency.training.config import TrainConfig
 from tangency.types import LabelledImages
@@ -32,6 +34,15 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
     if len(starts) > 1 and n - starts[-1] == 1 and batch_size > 1:
         starts.pop()
     return list(zip(starts, [*starts[1:], n], strict=True))
+
+
+def refuse_lone_images(module: nn.Module) -> None:
+    """Raise where steps of one image meet batch normalisation, whose variance over a batch needs two."""
+    if batch_coupled(module):
+        raise SpecError(
+            "training: a step has one image, expected at least 2 with batch normalisation. Raise batch_size, or use "
+            "norm: group."
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import RunError
+from tangency.errors import ModelError, RunError
 from tangency.models import Classifier
 from tangency.models.tensors import digest, read_tensors, write_tensors
 from tangency.models.weights import fill
@@ -82,7 +82,10 @@ def restore_checkpoint(
     """Load what `save_checkpoint` wrote into module and optimiser; a fresh start where there is no file."""
     if not path.exists():
         return Progress()
-    tensors, header = read_tensors(path)
+    try:
+        tensors, header = read_tensors(path)
+    except ModelError as error:
+        raise RunError(f"{error} Or remove this checkpoint to start its training again.") from error
     if header.get("identity") != identity:
         raise RunError(
             f"{path}: the checkpoint belongs to another training (other data, objective, settings or initial "

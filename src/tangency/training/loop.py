@@ -19,7 +19,7 @@ from tangency.models.tensors import digest
 from tangency.objectives import Objective
 from tangency.seeding import Draw, derive_seed, permutation
 from tangency.training import processes
-from tangency.training.batches import batch_bounds, load_batch, split
+from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
 from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint
 from tangency.training.config import TrainConfig, learning_rate
 from tangency.training.evaluate import evaluate
@@ -133,6 +133,8 @@ class _Run:
         self.validation = data if validation is None else validation
         self.held = held if validation is None else torch.arange(len(validation))
         self.bounds = batch_bounds(len(self.index), config.batch_size)
+        if any(stop - start == 1 for start, stop in self.bounds):
+            refuse_lone_images(classifier.train())
         self.parameters = [p for p in classifier.parameters() if p.requires_grad]
         self.optimiser = _optimiser(self.parameters, config)
         if self.accelerator.is_main_process and folder.exists():

@@ -94,7 +94,10 @@ def finished(folder: Path, classifier: Classifier, identity: dict[str, str]) -> 
             "Give another folder, or remove this one."
         )
     load_weights(classifier, path)
-    history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
+    try:
+        history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
+    except (OSError, polars.exceptions.PolarsError) as error:
+        raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
     return as_result(classifier, record, history, folder)
 
 

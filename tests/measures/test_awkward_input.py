@@ -1,0 +1,154 @@
+"""Measures of models, images and labels that are awkward but legitimate, and refusals of what is not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from support import make_mixture
+from tangency.errors import DataError, NumericsError
+from tangency.measures import MeasureConfig, Rows, measure
+from tangency.mixtures import Mixture
+from tangency.score import MixtureScore
+from tangency.tangents import MixtureTangents
+from tangency.types import LabelledImages
+
+SHAPE = (1, 7, 11)
+CONFIG = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, lpips=False)
+
+
+def world() -> tuple[Mixture, LabelledImages]:
+    mixture = make_mixture(SHAPE, 3, 2, 4, noise=0.003)
+    x, y = mixture.sample(19, 0)
+    return mixture, LabelledImages(x.clamp(0, 1).float(), y, ("a", "b", "c"))
+
+
+def found(model: nn.Module, mixture: Mixture, data: LabelledImages, **changes: object) -> Rows:
+    arguments: dict = {
+        "images": data.images(),
+        "labels": data.labels,
+        "reference": data,
+        "score": MixtureScore(mixture),
+        "tangents": MixtureTangents(mixture),
+        "config": CONFIG,
+    }
+    return measure(model, **(arguments | changes))
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(77, 13), nn.SiLU(), nn.Linear(13, 3))
+
+
+def assert_same(a: Rows, b: Rows) -> None:
+    for key, values in a.columns.items():
+        torch.testing.assert_close(b[key], values, rtol=1e-4, atol=1e-5, equal_nan=True, msg=key)
+
+
+class Overwriting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x.mul_(0.5))
+
+
+class Halving(Overwriting):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x * 0.5)
+
+
+@pytest.mark.parametrize("label", ["true", "predicted"])
+def test_a_model_that_overwrites_its_input_changes_neither_images_nor_results(label: str) -> None:
+    mixture, data = world()
+    images = data.images().clone()
+    config = MeasureConfig(**{**vars(CONFIG), "label": label})
+    rows = found(Overwriting(), mixture, data, images=images, config=config)
+    assert torch.equal(images, data.images())
+    assert_same(found(Halving(), mixture, data, config=config), rows)
+
+
+def test_inference_mode_narrow_labels_and_memory_formats_change_nothing() -> None:
+    mixture, data = world()
+    model = network()
+    expected = found(model, mixture, data)
+    with torch.inference_mode():
+        assert_same(expected, found(model, mixture, data))
+        made = data.images().clone()
+    narrow = LabelledImages(data.pixels, data.labels.to(torch.uint8), data.classes)
+    assert_same(expected, found(model, mixture, data, images=made))
+    assert_same(expected, found(model, mixture, data, labels=data.labels.int(), reference=narrow, pool=narrow))
+    strided = data.images().transpose(2, 3).contiguous().transpose(2, 3)
+    assert not strided.is_contiguous()
+    assert_same(expected, found(model, mixture, data, images=strided))
+
+
+def test_an_image_with_nan_logits_counts_in_no_measure_of_the_model() -> None:
+    mixture, data = world()
+    spoiled = data.images()[4]
+
+    class Spoiled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            near = (x - spoiled).flatten(1).abs().amax(1) < 1e-9
+            return self.inner(x).masked_fill(near[:, None], torch.nan)
+
+    rows = found(Spoiled(), mixture, data)
+    clean = found(network(), mixture, data)
+    for key in ("accuracy", "tangent_fraction.logp_y", "change_on.eps=1", "rho_all.logits.sigma=0.05"):
+        assert rows[key].isnan().nonzero().flatten().tolist() == [4], key
+        assert rows.degenerate()[key] == 1
+        torch.testing.assert_close(rows[key][5:], clean[key][5:], rtol=1e-4, atol=1e-6)
+
+
+def test_a_control_of_lower_rank_is_no_control() -> None:
+    mixture, data = world()
+    thin = mixture.loadings.clone()
+    thin[mixture.component_class == 2, :, 1:] = 0
+    uneven = Mixture(
+        SHAPE, mixture.means, thin, mixture.noise, mixture.log_weights, mixture.component_class, mixture.classes
+    )
+    rows = found(network(), uneven, data)
+    rank = rows["tangent_rank"]
+    assert set(rank.tolist()) == {1, 4}
+    missing = rows["tangent_fraction.logp_y.shuffled"].isnan()
+    assert missing.any()
+    assert not missing[rank == 1].any()
+    assert not rows["tangent_fraction.logp_y.dct"].isnan().any()
+
+
+def test_an_infinite_log_kappa_is_counted_and_left_out_of_the_mean() -> None:
+    rows = Rows(torch.arange(3), {"log_kappa.logp_y": torch.tensor([1.0, torch.inf, 3.0])}, 77)
+    assert rows.mean() == {"log_kappa.logp_y": 2.0}
+    assert rows.degenerate() == {"log_kappa.logp_y": 1}
+
+
+def test_requests_that_cannot_be_met_are_named() -> None:
+    mixture, data = world()
+    model = network()
+    with pytest.raises(NumericsError, match="got none"):
+        found(model, mixture, data, images=data.images()[:0], labels=data.labels[:0])
+    with pytest.raises(NumericsError, match="batch_size: got 0"):
+        found(model, mixture, data, batch_size=0)
+    with pytest.raises(NumericsError, match="without a pool"):
+        found(model, mixture, data, ids=torch.arange(19).flip(0))
+    with pytest.raises(NumericsError, match=r"ids: got torch.int64 of shape \(5,\)"):
+        found(model, mixture, data, ids=torch.arange(5), pool=data)
+    bytes_as_floats = LabelledImages(data.pixels * 255, data.labels, data.classes)
+    with pytest.raises(NumericsError, match=r"reference images: values in .*expected \[0, 1\]"):
+        found(model, mixture, data, reference=bytes_as_floats)
+    with pytest.raises(DataError, match="pool labels"):
+        found(model, mixture, data, pool=LabelledImages(data.pixels, data.labels + 1, data.classes))
+    with pytest.raises(NumericsError, match="got tuple for 19 images"):
+        found(Pair(), mixture, data)
+
+
+class Pair(Halving):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return super().forward(x), x
