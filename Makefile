@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/quickstart
-TEST_PATHS ?= tests
+TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help quickstart test test-slow bench lint types format wheel clean
