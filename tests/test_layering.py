@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "tangency"
 LEVEL = {
     **dict.fromkeys(["errors"], 0),
     **dict.fromkeys(["types", "seeding", "files", "devices"], 0.5),
+    "tensors": 0.7,
     "numerics": 1,
     **dict.fromkeys(["autodiff", "data", "mixtures"], 2),
     **dict.fromkeys(["worlds", "models", "attacks"], 3),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mixture_reference as reference
 from support import make_mixture
-from tangency.errors import DataError, NumericsError
+from tangency.errors import DataError, ModelError, NumericsError
 from tangency.mixtures import Mixture, load_mixture, save_mixture
 from tangency.numerics import cosine, norms
 
@@ -194,6 +194,26 @@ def test_saved_and_loaded_mixture_is_the_same(tmp_path: Path) -> None:
     x, y = images(m)
     assert torch.equal(loaded.score(x, 0.1, y), m.score(x, 0.1, y))
     assert header["origin"] == "test"
+
+
+def test_a_damaged_mixture_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_mixture(make_mixture(), path, {})
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1  # one bit of one number
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="checksum"):
+        load_mixture(path)
+
+
+def test_a_class_without_components_has_no_density() -> None:
+    m = make_mixture()
+    m = Mixture(m.shape, m.means, m.loadings, m.noise, m.log_weights, m.component_class, 4)
+    x, _ = images(m)
+    joint = m.log_class_joint(x, 0.1)
+    assert joint[:, 3].isneginf().all()
+    own = [m.log_joint(x, 0.1)[:, m.component_class == c].logsumexp(1) for c in range(3)]
+    torch.testing.assert_close(joint[:, :3], torch.stack(own, 1))
 
 
 def test_bad_arguments_are_named() -> None:

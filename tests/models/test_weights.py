@@ -12,7 +12,7 @@ from torch import nn
 
 from tangency.errors import ModelError
 from tangency.models import Classifier, build, load_classifier, load_weights, save_classifier
-from tangency.models.tensors import read_tensors, write_tensors
+from tangency.tensors import read_tensors, write_tensors
 
 
 def net():

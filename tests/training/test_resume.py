@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from tangency.models import Classifier, build, load_classifier
-from tangency.models.tensors import read_tensors
 from tangency.objectives import make
+from tangency.tensors import read_tensors
 from tangency.training import TrainConfig, train
 from tangency.types import LabelledImages
 

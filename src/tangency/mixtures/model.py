@@ -41,7 +41,7 @@ class Mixture:
     log_weights: Tensor
     component_class: Tensor
     classes: int
-    _prepared: dict[float, SmoothedGaussians] = field(default_factory=dict, repr=False, compare=False)
+    _prepared: dict[float, SmoothedGaussians] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def dimension(self) -> int:
@@ -189,6 +189,9 @@ class Mixture:
         check_labels(y, len(x), self.classes)
 
     def _over_classes(self, values: Tensor) -> Tensor:
-        """logsumexp over the components of each class, (N, K) to (N, classes)."""
-        own = torch.nn.functional.one_hot(self.component_class, self.classes).bool()  # (K, classes)
-        return values[:, :, None].masked_fill(~own, -torch.inf).logsumexp(1)
+        """logsumexp over the components of each class, (N, K) to (N, classes); −∞ for a class without any."""
+        index = self.component_class.expand_as(values)
+        top = values.new_full((len(values), self.classes), -torch.inf).scatter_reduce(1, index, values, "amax")
+        safe = top.where(top.isfinite(), 0.0).detach()
+        total = torch.zeros_like(safe).scatter_add(1, index, (values - safe.gather(1, index)).exp())
+        return total.log() + safe

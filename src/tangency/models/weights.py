@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tangency.errors import ModelError
 from tangency.models.classifier import Classifier, checked_card
 from tangency.models.registry import ARCHITECTURES, from_card
-from tangency.models.tensors import read_tensors, write_tensors
+from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Card
 
 

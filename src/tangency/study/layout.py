@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import RunError
+from tangency.errors import ModelError, RunError
 from tangency.study.plan import Trial
+from tangency.tensors import read_tensors
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,11 @@ class Layout:
 
     def pictured(self) -> tuple[list[str], list[int]] | None:
         """Measure hashes of the trials and indices of the images that the pictures show; None without pictures."""
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(self.pictures, "numpy") as file:
-                header = json.loads((file.metadata() or {})["tangency"])
-                return header["measure_hashes"], header["ids"]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            header = read_tensors(self.pictures)[1]
+        except ModelError:
             return None
+        return header["measure_hashes"], header["ids"]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.spec import StudySpec
 from tangency.tangents import MixtureTangents, dct_basis, pca_basis
+from tangency.tensors import write_tensors
 from tangency.training import Step, train
 from tangency.types import Dataset
 
@@ -214,8 +214,6 @@ class Workbench:
             rows.frame().drop("trial", "seed").write_parquet(temporary)
 
     def _pictures(self, trials: tuple[int, ...]) -> None:
-        from safetensors.torch import save_file
-
         ids = torch.tensor(pictured_images(self.spec, self.data))
         x, y = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
         sigma, score = max(self.spec.measures.sigmas), MixtureScore(self.mixture)
@@ -235,6 +233,4 @@ class Workbench:
             "ids": ids.tolist(),
             "measure_hashes": [self.trials[n].measure_hash for n in trials],
         }
-        with atomic(self.layout.pictures) as temporary:
-            tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
-            save_file(tensors, temporary, {"tangency": json.dumps(header)})
+        write_tensors(self.layout.pictures, tensors, header)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, RunError
 from tangency.models import Classifier
-from tangency.models.tensors import digest, read_tensors, write_tensors
 from tangency.models.weights import fill
 from tangency.objectives import Objective
+from tangency.tensors import digest, read_tensors, write_tensors
 from tangency.training.config import TrainConfig
 from tangency.types import LabelledImages
 

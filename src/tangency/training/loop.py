@@ -15,9 +15,9 @@ from torch import Tensor
 from tangency.errors import DataError, ModelError
 from tangency.files import journal, remove_leftovers
 from tangency.models import Classifier
-from tangency.models.tensors import digest
 from tangency.objectives import Objective
 from tangency.seeding import Draw, derive_seed, permutation
+from tangency.tensors import digest
 from tangency.training import processes
 from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
 from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint

@@ -11,7 +11,7 @@ from typing import Any
 from tangency.errors import RunError
 from tangency.files import atomic
 from tangency.models import Classifier, load_weights, save_classifier
-from tangency.models.tensors import digest, read_tensors
+from tangency.tensors import digest, read_tensors
 from tangency.training.checkpoint import Progress, Row
 
 MODEL, BEST, HISTORY, CHECKPOINT = (
