@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tangency.data import load
 from tangency.study import parse_spec
+from tangency.study.plan import plan_trials
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,17 +20,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def test_the_python_example_runs_and_prints_three_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_example_runs_and_prints_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks("python")
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    assert len(re.findall(r"tensor\(-?0\.\d+", printed)) == 3
+    assert len(re.findall(r"tensor\(-?0\.\d+", printed)) == 4
     assert len(code.strip().splitlines()) <= 12
 
 
 def test_the_spec_is_valid() -> None:
     (text,) = blocks("yaml")
-    assert len(parse_spec(yaml.safe_load(text), "README").seeds) == 3
+    spec = parse_spec(yaml.safe_load(text), "README")
+    trials = [trial.id for trial in plan_trials(spec, load(spec.data))]
+    assert len(trials) == 21
+    assert re.search(r"run:runs/my-study/trials/(\S+)", README)[1] in trials
 
 
 def test_pictures_and_commands_exist() -> None:

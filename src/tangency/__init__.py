@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from tangency.models import Classifier as Classifier
     from tangency.models import load_classifier as load_classifier
     from tangency.report import write_report as write_report
+    from tangency.study import estimates as estimates
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
     from tangency.types import LabelledImages as LabelledImages
+
+__version__ = "0.1.0"
 
 _HOME = {
     "Classifier": ("models", "Classifier"),
     "LabelledImages": ("types", "LabelledImages"),
     "MeasureConfig": ("measures", "MeasureConfig"),
     "TangencyError": ("errors", "TangencyError"),
+    "estimates": ("study", "estimates"),
     "fit_mixture": ("mixtures", "fit_mixture"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),
@@ -43,6 +47,7 @@ __all__ = [
     "LabelledImages",
     "MeasureConfig",
     "TangencyError",
+    "estimates",
     "fit_mixture",
     "input_gradient",
     "input_gradients",

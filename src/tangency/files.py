@@ -13,6 +13,9 @@ from typing import Any
 
 from tangency.errors import RunError
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def journal(point: str) -> None:
     """Mark a point of interest for fault injection; does nothing unless TANGENCY_JOURNAL names a file.
@@ -54,6 +57,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            os.chmod(temporary, 0o666 & ~_UMASK)  # some writers make files that only their owner can read
             with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())
             journal(f"rename:{path.name}")

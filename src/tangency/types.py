@@ -33,6 +33,10 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.shape))
+        return f"LabelledImages('{self.name}': {len(self)} images of {shape}, {len(self.classes)} classes)"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""

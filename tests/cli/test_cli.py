@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import tangency as tangency_package
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 
@@ -142,3 +143,8 @@ def check_refused(folder: Path, arguments: list, words: str) -> None:
     assert result.stderr.startswith("error: ")
     assert result.stdout == ""
     assert sorted(folder.rglob("*")) == before
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"tangency {tangency_package.__version__}\n")

@@ -357,3 +357,25 @@ def test_bad_input_is_named() -> None:
         MeasureConfig(tangent_scalars=("logpy",))
     with pytest.raises(SpecError, match="epsilons: got"):
         MeasureConfig(epsilons=(0.0, 1.0))
+
+
+def test_rows_say_what_they_are_and_name_near_keys() -> None:
+    mixture, data = world()
+    found = rows(network(), mixture, data, MeasureConfig(lpips=False), 64)
+    assert repr(found) == f"Rows(23 images × {len(found.keys())} measures, d = 143)"
+    assert repr(data) == "LabelledImages('tensors': 23 images of 1×11×13, 3 classes)"
+    with pytest.raises(NumericsError, match=r"no measure 'tangent_fraction'.*Known are tangent_fraction\.logp_y, "):
+        found["tangent_fraction"]
+    with pytest.raises(NumericsError, match="pooled ratios"):
+        found["kappa.logp_y"]
+
+
+def test_what_is_no_tensor_or_of_another_shape_is_named_before_anything_is_fitted() -> None:
+    _, data = world()
+    with pytest.raises(NumericsError, match="images: got ndarray, expected a tensor"):
+        measure(network(), data.images().numpy(), data.labels, reference=data)
+    with pytest.raises(NumericsError, match=r"got Tensor, expected tangency\.LabelledImages"):
+        measure(network(), data.images(), data.labels, reference=data.images())
+    turned = LabelledImages(data.pixels.transpose(2, 3), data.labels, data.classes)
+    with pytest.raises(NumericsError, match=r"images of shape \(1, 13, 11\)"):
+        measure(network(), data.images(), data.labels, reference=turned)

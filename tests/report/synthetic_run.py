@@ -11,6 +11,8 @@ import numpy as np
 import polars
 from safetensors.numpy import save_file
 
+from tangency.study import load_spec
+
 # objective, strength, outcome, regime, then the levels: accuracy, F², on-manifold change, off-manifold change, cosine
 LEVELS = [
     ("untrained", 0.0, "ok", None, 0.10, 0.09, 0.004, 0.003, 0.02),
@@ -34,12 +36,13 @@ IMAGES = 61
 REASONS = {"shuffled": 0.2, "random": 0.0, "image": 0.45, "untrained": 0.08}
 SPEC = """# what was asked
 name: quickstart
-data: {ref: fashion-mnist-5k, measured: 500}
-objectives:
-  - {name: standard}
-  - {name: gradient_norm, strengths: [0.03, 0.3, 3, 30, 300]}
-  - {name: pgd_l2, strengths: [0.3, 1, 3, 10]}
-  - {name: noise_augmentation, strengths: [0.1, 0.3]}
+data: fashion-mnist-5k
+measured: 61
+sweep:
+  - {objective: standard}
+  - {objective: gradient_norm, strengths: [0.03, 0.3, 3, 30, 300]}
+  - {objective: pgd_l2, strengths: [0.3, 1, 3, 10]}
+  - {objective: noise_augmentation, strengths: [0.1, 0.3]}
 seeds: [0]
 """
 
@@ -136,6 +139,7 @@ def headline_of(trials: list[dict[str, Any]], positive: bool) -> dict[str, Any]:
     return {
         "trial": trial["id"],
         "baseline": baseline["id"],
+        "rule": "largest F² among the weak and Bayes-aligned trials",
         "tangent_excess": chosen | {"positive": positive},
         "tangent_excess_rise": rise("excess", key, 0.003),
         "alignment": alignment,
@@ -183,7 +187,7 @@ def provenance_of(seeds: Sequence[int]) -> dict[str, Any]:
         "workers": 2,
         "seeds": list(seeds),
         "started": "2026-11-23T10:12:00+00:00",
-        "hashes": {"score": "ab12" * 8, "tangents": "cd34" * 8},
+        "hashes": {"score": "ab12" * 8, "tangents": "cd34" * 8, "trial standard-0-s0": "not shown twice"},
     }
 
 
@@ -270,6 +274,7 @@ def build_run(
     summary = summary_of(seeds, positive, headline, channels, rng)
     (folder / "artefacts").mkdir(parents=True)
     (folder / "spec.yaml").write_text(spec)
+    summary["spec_hash"] = load_spec(folder / "spec.yaml").digest()
     (folder / "summary.json").write_text(json.dumps(summary))
     rows_of(summary["trials"], rng).write_parquet(folder / "rows.parquet")
     save_file(pictures_of(summary["trials"], channels, rng), folder / "artefacts" / "pictures.safetensors")

@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import itertools
 import json
 import re
 import shutil
@@ -15,10 +16,12 @@ from safetensors.numpy import load_file, save_file
 from report.synthetic_run import CLASSES, build_run
 from tangency.errors import RunError
 from tangency.report import pictures, write_report
+from tangency.report.figures import correlations, curves, story
 from tangency.report.glossary import MEASURES, REGIMES
 from tangency.report.inputs import read_run
 from tangency.report.page import render
-from tangency.report.payload import density
+from tangency.report.payload import density, story_keys, story_labels
+from tangency.study import dump_spec, load_spec
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +165,7 @@ def test_colour_images_come_with_a_colour_version(tmp_path):
 
 def test_text_from_outside_is_escaped(tmp_path):
     attack = "</script><script>alert(1)</script>"
-    run = build_run(tmp_path / "run", spec=f"name: {attack} & 'more'\n")
+    run = build_run(tmp_path / "run", spec=f'name: "{attack} & more"\nsweep: [{{objective: standard}}]\n')
 
     def poison(summary):
         summary["name"] = attack
@@ -213,12 +216,27 @@ def test_missing_file_is_named(run, name):
         write_report(run)
 
 
-@pytest.mark.parametrize("name", ["summary.json", "rows.parquet", "artefacts/pictures.safetensors"])
+@pytest.mark.parametrize("name", ["summary.json", "spec.yaml", "rows.parquet", "artefacts/pictures.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"{", b"PAR1 nonsense PAR1", b"[1]"])
 def test_damaged_file_is_named(run, name, content):
     (run / name).write_bytes(content)
     with pytest.raises(RunError, match=re.escape(name)):
         write_report(run)
+
+
+def test_a_spec_that_the_summary_was_not_made_from_is_refused(run):
+    path = run / "spec.yaml"
+    before = load_spec(path).digest()
+    path.write_text(path.read_text().replace("seeds: [0]", "seeds: [0, 1]"))
+    message = f"hash {before}, spec.yaml has {load_spec(path).digest()}.*run the study again"
+    with pytest.raises(RunError, match=message):
+        write_report(run)
+
+
+def test_a_spec_that_was_only_written_differently_is_accepted(run):
+    path = run / "spec.yaml"
+    path.write_text(dump_spec(load_spec(path)) + "# cut differently\n")
+    assert "# cut differently" in page_of(run)
 
 
 def test_missing_run_is_named(tmp_path):
@@ -305,3 +323,109 @@ def test_density_peaks_where_the_values_are():
     assert max(curve) == 1.0
     at_the_edge = density(np.zeros(97))
     assert np.argmax(at_the_edge) == 0
+
+
+@pytest.mark.parametrize("headline", [True, False])
+def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_path, headline):
+    summary = read_run(build_run(tmp_path / "run", headline=headline)).summary
+    for trial in summary["trials"]:  # the order of summary.json, in which another alignment comes first
+        trial["measures"] = dict(sorted(trial["measures"].items()))
+    keys = story_keys(summary)
+    assert keys["alignment"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    assert keys["alignment_control"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5.shuffled"
+    assert story_labels(keys)["alignment"] == "cos Bayes gradient, σ = 0.5"
+    assert story_labels(keys)["on"] == "Softmax change, ε = 2"
+
+
+def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_sigma():
+    keys = [f"alignment_lpips.sum_logits.score.sigma={sigma}" for sigma in (0.25, 0.5, 0.125)]
+    trial = {"measures": {key: {"mean": 0.1} for key in keys}}
+    found = story_keys({"trials": [trial], "headline": None})
+    assert found == {"alignment": keys[1]}
+    assert story_labels(found) == {"alignment": "1 − LPIPS score, σ = 0.5"}
+
+
+def test_table_at_a_glance_names_target_sigma_and_epsilon_and_holds_kappa(page):
+    table = re.search(r'<table[^>]*id="glance">.*?</table>', page, re.DOTALL)[0]
+    heads = [html.unescape(text) for text in re.findall(r"<th[^>]*>([^<]*)</th>", table.partition("</thead>")[0])]
+    assert {"κ (pooled)", "cos Bayes gradient, σ = 0.5", "On-manifold change, ε = 2"} <= set(heads)
+    row = next(r for r in re.findall(r"<tr>.*?</tr>", table, re.DOTALL) if "gradient_norm-0.3-s0" in r)
+    cells = re.findall(r'<td class="num[^>]*>([^<]*)</td>', row)
+    fraction, kappa = (float(cells[heads.index(name) - 2]) for name in ("Tangent fraction F²", "κ (pooled)"))
+    assert kappa == pytest.approx((1 - fraction) / fraction * 12 / 772, rel=0.02)
+
+
+def test_rule_paper_and_correlation_are_named(page):
+    text = " ".join(visible(page).split())
+    assert "largest F² among the weak and Bayes-aligned trials" in text
+    assert "not corrected for choosing the largest" in text
+    assert "arXiv 2305.19101" in text
+    assert "Srinivas, Bordt and Lakkaraju" in text
+    assert "Spearman's ρ" not in text
+    assert "Spearman's r s " in text
+
+
+def test_hashes_of_trials_stand_once(reported, page):
+    text = visible(page)
+    train_hash = json.loads((reported[0] / "summary.json").read_text())["trials"][3]["train_hash"]
+    assert text.count(train_hash) == 1
+    assert "not shown twice" not in text
+    assert "ab12" * 8 in text
+
+
+def test_an_unknown_objective_is_shown_by_its_name(run):
+    def rename(summary):
+        for trial in summary["trials"]:
+            if trial["objective"] == "pgd_l2":
+                trial.update(objective="off_manifold", id=trial["id"].replace("pgd_l2", "off_manifold"))
+
+    rewrite(run, rename)
+    text = visible(write_report(run).read_text(encoding="utf-8"))
+    assert "Off manifold: Bayes-aligned at 0.3, 1" in text
+
+
+def test_story_figure_names_what_is_white_and_labels_every_strength(reported):
+    figure = story(read_run(reported[0]))
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["weak", "Bayes-aligned", "excessive", "undetermined, diverged, collapsed"]
+    figure.draw_without_rendering()
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert "cos Bayes gradient\nσ = 0.5" in labels
+    assert "Softmax change\nε = 2" in labels
+    for axes in figure.axes[-3:]:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert [label.get_text() for label in figure.axes[-3].get_xticklabels()] == ["0", "0.03", "0.3", "3", "30", "300"]
+    legends = [axes for axes in figure.axes if axes.get_legend()]
+    assert len(legends) == 3
+    for axes in legends:
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_strength_labels_that_would_touch_are_left_out(run):
+    def crowd(summary):
+        for trial in summary["trials"]:
+            if trial["objective"] == "noise_augmentation":
+                trial["strength"] = 1 + trial["strength"] / 100
+
+    rewrite(run, crowd)
+    figure = story(read_run(run))
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "1.001"]
+
+
+def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page):
+    content = read_run(reported[0])
+    key = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    level = next(t["measures"][f"{key}.image"]["mean"] for t in content.summary["trials"] if key in t["measures"])
+    dotted = {a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves(content).axes}
+    assert {len(lines) for title, lines in dotted.items() if title.startswith(("Cosine", "1 −"))} == {1}
+    assert not any(lines for title, lines in dotted.items() if not title.startswith(("Cosine", "1 −")))
+    own = next(lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the Bayes gradient"))
+    assert own.get_ydata()[0] == level
+    assert 'mark(image[MEAN], "1px,3px", "ink", "image itself")' in page
+    assert f"{key}.image" in embedded(page)["measures"]
+
+
+def test_figure_of_correlations_does_not_call_them_rho(reported):
+    titles = [axes.get_title(loc="right") for axes in correlations(read_run(reported[0])).axes]
+    assert all("$r_s$" in title and "ρ" not in title for title in titles)

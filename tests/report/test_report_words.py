@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from report.synthetic_run import summary_of
+from tangency.objectives.registry import OBJECTIVES
 from tangency.report import glossary, words
 
 
@@ -191,3 +192,46 @@ def test_how_far_steps_leave_the_range_of_images_is_said_once():
     assert "21% and 27% at ε = 2 of the pixels" in sentence
     assert "0.5" not in sentence
     assert words.outside_sentence([{"measures": {}}]) == ""
+
+
+BANDS = {"kappa_ratio": [0.413, 0.562], "accuracy_difference": [-0.081, -0.032], "change_on_ratio": [0.61, 0.83]}
+
+
+@pytest.mark.parametrize(
+    ("bands", "said", "unsaid"),
+    [
+        (BANDS, ["κ/κ₀ against 0.5", "[0.413, 0.562]", "the margin −0.05", "[−0.0810, −0.0320]"], ["on-manifold"]),
+        (BANDS | {"kappa_ratio": [0.51, 0.7], "change_on_ratio": [0.4, 0.6]}, ["on-manifold ratio against"], ["κ/κ₀"]),
+        ({name: [None, None] for name in BANDS}, [], ["Open is"]),
+        (None, [], ["Open is"]),
+    ],
+)
+def test_where_the_intervals_settle_nothing_more_images_are_advised(bands, said, unsaid):
+    summary = make_summary()
+    unsettled = {"regime": "undetermined", "regime_bands": bands}
+    kept = [t for t in summary["trials"] if t["objective"] in ("standard", "pgd_l2") and t["outcome"] == "ok"]
+    summary["trials"] = [t | (unsettled if t["strength"] else {}) for t in kept]
+    summary["headline"] = None
+    text = spoken(summary)
+    assert "do not settle" in text
+    assert "Raise “measured” in the spec, or add seeds." in text
+    assert "maller strengths" not in text
+    assert all(word in text for word in said)
+    assert not any(word in text for word in unsaid)
+
+
+def test_objectives_with_words_of_their_own_exist():
+    assert set(glossary.OBJECTIVES) <= set(OBJECTIVES)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("alignment_cosine.logp_y.bayes_gradient.sigma=0.5", "cos Bayes gradient, σ = 0.5"),
+        ("change_on.eps=2", "On-manifold change, ε = 2"),
+        ("accuracy", "Accuracy"),
+        ("novel.logp_y.sigma=1", "novel.logp_y, σ = 1"),
+    ],
+)
+def test_short_labels(text, label):
+    assert glossary.short_label(glossary.parse(text)) == label

@@ -13,7 +13,7 @@ import yaml
 
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load
-from tangency.errors import RunError, SpecError
+from tangency.errors import ModelError, RunError, SpecError
 from tangency.study import dump_spec, load_spec, measure_reference, parse_spec, quickstart_spec, run_study, study_status
 from tangency.study.layout import Layout
 from tangency.study.plan import measured_images, plan_trials
@@ -205,3 +205,37 @@ def test_the_quickstart_has_the_trials_that_it_promises() -> None:
     assert strengths["noise_consistency"]
     assert all(math.isfinite(s) for values in strengths.values() for s in values)
     assert quickstart_spec(train={"epochs": 1}).train.epochs == 1
+
+
+def test_a_folder_belongs_to_the_study_of_one_name(study: tuple[dict, Path, dict]) -> None:
+    content, run, summary = study
+    with pytest.raises(RunError, match="holds the study 'tiny', got a spec of the name 'other'"):
+        run_study(parse_spec(content | {"name": "other"}, "test"), run)
+    assert json.loads((run / "summary.json").read_text()) == summary
+    assert load_spec(run / "spec.yaml").name == "tiny"
+
+
+def test_time_adds_up_over_runs_and_the_start_is_the_first(tmp_path: Path) -> None:
+    spec = parse_spec(tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}]), "test")
+    first = run_study(spec, tmp_path / "run")
+    second = run_study(spec, tmp_path / "run")
+    assert second["seconds"] > first["seconds"]
+    assert second["provenance"]["started"] == first["provenance"]["started"]
+    assert second["trials"] == first["trials"]
+
+
+def test_a_trial_is_found_by_its_id(study: tuple[dict, Path, dict]) -> None:
+    _, run, summary = study
+    by_id = measure_reference(f"run:{run}/trials/standard-0-s0", limit=12)
+    by_hash = measure_reference(f"run:{run}/trials/{summary['trials'][1]['train_hash']}", limit=12)
+    assert by_id["measures"] == by_hash["measures"]
+    with pytest.raises(ModelError, match="Did you mean 'standard-0-s0'"):
+        measure_reference(f"run:{run}/trials/standart-0-s0")
+    with pytest.raises(ModelError, match="no such run"):
+        measure_reference("run:nowhere/trials/standard-0-s0")
+
+
+def test_files_of_a_run_can_be_read_by_others(study: tuple[dict, Path, dict]) -> None:
+    _, run, _ = study
+    modes = {path: oct(path.stat().st_mode & 0o777) for path in run.rglob("*") if path.is_file()}
+    assert len(set(modes.values())) == 1, modes

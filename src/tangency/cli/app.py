@@ -19,6 +19,25 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Start with [bold]tangency quickstart[/]. Every number has a unit, a chance level and an interval.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"tangency {version('tangency')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
+
+
 study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a sweep that a YAML spec describes.")
 app.add_typer(study_app, name="study")
 
@@ -39,7 +58,7 @@ def quickstart(
 ) -> None:
     """Run the embedded study on real images, end to end, report included.
 
-    Trains ten small networks on 5,000 Fashion-MNIST images, measures 500 test images, and writes a report in which
+    Trains ten small networks on 5,000 Fashion-MNIST images, measures 1,000 test images, and writes a report in which
     the three regimes of robustness can be seen. No download, no GPU; a few minutes on two cores.
     """
     from tangency.study import quickstart_spec
@@ -103,7 +122,10 @@ def study_status_command(
 
 @app.command()
 def measure(
-    model: Annotated[str, typer.Option("--model", help="run:RUN/trials/<hash>, or a .safetensors file with a card.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
+    ],
     data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,

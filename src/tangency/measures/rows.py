@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tangency.errors import NumericsError
+
 if TYPE_CHECKING:
     import polars
 
@@ -21,15 +23,31 @@ class Rows:
         columns: measure key to (N,) float64; NaN where the measure is degenerate for that image
             (ln κ is ±∞ where a gradient lies wholly off or on the tangent space).
         dimension: d = C·H·W of an image.
+        classes: number of classes.
     """
 
     ids: Tensor
     columns: dict[str, Tensor]
     dimension: int
+    classes: int
 
     def __getitem__(self, key: str) -> Tensor:
-        """Values of one measure, (N,)."""
-        return self.columns[key]
+        """Values of one measure, (N,); an unknown key is a `NumericsError` that names the near ones."""
+        if key in self.columns:
+            return self.columns[key]
+        near = [known for known in self.columns if known.startswith(f"{key}.")][:4]
+        hint = f" Known are {', '.join(near)}, …" if near else ""
+        raise NumericsError(
+            f"no measure '{key}' in these rows.{hint} `keys()` lists all; pooled ratios (kappa, rho) are numbers of a "
+            "whole set of images: tangency.estimates(rows) has them, with intervals."
+        )
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self.ids)} images × {len(self.columns)} measures, d = {self.dimension})"
+
+    def keys(self) -> list[str]:
+        """The measures that there are."""
+        return list(self.columns)
 
     def mean(self) -> dict[str, float]:
         """Mean over the images that have a finite value; NaN where none has."""
@@ -57,4 +75,4 @@ class Rows:
         """Batches of the same classifier and measures, one after the other."""
         first = parts[0]
         columns = {key: torch.cat([part.columns[key] for part in parts]) for key in first.columns}
-        return Rows(torch.cat([part.ids for part in parts]), columns, first.dimension)
+        return Rows(torch.cat([part.ids for part in parts]), columns, first.dimension, first.classes)

@@ -70,6 +70,7 @@ def measure(
         torch.Size([8])
     """
     config = config or MeasureConfig()
+    _check_types(images, labels, reference, pool)
     check_images(images)
     if reference is None:
         raise NumericsError(
@@ -78,6 +79,8 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
+    with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
+        check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
     reference = _checked(reference, "reference")
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
@@ -94,6 +97,23 @@ def measure(
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
         parts.append(measure_batch(model, references, config, source.lpips))
     return Rows.concatenate(parts)
+
+
+def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -> None:
+    for name, value in (("images", images), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise NumericsError(f"{name}: got {type(value).__name__}, expected a tensor; torch.as_tensor makes one.")
+    for found in data:
+        if found is not None and not isinstance(found, LabelledImages):
+            raise NumericsError(
+                f"reference, pool: got {type(found).__name__}, expected "
+                "tangency.LabelledImages(pixels, labels, class_names)."
+            )
+        if found is not None and images.dim() == 4 and tuple(found.shape) != tuple(images.shape[1:]):
+            raise NumericsError(
+                f"reference, pool: images of shape {found.shape}, expected that of the measured images, "
+                f"{tuple(images.shape[1:])}."
+            )
 
 
 def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: int) -> None:
@@ -143,7 +163,12 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
     signals = {name: Signal.of(gradients[name].direction, lpips) for name in unique(s for s, _ in config.alignments)}
     columns |= _alignment(signals, references, config)
     columns |= references.constant
-    return Rows(references.ids, {key: values.double() for key, values in columns.items()}, math.prod(x.shape[1:]))
+    return Rows(
+        references.ids,
+        {key: values.double() for key, values in columns.items()},
+        math.prod(x.shape[1:]),
+        logits.shape[1],
+    )
 
 
 def _tangency(name: str, gradient: Tensor, references: References) -> Columns:

@@ -15,7 +15,7 @@ from tangency.files import atomic
 from tangency.report import pictures
 from tangency.report.glossary import SCALARS, SCORES, describe, objective_name, parameter_label, parse
 from tangency.report.inputs import RunFiles
-from tangency.report.payload import denoising, panels, story_keys
+from tangency.report.payload import denoising, panels, story_keys, story_labels
 from tangency.report.words import number, regime_label
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ NAMES = {
     "fraction_control": "best control",
     "alignment_control": "shuffled",
     "accuracy": "accuracy",
-    "fraction": "own tangent space",
+    "fraction": "own tangent\nspace",
     "alignment": "own target",
 }
-ROW_TITLES = ("accuracy", "softmax change", "tangent fraction F²", "alignment")
+DIGIT = 4.5  # points, a digit of a tick label
 
 
 def write_figures(run: RunFiles, folder: Path) -> list[Path]:
@@ -97,9 +97,9 @@ def objectives_of(trials: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
-    """log₁₀ strength, with strength 0 half a decade left of the smallest positive one."""
+    """log₁₀ strength, with strength 0 three quarters of a decade left of the smallest positive one."""
     smallest = min((t["strength"] for t in trials if t["strength"] > 0), default=1.0)
-    return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.5
+    return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.75
 
 
 def series(trials: Sequence[Mapping[str, Any]], objective: str, key: str) -> list[tuple[float, float, float, float]]:
@@ -124,13 +124,17 @@ def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], plac
     axes.plot(x, mean, **style)
 
 
-def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any, most: int = 7) -> None:
-    """Ticks at the strengths themselves, "0" for the standard network; thinned so that they do not touch."""
+def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+    """Ticks at the strengths themselves, "0" for the standard network; only those that would touch are left out."""
     strengths = sorted({t["strength"] for t in trials if t["objective"] != "untrained"})
-    gap = (place(strengths[-1]) - place(strengths[0])) / most
+    grid = axes.get_subplotspec()
+    width = 0.68 * 72 * WIDTH / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
+    scale = width / (place(strengths[-1]) - place(strengths[0]) + 0.3)
     kept: list[float] = []
     for strength in strengths:
-        if not kept or place(strength) - place(kept[-1]) >= gap:
+        text = f"{strength:g}{kept[-1]:g}" if kept else ""
+        room = DIGIT / 2 * (len(text) - text.count(".") / 2)  # half of each of the two labels
+        if not kept or (place(strength) - place(kept[-1])) * scale >= room:
             kept.append(strength)
     axes.set_xticks([place(s) for s in kept], [f"{s:g}" for s in kept])
 
@@ -139,7 +143,8 @@ def story(run: RunFiles) -> Figure | None:
     """Accuracy, on/off change, F² and alignment against strength, one column per objective, regimes shaded."""
     trials, keys = run.summary["trials"], story_keys(run.summary)
     objectives = objectives_of(trials)
-    rows = [(roles, title) for roles, title in zip(ROWS, ROW_TITLES, strict=True) if roles[0] in keys]
+    labels = story_labels(keys)
+    rows = [(roles, labels[roles[0]].replace(", ", "\n")) for roles in ROWS if roles[0] in keys]
     if not objectives or not rows:
         return None
     figure, axes = new_figure(len(rows), len(objectives), 1.35 * len(rows) + 0.5, sharey="row", sharex="col")
@@ -154,12 +159,12 @@ def story(run: RunFiles) -> Figure | None:
                 draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
             if column == 0:
                 at.set_ylabel(title)
-            if column == 0 and len(roles) > 1 and at.get_legend_handles_labels()[0]:
-                at.legend()
+            if column == len(objectives) - 1 and len(roles) > 1 and at.get_legend_handles_labels()[0]:
+                at.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)  # beside the lines
         axes[0, column].set_title(objective_name(objective))
         label_strengths(axes[-1, column], own, place)
         axes[-1, column].set_xlabel("strength")
-    legend_of_regimes(figure)
+    legend_of_regimes(figure, trials)
     return figure
 
 
@@ -177,12 +182,20 @@ def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
     axes.set_xlim(edges[0], edges[-1])
 
 
-def legend_of_regimes(figure: Figure) -> None:
-    """What the background colours mean, once under the figure."""
+def legend_of_regimes(figure: Figure, trials: Sequence[Mapping[str, Any]]) -> None:
+    """What the background colours mean, once under the figure; white is named after what is left white."""
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=colour, alpha=0.3) for colour in REGIME_COLOURS.values()]
     names = [regime_label({"outcome": "ok", "regime": regime}) for regime in REGIME_COLOURS]
+    found: dict[tuple[str, float], set[str]] = {}
+    for trial in trials:
+        if trial["objective"] != "untrained":
+            found.setdefault((trial["objective"], trial["strength"]), set()).add(regime_label(trial))
+    white = {next(iter(own)) if len(own) == 1 else "seeds differ" for own in found.values()} - set(names)
+    if white:
+        patches.append(Patch(facecolor="white", edgecolor="#7c858d", linewidth=0.6))
+        names.append(", ".join(sorted(white, reverse=True)))
     figure.legend(patches, names, loc="outside lower center", ncols=len(patches))
 
 
@@ -207,16 +220,25 @@ def curves(run: RunFiles) -> Figure | None:
                 marker="o",
                 label=objective_name(objective),
             )
+        draw_image_control(at, trials, key.text)
         detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
         at.set_title("\n".join([panel["text"].title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
         at.set_yscale("log" if key.family == "kappa" else "linear")
         label_strengths(at, trials, place)
     for at in axes.flat[len(shown) :]:
         at.set_axis_off()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4)
+    entries = {label: line for at in axes.flat for line, label in zip(*at.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=5)
     figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
     return figure
+
+
+def draw_image_control(axes: Axes, trials: Sequence[Mapping[str, Any]], key: str) -> None:
+    """A dotted level where the image itself in the gradient's place would lie; the same for every trial."""
+    found = (trial["measures"].get(f"{key}.image", {}).get("mean") for trial in trials)
+    level = next((mean for mean in found if mean is not None), None)
+    if level is not None:
+        axes.axhline(level, color="#1d2327", linestyle=":", linewidth=0.8, label="image itself")
 
 
 def correlations(run: RunFiles) -> Figure | None:
@@ -233,7 +255,9 @@ def correlations(run: RunFiles) -> Figure | None:
             scatter(axes[row, column], trials, item, kind)
             rho = item[kind]
             interval = f"[{number(rho['low'], 2)}, {number(rho['high'], 2)}]"
-            axes[row, column].set_title(f"Spearman's ρ = {number(rho['rho'], 2)} {interval}", fontsize=6.5, loc="right")
+            axes[row, column].set_title(
+                f"Spearman's $r_s$ = {number(rho['rho'], 2)} {interval}", fontsize=6.5, loc="right"
+            )
         key = parse(item["y"])
         axes[0, column].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
         axes[1, column].set_ylabel("minus shuffled")

@@ -11,8 +11,6 @@ OBJECTIVES = {
     "noise_augmentation": "noise augmentation",
     "pgd_l2": "PGD ℓ₂",
     "pgd_linf": "PGD ℓ∞",
-    "trades": "TRADES",
-    "off_manifold": "off-manifold Jacobian",
 }
 REGIMES = {
     "weak": ("weak", "κ is not shown to have halved; accuracy is kept"),
@@ -232,6 +230,14 @@ def control_name(control: str | None, family: str = "tangent_fraction") -> str:
         return "an undefined control"
     names = SUBSPACE_CONTROLS if family == "tangent_fraction" else TARGET_CONTROLS
     return names.get(control, control.replace("_", " "))
+
+
+def short_label(key: Key) -> str:
+    """A measure with its target and its parameter, short enough for an axis: "cos Bayes gradient, σ = 0.5"."""
+    target = TARGETS.get(key.target, (key.target,))[0]
+    names = {"alignment_cosine": f"cos {target}", "alignment_lpips": f"1 − LPIPS {target}"}
+    name = names.get(key.family) or describe(key).title
+    return ", ".join(part for part in (name, parameter_label(key).partition(" (")[0]) if part)
 
 
 def parameter_label(key: Key) -> str:

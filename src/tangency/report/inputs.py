@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.errors import RunError
+from tangency.errors import RunError, SpecError
 
 if TYPE_CHECKING:
     import polars
@@ -48,10 +48,11 @@ def read_run(folder: Path) -> RunFiles:
     """
     if not folder.is_dir():
         raise RunError(f"report: got '{folder}', which is no directory; expected a run directory of `tangency study`.")
+    summary = read_summary(present(folder / "summary.json"))
     return RunFiles(
         folder=folder,
-        spec=present(folder / "spec.yaml").read_text(encoding="utf-8"),
-        summary=read_summary(present(folder / "summary.json")),
+        spec=read_spec(present(folder / "spec.yaml"), summary["spec_hash"]),
+        summary=summary,
         rows=read_rows(present(folder / "rows.parquet")),
         pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors")),
     )
@@ -62,6 +63,22 @@ def present(path: Path) -> Path:
     if not path.is_file():
         raise RunError(f"report: '{path}' is missing, expected it in a finished run. {WAY_OUT}")
     return path
+
+
+def read_spec(path: Path, expected: str) -> str:
+    """The text of the spec, if it is the one that the summary was made from."""
+    from tangency.study.spec import load_spec
+
+    try:
+        digest = load_spec(path).digest()
+    except SpecError as error:
+        raise RunError(f"report: '{path}' is not a spec of this version of tangency ({error}). {WAY_OUT}") from error
+    if digest != expected:
+        raise RunError(
+            f"report: the summary is of another spec (hash {expected}, spec.yaml has {digest}), '{path}': "
+            "run the study again."
+        )
+    return path.read_text(encoding="utf-8")
 
 
 def read_summary(path: Path) -> dict[str, Any]:

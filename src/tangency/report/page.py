@@ -15,21 +15,10 @@ from tangency.report.payload import FRACTION, denoising, panels, payload, story_
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-GLANCE = (  # role of the story figure → heading of the table at a glance
-    ("accuracy", "Accuracy"),
-    ("fraction", "F²"),
-    ("on", "On-manifold change"),
-    ("off", "Off-manifold change"),
-    ("alignment", "Alignment"),
-)
+GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the story figure, as columns at a glance
+KAPPA = "kappa.logp_y"
 SYMBOLS = (("●", "weak"), ("◆", "Bayes-aligned"), ("■", "excessive"), ("○", "undetermined"), ("✕", "collapsed"))
-STORY = (
-    ("Accuracy", "accuracy"),
-    ("On-manifold change", "on"),
-    ("Off-manifold change", "off"),
-    ("Tangent fraction F²", "fraction"),
-    ("Alignment", "alignment"),
-)
+STORY = ("accuracy", "on", "off", "fraction", "alignment")
 
 
 def render(run: RunFiles) -> str:
@@ -116,7 +105,7 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     if headline is None:
         return []
     control = glossary.control_name(headline["tangent_excess"]["best_control"])
-    alignment = glossary.describe(glossary.parse(headline["alignment"])).title
+    alignment = heading(headline["alignment"])
     rows = (
         ("F² minus best control", headline["tangent_excess"], f"control: {control}"),
         ("Rise of that over standard", headline["tangent_excess_rise"], "paired over images"),
@@ -144,7 +133,8 @@ def stories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         of = sorted(
             (t for t in trials if t["objective"] in (objective, "standard")), key=lambda t: (t["strength"], t["seed"])
         )
-        text = [words.curve_text(title, curve(of, keys[role])) for title, role in STORY if role in keys]
+        shown = [keys[role] for role in STORY if role in keys]
+        text = [words.curve_text(words.capital(heading(key)), curve(of, key)) for key in shown]
         gone = [t for t in of if t["outcome"] != "ok"]
         fallen = [f"{t['outcome']} at {words.strength_label(t['strength'])}" for t in gone]
         name = words.capital(glossary.objective_name(objective))
@@ -160,16 +150,24 @@ def curve(trials: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, fl
 def glance(summary: Mapping[str, Any]) -> dict[str, Any]:
     """All trials by a handful of measures, for the table that needs no script."""
     keys = story_keys(summary)
-    shown = [(heading, keys[role]) for role, heading in GLANCE if role in keys]
-    excess = [("F² minus best control", FRACTION), ("Alignment minus shuffled", keys.get("alignment", ""))]
+    shown = [(heading(keys[role]), keys[role]) for role in GLANCE if role in keys]
+    shown.insert(2, ("κ (pooled)", KAPPA))
+    alignment = keys.get("alignment", "")
+    excess = [("F² minus best control", FRACTION)]
+    excess.append((f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled", alignment))
     rows = []
     for trial in summary["trials"]:
         cells = [trial["measures"].get(key) for _, key in shown] + [trial["excess"].get(key) for _, key in excess]
         rows.append(
             {"trial": trial, "name": words.trial_name(trial), "label": words.regime_label(trial), "cells": cells}
         )
-    headings = [(heading, key) for heading, key in shown] + [(heading, f"{key}, excess") for heading, key in excess]
+    headings = shown + [(title, f"{key}, excess") for title, key in excess]
     return {"headings": headings, "rows": rows}
+
+
+def heading(key: str) -> str:
+    """A measure's key as a column or a curve is headed."""
+    return glossary.short_label(glossary.parse(key))
 
 
 def regime_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -182,7 +180,7 @@ def regime_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         if trial["objective"] in ("standard", "untrained"):
             continue
         baseline = baselines.get(trial["seed"])
-        kappa, accuracy, on = (means(trial, baseline, key) for key in ("kappa.logp_y", "accuracy", keys.get("on", "")))
+        kappa, accuracy, on = (means(trial, baseline, key) for key in (KAPPA, "accuracy", keys.get("on", "")))
         out.append(
             {
                 "trial": trial,
@@ -240,7 +238,8 @@ def provenance(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     out.append(("Hash of the spec", summary["spec_hash"]))
     for name, value in source.items():
         if isinstance(value, Mapping):
-            out += [(f"{words.capital(name.replace('_', ' '))}: {key}", str(item)) for key, item in value.items()]
+            kept = {key: item for key, item in value.items() if not key.startswith("trial ")}  # have their own table
+            out += [(f"{words.capital(name.replace('_', ' '))}: {key}", str(item)) for key, item in kept.items()]
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             out.append((words.capital(name.replace("_", " ")), text))

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.report.glossary import Key, control_name, describe, objective_name, parameter_label, parse
+from tangency.report.glossary import (
+    Key,
+    control_name,
+    describe,
+    objective_name,
+    parameter_label,
+    parse,
+    short_label,
+)
 from tangency.report.words import regime_label, trial_name
 
 if TYPE_CHECKING:
     import polars
 
 FRACTION = "tangent_fraction.logp_y"
-ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient"
 ORDER = (
     "accuracy",
     "tangent_fraction",
@@ -68,7 +76,7 @@ def story_keys(summary: Mapping[str, Any]) -> dict[str, str]:
     trials = summary["trials"]
     headline = summary["headline"] or {}
     chosen = {panel["id"]: panel["keys"][panel["chosen"]].text for panel in panels(trials)}
-    alignment = headline.get("alignment") or next((k for k in chosen.values() if k.startswith("alignment")), ALIGNMENT)
+    alignment = headline.get("alignment") or default_alignment(trials)
     best = headline.get("tangent_excess", {}).get("best_control") or "pca"
     roles = {
         "accuracy": "accuracy",
@@ -81,6 +89,21 @@ def story_keys(summary: Mapping[str, Any]) -> dict[str, str]:
     }
     taken = {text for trial in trials for text in trial["measures"]}
     return {role: text for role, text in roles.items() if text in taken}
+
+
+def default_alignment(trials: Sequence[Mapping[str, Any]]) -> str:
+    """The headline's alignment at its largest σ; where it was not measured, the first alignment at its largest σ."""
+    keys = [key for key in all_keys(trials) if key.family.startswith("alignment") and not key.control]
+    panel = ALIGNMENT if any(key.panel == ALIGNMENT for key in keys) else keys[0].panel if keys else ""
+    return max((key for key in keys if key.panel == panel), key=lambda key: key.value or 0.0).text if keys else ""
+
+
+def story_labels(keys: Mapping[str, str]) -> dict[str, str]:
+    """What each row of the first figure shows, by its first role, with the ε, target and σ that were chosen."""
+    labels = {role: short_label(parse(keys[role])) for role in ("accuracy", "fraction", "alignment") if role in keys}
+    if "on" in keys:
+        labels["on"] = f"Softmax change, {parameter_label(parse(keys['on']))}"
+    return labels
 
 
 def trial_entry(trial: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +176,7 @@ def payload(summary: Mapping[str, Any], rows: polars.DataFrame) -> dict[str, Any
         "excess": excess_table(trials),
         "panels": {panel["id"]: {"title": panel["text"].title} for panel in panels(trials)},
         "story": story_keys(summary),
+        "story_labels": story_labels(story_keys(summary)),
         "spread": spread(trials, rows),
         "denoising": [[rounded(d[name]) for name in ("sigma", "mse", "identity")] for d in denoising(summary)],
     }

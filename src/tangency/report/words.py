@@ -99,7 +99,12 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     name = trial_name(trial)
     return Verdict(
         tangent_claim(name, headline),
-        (tangent_evidence(headline), alignment_evidence(headline), cost(trial, trials[headline["baseline"]])),
+        (
+            tangent_evidence(headline),
+            alignment_evidence(headline),
+            cost(trial, trials[headline["baseline"]]),
+            rule_sentence(headline),
+        ),
         is_more_tangent(headline),
     )
 
@@ -118,6 +123,9 @@ def no_verdict(summary: Mapping[str, Any]) -> Verdict:
     elif not found:
         claim = "Only the standard network was trained, so no rise can be claimed"
         text = "Add a robust objective to the spec for a paired comparison."
+    elif found == [REGIMES["undetermined"][0]]:
+        claim = "The intervals do not settle the regime of any robust network, so no rise is claimed"
+        text = f"{open_criteria(summary)}Raise “measured” in the spec, or add seeds."
     elif not {REGIMES["weak"][0], REGIMES["bayes_aligned"][0]} & set(found):
         claim = "No robust network stayed in the weak or the Bayes-aligned regime, so no rise is claimed"
         text = f"The others are {', '.join(found)}. Add smaller strengths to the spec."
@@ -125,6 +133,41 @@ def no_verdict(summary: Mapping[str, Any]) -> Verdict:
         claim = "The headline's alignment was not measured, so no rise is claimed"
         text = "Add [logp_y, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
     return Verdict(claim, (f"The page shows levels only. {text}",), False)
+
+
+def open_criteria(summary: Mapping[str, Any]) -> str:
+    """Which criterion's band holds its threshold, and for which trials; nothing where no band was kept."""
+    limits = summary["regimes"]["thresholds"]
+    margin = limits["accuracy_margin"]
+    criteria = (
+        ("kappa_ratio", limits["kappa_ratio"], f"κ/κ₀ against {limits['kappa_ratio']:g}"),
+        ("accuracy_difference", -margin, f"the accuracy difference against the margin {number(-margin, 2)}"),
+        ("change_on_ratio", limits["change_on_ratio"], f"the on-manifold ratio against {limits['change_on_ratio']:g}"),
+    )
+    parts = []
+    for name, limit, said in criteria:
+        unsettled = [
+            f"{trial_name(trial)} {band(bands[name])}"
+            for trial in summary["trials"]
+            if trial["regime"] == "undetermined" and (bands := trial.get("regime_bands"))
+            if None not in bands[name] and bands[name][0] <= limit <= bands[name][1]
+        ]
+        if unsettled:
+            parts.append(f"{said} ({', '.join(unsettled)})")
+    return f"Open is {'; '.join(parts)}. " if parts else ""
+
+
+def band(ends: Sequence[float]) -> str:
+    """An interval alone, "[0.413, 0.562]"."""
+    return f"[{number(ends[0])}, {number(ends[1])}]"
+
+
+def rule_sentence(headline: Mapping[str, Any]) -> str:
+    """How the trial was chosen, and what its intervals do not cover."""
+    return (
+        f"This trial was chosen by a rule: {headline['rule']}. "
+        "The intervals are not corrected for choosing the largest of several."
+    )
 
 
 def is_more_tangent(headline: Mapping[str, Any]) -> bool:

@@ -1,13 +1,14 @@
 """A spec to trials, rows and numbers; resumable, over local worker processes."""
 
 from tangency.study.run import Status, run_study, study_status
-from tangency.study.single import measure_reference
+from tangency.study.single import estimates, measure_reference
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 
 __all__ = [
     "Status",
     "StudySpec",
     "dump_spec",
+    "estimates",
     "load_spec",
     "measure_reference",
     "parse_spec",

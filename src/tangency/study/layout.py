@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tangency.errors import ModelError, RunError
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
@@ -77,6 +79,14 @@ class Layout:
             return False
         return {"image", "measure", "value"} <= columns.keys()
 
+    def study_name(self) -> str | None:
+        """Name of the study that this folder belongs to; None where there is none, or none that can be read."""
+        try:
+            content = yaml.safe_load(self.spec.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return None
+        return content.get("name") if isinstance(content, dict) else None
+
     def pictured(self) -> tuple[list[str], list[int]] | None:
         """Measure hashes of the trials and indices of the images that the pictures show; None without pictures."""
         try:
@@ -97,7 +107,7 @@ class Layout:
                     "with a folder of its own."
                 )
             self.run.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.run / ".lock", os.O_CREAT | os.O_RDWR)
+            handle = os.open(self.run / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise RunError(f"output '{self.run}': cannot be written ({error.strerror}); use --out.") from None
         try:

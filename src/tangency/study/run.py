@@ -13,12 +13,12 @@ from typing import Any
 
 from tangency.data import load
 from tangency.devices import resolve_device
-from tangency.errors import DataError, SpecError
+from tangency.errors import DataError, RunError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.mixtures import load_mixture
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
-from tangency.study.layout import Layout
+from tangency.study.layout import Layout, read_json
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.pool import Pool
 from tangency.study.spec import StudySpec, dump_spec
@@ -38,6 +38,7 @@ class Status:
     Args:
         trials: id to "waiting", "trained" or "measured".
         score: whether the score is fitted.
+        report: whether there is a report, and of this very spec.
     """
 
     score: bool
@@ -54,7 +55,7 @@ def study_status(spec: StudySpec, run: Path) -> Status:
         measured = all(layout.measured(trial, images) for images in shards)
         trained = layout.trial_json(trial).exists()
         states[trial.id] = "measured" if measured else "trained" if trained else "waiting"
-    report = (run / "report" / "index.html").exists()
+    report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
     return Status(layout.score(score_hash(spec, data)).exists(), states, report)
 
 
@@ -79,6 +80,7 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
+        _refuse_other_study(layout, spec)
         remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
@@ -87,11 +89,31 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
                 watch(phase, tasks, None, 0.0)
                 pool.do(tasks, partial(watch, phase, tasks))
         summary = _sum_up(spec, data, trials, layout)
-        summary |= {"seconds": time.perf_counter() - clock}
-        summary["provenance"]["started"] = started.isoformat(timespec="seconds")
+        earlier = _earlier(layout, spec)
+        summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
+        begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
+        summary["provenance"]["started"] = begun
         journal("summary")
         write_json(layout.summary, summary)
     return summary
+
+
+def _refuse_other_study(layout: Layout, spec: StudySpec) -> None:
+    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
+    name = layout.study_name()
+    if name not in (None, spec.name):
+        raise RunError(
+            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
+            f"folder of its own, or the name '{name}' to extend that study."
+        )
+
+
+def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
+    """The summary that an earlier, finished run of the same spec left here, whose time counts too."""
+    if not layout.summary.exists():
+        return {}
+    found: dict[str, Any] = read_json(layout.summary)
+    return found if found.get("spec_hash") == spec.digest() else {}
 
 
 def _refuse_early(spec: StudySpec, data: Dataset) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from tangency.data import load
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
 from tangency.measures import MeasureConfig, Rows, measure
 from tangency.mixtures import Mixture, fit_mixture, load_mixture
@@ -18,7 +17,7 @@ from tangency.models import Classifier, load_classifier
 from tangency.score import MixtureScore
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
-from tangency.study.layout import Layout, weights_file
+from tangency.study.layout import Layout, read_json, weights_file
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import score_hash
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
@@ -37,14 +36,14 @@ class Found:
 
 
 def find_classifier(reference: str, device: str) -> Found:
-    """The classifier behind `run:RUN/trials/<hash>` or a safetensors file written by tangency."""
+    """The classifier behind `run:RUN/trials/TRIAL` (id or hash) or a safetensors file written by tangency."""
     kind, _, location = reference.partition(":")
     if kind == "run" and location:
-        folder = Path(location)
+        folder = _trial_folder(Path(location), reference)
         path, run = folder / "model.safetensors", folder.parent.parent
         if not path.exists():
             raise ModelError(
-                f"model '{reference}': '{path}' is not there; give run:RUN/trials/<hash> of a trained trial."
+                f"model '{reference}': '{path}' is not there; this trial is not trained yet, run the study."
             )
         if not (run / "spec.yaml").exists():
             raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
@@ -53,8 +52,18 @@ def find_classifier(reference: str, device: str) -> Found:
         return Found(load_classifier(path, device), path, run, spec)
     path = Path(reference)
     if path.suffix != ".safetensors":
-        raise ModelError(f"model '{reference}': expected run:RUN/trials/<hash> or a .safetensors file with a card.")
+        raise ModelError(f"model '{reference}': expected run:RUN/trials/TRIAL or a .safetensors file with a card.")
     return Found(load_classifier(path, device), path, None, None)
+
+
+def _trial_folder(named: Path, reference: str) -> Path:
+    """RUN/trials/<hash> from that very path, or from RUN/trials/<id>."""
+    if named.is_dir():
+        return named
+    ids = {read_json(path)["id"]: path.parent for path in sorted(named.parent.glob("*/trial.json"))}
+    if named.name not in ids:
+        raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
+    return ids[named.name]
 
 
 def _score(found: Found, data: Dataset, device: str) -> Mixture:
@@ -121,15 +130,25 @@ def measure_reference(
         pool=loaded.test,
         ids=ids.to(device),
     )
-    summary = {"model": model, "data": loaded.name, "measured": len(ids), **_numbers(rows, loaded)}
+    summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
     if out is not None:
         _write(rows, summary, out)
     return summary
 
 
-def _numbers(rows: Rows, data: Dataset) -> dict[str, Any]:
+def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
+    """Rows to numbers with 95 % paired-bootstrap intervals, pooled κ and ρ₂ among them.
+
+    Args:
+        rows: of one classifier, from `measure`.
+        replicates: bootstrap resamples of the images.
+
+    Returns:
+        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: the measure minus its
+        best control, likewise}}.
+    """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
-    found = trial_numbers(columns, PairedBootstrap(len(rows.ids)), math.prod(data.test.shape), len(data.test.classes))
+    found = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
     return {
         "measures": {key: as_json(e, chance=found.chance[key]) for key, e in found.estimates.items()},
         "excess": {key: as_json(e.estimate, best_control=e.best) for key, e in found.excess.items()},
@@ -138,7 +157,9 @@ def _numbers(rows: Rows, data: Dataset) -> dict[str, Any]:
 
 def _write(rows: Rows, summary: dict[str, Any], out: Path) -> None:
     order = torch.argsort(rows.ids)
-    ordered = Rows(rows.ids[order], {key: values[order] for key, values in rows.columns.items()}, rows.dimension)
+    ordered = Rows(
+        rows.ids[order], {key: values[order] for key, values in rows.columns.items()}, rows.dimension, rows.classes
+    )
     with atomic(out / "rows.parquet") as temporary:
         ordered.frame().write_parquet(temporary)
     write_json(out / "summary.json", summary)

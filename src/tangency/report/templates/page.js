@@ -45,15 +45,18 @@ function points(objective, key, kind = "raw") {
       text: known.map(f => `${f.trial.id}: ${say(f.value[MEAN])}${span(f.value)}`).join("<br>")};
   });
 }
-function place(strengths) { // log10, strength 0 half a decade left of the smallest
+function place(strengths) { // log10, strength 0 three quarters of a decade left of the smallest
   const positive = strengths.filter(s => s > 0);
-  const start = Math.log10(positive.length ? Math.min(...positive) : 1) - 0.5;
+  const start = Math.log10(positive.length ? Math.min(...positive) : 1) - 0.75;
   return s => s > 0 ? Math.log10(s) : start;
 }
-function ticks(strengths, at, most) {
+function ticks(strengths, at, width) { // a label of every strength that does not touch the one before
   const sorted = [...new Set(strengths)].sort((a, b) => a - b), kept = [];
-  const gap = (at(sorted[sorted.length - 1]) - at(sorted[0])) / most;
-  sorted.forEach(s => { if (!kept.length || at(s) - at(kept[kept.length - 1]) >= gap) kept.push(s); });
+  const scale = (width - 54) / (at(sorted[sorted.length - 1]) - at(sorted[0]) + 0.5), half = s => 3.4 * String(s).length;
+  sorted.forEach(s => {
+    const last = kept[kept.length - 1];
+    if (!kept.length || (at(s) - at(last)) * scale >= half(s) + half(last) + 3) kept.push(s);
+  });
   return {tickvals: kept.map(at), ticktext: kept.map(s => String(s))};
 }
 function line(shown, x, name, dash, hue, width, extra = {}) {
@@ -78,7 +81,7 @@ function layout(extra) {
 const draw = (element, traces, extra) => Plotly.react(element, traces, layout(extra), {displayModeBar: false});
 
 // ---- the story: four stacked questions per objective, the regime as background
-const ROWS = [["Accuracy", ["accuracy"]], ["Softmax change, on / off manifold", ["on", "off"]], ["Tangent fraction F² / best control", ["fraction", "fraction_control"]], ["Alignment / shuffled", ["alignment", "alignment_control"]]];
+const ROWS = [["", ["accuracy"]], [": on / off", ["on", "off"]], [" / best control", ["fraction", "fraction_control"]], [" / shuffled", ["alignment", "alignment_control"]]];
 const SHORT = {"Bayes-aligned": "aligned", excessive: "exc.", undetermined: "?", diverged: "div.", collapsed: "coll.", "seeds differ": "?"};
 const DIRECT = {on: "on", off: "off", fraction: "own", fraction_control: "control", alignment: "own", alignment_control: "shuffled"};
 function storyRange(roles) {
@@ -102,14 +105,15 @@ function drawStory(element) {
     annotations.push({xref: "x", yref: "paper", x: middle, y: 1, yanchor: "bottom", text, showarrow: false, font: {size: 11, color: colour(hue)}});
     start = i + 1;
   });
-  rows.forEach(([title, roles], row) => {
+  rows.forEach(([ending, roles], row) => {
+    const label = run.story_labels[roles[0]] || roles[0], title = label + ending;
     const name = row ? row + 1 : "", height = 1 / rows.length, top = 1 - row * height;
     const axes = {xaxis: "x", yaxis: `y${name}`};
     extra[`yaxis${name}`] = {domain: [top - height + 0.012, top - 0.045], range: storyRange(roles), nticks: 4};
     annotations.push({xref: "paper", yref: "paper", x: 0, y: top - 0.004, xanchor: "left", yanchor: "top", text: `<b>${title}</b>`, showarrow: false, font: {size: 12, color: colour("ink")}});
     roles.forEach((role, second) => {
       const shown = points(objective, run.story[role]), hue = second ? "soft" : objectiveColour(objective), known = shown.filter(p => p.mean !== null);
-      traces.push(band(shown, x, hue, axes), line(shown, x, title.split(",")[0].split(" /")[0] + (DIRECT[role] ? `, ${DIRECT[role]}` : ""), second ? "dot" : "solid", hue, second ? 1.8 : 2.4, axes));
+      traces.push(band(shown, x, hue, axes), line(shown, x, label + (DIRECT[role] ? `, ${DIRECT[role]}` : ""), second ? "dot" : "solid", hue, second ? 1.8 : 2.4, axes));
       if (known.length && DIRECT[role]) {
         const best = known.reduce((a, b) => Math.abs(a.mean - other(a, roles, objective, role)) > Math.abs(b.mean - other(b, roles, objective, role)) ? a : b);
         const above = best.mean >= other(best, roles, objective, role);
@@ -117,7 +121,7 @@ function drawStory(element) {
       }
     });
   });
-  extra.xaxis = {...ticks(strengths, at, element.clientWidth / 40), range: [edges[0], edges[all.length]], anchor: "free", position: 0, showgrid: false, title: {text: "strength (log scale)", font: {size: 12}}};
+  extra.xaxis = {...ticks(strengths, at, element.clientWidth), range: [edges[0], edges[all.length]], anchor: "free", position: 0, showgrid: false, title: {text: "strength (log scale)", font: {size: 12}}};
   draw(element, traces, {...extra, shapes, annotations});
 }
 function other(point, roles, objective, role) { // the other curve of the same row, at the same strength
@@ -136,8 +140,8 @@ function drawCurve(element) {
   const logarithmic = key.startsWith("kappa") && !excess;
   const mark = (y, dash, hue, text) => {
     shapes.push(level(y, dash, hue));
-    const left = text === "untrained";
-    annotations.push({xref: "paper", x: left ? 0 : 1, xanchor: left ? "left" : "right", y: logarithmic ? Math.log10(y) : y, yshift: 7, text, showarrow: false, font: {size: 10, color: colour("soft")}});
+    const [x, xanchor] = {untrained: [0, "left"], "image itself": [0.5, "center"]}[text] || [1, "right"];
+    annotations.push({xref: "paper", x, xanchor, y: logarithmic ? Math.log10(y) : y, yshift: 7, text, showarrow: false, font: {size: 10, color: colour("soft")}});
   };
   const shown = run.objectives.filter(o => !hidden.has(o.id));
   let chance = null;
@@ -157,9 +161,11 @@ function drawCurve(element) {
   const untrained = run.trials.findIndex(t => t.objective === "untrained");
   const value = untrained >= 0 && (excess ? run.excess : run.measures)[key]?.[untrained];
   if (value && value[MEAN] !== null) mark(value[MEAN], "longdash", "weak", chance !== null && Math.abs(value[MEAN] - chance) < 0.02 * Math.abs(chance) ? "" : "untrained");
+  const image = !excess && (run.measures[`${key}.image`] || []).find(e => e && e[MEAN] !== null);
+  if (image) mark(image[MEAN], "1px,3px", "ink", "image itself");
   const strengths = run.trials.filter(t => shown.some(o => o.id === t.objective) || t.objective === "standard").map(t => t.strength);
   const title = {strength: "strength (log scale)", accuracy: "accuracy", kappa: "log κ"}[mode];
-  const xaxis = {title: {text: title, font: {size: 12}}, ...(mode === "strength" && strengths.length ? ticks(strengths, at, element.clientWidth / 42) : {})};
+  const xaxis = {title: {text: title, font: {size: 12}}, ...(mode === "strength" && strengths.length ? ticks(strengths, at, element.clientWidth) : {})};
   draw(element, traces, {xaxis, yaxis: {nticks: 5, type: logarithmic ? "log" : "linear", ...(logarithmic ? {dtick: 1} : {}), title: {text: kind === "excess" && !excess ? "(has no control)" : ""}}, shapes, annotations});
 }
 const level = (y, dash, hue) => ({type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: {dash, width: 1.2, color: colour(hue)}, layer: "above"});
