@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,8 @@ import pytest
 
 from study_support import tangency, tiny_spec, write_data, write_spec
 
-# (who is killed, at which point, proof of partial work: files that must exist at that moment)
+# (who is killed, at which point, proof of partial work: files that exist afterwards or, where the same run goes on with
+# a new worker, a file that the first worker had written)
 POINTS = [
     ("driver", "train.step#4", "trials/*/checkpoint.safetensors"),
     ("driver", "train.epoch#3", "trials/*/best.safetensors"),
@@ -22,9 +24,9 @@ POINTS = [
     ("self", "rename:summary.json#1", "rows.parquet"),
     ("self", "report.page#1", "report/figures/*.png"),
     ("self", "rename:index.html#1", "report/.index.html.*.tmp"),
-    ("worker", "train.step#4", "trials/*/checkpoint.safetensors"),
-    ("worker", "rename:model.safetensors#2", "trials/*/best.safetensors"),
-    ("worker", "measure.trial#2", "trials/*/rows/*/*.parquet"),
+    ("worker", "train.step#4", "rename:checkpoint.safetensors"),
+    ("worker", "rename:model.safetensors#2", "rename:best.safetensors"),
+    ("worker", "measure.trial#2", "rename:*-6.parquet"),
 ]
 FAST = {("driver", "train.step#4"), ("worker", "measure.trial#2"), ("self", "rename:summary.json#1")}
 
@@ -58,6 +60,9 @@ def test_a_killed_study_goes_on(
     first = tangency(*command, TANGENCY_JOURNAL=str(journal), TANGENCY_KILL=point + suffix)
     if whom == "worker":  # the driver gives the task to a new process
         assert first.returncode == 0, first.stderr
+        lines = journal.read_text().splitlines()
+        assert lines.count("worker.start") == 2, "nobody was killed"  # one worker, and the one that replaced it
+        assert fnmatch.filter(lines[: len(lines) - lines[::-1].index("worker.start") - 1], proof), "no partial work"
     else:
         assert first.returncode == -9, first.stderr
         assert list(run.glob(proof)), f"no partial work: {sorted(run.rglob('*'))}"

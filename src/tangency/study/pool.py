@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tangency.errors import RunError, TangencyError
+from tangency.files import journal
 from tangency.study.spec import StudySpec
 from tangency.study.tasks import Task, Workbench
 
@@ -126,6 +127,7 @@ def _without_interrupts() -> Iterator[None]:
 def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> None:
     """Body of a worker process: tasks in, progress and results out, until the pipe closes."""
     _end_with_parent()
+    journal("worker.start")
     import torch
 
     torch.set_num_threads(spec.threads)
