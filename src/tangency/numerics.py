@@ -70,3 +70,44 @@ def masked_orthonormal(columns: Tensor, tolerance: float = 1e-6) -> tuple[Tensor
     u, s, _ = torch.linalg.svd(columns, full_matrices=False)
     keep = s > tolerance * s[:, :1]
     return u * keep[:, None, :], keep.sum(1)
+
+
+def check_rank(k: int, d: int) -> None:
+    """Raise unless a subspace of dimension k is proper: 1 ≤ k < d."""
+    if not 1 <= k < d:
+        raise NumericsError(f"rank: got {k} for images of {d} pixels, expected 1 to {d - 1}.")
+
+
+def dct_basis(shape: tuple[int, int, int], k: int) -> Tensor:
+    """The k lowest frequencies of the orthonormal DCT-II, (d, k) float64, d = C·H·W.
+
+    Frequencies (u, v) are ordered by (u/H)² + (v/W)², ties by u; each comes in every channel before the next.
+    """
+    channels, height, width = shape
+    check_rank(k, channels * height * width)
+
+    def cosines(n: int) -> Tensor:
+        position = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        waves = torch.cos(math.pi * position[:, None] * torch.arange(n, dtype=torch.float64))
+        return waves / waves.square().sum(0).sqrt()
+
+    needed = min(-(-k // channels), height * width)
+    order = sorted(
+        ((u, v) for u in range(height) for v in range(width)),
+        key=lambda f: ((f[0] / height) ** 2 + (f[1] / width) ** 2, f),
+    )[:needed]
+    u, v = (torch.tensor(values) for values in zip(*order, strict=True))
+    images = cosines(height)[:, None, u] * cosines(width)[None, :, v]  # (H, W, needed)
+    waves = images.reshape(height * width, needed)
+    basis = torch.einsum("pf,ce->cpfe", waves, torch.eye(channels, dtype=torch.float64))
+    return basis.reshape(channels * height * width, needed * channels)[:, :k].contiguous()
+
+
+def complement(u: Tensor) -> Tensor:
+    """Orthonormal basis of the complement of each unit vector, (…, n) to (…, n, n − 1), by a Householder reflection."""
+    sign = torch.where(u[..., :1] < 0, -1.0, 1.0)
+    w = u.clone()
+    w[..., :1] += sign
+    scaled = 2 * w / w.square().sum(-1, keepdim=True)
+    eye = torch.eye(u.shape[-1], dtype=u.dtype, device=u.device)
+    return (eye - scaled[..., :, None] * w[..., None, :])[..., 1:]

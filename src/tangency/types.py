@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,9 @@ class LabelledImages:
         classes: names, index = label.
         name: the reference it was loaded from.
         digest: SHA-256 of pixels, labels and classes, so that results can name their data.
+        signal: (N, H, W) bool, the pixels that hold the class; None where that is not known.
+        unit_range: whether pixels are confined to [0, 1]; samples of a world are not, as clipping would change their
+            law.
     """
 
     pixels: Tensor
@@ -29,6 +33,8 @@ class LabelledImages:
     classes: tuple[str, ...]
     name: str = "tensors"
     digest: str = ""
+    signal: Tensor | None = None
+    unit_range: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +58,10 @@ class LabelledImages:
         """The chosen images, with the name and classes of the whole and a digest of its own."""
         chosen = torch.arange(len(self))[index]
         digest = hashlib.sha256(f"{self.digest} {chosen.tolist()}".encode()).hexdigest()
-        return LabelledImages(self.pixels[index], self.labels[index], self.classes, self.name, digest)
+        signal = None if self.signal is None else self.signal[index]
+        return dataclasses.replace(
+            self, pixels=self.pixels[index], labels=self.labels[index], digest=digest, signal=signal
+        )
 
     @cached_property
     def class_counts(self) -> Tensor:

@@ -12,9 +12,9 @@ from support import make_mixture
 from tangency.errors import DataError, NumericsError, SpecError
 from tangency.measures import MeasureConfig, ReferenceSource, describe, measure, measure_batch
 from tangency.measures.registry import CONTROLS, INGREDIENTS, control_of, family
-from tangency.numerics import cosine
+from tangency.numerics import cosine, dct_basis
 from tangency.score import MixtureScore
-from tangency.tangents import MixtureTangents, TangentSpace, dct_basis, pca_basis
+from tangency.tangents import MixtureTangents, TangentSpace, pca_basis
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES = (1, 11, 13), 3

@@ -10,7 +10,8 @@ from scipy import fft, stats
 
 from support import make_mixture
 from tangency.errors import NumericsError
-from tangency.tangents import MixtureTangents, TangentSpace, dct_basis, pca_basis
+from tangency.numerics import dct_basis
+from tangency.tangents import MixtureTangents, TangentSpace, pca_basis
 from tangency.types import LabelledImages
 
 

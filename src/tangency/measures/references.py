@@ -84,7 +84,7 @@ class ReferenceSource:
         `truth` holds the true labels where y are predicted ones.
         """
         truth = y if truth is None else truth
-        check_images(x)
+        check_images(x, unit_range=self.pool.unit_range)
         check_labels(y, len(x), len(self.pool.classes))
         space = self.tangents.at(x)
         partner, usable = self.partners(ids)

@@ -17,10 +17,10 @@ from tangency.measures.references import References, ReferenceSource
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
 from tangency.mixtures import fit_mixture
-from tangency.numerics import unit
+from tangency.numerics import dct_basis, unit
 from tangency.score import Denoiser, MixtureScore
 from tangency.seeding import Draw
-from tangency.tangents import MixtureTangents, TangentEstimator, dct_basis, pca_basis
+from tangency.tangents import MixtureTangents, TangentEstimator, pca_basis
 from tangency.types import LabelledImages, check_images, check_labels
 
 Columns = dict[str, Tensor]
@@ -44,8 +44,8 @@ def measure(
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits. It runs in eval mode and is left as it was found.
-        images: (N, C, H, W) in [0, 1]. Without `pool`, at least 2: the shuffled controls need another image, and
-            are NaN for an only one.
+        images: (N, C, H, W) in [0, 1] (any range where `reference` is drawn from a world, see its `unit_range`).
+            Without `pool`, at least 2: the shuffled controls need another image, and are NaN for an only one.
         labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
@@ -71,7 +71,7 @@ def measure(
     """
     config = config or MeasureConfig()
     _check_types(images, labels, reference, pool)
-    check_images(images)
+    check_images(images, unit_range=reference is None or reference.unit_range)
     if reference is None:
         raise NumericsError(
             "reference: got None, expected LabelledImages of the same distribution (training images): the global "
@@ -86,7 +86,9 @@ def measure(
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
-    pool = _checked(pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes), "pool")
+    pool = _checked(
+        pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range), "pool"
+    )
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     rank = int(max(tangents.at(part).rank.max() for part in images.split(batch_size)))
@@ -134,7 +136,7 @@ def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | No
 def _checked(data: LabelledImages, what: str) -> LabelledImages:
     """The same with int64 labels, after a look at ranges that would spoil a fit in silence."""
     if data.pixels.dtype != torch.uint8:
-        check_images(data.pixels, f"{what} images")
+        check_images(data.pixels, f"{what} images", data.unit_range)
     check_labels(data.labels, len(data.pixels), len(data.classes), f"{what} labels")
     return data if data.labels.dtype == torch.int64 else dataclasses.replace(data, labels=data.labels.long())
 

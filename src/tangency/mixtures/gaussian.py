@@ -62,3 +62,15 @@ class SmoothedGaussians:
         normal_part = weights @ (self.means * self.precision) - x * (weights @ self.precision)
         tangent_part = (weights[:, :, None] * projections).reshape(-1, k_components * rank) @ flat_factors.mT
         return normal_part + tangent_part
+
+    def squared_gradients(self, x: Tensor, projections: Tensor) -> Tensor:
+        """‖Σ_j⁻¹(x − μ_j)‖² = ‖Δ⁻¹r‖² − 2 (Fᵀr)·(FᵀΔ⁻¹r) + ‖F Fᵀr‖² of every component, (N, d) to (N, K)."""
+        weighted = self.factors * self.precision[:, :, None]
+        k_components, d, rank = self.factors.shape
+        inner = (x @ weighted.transpose(0, 1).reshape(d, -1)).reshape(-1, k_components, rank)
+        inner = inner - torch.einsum("kd,kdr->kr", self.means, weighted)
+        gram = torch.einsum("kdr,kds->krs", self.factors, self.factors)
+        square = self.precision.square()
+        plain = x.square() @ square.mT - 2 * x @ (self.means * square).mT + (self.means.square() * square).sum(1)
+        corrected = torch.einsum("nkr,krs,nks->nk", projections, gram, projections)
+        return plain - 2 * (projections * inner).sum(2) + corrected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures.gaussian import SmoothedGaussians
+from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
 from tangency.numerics import flat, masked_orthonormal, norms
 from tangency.seeding import Draw
 from tangency.types import Direction, check_labels
@@ -67,6 +67,11 @@ class Mixture:
             raise NumericsError(
                 f"sigma: got {sigma}, expected a finite noise level of at least 0 in [0, 1] pixel units."
             )
+        if sigma == 0 and not bool((self.noise > 0).all()):
+            raise NumericsError(
+                "sigma: got 0 for components without noise, whose covariances are singular: they have no density in "
+                "pixel space. Ask at some σ > 0, or give the components noise."
+            )
         if sigma not in self._prepared:
             self._prepared[sigma] = SmoothedGaussians.prepare(self.means, self.loadings, self.noise, sigma)
         return self._prepared[sigma]
@@ -105,7 +110,9 @@ class Mixture:
 
     def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
-        return self._weighted(x, sigma, y, lambda joint, mask: joint.masked_fill(~mask, -torch.inf).softmax(1))
+        if y is not None:
+            self._check(x, y)
+        return self.weighted_score(x, sigma, marginal if y is None else given(y))[0]
 
     def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """D(x; σ) = E[x₀ | x] = x + σ² s_σ(x) (Tweedie, Miyasawa), or given y; shape and dtype of x."""
@@ -127,17 +134,9 @@ class Mixture:
             `Direction`: shape and dtype of x, and (N,) float64.
         """
 
-        def signed(joint: Tensor, mask: Tensor) -> Tensor:
-            own = joint.masked_fill(~mask, -torch.inf).softmax(1)
-            return own - joint.masked_fill(mask, -torch.inf).softmax(1)
-
         self._check(x, y)
-        direction = self._weighted(x.double(), sigma, y, signed)
-        log_joint = self.log_class_joint(x, sigma)
-        own_class = torch.nn.functional.one_hot(y.long(), self.classes).bool()
-        others = log_joint.masked_fill(own_class, -torch.inf).logsumexp(1)
-        log_rest = others - log_joint.logsumexp(1)  # log(1 − p_y), without the subtraction
-        return Direction(direction.to(x.dtype), norms(direction).log() + log_rest)
+        direction, log_joint = self.weighted_score(x.double(), sigma, odds(y))
+        return Direction(direction.to(x.dtype), norms(direction).log() + log_rest(log_joint, y))
 
     def component(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Component of largest responsibility at σ = 0, over all classes (or those of y), (N,) int64."""
@@ -149,29 +148,74 @@ class Mixture:
 
     def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n images (n, C, H, W) float64, not clipped, with their labels (n,): exact draws from the mixture."""
-        draw = Draw(seed, torch.arange(n, device=self.means.device), "mixture")
-        cumulative = self.log_weights.exp().cumsum(0)
-        cumulative = cumulative / cumulative[-1]
-        j = torch.searchsorted(cumulative, draw.of("component").uniform((), torch.float64)).clamp(
-            max=len(cumulative) - 1
-        )
-        z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
-        noise = draw.of("noise").normal((self.dimension,), torch.float64)
-        x = self.means[j] + torch.einsum("ndk,nk->nd", self.loadings[j], z) + self.noise[j].sqrt() * noise
+        ids = torch.arange(n, device=self.means.device)
+        parts = [self.draw(Draw(seed, own, "mixture")) for own in ids.split(_CHUNK)]
+        x = torch.cat([rows for rows, _ in parts]) if parts else self.means[:0]
+        j = torch.cat([component for _, component in parts]) if parts else self.component_class[:0]
         return x.reshape(n, *self.shape), self.component_class[j]
 
-    def _weighted(
-        self, x: Tensor, sigma: float, y: Tensor | None, weights: Callable[[Tensor, Tensor], Tensor]
-    ) -> Tensor:
-        """Σ_j w_j ∇ log N_j(x), with weights from (log joint, mask of the components of class y)."""
+    def draw(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """An image for each id, (N, d) float64, and the component that it is from, (N,)."""
+        cumulative = self.log_weights.exp().cumsum(0)
+        cumulative = cumulative / cumulative[-1]
+        chance = draw.of("component").uniform((), torch.float64)
+        j = torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
+        z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
+        x = self.means[j] + torch.einsum("ndk,nk->nd", self.loadings[j], z)
+        if bool((self.noise > 0).any()):
+            x = x + self.noise[j].sqrt() * draw.of("noise").normal((self.dimension,), torch.float64)
+        return x, j
+
+    def weighted_score(self, x: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
+        """Σ_c w_c ∇ log p_σ(x | c) with weights of any sign: every score and Bayes direction is one of these.
+
+        Args:
+            x: (N, C, H, W).
+            sigma: noise level in [0, 1] pixel units.
+            weigh: log p_σ(x, c) (n, classes) and the slice of images they belong to, to weights (n, classes).
+
+        Returns:
+            Shape and dtype of x; and log p_σ(x, c), (N, classes) float64.
+        """
         smoothed = self.at(sigma)
-        mask = self._in_class(x, y)
-        parts = []
-        for rows, in_class in zip(self._rows(x).split(_CHUNK), mask.split(_CHUNK), strict=True):
+        rows, own = self._rows(x), self.component_class
+        parts, joints = [], []
+        for start in range(0, len(rows), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            projections = smoothed.projections(rows[chunk])
+            joint = self.log_weights + smoothed.log_density(rows[chunk], projections)
+            by_class = self._over_classes(joint)
+            within = (joint - by_class[:, own]).exp()  # p(j | x, c)
+            weights = weigh(by_class, chunk)[:, own] * within
+            parts.append(smoothed.combined_gradients(rows[chunk], projections, weights))
+            joints.append(by_class)
+        if not parts:
+            return x.clone(), x.new_zeros(0, self.classes, dtype=torch.float64)
+        return torch.cat(parts).reshape(x.shape).to(x.dtype), torch.cat(joints)
+
+    def mean_square(self, x: Tensor, sigma: float) -> Tensor:
+        """E[‖x − x₀‖² | x] at noise σ > 0, (N, C, H, W) to (N,) float64; over σ² it tends to the local dimension.
+
+        Of a component: σ²d − σ⁴ tr Σ⁻¹ + σ⁴‖Σ⁻¹(x − μ)‖², Σ the smoothed covariance.
+        """
+        smoothed, found = self.at(sigma), []
+        trace = smoothed.precision.sum(1) - smoothed.factors.square().sum((1, 2))
+        for rows in self._rows(x).split(_CHUNK):
             projections = smoothed.projections(rows)
             joint = self.log_weights + smoothed.log_density(rows, projections)
-            parts.append(smoothed.combined_gradients(rows, projections, weights(joint, in_class)))
-        return torch.cat(parts).reshape(x.shape).to(x.dtype)
+            lengths = smoothed.squared_gradients(rows, projections)
+            each = sigma**2 * self.dimension + sigma**4 * (lengths - trace)
+            found.append((joint.softmax(1) * each).sum(1))
+        return torch.cat(found)
+
+    def span(self, tolerance: float = 1e-10) -> Tensor:
+        """Orthonormal basis of span{A_j, μ_j − μ_l} over all components, (d, m) float64.
+
+        With one noise ψ common to all components every gradient of log p_σ(y | x) lies in it, at every σ.
+        """
+        columns = torch.cat([*self.loadings, (self.means - self.means[:1]).mT], 1)
+        u, s, _ = torch.linalg.svd(columns, full_matrices=False)
+        return u[:, s > tolerance * s[0]]
 
     def _rows(self, x: Tensor) -> Tensor:
         if tuple(x.shape[1:]) != tuple(self.shape):

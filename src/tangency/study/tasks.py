@@ -18,11 +18,12 @@ from tangency.measures import ReferenceSource, Rows, measure_batch
 from tangency.measures.run import chosen_labels
 from tangency.mixtures import Mixture, fit_mixture, load_mixture, save_mixture
 from tangency.models import Classifier, build, load_classifier, save_classifier
+from tangency.numerics import dct_basis
 from tangency.score import MixtureScore, denoising_error
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.spec import StudySpec
-from tangency.tangents import MixtureTangents, dct_basis, pca_basis
+from tangency.tangents import MixtureTangents, pca_basis
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
 from tangency.types import Dataset

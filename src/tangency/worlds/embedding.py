@@ -1,0 +1,73 @@
+"""How a law of a few coordinates becomes a law of images, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from tangency.errors import NumericsError, unknown_name
+from tangency.numerics import dct_basis
+from tangency.seeding import Draw
+
+Patterns = Literal["orthogonal", "smooth"]
+_WIDER = 4  # smooth patterns mix this many times as many low frequencies as there are coordinates
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """x = offset + scale · U z + √noise · n, n ~ N(0, I_d): an isometry into pixels, times a scale, and a thickness.
+
+    Args:
+        shape: (C, H, W), d = C·H·W.
+        basis: U, (d, n) orthonormal columns; None for the identity (n = d).
+        offset: (d,) float64, or one number for all pixels.
+        scale: pixel units to one unit of z, > 0.
+        noise: ψ, variance in squared pixel units, ≥ 0.
+    """
+
+    shape: tuple[int, int, int]
+    basis: Tensor | None = None
+    offset: Tensor | float = 0.5
+    scale: float = 1.0
+    noise: float = 0.0
+
+    def encode(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """z = Uᵀ(x − offset)/scale (N, n), and what is left over, (I − UUᵀ)(x − offset) (N, d)."""
+        centred = rows - self.offset
+        if self.basis is None:
+            return centred / self.scale, torch.zeros_like(centred)
+        z = centred @ self.basis
+        return z / self.scale, centred - z @ self.basis.mT
+
+    def lift(self, z: Tensor) -> Tensor:
+        """U z of directions, (N, n) to (N, d), or of bases (N, n, k) to (N, d, k)."""
+        if self.basis is None:
+            return z
+        return z @ self.basis.mT if z.dim() == 2 else torch.einsum("dn,bnk->bdk", self.basis, z)
+
+    def to(self, device: str) -> Embedding:
+        """The same on another device."""
+        basis = None if self.basis is None else self.basis.to(device)
+        offset = self.offset.to(device) if isinstance(self.offset, Tensor) else self.offset
+        return Embedding(self.shape, basis, offset, self.scale, self.noise)
+
+
+def patterns(kind: str, shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
+    """(d, n) float64 orthonormal pixel patterns.
+
+    "orthogonal" is a uniformly random isometry, "smooth" a random one into the lowest frequencies of the DCT: it mixes
+    four times as many as it has patterns, so that no low-frequency subspace of equal rank is the manifold by chance.
+    """
+    if kind not in get_args(Patterns):
+        raise NumericsError(unknown_name("embedding", kind, get_args(Patterns)))
+    d = shape[0] * shape[1] * shape[2]
+    if not 1 <= n < d:
+        raise NumericsError(f"embedding: got {n} coordinates for images of {d} pixels, expected 1 to {d - 1}.")
+    frame = dct_basis(shape, min(d - 1, _WIDER * n)) if kind == "smooth" else None
+    width = d if frame is None else frame.shape[1]
+    random = Draw(seed, torch.arange(width), "embedding").normal((n,), torch.float64)
+    mixed = torch.linalg.qr(random).Q
+    return mixed if frame is None else frame @ mixed

@@ -1,0 +1,56 @@
+"""W3: a mixture of factor analysers fitted to real images, taken as the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tangency.data import load
+from tangency.errors import NumericsError, SpecError, unknown_name
+from tangency.mixtures import Mixture, fit_mixture
+from tangency.mixtures.em import Noise
+from tangency.seeding import permutation
+from tangency.worlds.embedding import Embedding
+from tangency.worlds.gaussians import GaussianCore
+from tangency.worlds.world import World
+
+_NOISES = ("isotropic", "diagonal", "common")
+
+
+def fitted(
+    data: str = "fashion-mnist-5k",
+    components: int = 4,
+    rank: int = 12,
+    noise: str = "common",
+    images: int = 5000,
+    seed: int = 0,
+) -> World:
+    """W3: what looks like real images, with a known Bayes rule: images and labels are drawn from the fitted mixture.
+
+    Args:
+        data: reference of the data set whose training images are fitted (fashion-mnist-5k, mnist, cifar10, …).
+        components: of each class.
+        rank: of each component, the dimension of the manifold.
+        noise: "isotropic" (one ψ for each component), "diagonal" (one for each pixel of each component), or "common"
+            (one ψ for all, the pooled mean of the isotropic ones): then every Bayes gradient lies in
+            span{A_j, μ_j − μ_l}.
+        images: training images used at most, a fixed random subset.
+        seed: of the fit.
+    """
+    if noise not in _NOISES:
+        raise SpecError(unknown_name("noise", noise, _NOISES))
+    if images < 1:
+        raise NumericsError(f"images: got {images}, expected at least 1.")
+    whole = load(data).train
+    chosen = whole if len(whole) <= images else whole.subset(permutation(len(whole), 0, "world")[:images])
+    kind: Noise = "diagonal" if noise == "diagonal" else "isotropic"
+    mixture, _ = fit_mixture(chosen, components, rank, noise=kind, seed=seed)
+    if noise == "common":
+        mixture = _with_one_noise(mixture)
+    placed = Embedding(whole.shape, offset=0.0)
+    return World("fitted", GaussianCore(mixture), placed, whole.classes)
+
+
+def _with_one_noise(mixture: Mixture) -> Mixture:
+    weights = mixture.log_weights.exp()
+    psi = (weights * mixture.noise.mean(1)).sum()
+    return dataclasses.replace(mixture, noise=psi.expand_as(mixture.noise).clone())

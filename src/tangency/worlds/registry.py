@@ -1,0 +1,142 @@
+"""Worlds by reference, and data sets drawn from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tangency.data import load
+from tangency.data.build import digest
+from tangency.data.references import parse
+from tangency.errors import DataError, SpecError, unknown_name
+from tangency.types import Dataset, LabelledImages
+from tangency.worlds.curved import sphere, torus
+from tangency.worlds.distractor import distractor, signal_mask, with_distractor
+from tangency.worlds.fitted import fitted
+from tangency.worlds.flat import linear, offset, rotated
+from tangency.worlds.world import World
+
+# A new world joins by adding a row: a function of keyword arguments with defaults.
+WORLDS: dict[str, Callable[..., World]] = {
+    "linear": linear,
+    "offset": offset,
+    "rotated": rotated,
+    "fitted": fitted,
+    "sphere": sphere,
+    "torus": torus,
+    "distractor": distractor,
+}
+_DRAWN = {"train": 5000, "test": 1000, "draw": 0}  # options of a data set drawn from a world
+_PREFIX = "world:"
+_LETTERS = "distractor:"
+
+
+def make_world(reference: str) -> World:
+    """A world by reference: a name in `WORLDS`, with options behind a question mark.
+
+    Args:
+        reference: "sphere", "linear?rank=4&classes=3&shape=1x8x8", with or without "world:" in front.
+
+    Raises:
+        SpecError: an unknown world or option, or a value of the wrong kind.
+        DataError, NumericsError: options that contradict each other, or data that cannot be fitted.
+
+    Example:
+        >>> make_world("torus?rank=3").intrinsic_dimension
+        3
+    """
+    name, options = _parsed(reference)
+    return _built(reference, name, {key: value for key, value in options.items() if key not in _DRAWN})
+
+
+def _parsed(reference: str) -> tuple[str, dict[str, str]]:
+    text = reference.removeprefix(_PREFIX)
+    found = parse(f"{_PREFIX}{text}")
+    if found.location not in WORLDS:
+        raise SpecError(f"{reference}: {unknown_name('world', found.location, WORLDS)}")
+    return found.location, found.options
+
+
+def _built(reference: str, name: str, options: dict[str, str]) -> World:
+    known = inspect.signature(WORLDS[name], eval_str=True).parameters
+    values: dict[str, Any] = {}
+    for key, text in options.items():
+        if key not in known:
+            raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*known, *_DRAWN])}")
+        values[key] = _value(reference, key, text, known[key].default)
+    world = WORLDS[name](**values)
+    return dataclasses.replace(world, name=reference.removeprefix(_PREFIX))
+
+
+def _value(reference: str, key: str, text: str, default: Any) -> Any:
+    """An option as the kind of its default."""
+    try:
+        if isinstance(default, tuple):
+            shape = tuple(int(part) for part in text.split("x"))
+            if len(shape) != 3 or min(shape) < 1:
+                raise ValueError
+            return shape
+        return type(default)(text)
+    except ValueError:
+        kind = "CxHxW" if isinstance(default, tuple) else {int: "a whole number", float: "a number"}[type(default)]
+        shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+        raise SpecError(f"{reference}: {key}={text}, expected {kind}, for example {key}={shown}.") from None
+
+
+def world_of(reference: str) -> World | None:
+    """The world that a data reference draws from; None where the data are real images."""
+    return make_world(reference) if reference.startswith(_PREFIX) else None
+
+
+def load_dataset(reference: str, root: Path | None = None) -> Dataset:
+    """A data set by reference, real or drawn: all that `data.load` takes, "world:NAME?…", and "distractor:DATA".
+
+    Args:
+        reference: "world:linear?rank=4&train=2000&test=500&draw=1" draws training and test images from a world (test
+            images are those behind the training images of the same stream); "distractor:mnist" puts the letter A
+            beside each image of a real set; anything else is a real set.
+        root: see `data.load`.
+
+    Raises:
+        DataError, SpecError: an unknown reference or option.
+
+    Example:
+        >>> data = load_dataset("world:sphere?train=20&test=10")
+        >>> len(data.train), data.test.shape, data.test.unit_range
+        (20, (1, 16, 16), False)
+    """
+    if reference.startswith(_LETTERS):
+        real = load(reference.removeprefix(_LETTERS), root)
+        train, test = with_distractor(real.train, 0), with_distractor(real.test, 1)
+        return Dataset(f"{_LETTERS}{real.name}", train, test, real.licence)
+    if not reference.startswith(_PREFIX):
+        return load(reference, root)
+    counts = dict(_DRAWN)
+    for key, text in _parsed(reference)[1].items():
+        if key in counts:
+            counts[key] = _value(reference, key, text, counts[key])
+    if counts["train"] < 1 or counts["test"] < 1:
+        raise DataError(f"{reference}: got train={counts['train']}, test={counts['test']}, expected at least 1 each.")
+    world = make_world(reference)
+    train = drawn(world, counts["train"], counts["draw"], name=f"{reference} train")
+    test = drawn(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
+    return Dataset(reference, train, test, "drawn from a closed-form law")
+
+
+def drawn(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -> LabelledImages:
+    """n labelled images from a world as float32, not clipped, with the mask of their signal where there is one."""
+    found = world.sample(n, seed, start)
+    pixels = found.x.float()
+    signal = signal_mask(world, found.component)
+    return LabelledImages(
+        pixels=pixels,
+        labels=found.y,
+        classes=world.class_names,
+        name=name or f"{_PREFIX}{world.name}",
+        digest=digest(pixels, found.y, world.class_names),
+        signal=signal,
+        unit_range=False,
+    )
