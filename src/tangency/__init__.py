@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
-    from tangency.data import load as load_data
     from tangency.errors import TangencyError as TangencyError
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
@@ -23,10 +22,14 @@ if TYPE_CHECKING:
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
     from tangency.types import LabelledImages as LabelledImages
+    from tangency.worlds import BayesClassifier as BayesClassifier
+    from tangency.worlds import load_dataset as load_data
+    from tangency.worlds import make_world as make_world
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BayesClassifier": ("worlds", "BayesClassifier"),
     "Classifier": ("models", "Classifier"),
     "LabelledImages": ("types", "LabelledImages"),
     "MeasureConfig": ("measures", "MeasureConfig"),
@@ -36,13 +39,15 @@ _HOME = {
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),
     "load_classifier": ("models", "load_classifier"),
-    "load_data": ("data", "load"),
+    "load_data": ("worlds", "load_dataset"),
     "load_spec": ("study", "load_spec"),
+    "make_world": ("worlds", "make_world"),
     "measure": ("measures", "measure"),
     "run_study": ("study", "run_study"),
     "write_report": ("report", "write_report"),
 }
 __all__ = [
+    "BayesClassifier",
     "Classifier",
     "LabelledImages",
     "MeasureConfig",
@@ -54,6 +59,7 @@ __all__ = [
     "load_classifier",
     "load_data",
     "load_spec",
+    "make_world",
     "measure",
     "run_study",
     "write_report",

@@ -26,8 +26,11 @@ class MeasureConfig:
     Args:
         tangent_scalars: scalars whose gradients are split into tangent and normal energy.
         alignments: pairs (scalar, target): a gradient and the score that it is compared with.
-        sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here).
+        sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here); 0 is
+            the score of clean images, for scores that are defined there.
         rho_sigmas: noise levels of ρ₂, in [0, 1] pixel units.
+        noise_sigmas: noise levels of the relative noise robustness of signal and distractor, for data whose signal's
+            place is known (`LabelledImages.signal`); none by default.
         epsilons: l2 lengths of the on- and off-manifold steps, in [0, 1] pixel units, per image.
         directions: random directions an image, the same for every model.
         lpips: whether 1 − LPIPS is measured beside the cosine.
@@ -43,6 +46,7 @@ class MeasureConfig:
     )
     sigmas: tuple[float, ...] = (0.125, 0.25, 0.5)
     rho_sigmas: tuple[float, ...] = (0.01, 0.05, 0.25)
+    noise_sigmas: tuple[float, ...] = ()
     epsilons: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     directions: int = 4
     lpips: bool = True
@@ -56,8 +60,11 @@ class MeasureConfig:
         for _, target in self.alignments:
             if target not in TARGETS:
                 raise SpecError(unknown_name("alignment target", target, TARGETS))
+        below = [v for v in self.sigmas if not (math.isfinite(v) and v >= 0)]
+        if below:
+            raise SpecError(f"sigmas: got {below}, expected numbers of at least 0 in [0, 1] pixel units.")
         for name, values in (
-            ("sigmas", self.sigmas),
+            ("noise_sigmas", self.noise_sigmas),
             ("rho_sigmas", self.rho_sigmas),
             ("epsilons", self.epsilons),
         ):

@@ -33,6 +33,7 @@ class References:
         controls: subspaces of equal rank, by name; NaN where the other image's tangent space has a lower rank.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         targets: scores by (target, σ), and the same for another image under "shuffled".
+        signal: (N, 1, H, W) bool, the pixels that hold the class; None where that is not known.
         constant: columns that no classifier changes: a random direction and the image itself in the gradient's place,
             and the share of pixels that a step of each length puts outside [0, 1].
     """
@@ -47,6 +48,7 @@ class References:
     off: Tensor
     targets: dict[TargetKey, Signal]
     shuffled: dict[TargetKey, Signal]
+    signal: Tensor | None
     constant: dict[str, Tensor]
 
 
@@ -73,6 +75,11 @@ class ReferenceSource:
         config: MeasureConfig,
         device: str | torch.device = "cpu",
     ) -> None:
+        if config.noise_sigmas and pool.signal is None:
+            raise NumericsError(
+                f"noise_sigmas: got {list(config.noise_sigmas)} for '{pool.name}', whose signal's place is not known; "
+                "expected data such as distractor:fashion-mnist-5k, or no noise_sigmas."
+            )
         self.score, self.tangents, self.pool, self.config = score, tangents, pool, config
         self.dct, self.pca = dct.float().to(device), pca.float().to(device)
         self.device = torch.device(device)
@@ -100,7 +107,11 @@ class ReferenceSource:
         shuffled = {key: signal.nan_where(~usable) for key, signal in self._targets(other_x, other_y).items()}
         targets = self._targets(x, y)
         constant = self._stand_ins(x, ids, targets) | self._outside(x, on, off)
-        return References(x, y, ids, truth, space, controls, on, off, targets, shuffled, constant)
+        signal = None
+        if self.pool.signal is not None:
+            signal = self.pool.signal[ids.cpu()].to(self.device)[:, None]
+            constant["signal_share"] = signal.flatten(1).double().mean(1)
+        return References(x, y, ids, truth, space, controls, on, off, targets, shuffled, signal, constant)
 
     def partners(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Another image of the pool for each id, (N,), and whether there is one, (N,) bool."""

@@ -40,11 +40,19 @@ _MEASURES: dict[str, MeasureInfo] = {
     "change_off": MeasureInfo("softmax change (l1) off the manifold", "probability", 0, 2, "lower"),
     "outside_on": MeasureInfo("pixels that an on-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
     "outside_off": MeasureInfo("pixels that an off-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
+    "signal_fraction": MeasureInfo("gradient energy on the signal's pixels", "fraction", 0, 1, "higher"),
+    "noise_signal": MeasureInfo("softmax change (l1) under noise on the signal", "probability", 0, 2, "neither"),
+    "noise_distractor": MeasureInfo("softmax change (l1) under noise on the distractor", "probability", 0, 2, "lower"),
+    "relative_noise": MeasureInfo(
+        "softmax change under noise on the signal over noise on the distractor", "ratio", 0, _INF, "higher", "ratio"
+    ),
     "alignment_cosine": MeasureInfo("signed cosine of gradient and score", "cosine", -1, 1, "higher"),
     "alignment_lpips": MeasureInfo("1 − LPIPS-Alex of gradient and score", "similarity", -_INF, 1, "higher"),
 }
 # Rows that exist only so that a pooled number can be formed from them.
-INGREDIENTS = ("tangent_rank", "rho_off", "rho_all")
+INGREDIENTS = ("tangent_rank", "rho_off", "rho_all", "signal_share")
+# Pooled ratio: family of the numerator's rows, family of the denominator's rows.
+RATIOS = {"rho": ("rho_off", "rho_all"), "relative_noise": ("noise_signal", "noise_distractor")}
 
 
 def family(key: str) -> str:

@@ -16,6 +16,7 @@ from tangency.measures.lpips import LPIPS
 from tangency.measures.references import References, ReferenceSource
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
+from tangency.measures.signal import noise_changes, signal_fraction
 from tangency.mixtures import fit_mixture
 from tangency.numerics import dct_basis, unit
 from tangency.score import Denoiser, MixtureScore
@@ -91,7 +92,7 @@ def measure(
     )
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    rank = int(max(tangents.at(part).rank.max() for part in images.split(batch_size)))
+    rank = tangents.max_rank
     dct, pca = dct_basis(reference.shape, rank), pca_basis(reference, rank)
     source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device)
     parts = []
@@ -159,9 +160,13 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
         columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
         columns |= _changes(model, logits, references, config)
         columns |= _rho(model, logits, references, config)
+        if references.signal is not None and config.noise_sigmas:
+            columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
     gradients = input_gradients(model, x, references.y, config.scalars)
     for name in config.tangent_scalars:
         columns |= _tangency(name, gradients[name].direction, references)
+        if references.signal is not None:
+            columns |= signal_fraction(name, gradients[name].direction, references.signal)
     signals = {name: Signal.of(gradients[name].direction, lpips) for name in unique(s for s, _ in config.alignments)}
     columns |= _alignment(signals, references, config)
     columns |= references.constant

@@ -83,12 +83,14 @@ def pgd_l2(
     steps: int = 10,
     relative_step: float = 2.5,
     random_start: bool = True,
+    clip: bool = True,
 ) -> Tensor:
     """max over ‖δ_i‖₂ ≤ strength of −log p(y_i | x_i + δ_i), by PGD for each image (Madry et al., 2018).
 
-    A step has length relative_step · strength / steps; images stay in [0, 1].
+    A step has length relative_step · strength / steps; images stay in [0, 1], unless `clip` is false (for images drawn
+    from a world, which are not confined to it).
     """
-    return _adversarial("l2", model, x, y, draw, strength, steps, relative_step, random_start)
+    return _adversarial("l2", model, x, y, draw, strength, steps, relative_step, random_start, clip)
 
 
 def pgd_linf(
@@ -101,9 +103,10 @@ def pgd_linf(
     steps: int = 10,
     relative_step: float = 2.5,
     random_start: bool = True,
+    clip: bool = True,
 ) -> Tensor:
     """max over ‖δ_i‖_∞ ≤ strength of −log p(y_i | x_i + δ_i); see `pgd_l2`."""
-    return _adversarial("linf", model, x, y, draw, strength, steps, relative_step, random_start)
+    return _adversarial("linf", model, x, y, draw, strength, steps, relative_step, random_start, clip)
 
 
 def _adversarial(
@@ -116,6 +119,7 @@ def _adversarial(
     steps: int,
     relative_step: float,
     random_start: bool,
+    clip: bool,
 ) -> Tensor:
     attack = pgd(
         model,
@@ -127,5 +131,6 @@ def _adversarial(
         relative_step * strength / max(steps, 1),
         draw=draw.of("attack"),
         random_start=random_start,
+        bounds=(0.0, 1.0) if clip else None,
     )
     return cross_entropy(model(attack.images), y)

@@ -3,7 +3,7 @@
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
 from tangency.statistics.correlation import RankCorrelation, spearman
 from tangency.statistics.excess import Excess, excess_over_best
-from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify
+from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify, simultaneous_bands
 
 __all__ = [
     "Criteria",
@@ -15,5 +15,6 @@ __all__ = [
     "Verdict",
     "classify",
     "excess_over_best",
+    "simultaneous_bands",
     "spearman",
 ]

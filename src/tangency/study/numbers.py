@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tangency.measures.registry import (
     INGREDIENTS,
+    RATIOS,
     TANGENT_CONTROLS,
     control_of,
     family,
@@ -53,14 +54,17 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
         fraction = columns[key]
         kappa = boot.pooled_kappa(fraction, columns["tangent_rank"], dimension)
         keep(key.replace("tangent_fraction", "kappa"), kappa, np.isfinite(fraction))
-    for key in [key for key in columns if family(key) == "rho_off"]:
-        below = columns[key.replace("rho_off", "rho_all")]
-        usable = np.isfinite(columns[key]) & np.isfinite(below) & (below > 0)
-        ratio = boot.pooled_ratio(np.where(usable, columns[key], np.nan), below)
-        keep(key.replace("rho_off", "rho"), ratio, usable)
+    for name, (above, under) in RATIOS.items():
+        for key in [key for key in columns if family(key) == above]:
+            below = columns[key.replace(above, under)]
+            usable = np.isfinite(columns[key]) & np.isfinite(below) & (below > 0)
+            keep(key.replace(above, name), boot.pooled_ratio(np.where(usable, columns[key], np.nan), below), usable)
     estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
     rank = columns["tangent_rank"]
     chance = {key: chance_level(key, rank, dimension, classes) for key in draws}
+    if "signal_share" in columns:
+        share = float(np.mean(columns["signal_share"]))
+        chance |= {key: share for key in draws if family(key) == "signal_fraction"}
     return TrialNumbers(estimates, draws, chance, _excesses(columns, boot))
 
 
@@ -68,7 +72,8 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
     """Expected value for a gradient in a uniformly random direction (for accuracy: for guessing), or None.
 
     F² has mean k/d, one image's ln κ has ψ((d−k)/2) − ψ(k/2) + ln(k/(d−k)), pooled κ exactly 1, a signed cosine 0,
-    ρ₂ of a linear function 1 − k/d; means over the images where ranks k differ.
+    ρ₂ of a linear function 1 − k/d, noise on halves of equal size a ratio of 1; means over the images where k
+    differs.
     """
     from scipy.special import digamma
 
@@ -78,6 +83,7 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
         "tangent_fraction": k / d,
         "kappa": 1.0,
         "rho": 1 - k / d,
+        "relative_noise": 1.0,
         "alignment_cosine": 0.0,
     }
     proper = rank[(rank > 0) & (rank < d)]

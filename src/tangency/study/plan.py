@@ -18,6 +18,8 @@ from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
 UNTRAINED = "untrained"
+BAYES = "bayes"
+REFERENCES = (UNTRAINED, BAYES)  # trials that nothing was trained for: a control, and the optimum
 # Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
 _PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
@@ -30,7 +32,7 @@ class Trial:
         id: readable name, unique in the study.
         train_hash: identity of the weights: data, model, objective, optimiser, seed, threads, schema.
         measure_hash: identity of the rows: weights, score, measures, schema.
-        objective: None for the untrained control.
+        objective: None for `REFERENCES`.
     """
 
     id: str
@@ -53,8 +55,10 @@ def score_hash(spec: StudySpec, data: Dataset) -> str:
 
 
 def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
-    """Every trial of a study, in the order of the spec, the untrained control of each seed first."""
+    """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first."""
     trials = []
+    if spec.bayes:
+        trials.append(_trial(spec, data, BAYES, 0.0, spec.seeds[0], None, "", {}))
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, 0.0, seed, None, "", {}))

@@ -11,21 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tangency.data import load
 from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
-from tangency.mixtures import load_mixture
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.layout import Layout, read_json
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.pool import Pool
+from tangency.study.score import exact_world, score_card
 from tangency.study.spec import StudySpec, dump_spec
 from tangency.study.summary import summarise
 from tangency.study.tasks import Task
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
+from tangency.worlds import World, load_dataset
 
 # (phase, task, share done) as work goes on; the task list of a phase is announced with share None
 Watcher = Callable[[str, list[Task], Task | None, float], None]
@@ -48,7 +48,7 @@ class Status:
 
 def study_status(spec: StudySpec, run: Path) -> Status:
     """What is done and what is missing in a run directory."""
-    layout, data = Layout(run), load(spec.data)
+    layout, data = Layout(run), load_dataset(spec.data)
     shards = measured_images(spec, data)
     states = {}
     for trial in plan_trials(spec, data):
@@ -74,7 +74,7 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
         RunError: the folder is a file, or held by another process, or a worker died again and again.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load(spec.data)
+    data = load_dataset(spec.data)
     trials = plan_trials(spec, data)
     _refuse_early(spec, data)
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
@@ -121,6 +121,10 @@ def _refuse_early(spec: StudySpec, data: Dataset) -> None:
     network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
+    if spec.bayes or spec.score.kind == "exact":
+        _refuse_undefined(exact_world(spec), spec, data)
+    if spec.score.kind == "exact":
+        return
     pixels, wanted = math.prod(data.train.shape), 2 * spec.score.components
     if spec.score.rank >= pixels:
         raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
@@ -130,6 +134,16 @@ def _refuse_early(spec: StudySpec, data: Dataset) -> None:
                 f"{data.train.name}: class '{name}' has {count} training images, expected at least {wanted} for "
                 f"score.components = {spec.score.components}; ask for fewer components or give more images."
             )
+
+
+def _refuse_undefined(world: World, spec: StudySpec, data: Dataset) -> None:
+    """Raise where the Bayes rule on clean images, or a score at one of the noise levels, has no value."""
+    x = data.test.images(slice(0, 1))
+    if spec.bayes:
+        world.log_posterior(x, 0.0)
+    if spec.score.kind == "exact":
+        for sigma in spec.measures.sigmas:
+            world.score(x, sigma)
 
 
 def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:
@@ -155,6 +169,5 @@ def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     outcomes = {trial.id: layout.outcome(trial) for trial in trials}
     usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
     table = assemble_rows(layout, usable, measured_images(spec, data))
-    _, header = load_mixture(layout.score(score_hash(spec, data)))
-    card: Any = header["card"]
+    card = score_card(layout.score(score_hash(spec, data)))
     return summarise(spec, data, trials, outcomes, columns_by_trial(table), card)

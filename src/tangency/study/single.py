@@ -8,21 +8,20 @@ from typing import Any
 
 import torch
 
-from tangency.data import load
 from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
 from tangency.measures import MeasureConfig, Rows, measure
-from tangency.mixtures import Mixture, fit_mixture, load_mixture
 from tangency.models import Classifier, load_classifier
-from tangency.score import MixtureScore
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
 from tangency.study.layout import Layout, read_json, weights_file
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import score_hash
+from tangency.study.score import Estimators, new_estimators
+from tangency.study.score import estimators as estimators_of
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
-from tangency.tangents import MixtureTangents
 from tangency.types import Card, Dataset
+from tangency.worlds import load_dataset
 
 
 @dataclass(frozen=True)
@@ -66,14 +65,13 @@ def _trial_folder(named: Path, reference: str) -> Path:
     return ids[named.name]
 
 
-def _score(found: Found, data: Dataset, device: str) -> Mixture:
-    """The study's own fitted score where the data are the study's, else one fitted now."""
+def _estimators(found: Found, reference: str, data: Dataset, device: str) -> Estimators:
+    """The study's own fitted score where the data are the study's, else an exact one, or one fitted now."""
     if found.spec is not None and found.run is not None:
         stored = Layout(found.run).score(score_hash(found.spec, data))
         if stored.exists():
-            return load_mixture(stored, device)[0]
-    asked = found.spec.score if found.spec else ScoreSpec()
-    return fit_mixture(data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device)[0]
+            return estimators_of(found.spec, stored, device)
+    return new_estimators(reference, data, found.spec.score if found.spec else ScoreSpec(), device)
 
 
 def _check_fits(card: Card, data: Dataset, model: str) -> None:
@@ -113,10 +111,10 @@ def measure_reference(
         raise RunError(f"limit: got {limit}, expected at least 2 images, since the controls need another one.")
     if out is not None and out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
-    loaded = load(name)
+    loaded = load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
     config = found.spec.measures if found.spec else MeasureConfig()
-    mixture = _score(found, loaded, device)
+    score, tangents = _estimators(found, name, loaded, device)
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
     x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
     rows = measure(
@@ -124,8 +122,8 @@ def measure_reference(
         x,
         y,
         reference=loaded.train,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
+        score=score,
+        tangents=tangents,
         config=config,
         pool=loaded.test,
         ids=ids.to(device),

@@ -46,9 +46,12 @@ class ModelSpec(_Strict):
 
 
 class ScoreSpec(_Strict):
-    """The closed-form score: a mixture of factor analysers for each class, which also gives the tangent spaces."""
+    """The closed-form score, which also gives the tangent spaces.
 
-    kind: Literal["mfa"] = "mfa"
+    "mfa" fits a mixture of factor analysers to each class; "exact" is the law itself, for data drawn from a world.
+    """
+
+    kind: Literal["mfa", "exact"] = "mfa"
     components: int = Field(default=4, ge=1)
     rank: int = Field(default=12, ge=1)
     noise: Literal["isotropic", "diagonal"] = "isotropic"
@@ -89,6 +92,7 @@ class StudySpec(_Strict):
         measured: test images that are measured, a fixed random subset; all where there are fewer.
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
         seeds: each trial is trained once for each.
+        bayes: also measure the Bayes rule, for data drawn from a world (world:linear, …): the known optimum.
         untrained: also measure the network as initialised, a control.
         weights: "last" epoch, or "best" on the validation images.
         shard: measured images to a task; part of how work is cut, not of any result.
@@ -105,6 +109,7 @@ class StudySpec(_Strict):
     score: ScoreSpec = ScoreSpec()
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
     seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
+    bayes: bool = False
     untrained: bool = True
     weights: Literal["last", "best"] = "last"
     measures: MeasureConfig = MeasureConfig()

@@ -21,7 +21,8 @@ from tangency.study.judge import (
     judge_regimes,
 )
 from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
-from tangency.study.plan import UNTRAINED, Trial
+from tangency.study.optimum import about_world, excess_risks, noise_curves
+from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
@@ -49,11 +50,14 @@ def summarise(
     main = f"alignment_cosine.logp_y.bayes_gradient.sigma={max(spec.measures.sigmas):g}"
     has_main = all(main in found.draws for found in numbers.values())
     null = fraction_null(next(iter(columns.values()))["tangent_rank"], dimension)
+    risks = excess_risks(planned, numbers)
     entries = []
     for trial in planned:
         outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in collapsed else {})}
         untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
         entry = _entry(trial, outcome, numbers.get(trial.id), untrained, null)
+        if trial.id in risks:
+            entry["excess_risk"] = risks[trial.id]
         entries.append(entry | _regime(verdicts.get(trial.id), sensitivity.get(trial.id, {})))
     return {
         "schema": SUMMARY_SCHEMA,
@@ -63,6 +67,8 @@ def summarise(
         "score": score_card,
         "headline": headline(planned, numbers, verdicts, main) if has_main else None,
         "trials": entries,
+        "world": about_world(spec),
+        "noise_curves": noise_curves(spec, numbers, _standard_of(planned, numbers, collapsed)),
         "cells": _cells(planned, numbers, collapsed, epsilon, spec),
         "regimes": {
             "thresholds": dataclasses.asdict(Thresholds()),
@@ -82,7 +88,7 @@ def _collapsed(data: Dataset, planned: list[Trial], numbers: dict[str, TrialNumb
     return {
         trial.id
         for trial in planned
-        if trial.id in numbers and trial.name != UNTRAINED
+        if trial.id in numbers and trial.name not in REFERENCES
         if not numbers[trial.id].estimates["accuracy"].low > guessing
     }
 
@@ -91,7 +97,7 @@ def _by_cell(planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: 
     """Trials that may be compared, those that differ in their seed only together."""
     found: dict[str, list[TrialNumbers]] = {}
     for trial in planned:
-        if trial.id in numbers and trial.name != UNTRAINED and trial.id not in collapsed:
+        if trial.id in numbers and trial.name not in REFERENCES and trial.id not in collapsed:
             found.setdefault(cell_of(trial), []).append(numbers[trial.id])
     return list(found.values())
 
@@ -116,6 +122,16 @@ def _regime(verdict: Verdict | None, sensitivity: dict[str, Any]) -> dict[str, A
     }
 
 
+def _standard_of(planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str]) -> dict[str, str]:
+    """Trial to the standard trial of its seed."""
+    standard = baselines(planned, numbers.keys() - collapsed)
+    return {
+        trial.id: standard[trial.seed].id
+        for trial in planned
+        if trial.id in numbers and trial.seed in standard and trial.name not in (*REFERENCES, STANDARD)
+    }
+
+
 def _judged(
     planned: list[Trial], numbers: dict[str, TrialNumbers], collapsed: set[str], change: str
 ) -> dict[str, Criteria]:
@@ -124,7 +140,7 @@ def _judged(
     return {
         trial.id: criteria(numbers[trial.id], numbers[standard[trial.seed].id], change)
         for trial in planned
-        if trial.id in sound and trial.seed in standard and trial.name != UNTRAINED
+        if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
     }
 
 
@@ -191,7 +207,7 @@ def _cells(
     change = f"change_on.eps={epsilon:g}"
     if STANDARD + "-0" in pooled:
         base = pooled[STANDARD + "-0"]
-        judged = {n: criteria(found, base, change) for n, found in pooled.items() if n != UNTRAINED}
+        judged = {n: criteria(found, base, change) for n, found in pooled.items() if n not in REFERENCES}
         verdicts, sensitivity = judge_regimes(judged)
     else:
         verdicts, sensitivity = {}, {}

@@ -9,24 +9,24 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from tangency.autodiff import input_gradient
-from tangency.data import load
 from tangency.errors import ModelError, RunError
 from tangency.files import atomic, journal, write_json
 from tangency.measures import ReferenceSource, Rows, measure_batch
 from tangency.measures.run import chosen_labels
-from tangency.mixtures import Mixture, fit_mixture, load_mixture, save_mixture
-from tangency.models import Classifier, build, load_classifier, save_classifier
+from tangency.models import build, load_classifier, save_classifier
 from tangency.numerics import dct_basis
-from tangency.score import MixtureScore, denoising_error
 from tangency.study.layout import Layout, weights_file
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
+from tangency.study.plan import BAYES, Trial, measured_images, pictured_images, plan_trials, score_hash
+from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.spec import StudySpec
-from tangency.tangents import MixtureTangents, pca_basis
+from tangency.tangents import pca_basis
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
 from tangency.types import Dataset
+from tangency.worlds import BayesClassifier, load_dataset
 
 Progress = Callable[[float], None]
 
@@ -37,7 +37,6 @@ def _share(step: Step) -> float:
 
 
 _MEASURED_AT_ONCE = 25  # images: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
-QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Workbench:
     @cached_property
     def data(self) -> Dataset:
         """The data set of the study."""
-        return load(self.spec.data)
+        return load_dataset(self.spec.data)
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -74,17 +73,18 @@ class Workbench:
         return plan_trials(self.spec, self.data)
 
     @cached_property
-    def mixture(self) -> Mixture:
-        """The fitted score, from the run directory."""
-        return load_mixture(self.layout.score(score_hash(self.spec, self.data)), self.device)[0]
+    def estimators(self) -> Estimators:
+        """The score and the tangent spaces, from the run directory or the world."""
+        return estimators(self.spec, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
     @cached_property
     def source(self) -> ReferenceSource:
         """References for batches of test images."""
-        rank = int(self.mixture.bases()[1].max())
+        score, tangents = self.estimators
+        rank = tangents.max_rank
         return ReferenceSource(
-            MixtureScore(self.mixture),
-            MixtureTangents(self.mixture),
+            score,
+            tangents,
             self.data.test,
             dct_basis(self.data.train.shape, rank),
             pca_basis(self.data.train, rank),
@@ -104,34 +104,20 @@ class Workbench:
             self._pictures(task.trials)
 
     def _fit_score(self) -> None:
-        asked = self.spec.score
-        mixture, report = fit_mixture(
-            self.data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=self.device
-        )
-        score = MixtureScore(mixture)
-        errors = {s: denoising_error(score, self.data.test, s, device=self.device) for s in QUALITY_SIGMAS}
-        quality = [{"sigma": s, "mse": float(error.mean()), "identity": s**2} for s, error in errors.items()]
-        likelihood = {}
-        for name, split in (("train", self.data.train), ("test", self.data.test)):
-            parts = [mixture.log_density(x.to(self.device), 0.0) for x in split.images().split(512)]
-            likelihood[name] = float(torch.cat(parts).mean())
-        card = {
-            **asked.model_dump(),
-            "seconds": report.seconds,
-            "steps": [len(curve) for curve in report.history],
-            "dropped_components": report.dropped,
-            "log_likelihood": likelihood,
-            "denoising": quality,
-        }
-        save_mixture(mixture, self.layout.score(score_hash(self.spec, self.data)), {"card": card})
+        fit_score(self.spec, self.data, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
     def _train(self, trial: Trial, progress: Progress) -> None:
         folder, data = self.layout.trial(trial), self.data.train
+        identity = {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed}
+        identity |= {"train_hash": trial.train_hash}
+        outcome: dict[str, object] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
+        if trial.name == BAYES:
+            write_json(self.layout.trial_json(trial), identity | outcome)
+            return
         classifier = build(
             self.spec.model.architecture, data.shape, data.classes, seed=trial.seed, **self.spec.model.options
         ).to(self.device)
         classifier.card = dataclasses.replace(classifier.card, provenance=self._provenance(trial))
-        outcome: dict[str, object] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
         if trial.objective is None:
             save_classifier(classifier, folder / "model.safetensors")
         else:
@@ -152,8 +138,7 @@ class Workbench:
                 "ended_at": {"epoch": result.epoch, "step": result.step},
                 "best": {"epoch": result.best_epoch, "accuracy": result.best_accuracy},
             }
-        identity = {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed}
-        write_json(self.layout.trial_json(trial), identity | {"train_hash": trial.train_hash} | outcome)
+        write_json(self.layout.trial_json(trial), identity | outcome)
 
     def _provenance(self, trial: Trial) -> dict[str, object]:
         return {
@@ -166,8 +151,10 @@ class Workbench:
             "torch": torch.__version__,
         }
 
-    def classifier(self, trial: Trial) -> Classifier:
-        """The trained network of a trial, last or best as the spec says."""
+    def classifier(self, trial: Trial) -> nn.Module:
+        """The trained network of a trial, last or best as the spec says; or the Bayes rule of the world."""
+        if trial.name == BAYES:
+            return BayesClassifier(exact_world(self.spec).to(self.device))
         path = weights_file(self.layout.trial(trial), self.spec.weights)
         try:
             return load_classifier(path, self.device)
@@ -192,7 +179,7 @@ class Workbench:
             journal("measure.trial")
             self._write_rows(Rows.concatenate(rows), self.layout.shard(trial, images))
 
-    def _measure_batch(self, ids: torch.Tensor, networks: list[Classifier]) -> list[Rows]:
+    def _measure_batch(self, ids: torch.Tensor, networks: list[nn.Module]) -> list[Rows]:
         """Rows of every network, over references that are made once."""
         config = self.spec.measures
         x, truth = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
@@ -217,7 +204,7 @@ class Workbench:
     def _pictures(self, trials: tuple[int, ...]) -> None:
         ids = torch.tensor(pictured_images(self.spec, self.data))
         x, y = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
-        sigma, score = max(self.spec.measures.sigmas), MixtureScore(self.mixture)
+        sigma, score = max(self.spec.measures.sigmas), self.estimators[0]
         tensors = {
             "image": x,
             "labels": y,

@@ -26,6 +26,11 @@ class WorldTangents:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    @property
+    def max_rank(self) -> int:
+        """The intrinsic dimension."""
+        return self.world.intrinsic_dimension
+
     def at(self, x: Tensor) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
         return TangentSpace(*self.world.tangent_basis(x))

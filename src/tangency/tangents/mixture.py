@@ -20,6 +20,11 @@ class MixtureTangents:
         self.mixture = mixture
         self._bases, self._ranks = mixture.bases()
 
+    @property
+    def max_rank(self) -> int:
+        """Largest rank of a component."""
+        return int(self._ranks.max())
+
     def at(self, x: Tensor) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
         component = self.mixture.component(x)

@@ -72,6 +72,11 @@ class TangentEstimator(Protocol):
         """Short name that stands in specs and reports ("mfa")."""
         ...
 
+    @property
+    def max_rank(self) -> int:
+        """Largest dimension of a tangent space."""
+        ...
+
     def at(self, x: Tensor) -> TangentSpace:
         """Tangent spaces at the images x (N, C, H, W); labels are not used, so none can leak."""
         ...

@@ -1,0 +1,91 @@
+"""The score and the tangent spaces of a study: fitted once and kept, or the exact ones of a world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tangency.errors import RunError, SpecError
+from tangency.mixtures import fit_mixture, load_mixture, save_mixture
+from tangency.score import Denoiser, MixtureScore, denoising_error
+from tangency.study.spec import ScoreSpec, StudySpec
+from tangency.tangents import MixtureTangents, TangentEstimator, WorldTangents
+from tangency.tensors import read_tensors, write_tensors
+from tangency.types import Dataset
+from tangency.worlds import World, world_of
+
+QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
+Estimators = tuple[Denoiser, TangentEstimator]
+
+
+def exact_world(spec: StudySpec) -> World:
+    """The world that a study's data are drawn from; a `SpecError` where they are real images."""
+    world = world_of(spec.data)
+    if world is None:
+        raise SpecError(
+            f"data: got '{spec.data}', expected a world such as world:linear: score.kind = exact and bayes = true "
+            "need a law that is known. Real images take score.kind = mfa and bayes = false."
+        )
+    return world
+
+
+def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
+    """Fit the score that a spec asks for, and write it with how good it is; of a world's own, only the latter."""
+    asked = spec.score
+    card: dict[str, Any] = asked.model_dump() if asked.kind == "mfa" else {"kind": "exact"}
+    if asked.kind == "exact":
+        world = exact_world(spec).to(device)
+        card |= {"world": world.name, "denoising": _denoising(world, data, device)}
+        write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": "exact", "card": card})
+        return
+    mixture, report = fit_mixture(
+        data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
+    )
+    likelihood = {}
+    for name, split in (("train", data.train), ("test", data.test)):
+        parts = [mixture.log_density(x.to(device), 0.0) for x in split.images().split(512)]
+        likelihood[name] = float(torch.cat(parts).mean())
+    card |= {
+        "seconds": report.seconds,
+        "steps": [len(curve) for curve in report.history],
+        "dropped_components": report.dropped,
+        "log_likelihood": likelihood,
+        "denoising": _denoising(MixtureScore(mixture), data, device),
+    }
+    save_mixture(mixture, path, {"card": card})
+
+
+def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, float]]:
+    errors = {s: denoising_error(score, data.test, s, device=device) for s in QUALITY_SIGMAS}
+    return [{"sigma": s, "mse": float(error.mean()), "identity": s**2} for s, error in errors.items()]
+
+
+def score_card(path: Path) -> dict[str, Any]:
+    """What `fit_score` wrote about the score."""
+    found = read_tensors(path)[1].get("card")
+    if not isinstance(found, dict):
+        raise RunError(f"'{path}': says nothing of its score; delete it and run the study again.")
+    return found
+
+
+def estimators(spec: StudySpec, path: Path, device: str) -> Estimators:
+    """The score and the tangent spaces of a study, from the file that `fit_score` wrote."""
+    if spec.score.kind == "exact":
+        world = exact_world(spec).to(device)
+        return world, WorldTangents(world)
+    mixture = load_mixture(path, device)[0]
+    return MixtureScore(mixture), MixtureTangents(mixture)
+
+
+def new_estimators(reference: str, data: Dataset, asked: ScoreSpec, device: str) -> Estimators:
+    """Score and tangent spaces for data without a study: exact where they are drawn from a world, else fitted now."""
+    world = world_of(reference)
+    if world is not None:
+        world = world.to(device)
+        return world, WorldTangents(world)
+    mixture, _ = fit_mixture(
+        data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
+    )
+    return MixtureScore(mixture), MixtureTangents(mixture)
