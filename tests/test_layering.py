@@ -20,6 +20,7 @@ LEVEL = {
     "training": 6,
     **dict.fromkeys(["measures", "generate", "statistics"], 7),
     "study": 8,
+    "theory": 8.5,
     "report": 9,
     "cli": 10,
     "__main__": 11,

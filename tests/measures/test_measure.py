@@ -159,6 +159,7 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
 
     class Fixed:
         kind = "fixed"
+        max_rank = k
 
         def at(self, x: torch.Tensor) -> TangentSpace:
             return TangentSpace(basis.to(x.dtype).expand(len(x), d, k), torch.full((len(x),), k))

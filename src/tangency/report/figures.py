@@ -91,11 +91,6 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def objectives_of(trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The objectives that have a strength axis."""
-    return [o for o in dict.fromkeys(t["objective"] for t in trials) if o not in ("standard", "untrained")]
-
-
 def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
     """log₁₀ strength, with strength 0 three quarters of a decade left of the smallest positive one."""
     smallest = min((t["strength"] for t in trials if t["strength"] > 0), default=1.0)
@@ -107,7 +102,7 @@ def series(trials: Sequence[Mapping[str, Any]], objective: str, key: str) -> lis
     found: dict[float, list[tuple[float, float, float]]] = {}
     for trial in trials:
         entry = trial["measures"].get(key)
-        if trial["objective"] in (objective, "standard") and entry and entry["mean"] is not None:
+        if trial["objective"] in (objective, STANDARD) and entry and entry["mean"] is not None:
             mean = entry["mean"]
             low, high = (mean if entry[end] is None else entry[end] for end in ("low", "high"))
             found.setdefault(trial["strength"], []).append((mean, low, high))
@@ -126,7 +121,7 @@ def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], plac
 
 def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
     """Ticks at the strengths themselves, "0" for the standard network; only those that would touch are left out."""
-    strengths = sorted({t["strength"] for t in trials if t["objective"] != "untrained"})
+    strengths = sorted({t["strength"] for t in trained(trials)})
     grid = axes.get_subplotspec()
     width = 0.68 * 72 * WIDTH / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
     scale = width / (place(strengths[-1]) - place(strengths[0]) + 0.3)
@@ -142,14 +137,14 @@ def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any)
 def story(run: RunFiles) -> Figure | None:
     """Accuracy, on/off change, F² and alignment against strength, one column per objective, regimes shaded."""
     trials, keys = run.summary["trials"], story_keys(run.summary)
-    objectives = objectives_of(trials)
+    objectives = swept(trials)
     labels = story_labels(keys)
     rows = [(roles, labels[roles[0]].replace(", ", "\n")) for roles in ROWS if roles[0] in keys]
     if not objectives or not rows:
         return None
     figure, axes = new_figure(len(rows), len(objectives), 1.35 * len(rows) + 0.5, sharey="row", sharex="col")
     for column, objective in enumerate(objectives):
-        own = [t for t in trials if t["objective"] in (objective, "standard")]
+        own = [t for t in trials if t["objective"] in (objective, STANDARD)]
         place = positions(own)
         for row, (roles, title) in enumerate(rows):
             at = axes[row, column]
@@ -187,11 +182,10 @@ def legend_of_regimes(figure: Figure, trials: Sequence[Mapping[str, Any]]) -> No
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=colour, alpha=0.3) for colour in REGIME_COLOURS.values()]
-    names = [regime_label({"outcome": "ok", "regime": regime}) for regime in REGIME_COLOURS]
+    names = [REGIMES[regime][0] for regime in REGIME_COLOURS]
     found: dict[tuple[str, float], set[str]] = {}
-    for trial in trials:
-        if trial["objective"] != "untrained":
-            found.setdefault((trial["objective"], trial["strength"]), set()).add(regime_label(trial))
+    for trial in trained(trials):
+        found.setdefault((trial["objective"], trial["strength"]), set()).add(regime_label(trial))
     white = {next(iter(own)) if len(own) == 1 else "seeds differ" for own in found.values()} - set(names)
     if white:
         patches.append(Patch(facecolor="white", edgecolor="#7c858d", linewidth=0.6))
@@ -202,7 +196,7 @@ def legend_of_regimes(figure: Figure, trials: Sequence[Mapping[str, Any]]) -> No
 def curves(run: RunFiles) -> Figure | None:
     """Every measure against strength, one panel each, objectives in colour."""
     trials = run.summary["trials"]
-    objectives, shown = objectives_of(trials), panels(trials)
+    objectives, shown = swept(trials), panels(trials)
     if not objectives or not shown:
         return None
     columns = 3
@@ -268,8 +262,8 @@ def correlations(run: RunFiles) -> Figure | None:
 
 
 def scatter(axes: Axes, trials: Sequence[Mapping[str, Any]], item: Mapping[str, Any], kind: str) -> None:
-    """One point per trial, coloured by objective; the untrained network is a control and left out."""
-    names = ["standard", *objectives_of(trials)]
+    """One point per trial, coloured by objective; the references are left out."""
+    names = [STANDARD, *swept(trials)]
     for colour, objective in zip(("#1d2327", *COLOURS * len(names)), names, strict=False):
         points = []
         for trial in trials:

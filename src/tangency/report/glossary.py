@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -12,6 +14,11 @@ OBJECTIVES = {
     "pgd_l2": "PGD ℓ₂",
     "pgd_linf": "PGD ℓ∞",
 }
+STANDARD = "standard"
+UNTRAINED = "untrained"
+BAYES = "bayes"
+# What nothing was trained for: name in words, and what stands in place of a regime.
+REFERENCES = {UNTRAINED: ("untrained", "control"), BAYES: ("Bayes rule", "optimum")}
 REGIMES = {
     "weak": ("weak", "κ is not shown to have halved; accuracy is kept"),
     "bayes_aligned": (
@@ -22,7 +29,7 @@ REGIMES = {
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
 TARGETS = {
-    "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x) of the score model"),
+    "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
     "score_y": ("class score", "the class score ∇ log p(x|y)"),
     "score": ("score", "the score ∇ log p(x)"),
 }
@@ -36,7 +43,7 @@ SCALARS = {
     "loss": "the loss",
     "logits": "the logits",
 }
-SCORES = {"mfa": "a mixture of factor analysers"}
+SCORES = {"mfa": "a mixture of factor analysers", "exact": "the world's own law, exact"}
 SUBSPACE_CONTROLS = {
     "shuffled": "another image's tangent space",
     "shuffled_class": "the tangent space of another image of the same class",
@@ -145,6 +152,39 @@ MEASURES = {
         "neither",
         "how far the step leaves the range of images",
     ),
+    "signal_fraction": Measure(
+        "Gradient on the signal",
+        "Share of the gradient's energy on the signal's pixels, ‖m ⊙ g‖² / ‖g‖², for the gradient of {scalar}.",
+        "fraction, 0 to 1",
+        "the signal's share of the pixels",
+        "higher",
+        "the gradient lies on what the class depends on",
+    ),
+    "noise_signal": Measure(
+        "Change under noise on the signal",
+        "Change of the softmax under Gaussian noise of size σ on the signal's pixels, not clipped.",
+        "L1 distance, 0 to 2; σ in [0, 1] pixel units",
+        "equals the change under noise on the distractor",
+        "neither",
+        "a working classifier must react to its signal",
+    ),
+    "noise_distractor": Measure(
+        "Change under noise on the distractor",
+        "Change of the softmax under Gaussian noise of size σ on the distractor's pixels, not clipped.",
+        "L1 distance, 0 to 2; σ in [0, 1] pixel units",
+        "equals the change under noise on the signal",
+        "lower",
+        "noise on what says nothing of the class leaves the answer alone",
+    ),
+    "relative_noise": Measure(
+        "Relative noise robustness",
+        "Change of the softmax under noise of size σ on the signal's pixels, over that on the distractor's, pooled over "
+        "images.",
+        "ratio, 0 to ∞; σ in [0, 1] pixel units",
+        "1: both parts matter alike",
+        "higher",
+        "the classifier answers to the signal, not to the distractor",
+    ),
     "alignment_cosine": Measure(
         "Cosine with the {target}",
         "Signed cosine between the gradient of {scalar} and {target_long} at noise σ.",
@@ -216,8 +256,20 @@ def describe(key: Key) -> Measure:
     )
 
 
+def trained(trials: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The trials that are networks someone trained."""
+    return [trial for trial in trials if trial["objective"] not in REFERENCES]
+
+
+def swept(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The objectives that have a strength axis, in the order of the summary."""
+    return [o for o in dict.fromkeys(trial["objective"] for trial in trained(trials)) if o != STANDARD]
+
+
 def objective_name(objective: str) -> str:
     """An objective in words; behind a dash stands what sets it apart from others of its name."""
+    if objective in REFERENCES:
+        return REFERENCES[objective][0]
     name, _, variant = objective.partition("-")
     words = OBJECTIVES.get(name, name.replace("_", " "))
     notes = ["as published" if part == "pags" else f"options {part}" for part in variant.split("-") if part]
@@ -244,6 +296,8 @@ def parameter_label(key: Key) -> str:
     """ "σ = 0.5 (1 in [−1, 1] units)", "ε = 2", or nothing."""
     if key.value is None:
         return ""
+    if key.parameter == "sigma" and key.value == 0:
+        return "σ = 0 (clean images)"
     if key.parameter == "sigma":
         return f"σ = {key.value:g} ({2 * key.value:g} in [−1, 1] units)"
     return f"{'ε' if key.parameter == 'eps' else key.parameter} = {key.value:g}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.errors import RunError, SpecError
+from tangency.report.glossary import REFERENCES, STANDARD
 
 if TYPE_CHECKING:
     import polars
@@ -111,7 +112,7 @@ def tell_variants_apart(trials: list[dict[str, Any]]) -> None:
         of.setdefault(trial["objective"], set()).add(own)
     for trial, own in zip(trials, variants, strict=True):
         alone = len(of[trial["objective"]]) == 1 and not own.startswith("-pags")
-        if own and not alone and trial["objective"] not in ("standard", "untrained"):
+        if own and not alone and trial["objective"] not in (STANDARD, *REFERENCES):
             trial["objective"] += own
 
 

@@ -127,11 +127,11 @@ def span(e: Mapping[str, Any]) -> str:
 def stories(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One entry per objective of the first figure, with the text that a screen reader gets."""
     trials, keys = summary["trials"], story_keys(summary)
-    objectives = [o for o in dict.fromkeys(t["objective"] for t in trials) if o not in ("standard", "untrained")]
     out = []
-    for objective in objectives:
+    for objective in glossary.swept(trials):
         of = sorted(
-            (t for t in trials if t["objective"] in (objective, "standard")), key=lambda t: (t["strength"], t["seed"])
+            (t for t in trials if t["objective"] in (objective, glossary.STANDARD)),
+            key=lambda t: (t["strength"], t["seed"]),
         )
         shown = [keys[role] for role in STORY if role in keys]
         text = [words.curve_text(words.capital(heading(key)), curve(of, key)) for key in shown]
@@ -173,11 +173,11 @@ def heading(key: str) -> str:
 def regime_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each trial against the standard trial of its seed: the ratios that the thresholds are laid on."""
     trials = summary["trials"]
-    baselines = {t["seed"]: t for t in trials if t["objective"] == "standard"}
+    baselines = {t["seed"]: t for t in trials if t["objective"] == glossary.STANDARD}
     keys = story_keys(summary)
     out = []
     for trial in trials:
-        if trial["objective"] in ("standard", "untrained"):
+        if trial["objective"] in (glossary.STANDARD, *glossary.REFERENCES):
             continue
         baseline = baselines.get(trial["seed"])
         kappa, accuracy, on = (means(trial, baseline, key) for key in (KAPPA, "accuracy", keys.get("on", "")))

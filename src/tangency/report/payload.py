@@ -168,9 +168,8 @@ def density(values: np.ndarray) -> list[float]:
 def payload(summary: Mapping[str, Any], rows: polars.DataFrame) -> dict[str, Any]:
     """Everything that the script draws."""
     trials = summary["trials"]
-    objectives = [o for o in dict.fromkeys(t["objective"] for t in trials) if o not in ("standard", "untrained")]
     return {
-        "objectives": [{"id": o, "name": objective_name(o)} for o in objectives],
+        "objectives": [{"id": o, "name": objective_name(o)} for o in swept(trials)],
         "trials": [trial_entry(trial) for trial in trials],
         "measures": measure_table(trials),
         "excess": excess_table(trials),

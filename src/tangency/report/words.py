@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.report.glossary import REGIMES, control_name, describe, objective_name, parse
+from tangency.report.glossary import (
+    BAYES,
+    REFERENCES,
+    REGIMES,
+    STANDARD,
+    UNTRAINED,
+    control_name,
+    describe,
+    objective_name,
+    parse,
+    trained,
+)
 
 UNDEFINED = "undefined"
 Estimate = Mapping[str, Any]
@@ -111,9 +122,9 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
 
 def no_verdict(summary: Mapping[str, Any]) -> Verdict:
     """Why no rise can be claimed."""
-    trials = [trial for trial in summary["trials"] if trial["objective"] != "untrained"]
-    standard = [trial for trial in trials if trial["objective"] == "standard"]
-    found = sorted({regime_label(trial) for trial in trials if trial["objective"] != "standard"})
+    trials = trained(summary["trials"])
+    standard = [trial for trial in trials if trial["objective"] == STANDARD]
+    found = sorted({regime_label(trial) for trial in trials if trial["objective"] != STANDARD})
     if not standard:
         claim = "No standard-trained network in this run, so no rise can be claimed"
         text = "Add the objective “standard” to the spec for a paired comparison."
@@ -281,8 +292,18 @@ def regime_label(trial: Mapping[str, Any]) -> str:
     if trial["outcome"] != "ok":
         return str(trial["outcome"])
     regime = trial["regime"]
-    without = "no baseline" if trial.get("objective", "untrained") != "untrained" else "control"
+    without = REFERENCES.get(trial["objective"], ("", "no baseline"))[1]
     return REGIMES[regime][0] if regime in REGIMES else (regime or without)
+
+
+def counted(trials: Sequence[Mapping[str, Any]]) -> str:
+    """How many networks were trained, and what stands beside them for reference."""
+    count = len(trained(trials))
+    objectives = [trial["objective"] for trial in trials]
+    controls = objectives.count(UNTRAINED)
+    beside = [f"the {objective_name(BAYES)}"] if BAYES in objectives else []
+    beside += [f"{controls} untrained control{'s' if controls > 1 else ''}"] if controls else []
+    return f"{count} trained network{'s' if count != 1 else ''}{', beside ' if beside else ''}{' and '.join(beside)}"
 
 
 def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:

@@ -126,19 +126,30 @@ def rotated(
     shape: Shape = (1, 16, 16),
     rank: int = 8,
     classes: int = 3,
+    angle: float = 25.0,
     noise: float = 0.0,
     contrast: float = 0.1,
     embedding: str = "smooth",
     seed: int = 0,
 ) -> World:
-    """W2, negative control: every class has a subspace of its own through the common mean, turned at random.
+    """W2, negative control: every class has a subspace of its own through the common mean.
 
-    With `noise` = 0 most of the Bayes gradient is normal to the class's own subspace, and grows as 1/σ².
+    With `noise` = 0 the Bayes gradient grows as 1/σ², and cos⁴(angle) of its energy is normal to the class's own
+    subspace (two classes, σ → 0).
+
+    Args:
+        angle: degrees by which every direction of a class's subspace is turned from one that all classes share into
+            one of its own, in (0, 90].
     """
     check_classes(classes)
-    n = min(2 * rank + 2, math.prod(shape) - 1)
-    loadings = torch.linalg.qr(normals(seed, "turned", classes, n, rank)).Q
-    means = torch.zeros(classes, n, dtype=torch.float64)
+    check_rank(rank, math.prod(shape))
+    if not 0 < angle <= 90:
+        raise NumericsError(f"angle: got {angle}, expected degrees above 0 and up to 90.")
+    frame = torch.eye(rank * (classes + 1), dtype=torch.float64)
+    common, own = frame[:, :rank], frame[:, rank:].reshape(-1, classes, rank).transpose(0, 1)
+    turn = math.radians(angle)
+    loadings = math.cos(turn) * common + math.sin(turn) * own
+    means = torch.zeros(classes, len(frame), dtype=torch.float64)
     return _negative("rotated", shape, loadings, means, noise, contrast, embedding, seed)
 
 

@@ -1,0 +1,23 @@
+"""The theory as executable claims, and trials of estimators on worlds whose truth is known."""
+
+from tangency.theory.check import check, steps
+from tangency.theory.claims import Claim
+from tangency.theory.coverage import Coverage, coverage, population
+from tangency.theory.kinds import SCORES, TANGENTS
+from tangency.theory.tilted import TiltedBayes
+from tangency.theory.trial import TrialConfig, principal_angles, trial
+
+__all__ = [
+    "SCORES",
+    "TANGENTS",
+    "Claim",
+    "Coverage",
+    "TiltedBayes",
+    "TrialConfig",
+    "check",
+    "coverage",
+    "population",
+    "principal_angles",
+    "steps",
+    "trial",
+]

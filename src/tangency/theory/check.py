@@ -1,0 +1,59 @@
+"""All claims, or those of one world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from tangency.theory.chance import chance
+from tangency.theory.claims import Claim
+from tangency.theory.curvature import curvature
+from tangency.theory.identities import identities
+from tangency.theory.theorem1 import theorem1
+from tangency.theory.theorem2 import theorem2
+from tangency.worlds import WORLDS, make_world
+
+# Instances that are small enough for whole Jacobians, where the law allows it.
+SMALL = {
+    "linear": "linear?shape=1x6x6&rank=4&classes=3",
+    "offset": "offset?shape=1x6x6&rank=4",
+    "rotated": "rotated?shape=1x6x6&rank=3",
+    "fitted": "fitted?components=2&rank=6&images=2000",
+    "sphere": "sphere?shape=1x6x6&rank=5",
+    "torus": "torus?shape=1x6x6&rank=3",
+    "distractor": "distractor?shape=1x8x6&rank=2&classes=2&mark=0.1",
+}
+SIGMAS = (0.03, 0.1, 0.4)
+TOPICS: dict[str, Callable[[int], list[Claim]]] = {
+    "theorem 1": theorem1,
+    "chance": chance,
+    "theorem 2": theorem2,
+    "curvature": curvature,
+}
+
+
+def steps(world: str | None = None, seed: int = 0) -> Iterator[tuple[str, Callable[[], list[Claim]]]]:
+    """(title, work) of each part of a check: identities of every world (or of one), then the theorems.
+
+    Args:
+        world: reference of the only world whose identities are checked; then no theorem is.
+        seed: of images and noise.
+    """
+    references = [SMALL[name] for name in WORLDS] if world is None else [world]
+    for reference in references:
+        made = make_world(reference)
+        for sigma in SIGMAS:
+            yield f"identities of {reference}, σ = {sigma:g}", partial(identities, made, sigma, seed)
+    if world is None:
+        for topic, claims in TOPICS.items():
+            yield topic, partial(claims, seed)
+
+
+def check(world: str | None = None, seed: int = 0) -> list[Claim]:
+    """Every claim, checked.
+
+    Example:
+        >>> all(claim.passed for claim in check("torus?shape=1x4x4&rank=2"))
+        True
+    """
+    return [claim for _, work in steps(world, seed) for claim in work()]

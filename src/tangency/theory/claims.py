@@ -1,0 +1,95 @@
+"""A claim of the theory with what was expected, what was measured, and whether they agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Relation = Literal["=", "≤", "≥"]
+SIGMAS_OF_A_TEST = 4.5  # standard errors that a Monte Carlo mean may be off: once in 150,000 claims by chance
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One executable statement.
+
+    Args:
+        topic: what it belongs to; a section of docs/theory.md.
+        claim: the statement in words.
+        world: where it was checked.
+        expected, measured: the two numbers.
+        tolerance: how far apart they may be; beyond a bound where the relation is one.
+        relation: "=", or "≤" and "≥" for bounds on what is measured.
+    """
+
+    topic: str
+    claim: str
+    world: str
+    expected: float
+    measured: float
+    tolerance: float
+    relation: Relation = "="
+
+    @property
+    def passed(self) -> bool:
+        """Whether it holds; a number that is not finite never does."""
+        if not (math.isfinite(self.measured) and math.isfinite(self.expected)):
+            return False
+        difference = self.measured - self.expected
+        if self.relation == "≤":
+            return difference <= self.tolerance
+        if self.relation == "≥":
+            return difference >= -self.tolerance
+        return abs(difference) <= self.tolerance
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in the output of `tangency worlds check --json`."""
+        return {
+            "topic": self.topic,
+            "claim": self.claim,
+            "world": self.world,
+            "relation": self.relation,
+            "expected": _plain(self.expected),
+            "measured": _plain(self.measured),
+            "tolerance": self.tolerance,
+            "pass": self.passed,
+        }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def mean_claim(topic: str, claim: str, world: str, expected: float, values: Tensor) -> Claim:
+    """The mean of independent values (N,) is `expected`: within 4.5 standard errors."""
+    values = values.double()
+    error = float(values.std(correction=1)) / math.sqrt(len(values))
+    return Claim(topic, claim, world, expected, float(values.mean()), SIGMAS_OF_A_TEST * error)
+
+
+def ratio_claim(topic: str, claim: str, world: str, expected: float, above: Tensor, below: Tensor) -> Claim:
+    """Σ above / Σ below is `expected`, by the delta method: within 4.5 standard errors, arrays (N,)."""
+    above, below = above.double(), below.double()
+    ratio = float(above.sum() / below.sum())
+    rest = (above - ratio * below) / below.mean()
+    error = float(rest.std(correction=1)) / math.sqrt(len(rest))
+    return Claim(topic, claim, world, expected, ratio, SIGMAS_OF_A_TEST * error)
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Largest l2 distance over largest l2 norm, images along the first axis."""
+    distance = (found - expected).flatten(1).norm(dim=1).max()
+    return float(distance / expected.flatten(1).norm(dim=1).max())
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Least-squares slope of ln y against ln x."""
+    a = torch.tensor(x, dtype=torch.float64).log()
+    b = torch.tensor(y, dtype=torch.float64).log()
+    a = a - a.mean()
+    return float((a * b).sum() / a.square().sum())

@@ -1,0 +1,143 @@
+"""Do 95 % intervals hold the truth 95 % of the time? Data sets drawn again and again from a population that is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tangency.statistics import PairedBootstrap
+from tangency.statistics.bootstrap import Array
+from tangency.study.assemble import Columns
+from tangency.study.numbers import TrialNumbers, trial_numbers
+
+Repair = Callable[[NDArray[np.int64], np.random.Generator], Columns]
+_SEED = 7_919
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often an interval held the truth.
+
+    Args:
+        truth: value in the population.
+        share: of the data sets whose interval holds it, in [0, 1].
+        error: standard error of that share.
+        bias: mean of the estimates minus the truth.
+        width: mean width of the intervals.
+        datasets: how many data sets had an interval.
+    """
+
+    truth: float
+    share: float
+    error: float
+    bias: float
+    width: float
+    datasets: int
+
+
+def population(columns: Columns, dimension: int, classes: int) -> TrialNumbers:
+    """The numbers of a whole population, as truth: exact where the population is what data sets are drawn from."""
+    images = len(next(iter(columns.values())))
+    return trial_numbers(columns, PairedBootstrap(images, 1), dimension, classes)
+
+
+def coverage(
+    columns: Columns,
+    truths: dict[str, float],
+    dimension: int,
+    classes: int,
+    *,
+    n: int,
+    datasets: int,
+    replicates: int = 1000,
+    repair: Repair | None = None,
+) -> dict[str, Coverage]:
+    """Draw data sets of n images with replacement from a population, and count the intervals that hold the truth.
+
+    Args:
+        columns: measure key to (N,) values of the population, as `measure` gives them.
+        truths: summary key to its value in the population; a key "excess.KEY" is KEY minus its best control, and
+            "excess.KEY.CONTROL" minus that control.
+        dimension, classes: of the images.
+        n: images of a data set.
+        datasets: how many.
+        replicates: bootstrap resamples of each.
+        repair: columns to put in the place of the population's for chosen images, such as controls whose partner must
+            come from the same data set.
+    """
+    rng = np.random.default_rng(_SEED)
+    boot = PairedBootstrap(n, replicates)
+    images = len(next(iter(columns.values())))
+    seen: dict[str, list[tuple[float, float, float]]] = {key: [] for key in truths}
+    for _ in range(datasets):
+        chosen = rng.integers(images, size=n)
+        own = {key: values[chosen] for key, values in columns.items()}
+        if repair is not None:
+            own |= repair(chosen, rng)
+        found = trial_numbers(own, boot, dimension, classes)
+        for key in truths:
+            seen[key].append(_interval(found, key))
+    return {key: _summed_up(truths[key], found) for key, found in seen.items()}
+
+
+def _interval(found: TrialNumbers, key: str) -> tuple[float, float, float]:
+    if not key.startswith("excess."):
+        estimate = found.estimates[key]
+        return estimate.mean, estimate.low, estimate.high
+    measure = key.removeprefix("excess.")
+    if measure in found.excess:
+        estimate = found.excess[measure].estimate
+    else:
+        measure, _, control = measure.rpartition(".")
+        estimate = found.excess[measure].controls[control]
+    return estimate.mean, estimate.low, estimate.high
+
+
+def excess_truths(truth: TrialNumbers, measure: str) -> dict[str, float]:
+    """ "excess.MEASURE" and "excess.MEASURE.CONTROL" in the population."""
+    excess = truth.excess[measure]
+    found = {f"excess.{measure}": excess.estimate.mean}
+    return found | {f"excess.{measure}.{name}": each.mean for name, each in excess.controls.items()}
+
+
+def _summed_up(truth: float, found: Iterable[tuple[float, float, float]]) -> Coverage:
+    table = np.array([row for row in found if np.isfinite(row).all()]).reshape(-1, 3)
+    mean, low, high = table.T
+    slack = 1e-12 * max(1.0, abs(truth))  # an interval of width zero still holds what it equals up to rounding
+    holds = (low - slack <= truth) & (truth <= high + slack)
+    share = float(holds.mean()) if len(table) else math.nan
+    error = math.sqrt(share * (1 - share) / len(table)) if len(table) else math.nan
+    return Coverage(truth, share, error, float(mean.mean()) - truth, float((high - low).mean()), len(table))
+
+
+def repairs(fractions: Array, component: NDArray[np.int64], labels: NDArray[np.int64], measure: str) -> Repair:
+    """Shuffled controls whose partner is another image of the same data set.
+
+    Args:
+        fractions: (N, K), F² of each image's gradient in the tangent space of each of the K components.
+        component: (N,), the component whose tangent space is that of the image.
+        labels: (N,), classes.
+        measure: key of the measure that the controls belong to.
+    """
+
+    def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
+        n = len(chosen)
+        step = rng.integers(1, n, size=n)
+        partner = chosen[(np.arange(n) + step) % n]
+        same = np.full(n, -1)
+        for c in np.unique(labels[chosen]):
+            members = np.flatnonzero(labels[chosen] == c)
+            if len(members) > 1:
+                turn = rng.integers(1, len(members), size=len(members))
+                same[members] = members[(np.arange(len(members)) + turn) % len(members)]
+        of_class = np.where(same >= 0, fractions[chosen, component[chosen[same]]], np.nan)
+        return {
+            f"{measure}.shuffled": fractions[chosen, component[partner]],
+            f"{measure}.shuffled_class": of_class,
+        }
+
+    return repair

@@ -1,0 +1,242 @@
+"""Theorem 2: the gradient of the Bayes rule lies along the signal's manifold; what that needs, and where it fails."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tangency.measures import MeasureConfig, measure
+from tangency.statistics import PairedBootstrap
+from tangency.tangents import TangentSpace, WorldTangents
+from tangency.theory.claims import Claim, Relation, relative_error, slope
+from tangency.theory.identities import noisy
+from tangency.worlds import BayesClassifier, GaussianCore, World, drawn, make_world, place_posterior
+
+TOPIC = "theorem 2"
+_LINEAR = "linear?shape=1x8x8&rank=5"
+_THIN = "&noise=1e-6"
+
+
+def theorem2(seed: int = 0) -> list[Claim]:
+    """All claims about the gradient of the Bayes rule."""
+    return [
+        *_holds(seed),
+        *_fails(seed),
+        *_reported(seed),
+        *_span(seed),
+        *_leak(seed),
+    ]
+
+
+def fractions(world: World, x: Tensor, y: Tensor, sigma: float) -> Tensor:
+    """F² of the Bayes gradient at each image, (N,)."""
+    return TangentSpace(*world.tangent_basis(x)).fraction(world.bayes_direction(x, y, sigma).direction)
+
+
+def _holds(seed: int) -> list[Claim]:
+    """One subspace for all classes: the gradient lies in it, at every σ and every x."""
+    world, claims = make_world(_LINEAR), []
+    for sigma in (0.0, 0.05, 0.5):
+        x, y, _ = noisy(world, 256, sigma, seed)
+        off = float((1 - fractions(world, x, y, sigma)).max())
+        claims.append(
+            Claim(
+                TOPIC,
+                "one subspace for all classes: 1 − F² of the Bayes gradient",
+                f"{world.name}, σ = {sigma:g}",
+                0.0,
+                off,
+                1e-12,
+            )
+        )
+    return claims
+
+
+def _fails(seed: int) -> list[Claim]:
+    """A subspace for each class: the gradient is normal, and grows as 1/σ² (the negative control)."""
+    parallel = make_world("offset?shape=1x8x8&rank=5")
+    claims = []
+    for sigma in (0.03, 0.3):
+        x, y, _ = noisy(parallel, 256, sigma, seed)
+        name = f"{parallel.name}, σ = {sigma:g}"
+        largest = float(fractions(parallel, x, y, sigma).max())
+        found = parallel.bayes_direction(x, y, sigma).direction.flatten(1)
+        claims += [
+            Claim(TOPIC, "parallel subspaces: F² of the Bayes gradient", name, 0.0, largest, 1e-12),
+            Claim(
+                TOPIC,
+                "parallel subspaces: the gradient is Σ_c w_c offset_c/(ψ + σ²)",
+                name,
+                0.0,
+                relative_error(found, _offset_pull(parallel, x, y, sigma)),
+                1e-10,
+            ),
+        ]
+    return [*claims, *_turned(seed)]
+
+
+def _turned(seed: int) -> list[Claim]:
+    """Two subspaces at an angle: (I − P_y)(I − P_c)x leaves cos⁴(angle) of the energy normal as σ → 0."""
+    angle, sigmas = 25.0, [0.005, 0.01, 0.02]
+    world = make_world(f"rotated?shape=1x8x8&rank=3&classes=2&angle={angle:g}")
+    found = world.sample(256, seed)
+    shares = [1 - fractions(world, found.x, found.y, sigma) for sigma in sigmas]
+    lengths = [
+        float(world.bayes_direction(found.x, found.y, s).direction.flatten(1).norm(dim=1).mean()) for s in sigmas
+    ]
+    expected = math.cos(math.radians(angle)) ** 4
+    return [
+        Claim(
+            TOPIC,
+            "turned subspaces: normal share 1 − F² of the Bayes gradient is cos⁴(angle)",
+            f"{world.name}, σ = {sigmas[0]:g}",
+            expected,
+            float(shares[0].mean()),
+            2e-3,
+        ),
+        Claim(
+            TOPIC, "turned subspaces: ‖∇ log-odds‖ grows as σ^−2, slope", world.name, -2.0, slope(sigmas, lengths), 0.05
+        ),
+    ]
+
+
+def _offset_pull(world: World, x: Tensor, y: Tensor, sigma: float) -> Tensor:
+    """Σ_c w_c offset_c/(ψ + σ²), w from distances to the parallel subspaces alone, (N, d)."""
+    core, placed = world.core, world.embedding
+    assert isinstance(core, GaussianCore)
+    assert placed.basis is not None
+    offsets = placed.scale * core.mixture.means @ placed.basis.mT
+    delta = placed.noise + sigma**2
+    centred = x.flatten(1) - placed.offset
+    logits = centred @ offsets.mT / delta - offsets.square().sum(1) / (2 * delta)
+    own = torch.nn.functional.one_hot(y, world.classes).bool()
+    weights = own.double() - logits.masked_fill(own, -math.inf).softmax(1)
+    return weights @ offsets / delta
+
+
+def _reported(seed: int) -> list[Claim]:
+    """What `tangency.measure` says of the Bayes rule itself, on a world where it is tangent and where it is not."""
+    claims = []
+    cases: tuple[tuple[str, Relation, float], ...] = (
+        (_LINEAR, "≤", 1e-6),
+        (f"offset?shape=1x8x8&rank=5{_THIN}", "≥", 1.0),
+    )
+    for reference, relation, bound in cases:
+        world = make_world(reference)
+        data = drawn(world, 300, seed)
+        config = MeasureConfig(sigmas=(0.05,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, lpips=False)
+        rows = measure(
+            BayesClassifier(world),
+            data.pixels.double(),
+            data.labels,
+            reference=data,
+            score=world,
+            tangents=WorldTangents(world),
+            config=config,
+        )
+        fraction, rank = rows["tangent_fraction.logp_y"], rows["tangent_rank"]
+        kappa = float(PairedBootstrap(len(rank), 1).pooled_kappa(fraction.numpy(), rank.numpy(), world.dimension)[0])
+        word = "on" if relation == "≤" else "not on"
+        kappa = min(kappa, 1e300)  # infinite where no gradient has any tangent part
+        claims.append(
+            Claim(
+                TOPIC,
+                f"`measure` reports the Bayes rule as {word} the manifold: pooled κ",
+                reference,
+                bound,
+                kappa,
+                0.0,
+                relation,
+            )
+        )
+    return claims
+
+
+def _span(seed: int) -> list[Claim]:
+    """The exact generalisation: log p(y|x) = h(S(x)) has its gradient in the row space of J_S."""
+    claims = []
+    for reference in (_LINEAR, "offset?shape=1x8x8&rank=3", "rotated?shape=1x8x8&rank=3", "fitted?components=1&rank=6"):
+        world = make_world(reference)
+        sigma = 0.1
+        x, y, _ = noisy(world, 128, sigma, seed)
+        basis = world.bayes_span()
+        gradient = world.bayes_direction(x, y, sigma).direction.flatten(1)
+        rest = gradient - gradient @ basis @ basis.mT
+        claims.append(
+            Claim(
+                TOPIC,
+                f"the Bayes gradient lies in span{{A_j, μ_j − μ_l}}, {basis.shape[1]} of {world.dimension} dimensions",
+                f"{reference}, σ = {sigma:g}",
+                0.0,
+                float((rest.norm(dim=1) / gradient.norm(dim=1)).max()),
+                1e-10,
+            )
+        )
+    return claims
+
+
+def _leak(seed: int) -> list[Claim]:
+    """Signal and distractor: nothing on the distractor where its place is certain, p(b)(1 − p(b)) times a pull else."""
+    claims = []
+    for mark, title in ((0.5, "certain"), (0.02, "open")):
+        world = make_world(f"distractor?shape=1x16x8&rank=2&classes=2&mark={mark}&noise=0.01")
+        x, y, _ = noisy(world, 256, 0.0, seed)
+        place = place_posterior(world, x, 0.0)
+        found = world.bayes_direction(x, y, 0.0)
+        length = found.direction.flatten(1).norm(dim=1)
+        gradient = (found.direction * (found.log_norm.exp() / length)[:, None, None, None])[:, 0, :8].flatten(1)
+        expected = _leakage(world, x, y)
+        name = f"{world.name}: place {title}, mean p(b)(1 − p(b)) = {float((place * (1 - place)).mean()):.2g}"
+        claims.append(
+            Claim(
+                TOPIC,
+                "signal and distractor: ∇ log p(y|x) on the upper half is the law with p(b|x)(1 − p(b|x))",
+                name,
+                0.0,
+                float((gradient - expected).abs().max() / gradient.abs().max()),
+                1e-8,
+            )
+        )
+        if title == "certain":
+            lower = place < 1e-12  # the letter is above, so the upper half must not matter
+            share = gradient[lower].norm(dim=1) / (found.log_norm.exp()[lower] + 1e-300)
+            claims.append(
+                Claim(
+                    TOPIC,
+                    "signal and distractor: no gradient on a distractor whose place is certain",
+                    name,
+                    0.0,
+                    float(share.max()),
+                    1e-9,
+                )
+            )
+    return claims
+
+
+def _leakage(world: World, x: Tensor, y: Tensor) -> Tensor:
+    """∇ log p(y|x) on the upper half, from the densities of the halves alone, (N, pixels of a half).
+
+    With b = 0 (signal above) and b = 1 (letter above), p(b|x) = p_b:
+    p(b|x, y) − p_b = ± p_b (1 − p_b)[p(y|x, 0) − p(y|x, 1)]/p(y|x), so the gradient on the upper half is
+    p(0|x, y) ∇ log p(up|y) + p(1|x, y) ∇ log p_letter(up), minus the same averaged over y.
+    """
+    core = world.core
+    assert isinstance(core, GaussianCore)
+    mixture, half = core.mixture, world.dimension // 2
+    up = x[:, 0, : world.shape[1] // 2].flatten(1).clone().requires_grad_(True)
+    down = x[:, 0, world.shape[1] // 2 :].flatten(1)
+    classes = world.classes
+
+    def normal(rows: Tensor, j: int, part: slice) -> Tensor:
+        covariance = mixture.loadings[j, part] @ mixture.loadings[j, part].mT + torch.diag(mixture.noise[j, part])
+        return torch.distributions.MultivariateNormal(mixture.means[j, part], covariance).log_prob(rows)
+
+    upper, lower = slice(0, half), slice(half, None)
+    above = torch.stack([normal(up, c, upper) + normal(down, c, lower) for c in range(classes)], 1)
+    below = torch.stack([normal(up, classes + c, upper) + normal(down, classes + c, lower) for c in range(classes)], 1)
+    joint = torch.stack([above, below], 2)  # log p(x, y, b) up to the uniform prior
+    of_class = joint.logsumexp(2)
+    log_posterior = of_class.gather(1, y[:, None]).squeeze(1) - of_class.logsumexp(1)
+    return torch.autograd.grad(log_posterior.sum(), up)[0]
