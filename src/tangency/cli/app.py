@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
 app = typer.Typer(
@@ -40,12 +41,18 @@ def options(
 
 study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a sweep that a YAML spec describes.")
 app.add_typer(study_app, name="study")
+app.add_typer(worlds_app, name="worlds")
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
-SpecFile = Annotated[Path, typer.Argument(help="YAML spec; `tangency study plan` prints it resolved.", metavar="SPEC")]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor.", metavar="SPEC"
+    ),
+]
 
 
 @app.command()

@@ -19,10 +19,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from tangency.report.glossary import REFERENCES
 from tangency.study.run import Watcher
 from tangency.study.tasks import Task
 
 ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient.sigma="
+ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes gradient it gives
 
 
 class _Shares:
@@ -114,7 +116,7 @@ def print_study(summary: dict[str, Any]) -> None:
         measures = trial["measures"]
         excess = trial["excess"].get("tangent_fraction.logp_y")
         best = f" {excess['best_control']}" if excess else ""
-        regime = trial["regime"] or ("control" if trial["objective"] == "untrained" else trial["outcome"])
+        regime = trial["regime"] or REFERENCES.get(trial["objective"], ("", trial["outcome"]))[1]
         table.add_row(
             trial["id"],
             _interval(measures.get("accuracy")),
@@ -126,10 +128,11 @@ def print_study(summary: dict[str, Any]) -> None:
         )
     console = Console(width=max(Console().width, 136))
     console.print(table)
+    origin = ORIGINS.get(summary["score"]["kind"], "the score's")
     console.print(
         "F²: share of gradient energy in the tangent space (chance k/d). "
         "κ: energy off over on the manifold, per dimension (chance 1).\n"
-        "cos Bayes: cosine of ∇ log p(y|x) with the mixture's Bayes gradient, largest σ (chance 0). "
+        f"cos Bayes: cosine of ∇ log p(y|x) with {origin} Bayes gradient, largest σ (chance 0). "
         f"{summary['seconds']:.0f} s in all.",
         highlight=False,
     )

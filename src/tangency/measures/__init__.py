@@ -6,6 +6,7 @@ from tangency.measures.references import References, ReferenceSource
 from tangency.measures.registry import MeasureInfo, describe
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
+from tangency.measures.signal import check_signal
 
 __all__ = [
     "LPIPS",
@@ -14,6 +15,7 @@ __all__ = [
     "ReferenceSource",
     "References",
     "Rows",
+    "check_signal",
     "describe",
     "measure",
     "measure_batch",

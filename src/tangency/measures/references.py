@@ -13,6 +13,7 @@ from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import MeasureConfig
 from tangency.measures.lpips import LPIPS
 from tangency.measures.registry import number
+from tangency.measures.signal import check_signal
 from tangency.numerics import flat, per_example, unit
 from tangency.score import Denoiser
 from tangency.seeding import Draw
@@ -75,11 +76,7 @@ class ReferenceSource:
         config: MeasureConfig,
         device: str | torch.device = "cpu",
     ) -> None:
-        if config.noise_sigmas and pool.signal is None:
-            raise NumericsError(
-                f"noise_sigmas: got {list(config.noise_sigmas)} for '{pool.name}', whose signal's place is not known; "
-                "expected data such as distractor:fashion-mnist-5k, or no noise_sigmas."
-            )
+        check_signal(config, pool)
         self.score, self.tangents, self.pool, self.config = score, tangents, pool, config
         self.dct, self.pca = dct.float().to(device), pca.float().to(device)
         self.device = torch.device(device)

@@ -16,7 +16,7 @@ from tangency.measures.lpips import LPIPS
 from tangency.measures.references import References, ReferenceSource
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
-from tangency.measures.signal import noise_changes, signal_fraction
+from tangency.measures.signal import check_signal, noise_changes, signal_fraction
 from tangency.mixtures import fit_mixture
 from tangency.numerics import dct_basis, unit
 from tangency.score import Denoiser, MixtureScore
@@ -80,16 +80,15 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
+    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
+    check_signal(config, pool)
     with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
         check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
-    reference = _checked(reference, "reference")
+    reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
-    pool = _checked(
-        pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range), "pool"
-    )
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     rank = tangents.max_rank

@@ -5,12 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tangency.errors import NumericsError
 from tangency.measures.config import MeasureConfig
 from tangency.measures.registry import number
 from tangency.numerics import flat, unit
 from tangency.seeding import Draw
+from tangency.types import LabelledImages
 
 Columns = dict[str, Tensor]
+
+
+def check_signal(config: MeasureConfig, pool: LabelledImages) -> None:
+    """Raise where noise on signal and distractor is asked for, of images whose signal's place is not known."""
+    if config.noise_sigmas and pool.signal is None:
+        raise NumericsError(
+            f"noise_sigmas: got {list(config.noise_sigmas)} for '{pool.name}', whose signal's place is not known; "
+            "expected data such as distractor:fashion-mnist-5k, or no noise_sigmas."
+        )
 
 
 def signal_fraction(name: str, gradient: Tensor, signal: Tensor) -> Columns:

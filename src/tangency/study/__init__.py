@@ -2,9 +2,10 @@
 
 from tangency.study.run import Status, run_study, study_status
 from tangency.study.single import estimates, measure_reference
-from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
+from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
 
 __all__ = [
+    "SHIPPED",
     "Status",
     "StudySpec",
     "dump_spec",
@@ -14,15 +15,11 @@ __all__ = [
     "parse_spec",
     "quickstart_spec",
     "run_study",
+    "shipped_spec",
     "study_status",
 ]
 
 
 def quickstart_spec(**changes: object) -> StudySpec:
     """The embedded study of `tangency quickstart`, with some of its keys replaced."""
-    from importlib import resources
-
-    import yaml
-
-    text = (resources.files("tangency.study") / "quickstart.yaml").read_text()
-    return parse_spec(yaml.safe_load(text) | changes, "quickstart")
+    return shipped_spec("quickstart", **changes)

@@ -14,6 +14,7 @@ from typing import Any
 from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
+from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.layout import Layout, read_json
@@ -121,6 +122,7 @@ def _refuse_early(spec: StudySpec, data: Dataset) -> None:
     network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
+    check_signal(spec.measures, data.test)
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
     if spec.score.kind == "exact":

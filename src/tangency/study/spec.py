@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,8 @@ from tangency.training import TrainConfig
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
 _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
+# Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5.
+SHIPPED = ("quickstart", "linear", "fitted", "distractor")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -159,12 +162,29 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
         raise SpecError(f"{origin}: {complaints}") from None
 
 
+def shipped_spec(name: str, **changes: object) -> StudySpec:
+    """A study that comes with the package, with some of its keys replaced.
+
+    Args:
+        name: in `SHIPPED`.
+        changes: top-level keys.
+    """
+    if name not in SHIPPED:
+        raise SpecError(unknown_name("shipped study", name, SHIPPED))
+    text = (resources.files("tangency.study") / "specs" / f"{name}.yaml").read_text(encoding="utf-8")
+    return parse_spec(yaml.safe_load(text) | changes, name)
+
+
 def load_spec(path: Path) -> StudySpec:
-    """Read and check a YAML spec."""
+    """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    if str(path) in SHIPPED and not path.exists():
+        return shipped_spec(str(path))
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
     except OSError as error:
-        raise SpecError(f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file.") from None
+        raise SpecError(
+            f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file, or one of {', '.join(SHIPPED)}."
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets some of Python's own errors through
         first = " ".join(str(error).split())[:200]
         raise SpecError(f"spec '{path}': not valid YAML ({first}).") from None

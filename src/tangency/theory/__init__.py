@@ -2,8 +2,9 @@
 
 from tangency.theory.check import check, steps
 from tangency.theory.claims import Claim
-from tangency.theory.coverage import Coverage, coverage, population
+from tangency.theory.coverage import Coverage, coverage, truth_of
 from tangency.theory.kinds import SCORES, TANGENTS
+from tangency.theory.population import Population, measured_population
 from tangency.theory.tilted import TiltedBayes
 from tangency.theory.trial import TrialConfig, principal_angles, trial
 
@@ -12,12 +13,14 @@ __all__ = [
     "TANGENTS",
     "Claim",
     "Coverage",
+    "Population",
     "TiltedBayes",
     "TrialConfig",
     "check",
     "coverage",
-    "population",
+    "measured_population",
     "principal_angles",
     "steps",
     "trial",
+    "truth_of",
 ]

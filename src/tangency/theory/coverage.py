@@ -1,4 +1,4 @@
-"""Do 95 % intervals hold the truth 95 % of the time? Data sets drawn again and again from a population that is known."""
+"""Do 95 % intervals hold the truth 95 % of the time? Data sets drawn again and again from a known population."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.statistics import PairedBootstrap
-from tangency.statistics.bootstrap import Array
 from tangency.study.assemble import Columns
 from tangency.study.numbers import TrialNumbers, trial_numbers
 
@@ -39,7 +38,7 @@ class Coverage:
     datasets: int
 
 
-def population(columns: Columns, dimension: int, classes: int) -> TrialNumbers:
+def truth_of(columns: Columns, dimension: int, classes: int) -> TrialNumbers:
     """The numbers of a whole population, as truth: exact where the population is what data sets are drawn from."""
     images = len(next(iter(columns.values())))
     return trial_numbers(columns, PairedBootstrap(images, 1), dimension, classes)
@@ -112,32 +111,3 @@ def _summed_up(truth: float, found: Iterable[tuple[float, float, float]]) -> Cov
     share = float(holds.mean()) if len(table) else math.nan
     error = math.sqrt(share * (1 - share) / len(table)) if len(table) else math.nan
     return Coverage(truth, share, error, float(mean.mean()) - truth, float((high - low).mean()), len(table))
-
-
-def repairs(fractions: Array, component: NDArray[np.int64], labels: NDArray[np.int64], measure: str) -> Repair:
-    """Shuffled controls whose partner is another image of the same data set.
-
-    Args:
-        fractions: (N, K), F² of each image's gradient in the tangent space of each of the K components.
-        component: (N,), the component whose tangent space is that of the image.
-        labels: (N,), classes.
-        measure: key of the measure that the controls belong to.
-    """
-
-    def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
-        n = len(chosen)
-        step = rng.integers(1, n, size=n)
-        partner = chosen[(np.arange(n) + step) % n]
-        same = np.full(n, -1)
-        for c in np.unique(labels[chosen]):
-            members = np.flatnonzero(labels[chosen] == c)
-            if len(members) > 1:
-                turn = rng.integers(1, len(members), size=len(members))
-                same[members] = members[(np.arange(len(members)) + turn) % len(members)]
-        of_class = np.where(same >= 0, fractions[chosen, component[chosen[same]]], np.nan)
-        return {
-            f"{measure}.shuffled": fractions[chosen, component[partner]],
-            f"{measure}.shuffled_class": of_class,
-        }
-
-    return repair

@@ -115,7 +115,7 @@ def _dimension(seed: int) -> list[Claim]:
                 f"{reference}, σ = {sigma:g}",
                 world.intrinsic_dimension,
                 found,
-                0.3,
+                0.01,
             )
         )
     return claims

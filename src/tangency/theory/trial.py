@@ -83,7 +83,7 @@ def trial(
     train = drawn(world, config.train, config.seed, name=f"world:{reference}")
     fitted_tangents, fitted_score = make_tangents(tangents, world, train), make_score(score, world, train)
     progress("angles", 0.2)
-    found = {
+    found: dict[str, Any] = {
         "world": reference,
         "about": {"dimension": world.dimension, "intrinsic_dimension": world.intrinsic_dimension},
         "kinds": {"tangents": tangents, "score": score},

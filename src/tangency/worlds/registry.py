@@ -140,3 +140,14 @@ def drawn(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -
         signal=signal,
         unit_range=False,
     )
+
+
+def describe_worlds() -> list[dict[str, Any]]:
+    """Each world with its title, its options and defaults, and what it leaves undefined at σ = 0, and why."""
+    found = []
+    for name, build in WORLDS.items():
+        title = inspect.cleandoc(build.__doc__ or "").partition("\n")[0]
+        options = {key: p.default for key, p in inspect.signature(build).parameters.items()}
+        shown = {key: "x".join(map(str, v)) if isinstance(v, tuple) else v for key, v in options.items()}
+        found.append({"name": name, "title": title, "options": shown, "undefined": make_world(name).undefined})
+    return found

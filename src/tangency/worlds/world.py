@@ -91,9 +91,9 @@ class World:
         """What is not defined at σ = 0, and why: quantity to reason. At σ > 0 everything is."""
         found = {}
         if self._singular:
-            found["density, score, denoiser"] = f"at σ = 0 there is no density in pixel space: {self._singular}"
+            found["density, score, denoiser"] = f"there is no density in pixel space, since {self._singular}"
         if self.embedding.noise == 0 and self.core.no_posterior:
-            found["posterior, Bayes direction"] = f"at σ = 0 there is no limit: {self.core.no_posterior}"
+            found["posterior, Bayes direction"] = f"there is no limit, since {self.core.no_posterior}"
         return found
 
     @property
@@ -275,6 +275,8 @@ class World:
         if sigma == 0:
             for quantity, reason in self.undefined.items():
                 if what in quantity:
-                    raise NumericsError(f"{self.name}: {what} {reason}. Ask at some σ > 0, or give the world noise.")
+                    raise NumericsError(
+                        f"{self.name}: no {what} at σ = 0: {reason}. Ask at some σ > 0, or give the world noise."
+                    )
         delta = self.embedding.noise + sigma**2
         return math.sqrt(delta) / self.embedding.scale, delta

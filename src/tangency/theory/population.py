@@ -1,0 +1,120 @@
+"""A large population of images from a world, measured once, from which data sets are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tangency.autodiff import input_gradient
+from tangency.measures import MeasureConfig, measure
+from tangency.numerics import flat, unit
+from tangency.statistics.bootstrap import Array
+from tangency.study.assemble import Columns
+from tangency.tangents import WorldTangents
+from tangency.theory.coverage import Repair
+from tangency.worlds import GaussianCore, World, drawn
+
+_CHUNK = 4000
+_MEASURE = "tangent_fraction.logp_y"
+
+
+@dataclass(frozen=True)
+class Population:
+    """Measured images of a world.
+
+    Args:
+        columns: measure key to (N,); shuffled controls hold their mean over all partners, so that means are exact.
+        fractions: (N, K), F² of each image's gradient in the tangent space of each of the world's K components.
+        component: (N,), the component whose tangent space is that of the image.
+        labels: (N,).
+    """
+
+    columns: Columns
+    fractions: Array
+    component: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def measured_population(
+    world: World,
+    model: nn.Module,
+    images: int,
+    config: MeasureConfig,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Population:
+    """Measure one classifier on many images of a world with its exact score and tangent spaces, in chunks."""
+    reference = drawn(world, 5000, seed + 1)
+    tangents, bases = WorldTangents(world), component_bases(world)
+    columns: dict[str, list[Array]] = {}
+    fractions, components, labels = [], [], []
+    for start in range(0, images, _CHUNK):
+        data = drawn(world, min(_CHUNK, images - start), seed, start)
+        x, y = data.images(), data.labels
+        rows = measure(model, x, y, reference=reference, score=world, tangents=tangents, config=config)
+        for key, values in rows.columns.items():
+            columns.setdefault(key, []).append(values.numpy())
+        gradient = unit(input_gradient(model, x, y, "logp_y").direction)
+        inside = torch.einsum("nd,kdr->nkr", flat(gradient), bases.to(gradient.dtype)).square().sum(2)
+        fractions.append(inside.double().numpy())
+        components.append(component_of(world, x).numpy())
+        labels.append(y.numpy())
+        progress((start + len(x)) / images)
+    whole = {key: np.concatenate(parts) for key, parts in columns.items()}
+    found = Population(whole, np.concatenate(fractions), np.concatenate(components), np.concatenate(labels))
+    whole |= _expected_controls(found)
+    return found
+
+
+def component_bases(world: World) -> Tensor:
+    """(K, d, k) orthonormal bases of the world's different tangent spaces; one where all images share it."""
+    core = world.core
+    if isinstance(core, GaussianCore) and not core.whole:
+        return world.embedding.lift(core.mixture.bases()[0])
+    return world.tangent_basis(world.sample(1, 0).x)[0]
+
+
+def component_of(world: World, x: Tensor) -> Tensor:
+    """Which of `component_bases` is the tangent space of each image, (N,)."""
+    core = world.core
+    if isinstance(core, GaussianCore) and not core.whole:
+        return core.component(world.embedding.encode(flat(x).double())[0])
+    return torch.zeros(len(x), dtype=torch.int64)
+
+
+def _expected_controls(found: Population) -> Columns:
+    """Mean of the shuffled controls over the partner, for each image."""
+    kinds = found.fractions.shape[1]
+    share = np.bincount(found.component, minlength=kinds) / len(found.component)
+    of_class = np.empty(len(found.labels))
+    for c in np.unique(found.labels):
+        own = found.labels == c
+        of_class[own] = found.fractions[own] @ (np.bincount(found.component[own], minlength=kinds) / own.sum())
+    return {f"{_MEASURE}.shuffled": found.fractions @ share, f"{_MEASURE}.shuffled_class": of_class}
+
+
+def repairs(found: Population) -> Repair:
+    """Shuffled controls whose partner is another image of the same data set, as when that set is measured."""
+
+    def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
+        n, labels = len(chosen), found.labels[chosen]
+        partner = (np.arange(n) + rng.integers(1, n, size=n)) % n
+        same = np.full(n, -1)
+        for c in np.unique(labels):
+            members = np.flatnonzero(labels == c)
+            if len(members) > 1:
+                turn = rng.integers(1, len(members), size=len(members))
+                same[members] = members[(np.arange(len(members)) + turn) % len(members)]
+        component = found.component[chosen]
+        of_class = np.where(same >= 0, found.fractions[chosen, component[same]], np.nan)
+        return {
+            f"{_MEASURE}.shuffled": found.fractions[chosen, component[partner]],
+            f"{_MEASURE}.shuffled_class": of_class,
+        }
+
+    return repair
