@@ -20,6 +20,7 @@ from tangency.models import build
 from tangency.seeding import Draw
 from tangency.tangents import MixtureTangents
 from tangency.types import Dataset
+from tangency.worlds import World, make_world
 
 SCALARS = ("logp_y", "logit_y", "sum_logits")
 
@@ -170,10 +171,39 @@ def attack() -> Case:
     )
 
 
+@cache
+def _fitted() -> tuple[World, Tensor, Tensor]:
+    """W3 with 40 components of rank 12, and 10,000 of its images."""
+    world = make_world("fitted")
+    found = world.sample(10_000, 0)
+    return world, found.x.float(), found.y
+
+
+def _answers(world: World, x: Tensor, y: Tensor) -> Tensor:
+    """Score, Bayes direction and tangent bases, summed up to a few numbers an image."""
+    score, bayes = world.score(x, 0.1).flatten(1), world.bayes_direction(x, y, 0.1).direction.flatten(1)
+    basis = world.tangent_basis(x)[0]
+    return torch.stack([score[:, 0], bayes[:, 0], basis[:, 300].square().sum(1)], 1)
+
+
+def world() -> Case:
+    """Everything that a world of 40 components says of 10,000 images: at once, against a thousand at a time."""
+    law, x, y = _fitted()
+
+    def other() -> Tensor:
+        parts = zip(x.split(1000), y.split(1000), strict=True)
+        return torch.cat([_answers(law, part, labels) for part, labels in parts])
+
+    return Case(
+        "10,000 images of a world at once, against a thousand at a time", lambda: _answers(law, x, y), other, 1e-4
+    )
+
+
 CASES = {
     "gradients": gradients,
     "lpips_controls": lpips_controls,
     "bayes_direction": bayes_direction,
     "tangent_fractions": tangent_fractions,
     "attack": attack,
+    "world": world,
 }

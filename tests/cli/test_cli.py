@@ -15,7 +15,19 @@ import tangency as tangency_package
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 
-COMMANDS = ["quickstart", "study plan", "study run", "study status", "measure", "report", "doctor"]
+COMMANDS = [
+    "quickstart",
+    "study plan",
+    "study run",
+    "study status",
+    "measure",
+    "report",
+    "doctor",
+    "worlds list",
+    "worlds check",
+    "worlds trial",
+    "worlds distractor",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -63,8 +63,8 @@ def test_the_ratio_of_small_noise_is_the_ratio_of_the_weights(data) -> None:
     assert float(above[~upper].sum() / below[~upper].sum()) == pytest.approx(1 / 3, rel=0.1)
     x = data.images(slice(0, N))
     p = torch.sigmoid(x.flatten(1) @ Halves(3.0, 1.0).w)
-    exact = 2 * (p * (1 - p)) * 1e-2 * math.sqrt(2 / math.pi) * torch.where(upper, 3.0, 1.0)
-    assert torch.allclose(above, exact.double(), rtol=0.35)
+    exact = 2 * (p * (1 - p)) * 1e-2 * math.sqrt(2 / math.pi) * torch.where(upper, 0.3, 0.1)
+    assert torch.allclose(above, exact.double(), rtol=0.25)
 
 
 def test_the_pooled_ratio_has_interval_and_chance(data) -> None:
@@ -84,7 +84,7 @@ def test_an_image_has_the_same_row_in_any_batch(data) -> None:
     whole = measure(model, x, y, reference=train, pool=data, ids=torch.arange(7), config=config)
     one = measure(model, x[5:6], y[5:6], reference=train, pool=data, ids=torch.tensor([5]), config=config)
     for key in ("noise_signal.sigma=0.5", "noise_distractor.sigma=0.5", "signal_fraction.logp_y"):
-        assert float(one[key][0]) == pytest.approx(float(whole[key][5]), rel=1e-5)
+        assert float(one[key][0]) == pytest.approx(float(whole[key][5]), rel=1e-4)
 
 
 def test_a_zero_gradient_has_no_fraction(data) -> None:

@@ -33,6 +33,8 @@ CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
 TARGETS = ["logp_y.bayes_gradient", "logit_y.score_y", "sum_logits.score"]
 SIGMAS = [0.125, 0.25, 0.5]
 IMAGES = 61
+BAYES = ("bayes", 0.0, "ok", None, 0.931, 0.93, 0.21, 0.0008, 0.97)  # the last five as in LEVELS
+NOISE_SIGMAS = [0.01, 0.1, 1.0]
 REASONS = {"shuffled": 0.2, "random": 0.0, "image": 0.45, "untrained": 0.08}
 SPEC = """# what was asked
 name: quickstart
@@ -224,6 +226,48 @@ def summary_of(
     }
 
 
+def add_world(summary: dict[str, Any], seed: int, rng: np.random.Generator) -> None:
+    """Turn a summary into that of a world of signal and distractor, with its Bayes rule and an exact score."""
+    best = trial_of(BAYES, seed, True, rng) | {"id": f"bayes-s{seed}", "epochs": 0, "seconds": 0.0}
+    best["measures"]["kappa.logp_y"] = entry(4.2e-9, 1.0, width=1e-9)
+    best["measures"]["log_kappa.logp_y"] = entry(-33.9, 0.15, width=0.1)
+    summary["trials"].insert(0, best)
+    risk = {"mean": 0.1019, "low": 0.0998, "high": 0.1040}
+    summary["world"] = {"name": "distractor?rank=6", "dimension": 392, "intrinsic_dimension": 8, "undefined": {}}
+    summary["world"]["bayes_accuracy"] = {"mean": 1 - risk["mean"], "low": 0.8960, "high": 0.9002, "n": 20000}
+    summary["score"] = {"kind": "exact", "world": "distractor?rank=6", "denoising": summary["score"]["denoising"]}
+    for trial in summary["trials"]:
+        if (accuracy := trial["measures"]["accuracy"]["mean"]) is not None:
+            least = best["measures"]["accuracy"]["mean"]
+            trial["excess_risk"] = entry(least - accuracy, width=0.0 if trial is best else 0.02)
+            for key in [key for key in trial["measures"] if "bayes_gradient.sigma=0.125" in key]:
+                trial["measures"][key.replace("0.125", "0")] = trial["measures"][key]
+    add_noise(summary)
+
+
+def add_noise(summary: dict[str, Any]) -> None:
+    """Gradient energy on the signal, and relative noise robustness that grows with F²; the diverged trial has none."""
+    curves: dict[str, Any] = {}
+    ratios = {}
+    for trial in summary["trials"]:
+        if (fraction := trial["measures"]["tangent_fraction.logp_y"]["mean"]) is None:
+            continue
+        trial["measures"]["signal_fraction.logp_y"] = entry(0.5 + fraction / 2, 0.5)
+        ratio = np.array([1 + fraction, 1 + 2 * fraction, 1 + 0.5 * fraction])
+        for sigma, value in zip(NOISE_SIGMAS, ratio.tolist(), strict=True):
+            trial["measures"][f"noise_signal.sigma={sigma:g}"] = entry(0.4 * sigma * value)
+            trial["measures"][f"noise_distractor.sigma={sigma:g}"] = entry(0.4 * sigma)
+            trial["measures"][f"relative_noise.sigma={sigma:g}"] = entry(value, 1.0, width=0.05)
+        ratios[trial["id"]] = ratio
+        curves[trial["id"]] = {"ratio": ratio.tolist(), "low": (ratio - 0.2).tolist(), "high": (ratio + 0.2).tolist()}
+        standard = ratios.get(f"standard-0-s{trial['seed']}")
+        if standard is not None and trial["strength"]:
+            less = ratio - standard
+            ends = {"low": (less - 0.1).tolist(), "high": (less + 0.1).tolist()}
+            curves[trial["id"]]["minus_standard"] = {"mean": less.tolist()} | ends
+    summary["noise_curves"] = {"sigmas": NOISE_SIGMAS, "level": 0.95, "trials": curves}
+
+
 def smooth(noise: np.ndarray, rounds: int) -> np.ndarray:
     """Blur (M, C, H, W) with a small box, a few rounds."""
     for _ in range(rounds):
@@ -268,10 +312,13 @@ def build_run(
     headline: bool = True,
     channels: int = 1,
     spec: str = SPEC,
+    world: bool = False,
 ) -> Path:
     """Write spec.yaml, summary.json, rows.parquet and pictures into `folder` and return it."""
     rng = np.random.default_rng(11)
     summary = summary_of(seeds, positive, headline, channels, rng)
+    if world:
+        add_world(summary, seeds[0], rng)
     (folder / "artefacts").mkdir(parents=True)
     (folder / "spec.yaml").write_text(spec)
     summary["spec_hash"] = load_spec(folder / "spec.yaml").digest()

@@ -52,9 +52,7 @@ def swapped_classes(world: World) -> World:
 
 def next_label(world: World) -> Fake:
     """The Bayes direction of the wrong class."""
-    return Fake(
-        world, bayes_direction=lambda x, y, sigma: world.bayes_direction(x, (y + 1) % world.classes, sigma)
-    )
+    return Fake(world, bayes_direction=lambda x, y, sigma: world.bayes_direction(x, (y + 1) % world.classes, sigma))
 
 
 def whole_odds(world: World) -> Fake:

@@ -19,7 +19,7 @@ def test_average_at_some_noise(check: str, name: str) -> None:
     AVERAGES[check](world_case(name), 0.1)
 
 
-@pytest.mark.parametrize("name", ["linear", "uneven torus", "thick sphere", "embedded mixture"])
+@pytest.mark.parametrize("name", ["linear", "uneven torus", "thick sphere"])
 @pytest.mark.parametrize("sigma", [0.03, 0.5])
 @pytest.mark.parametrize("check", AVERAGES)
 def test_average_at_little_and_much_noise(check: str, name: str, sigma: float) -> None:

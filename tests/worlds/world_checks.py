@@ -41,15 +41,14 @@ def labels_like(x: Tensor, label: int) -> Tensor:
     return torch.full((len(x),), label)
 
 
-def jacobian(world: World, x: Tensor, sigma: float) -> Tensor:
-    """J_D of every image, (N, d, d), by automatic differentiation of the world's own arithmetic."""
-
-    def one(row: Tensor, _: None) -> Tensor:
-        return torch.autograd.functional.jacobian(
-            lambda z: world.denoise(z.reshape(1, *world.shape), sigma).flatten(), row
-        )
-
-    return each(one, x)
+def jacobian(world: World, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+    """D (N, d) and J_D (N, d, d), by automatic differentiation of the world's own arithmetic."""
+    x = x.detach().clone().requires_grad_(True)
+    denoised = world.denoise(x, sigma).flatten(1)
+    eye = torch.eye(world.dimension, dtype=torch.float64)
+    # an image's denoiser depends on that image alone, so the sum over images has all their derivatives
+    (rows,) = torch.autograd.grad(denoised.sum(0), x, eye, is_grads_batched=True)
+    return denoised.detach(), rows.flatten(2).transpose(0, 1)
 
 
 def check_densities(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: float) -> None:
@@ -90,8 +89,8 @@ def check_posterior_mean(world: World, ref: Reference, x: Tensor, y: Tensor, sig
 
 def check_jacobian(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: float) -> None:
     """J_D = I + σ² ∇² log p_σ, symmetric and positive."""
-    found = jacobian(world, x, sigma)
-    curvature = each(lambda r, _: hessian(lambda z: ref.log_density(z, sigma), r), x)
+    _, found = jacobian(world, x, sigma)
+    curvature = each(lambda r, _: hessian(ref, r, sigma), x)
     close("J_D", found, torch.eye(world.dimension, dtype=torch.float64) + sigma**2 * curvature, 1e-9)
     close("J_D transposed", found, found.mT, 1e-10)
     least = float(torch.linalg.eigvalsh(found).min())
@@ -103,13 +102,13 @@ def check_local_dimension(world: World, ref: Reference, x: Tensor, y: Tensor, si
     found = world.local_dimension(x, sigma)
 
     def flow(row: Tensor, _: None) -> Tensor:
-        laplacian = hessian(lambda z: ref.log_density(z, sigma), row).trace()
+        laplacian = hessian(ref, row, sigma).trace()
         score = gradient(lambda z: ref.log_density(z, sigma), row)
         return len(row) + sigma**2 * (laplacian + score.square().sum())
 
     close("FLIPD", found, each(flow, x), 1e-9)
-    moved = (x - world.denoise(x, sigma)).flatten(1).square().sum(1)
-    trace = jacobian(world, x, sigma).diagonal(dim1=1, dim2=2).sum(1)
+    denoised, derivative = jacobian(world, x, sigma)
+    moved, trace = (x.flatten(1) - denoised).square().sum(1), derivative.diagonal(dim1=1, dim2=2).sum(1)
     close("trace form", found, trace + moved / sigma**2, 1e-9)
     close("posterior form", found, each(lambda r, _: ref.mean_square(r, sigma), x) / sigma**2, 1e-9)
 
@@ -179,7 +178,7 @@ def check_tangent_basis(world: World, ref: Reference | None, x: Tensor, y: Tenso
 def check_tangent_is_where_images_move(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: float) -> None:
     """The top eigenvectors of J_D at clean images and small noise span the tangent space."""
     clean = world.sample(len(x), 5).x
-    curvature = each(lambda r, _: hessian(lambda z: ref.log_density(z, sigma), r), clean)
+    curvature = each(lambda r, _: hessian(ref, r, sigma), clean)
     top = torch.linalg.eigh(curvature).eigenvectors[:, :, -world.intrinsic_dimension :]
     basis, _ = world.tangent_basis(clean)
     inside = torch.stack([energy_fraction(basis, top[:, :, i]) for i in range(top.shape[2])])

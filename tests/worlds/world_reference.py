@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from torch import Tensor
 
 from tangency.worlds import GaussianCore, SphereCore, World
 
-CIRCLE, PAIR, BALL = 512, 176, (120, 240)  # nodes of a circle, of each circle of a torus, of a sphere in R³
+CIRCLE, PAIR, BALL = 320, 152, (88, 176)  # nodes of a circle, of each circle of a torus, of a sphere in R³
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
     """p(x₀, c) = Σ_k exp(log_weights[k, c]) N(x₀; means[k], covariances[k]), one flat image at a time.
 
@@ -142,6 +143,12 @@ def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.autograd.grad(function(x), x)[0]
 
 
-def hessian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Hessian of a scalar function of one flat image, (d, d)."""
-    return torch.autograd.functional.hessian(function, x.detach().clone())
+def hessian(reference: Reference, x: Tensor, sigma: float) -> Tensor:
+    """∇² log p_σ of one flat image, (d, d); kept, since several checks ask for it."""
+    return _hessian(reference, tuple(x.tolist()), sigma)
+
+
+@cache
+def _hessian(reference: Reference, pixels: tuple[float, ...], sigma: float) -> Tensor:
+    x = torch.tensor(pixels, dtype=torch.float64)
+    return torch.autograd.functional.hessian(lambda z: reference.log_density(z, sigma), x)

@@ -13,8 +13,22 @@ import numpy as np
 
 from tangency.files import atomic
 from tangency.report import pictures
-from tangency.report.glossary import SCALARS, SCORES, describe, objective_name, parameter_label, parse
+from tangency.report.canvas import COLOURS, INK, LEVEL, SOFT, STYLE, WIDTH, draw_bayes, new_figure
+from tangency.report.glossary import (
+    BAYES,
+    REGIMES,
+    SCALARS,
+    SCORES,
+    STANDARD,
+    describe,
+    objective_name,
+    parameter_label,
+    parse,
+    swept,
+    trained,
+)
 from tangency.report.inputs import RunFiles
+from tangency.report.noise_figure import noise
 from tangency.report.payload import denoising, panels, story_keys, story_labels
 from tangency.report.words import number, regime_label
 
@@ -22,25 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.3,
-    "lines.markersize": 4,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,  # TrueType, as journals ask
-    "svg.hashsalt": "tangency",
-}
-COLOURS = ("#1f6fb2", "#b3487f", "#8a6d00", "#3b7d4f", "#7a57b5", "#a8512a", "#4d6a79", "#5c5c5c")
 REGIME_COLOURS = {"weak": "#9aa1aa", "bayes_aligned": "#0f8577", "excessive": "#c46a1b"}
-WIDTH = 6.75  # inches, the text width of a two-column paper
 ROWS = (("accuracy",), ("on", "off"), ("fraction", "fraction_control"), ("alignment", "alignment_control"))
 NAMES = {
     "on": "on-manifold",
@@ -64,6 +60,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
         "correlations": correlations,
         "pictures": picture_grid,
         "score": score,
+        "noise": noise,
     }
     written = []
     with matplotlib.rc_context(STYLE):
@@ -79,16 +76,6 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
                     figure.savefig(temporary, format=suffix[1:], **options)
                 written.append(path)
     return written
-
-
-def new_figure(
-    rows: int, columns: int, height: float, layout: Any = "constrained", **options: Any
-) -> tuple[Figure, np.ndarray]:
-    """A figure of the text width with a grid of axes, always as a (rows, columns) array."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, height), layout=layout)
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
@@ -150,17 +137,27 @@ def story(run: RunFiles) -> Figure | None:
             at = axes[row, column]
             shade(at, own, place)
             for number_, role in enumerate(r for r in roles if r in keys):
-                style = {"color": "#1d2327" if number_ == 0 else "#7c858d", "linestyle": "-" if number_ == 0 else "--"}
+                style = {"color": INK if number_ == 0 else SOFT, "linestyle": "-" if number_ == 0 else "--"}
                 draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
+                if not role.endswith("_control"):
+                    draw_bayes(at, trials, parse(keys[role]), style["color"])
             if column == 0:
                 at.set_ylabel(title)
-            if column == len(objectives) - 1 and len(roles) > 1 and at.get_legend_handles_labels()[0]:
-                at.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)  # beside the lines
+            if column == len(objectives) - 1 and len(roles) > 1:
+                legend_beside(at)
         axes[0, column].set_title(objective_name(objective))
         label_strengths(axes[-1, column], own, place)
         axes[-1, column].set_xlabel("strength")
     legend_of_regimes(figure, trials)
     return figure
+
+
+def legend_beside(axes: Axes) -> None:
+    """What the lines of a row are, to the right of it; the Bayes rule is named once under the figure."""
+    named = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if pair[1] != objective_name(BAYES)]
+    if named:
+        lines, labels = zip(*named, strict=True)
+        axes.legend(lines, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
 
 
 def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
@@ -179,17 +176,21 @@ def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
 
 def legend_of_regimes(figure: Figure, trials: Sequence[Mapping[str, Any]]) -> None:
     """What the background colours mean, once under the figure; white is named after what is left white."""
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    patches = [Patch(facecolor=colour, alpha=0.3) for colour in REGIME_COLOURS.values()]
+    patches: list[Any] = [Patch(facecolor=colour, alpha=0.3) for colour in REGIME_COLOURS.values()]
     names = [REGIMES[regime][0] for regime in REGIME_COLOURS]
     found: dict[tuple[str, float], set[str]] = {}
     for trial in trained(trials):
         found.setdefault((trial["objective"], trial["strength"]), set()).add(regime_label(trial))
     white = {next(iter(own)) if len(own) == 1 else "seeds differ" for own in found.values()} - set(names)
     if white:
-        patches.append(Patch(facecolor="white", edgecolor="#7c858d", linewidth=0.6))
+        patches.append(Patch(facecolor="white", edgecolor=SOFT, linewidth=0.6))
         names.append(", ".join(sorted(white, reverse=True)))
+    if any(trial["objective"] == BAYES for trial in trials):
+        patches.append(Line2D([], [], color=INK, **LEVEL))
+        names.append(objective_name(BAYES))
     figure.legend(patches, names, loc="outside lower center", ncols=len(patches))
 
 
@@ -214,6 +215,7 @@ def curves(run: RunFiles) -> Figure | None:
                 marker="o",
                 label=objective_name(objective),
             )
+        draw_bayes(at, trials, key)
         draw_image_control(at, trials, key.text)
         detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
         at.set_title("\n".join([panel["text"].title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
@@ -232,7 +234,7 @@ def draw_image_control(axes: Axes, trials: Sequence[Mapping[str, Any]], key: str
     found = (trial["measures"].get(f"{key}.image", {}).get("mean") for trial in trials)
     level = next((mean for mean in found if mean is not None), None)
     if level is not None:
-        axes.axhline(level, color="#1d2327", linestyle=":", linewidth=0.8, label="image itself")
+        axes.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
 
 
 def correlations(run: RunFiles) -> Figure | None:
@@ -264,7 +266,7 @@ def correlations(run: RunFiles) -> Figure | None:
 def scatter(axes: Axes, trials: Sequence[Mapping[str, Any]], item: Mapping[str, Any], kind: str) -> None:
     """One point per trial, coloured by objective; the references are left out."""
     names = [STANDARD, *swept(trials)]
-    for colour, objective in zip(("#1d2327", *COLOURS * len(names)), names, strict=False):
+    for colour, objective in zip((INK, *COLOURS * len(names)), names, strict=False):
         points = []
         for trial in trials:
             x = trial["measures"].get(item["x"], {}).get("mean")
@@ -285,7 +287,7 @@ def picture_grid(run: RunFiles) -> Figure | None:
     figure, axes = new_figure(m, len(shown), height, layout=None)  # constrained, tall headings part the columns
     figure.subplots_adjust(0.005, 0.005, 0.995, 1 - headings / height, wspace=0.06, hspace=0.06)
     for column, entry in enumerate(shown):
-        heading = entry.label if entry.group in ("data", "targets", pictures.START) else f"{entry.group} {entry.label}"
+        heading = entry.label if entry.group in pictures.UNNAMED else f"{entry.group} {entry.label}"
         axes[0, column].set_title(heading, rotation=90, fontsize=6)
         for row in range(m):
             picture, at = run.pictures[entry.name][row], axes[row, column]
@@ -307,9 +309,9 @@ def score(run: RunFiles) -> Figure | None:
     sigma, mse, identity = (np.array([entry[name] for entry in found], float) for name in ("sigma", "mse", "identity"))
     figure, axes = new_figure(1, 1, 2.4)
     at = axes[0, 0]
-    at.loglog(sigma, identity, "--", color="#7c858d", label="doing nothing, σ²")
+    at.loglog(sigma, identity, "--", color=SOFT, label="doing nothing, σ²")
     at.loglog(
-        sigma, mse, "o-", color="#1f6fb2", label=SCORES.get(run.summary["score"]["kind"], run.summary["score"]["kind"])
+        sigma, mse, "o-", color=COLOURS[0], label=SCORES.get(run.summary["score"]["kind"], run.summary["score"]["kind"])
     )
     at.set_xlabel("σ in [0, 1] pixel units")
     at.set_ylabel("mean squared error per pixel")

@@ -178,8 +178,7 @@ MEASURES = {
     ),
     "relative_noise": Measure(
         "Relative noise robustness",
-        "Change of the softmax under noise of size σ on the signal's pixels, over that on the distractor's, pooled over "
-        "images.",
+        "Change of the softmax under noise of size σ on the signal's pixels, over that on the distractor's; pooled.",
         "ratio, 0 to ∞; σ in [0, 1] pixel units",
         "1: both parts matter alike",
         "higher",

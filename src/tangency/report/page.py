@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
-from tangency.report import glossary, pictures, words
+from tangency.report import glossary, pictures, words, worlds
 from tangency.report.inputs import RunFiles
-from tangency.report.payload import FRACTION, denoising, panels, payload, story_keys
+from tangency.report.noise import noise_section
+from tangency.report.payload import FRACTION, all_keys, denoising, panels, payload, story_keys
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the story figure, as columns at a glance
-KAPPA = "kappa.logp_y"
+KAPPA, RISK = "kappa.logp_y", "excess_risk"
 SYMBOLS = (("●", "weak"), ("◆", "Bayes-aligned"), ("■", "excessive"), ("○", "undetermined"), ("✕", "collapsed"))
+SCRIPTS = ("core.js", "curves.js", "noise.js", "page.js")  # parts of one script, in this order
 STORY = ("accuracy", "on", "off", "fraction", "alignment")
 
 
@@ -41,8 +44,6 @@ def context(run: RunFiles) -> dict[str, Any]:
     """Everything that the templates show."""
     summary = run.summary
     trials = summary["trials"]
-    shown = pictures.columns(trials, run.pictures)
-    rows, side = pictures.grid(shown, run.pictures, summary["data"]["classes"])
     return {
         "summary": summary,
         "spec": run.spec,
@@ -50,17 +51,17 @@ def context(run: RunFiles) -> dict[str, Any]:
         "tiles": tiles(summary),
         "seed_warning": words.seed_warning([trial["seed"] for trial in trials]),
         "regime_sentences": words.regime_sentences(trials),
-        "score_kind": glossary.SCORES.get(summary["score"]["kind"], summary["score"]["kind"]),
+        "counted": words.counted(trials),
+        "has_bayes": any(trial["objective"] == glossary.BAYES for trial in trials),
+        "world_sentence": worlds.world_sentence(summary),
+        "score_lead": worlds.score_lead(summary),
+        "origin": worlds.origin(summary),
+        "noise": noise_section(summary),
         "outside_sentence": words.outside_sentence(trials),
-        "score_sentence": words.score_sentence(summary["score"]),
         "stories": stories(summary),
         "symbols": SYMBOLS,
         "panels": panels(trials),
-        "columns": shown,
-        "column_groups": pictures.groups(shown),
-        "group_starts": [i for i in range(1, len(shown)) if shown[i].group != shown[i - 1].group],
-        "picture_rows": rows,
-        "picture_side": side,
+        **picture_context(run),
         "glance": glance(summary),
         "regime_rows": regime_rows(summary),
         "margins": margins(summary),
@@ -72,16 +73,30 @@ def context(run: RunFiles) -> dict[str, Any]:
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows)),
         "plotly": resource("vendor/plotly-basic.min.js"),
-        "script": resource("templates/page.js"),
+        "script": resource(*(f"templates/{name}" for name in SCRIPTS)),
         "style": resource("templates/page.css"),
     }
 
 
-def resource(name: str) -> Any:
-    """A file of this package as text that is ours to inline unescaped."""
+def picture_context(run: RunFiles) -> dict[str, Any]:
+    """What the picture grid shows."""
+    shown = pictures.columns(run.summary["trials"], run.pictures)
+    rows, side = pictures.grid(shown, run.pictures, run.summary["data"]["classes"])
+    return {
+        "columns": shown,
+        "column_groups": pictures.groups(shown),
+        "group_starts": [i for i in range(1, len(shown)) if shown[i].group != shown[i - 1].group],
+        "picture_rows": rows,
+        "picture_side": side,
+    }
+
+
+def resource(*names: str) -> Any:
+    """Files of this package, joined, as text that is ours to inline unescaped."""
     from markupsafe import Markup
 
-    return Markup(package_files("tangency.report").joinpath(name).read_text(encoding="utf-8"))
+    folder = package_files("tangency.report")
+    return Markup("".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names))
 
 
 def soften(sentence: str) -> Any:
@@ -147,22 +162,44 @@ def curve(trials: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, fl
     return [(trial["strength"], trial["measures"].get(key, {}).get("mean")) for trial in trials]
 
 
+@dataclass(frozen=True)
+class Head:
+    """A column of the table at a glance: where its estimate stands in a trial's entry, and how it is shown."""
+
+    title: str
+    key: str
+    kind: str = "measures"
+    signed: bool = False
+
+    @property
+    def source(self) -> str:
+        """The key as the heading's tip gives it."""
+        return {"excess": f"{self.key}, excess"}.get(self.kind, self.key)
+
+    def of(self, trial: Mapping[str, Any]) -> Any:
+        """The trial's estimate, or None."""
+        return trial.get(self.key) if self.kind == "trial" else trial[self.kind].get(self.key)
+
+
 def glance(summary: Mapping[str, Any]) -> dict[str, Any]:
     """All trials by a handful of measures, for the table that needs no script."""
-    keys = story_keys(summary)
-    shown = [(heading(keys[role]), keys[role]) for role in GLANCE if role in keys]
-    shown.insert(2, ("κ (pooled)", KAPPA))
+    keys, trials = story_keys(summary), summary["trials"]
+    heads = [Head(heading(keys[role]), keys[role]) for role in GLANCE if role in keys]
+    heads.insert(2, Head("κ (pooled)", KAPPA))
+    if any(trial.get(RISK) for trial in trials):
+        heads.insert(1, Head("Error above the Bayes rule", RISK, "trial", signed=True))
+    signal = next((key.text for key in all_keys(trials) if key.family == "signal_fraction" and not key.control), None)
+    heads += [Head(heading(signal), signal)] if signal else []
     alignment = keys.get("alignment", "")
-    excess = [("F² minus best control", FRACTION)]
-    excess.append((f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled", alignment))
+    minus = f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled"
+    heads += [Head("F² minus best control", FRACTION, "excess", True), Head(minus, alignment, "excess", True)]
     rows = []
-    for trial in summary["trials"]:
-        cells = [trial["measures"].get(key) for _, key in shown] + [trial["excess"].get(key) for _, key in excess]
+    for trial in trials:
+        cells = [head.of(trial) for head in heads]
         rows.append(
             {"trial": trial, "name": words.trial_name(trial), "label": words.regime_label(trial), "cells": cells}
         )
-    headings = shown + [(title, f"{key}, excess") for title, key in excess]
-    return {"headings": headings, "rows": rows}
+    return {"heads": heads, "rows": rows}
 
 
 def heading(key: str) -> str:

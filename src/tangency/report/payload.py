@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.report.glossary import (
+    BAYES,
     Key,
     control_name,
     describe,
@@ -16,7 +17,10 @@ from tangency.report.glossary import (
     parameter_label,
     parse,
     short_label,
+    swept,
+    trained,
 )
+from tangency.report.noise import noise_curves, noise_sigmas
 from tangency.report.words import regime_label, trial_name
 
 if TYPE_CHECKING:
@@ -32,11 +36,25 @@ ORDER = (
     "change_on",
     "change_off",
     "rho",
+    "signal_fraction",
+    "relative_noise",
+    "noise_signal",
+    "noise_distractor",
     "alignment_cosine",
     "alignment_lpips",
 )
-PREFERRED = {"alignment_cosine": 0.5, "alignment_lpips": 0.5, "rho": 0.05, "change_on": 2.0, "change_off": 2.0}
+PREFERRED = {
+    "alignment_cosine": 0.5,
+    "alignment_lpips": 0.5,
+    "rho": 0.05,
+    "change_on": 2.0,
+    "change_off": 2.0,
+    "relative_noise": 0.1,
+    "noise_signal": 0.1,
+    "noise_distractor": 0.1,
+}
 BINS = 60
+FAR = math.log(1000)  # nats of κ under the lowest network, from where a level is written and not drawn
 
 
 def rounded(value: float | None) -> float | None:
@@ -104,6 +122,24 @@ def story_labels(keys: Mapping[str, str]) -> dict[str, str]:
     if "on" in keys:
         labels["on"] = f"Softmax change, {parameter_label(parse(keys['on']))}"
     return labels
+
+
+def bayes_level(trials: Sequence[Mapping[str, Any]], key: Key) -> tuple[float | None, bool]:
+    """Mean of the Bayes rule, and whether κ is so far under every network's that the curves would be flattened."""
+    level = next(iter(means([t for t in trials if t["objective"] == BAYES], key.text)), None)
+    if level is None or key.family not in ("kappa", "log_kappa"):
+        return level, False
+
+    def nats(value: float) -> float:
+        return value if key.family == "log_kappa" else math.log(value) if value > 0 else -math.inf
+
+    return level, nats(level) < min(map(nats, means(trained(trials), key.text)), default=math.inf) - FAR
+
+
+def means(trials: Iterable[Mapping[str, Any]], key: str) -> list[float]:
+    """The means of a measure that are defined."""
+    found = (trial["measures"].get(key, {}).get("mean") for trial in trials)
+    return [mean for mean in found if mean is not None and math.isfinite(mean)]
 
 
 def trial_entry(trial: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,11 +210,26 @@ def payload(summary: Mapping[str, Any], rows: polars.DataFrame) -> dict[str, Any
         "measures": measure_table(trials),
         "excess": excess_table(trials),
         "panels": {panel["id"]: {"title": panel["text"].title} for panel in panels(trials)},
+        "far": [key.text for key in all_keys(trials) if bayes_level(trials, key)[1]],
         "story": story_keys(summary),
         "story_labels": story_labels(story_keys(summary)),
         "spread": spread(trials, rows),
+        "noise": noise_payload(summary),
         "denoising": [[rounded(d[name]) for name in ("sigma", "mse", "identity")] for d in denoising(summary)],
     }
+
+
+def noise_payload(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Relative noise robustness against σ, one curve per trial, and robust minus standard where it is paired."""
+
+    def band(found: Mapping[str, Any]) -> dict[str, list[float | None]]:
+        return {name: [rounded(value) for value in values] for name, values in found.items()}
+
+    curves = [
+        {"trial": c.index, "shade": c.shade, "ratio": band(c.ratio), "difference": c.difference and band(c.difference)}
+        for c in noise_curves(summary)
+    ]
+    return {"sigmas": noise_sigmas(summary), "curves": curves}
 
 
 def denoising(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from tangency.report.glossary import TARGETS, objective_name
+from tangency.report.glossary import BAYES, REFERENCES, TARGETS, objective_name
 from tangency.report.words import capital, regime_label, strength_label
 
 QUANTILE = 0.999  # of |gradient| in a picture: the value drawn at full colour
 POSITIVE, NEGATIVE = (178, 24, 43), (33, 102, 172)  # red and blue that colour-blind readers can tell apart
-START = "start"  # group of the trials without a strength
+START, REFERENCE = "start", "references"  # groups of the trials without a strength: standard, and never trained
+UNNAMED = ("data", "targets", START, REFERENCE)  # groups whose labels stand alone
 PIXEL_BUDGET = 1_200_000  # pixels of all pictures together, so that the page stays a few MB
 
 
@@ -41,16 +42,17 @@ class Cell:
 
 
 def columns(trials: Sequence[Mapping[str, Any]], held: Mapping[str, np.ndarray]) -> list[Column]:
-    """Image, targets, then one column per trial of the first seed that kept gradients."""
+    """Image, targets, the Bayes rule, then one column per trial of the first seed that kept gradients."""
     out = [Column("image", "data", "image", "the test image")]
     out += [Column(name, "targets", TARGETS[name][0], TARGETS[name][1]) for name in TARGETS]
     kept = [trial for trial in trials if f"gradient.{trial['id']}" in held]
     seeds = {trial["seed"] for trial in kept}
     for trial in kept:
-        if trial["seed"] == min(seeds):
-            name = objective_name(trial["objective"])
+        objective = trial["objective"]
+        if trial["seed"] == min(seeds) or objective == BAYES:  # of which there is one, for all seeds
+            name = objective_name(objective)
             label = strength_label(trial["strength"]) if trial["strength"] else name
-            group = name if trial["strength"] else START
+            group = name if trial["strength"] else REFERENCE if objective in REFERENCES else START
             out.append(Column(f"gradient.{trial['id']}", group, label, trial["id"], regime_label(trial)))
     return out
 
@@ -86,7 +88,7 @@ def cell(column: Column, picture: np.ndarray, index: int, label: str, limit: int
     where = f"test picture {index + 1}, {label}"
     if column.name == "image":
         return Cell(data_uri(photograph(picture), limit), "", f"Image: {where}", f"{label}: the image")
-    trial = column.label if column.group == START else f"{column.group} {column.label}"
+    trial = column.label if column.group in UNNAMED else f"{column.group} {column.label}"
     kind, what = ("gradient,", trial) if column.regime else ("target,", column.note)
     regime = f" ({column.regime})" if column.regime else ""
     text, caption = f"{capital(kind)} {what}: {where}", f"{label}: {kind} {what}{regime}"

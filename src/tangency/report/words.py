@@ -58,7 +58,11 @@ def estimate(e: Estimate | None, signed: bool = False) -> str:
     low, high = e.get("low"), e.get("high")
     if low is None or high is None or high <= low:
         return number(e["mean"], signed=signed)
+    if max(abs(low), abs(high)) < 1e-4:
+        return f"{number(e['mean'], signed=signed)} [{number(low)}, {number(high)}]"
     half = (high - low) / 2
+    if half < 5e-7:
+        return number(e["mean"], signed=signed)  # no digit shown would tell the ends apart
     exponent = math.floor(math.log10(half))
     decimals = min(6, max(0, -exponent + (half < 3 * 10.0**exponent)))  # a second digit after a leading 1 or 2
     return f"{number(e['mean'], decimals, signed)} [{number(low, decimals)}, {number(high, decimals)}]"

@@ -47,7 +47,7 @@ def fitted(
     if noise == "common":
         mixture = _with_one_noise(mixture)
     placed = Embedding(whole.shape, offset=0.0)
-    return World("fitted", GaussianCore(mixture), placed, whole.classes)
+    return World("fitted", GaussianCore(mixture), placed, whole.classes, chosen.digest)
 
 
 def _with_one_noise(mixture: Mixture) -> Mixture:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ WORLDS: dict[str, Callable[..., World]] = {
     "torus": torus,
     "distractor": distractor,
 }
+# Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
+WORLD_SCHEMA = 1
 _DRAWN = {"train": 5000, "test": 1000, "draw": 0}  # options of a data set drawn from a world
 _PREFIX = "world:"
 _LETTERS = "distractor:"
@@ -62,13 +66,14 @@ def _parsed(reference: str) -> tuple[str, dict[str, str]]:
 
 def _built(reference: str, name: str, options: dict[str, str]) -> World:
     known = inspect.signature(WORLDS[name], eval_str=True).parameters
-    values: dict[str, Any] = {}
+    values = {key: parameter.default for key, parameter in known.items()}
     for key, text in options.items():
         if key not in known:
             raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*known, *_DRAWN])}")
         values[key] = _value(reference, key, text, known[key].default)
     world = WORLDS[name](**values)
-    return dataclasses.replace(world, name=reference.removeprefix(_PREFIX))
+    identity = json.dumps([WORLD_SCHEMA, name, values, world.identity])
+    return dataclasses.replace(world, name=reference.removeprefix(_PREFIX), identity=identity)
 
 
 def _value(reference: str, key: str, text: str, default: Any) -> Any:
@@ -136,10 +141,15 @@ def drawn(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -
         labels=found.y,
         classes=world.class_names,
         name=name or f"{_PREFIX}{world.name}",
-        digest=digest(pixels, found.y, world.class_names),
+        digest=_identity(world, n, seed, start) if world.identity else digest(pixels, found.y, world.class_names),
         signal=signal,
         unit_range=False,
     )
+
+
+def _identity(world: World, n: int, seed: int, start: int) -> str:
+    """The same in every process, whatever its threads."""
+    return hashlib.sha256(f"{world.identity} images {start} to {start + n} of seed {seed}".encode()).hexdigest()
 
 
 def describe_worlds() -> list[dict[str, Any]]:

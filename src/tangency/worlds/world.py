@@ -50,6 +50,8 @@ class World:
         core: the law in its own coordinates.
         embedding: how it becomes images.
         class_names: index = label.
+        identity: everything that the law depends on; data drawn from it are known by this, not by their pixels,
+            whose last bits depend on the number of threads.
 
     Example:
         >>> from tangency.worlds import make_world
@@ -63,6 +65,7 @@ class World:
     core: Core
     embedding: Embedding
     class_names: tuple[str, ...]
+    identity: str = ""
 
     kind = "exact"
 
@@ -254,7 +257,7 @@ class World:
 
     def to(self, device: str) -> World:
         """The same world on another device."""
-        return World(self.name, self.core.to(device), self.embedding.to(device), self.class_names)
+        return World(self.name, self.core.to(device), self.embedding.to(device), self.class_names, self.identity)
 
     def _encoded(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         if x.dim() != 4 or tuple(x.shape[1:]) != self.shape:

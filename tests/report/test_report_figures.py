@@ -1,0 +1,128 @@
+"""Paper figures and pictures of synthetic runs: valid files, levels, labels that do not touch, scales."""
+
+import base64
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from report.helpers import embedded, rewrite
+from report.synthetic_run import build_run
+from tangency.report import pictures
+from tangency.report.figures import correlations, curves, story
+from tangency.report.inputs import read_run
+from tangency.report.payload import density, story_keys, story_labels
+
+
+def test_figures_are_valid_files(reported):
+    folder = reported[1].parent / "figures"
+    names = {"story", "curves", "correlations", "pictures", "score"}
+    assert {path.name for path in folder.iterdir()} == {f"{n}.{kind}" for n in names for kind in ("pdf", "png")}
+    for path in folder.glob("*.pdf"):
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF-")
+        assert content.rstrip().endswith(b"%%EOF")
+    for path in folder.glob("*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+            assert picture.width > 1000
+            assert len(picture.convert("L").getcolors() or []) > 10  # something is drawn
+
+
+def test_signed_picture_is_symmetric_and_clear_at_zero():
+    gradient = np.zeros((1, 7, 11))
+    gradient[0, 2, 3], gradient[0, 4, 5] = 0.25, -0.25
+    pixels = pictures.signed(gradient)
+    assert pixels.shape == (7, 11, 4)
+    assert tuple(pixels[2, 3]) == (*pictures.POSITIVE, 255)
+    assert tuple(pixels[4, 5]) == (*pictures.NEGATIVE, 255)
+    assert np.count_nonzero(pixels[..., 3]) == 2
+    np.testing.assert_array_equal(pictures.signed(1e-20 * gradient), pixels)
+
+
+def test_one_wild_pixel_does_not_dim_the_picture():
+    gradient = np.random.default_rng(0).choice([-1.0, 1.0], (1, 53, 59))
+    gradient[0, 0, 0] = 1e6
+    assert (pictures.signed(gradient)[..., 3] == 255).all()
+
+
+def test_large_pictures_are_shrunk_to_the_budget():
+    uri = pictures.data_uri(np.zeros((211, 223, 3), np.uint8), 41)
+    assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (41, 39)
+
+
+def test_density_peaks_where_the_values_are():
+    curve = density(np.full(97, 0.25))
+    assert np.argmax(curve) == 15
+    assert max(curve) == 1.0
+    at_the_edge = density(np.zeros(97))
+    assert np.argmax(at_the_edge) == 0
+
+
+@pytest.mark.parametrize("headline", [True, False])
+def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_path, headline):
+    summary = read_run(build_run(tmp_path / "run", headline=headline)).summary
+    for trial in summary["trials"]:  # the order of summary.json, in which another alignment comes first
+        trial["measures"] = dict(sorted(trial["measures"].items()))
+    keys = story_keys(summary)
+    assert keys["alignment"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    assert keys["alignment_control"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5.shuffled"
+    assert story_labels(keys)["alignment"] == "cos Bayes gradient, σ = 0.5"
+    assert story_labels(keys)["on"] == "Softmax change, ε = 2"
+
+
+def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_sigma():
+    keys = [f"alignment_lpips.sum_logits.score.sigma={sigma}" for sigma in (0.25, 0.5, 0.125)]
+    trial = {"measures": {key: {"mean": 0.1} for key in keys}}
+    found = story_keys({"trials": [trial], "headline": None})
+    assert found == {"alignment": keys[1]}
+    assert story_labels(found) == {"alignment": "1 − LPIPS score, σ = 0.5"}
+
+
+def test_story_figure_names_what_is_white_and_labels_every_strength(reported):
+    figure = story(read_run(reported[0]))
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["weak", "Bayes-aligned", "excessive", "undetermined, diverged, collapsed"]
+    figure.draw_without_rendering()
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert "cos Bayes gradient\nσ = 0.5" in labels
+    assert "Softmax change\nε = 2" in labels
+    for axes in figure.axes[-3:]:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert [label.get_text() for label in figure.axes[-3].get_xticklabels()] == ["0", "0.03", "0.3", "3", "30", "300"]
+    legends = [axes for axes in figure.axes if axes.get_legend()]
+    assert len(legends) == 3
+    for axes in legends:
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_strength_labels_that_would_touch_are_left_out(run):
+    def crowd(summary):
+        for trial in summary["trials"]:
+            if trial["objective"] == "noise_augmentation":
+                trial["strength"] = 1 + trial["strength"] / 100
+
+    rewrite(run, crowd)
+    figure = story(read_run(run))
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "1.001"]
+
+
+def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page):
+    content = read_run(reported[0])
+    key = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    level = next(t["measures"][f"{key}.image"]["mean"] for t in content.summary["trials"] if key in t["measures"])
+    dotted = {a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves(content).axes}
+    assert {len(lines) for title, lines in dotted.items() if title.startswith(("Cosine", "1 −"))} == {1}
+    assert not any(lines for title, lines in dotted.items() if not title.startswith(("Cosine", "1 −")))
+    own = next(lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the Bayes gradient"))
+    assert own.get_ydata()[0] == level
+    assert 'mark(image[MEAN], "1px,3px", "ink", "image itself")' in page
+    assert f"{key}.image" in embedded(page)["measures"]
+
+
+def test_figure_of_correlations_does_not_call_them_rho(reported):
+    titles = [axes.get_title(loc="right") for axes in correlations(read_run(reported[0])).axes]
+    assert all("$r_s$" in title and "ρ" not in title for title in titles)

@@ -1,0 +1,30 @@
+"""The table on the terminal: the Bayes rule's row, and whose Bayes gradient the cosine is with."""
+
+import pytest
+
+from report.helpers import rewrite
+from report.synthetic_run import build_run
+from tangency.cli.show import print_study
+from tangency.report.inputs import read_run
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("exact", "the world's exact Bayes gradient"),
+        ("mfa", "the mixture's Bayes gradient"),
+        ("edm", "the score's Bayes gradient"),
+    ],
+)
+def test_the_bayes_row_is_the_optimum_and_the_footnote_names_the_score(tmp_path, capsys, kind, said):
+    run = build_run(tmp_path / "run", world=True)
+    rewrite(run, lambda summary: summary["score"].update(kind=kind))
+    print_study(read_run(run).summary)
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
+    assert rows["bayes-s0"][-1] == "optimum"
+    assert rows["untrained-0-s0"][-1] == "control"
+    assert rows["gradient_norm-300-s0"][-1] == "diverged"
+    assert rows["gradient_norm-0.3-s0"][-1] == "bayes-aligned"
+    assert said in out
+    assert ("mixture" in out) is (kind == "mfa")
