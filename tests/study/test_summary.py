@@ -95,3 +95,21 @@ def test_chance_of_log_kappa_is_the_mean_over_ranks() -> None:
     chance = trial_numbers(made, PairedBootstrap(N, 20), D, 3).chance["log_kappa.logp_y"]
     each = [digamma((D - k) / 2) - digamma(k / 2) + np.log(k / (D - k)) for k in (2, 22)]
     assert chance == pytest.approx(np.mean(each))
+
+
+def test_images_that_answer_to_the_signal_alone_count_in_the_relative_noise() -> None:
+    """The most robust images have no change under noise on the distractor; leaving them out would favour the others."""
+    import numpy as np
+
+    from tangency.statistics import PairedBootstrap
+    from tangency.study.numbers import trial_numbers
+
+    columns = {
+        "accuracy": np.ones(4),
+        "tangent_rank": np.full(4, 2.0),
+        "noise_signal.sigma=0.5": np.array([0.4, 0.2, 0.6, 0.0]),
+        "noise_distractor.sigma=0.5": np.array([0.0, 0.1, 0.2, 0.0]),
+    }
+    found = trial_numbers(columns, PairedBootstrap(4, 200), 8, 2).estimates["relative_noise.sigma=0.5"]
+    assert found.mean == pytest.approx(1.2 / 0.3)
+    assert (found.n, found.degenerate) == (3, 1)

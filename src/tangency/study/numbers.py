@@ -57,8 +57,9 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
     for name, (above, under) in RATIOS.items():
         for key in [key for key in columns if family(key) == above]:
             below = columns[key.replace(above, under)]
-            usable = np.isfinite(columns[key]) & np.isfinite(below) & (below > 0)
-            keep(key.replace(above, name), boot.pooled_ratio(np.where(usable, columns[key], np.nan), below), usable)
+            responds = (columns[key] > 0) | (below > 0)  # an image to whose noise nothing answers adds to neither sum
+            usable = np.isfinite(columns[key]) & np.isfinite(below) & responds
+            keep(key.replace(above, name), boot.pooled_ratio(columns[key], below), usable)
     estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
     rank = columns["tangent_rank"]
     chance = {key: chance_level(key, rank, dimension, classes) for key in draws}

@@ -65,6 +65,7 @@ def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: di
     for name, draws in curves.items():
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = (np.exp(side) for side in simultaneous_bands(np.log(draws)))
+        low = np.where(np.isfinite(draws[:, 0]) & np.isfinite(high), low, np.nan)
         trials[name] = {"ratio": _numbers(draws[:, 0]), "low": _numbers(low), "high": _numbers(high)}
         if name in standard:
             difference = draws - curves[standard[name]]

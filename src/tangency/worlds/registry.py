@@ -73,7 +73,8 @@ def _built(reference: str, name: str, options: dict[str, str]) -> World:
         values[key] = _value(reference, key, text, known[key].default)
     world = WORLDS[name](**values)
     identity = json.dumps([WORLD_SCHEMA, name, values, world.identity])
-    return dataclasses.replace(world, name=reference.removeprefix(_PREFIX), identity=identity)
+    shown = "&".join(f"{key}={text}" for key, text in options.items())
+    return dataclasses.replace(world, name=f"{name}?{shown}" if shown else name, identity=identity)
 
 
 def _value(reference: str, key: str, text: str, default: Any) -> Any:
