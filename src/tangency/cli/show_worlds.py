@@ -148,7 +148,11 @@ def print_noise(summary: dict[str, Any]) -> None:
         "signal over that on the distractor (chance 1), with a 95 % band that holds at all σ at once",
         markup=False,
     )
-    table = Table("trial", "accuracy", "energy on signal", *(f"σ={s:g}" for s in sigmas), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for title in ("trial", "accuracy", "on signal", *(f"σ={s:g}" for s in sigmas)):
+        table.add_column(
+            title, no_wrap=True, min_width=len(max(curves["trials"], key=len)) if title == "trial" else None
+        )
     trials = {trial["id"]: trial for trial in summary["trials"]}
     for name, curve in curves["trials"].items():
         measures = trials[name]["measures"]

@@ -1,0 +1,41 @@
+"""What docs/theory.md promises: its Python runs, its pictures are there, its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tangency.cli.app import app
+from tangency.theory.check import TOPICS
+from tangency.theory.kinds import SCORES, TANGENTS
+from tangency.worlds import WORLDS
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "theory.md").read_text()
+
+
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(compile(code, "theory.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "torch.Size([100, 1, 16, 16])" in printed
+    assert "tensor(6.9" in printed or "tensor(7.0" in printed
+
+
+def test_pictures_and_commands_exist() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", PAGE)
+    assert len(pictures) >= 9
+    for picture in pictures:
+        assert (ROOT / "docs" / picture).stat().st_size > 10_000
+    for command in re.findall(r"\$ tangency (worlds \w+|study run)", PAGE):
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+
+
+def test_every_world_kind_and_topic_is_explained() -> None:
+    for name in (*WORLDS, *TANGENTS, *SCORES):
+        assert f"`{name}`" in PAGE
+    for topic in TOPICS:
+        assert re.search(rf"^## .*{topic}", PAGE, re.I | re.M)
