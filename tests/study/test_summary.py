@@ -99,11 +99,6 @@ def test_chance_of_log_kappa_is_the_mean_over_ranks() -> None:
 
 def test_images_that_answer_to_the_signal_alone_count_in_the_relative_noise() -> None:
     """The most robust images have no change under noise on the distractor; leaving them out would favour the others."""
-    import numpy as np
-
-    from tangency.statistics import PairedBootstrap
-    from tangency.study.numbers import trial_numbers
-
     columns = {
         "accuracy": np.ones(4),
         "tangent_rank": np.full(4, 2.0),

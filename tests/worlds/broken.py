@@ -70,6 +70,15 @@ def pixel_units(world: World) -> Fake:
     return Fake(world, score=lambda x, sigma, y=None: world.score(x, sigma, y) / 256)
 
 
+def weights_of_one(world: World) -> Fake:
+    """Weights taken to sum to one."""
+
+    def scaled(x, sigma, weigh):
+        return world.weighted_score(x, sigma, lambda *a: weigh(*a) / weigh(*a).sum(1, keepdim=True))
+
+    return Fake(world, weighted_score=scaled)
+
+
 def half_noise(world: World) -> Fake:
     """Tweedie with σ²/2."""
 

@@ -110,13 +110,17 @@ def test_more_noise_is_more_risk() -> None:
     assert risks == sorted(risks)
 
 
-def test_the_classifier_has_one_derivative_only() -> None:
-    world = world_case("linear")
-    x, _ = images_case("linear", 0.1)
-    x = x.clone().requires_grad_(True)
-    (first,) = torch.autograd.grad(BayesClassifier(world, 0.1)(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
+@pytest.mark.parametrize("name", ["linear", "sphere"])
+def test_its_second_derivatives_are_right(name: str) -> None:
+    """So that gradient penalties, Hessians and forward-mode products work on it as on any module."""
+    world = world_case(name)
+    x, _ = images_case(name, 0.1)
+    model, x = BayesClassifier(world, 0.1), x[:2].clone().requires_grad_(True)
+    assert torch.autograd.gradgradcheck(lambda z: model(z)[:, 0], (x,), atol=1e-4, rtol=1e-3)
+    along = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
+    _, forward = torch.func.jvp(model, (x.detach(),), (along,))
+    (gradient,) = torch.autograd.grad(model(x)[:, 0].sum(), x)
+    torch.testing.assert_close(forward[:, 0], (gradient * along).flatten(1).sum(1))
 
 
 def test_batches_do_not_matter() -> None:

@@ -18,6 +18,8 @@ CAUGHT = [
     ("scores", broken.wrong_sign, "linear"),
     ("scores", broken.pixel_units, "torus"),
     ("scores", broken.no_normal_part, "rotated"),
+    ("weighted_score", broken.wrong_sign, "thick torus"),
+    ("weighted_score", broken.weights_of_one, "linear"),
     ("tweedie", broken.half_noise, "sphere"),
     ("tweedie", broken.slightly_off, "distractor"),
     ("posterior_mean", broken.half_noise, "offset"),

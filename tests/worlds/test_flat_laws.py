@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from support import make_mixture
 from tangency.numerics import energy_fraction, norms, per_example
-from tangency.worlds import World, make_world
+from tangency.seeding import Draw
+from tangency.worlds import GaussianCore, World, make_world
 from worlds.world_averages import noisy
 from worlds.world_cases import world_case
 from worlds.world_checks import CHECKS
@@ -114,6 +117,18 @@ def test_tangents_of_the_negative_controls_are_those_of_the_images_own_component
     for one, component in zip(basis, found.component.tolist(), strict=True):
         loadings = world.embedding.basis @ world.core.mixture.loadings[component]
         assert turned_by(one, torch.linalg.qr(loadings).Q) < 1e-12
+
+
+def test_tangents_of_uneven_components_without_noise_are_those_of_the_images_own() -> None:
+    """Also where another component is far wider: what counts is the limit of no noise."""
+    mixture = make_mixture((1, 1, 15))
+    widths = torch.tensor([1, 0.02, 1, 0.1, 3, 0.02], dtype=torch.float64)[:, None, None]
+    mixture = dataclasses.replace(
+        mixture, loadings=mixture.loadings * widths, noise=torch.zeros_like(mixture.noise), means=0 * mixture.means
+    )
+    core = GaussianCore(mixture)
+    z, _, component = core.draw(Draw(0, torch.arange(200), "uneven"))
+    assert torch.equal(core.component(z), component)
 
 
 def test_parallel_subspaces_are_parallel_and_turned_ones_are_not() -> None:

@@ -19,7 +19,7 @@ from worlds.world_cases import (
 )
 from worlds.world_checks import CHECKS
 
-DENSITY = ("densities", "posterior", "scores", "tweedie", "bayes_direction", "class_scores_average")
+DENSITY = ("densities", "posterior", "scores", "weighted_score", "tweedie", "bayes_direction", "class_scores_average")
 NOISY = ("posterior_mean", "jacobian", "local_dimension", "denoiser_difference")
 
 
@@ -71,3 +71,21 @@ def test_references_agree_with_sampling() -> None:
         mean = ref.log_weights.logsumexp(1).exp() @ ref.means
         z = (x.mean(0) - mean) / (x.std(0) / len(x) ** 0.5)
         assert float(z[torch.isfinite(z)].abs().max()) < 4.8, name
+
+
+@pytest.mark.parametrize("name", ["linear", "circle", "mixture", "thick torus"])
+def test_more_images_than_are_handled_at_once(name: str) -> None:
+    """Labels stay with their images behind the first 1024."""
+    world = world_case(name)
+    found = world.sample(1040, 9)
+    x, y, last = found.x, found.y, slice(1020, 1040)
+    for call in (
+        lambda i: world.score(x[i], 0.1, y[i]),
+        lambda i: world.denoise(x[i], 0.1, y[i]),
+        lambda i: world.bayes_direction(x[i], y[i], 0.1).direction,
+        lambda i: world.bayes_direction(x[i], y[i], 0.1).log_norm,
+        lambda i: world.log_density_given(x[i], 0.1, y[i]),
+        lambda i: world.local_dimension(x[i], 0.1),
+        lambda i: world.tangent_basis(x[i])[0],
+    ):
+        torch.testing.assert_close(call(slice(None))[last], call(last))

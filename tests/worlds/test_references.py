@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from tangency.data import load
+from tangency.data.build import digest
 from tangency.errors import DataError, SpecError
 from tangency.worlds import WORLDS, World, drawn, load_dataset, make_world, world_of
+from tangency.worlds.registry import describe_worlds
 
 SMALL = "world:linear?rank=3&classes=2&shape=1x4x5&train=30&test=12"
 
@@ -100,6 +104,47 @@ def test_digests_name_the_images() -> None:
     assert len({data.train.digest, data.test.digest, other.train.digest, other.test.digest}) == 4
     assert drawn(make_world(SMALL), 30).digest == data.train.digest
     assert len(data.train.digest) == 64
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        "world:linear?shape=1x4x5&classes=2&rank=3&test=12&train=30",
+        SMALL + "&seed=0&noise=0.0001&embedding=smooth",
+        SMALL.replace("rank=3", "rank=03"),
+    ],
+)
+def test_the_same_law_has_the_same_digest_however_it_is_spelled(same: str) -> None:
+    data, again = load_dataset(SMALL), load_dataset(same)
+    assert data.train.digest == again.train.digest
+    assert data.test.digest == again.test.digest
+    assert torch.equal(data.train.pixels, again.train.pixels)
+
+
+@pytest.mark.parametrize(
+    "other", ["&seed=1", "&noise=0.0002", "&separation=0.9", "&embedding=orthogonal", "&contrast=0.2", "&components=1"]
+)
+def test_another_law_has_another_digest(other: str) -> None:
+    assert load_dataset(SMALL).train.digest != load_dataset(SMALL + other).train.digest
+
+
+def test_worlds_made_by_hand_are_known_by_their_pixels() -> None:
+    world = dataclasses.replace(make_world(SMALL), identity="")
+    images = drawn(world, 30)
+    assert images.digest == digest(images.pixels, images.labels, images.classes)
+    assert images.digest != drawn(make_world(SMALL), 30).digest
+    assert images.name == f"world:{world.name}"
+
+
+def test_every_world_is_described() -> None:
+    found = {entry["name"]: entry for entry in describe_worlds()}
+    assert list(found) == list(WORLDS)
+    assert found["linear"]["options"]["shape"] == "1x16x16"
+    assert found["sphere"]["options"]["concentration"] == 4.0
+    assert found["linear"]["undefined"] == {}
+    assert "posterior, Bayes direction" in found["rotated"]["undefined"]
+    assert list(found["torus"]["undefined"]) == ["density, score, denoiser"]
+    assert all(entry["title"].startswith("W") for entry in found.values())
 
 
 def test_default_sizes() -> None:

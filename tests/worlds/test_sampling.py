@@ -108,6 +108,14 @@ def test_labels_have_the_prior(name: str) -> None:
     none_far("prior", labels - world.log_prior().exp())
 
 
+@pytest.mark.parametrize("name", ["linear", "linear without noise", "rotated"])
+def test_the_mean_image_of_flat_worlds_is_grey(name: str) -> None:
+    world = world_case(name)
+    weights = world.core.mixture.log_weights.exp()
+    assert float((weights @ world.core.mixture.means).abs().max()) < 1e-14
+    none_far("mean image", world.sample(4000, 6).x.flatten(1) - 0.5)
+
+
 @pytest.mark.parametrize("name", ["circle", "sphere", "torus", "uneven torus"])
 def test_images_without_noise_are_on_the_manifold(name: str) -> None:
     world = world_case(name)

@@ -73,6 +73,18 @@ def check_scores(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: floa
     close("score given y", world.score(x, sigma, y).flatten(1), given, 1e-10)
 
 
+def check_weighted_score(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: float) -> None:
+    """Σ_c w_c ∇ log p_σ(x | c) for weights of any sign and sum, here 1, −2, 3, …"""
+    weights = torch.tensor([(-1.0) ** c * (c + 1) for c in range(world.classes)], dtype=torch.float64)
+    found, _ = world.weighted_score(x, sigma, lambda joint, _: weights.expand_as(joint))
+
+    def one(row: Tensor, _: None) -> Tensor:
+        given = [gradient(lambda z, c=c: ref.log_density(z, sigma, c), row) for c in range(world.classes)]
+        return weights @ torch.stack(given)
+
+    close("weighted score", found.flatten(1), each(one, x), 1e-10)
+
+
 def check_tweedie(world: World, ref: Reference, x: Tensor, y: Tensor, sigma: float) -> None:
     """D(x; σ) = x + σ² ∇ log p_σ(x), the gradient being the reference's."""
     for label in (None, y):

@@ -59,8 +59,11 @@ def parse(text: str) -> Reference:
     if not colon:
         return Reference(text, text)
     location, mark, query = rest.rpartition("?")
-    if not mark:
-        return Reference(text, kind, rest)
+    return Reference(text, kind, location, parse_options(text, query)) if mark else Reference(text, kind, rest)
+
+
+def parse_options(text: str, query: str) -> dict[str, str]:
+    """The options behind the question mark of the reference `text`."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
     except ValueError as error:
@@ -68,4 +71,4 @@ def parse(text: str) -> Reference:
     options = dict(pairs)
     if len(options) < len(pairs):
         raise DataError(f"{text}: an option is given twice, expected each one once.")
-    return Reference(text, kind, location, options)
+    return options

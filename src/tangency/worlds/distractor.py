@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
+from tangency.errors import DataError, NumericsError
 from tangency.mixtures import Mixture
 from tangency.numerics import check_rank
 from tangency.seeding import Draw
@@ -52,6 +52,8 @@ def with_distractor(data: LabelledImages, seed: int = 0) -> LabelledImages:
     Source: MNIST with the letter A in Srinivas, Bordt & Lakkaraju, arXiv 2305.19101, section on signal and distractor.
     Deviation: the letter is our own rendering.
     """
+    if data.signal is not None:
+        raise DataError(f"{data.name}: has a signal and a distractor already, expected plain images.")
     _, height, width = data.shape
     drawn = letter(height, width)
     mark = (drawn * 255).round().to(torch.uint8) if data.pixels.dtype == torch.uint8 else drawn.to(data.pixels.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from tangency.data import load
 from tangency.errors import NumericsError, SpecError, unknown_name
@@ -23,6 +24,7 @@ def fitted(
     noise: str = "common",
     images: int = 5000,
     seed: int = 0,
+    root: Path | None = None,
 ) -> World:
     """W3: what looks like real images, with a known Bayes rule: images and labels are drawn from the fitted mixture.
 
@@ -35,12 +37,13 @@ def fitted(
             span{A_j, μ_j − μ_l}.
         images: training images used at most, a fixed random subset.
         seed: of the fit.
+        root: where the data are looked for, see `data.load`.
     """
     if noise not in _NOISES:
         raise SpecError(unknown_name("noise", noise, _NOISES))
     if images < 1:
         raise NumericsError(f"images: got {images}, expected at least 1.")
-    whole = load(data).train
+    whole = load(data, root).train
     chosen = whole if len(whole) <= images else whole.subset(permutation(len(whole), 0, "world")[:images])
     kind: Noise = "diagonal" if noise == "diagonal" else "isotropic"
     mixture, _ = fit_mixture(chosen, components, rank, noise=kind, seed=seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tangency.data import load
 from tangency.data.build import digest
-from tangency.data.references import parse
+from tangency.data.references import parse_options
 from tangency.errors import DataError, SpecError, unknown_name
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds.curved import sphere, torus
@@ -38,11 +38,12 @@ _PREFIX = "world:"
 _LETTERS = "distractor:"
 
 
-def make_world(reference: str) -> World:
+def make_world(reference: str, root: Path | None = None) -> World:
     """A world by reference: a name in `WORLDS`, with options behind a question mark.
 
     Args:
         reference: "sphere", "linear?rank=4&classes=3&shape=1x8x8", with or without "world:" in front.
+        root: where the data of a fitted world are looked for, see `data.load`.
 
     Raises:
         SpecError: an unknown world or option, or a value of the wrong kind.
@@ -53,25 +54,29 @@ def make_world(reference: str) -> World:
         3
     """
     name, options = _parsed(reference)
-    return _built(reference, name, {key: value for key, value in options.items() if key not in _DRAWN})
+    return _built(reference, name, {key: value for key, value in options.items() if key not in _DRAWN}, root)
 
 
 def _parsed(reference: str) -> tuple[str, dict[str, str]]:
-    text = reference.removeprefix(_PREFIX)
-    found = parse(f"{_PREFIX}{text}")
-    if found.location not in WORLDS:
-        raise SpecError(f"{reference}: {unknown_name('world', found.location, WORLDS)}")
-    return found.location, found.options
+    name, mark, query = reference.removeprefix(_PREFIX).partition("?")  # the first: data may have options of their own
+    if name not in WORLDS:
+        raise SpecError(f"{reference}: {unknown_name('world', name, WORLDS)}")
+    return name, parse_options(reference, query) if mark else {}
 
 
-def _built(reference: str, name: str, options: dict[str, str]) -> World:
-    known = inspect.signature(WORLDS[name], eval_str=True).parameters
-    values = {key: parameter.default for key, parameter in known.items()}
+def _options(name: str) -> dict[str, Any]:
+    """Options of a world with their defaults; the root of data is none."""
+    return {key: p.default for key, p in inspect.signature(WORLDS[name]).parameters.items() if key != "root"}
+
+
+def _built(reference: str, name: str, options: dict[str, str], root: Path | None) -> World:
+    known = _options(name)
+    values = dict(known)
     for key, text in options.items():
         if key not in known:
             raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*known, *_DRAWN])}")
-        values[key] = _value(reference, key, text, known[key].default)
-    world = WORLDS[name](**values)
+        values[key] = _value(reference, key, text, known[key])
+    world = WORLDS[name](**values, **({"root": root} if name == "fitted" else {}))
     identity = json.dumps([WORLD_SCHEMA, name, values, world.identity])
     shown = "&".join(f"{key}={text}" for key, text in options.items())
     return dataclasses.replace(world, name=f"{name}?{shown}" if shown else name, identity=identity)
@@ -126,7 +131,7 @@ def load_dataset(reference: str, root: Path | None = None) -> Dataset:
             counts[key] = _value(reference, key, text, counts[key])
     if counts["train"] < 1 or counts["test"] < 1:
         raise DataError(f"{reference}: got train={counts['train']}, test={counts['test']}, expected at least 1 each.")
-    world = make_world(reference)
+    world = make_world(reference, root)
     train = drawn(world, counts["train"], counts["draw"], name=f"{reference} train")
     test = drawn(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
     return Dataset(reference, train, test, "drawn from a closed-form law")
@@ -158,7 +163,6 @@ def describe_worlds() -> list[dict[str, Any]]:
     found = []
     for name, build in WORLDS.items():
         title = inspect.cleandoc(build.__doc__ or "").partition("\n")[0]
-        options = {key: p.default for key, p in inspect.signature(build).parameters.items()}
-        shown = {key: "x".join(map(str, v)) if isinstance(v, tuple) else v for key, v in options.items()}
+        shown = {key: "x".join(map(str, v)) if isinstance(v, tuple) else v for key, v in _options(name).items()}
         found.append({"name": name, "title": title, "options": shown, "undefined": make_world(name).undefined})
     return found

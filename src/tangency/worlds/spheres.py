@@ -160,10 +160,10 @@ class SphereCore:
             each = constant - 0.5 * b * math.log(2 * math.pi) + self.kappa * cosine
             return self.log_weights + each.sum(2), torch.ones_like(each)
         blocks = self._blocks(z)
-        length = blocks.square().sum(2).sqrt()[:, None]
+        length = blocks.square().sum(2).clamp(min=1e-300).sqrt()[:, None]  # its derivative at the centre is finite
         cross = self.kappa * torch.einsum("nmb,kmb->nkm", blocks, self.means) / sigma**2
         rho = length / sigma**2
-        r = (self.kappa.square() + 2 * cross + rho.square()).clamp(min=0).sqrt()
+        r = (self.kappa.square() + 2 * cross + rho.square()).clamp(min=1e-300).sqrt()
         beyond = (self.kappa.square() + 2 * cross) / (r + rho).clamp(min=1e-300)
         smoothed, ratio = bessel(self._order, r)
         gaussian = (1 - length).square() / (2 * sigma**2) + 0.5 * b * math.log(2 * math.pi * sigma**2)
@@ -207,4 +207,5 @@ def von_mises_fisher(mean: Tensor, kappa: Tensor, draw: Draw) -> Tensor:
         raise NumericsError(f"von Mises–Fisher: no point accepted in {_ROUNDS} rounds at kappa = {kappa[waiting]}.")
     noise = draw.of("side").normal((b,), torch.float64)
     side = unit(noise - (noise * mean).sum(1, keepdim=True) * mean)
+    side = unit(side - (side * mean).sum(1, keepdim=True) * mean)  # once more: the first pass cancels near ±μ
     return along[:, None] * mean + (1 - along.square()).clamp(min=0).sqrt()[:, None] * side

@@ -14,7 +14,7 @@ from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
 from tangency.numerics import flat, norms
 from tangency.seeding import Draw
-from tangency.types import Direction, check_labels
+from tangency.types import Direction, check_images, check_labels
 from tangency.worlds.core import Core
 from tangency.worlds.embedding import Embedding
 
@@ -202,6 +202,7 @@ class World:
     def mean_square(self, x: Tensor, sigma: float) -> Tensor:
         """E[‖x − x₀‖² | x] at noise σ > 0, (N,) float64.
 
+        It is a small difference of numbers of the size of the world: below σ = 1e-6 of that nothing is left of it.
         Given the point m that x₀ scatters about, x₀ ~ N(m + ψ/δ (x − m), ψσ²/δ I): dψσ²/δ + (σ²/δ)² E‖x − m‖².
         """
         if sigma == 0:
@@ -223,6 +224,8 @@ class World:
 
     def tangent_basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Orthonormal basis of T_x M at the point of the manifold nearest to x, and its rank.
+
+        NaN where no point is nearest (the centre of a sphere, which a uniform grey image is).
 
         Returns:
             (N, d, k) in the dtype of x, columns beyond an image's rank zero, and (N,) int64.
@@ -266,6 +269,7 @@ class World:
             )
         if not len(x):
             raise NumericsError(f"{self.name}: got no images, expected at least 1.")
+        check_images(x, f"{self.name}: images", unit_range=False)
         for part in x.split(_CHUNK):
             yield self.embedding.encode(flat(part).double())
 
