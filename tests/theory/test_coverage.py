@@ -57,6 +57,7 @@ def test_shuffled_controls_are_drawn_anew_in_each_data_set() -> None:
     expected = found.columns["tangent_fraction.logp_y.shuffled"].mean()
     assert np.mean(draws) == pytest.approx(expected, abs=5 * np.std(draws) / np.sqrt(200) + 1e-3)
     truths = excess_truths(truth_of(found.columns, 64, 3), "tangent_fraction.logp_y")
+    assert len(truths) == 5
     assert truths["excess.tangent_fraction.logp_y"] == min(v for k, v in truths.items() if k.count(".") == 3)
 
 

@@ -42,10 +42,21 @@ def relative(found: torch.Tensor, expected: list[mpmath.mpf], least: float) -> f
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_values_to_twelve_digits(order: float) -> None:
-    log_scaled, ratio = bessel(order, torch.tensor(ARGUMENTS, dtype=torch.float64))
+    log_scaled, ratio, _ = bessel(order, torch.tensor(ARGUMENTS, dtype=torch.float64))
     true = [exact(order, r) for r in ARGUMENTS]
     assert relative(log_scaled, [value for value, _ in true], 1.0) < 1e-12
     assert relative(ratio, [value for _, value in true], 1e-300) < 1e-14
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_distance_of_a_from_one_keeps_its_digits(order: float) -> None:
+    """r(1 − A(r)) where A rounds to one: at r = 1e16 nothing would be left of 1 − A by subtraction."""
+    arguments = (0.0, 1e-3, 1.0, 75.0, 2040.0, 1e4, 1e6, 1e8, 1e12, 1e16, 1e20)
+    found = bessel(order, torch.tensor(arguments, dtype=torch.float64))[2]
+    true = [mpmath.mpf(r) * (1 - mpmath.mpf(r) * exact(order, r)[1]) for r in arguments if r <= 1e8]
+    true += [order + 0.5 - (order**2 - mpmath.mpf(1) / 4) / (2 * mpmath.mpf(r)) for r in arguments if r > 1e8]
+    assert relative(found, true, 1e-300) < 2e-9
+    assert relative(found[7:], true[7:], 1e-300) < 1e-12
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -76,6 +87,6 @@ def test_scipy_underflows_where_this_does_not() -> None:
 
 def test_shapes_are_kept() -> None:
     r = torch.rand(2, 3, 4, dtype=torch.float64)
-    log_scaled, ratio = bessel(1, r)
-    assert log_scaled.shape == ratio.shape == r.shape
+    log_scaled, ratio, gap = bessel(1, r)
+    assert log_scaled.shape == ratio.shape == gap.shape == r.shape
     torch.testing.assert_close(log_scaled[1, 2, 3], bessel(1, r[1, 2, 3])[0])

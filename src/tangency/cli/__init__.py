@@ -23,7 +23,9 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
-        print("interrupted; what was finished is kept, and the same command goes on from there.", file=sys.stderr)
+        print(
+            "interrupted; what a study has finished is kept, and the same command goes on from there.", file=sys.stderr
+        )
         sys.exit(_INTERRUPTED)
 
 

@@ -31,4 +31,4 @@ def advancing(title: str, quiet: bool) -> Iterator[Advance]:
             bar = progress.add_task(title, total=1.0, part="")
             yield lambda part, share: progress.update(bar, completed=share, part=part)
     else:
-        yield lambda part, share: console.print(f"{title}: {share:4.0%} {part}", markup=False)
+        yield lambda part, share: console.print(f"{title}: {share:4.0%} {part}", markup=False, soft_wrap=True)

@@ -102,8 +102,8 @@ def print_trial(found: dict[str, Any]) -> None:
     _print_scores(console, found["score"])
     table = Table("measure", "truth", "bias", "coverage of 95 % intervals", box=None, pad_edge=False, show_edge=False)
     for key, entry in found["measures"].items():
-        held = f"{entry['coverage']:.0%} ± {entry['coverage_error']:.0%}"
-        table.add_row(key, f"{entry['truth']:.4g}", _interval(entry["bias"], 2), held)
+        held = f"{_number(entry['coverage'], '.0%')} ± {_number(entry['coverage_error'], '.0%')}"
+        table.add_row(key, _number(entry["truth"], ".4g"), _interval(entry["bias"], 2), held)
     console.print(table)
     config = found["config"]
     console.print(
@@ -157,7 +157,7 @@ def print_noise(summary: dict[str, Any]) -> None:
     for name, curve in curves["trials"].items():
         measures = trials[name]["measures"]
         cells = [
-            f"{ratio:.2f}\n{low:.2f}–{high:.2f}"
+            f"{_number(ratio, '.2f')}\n{_number(low, '.2f')}–{_number(high, '.2f')}"
             for ratio, low, high in zip(curve["ratio"], curve["low"], curve["high"], strict=True)
         ]
         share = measures["signal_fraction.logp_y"]
@@ -167,8 +167,13 @@ def print_noise(summary: dict[str, Any]) -> None:
     for name, curve in curves["trials"].items():
         if "minus_standard" in curve and trials[name]["objective"] != "untrained":
             mean, low, high = (curve["minus_standard"][side][at] for side in ("mean", "low", "high"))
-            word = "above 0" if low > 0 else "below 0" if high < 0 else "not settled"
-            console.print(
-                f"{name} minus standard at σ = {sigmas[at]:g}: {mean:+.2f} [{low:+.2f}, {high:+.2f}], {word}",
-                markup=False,
-            )
+            settled = low is not None and high is not None
+            word = "above 0" if settled and low > 0 else "below 0" if settled and high < 0 else "not settled"
+            shown = [_number(value, "+.2f") for value in (mean, low, high)]
+            text = f"{name} minus standard at σ = {sigmas[at]:g}: {shown[0]} [{shown[1]}, {shown[2]}], {word}"
+            console.print(text, markup=False)
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number, or a dash where there is none (a ratio without a denominator, say)."""
+    return "–" if value is None else format(value, form)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.errors import RunError
+
 worlds_app = typer.Typer(
     no_args_is_help=True, help="Worlds whose density, score, manifold and Bayes rule are known; the theory on them."
 )
@@ -80,6 +82,8 @@ def worlds_trial(
     from tangency.theory import TrialConfig
     from tangency.theory import trial as run_trial
 
+    if out is not None and out.is_dir():
+        raise RunError(f"output '{out}': got a folder, expected the name of a file; use --out FILE.json.")
     config = TrialConfig(train=train, images=images, datasets=datasets, seed=seed)
     with advancing("trial", quiet=as_json) as advance:
         found = run_trial(world, tangents, score, config, advance)
@@ -123,4 +127,4 @@ def worlds_distractor(
 
 
 def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=1, default=str))
+    typer.echo(json.dumps(content, indent=1, default=str, allow_nan=False))

@@ -71,6 +71,9 @@ class MeasureConfig:
             bad = [v for v in values if not (math.isfinite(v) and v > 0)]
             if bad:
                 raise SpecError(f"{name}: got {bad}, expected positive numbers in [0, 1] pixel units.")
+        grid = [f"{v:g}" for v in self.noise_sigmas]
+        if len(set(grid)) < len(grid):
+            raise SpecError(f"noise_sigmas: got {list(self.noise_sigmas)}, expected distinct numbers.")
         if self.directions < 1:
             raise SpecError(f"directions: got {self.directions}, expected at least 1 per image.")
         if self.label not in ("true", "predicted"):

@@ -161,7 +161,10 @@ class Mixture:
         chance = draw.of("component").uniform((), torch.float64)
         j = torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
         z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
-        x = self.means[j] + torch.einsum("ndk,nk->nd", self.loadings[j], z)
+        x = self.means[j]
+        for own in j.unique():  # by component, since a loading matrix for each image would not fit
+            chosen = j == own
+            x[chosen] += z[chosen] @ self.loadings[own].mT
         if bool((self.noise > 0).any()):
             x = x + self.noise[j].sqrt() * draw.of("noise").normal((self.dimension,), torch.float64)
         return x, j

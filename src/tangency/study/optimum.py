@@ -64,18 +64,27 @@ def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: di
     trials: dict[str, Any] = {}
     for name, draws in curves.items():
         with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = (np.exp(side) for side in simultaneous_bands(np.log(draws)))
-        low = np.where(np.isfinite(draws[:, 0]) & np.isfinite(high), low, np.nan)
+            low, high = (np.exp(side) for side in _bands(np.log(draws)))
         trials[name] = {"ratio": _numbers(draws[:, 0]), "low": _numbers(low), "high": _numbers(high)}
         if name in standard:
-            difference = draws - curves[standard[name]]
-            low, high = simultaneous_bands(difference)
+            with np.errstate(invalid="ignore"):
+                difference = draws - curves[standard[name]]
+            low, high = _bands(difference)
             trials[name]["minus_standard"] = {
                 "mean": _numbers(difference[:, 0]),
                 "low": _numbers(low),
                 "high": _numbers(high),
             }
     return {"sigmas": list(sigmas), "level": 0.95, "trials": trials}
+
+
+def _bands(draws: Array) -> tuple[Array, Array]:
+    """Bands simultaneous over the σ at which the ratio is finite in every resample; NaN at the others."""
+    low, high = np.full(len(draws), np.nan), np.full(len(draws), np.nan)
+    finite = np.isfinite(draws).all(1)
+    if finite.any():
+        low[finite], high[finite] = simultaneous_bands(draws[finite])
+    return low, high
 
 
 def _numbers(values: Array) -> list[float | None]:

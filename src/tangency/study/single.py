@@ -16,7 +16,7 @@ from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
 from tangency.study.layout import Layout, read_json, weights_file
 from tangency.study.numbers import as_json, trial_numbers
-from tangency.study.plan import score_hash
+from tangency.study.plan import BAYES, score_hash
 from tangency.study.score import Estimators, new_estimators
 from tangency.study.score import estimators as estimators_of
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
@@ -40,6 +40,11 @@ def find_classifier(reference: str, device: str) -> Found:
     if kind == "run" and location:
         folder = _trial_folder(Path(location), reference)
         path, run = folder / "model.safetensors", folder.parent.parent
+        if not path.exists() and read_json(folder / "trial.json").get("objective") == BAYES:
+            raise ModelError(
+                f"model '{reference}': the Bayes rule has no weights; its numbers stand in '{run / 'summary.json'}', "
+                "and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
+            )
         if not path.exists():
             raise ModelError(
                 f"model '{reference}': '{path}' is not there; this trial is not trained yet, run the study."

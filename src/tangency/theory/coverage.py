@@ -105,9 +105,11 @@ def excess_truths(truth: TrialNumbers, measure: str) -> dict[str, float]:
 
 def _summed_up(truth: float, found: Iterable[tuple[float, float, float]]) -> Coverage:
     table = np.array([row for row in found if np.isfinite(row).all()]).reshape(-1, 3)
+    if not len(table):
+        return Coverage(truth, math.nan, math.nan, math.nan, math.nan, 0)
     mean, low, high = table.T
     slack = 1e-12 * max(1.0, abs(truth))  # an interval of width zero still holds what it equals up to rounding
     holds = (low - slack <= truth) & (truth <= high + slack)
-    share = float(holds.mean()) if len(table) else math.nan
-    error = math.sqrt(share * (1 - share) / len(table)) if len(table) else math.nan
+    share = float(holds.mean())
+    error = math.sqrt(share * (1 - share) / len(table))
     return Coverage(truth, share, error, float(mean.mean()) - truth, float((high - low).mean()), len(table))

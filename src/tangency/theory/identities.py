@@ -43,7 +43,7 @@ def identities(world: World, sigma: float, seed: int = 0) -> list[Claim]:
         _zero(
             "s_σ = ∇ log p_σ, by automatic differentiation", name, relative_error(world.score(x, sigma), log_gradient)
         ),
-        _zero("Tweedie: D(x; σ) = x + σ²∇ log p_σ(x)", name, float(tweedie), 1e-12),
+        _zero("Tweedie: D(x; σ) = x + σ²∇ log p_σ(x)", name, float(tweedie / x.abs().max().clamp(min=1)), 1e-12),
         _zero("finite differences of log p_σ", name, _finite_difference_error(world, x, sigma, seed), 1e-6),
         *_class_claims(world, x, y, sigma, name),
         *_monte_carlo(world, sigma, seed, name),
@@ -85,7 +85,7 @@ def _class_claims(world: World, x: Tensor, y: Tensor, sigma: float, name: str) -
     scale = float(world.score(x, sigma).flatten(1).norm(dim=1).max())
     most = max(float(largest.max()), 1e-12 * scale)  # all terms underflow where every class is certain
     return [
-        _zero("Σ_y p(y|x) ∇ log p(y|x) = 0", name, float(total.flatten(1).norm(dim=1).max()) / most),
+        _zero("Σ_y p(y|x) ∇ log p(y|x) = 0", name, float(total.flatten(1).norm(dim=1).max()) / most, 1e-9),
         _zero("s_σ(x) = Σ_y p(y|x) s_σ(x|y)", name, relative_error(marginal, world.score(x, sigma))),
         _zero("∇ log p(y|x) = (D(x; σ, y) − D(x; σ))/σ²", name, float((difference - gradient).abs().max()) / scale),
         _zero("∇ log p(y|x), by automatic differentiation", name, float((own - gradient).abs().max()) / scale),

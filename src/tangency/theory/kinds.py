@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from tangency.data.references import parse_options
 from tangency.errors import SpecError, unknown_name
-from tangency.mixtures import fit_mixture
+from tangency.mixtures import Mixture, fit_mixture
 from tangency.score import Denoiser, MixtureScore
 from tangency.tangents import MixtureTangents, TangentEstimator, TangentSpace, WorldTangents, pca_basis
 from tangency.types import LabelledImages
@@ -37,33 +39,43 @@ class GlobalPCA:
         return TangentSpace.shared(self._basis.to(x), rank)
 
 
-def _mixture(world: World, train: LabelledImages, components: int, rank: int, seed: int) -> Any:
-    return fit_mixture(train, components, rank or world.intrinsic_dimension, seed=seed)[0]
+@dataclass(frozen=True)
+class Material:
+    """What estimators are made of: a world, images of it, and the mixtures that were fitted to them so far."""
+
+    world: World
+    train: LabelledImages
+    fits: dict[tuple[int, int, int], Mixture] = field(default_factory=dict)
+
+    def mixture(self, components: int, rank: int, seed: int) -> Mixture:
+        """A mixture of factor analysers, fitted once for each choice; rank 0 stands for the intrinsic dimension."""
+        key = (components, rank or self.world.intrinsic_dimension, seed)
+        if key not in self.fits:
+            self.fits[key] = fit_mixture(self.train, *key[:2], seed=seed)[0]
+        return self.fits[key]
 
 
-def _exact_tangents(world: World, train: LabelledImages) -> TangentEstimator:
-    return WorldTangents(world)
+def _exact_tangents(material: Material) -> TangentEstimator:
+    return WorldTangents(material.world)
 
 
-def _mfa_tangents(
-    world: World, train: LabelledImages, *, components: int = 2, rank: int = 0, seed: int = 0
-) -> TangentEstimator:
-    return MixtureTangents(_mixture(world, train, components, rank, seed))
+def _mfa_tangents(material: Material, *, components: int = 2, rank: int = 0, seed: int = 0) -> TangentEstimator:
+    return MixtureTangents(material.mixture(components, rank, seed))
 
 
-def _pca_tangents(world: World, train: LabelledImages, *, rank: int = 0) -> TangentEstimator:
-    return GlobalPCA(pca_basis(train, rank or world.intrinsic_dimension))
+def _pca_tangents(material: Material, *, rank: int = 0) -> TangentEstimator:
+    return GlobalPCA(pca_basis(material.train, rank or material.world.intrinsic_dimension))
 
 
-def _exact_score(world: World, train: LabelledImages) -> Denoiser:
-    return world
+def _exact_score(material: Material) -> Denoiser:
+    return material.world
 
 
-def _mfa_score(world: World, train: LabelledImages, *, components: int = 2, rank: int = 0, seed: int = 0) -> Denoiser:
-    return MixtureScore(_mixture(world, train, components, rank, seed))
+def _mfa_score(material: Material, *, components: int = 2, rank: int = 0, seed: int = 0) -> Denoiser:
+    return MixtureScore(material.mixture(components, rank, seed))
 
 
-# name -> maker(world, training images, *, options with defaults); rank 0 stands for the intrinsic dimension.
+# name -> maker(material, *, options with defaults); rank 0 stands for the intrinsic dimension.
 TANGENTS: dict[str, Callable[..., TangentEstimator]] = {
     "exact": _exact_tangents,
     "mfa": _mfa_tangents,
@@ -72,29 +84,29 @@ TANGENTS: dict[str, Callable[..., TangentEstimator]] = {
 SCORES: dict[str, Callable[..., Denoiser]] = {"exact": _exact_score, "mfa": _mfa_score}
 
 
-def make_tangents(text: str, world: World, train: LabelledImages) -> TangentEstimator:
+def make_tangents(text: str, material: Material) -> TangentEstimator:
     """A tangent estimator by "KIND" or "KIND?option=value&…", fitted to the images."""
-    made: TangentEstimator = _made(text, "tangents", TANGENTS, world, train)
+    made: TangentEstimator = _made(text, "tangents", TANGENTS, material)
     return made
 
 
-def make_score(text: str, world: World, train: LabelledImages) -> Denoiser:
+def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images."""
-    made: Denoiser = _made(text, "score", SCORES, world, train)
+    made: Denoiser = _made(text, "score", SCORES, material)
     return made
 
 
-def _made(text: str, what: str, table: dict[str, Callable[..., Any]], world: World, train: LabelledImages) -> Any:
-    name, _, query = text.partition("?")
+def _made(text: str, what: str, table: dict[str, Callable[..., Any]], material: Material) -> Any:
+    name, mark, query = text.partition("?")
     if name not in table:
         raise SpecError(f"{what} '{text}': {unknown_name(f'kind of {what}', name, table)}")
-    known = {key: p.default for key, p in inspect.signature(table[name]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    parameters = inspect.signature(table[name]).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     options: dict[str, int] = {}
-    for part in filter(None, query.split("&")):
-        key, _, value = part.partition("=")
+    for key, value in (parse_options(f"{what} '{text}'", query) if mark else {}).items():
         if key not in known:
             raise SpecError(f"{what} '{text}': {unknown_name('option', key, known) if known else 'takes no options.'}")
         if not value.isdecimal():
             raise SpecError(f"{what} '{text}': {key}={value}, expected a whole number such as {key}={known[key]}.")
         options[key] = int(value)
-    return table[name](world, train, **options)
+    return table[name](material, **options)

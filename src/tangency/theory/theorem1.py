@@ -123,8 +123,7 @@ def _by_measure(world: World, seed: int) -> list[Claim]:
     """What `tangency.measure` calls rho tends to 1 − its tangent fraction of the Jacobian, over images of the world."""
     data = drawn(world, 512, seed)
     x = data.pixels.double()
-    torch_seed = Draw(seed, torch.arange(world.dimension), "weights")
-    first = torch_seed.normal((8,), torch.float64).mT / world.dimension**0.5
+    first = Draw(seed, torch.arange(world.dimension), "weights").normal((8,), torch.float64).mT / world.dimension**0.5
     second = Draw(seed, torch.arange(8), "weights").normal((world.classes,), torch.float64).mT
     model = nn.Sequential(nn.Flatten(), _Linear(first), nn.Tanh(), _Linear(second))
     config = MeasureConfig(

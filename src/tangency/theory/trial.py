@@ -18,10 +18,10 @@ from tangency.score import Denoiser
 from tangency.seeding import Draw
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.study.assemble import Columns
-from tangency.study.numbers import as_json, trial_numbers
+from tangency.study.numbers import as_json, plain_number, trial_numbers
 from tangency.tangents import TangentEstimator, WorldTangents
 from tangency.theory.coverage import coverage
-from tangency.theory.kinds import make_score, make_tangents
+from tangency.theory.kinds import Material, make_score, make_tangents
 from tangency.theory.tilted import TiltedBayes
 from tangency.worlds import World, drawn, make_world
 
@@ -81,7 +81,8 @@ def trial(
     world = make_world(reference)
     progress("fitting", 0.0)
     train = drawn(world, config.train, config.seed, name=f"world:{reference}")
-    fitted_tangents, fitted_score = make_tangents(tangents, world, train), make_score(score, world, train)
+    material = Material(world, train)
+    fitted_tangents, fitted_score = make_tangents(tangents, material), make_score(score, material)
     progress("angles", 0.2)
     found: dict[str, Any] = {
         "world": reference,
@@ -173,7 +174,7 @@ def _measures(
     world: World, tangents: TangentEstimator, score: Denoiser, config: TrialConfig, progress: Progress
 ) -> dict[str, Any]:
     """Bias and coverage of every measure of a fixed classifier, with the estimators against the exact ones."""
-    data = drawn(world, config.population, config.seed + 1)
+    data = drawn(world, config.population, config.seed, config.train + config.images)  # behind all that was used
     sigma = sorted(config.sigmas)[len(config.sigmas) // 2]
     asked = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, lpips=False)
     classifier = TiltedBayes(world, sigma)
@@ -203,10 +204,10 @@ def _measures(
     )
     return {
         key: {
-            "truth": truths[key],
+            "truth": plain_number(truths[key]),
             "bias": as_json(Estimate.of(own.draws[key] - truth.draws[key], own.estimates[key].n)),
-            "coverage": held[key].share,
-            "coverage_error": held[key].error,
+            "coverage": plain_number(held[key].share),
+            "coverage_error": plain_number(held[key].error),
         }
         for key in keys
     }

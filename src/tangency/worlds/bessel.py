@@ -17,16 +17,20 @@ from torch import Tensor
 _LEAST_ORDER = 60.0  # of the expansion
 _STEPS = 12  # of the recurrence at least; they wash out the rounding of the expansion at small arguments
 _TERMS = 9
+_FAR = 100.0  # times the order, where A(r) is so near to one that its distance is computed on its own
 
 
 @cache
 def _debye() -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
-    """Coefficients of the polynomials U_k and V_k of DLMF 10.41.9 in powers of p, k = 0 … _TERMS − 1."""
+    """Coefficients of U_k and V_k − U_k (DLMF 10.41.9) in powers of p, k = 0 … _TERMS − 1.
+
+    The difference on its own, since it vanishes with p while U and V tend to one.
+    """
     u: list[Fraction] = [Fraction(1)]
     v: list[Fraction] = [Fraction(1)]
     found = []
     for _ in range(_TERMS):
-        found.append((tuple(map(float, u)), tuple(map(float, v))))
+        found.append((tuple(map(float, u)), tuple(float(a - b) for a, b in zip(v, u, strict=True))))
         derivative = [i * c for i, c in enumerate(u)][1:]
         following = [Fraction(0)] * (len(u) + 3)
         for i, c in enumerate(derivative):
@@ -57,20 +61,21 @@ def _series(coefficients: list[tuple[float, ...]], p: Tensor, order: float) -> T
     return total
 
 
-def bessel(order: float, r: Tensor) -> tuple[Tensor, Tensor]:
-    """ln[I_ν(r) e^(−r) r^(−ν)] and I_(ν+1)(r)/(r I_ν(r)), both finite and smooth from r = 0 on.
+def bessel(order: float, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """ln[I_ν(r) e^(−r) r^(−ν)], A(r)/r and r (1 − A(r)) with A = I_(ν+1)/I_ν: finite and smooth from r = 0 on.
 
     Args:
         order: ν ≥ 0.
         r: any shape, float64, ≥ 0.
 
     Returns:
-        Two tensors of the shape of r.
+        Three tensors of the shape of r, each with a relative error near that of a float64, the last one also where A(r)
+        rounds to one.
 
     Example:
-        >>> log_scaled, ratio = bessel(0.5, torch.tensor([1.0], dtype=torch.float64))  # I_½(1) = √(2/π) sinh 1
-        >>> round(float(log_scaled), 9), round(float(ratio), 9)  # coth 1 − 1
-        (-1.064351991, 0.313035285)
+        >>> log_scaled, ratio, gap = bessel(0.5, torch.tensor([1.0], dtype=torch.float64))  # I_½(1) = √(2/π) sinh 1
+        >>> round(float(log_scaled), 9), round(float(ratio), 9), round(float(gap), 9)  # A(1) = coth 1 − 1
+        (-1.064351991, 0.313035285, 0.686964715)
     """
     top = max(order, _LEAST_ORDER)
     top = order + math.ceil(top - order)
@@ -83,10 +88,20 @@ def bessel(order: float, r: Tensor) -> tuple[Tensor, Tensor]:
     log_scaled = (
         top**2 / (root + r) - top * (top + root).log() - 0.5 * math.log(2 * math.pi) - 0.5 * root.log() + u.log()
     )
+    gap = _first_gap(top, r)
     for n in range(round(top - order)):
         ratio = 1 / (2 * (top - n) + r.square() * ratio)
         log_scaled = log_scaled - ratio.log()
-    return log_scaled, ratio
+        h = 2 * (top - n) - gap
+        gap = h * r / (r + h)
+    return log_scaled, ratio, torch.where(r > _FAR * top, gap, r - r.square() * ratio)
+
+
+def _first_gap(order: float, r: Tensor) -> Tensor:
+    """r (1 − A(r)) at a large order and larger r: A = √(N² + r²)/r · ΣV/ΣU − N/r without the subtraction from one."""
+    root = (order**2 + r.square()).sqrt()
+    u, shift = (_series([pair[i] for pair in _debye()], order / root, order) for i in (0, 1))
+    return order - order**2 / (r + root) - root * (shift / u)
 
 
 def _first_ratio(order: float, r: Tensor) -> Tensor:
@@ -95,7 +110,7 @@ def _first_ratio(order: float, r: Tensor) -> Tensor:
     At small r, where that cancels, Amos's bound is near enough for the recurrence to wash out the rest.
     """
     root = (order**2 + r.square()).sqrt()
-    u, v = (_series([pair[i] for pair in _debye()], order / root, order) for i in (0, 1))
-    expanded = 1 / (root + order) + root * ((v - u) / u) / r.square().clamp(min=1e-300)
+    u, shift = (_series([pair[i] for pair in _debye()], order / root, order) for i in (0, 1))
+    expanded = 1 / (root + order) + root * (shift / u) / r.square().clamp(min=1e-300)
     bound = 1 / (order + 0.5 + ((order + 1.5) ** 2 + r.square()).sqrt())
     return torch.where(r > 0.05 * order, expanded, bound)

@@ -8,10 +8,12 @@ import torch
 
 from tangency.errors import NumericsError
 from tangency.numerics import unit
-from tangency.worlds.embedding import Embedding, patterns
+from tangency.worlds.embedding import Embedding, check_size, patterns
 from tangency.worlds.flat import Shape, check_classes, check_noise, check_positive, names, normals
 from tangency.worlds.spheres import SphereCore
 from tangency.worlds.world import World
+
+_LARGEST = 1e12  # concentration; beyond, a point of the sphere is known to the last bit
 
 
 def sphere(
@@ -72,8 +74,9 @@ def _curved(
     check_positive(components=components, contrast=contrast)
     if blocks < 1 or b < 2:
         raise NumericsError(f"{name}: got rank {blocks * (b - 1)}, expected at least 1.")
-    if not 0 <= concentration < math.inf:
-        raise NumericsError(f"concentration: got {concentration}, expected a finite number ≥ 0.")
+    if not 0 <= concentration <= _LARGEST:
+        raise NumericsError(f"concentration: got {concentration}, expected a number from 0 to {_LARGEST:g}.")
+    check_size(shape, blocks * b, classes * components)
     k = classes * components
     means = unit(normals(seed, "directions", k * blocks, b)).reshape(k, blocks, b)
     core = SphereCore(

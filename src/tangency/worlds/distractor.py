@@ -14,7 +14,7 @@ from tangency.mixtures import Mixture
 from tangency.numerics import check_rank
 from tangency.seeding import Draw
 from tangency.types import LabelledImages
-from tangency.worlds.embedding import Embedding, patterns
+from tangency.worlds.embedding import Embedding, check_size, patterns
 from tangency.worlds.flat import Shape, check_classes, check_noise, check_positive, names, normals
 from tangency.worlds.gaussians import GaussianCore
 from tangency.worlds.world import World
@@ -22,12 +22,12 @@ from tangency.worlds.world import World
 
 def letter(height: int, width: int) -> Tensor:
     """The letter A, (height, width) float32 in [0, 1]: three strokes, their edges smoothed over a pixel."""
-    rows = torch.arange(height)[:, None] + 0.5
-    columns = torch.arange(width)[None] + 0.5
+    rows = torch.arange(height, dtype=torch.float32)[:, None] + 0.5
+    columns = torch.arange(width, dtype=torch.float32)[None] + 0.5
     corners = {"top": (0.12, 0.5), "left": (0.88, 0.15), "right": (0.88, 0.85), "in": (0.62, 0.28), "out": (0.62, 0.72)}
     point = {name: (y * height, x * width) for name, (y, x) in corners.items()}
     stroke = 0.055 * (height + width) / 2
-    picture = torch.zeros(height, width)
+    picture = torch.zeros(height, width, dtype=torch.float32)
     for start, end in (("top", "left"), ("top", "right"), ("in", "out")):
         (y0, x0), (y1, x1) = point[start], point[end]
         dy, dx = y1 - y0, x1 - x0
@@ -102,6 +102,8 @@ def distractor(
     half = (channels, height // 2, width)
     size = math.prod(half)
     check_rank(rank, size)
+    check_size(half, rank + 2)
+    check_size(shape, rank + 2, 4 * classes * size // (rank + 2))  # loadings: 2·classes components, 2·size pixels
     frame = patterns("smooth", half, rank + 2, seed)
     scale = contrast * math.sqrt(size / (rank * (1 + separation**2)))
     centres = 0.5 + scale * separation * normals(seed, "means", classes, rank) @ frame[:, :rank].mT
@@ -112,8 +114,8 @@ def distractor(
     for place in (0, 1):
         for c in range(classes):
             means.append(_halves(place, half, centres[c], plain))
-            columns = [_halves(place, half, s, torch.zeros(size)) for s in spread.mT]
-            columns += [_halves(place, half, torch.zeros(size), t) for t in other.mT]
+            columns = [_halves(place, half, s, torch.zeros(size, dtype=torch.float64)) for s in spread.mT]
+            columns += [_halves(place, half, torch.zeros(size, dtype=torch.float64), t) for t in other.mT]
             loadings.append(torch.stack(columns, 1))
     k = 2 * classes
     mixture = Mixture(

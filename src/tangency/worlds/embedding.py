@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,6 +14,7 @@ from tangency.numerics import dct_basis
 from tangency.seeding import Draw
 
 Patterns = Literal["orthogonal", "smooth"]
+_LARGEST = 1_000_000_000  # numbers of the largest matrix of a law
 _WIDER = 4  # smooth patterns mix this many times as many low frequencies as there are coordinates
 
 
@@ -55,6 +57,28 @@ class Embedding:
         return Embedding(self.shape, basis, offset, self.scale, self.noise)
 
 
+def check_size(shape: tuple[int, int, int], n: int, components: int = 1) -> None:
+    """Raise, before anything is allocated, unless n coordinates fit into the images and all of it into memory.
+
+    Args:
+        shape: (C, H, W).
+        n: coordinates that the law needs.
+        components: of the law.
+    """
+    d = math.prod(shape)
+    if not 1 <= n < d:
+        raise NumericsError(
+            f"rank: the law needs {n} pixel patterns, got images of {d} pixels, which have room for 1 to {d - 1}. "
+            "Ask for another rank, fewer classes, or larger images."
+        )
+    numbers = max(d * min(d, _WIDER * n), components * n * n)
+    if numbers > _LARGEST:
+        raise NumericsError(
+            f"shape, rank, classes: the law takes {numbers:.2g} numbers, expected at most {_LARGEST:.0e} (8 GB). Ask "
+            "for a smaller shape, rank or number of classes."
+        )
+
+
 def patterns(kind: str, shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
     """(d, n) float64 orthonormal pixel patterns.
 
@@ -63,9 +87,8 @@ def patterns(kind: str, shape: tuple[int, int, int], n: int, seed: int) -> Tenso
     """
     if kind not in get_args(Patterns):
         raise NumericsError(unknown_name("embedding", kind, get_args(Patterns)))
-    d = shape[0] * shape[1] * shape[2]
-    if not 1 <= n < d:
-        raise NumericsError(f"embedding: got {n} coordinates for images of {d} pixels, expected 1 to {d - 1}.")
+    check_size(shape, n)
+    d = math.prod(shape)
     frame = dct_basis(shape, min(d - 1, _WIDER * n)) if kind == "smooth" else None
     width = d if frame is None else frame.shape[1]
     random = Draw(seed, torch.arange(width), "embedding").normal((n,), torch.float64)

@@ -12,7 +12,7 @@ from tangency.mixtures.em import Noise
 from tangency.seeding import permutation
 from tangency.worlds.embedding import Embedding
 from tangency.worlds.gaussians import GaussianCore
-from tangency.worlds.world import World
+from tangency.worlds.world import World, replace_named
 
 _NOISES = ("isotropic", "diagonal", "common")
 
@@ -29,7 +29,8 @@ def fitted(
     """W3: what looks like real images, with a known Bayes rule: images and labels are drawn from the fitted mixture.
 
     Args:
-        data: reference of the data set whose training images are fitted (fashion-mnist-5k, mnist, cifar10, …).
+        data: reference of the data set whose training images are fitted (fashion-mnist-5k, mnist, cifar10, …); in a
+            reference of this world, & and + in it are percent-encoded.
         components: of each class.
         rank: of each component, the dimension of the manifold.
         noise: "isotropic" (one ψ for each component), "diagonal" (one for each pixel of each component), or "common"
@@ -50,7 +51,7 @@ def fitted(
     if noise == "common":
         mixture = _with_one_noise(mixture)
     placed = Embedding(whole.shape, offset=0.0)
-    return World("fitted", GaussianCore(mixture), placed, whole.classes, chosen.digest)
+    return replace_named(World("fitted", GaussianCore(mixture), placed, whole.classes), "fitted", chosen.digest)
 
 
 def _with_one_noise(mixture: Mixture) -> Mixture:

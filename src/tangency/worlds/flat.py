@@ -11,11 +11,12 @@ from tangency.errors import NumericsError
 from tangency.mixtures import Mixture
 from tangency.numerics import check_rank
 from tangency.seeding import Draw
-from tangency.worlds.embedding import Embedding, patterns
+from tangency.worlds.embedding import Embedding, check_size, patterns
 from tangency.worlds.gaussians import GaussianCore
 from tangency.worlds.world import World
 
 Shape = tuple[int, int, int]
+_TINY = 1e-30
 
 
 def normals(seed: int, purpose: str, *size: int) -> Tensor:
@@ -30,16 +31,18 @@ def check_classes(classes: int) -> None:
 
 
 def check_positive(**values: float) -> None:
-    """Raise unless every value is a positive number."""
+    """Raise unless every value is a positive number of a size that float64 can square and add up."""
     for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise NumericsError(f"{name}: got {value}, expected a positive number.")
+        if not _TINY <= value <= 1 / _TINY:
+            raise NumericsError(f"{name}: got {value}, expected a positive number from {_TINY:g} to {1 / _TINY:g}.")
 
 
 def check_noise(noise: float) -> None:
     """Raise unless noise is a variance."""
-    if not 0 <= noise < math.inf:
-        raise NumericsError(f"noise: got {noise}, expected a variance ≥ 0 in squared [0, 1] pixel units.")
+    if noise and not _TINY <= noise <= 1 / _TINY:
+        raise NumericsError(
+            f"noise: got {noise}, expected 0 or a variance from {_TINY:g} to {1 / _TINY:g} in squared pixel units."
+        )
 
 
 def names(classes: int) -> tuple[str, ...]:
@@ -77,6 +80,7 @@ def linear(
     check_classes(classes)
     check_noise(noise)
     check_positive(components=components, separation=separation, contrast=contrast)
+    check_size(shape, rank, classes * components)
     k = classes * components
     means = separation * normals(seed, "means", k, rank)
     loadings = 0.6 * normals(seed, "loadings", k, rank, rank) / math.sqrt(rank)
@@ -115,7 +119,9 @@ def offset(
         distance: l2 length of a class's offset, in standard deviations along the subspace.
     """
     check_classes(classes)
+    check_rank(rank, math.prod(shape))
     check_positive(distance=distance)
+    check_size(shape, rank + classes, classes)
     frame = torch.eye(rank + classes, dtype=torch.float64)
     loadings = frame[:, :rank].expand(classes, -1, -1).clone()
     means = distance * frame[:, rank:].mT
@@ -126,7 +132,7 @@ def rotated(
     shape: Shape = (1, 16, 16),
     rank: int = 8,
     classes: int = 3,
-    angle: float = 25.0,
+    angle: float = 15.0,
     noise: float = 0.0,
     contrast: float = 0.1,
     embedding: str = "smooth",
@@ -143,6 +149,7 @@ def rotated(
     """
     check_classes(classes)
     check_rank(rank, math.prod(shape))
+    check_size(shape, rank * (classes + 1), classes)
     if not 0 < angle <= 90:
         raise NumericsError(f"angle: got {angle}, expected degrees above 0 and up to 90.")
     frame = torch.eye(rank * (classes + 1), dtype=torch.float64)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tangency.worlds.curved import sphere, torus
 from tangency.worlds.distractor import distractor, signal_mask, with_distractor
 from tangency.worlds.fitted import fitted
 from tangency.worlds.flat import linear, offset, rotated
-from tangency.worlds.world import World
+from tangency.worlds.world import World, replace_named
 
 # A new world joins by adding a row: a function of keyword arguments with defaults.
 WORLDS: dict[str, Callable[..., World]] = {
@@ -33,7 +33,9 @@ WORLDS: dict[str, Callable[..., World]] = {
 }
 # Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
 WORLD_SCHEMA = 1
+_EXAMPLES = {"fitted": "fitted?components=1&rank=2&images=200"}  # as undefined as any, and fitted at once
 _DRAWN = {"train": 5000, "test": 1000, "draw": 0}  # options of a data set drawn from a world
+_LARGEST = 2_000_000_000  # pixels of a split, 8 GB
 _PREFIX = "world:"
 _LETTERS = "distractor:"
 
@@ -54,7 +56,10 @@ def make_world(reference: str, root: Path | None = None) -> World:
         3
     """
     name, options = _parsed(reference)
-    return _built(reference, name, {key: value for key, value in options.items() if key not in _DRAWN}, root)
+    for key, text in options.items():
+        if key in _DRAWN:
+            _value(reference, key, text, _DRAWN[key])
+    return _built(reference, name, tuple((k, text) for k, text in options.items() if k not in _DRAWN), root)
 
 
 def _parsed(reference: str) -> tuple[str, dict[str, str]]:
@@ -69,17 +74,18 @@ def _options(name: str) -> dict[str, Any]:
     return {key: p.default for key, p in inspect.signature(WORLDS[name]).parameters.items() if key != "root"}
 
 
-def _built(reference: str, name: str, options: dict[str, str], root: Path | None) -> World:
+@lru_cache(maxsize=8)  # a world is immutable, and fitting one to real images takes a while
+def _built(reference: str, name: str, options: tuple[tuple[str, str], ...], root: Path | None) -> World:
     known = _options(name)
     values = dict(known)
-    for key, text in options.items():
+    for key, text in options:
         if key not in known:
             raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*known, *_DRAWN])}")
         values[key] = _value(reference, key, text, known[key])
     world = WORLDS[name](**values, **({"root": root} if name == "fitted" else {}))
     identity = json.dumps([WORLD_SCHEMA, name, values, world.identity])
-    shown = "&".join(f"{key}={text}" for key, text in options.items())
-    return dataclasses.replace(world, name=f"{name}?{shown}" if shown else name, identity=identity)
+    shown = "&".join(f"{key}={text}" for key, text in options)
+    return replace_named(world, f"{name}?{shown}" if shown else name, identity)
 
 
 def _value(reference: str, key: str, text: str, default: Any) -> Any:
@@ -129,9 +135,14 @@ def load_dataset(reference: str, root: Path | None = None) -> Dataset:
     for key, text in _parsed(reference)[1].items():
         if key in counts:
             counts[key] = _value(reference, key, text, counts[key])
+    world = make_world(reference, root)
+    if max(counts["train"], counts["test"]) * world.dimension > _LARGEST:
+        raise DataError(
+            f"{reference}: {max(counts['train'], counts['test'])} images of {world.dimension} pixels do not fit into "
+            f"memory, expected at most {_LARGEST // world.dimension}; `World.sample` draws them in parts."
+        )
     if counts["train"] < 1 or counts["test"] < 1:
         raise DataError(f"{reference}: got train={counts['train']}, test={counts['test']}, expected at least 1 each.")
-    world = make_world(reference, root)
     train = drawn(world, counts["train"], counts["draw"], name=f"{reference} train")
     test = drawn(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
     return Dataset(reference, train, test, "drawn from a closed-form law")
@@ -164,5 +175,6 @@ def describe_worlds() -> list[dict[str, Any]]:
     for name, build in WORLDS.items():
         title = inspect.cleandoc(build.__doc__ or "").partition("\n")[0]
         shown = {key: "x".join(map(str, v)) if isinstance(v, tuple) else v for key, v in _options(name).items()}
-        found.append({"name": name, "title": title, "options": shown, "undefined": make_world(name).undefined})
+        undefined = make_world(_EXAMPLES.get(name, name)).undefined
+        found.append({"name": name, "title": title, "options": shown, "undefined": undefined})
     return found

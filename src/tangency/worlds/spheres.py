@@ -83,41 +83,42 @@ class SphereCore:
 
     def log_class_joint(self, z: Tensor, sigma: float) -> Tensor:
         """log p_σ(z, c); at σ = 0 of the nearest point of the manifold, with respect to its surface measure."""
-        return self._over_classes(torch.cat([self._log_joint(part, sigma)[0] for part in z.split(_CHUNK)]))
+        return self._over_classes(torch.cat([self._smoothed(part, sigma).log_joint for part in z.split(_CHUNK)]))
 
     def weighted_score(self, z: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
-        """Σ_c w_c ∇ log p_σ(z | c) = Σ_j w_j (E[z₀ | z, j] − z)/σ²; at σ = 0 Σ_j w_j P κ_jμ_j/‖z‖, Σ w = 0."""
+        """Σ_c w_c ∇ log p_σ(z | c) = Σ_j w_j (E[z₀ | z, j] − z)/σ²; at σ = 0 Σ_j w_j P κ_jμ_j/‖z‖, Σ w = 0.
+
+        With u = z/‖z‖ of a block, E[z₀ | z, j] − z = q κ (I − uuᵀ)μ_j + [(1 − ‖z‖) − (1 − A cos φ)]u, q = A/r, φ the
+        angle between v and z: no part of it is a small difference of large numbers.
+        """
         found, joints = [], []
         own = self.component_class
         for start in range(0, len(z), _CHUNK):
             chunk = slice(start, start + _CHUNK)
-            joint, ratio = self._log_joint(z[chunk], sigma)
-            by_class = self._over_classes(joint)
-            weights = weigh(by_class, chunk)[:, own] * (joint - by_class[:, own]).exp()
-            pull = weights[:, :, None] * ratio * self.kappa
-            blocks = self._blocks(z[chunk])
-            towards = torch.einsum("nkm,kmb->nmb", pull, self.means)
+            smoothed = self._smoothed(z[chunk], sigma)
+            by_class = self._over_classes(smoothed.log_joint)
+            weights = weigh(by_class, chunk)[:, own] * (smoothed.log_joint - by_class[:, own]).exp()
+            out, length = smoothed.out, smoothed.length
+            pull = torch.einsum("nkm,kmb->nmb", weights[:, :, None] * smoothed.pull * self.kappa, self.means)
+            along = pull - out * (out * pull).sum(2, keepdim=True)
             if sigma == 0:
-                length = blocks.square().sum(2, keepdim=True).sqrt()
-                out = blocks / length
-                gradient = (towards - out * (out * towards).sum(2, keepdim=True)) / length
+                gradient = along / length[:, :, None]
             else:
-                total = (weights[:, :, None] * ratio).sum(1) / sigma**2 - weights.sum(1, keepdim=True)
-                gradient = (towards + total[:, :, None] * blocks) / sigma**2
+                short = ((1 - length) * weights.sum(1, keepdim=True)) / sigma**2
+                radial = short - (weights[:, :, None] * smoothed.deficit).sum(1)
+                gradient = along + radial[:, :, None] * out
             found.append(gradient.flatten(1))
             joints.append(by_class)
         return torch.cat(found), torch.cat(joints)
 
     def mean_square(self, z: Tensor, sigma: float) -> Tensor:
-        """E[‖z − z₀‖² | z] = Σ_j r_j Σ_i ‖z_i‖² + 1 − 2 z_i·E[z_0i | z, j], every ‖z_0i‖ being one."""
+        """E[‖z − z₀‖² | z] = Σ_j r_j Σ_i (1 − ‖z_i‖)² + 2‖z_i‖(1 − A cos φ), every ‖z_0i‖ being one."""
         found = []
         for part in z.split(_CHUNK):
-            joint, ratio = self._log_joint(part, sigma)
-            blocks = self._blocks(part)
-            length = blocks.square().sum(2)
-            cosine = torch.einsum("nmb,kmb->nkm", blocks, self.means)
-            inner = ratio * (self.kappa * cosine + length[:, None] / sigma**2)
-            found.append((joint.softmax(1) * (length[:, None] + 1 - 2 * inner).sum(2)).sum(1))
+            smoothed = self._smoothed(part, sigma)
+            length = smoothed.length[:, None]
+            each = (1 - length).square() + 2 * length * sigma**2 * smoothed.deficit
+            found.append((smoothed.log_joint.softmax(1) * each.sum(2)).sum(1))
         return torch.cat(found)
 
     def tangents(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,8 @@ class SphereCore:
         m, b = self.means.shape[1:]
         basis = z.new_zeros(len(z), m, b, m, b - 1)
         index = torch.arange(m, device=z.device)
-        basis[:, index, :, index] = complement(self._out(z)).transpose(0, 1)
+        out = unit(self._blocks(z).flatten(0, 1)).reshape(len(z), m, b)
+        basis[:, index, :, index] = complement(out).transpose(0, 1)
         rank = torch.full((len(z),), m * (b - 1), device=z.device)
         return basis.reshape(len(z), m * b, m * (b - 1)), rank
 
@@ -143,35 +145,54 @@ class SphereCore:
     def _blocks(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.means.shape[1:])
 
-    def _out(self, z: Tensor) -> Tensor:
+    def _smoothed(self, z: Tensor, sigma: float) -> _Smoothed:
+        """Everything about the components at z and σ; r − ‖z‖/σ² and the like are formed without large differences."""
+        b, kappa = self.means.shape[2], self.kappa
         blocks = self._blocks(z)
-        return unit(blocks.flatten(0, 1)).reshape(blocks.shape)
-
-    def _log_joint(self, z: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """log π_j p_σ(z | j) (N, K), and A(r)/r of each block (N, K, m) (σ² at σ = 0 cancelled: one).
-
-        r − ‖z‖/σ² and ‖z‖/σ² − (‖z‖² + 1)/2σ² are formed without subtracting large numbers, so σ may be tiny.
-        """
-        b = self.means.shape[2]
-        scaled, _ = bessel(self._order, self.kappa)  # ln I(κ) − κ − ν ln κ
-        constant = -self.kappa - scaled
+        length = blocks.square().sum(2).clamp(min=1e-300).sqrt()  # its derivative at the centre is finite
+        out = blocks / length[:, :, None] if sigma else unit(blocks.flatten(0, 1)).reshape(blocks.shape)
+        cosine = torch.einsum("nmb,kmb->nkm", out, self.means)
+        constant = -kappa - bessel(self._order, kappa)[0]  # ν ln κ − ln I(κ)
         if sigma == 0:
-            cosine = torch.einsum("nmb,kmb->nkm", self._out(z), self.means)
-            each = constant - 0.5 * b * math.log(2 * math.pi) + self.kappa * cosine
-            return self.log_weights + each.sum(2), torch.ones_like(each)
-        blocks = self._blocks(z)
-        length = blocks.square().sum(2).clamp(min=1e-300).sqrt()[:, None]  # its derivative at the centre is finite
-        cross = self.kappa * torch.einsum("nmb,kmb->nkm", blocks, self.means) / sigma**2
-        rho = length / sigma**2
-        r = (self.kappa.square() + 2 * cross + rho.square()).clamp(min=1e-300).sqrt()
-        beyond = (self.kappa.square() + 2 * cross) / (r + rho).clamp(min=1e-300)
-        smoothed, ratio = bessel(self._order, r)
-        gaussian = (1 - length).square() / (2 * sigma**2) + 0.5 * b * math.log(2 * math.pi * sigma**2)
-        return self.log_weights + (constant + smoothed + beyond - gaussian).sum(2), ratio
+            each = constant - 0.5 * b * math.log(2 * math.pi) + kappa * cosine
+            ones = torch.ones_like(each)
+            return _Smoothed(self.log_weights + each.sum(2), ones, 0 * ones, out, length)
+        rho = length[:, None] / sigma**2
+        cross = 2 * kappa * cosine * rho
+        r = (kappa.square() + cross + rho.square()).clamp(min=1e-300).sqrt()
+        beyond = (kappa.square() + cross) / (r + rho)
+        scaled, ratio, gap = bessel(self._order, r)
+        gaussian = (1 - length[:, None]).square() / (2 * sigma**2) + 0.5 * b * math.log(2 * math.pi * sigma**2)
+        joint = self.log_weights + (constant + scaled + beyond - gaussian).sum(2)
+        # 1 − A cos φ = (1 − A) + A (1 − cos φ), over σ²
+        heading = (kappa * cosine + rho) / r
+        turned = kappa.square() * (1 - cosine.square()) / (r.square() * (1 + heading))
+        turned = torch.where(heading > 0, turned, 1 - heading)
+        deficit = gap / (r * sigma**2) + r * ratio * turned / sigma**2
+        return _Smoothed(joint, ratio / sigma**2, deficit, out, length)
 
     def _over_classes(self, joint: Tensor) -> Tensor:
         groups = [joint[:, self.component_class == c] for c in range(self.classes)]
         return torch.stack([group.logsumexp(1) for group in groups], 1)
+
+
+@dataclass(frozen=True)
+class _Smoothed:
+    """Components seen from n points.
+
+    Args:
+        log_joint: (n, K), log π_j p_σ(z | j).
+        pull: (n, K, m), A(r)/(rσ²); one at σ = 0.
+        deficit: (n, K, m), (1 − A(r) cos φ)/σ².
+        out: (n, m, b), z_i/‖z_i‖.
+        length: (n, m), ‖z_i‖.
+    """
+
+    log_joint: Tensor
+    pull: Tensor
+    deficit: Tensor
+    out: Tensor
+    length: Tensor
 
 
 def von_mises_fisher(mean: Tensor, kappa: Tensor, draw: Draw) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
@@ -19,6 +19,7 @@ from tangency.worlds.core import Core
 from tangency.worlds.embedding import Embedding
 
 _CHUNK = 1024
+_LARGEST_SIGMA = 1e100
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class World:
         embedding: how it becomes images.
         class_names: index = label.
         identity: everything that the law depends on; data drawn from it are known by this, not by their pixels,
-            whose last bits depend on the number of threads.
+            whose last bits depend on the number of threads. A replaced world has none.
 
     Example:
         >>> from tangency.worlds import make_world
@@ -65,7 +66,7 @@ class World:
     core: Core
     embedding: Embedding
     class_names: tuple[str, ...]
-    identity: str = ""
+    identity: str = field(default="", init=False)
 
     kind = "exact"
 
@@ -260,7 +261,8 @@ class World:
 
     def to(self, device: str) -> World:
         """The same world on another device."""
-        return World(self.name, self.core.to(device), self.embedding.to(device), self.class_names, self.identity)
+        moved = World(self.name, self.core.to(device), self.embedding.to(device), self.class_names)
+        return replace_named(moved, self.name, self.identity)
 
     def _encoded(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         if x.dim() != 4 or tuple(x.shape[1:]) != self.shape:
@@ -275,9 +277,9 @@ class World:
 
     def _noise(self, sigma: float, what: str) -> tuple[float, float]:
         """σ in the units of the core, and δ = ψ + σ²; raises where `what` is not defined."""
-        if not 0 <= sigma < math.inf:
+        if not 0 <= sigma <= _LARGEST_SIGMA:
             raise NumericsError(
-                f"sigma: got {sigma}, expected a finite noise level of at least 0 in [0, 1] pixel units."
+                f"sigma: got {sigma}, expected a finite noise level from 0 to {_LARGEST_SIGMA:g} in [0, 1] pixel units."
             )
         if sigma == 0:
             for quantity, reason in self.undefined.items():
@@ -287,3 +289,10 @@ class World:
                     )
         delta = self.embedding.noise + sigma**2
         return math.sqrt(delta) / self.embedding.scale, delta
+
+
+def replace_named(world: World, name: str, identity: str) -> World:
+    """The world with another name and identity."""
+    named = replace(world, name=name)
+    object.__setattr__(named, "identity", identity)
+    return named
