@@ -134,7 +134,7 @@ def test_tangents_of_uneven_components_without_noise_are_those_of_the_images_own
 def test_parallel_subspaces_are_parallel_and_turned_ones_are_not() -> None:
     parallel, turned = (world_case(name).core.mixture.loadings for name in ("offset", "rotated"))
     assert turned_by(parallel[0], parallel[1]) < 1e-14
-    assert turned_by(turned[0], turned[1]) == pytest.approx((1 - math.cos(math.radians(25)) ** 4) ** 0.5)
+    assert turned_by(turned[0], turned[1]) == pytest.approx((1 - math.cos(math.radians(15)) ** 4) ** 0.5)
 
 
 @pytest.mark.parametrize("reference", ["sphere", "torus", "sphere?noise=0.01"])

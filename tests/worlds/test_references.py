@@ -129,7 +129,7 @@ def test_another_law_has_another_digest(other: str) -> None:
 
 
 def test_worlds_made_by_hand_are_known_by_their_pixels() -> None:
-    world = dataclasses.replace(make_world(SMALL), identity="")
+    world = dataclasses.replace(make_world(SMALL), name="by hand")  # a replaced world has no identity
     images = drawn(world, 30)
     assert images.digest == digest(images.pixels, images.labels, images.classes)
     assert images.digest != drawn(make_world(SMALL), 30).digest

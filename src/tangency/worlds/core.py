@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from tangency.mixtures.weights import Weigh
@@ -61,7 +62,7 @@ class Core(Protocol):
         """E[‖z − z₀‖² | z], (N, n) to (N,), σ > 0."""
         ...
 
-    def tangents(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def tangents(self, z: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Orthonormal basis at the point of the manifold nearest to z, (N, n, k) with zero columns, and rank (N,)."""
         ...
 

@@ -48,7 +48,8 @@ class Embedding:
         """U z of directions, (N, n) to (N, d), or of bases (N, n, k) to (N, d, k)."""
         if self.basis is None:
             return z
-        return z @ self.basis.mT if z.dim() == 2 else torch.einsum("dn,bnk->bdk", self.basis, z)
+        basis = self.basis.to(z.dtype)
+        return z @ basis.mT if z.dim() == 2 else torch.einsum("dn,bnk->bdk", basis, z)
 
     def to(self, device: str) -> Embedding:
         """The same on another device."""

@@ -92,14 +92,14 @@ class GaussianCore:
         sigma = _NEAR * float(self.mixture.loadings.abs().max()) if self._noiseless else 0.0
         return self.mixture.log_joint(self._images(z), sigma).argmax(1)
 
-    def tangents(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def tangents(self, z: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """span A_j of the component with the largest responsibility over all classes, or all of R^n."""
         if self.whole:
-            eye = torch.eye(self.dimension, dtype=z.dtype, device=z.device)
+            eye = torch.eye(self.dimension, dtype=dtype, device=z.device)
             return eye.expand(len(z), -1, -1), torch.full((len(z),), self.dimension, device=z.device)
         bases, ranks = self._bases
         component = self.component(z)
-        return bases[component], ranks[component]
+        return bases.to(dtype)[component], ranks[component]
 
     def span(self) -> Tensor | None:
         """span{A_j, μ_j − μ_l}; None where the noise differs between components and the identity does not hold."""

@@ -121,7 +121,7 @@ class SphereCore:
             found.append((smoothed.log_joint.softmax(1) * each.sum(2)).sum(1))
         return torch.cat(found)
 
-    def tangents(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def tangents(self, z: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Per block the complement of z_i/‖z_i‖, (N, n, m(b − 1))."""
         m, b = self.means.shape[1:]
         basis = z.new_zeros(len(z), m, b, m, b - 1)
@@ -129,7 +129,7 @@ class SphereCore:
         out = unit(self._blocks(z).flatten(0, 1)).reshape(len(z), m, b)
         basis[:, index, :, index] = complement(out).transpose(0, 1)
         rank = torch.full((len(z),), m * (b - 1), device=z.device)
-        return basis.reshape(len(z), m * b, m * (b - 1)), rank
+        return basis.reshape(len(z), m * b, m * (b - 1)).to(dtype), rank
 
     def span(self) -> Tensor | None:
         """None: the span {μ_j, z} moves with the point."""

@@ -18,7 +18,7 @@ from tangency.types import Direction, check_images, check_labels
 from tangency.worlds.core import Core
 from tangency.worlds.embedding import Embedding
 
-_CHUNK = 1024
+_CHUNK = 256  # images; their float64 copies stay in a processor's cache
 _LARGEST_SIGMA = 1e100
 
 
@@ -164,8 +164,17 @@ class World:
         The gradient of the normal factor is −(I − UUᵀ)(x − offset)/δ for every class: it enters with Σ_c w_c, and not
         at all where `what` is "posterior", whose weights sum to zero.
         """
+        found = torch.empty(len(x), self.dimension, dtype=x.dtype, device=x.device)
+        joints = []
+        for chunk, rows, joint in self._weighted(x, sigma, weigh, what):
+            found[chunk] = rows.to(x.dtype)
+            joints.append(joint)
+        return found.reshape(x.shape), torch.cat(joints)
+
+    def _weighted(self, x: Tensor, sigma: float, weigh: Weigh, what: str) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """`weighted_score` in parts that fit into a processor's cache: slice, float64 rows, log p_σ(z, c)."""
         core_sigma, delta = self._noise(sigma, what)
-        found, joints, start = [], [], 0
+        start = 0
         for z, left in self._encoded(x):
             chunk = slice(start, start + len(z))
             totals: list[Tensor] = []
@@ -179,10 +188,8 @@ class World:
             rows = self.embedding.lift(inner) / self.embedding.scale
             if what == "density" and self.dimension > self.core.dimension:
                 rows = rows - torch.cat(totals)[:, None] * left / delta
-            found.append(rows)
-            joints.append(joint)
+            yield chunk, rows, joint
             start = chunk.stop
-        return torch.cat(found).reshape(x.shape).to(x.dtype), torch.cat(joints)
 
     def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
@@ -197,8 +204,12 @@ class World:
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
         """∇ log p_σ(y | x) as log-odds direction s_y − Σ_{c≠y} p_c/(1 − p_y) s_c and log magnitude."""
         check_labels(y, len(x), self.classes)
-        direction, joint = self.weighted_score(x.double(), sigma, odds(y), "posterior")
-        return Direction(direction.to(x.dtype), norms(direction).log() + log_rest(joint, y))
+        direction = torch.empty(len(x), self.dimension, dtype=x.dtype, device=x.device)
+        lengths = []
+        for chunk, rows, joint in self._weighted(x, sigma, odds(y), "posterior"):
+            direction[chunk] = rows.to(x.dtype)
+            lengths.append(norms(rows).log() + log_rest(joint, y[chunk]))
+        return Direction(direction.reshape(x.shape), torch.cat(lengths))
 
     def mean_square(self, x: Tensor, sigma: float) -> Tensor:
         """E[‖x − x₀‖² | x] at noise σ > 0, (N,) float64.
@@ -231,12 +242,15 @@ class World:
         Returns:
             (N, d, k) in the dtype of x, columns beyond an image's rank zero, and (N,) int64.
         """
-        parts = []
+        shape = (len(x), self.dimension, self.intrinsic_dimension)
+        bases = torch.empty(shape, dtype=x.dtype, device=x.device)  # filled in place: the largest thing that there is
+        ranks, start = [], 0
         for z, _ in self._encoded(x):
-            basis, rank = self.core.tangents(z)
-            parts.append((self.embedding.lift(basis).to(x.dtype), rank))
-        bases, ranks = zip(*parts, strict=True)
-        return torch.cat(bases), torch.cat(ranks)
+            basis, rank = self.core.tangents(z, x.dtype)
+            bases[start : start + len(z)] = self.embedding.lift(basis)
+            ranks.append(rank)
+            start += len(z)
+        return bases, torch.cat(ranks)
 
     def normal_basis(self, x: Tensor) -> Tensor:
         """Orthonormal basis of the normal space, (N, d, d − k) in the dtype of x, k the same for all images.
