@@ -143,7 +143,7 @@ def tilted_span(world: World) -> Fake:
 
 
 def random_tangents(world: World) -> World:
-    def tangents(z):
+    def tangents(z, dtype=torch.float64):
         basis, rank = world.core.tangents(z)
         return torch.eye(z.shape[1], dtype=z.dtype).expand(len(z), -1, -1)[:, :, : basis.shape[2]], rank
 
