@@ -80,8 +80,7 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
-    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
-    check_signal(config, pool)
+    pool = _pool(pool, images, labels, reference, config)
     with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
         check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
@@ -131,6 +130,15 @@ def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | No
         raise NumericsError(
             f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."
         )
+
+
+def _pool(
+    pool: LabelledImages | None, images: Tensor, labels: Tensor, reference: LabelledImages, config: MeasureConfig
+) -> LabelledImages:
+    """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
+    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
+    check_signal(config, pool)
+    return pool
 
 
 def _checked(data: LabelledImages, what: str) -> LabelledImages:

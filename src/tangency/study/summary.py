@@ -50,15 +50,10 @@ def summarise(
     main = f"alignment_cosine.logp_y.bayes_gradient.sigma={max(spec.measures.sigmas):g}"
     has_main = all(main in found.draws for found in numbers.values())
     null = fraction_null(next(iter(columns.values()))["tangent_rank"], dimension)
-    risks = excess_risks(planned, numbers)
-    entries = []
-    for trial in planned:
-        outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in collapsed else {})}
-        untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
-        entry = _entry(trial, outcome, numbers.get(trial.id), untrained, null)
-        if trial.id in risks:
-            entry["excess_risk"] = risks[trial.id]
-        entries.append(entry | _regime(verdicts.get(trial.id), sensitivity.get(trial.id, {})))
+    entries = [
+        entry | _regime(verdicts.get(entry["id"]), sensitivity.get(entry["id"], {}))
+        for entry in _entries(planned, outcomes, numbers, collapsed, null)
+    ]
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
@@ -80,6 +75,24 @@ def summarise(
         "correlations": correlations(_by_cell(planned, numbers, collapsed)),
         "provenance": _provenance(spec, data, planned),
     }
+
+
+def _entries(
+    planned: list[Trial],
+    outcomes: dict[str, dict[str, Any]],
+    numbers: dict[str, TrialNumbers],
+    collapsed: set[str],
+    null: tuple[float, float],
+) -> list[dict[str, Any]]:
+    """What summary.json says of each trial but its regime."""
+    risks = excess_risks(planned, numbers)
+    entries = []
+    for trial in planned:
+        outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in collapsed else {})}
+        untrained = numbers.get(f"{UNTRAINED}-s{trial.seed}")
+        entry = _entry(trial, outcome, numbers.get(trial.id), untrained, null)
+        entries.append(entry | ({"excess_risk": risks[trial.id]} if trial.id in risks else {}))
+    return entries
 
 
 def _collapsed(data: Dataset, planned: list[Trial], numbers: dict[str, TrialNumbers]) -> set[str]:

@@ -110,25 +110,32 @@ def distractor(
     spread = scale * frame[:, :rank]
     other = 0.5 * scale * frame[:, rank:]
     plain = 0.5 + mark * letter(height // 2, width).double().expand(half).flatten()
-    means, loadings = [], []
+    mixture = _placed(shape, half, centres, plain, spread, other, float(noise))
+    place_of = torch.arange(2).repeat_interleave(classes)
+    return World("distractor", GaussianCore(mixture, placement=place_of), Embedding(shape, offset=0.0), names(classes))
+
+
+def _placed(
+    shape: Shape, half: Shape, centres: Tensor, plain: Tensor, spread: Tensor, other: Tensor, noise: float
+) -> Mixture:
+    """The mixture over (place, class): signal centres (classes, size) and spread (size, rank), letter and its change."""
+    nothing, means, loadings = torch.zeros_like(plain), [], []
     for place in (0, 1):
-        for c in range(classes):
-            means.append(_halves(place, half, centres[c], plain))
-            columns = [_halves(place, half, s, torch.zeros(size, dtype=torch.float64)) for s in spread.mT]
-            columns += [_halves(place, half, torch.zeros(size, dtype=torch.float64), t) for t in other.mT]
+        for centre in centres:
+            means.append(_halves(place, half, centre, plain))
+            columns = [_halves(place, half, s, nothing) for s in spread.mT]
+            columns += [_halves(place, half, nothing, t) for t in other.mT]
             loadings.append(torch.stack(columns, 1))
-    k = 2 * classes
-    mixture = Mixture(
+    k = len(means)
+    return Mixture(
         shape=shape,
         means=torch.stack(means),
         loadings=torch.stack(loadings),
-        noise=torch.full((k, 2 * size), float(noise), dtype=torch.float64),
+        noise=torch.full((k, 2 * len(plain)), noise, dtype=torch.float64),
         log_weights=torch.full((k,), -math.log(k), dtype=torch.float64),
-        component_class=torch.arange(classes).repeat(2),
-        classes=classes,
+        component_class=torch.arange(len(centres)).repeat(2),
+        classes=len(centres),
     )
-    place_of = torch.arange(2).repeat_interleave(classes)
-    return World("distractor", GaussianCore(mixture, placement=place_of), Embedding(shape, offset=0.0), names(classes))
 
 
 def _halves(place: int, half: Shape, signal: Tensor, rest: Tensor) -> Tensor:
