@@ -13,7 +13,7 @@ from torch import Tensor
 from tangency.data.references import parse_options
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
-from tangency.score import Denoiser, MixtureScore
+from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore
 from tangency.tangents import MixtureTangents, TangentEstimator, TangentSpace, WorldTangents, pca_basis
 from tangency.types import LabelledImages
 from tangency.worlds import World
@@ -75,13 +75,26 @@ def _mfa_score(material: Material, *, components: int = 2, rank: int = 0, seed: 
     return MixtureScore(material.mixture(components, rank, seed))
 
 
+def _gaussian_score(material: Material) -> Denoiser:
+    return GaussianScore(material.train)
+
+
+def _empirical_score(material: Material) -> Denoiser:
+    return EmpiricalScore(material.train)
+
+
 # name -> maker(material, *, options with defaults); rank 0 stands for the intrinsic dimension.
 TANGENTS: dict[str, Callable[..., TangentEstimator]] = {
     "exact": _exact_tangents,
     "mfa": _mfa_tangents,
     "pca": _pca_tangents,
 }
-SCORES: dict[str, Callable[..., Denoiser]] = {"exact": _exact_score, "mfa": _mfa_score}
+SCORES: dict[str, Callable[..., Denoiser]] = {
+    "exact": _exact_score,
+    "mfa": _mfa_score,
+    "gaussian": _gaussian_score,
+    "empirical": _empirical_score,
+}
 
 
 def make_tangents(text: str, material: Material) -> TangentEstimator:

@@ -118,7 +118,7 @@ def distractor(
 def _placed(
     shape: Shape, half: Shape, centres: Tensor, plain: Tensor, spread: Tensor, other: Tensor, noise: float
 ) -> Mixture:
-    """The mixture over (place, class): signal centres (classes, size) and spread (size, rank), letter and its change."""
+    """The mixture over (place, class) of signals, centres (classes, size), spread (size, rank), and the letter."""
     nothing, means, loadings = torch.zeros_like(plain), [], []
     for place in (0, 1):
         for centre in centres:

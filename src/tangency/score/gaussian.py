@@ -1,0 +1,122 @@
+"""One Gaussian for all images: the score that knows the covariance and nothing else."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tangency.errors import NumericsError
+from tangency.mixtures.weights import Weigh, given, log_rest, odds
+from tangency.numerics import flat, norms
+from tangency.types import Direction, LabelledImages, check_images, check_labels
+
+_LARGEST = 4096  # pixels, whose covariance matrix is decomposed
+_VALUES = 4_000_000  # pixels of a batch of images
+_FLOOR = 1e-6  # least variance of a direction, relative to the largest: constant pixels have none
+
+
+@final
+class GaussianScore:
+    """N(μ, S): D(x; σ) = μ + S(S + σ²I)⁻¹(x − μ), a high-pass of the image; the baseline that any score must beat.
+
+    Given a class, N(μ_y, S_w) with the covariance within classes, common to all: the Bayes gradient is then that of
+    linear discriminant analysis, (S_w + σ²I)⁻¹(μ_y − Σ_c w_c μ_c). (So s is not exactly Σ_y p(y|x) s_y, as it would be
+    for a mixture: each of the two is the best Gaussian for what it is asked.)
+
+    Args:
+        data: images to fit, at least 2, of at most 4,096 pixels.
+        device: where it is computed.
+
+    Example:
+        >>> from tangency.data import load
+        >>> data = load("fashion-mnist-5k")
+        >>> score = GaussianScore(data.train)
+        >>> x = data.test.images(slice(0, 2))
+        >>> score.denoise(x, 0.25).shape
+        torch.Size([2, 1, 28, 28])
+    """
+
+    kind = "gaussian"
+
+    def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
+        d = math.prod(data.shape)
+        if len(data) < 2:
+            raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
+        if d > _LARGEST:
+            raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {_LARGEST}.")
+        self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
+        self.names = data.classes
+        sums = torch.zeros(self.classes, d, dtype=torch.float64)
+        second = torch.zeros(d, d, dtype=torch.float64)
+        for index in torch.arange(len(data)).split(max(1, _VALUES // d)):
+            rows = flat(data.images(index)).double()
+            second += rows.mT @ rows
+            sums.index_add_(0, data.labels[index], rows)
+        counts = data.class_counts.double()
+        means = sums / counts.clamp(min=1)[:, None]
+        mean = sums.sum(0) / len(data)
+        total = second / len(data) - torch.outer(mean, mean)
+        within = second / len(data) - means.mT @ (means * (counts / len(data))[:, None])
+        self._mean, self._means = mean.to(device), means.to(device)
+        self._log_prior = (counts / len(data)).log().to(device)
+        self._whole, self._within = _decomposed(total, device), _decomposed(within, device)
+
+    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+        """D(x; σ), or given y; shape and dtype of x."""
+        return (x.double() + sigma**2 * self.score(x.double(), sigma, y)).to(x.dtype)
+
+    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+        """s_σ(x) = −(S + σ²I)⁻¹(x − μ), or −(S_w + σ²I)⁻¹(x − μ_y)."""
+        rows = self._rows(x, sigma)
+        if y is None:
+            found = -_solve(self._whole, rows - self._mean, sigma)
+        else:
+            check_labels(y, len(x), self.classes)
+            self._refuse_empty(y)
+            found = self._weighted(rows, sigma, given(y))[0]
+        return found.reshape(x.shape).to(x.dtype)
+
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+        """∇ log p_σ(y | x) of the linear discriminant, as log-odds direction and log magnitude."""
+        check_labels(y, len(x), self.classes)
+        self._refuse_empty(y)
+        direction, joint = self._weighted(self._rows(x, sigma), sigma, odds(y))
+        return Direction(direction.reshape(x.shape).to(x.dtype), norms(direction).log() + log_rest(joint, y))
+
+    def _weighted(self, rows: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
+        """Σ_c w_c ∇ log p_σ(x | c), (N, d), and log p_σ(x, c) up to a constant common to all classes."""
+        solved = _solve(self._within, self._means, sigma)
+        joint = rows @ solved.mT - 0.5 * (self._means * solved).sum(1) + self._log_prior
+        weights = weigh(joint, slice(0, len(rows)))
+        total = weights.sum(1, keepdim=True)
+        return weights @ solved - total * _solve(self._within, rows, sigma), joint
+
+    def _rows(self, x: Tensor, sigma: float) -> Tensor:
+        if not 0 <= sigma < torch.inf:
+            raise NumericsError(f"sigma: got {sigma}, expected a finite number of at least 0 in [0, 1] pixel units.")
+        check_images(x, unit_range=False)
+        if tuple(x.shape[1:]) != self.shape:
+            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
+        return flat(x).to(self.device, torch.float64)
+
+    def _refuse_empty(self, y: Tensor) -> None:
+        for c in y.unique().tolist():
+            if not torch.isfinite(self._log_prior[c]):
+                raise NumericsError(f"class '{self.names[c]}' has no images, expected at least 1 to condition on it.")
+
+
+def _decomposed(covariance: Tensor, device: str | torch.device) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, kept above a floor, and eigenvectors."""
+    values, vectors = torch.linalg.eigh(covariance)
+    if not float(values[-1]) > 0:
+        raise NumericsError("gaussian score: all images are equal, expected different ones.")
+    return values.clamp(min=_FLOOR * float(values[-1])).to(device), vectors.to(device)
+
+
+def _solve(decomposed: tuple[Tensor, Tensor], rows: Tensor, sigma: float) -> Tensor:
+    """(S + σ²I)⁻¹ of each row, (N, d)."""
+    values, vectors = decomposed
+    return (rows @ vectors / (values + sigma**2)) @ vectors.mT
