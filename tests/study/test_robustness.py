@@ -45,7 +45,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path) -> None:
     _, errors = study.communicate(timeout=60)
     assert study.returncode == 130
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("interrupted; what was finished is kept")
+    assert errors.splitlines()[-1].startswith("interrupted; what a study has finished is kept")
     reached = journal.read_text()
     time.sleep(0.3)
     assert journal.read_text() == reached, "a worker still trains"
