@@ -40,10 +40,13 @@ def worlds_check(
 
     Exit code 1 if any claim fails. About half a minute.
     """
+    import torch
+
     from tangency.cli.progress import advancing
     from tangency.cli.show_worlds import print_claims
     from tangency.theory import steps
 
+    torch.set_num_threads(1)  # many small matrices: more threads only wait for each other
     parts = list(steps(world, seed))
     claims = []
     with advancing("checking", quiet=as_json) as advance:
