@@ -92,12 +92,14 @@ def study_run(
 @study_app.command("plan")
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
-    from tangency.study import dump_spec, load_spec
+    from tangency.study import dump_spec, load_spec, refuse_early
     from tangency.study.plan import plan_trials
     from tangency.worlds import load_dataset
 
     loaded = load_spec(spec)
-    trials = plan_trials(loaded, load_dataset(loaded.data))
+    data = load_dataset(loaded.data)
+    refuse_early(loaded, data)
+    trials = plan_trials(loaded, data)
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
         _print_json({"spec": loaded.model_dump(mode="json"), "spec_hash": loaded.digest(), "trials": entries})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tangency.theory import Claim
@@ -49,7 +50,7 @@ def print_claims(claims: Sequence[Claim]) -> None:
         where = f"{count} cases, the widest: {claim.world}" if count > 1 else claim.world
         table.add_row(
             f"[{colour}]{'ok' if claim.passed else 'FAIL'}[/]",
-            f"{claim.claim} [dim]({where})[/]",
+            f"{escape(claim.claim)} [dim]({escape(where)})[/]",
             f"{claim.relation} {claim.expected:.6g}",
             f"{claim.measured:.6g}",
             f"{claim.tolerance:.2g}",
@@ -100,7 +101,9 @@ def print_trial(found: dict[str, Any]) -> None:
     for key, text in words.items():
         console.print(f"  {text}: {_interval(found['tangents'][key])}", markup=False)
     _print_scores(console, found["score"])
-    table = Table("measure", "truth", "bias", "coverage of 95 % intervals", box=None, pad_edge=False, show_edge=False)
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for title in ("measure", "truth", "bias", "coverage of 95 % intervals"):
+        table.add_column(title, overflow="fold")
     for key, entry in found["measures"].items():
         held = f"{_number(entry['coverage'], '.0%')} ± {_number(entry['coverage_error'], '.0%')}"
         table.add_row(key, _number(entry["truth"], ".4g"), _interval(entry["bias"], 2), held)
@@ -148,20 +151,17 @@ def print_noise(summary: dict[str, Any]) -> None:
         "signal over that on the distractor (chance 1), with a 95 % band that holds at all σ at once",
         markup=False,
     )
-    table = Table(box=None, pad_edge=False)
-    for title in ("trial", "accuracy", "on signal", *(f"σ={s:g}" for s in sigmas)):
-        table.add_column(
-            title, no_wrap=True, min_width=len(max(curves["trials"], key=len)) if title == "trial" else None
-        )
     trials = {trial["id"]: trial for trial in summary["trials"]}
-    for name, curve in curves["trials"].items():
-        measures = trials[name]["measures"]
-        cells = [
-            f"{_number(ratio, '.2f')}\n{_number(low, '.2f')}–{_number(high, '.2f')}"
-            for ratio, low, high in zip(curve["ratio"], curve["low"], curve["high"], strict=True)
-        ]
-        share = measures["signal_fraction.logp_y"]
-        table.add_row(name, f"{measures['accuracy']['mean']:.3f}", f"{share['mean']:.3f}", *cells)
+    shown = curves["trials"]
+    table = Table("", *shown, box=None, pad_edge=False)
+    for title, key in (
+        ("accuracy", "accuracy"),
+        ("gradient energy on the signal, chance 0.5", "signal_fraction.logp_y"),
+    ):
+        table.add_row(title, *(_number(trials[name]["measures"][key]["mean"], ".3f") for name in shown))
+    for i, sigma in enumerate(sigmas):
+        cells = [[_number(curve[side][i], ".2f") for side in ("ratio", "low", "high")] for curve in shown.values()]
+        table.add_row(f"ratio at σ = {sigma:g}", *(f"{ratio} [{low}, {high}]" for ratio, low, high in cells))
     console.print(table)
     at = min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - _SIGMA))
     for name, curve in curves["trials"].items():

@@ -1,6 +1,6 @@
 """A spec to trials, rows and numbers; resumable, over local worker processes."""
 
-from tangency.study.run import Status, run_study, study_status
+from tangency.study.run import Status, refuse_early, run_study, study_status
 from tangency.study.single import estimates, measure_reference
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
 
@@ -14,6 +14,7 @@ __all__ = [
     "measure_reference",
     "parse_spec",
     "quickstart_spec",
+    "refuse_early",
     "run_study",
     "shipped_spec",
     "study_status",

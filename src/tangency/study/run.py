@@ -77,7 +77,7 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load_dataset(spec.data)
     trials = plan_trials(spec, data)
-    _refuse_early(spec, data)
+    refuse_early(spec, data)
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
@@ -117,7 +117,7 @@ def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     return found if found.get("spec_hash") == spec.digest() else {}
 
 
-def _refuse_early(spec: StudySpec, data: Dataset) -> None:
+def refuse_early(spec: StudySpec, data: Dataset) -> None:
     """Raise what a later task would raise, before anything is written."""
     network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
     if spec.train.batch_size == 1:
