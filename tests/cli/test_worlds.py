@@ -37,6 +37,7 @@ def test_check_of_one_world_prints_its_claims() -> None:
     assert all(claim["pass"] for claim in found["claims"])
     table = run("check", "--world", "linear?shape=1x4x4&rank=2").output
     assert f"{len(found['claims'])} claims checked, 0 failed." in table
+    assert "E[s_σ xᵀ] = −I, on the diagonal" in table  # brackets are no markup
 
 
 def test_a_failed_claim_is_exit_code_1_and_shown_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.output import print_json, run_and_report
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
@@ -102,7 +102,7 @@ def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     trials = plan_trials(loaded, data)
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
-        _print_json({"spec": loaded.model_dump(mode="json"), "spec_hash": loaded.digest(), "trials": entries})
+        print_json({"spec": loaded.model_dump(mode="json"), "spec_hash": loaded.digest(), "trials": entries})
         return
     typer.echo(dump_spec(loaded))
     typer.echo(f"{len(trials)} trials: {', '.join(trial.id for trial in trials)}")
@@ -122,7 +122,7 @@ def study_status_command(
     loaded = load_spec(spec)
     status = study_status(loaded, out or _folder(loaded.name))
     if as_json:
-        _print_json(dataclasses.asdict(status))
+        print_json(dataclasses.asdict(status))
         return
     for trial, state in status.trials.items():
         typer.echo(f"{state:9} {trial}")
@@ -148,7 +148,7 @@ def measure(
 
     found = measure_reference(model, data, limit=limit, out=out, device=resolve_device(device or "auto"))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_measures(found)
 
@@ -163,7 +163,7 @@ def report(
 
     page = write_report(run)
     if as_json:
-        _print_json({"report": str(page)})
+        print_json({"report": str(page)})
     else:
         typer.echo(f"report: {page}")
 
@@ -175,24 +175,15 @@ def doctor(as_json: Json = False) -> None:
 
     found = examine()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_examination(found)
 
 
 def _run(spec: Any, out: Path, as_json: bool) -> None:
-    from tangency.cli.show import print_study, watching
-    from tangency.report import write_report
-    from tangency.study import run_study
+    from tangency.cli.show import print_study
 
-    with watching(quiet=as_json) as watch:
-        summary = run_study(spec, out, watch)
-    page = write_report(out)
-    if as_json:
-        _print_json(summary | {"report": str(page)})
-    else:
-        print_study(summary)
-        typer.echo(f"report: {page}")
+    run_and_report(spec, out, as_json, print_study)
 
 
 def _folder(name: str) -> Path:
@@ -208,7 +199,3 @@ def _folder(name: str) -> Path:
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given on the command line."""
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=1, default=str))

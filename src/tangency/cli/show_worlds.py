@@ -37,14 +37,10 @@ def print_claims(claims: Sequence[Claim]) -> None:
     """One line a claim, failures last and in red; identities that hold in all worlds are folded into one line each."""
     console = _console()
     table = Table(box=None, pad_edge=False, show_edge=False)
-    for title, justify in (
-        ("", "left"),
-        ("claim", "left"),
-        ("expected", "right"),
-        ("measured", "right"),
-        ("± tolerance", "right"),
-    ):
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=title != "claim")  # type: ignore[arg-type]
+    table.add_column("", no_wrap=True)
+    table.add_column("claim", overflow="fold")
+    for title in ("expected", "measured", "± tolerance"):
+        table.add_column(title, justify="right", no_wrap=True)
     for claim, count in _folded(claims):
         colour = "green" if claim.passed else "red"
         where = f"{count} cases, the widest: {claim.world}" if count > 1 else claim.world

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.output import print_json, run_and_report
 from tangency.errors import RunError
 
 worlds_app = typer.Typer(
@@ -25,7 +25,7 @@ def worlds_list(as_json: Json = False) -> None:
 
     found = describe_worlds()
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_worlds(found)
 
@@ -55,7 +55,7 @@ def worlds_check(
             claims += work()
         advance("done", 1.0)
     if as_json:
-        _print_json({"claims": [claim.as_json() for claim in claims], "pass": all(c.passed for c in claims)})
+        print_json({"claims": [claim.as_json() for claim in claims], "pass": all(c.passed for c in claims)})
     else:
         print_claims(claims)
     if not all(claim.passed for claim in claims):
@@ -95,7 +95,7 @@ def worlds_trial(
     if out is not None:
         write_json(out, found)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         print_trial(found)
 
@@ -114,22 +114,8 @@ def worlds_distractor(
     Trains a standard and two robust networks on images beside a letter, and compares softmax changes under noise on
     either half. A few minutes on two cores.
     """
-    from tangency.cli.show import watching
     from tangency.cli.show_worlds import print_noise
-    from tangency.report import write_report
-    from tangency.study import run_study, shipped_spec
+    from tangency.study import shipped_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    spec = shipped_spec("distractor", data=f"distractor:{data}", **changes)
-    with watching(quiet=as_json) as watch:
-        summary = run_study(spec, out, watch)
-    page = write_report(out)
-    if as_json:
-        _print_json(summary | {"report": str(page)})
-    else:
-        print_noise(summary)
-        typer.echo(f"report: {page}")
-
-
-def _print_json(content: Any) -> None:
-    typer.echo(json.dumps(content, indent=1, default=str, allow_nan=False))
+    run_and_report(shipped_spec("distractor", data=f"distractor:{data}", **changes), out, as_json, print_noise)
