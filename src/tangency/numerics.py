@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
+from tangency.types import Direction, Sigma
+
+Answer = TypeVar("Answer", Tensor, Direction)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -26,6 +31,46 @@ def norms(x: Tensor) -> Tensor:
     largest = rows.abs().amax(1)
     scale = torch.where(largest > 0, largest, torch.ones_like(largest))
     return (rows / scale[:, None]).square().sum(1).sqrt() * largest
+
+
+def noise_levels(sigma: Sigma, x: Tensor) -> Tensor:
+    """σ of each image of x as a float64 tensor (N,) on its device; raises unless all are finite and at least 0."""
+    levels = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)
+    if levels.dim() > 1 or (levels.dim() == 1 and len(levels) != len(x)):
+        raise NumericsError(
+            f"sigma: got shape {tuple(levels.shape)} for {len(x)} images, expected one number, or one for each image."
+        )
+    bad = levels[~((levels >= 0) & (levels < torch.inf))]
+    if bad.numel():
+        raise NumericsError(
+            f"sigma: got {float(bad.flatten()[0])}, expected a finite noise level of at least 0 in [0, 1] pixel units."
+        )
+    return levels.expand(len(x))
+
+
+def per_level(answer: Callable[[Tensor, float, Any], Answer], x: Tensor, sigma: Sigma, y: Tensor | None) -> Answer:
+    """answer(x, σ, y) of a closed form that takes one σ, for one σ or one for each image: one call a distinct σ."""
+    if not isinstance(sigma, Tensor):
+        return answer(x, sigma, y)
+    levels = noise_levels(sigma, x)
+    distinct, which = levels.unique(return_inverse=True)
+    if len(distinct) == 1:
+        return answer(x, float(distinct[0]), y)
+    members = [(which == number).nonzero().flatten() for number in range(len(distinct))]
+    found = [
+        answer(x[index], level, None if y is None else y[index])
+        for index, level in zip(members, distinct.tolist(), strict=True)
+    ]
+    joined: Answer = _joined(found, torch.cat(members).argsort())
+    return joined
+
+
+def _joined(parts: list[Any], order: Tensor) -> Any:
+    """Tensors, or directions, one behind the other, reordered."""
+    if isinstance(parts[0], Direction):
+        direction, log_norm = (torch.cat([getattr(p, name) for p in parts]) for name in ("direction", "log_norm"))
+        return Direction(direction[order], log_norm[order])
+    return torch.cat(parts)[order]
 
 
 def unit(x: Tensor) -> Tensor:

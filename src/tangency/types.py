@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tangency.errors import DataError, NumericsError
 
+# A noise level in [0, 1] pixel units, or one for each image, (N,).
+Sigma = float | Tensor
+
 
 @dataclass(frozen=True)
 class LabelledImages:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
-from tangency.numerics import flat, norms
-from tangency.types import Direction, LabelledImages, check_images, check_labels
+from tangency.numerics import flat, noise_levels, norms, per_example, per_level
+from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
 TRUSTED = 50.0  # effective images, below which the score is that of a few neighbours, not of the distribution
 _QUERIES, _IMAGES = 128, 4096  # at once
@@ -43,36 +43,50 @@ class EmpiricalScore:
     """
 
     kind = "empirical"
+    data_range = (0.0, 1.0)
 
     def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
         if not len(data):
             raise NumericsError("empirical score: got no images, expected at least 1.")
         self.data, self.device = data, torch.device(device)
+        self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
         order = data.labels.argsort(stable=True)
         self._members = [order[data.labels[order] == c] for c in range(len(data.classes))]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.data.shape
 
     @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.data.classes)
 
-    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ), or over the images of class y alone; shape and dtype of x."""
-        return (x.double() + sigma**2 * self.score(x.double(), sigma, y)).to(x.dtype)
+        score = self.score(x.double(), sigma, y)
+        return (x.double() + per_example(noise_levels(sigma, x), x) ** 2 * score).to(x.dtype)
 
-    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = (D(x; σ) − x)/σ², or given y."""
         if y is not None:
             check_labels(y, len(x), self.classes)
             self._refuse_empty(y)
+        return per_level(self._score, x, sigma, y)
+
+    def _score(self, x: Tensor, sigma: float, y: Tensor | None) -> Tensor:
         return self._weighted(x, sigma, marginal if y is None else given(y))[0]
 
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x) as log-odds direction and log magnitude."""
         check_labels(y, len(x), self.classes)
         self._refuse_empty(y)
         if sum(len(members) > 0 for members in self._members) < 2:
             raise NumericsError("a Bayes gradient needs images of at least 2 classes.")
+        return per_level(self._bayes_direction, x, sigma, y)
+
+    def _bayes_direction(self, x: Tensor, sigma: float, y: Tensor) -> Direction:
         direction, joint = self._weighted(x.double(), sigma, odds(y))
         return Direction(direction.to(x.dtype), norms(direction).log() + log_rest(joint, y))
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh, given, log_rest, odds
-from tangency.numerics import flat, norms
-from tangency.types import Direction, LabelledImages, check_images, check_labels
+from tangency.numerics import flat, noise_levels, norms, per_example, per_level
+from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
 _LARGEST = 4096  # pixels, whose covariance matrix is decomposed
 _VALUES = 4_000_000  # pixels of a batch of images
@@ -40,6 +40,7 @@ class GaussianScore:
     """
 
     kind = "gaussian"
+    data_range = (0.0, 1.0)
 
     def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
         d = math.prod(data.shape)
@@ -49,6 +50,7 @@ class GaussianScore:
             raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {_LARGEST}.")
         self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
         self.names = data.classes
+        self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
         sums = torch.zeros(self.classes, d, dtype=torch.float64)
         second = torch.zeros(d, d, dtype=torch.float64)
         for index in torch.arange(len(data)).split(max(1, _VALUES // d)):
@@ -64,12 +66,16 @@ class GaussianScore:
         self._log_prior = (counts / len(data)).log().to(device)
         self._whole, self._within = _decomposed(total, device), _decomposed(within, device)
 
-    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ), or given y; shape and dtype of x."""
-        return (x.double() + sigma**2 * self.score(x.double(), sigma, y)).to(x.dtype)
+        score = self.score(x.double(), sigma, y)
+        return (x.double() + per_example(noise_levels(sigma, x), x) ** 2 * score).to(x.dtype)
 
-    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = −(S + σ²I)⁻¹(x − μ), or −(S_w + σ²I)⁻¹(x − μ_y)."""
+        return per_level(self._score, x, sigma, y)
+
+    def _score(self, x: Tensor, sigma: float, y: Tensor | None) -> Tensor:
         rows = self._rows(x, sigma)
         if y is None:
             found = -_solve(self._whole, rows - self._mean, sigma)
@@ -79,8 +85,11 @@ class GaussianScore:
             found = self._weighted(rows, sigma, given(y))[0]
         return found.reshape(x.shape).to(x.dtype)
 
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x) of the linear discriminant, as log-odds direction and log magnitude."""
+        return per_level(self._bayes_direction, x, sigma, y)
+
+    def _bayes_direction(self, x: Tensor, sigma: float, y: Tensor) -> Direction:
         check_labels(y, len(x), self.classes)
         self._refuse_empty(y)
         direction, joint = self._weighted(self._rows(x, sigma), sigma, odds(y))

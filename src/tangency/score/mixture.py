@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures import Mixture
-from tangency.types import Direction
+from tangency.numerics import per_level
+from tangency.types import Direction, Sigma
 
 
 @final
@@ -25,20 +27,32 @@ class MixtureScore:
     """
 
     kind = "mfa"
+    data_range = (0.0, 1.0)
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, mixture: Mixture, card: Mapping[str, Any] | None = None) -> None:
         self.mixture = mixture
+        self.card = {"kind": self.kind, "components": len(mixture.means), **(card or {})}
 
-    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.mixture.shape
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.mixture.classes
+
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ) or D(x; σ, y)."""
-        return self.mixture.denoise(x, sigma, y)
+        return per_level(self.mixture.denoise, x, sigma, y)
 
-    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) or s_σ(x | y)."""
-        return self.mixture.score(x, sigma, y)
+        return per_level(self.mixture.score, x, sigma, y)
 
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x)."""
         if self.mixture.classes < 2:
             raise NumericsError("a Bayes gradient needs at least 2 classes, got a mixture of 1.")
-        return self.mixture.bayes_direction(x, y, sigma)
+        return per_level(lambda x, sigma, y: self.mixture.bayes_direction(x, y, sigma), x, sigma, y)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, RunError
-from tangency.models import Classifier
 from tangency.models.weights import fill
-from tangency.objectives import Objective
 from tangency.tensors import digest, read_tensors, write_tensors
 from tangency.training.config import TrainConfig
 from tangency.types import LabelledImages
@@ -34,28 +33,21 @@ class Progress:
     loss_sum: float = 0.0
     seconds: float = 0.0
     best_epoch: int | None = None
-    best_accuracy: float | None = None
+    best_merit: float | None = None
     history: list[Row] = field(default_factory=list)
 
 
 def fingerprint(
-    classifier: Classifier,
-    data: LabelledImages,
-    validation: LabelledImages | None,
-    objective: Objective,
-    config: TrainConfig,
+    config: TrainConfig, data: LabelledImages, validation: LabelledImages | None, more: Mapping[str, Any]
 ) -> str:
-    """SHA-256 of all that decides the result of a training but the initial weights."""
+    """SHA-256 of config, data and what else (JSON values) decides the result of a training."""
     settings = asdict(config)
     del settings["checkpoint_seconds"]
-    card = asdict(classifier.card)
-    del card["provenance"]
     parts: dict[str, Any] = {
         "config": settings,
-        "objective": asdict(objective),
-        "card": card,
         "data": _content(data),
         "validation": None if validation is None else _content(validation),
+        **more,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -65,10 +57,16 @@ def _content(data: LabelledImages) -> str:
 
 
 def save_checkpoint(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, identity: dict[str, str]
+    path: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    identity: dict[str, str],
+    more: Mapping[str, Tensor],
 ) -> None:
-    """Write module, optimiser and progress; an older checkpoint stays until this one is whole."""
+    """Write module, optimiser, progress and more tensors; an older checkpoint stays until this one is whole."""
     tensors: dict[str, Tensor] = {f"module.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"more.{name}": value for name, value in more.items()}
     scalars: dict[str, Any] = {}
     for number, state in optimiser.state_dict()["state"].items():
         for key, value in state.items():
@@ -77,9 +75,13 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, identity: dict[str, str]
+    path: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    identity: dict[str, str],
+    more: Mapping[str, Tensor],
 ) -> Progress:
-    """Load what `save_checkpoint` wrote into module and optimiser; a fresh start where there is no file."""
+    """Load what `save_checkpoint` wrote into module, optimiser and tensors; a fresh start where there is no file."""
     if not path.exists():
         return Progress()
     try:
@@ -92,6 +94,8 @@ def restore_checkpoint(
             "weights). Give another folder, or remove this one to start again."
         )
     fill(module, {name[7:]: value for name, value in tensors.items() if name.startswith("module.")}, path)
+    for name, value in more.items():
+        value.copy_(tensors[f"more.{name}"])
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **header["scalars"]}.items():
         if name.startswith("optimiser."):

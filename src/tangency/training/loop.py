@@ -1,59 +1,65 @@
-"""The one loop in which the weights of a classifier change."""
+"""Training of classifiers."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tangency.errors import DataError, ModelError
-from tangency.files import journal, remove_leftovers
 from tangency.models import Classifier
 from tangency.objectives import Objective
-from tangency.seeding import Draw, derive_seed, permutation
+from tangency.seeding import Draw, permutation
 from tangency.tensors import digest
-from tangency.training import processes
-from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
-from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint
-from tangency.training.config import TrainConfig, learning_rate
+from tangency.training.batches import Batch
+from tangency.training.checkpoint import Row, fingerprint
+from tangency.training.config import TrainConfig
+from tangency.training.engine import Job, Step, run_job
 from tangency.training.evaluate import evaluate
-from tangency.training.result import (
-    BEST,
-    CHECKPOINT,
-    HISTORY,
-    MODEL,
-    TrainResult,
-    as_record,
-    as_result,
-    finished,
-    finite,
-    save_with_record,
-    write_history,
-)
+from tangency.training.result import BEST, MODEL, TrainResult, as_result, finished, finite, save_with_record
 from tangency.types import LabelledImages, check_labels
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 TRAIN_ACCURACY_IMAGES = 1000
 
 
-@dataclass(frozen=True)
-class Step:
-    """What `on_step` is told after each step: counted from one."""
+class _ClassifierJob(Job):
+    """A classifier and the objective that it minimises; the best has the highest validation accuracy."""
 
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
+    files = MODEL, BEST
+
+    def __init__(self, classifier: Classifier, objective: Objective, seed: int) -> None:
+        self.classifier, self.objective, self.seed = classifier, objective, seed
+        self.module = classifier.module
+
+    def to(self, device: torch.device) -> None:
+        self.classifier.to(device)
+
+    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+        return self.objective.losses(self.classifier, batch.x, batch.y, draw)
+
+    def evaluate(
+        self, data: LabelledImages, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
+    ) -> tuple[Row, float]:
+        chosen = permutation(len(index), self.seed, "train accuracy")[:TRAIN_ACCURACY_IMAGES]
+        seen = evaluate(self.classifier, data, index[chosen], device)
+        held_out = evaluate(self.classifier, validation, held, device)
+        row: Row = {
+            "train_accuracy": finite(seen.accuracy),
+            "validation_loss": finite(held_out.loss),
+            "validation_accuracy": finite(held_out.accuracy),
+            "gradient_norm": finite(held_out.gradient_norm),
+        }
+        return row, held_out.accuracy
+
+    def stepped(self, images: int, batch: int) -> None:
+        """Nothing follows a step."""
+
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        save_with_record(self.classifier, path, record)
 
 
 def train(
@@ -95,194 +101,29 @@ def train(
         _check_data(classifier, validation, "validation images")
     folder = Path(folder)
     identity = {
-        "fingerprint": fingerprint(classifier, data, validation, objective, config),
+        "fingerprint": _fingerprint(classifier, data, validation, objective, config),
         "initial": digest(classifier.module.state_dict()),
     }
     earlier = finished(folder, classifier, identity)
     if earlier is not None:
         classifier.to(device)
         return earlier
-    with _undone_if_stopped(classifier):
-        run = _Run(classifier, data, objective, config, folder, identity, device, validation, on_step)
-        with _own_random_state(run.device):
-            return run.to_the_end()
+    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": asdict(objective)}
+    record, history = run_job(job, data, config, folder, identity, settings, device, validation, on_step)
+    return as_result(classifier, record, history, folder)
 
 
-class _Run:
-    """One training in progress."""
-
-    def __init__(
-        self,
-        classifier: Classifier,
-        data: LabelledImages,
-        objective: Objective,
-        config: TrainConfig,
-        folder: Path,
-        identity: dict[str, str],
-        device: torch.device | str,
-        validation: LabelledImages | None,
-        on_step: Callable[[Step], None] | None,
-    ) -> None:
-        self.accelerator: Accelerator = processes.accelerator_for(device)
-        self.device = processes.device_of(self.accelerator, device)
-        self.classifier = classifier.to(self.device)
-        self.data, self.objective, self.config = data, objective, config
-        self.folder, self.identity, self.on_step = folder, identity, on_step
-        fraction = config.validation_fraction if validation is None else 0.0
-        self.index, held = split(data, fraction, config.seed)
-        self.validation = data if validation is None else validation
-        self.held = held if validation is None else torch.arange(len(validation))
-        self.bounds = batch_bounds(len(self.index), config.batch_size)
-        if any(stop - start == 1 for start, stop in self.bounds):
-            refuse_lone_images(classifier.train())
-        self.parameters = [p for p in classifier.parameters() if p.requires_grad]
-        self.optimiser = _optimiser(self.parameters, config)
-        if self.accelerator.is_main_process and folder.exists():
-            remove_leftovers(folder)
-        checkpoint = folder / CHECKPOINT
-        self.progress = restore_checkpoint(checkpoint, classifier.module, self.optimiser, identity)
-        self.accelerator.wait_for_everyone()  # nobody writes before everybody has read
-        self.clock = self.saved = time.monotonic()
-
-    def to_the_end(self) -> TrainResult:
-        while self.progress.epoch < self.config.epochs:
-            if not self._epoch():
-                return self._finish("diverged")
-        return self._finish("ok")
-
-    def _epoch(self) -> bool:
-        """The rest of an epoch; False if it diverged."""
-        progress = self.progress
-        order = self.index[permutation(len(self.index), self.config.seed, "order", progress.epoch)]
-        self.classifier.train()
-        for start, stop in self.bounds[progress.step :]:
-            loss = self._step(order[start:stop])
-            if finite(loss) is None:
-                return False
-            progress.loss_sum += loss * (stop - start)
-            progress.step += 1
-            journal("train.step")
-            if time.monotonic() - self.saved >= self.config.checkpoint_seconds:
-                self._checkpoint()
-            self._report(loss)
-        self._end_of_epoch()
-        return True
-
-    def _step(self, ids: Tensor) -> float:
-        """Change the weights by one batch; the mean loss, or NaN and no change where it leaves the finite numbers."""
-        module = self.classifier.module
-        before = {name: value.clone() for name, value in module.state_dict().items()}
-        loss = self._update(ids)
-        if finite(loss) is None or not bool(torch.isfinite(torch.nn.utils.get_total_norm(self.parameters))):
-            module.load_state_dict(before)  # the running statistics of batch normalisation too
-            return float("nan")
-        return loss
-
-    def _update(self, ids: Tensor) -> float:
-        """One optimiser step; the mean loss, or NaN without a step where loss or gradient is not finite."""
-        progress, config = self.progress, self.config
-        _seed_layers(self.device, config.seed, progress.epoch, progress.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._learning_rate(progress.step)
-        own = processes.own_share(self.accelerator, ids)
-        batch = load_batch(self.data, own, config, progress.epoch, self.device)
-        self.optimiser.zero_grad(set_to_none=True)
-        draw = Draw(config.seed, batch.ids, f"objective/epoch {progress.epoch}")
-        loss = self.objective.losses(self.classifier, batch.x, batch.y, draw).sum() / len(ids)
-        self.accelerator.backward(loss)
-        total = processes.sum_gradients(self.accelerator, self.parameters, loss)
-        processes.average_statistics(self.accelerator, self.classifier)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        length = torch.nn.utils.get_total_norm(gradients)
-        if finite(float(total + 0 * length)) is None:
-            return float("nan")
-        if config.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, length)
-        self.optimiser.step()
-        return float(total)
-
-    def _learning_rate(self, step: int) -> float:
-        """Of a step of the present epoch, counted from zero."""
-        done = self.progress.epoch * len(self.bounds) + step
-        return learning_rate(self.config, done, self.config.epochs * len(self.bounds))
-
-    def _report(self, loss: float) -> None:
-        if self.on_step is not None:
-            progress = self.progress
-            rate = self._learning_rate(progress.step - 1)
-            epochs, steps = self.config.epochs, len(self.bounds)
-            self.on_step(Step(progress.epoch + 1, epochs, progress.step, steps, loss, rate))
-
-    def _end_of_epoch(self) -> None:
-        progress = self.progress
-        chosen = permutation(len(self.index), self.config.seed, "train accuracy")[:TRAIN_ACCURACY_IMAGES]
-        seen = evaluate(self.classifier, self.data, self.index[chosen], self.device)
-        held = evaluate(self.classifier, self.validation, self.held, self.device)
-        self._tick()
-        progress.history.append(
-            {
-                "epoch": progress.epoch + 1,
-                "train_loss": progress.loss_sum / len(self.index),
-                "train_accuracy": finite(seen.accuracy),
-                "validation_loss": finite(held.loss),
-                "validation_accuracy": finite(held.accuracy),
-                "gradient_norm": finite(held.gradient_norm),
-                "learning_rate": self._learning_rate(progress.step - 1),
-                "seconds": progress.seconds,
-            }
-        )
-        progress.epoch, progress.step, progress.loss_sum, progress.seconds = progress.epoch + 1, 0, 0.0, 0.0
-        best = -1.0 if progress.best_accuracy is None else progress.best_accuracy
-        if held.accuracy > best:  # false for NaN: no validation images
-            progress.best_epoch, progress.best_accuracy = progress.epoch, held.accuracy
-            self._save(BEST, "ok")  # before the checkpoint: a run killed between the two writes the same file again
-        journal("train.epoch")
-        self._checkpoint()
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self.progress.seconds += now - self.clock
-        self.clock = now
-
-    def _checkpoint(self) -> None:
-        self._tick()
-        if self.accelerator.is_main_process:
-            path = self.folder / CHECKPOINT
-            save_checkpoint(path, self.classifier.module, self.optimiser, self.progress, self.identity)
-        self.saved = time.monotonic()
-
-    def _save(self, name: str, outcome: str) -> dict[str, Any]:
-        settings = {
-            **self.identity,
-            "config": asdict(self.config),
-            "objective": asdict(self.objective),
-            "data": {"name": self.data.name, "digest": self.data.digest, "images": len(self.index)},
-        }
-        record = as_record(self.progress, outcome, settings)
-        if self.accelerator.is_main_process:
-            save_with_record(self.classifier, self.folder / name, record)
-        return record
-
-    def _finish(self, outcome: str) -> TrainResult:
-        self._tick()
-        if self.accelerator.is_main_process:
-            write_history(self.folder / HISTORY, self.progress.history)
-            if self.progress.best_epoch is None:
-                self._save(BEST, outcome)
-        record = self._save(MODEL, outcome)  # last: its presence says that the training is finished
-        journal("train.finished")
-        if self.accelerator.is_main_process:
-            (self.folder / CHECKPOINT).unlink(missing_ok=True)
-        self.accelerator.wait_for_everyone()
-        return as_result(self.classifier, record, self.progress.history, self.folder)
-
-
-def _optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+def _fingerprint(
+    classifier: Classifier,
+    data: LabelledImages,
+    validation: LabelledImages | None,
+    objective: Objective,
+    config: TrainConfig,
+) -> str:
+    """SHA-256 of all that decides the result of a training but the initial weights."""
+    card = asdict(classifier.card)
+    del card["provenance"]
+    return fingerprint(config, data, validation, {"objective": asdict(objective), "card": card})
 
 
 def _check_data(classifier: Classifier, data: LabelledImages, what: str) -> None:
@@ -294,34 +135,3 @@ def _check_data(classifier: Classifier, data: LabelledImages, what: str) -> None
             f"{classifier.card.shape} in {classifier.classes}. Build the classifier for this data, or resize them."
         )
     check_labels(data.labels, len(data.pixels), classifier.classes, what)
-
-
-@contextlib.contextmanager
-def _undone_if_stopped(classifier: Classifier) -> Iterator[None]:
-    """Give the classifier its initial weights back if training stops by an exception.
-
-    The checkpoint holds the progress; a caller who tries again, with the same object, is then seen to ask for the same
-    training.
-    """
-    initial = {name: value.clone() for name, value in classifier.module.state_dict().items()}
-    try:
-        yield
-    except BaseException:
-        classifier.module.load_state_dict(initial)
-        raise
-
-
-@contextlib.contextmanager
-def _own_random_state(device: torch.device) -> Iterator[None]:
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
-
-
-def _seed_layers(device: torch.device, *parts: int) -> None:
-    """Seed what layers such as dropout draw from; the rest of training draws from `Draw`."""
-    seed = derive_seed("layers", *parts)
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)

@@ -59,21 +59,13 @@ def save_with_record(classifier: Classifier, path: Path, record: dict[str, Any])
     save_classifier(classifier, path)
 
 
-def write_history(path: Path, history: list[Row]) -> None:
+def write_history(folder: Path, history: list[Row]) -> None:
     """One row an epoch, Parquet."""
     import polars
 
-    columns = {
-        "epoch": polars.Int64,
-        "train_loss": polars.Float64,
-        "train_accuracy": polars.Float64,
-        "validation_loss": polars.Float64,
-        "validation_accuracy": polars.Float64,
-        "gradient_norm": polars.Float64,
-        "learning_rate": polars.Float64,
-        "seconds": polars.Float64,
-    }
-    with atomic(path) as temporary:
+    names = list(history[0]) if history else ["epoch"]
+    columns = {name: polars.Int64 if name == "epoch" else polars.Float64 for name in names}
+    with atomic(folder / HISTORY) as temporary:
         polars.DataFrame(history, schema=columns).write_parquet(temporary)
 
 
@@ -103,8 +95,10 @@ def finished(folder: Path, classifier: Classifier, identity: dict[str, str]) -> 
 
 def as_result(classifier: Classifier, record: dict[str, Any], history: list[Row], folder: Path) -> TrainResult:
     """The record of a training as a result."""
-    names = ("outcome", "epoch", "step", "best_epoch", "best_accuracy", "seconds")
-    return TrainResult(classifier.eval(), **{name: record[name] for name in names}, history=history, folder=folder)
+    names = ("outcome", "epoch", "step", "best_epoch", "seconds")
+    told = {name: record[name] for name in names}
+    best = record["best_merit"]
+    return TrainResult(classifier.eval(), **told, best_accuracy=best, history=history, folder=folder)
 
 
 def as_record(progress: Progress, outcome: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +109,6 @@ def as_record(progress: Progress, outcome: str, settings: dict[str, Any]) -> dic
         "epoch": progress.epoch,
         "step": progress.step,
         "best_epoch": progress.best_epoch,
-        "best_accuracy": progress.best_accuracy,
+        "best_merit": progress.best_merit,
         "seconds": progress.seconds + sum(float(row["seconds"] or 0) for row in progress.history),
     }

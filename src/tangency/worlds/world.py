@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
-from tangency.numerics import flat, norms
+from tangency.numerics import flat, noise_levels, norms, per_example, per_level
 from tangency.seeding import Draw
-from tangency.types import Direction, check_images, check_labels
+from tangency.types import Direction, Sigma, check_images, check_labels
 from tangency.worlds.core import Core
 from tangency.worlds.embedding import Embedding
 
@@ -69,6 +69,12 @@ class World:
     identity: str = field(default="", init=False)
 
     kind = "exact"
+    data_range = (0.0, 1.0)
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Its reference."""
+        return {"kind": self.kind, "world": self.name}
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -191,19 +197,26 @@ class World:
             yield chunk, rows, joint
             start = chunk.stop
 
-    def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
         if y is not None:
             check_labels(y, len(x), self.classes)
+        return per_level(self._score, x, sigma, y)
+
+    def _score(self, x: Tensor, sigma: float, y: Tensor | None) -> Tensor:
         return self.weighted_score(x, sigma, marginal if y is None else given(y))[0]
 
-    def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ) = E[x₀ | x] = x + σ² s_σ(x), or given y; shape and dtype of x."""
-        return (x.double() + sigma**2 * self.score(x.double(), sigma, y)).to(x.dtype)
+        score = self.score(x.double(), sigma, y)
+        return (x.double() + per_example(noise_levels(sigma, x), x) ** 2 * score).to(x.dtype)
 
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: float) -> Direction:
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x) as log-odds direction s_y − Σ_{c≠y} p_c/(1 − p_y) s_c and log magnitude."""
         check_labels(y, len(x), self.classes)
+        return per_level(self._bayes_direction, x, sigma, y)
+
+    def _bayes_direction(self, x: Tensor, sigma: float, y: Tensor) -> Direction:
         direction = torch.empty(len(x), self.dimension, dtype=x.dtype, device=x.device)
         lengths = []
         for chunk, rows, joint in self._weighted(x, sigma, odds(y), "posterior"):

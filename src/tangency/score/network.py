@@ -1,0 +1,152 @@
+"""A trained network as a `Denoiser`: the conversion of range, σ, time and labels lives here, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from tangency.errors import NumericsError
+from tangency.numerics import noise_levels, norms, per_example
+from tangency.score.card import ScoreCard
+from tangency.score.parametrisation import coefficients
+from tangency.types import Direction, Sigma, check_images, check_labels
+
+_VALUES = 1_000_000  # pixels of a batch at once: bounds the memory of the activations
+
+
+@final
+class NetworkScore:
+    """D(x; σ) = (c_skip u + c_out F(c_in u; t) − low)/w, with u = low + w x noisy at w σ, w = high − low.
+
+    Frozen: its weights take no gradient, answers are differentiable in x. The network is asked in float32 (or in the
+    precision of its weights where that is higher) and answers come back in the dtype of x, so float16 images, in which
+    (D − x)/σ² has no digit left, are refused.
+
+    Args:
+        module: (c_in u, t (N,), y (N,) or None) to F, (N, C', H, W); of C' channels the first C count (networks that
+            learn a variance give more).
+        card: how to ask it.
+        kind: short name for specs and reports.
+
+    Raises:
+        NumericsError: σ < 0 or above what it was trained for, a score at σ = 0, images that are not finite or of
+            another shape, labels out of range or missing.
+
+    Example:
+        >>> from tangency.score import ScoreCard, build_network
+        >>> options = {"channels": 1, "classes": 2, "size": "tiny"}
+        >>> score = build_network(ScoreCard("unet", "edm", (1, 8, 8), options, classes=("cat", "dog")))
+        >>> x = torch.rand(5, 1, 8, 8)
+        >>> torch.equal(score.denoise(x, 0.0), x), score.score(x, 0.25, torch.zeros(5, dtype=torch.int64)).shape
+        (True, torch.Size([5, 1, 8, 8]))
+    """
+
+    def __init__(self, module: nn.Module, card: ScoreCard, kind: str = "network") -> None:
+        self.module, self.settings, self.kind = module.eval().requires_grad_(False), card, kind
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.settings.shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes it knows; 0 where it takes no labels."""
+        return len(self.settings.classes)
+
+    @property
+    def data_range(self) -> tuple[float, float]:
+        """What black and white are inside of the network."""
+        return self.settings.data_range
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Its card, with the short name of its kind."""
+        return {"kind": self.kind, **dataclasses.asdict(self.settings)}
+
+    def to(self, device: str | torch.device) -> NetworkScore:
+        """The same network, moved to another device."""
+        self.module.to(device)
+        return self
+
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
+        """D(x; σ) or D(x; σ, y); x itself where σ = 0."""
+        levels = self._checked(x, sigma, y)
+        if not len(x):
+            return x.clone()
+        step = max(1, _VALUES // x[0].numel())
+        labels = [None] * -(-len(x) // step) if y is None else y.split(step)
+        parts = [self._denoise(*each) for each in zip(x.split(step), levels.split(step), labels, strict=True)]
+        return torch.cat(parts)
+
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
+        """s_σ(x) = (D − x)/σ², or given y."""
+        levels = self._positive(x, sigma)
+        return (self.denoise(x, levels, y) - x) / per_example(levels, x).to(x.dtype) ** 2
+
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
+        """∇ log p_σ(y | x) = (D(x; σ, y) − D(x; σ))/σ²: what one network says less what it says, not exact.
+
+        `tangency.score.bayes_gradient` also tells how much of it is to be believed.
+        """
+        levels = self._positive(x, sigma)
+        difference = self.denoise(x, levels, y) - self.denoise(x, levels)
+        return Direction(difference, norms(difference).double().log() - 2 * levels.log())
+
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        low, width = self.data_range[0], self.settings.width
+        precision = self._precision
+        safe = torch.where(levels > 0, levels, 1.0)  # σ = 0 is answered by x itself
+        c = coefficients(self.settings, safe * width)
+        u = low + width * x.double()
+        raw = self.module((per_example(c.inside, x) * u).to(precision), c.time.to(precision), y)
+        found = per_example(c.skip, x) * u + per_example(c.out, x) * raw[:, : x.shape[1]].double()
+        answer = ((found - low) / width).to(x.dtype)
+        return torch.where(per_example(levels > 0, x), answer, x)
+
+    @property
+    def _precision(self) -> torch.dtype:
+        own = next(self.module.parameters(), torch.zeros(0)).dtype
+        return own if own == torch.float64 else torch.float32
+
+    def _positive(self, x: Tensor, sigma: Sigma) -> Tensor:
+        levels = noise_levels(sigma, x)
+        if not bool((levels > 0).all()):
+            raise NumericsError(
+                f"sigma: got 0, expected a noise level > 0: the data of '{self.kind}' have no density of their own, a "
+                "network knows only noisy ones."
+            )
+        return levels
+
+    def _checked(self, x: Tensor, sigma: Sigma, y: Tensor | None) -> Tensor:
+        check_images(x, unit_range=False)
+        if x.dtype not in (torch.float32, torch.float64):
+            raise NumericsError(f"images: got {x.dtype}, expected float32 or float64: x.float() makes them so.")
+        if tuple(x.shape[1:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise NumericsError(
+                f"images: got shape {tuple(x.shape)}, expected (N, {wanted}), the size that '{self.kind}' was trained "
+                "at. Resize or convert the images, or take a score of their size."
+            )
+        levels, largest = noise_levels(sigma, x), self.settings.sigma_range[1]
+        if len(x) and float(levels.max()) > largest * (1 + 1e-6):
+            raise NumericsError(
+                f"sigma: got {float(levels.max()):g}, expected at most {largest:g} in [0, 1] pixel units, the largest "
+                f"that '{self.kind}' was trained for."
+            )
+        self._check_labels(x, y)
+        return levels
+
+    def _check_labels(self, x: Tensor, y: Tensor | None) -> None:
+        if y is None and not self.settings.unconditional:
+            raise NumericsError(
+                f"labels: '{self.kind}' is conditional only, expected a class 0 to {self.classes - 1} for each image."
+            )
+        if y is not None and not self.classes:
+            raise NumericsError(f"labels: '{self.kind}' takes none, expected y = None.")
+        if y is not None:
+            check_labels(y, len(x), self.classes)

@@ -1,0 +1,57 @@
+"""Score networks on disk: safetensors with the card in the header."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tangency.errors import ModelError, TangencyError, unknown_name
+from tangency.models.weights import fill
+from tangency.score.card import ScoreCard, read_score_card
+from tangency.score.network import NetworkScore
+from tangency.score.unet import build_unet
+from tangency.tensors import read_tensors, write_tensors
+
+NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {"unet": build_unet}
+
+
+def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> NetworkScore:
+    """The network that a card describes, with weights drawn from a seed."""
+    if card.network not in NETWORKS:
+        raise ModelError(f"score card: {unknown_name('network', card.network, NETWORKS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            module = NETWORKS[card.network](dict(card.options))
+        except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+            if isinstance(error, TangencyError):
+                raise
+            raise ModelError(f"score card: '{card.network}' cannot be built from {card.options}: {error}.") from error
+    return NetworkScore(module, card, kind)
+
+
+def save_score(score: NetworkScore, path: Path | str, half: bool = False) -> None:
+    """Write tensors and card; `half` stores them in half precision, which is read back as float32."""
+    if score.settings.network not in NETWORKS:
+        raise ModelError(f"'{score.settings.network}': a network that has no name cannot be rebuilt, so is not saved.")
+    tensors = score.module.state_dict()
+    if half:
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+    write_tensors(path, tensors, {"score": dataclasses.asdict(score.settings)})
+
+
+def load_network(path: Path | str, device: str | torch.device = "cpu", kind: str = "") -> NetworkScore:
+    """A file of `save_score`.
+
+    Raises:
+        ModelError: unreadable, not a score network, or tensors that do not fit the network that its card names.
+    """
+    tensors, header = read_tensors(path)
+    score = build_network(read_score_card(header, path), kind=kind or Path(path).stem)
+    fill(score.module, {n: v.float() if v.dtype == torch.float16 else v for n, v in tensors.items()}, path)
+    return score.to(device)

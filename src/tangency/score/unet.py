@@ -1,0 +1,120 @@
+"""Our own score network: diffusers' U-Net for images of any size, conditional and unconditional in one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tangency.errors import SpecError, unknown_name
+from tangency.score.parametrisation import TIME_SCALE
+
+_FEWEST_CHANNELS, _MOST_GROUPS = 4, 32  # of a normalisation group; groups of a layer
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Widths of the levels, residual blocks of each, and the levels that have attention."""
+
+    widths: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...]
+
+
+PRESETS = {
+    "tiny": Preset((12, 24, 48), 1, (2,)),
+    "small": Preset((16, 32, 80), 1, (2,)),
+    "medium": Preset((20, 40, 80), 1, (2,)),
+    "large": Preset((32, 64, 128), 2, (2,)),
+    "cifar": Preset((128, 256, 256, 256), 2, (1,)),
+}
+
+
+class ScoreUNet(nn.Module):
+    """F(c_in u; t, y): `diffusers.UNet2DModel` with positional time embedding and a table of classes.
+
+    The table holds every class, "no class", and all of them once more for mirrored images, so that the network knows
+    that an image is mirrored and need not answer for it otherwise.
+
+    Args:
+        channels: of an image.
+        classes: number of classes, 0 for none.
+        size: in `PRESETS`, or give widths, blocks and attention.
+        mirrored: whether it is trained on mirrored images too.
+        dropout: of the residual blocks.
+
+    Example:
+        >>> net = ScoreUNet(channels=1, classes=3, size="tiny")
+        >>> net(torch.rand(2, 1, 9, 14), torch.zeros(2), torch.tensor([0, 3])).shape
+        torch.Size([2, 1, 9, 14])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        size: str = "small",
+        widths: tuple[int, ...] = (),
+        blocks: int = 0,
+        attention: tuple[int, ...] | None = None,
+        mirrored: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        from diffusers import UNet2DModel
+
+        super().__init__()
+        if size not in PRESETS:
+            raise SpecError(unknown_name("size of score network", size, PRESETS))
+        preset = PRESETS[size]
+        widths, blocks = tuple(widths) or preset.widths, blocks or preset.blocks
+        chosen = preset.attention if attention is None else attention
+        if min(widths) < _FEWEST_CHANNELS or blocks < 1 or not set(chosen) <= set(range(len(widths))):
+            raise SpecError(
+                f"score network: got widths {widths}, {blocks} blocks, attention at levels {tuple(chosen)}; expected "
+                f"widths of at least {_FEWEST_CHANNELS}, at least 1 block, levels 0 to {len(widths) - 1}."
+            )
+        self.classes, self.mirrored = classes, mirrored
+        self.multiple = 2 ** (len(widths) - 1)
+        kinds = ["Attn" if level in chosen else "" for level in range(len(widths))]
+        self.net = UNet2DModel(
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=widths,
+            layers_per_block=blocks,
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+            add_attention=bool(chosen),
+            attention_head_dim=reduce(math.gcd, widths),
+            norm_num_groups=groups(widths),
+            time_embedding_type="positional",
+            num_class_embeds=(classes + 1) * (2 if mirrored else 1),
+            dropout=dropout,
+        )
+
+    def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None, mirror: Tensor | None = None) -> Tensor:
+        """F of images (N, C, H, W) at times (N,); y (N,) in [0, classes], `classes` for no label; mirror (N,) bool."""
+        if y is None:
+            y = torch.full((len(x),), self.classes, device=x.device)
+        if mirror is not None and self.mirrored:
+            y = y + (self.classes + 1) * mirror.long()
+        height, width = x.shape[2:]
+        padded = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
+        found: Tensor = self.net(padded, time * TIME_SCALE, class_labels=y, return_dict=False)[0]
+        return found[:, :, :height, :width]
+
+
+def groups(widths: tuple[int, ...]) -> int:
+    """Normalisation groups that divide every width, as many as leave at least four channels each (at most 32)."""
+    common = reduce(math.gcd, widths)
+    return max(g for g in range(1, _MOST_GROUPS + 1) if common % g == 0 and (g == 1 or common // g >= _FEWEST_CHANNELS))
+
+
+def build_unet(options: dict[str, Any]) -> nn.Module:
+    """The network of a card's options."""
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    return ScoreUNet(**plain)

@@ -1,0 +1,308 @@
+"""The one loop in which weights change, whatever they are the weights of."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.files import journal, remove_leftovers
+from tangency.seeding import Draw, derive_seed, permutation
+from tangency.training import processes
+from tangency.training.batches import Batch, batch_bounds, load_batch, refuse_lone_images, split
+from tangency.training.checkpoint import Row, restore_checkpoint, save_checkpoint
+from tangency.training.config import TrainConfig, learning_rate
+from tangency.training.result import CHECKPOINT, as_record, finite, write_history
+from tangency.types import LabelledImages
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `on_step` is told after each step: counted from one."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+class Job(ABC):
+    """A module, its loss, and what is kept of it: all that the loop does not know.
+
+    Args:
+        module: whose weights change.
+        files: names of the file with the last weights, whose presence says that the training is finished, and of the
+            file with the best.
+    """
+
+    module: nn.Module
+    files: tuple[str, str]
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Move what is trained to a device."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+        """Loss of each image of a batch, (n,)."""
+
+    @abstractmethod
+    def evaluate(
+        self, data: LabelledImages, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
+    ) -> tuple[Row, float]:
+        """Columns of the history at the end of an epoch, and how good the weights are (higher is better, or NaN)."""
+
+    @abstractmethod
+    def save(self, path: Path, record: dict[str, Any]) -> None:
+        """Write the weights with a record of their training."""
+
+    @abstractmethod
+    def stepped(self, images: int, batch: int) -> None:
+        """Told after each step, of `batch` images; `images` were seen before it."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Tensors, beside module and optimiser, that the next step depends on; changed in place where restored."""
+        return {}
+
+
+def run_job(
+    job: Job,
+    data: LabelledImages,
+    config: TrainConfig,
+    folder: Path,
+    identity: dict[str, str],
+    settings: dict[str, Any],
+    device: torch.device | str,
+    validation: LabelledImages | None,
+    on_step: Callable[[Step], None] | None,
+) -> tuple[dict[str, Any], list[Row]]:
+    """Train, from the last checkpoint where there is one.
+
+    Args:
+        identity: fingerprint and digest of the initial weights, which a checkpoint must agree with.
+        settings: what the record says of the loss.
+
+    Returns:
+        The record of the training, which the files of the job hold too, and its history.
+    """
+    with _undone_if_stopped(job.module):
+        run = _Run(job, data, config, folder, identity, settings, device, validation, on_step)
+        with _own_random_state(run.device):
+            return run.to_the_end()
+
+
+class _Run:
+    """One training in progress."""
+
+    def __init__(
+        self,
+        job: Job,
+        data: LabelledImages,
+        config: TrainConfig,
+        folder: Path,
+        identity: dict[str, str],
+        settings: dict[str, Any],
+        device: torch.device | str,
+        validation: LabelledImages | None,
+        on_step: Callable[[Step], None] | None,
+    ) -> None:
+        self.accelerator: Accelerator = processes.accelerator_for(device)
+        self.device = processes.device_of(self.accelerator, device)
+        job.to(self.device)
+        self.job, self.data, self.config = job, data, config
+        self.folder, self.identity, self.settings, self.on_step = folder, identity, settings, on_step
+        fraction = config.validation_fraction if validation is None else 0.0
+        self.index, held = split(data, fraction, config.seed)
+        self.validation = data if validation is None else validation
+        self.held = held if validation is None else torch.arange(len(validation))
+        self.bounds = batch_bounds(len(self.index), config.batch_size)
+        if any(stop - start == 1 for start, stop in self.bounds):
+            refuse_lone_images(job.module.train())
+        self.parameters = [p for p in job.module.parameters() if p.requires_grad]
+        self.optimiser = _optimiser(self.parameters, config)
+        if self.accelerator.is_main_process and folder.exists():
+            remove_leftovers(folder)
+        checkpoint = folder / CHECKPOINT
+        self.progress = restore_checkpoint(checkpoint, job.module, self.optimiser, identity, job.state())
+        self.accelerator.wait_for_everyone()  # nobody writes before everybody has read
+        self.clock = self.saved = time.monotonic()
+
+    def to_the_end(self) -> tuple[dict[str, Any], list[Row]]:
+        """Train what is left; the record of the training and its history."""
+        while self.progress.epoch < self.config.epochs:
+            if not self._epoch():
+                return self._finish("diverged")
+        return self._finish("ok")
+
+    def _epoch(self) -> bool:
+        """The rest of an epoch; False if it diverged."""
+        progress = self.progress
+        order = self.index[permutation(len(self.index), self.config.seed, "order", progress.epoch)]
+        self.job.module.train()
+        for start, stop in self.bounds[progress.step :]:
+            loss = self._step(order[start:stop])
+            if finite(loss) is None:
+                return False
+            self.job.stepped(progress.epoch * len(self.index) + start, stop - start)
+            progress.loss_sum += loss * (stop - start)
+            progress.step += 1
+            journal("train.step")
+            if time.monotonic() - self.saved >= self.config.checkpoint_seconds:
+                self._checkpoint()
+            self._report(loss)
+        self._end_of_epoch()
+        return True
+
+    def _step(self, ids: Tensor) -> float:
+        """Change the weights by one batch; the mean loss, or NaN and no change where it leaves the finite numbers."""
+        module = self.job.module
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        loss = self._update(ids)
+        if finite(loss) is None or not bool(torch.isfinite(torch.nn.utils.get_total_norm(self.parameters))):
+            module.load_state_dict(before)  # the running statistics of batch normalisation too
+            return float("nan")
+        return loss
+
+    def _update(self, ids: Tensor) -> float:
+        """One optimiser step; the mean loss, or NaN without a step where loss or gradient is not finite."""
+        progress, config = self.progress, self.config
+        _seed_layers(self.device, config.seed, progress.epoch, progress.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate(progress.step)
+        own = processes.own_share(self.accelerator, ids)
+        batch = load_batch(self.data, own, config, progress.epoch, self.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        draw = Draw(config.seed, batch.ids, f"objective/epoch {progress.epoch}")
+        loss = self.job.losses(batch, draw).sum() / len(ids)
+        self.accelerator.backward(loss)
+        total = processes.sum_gradients(self.accelerator, self.parameters, loss)
+        processes.average_statistics(self.accelerator, self.job.module)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        length = torch.nn.utils.get_total_norm(gradients)
+        if finite(float(total + 0 * length)) is None:
+            return float("nan")
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, length)
+        self.optimiser.step()
+        return float(total)
+
+    def _learning_rate(self, step: int) -> float:
+        """Of a step of the present epoch, counted from zero."""
+        done = self.progress.epoch * len(self.bounds) + step
+        return learning_rate(self.config, done, self.config.epochs * len(self.bounds))
+
+    def _report(self, loss: float) -> None:
+        if self.on_step is not None:
+            progress = self.progress
+            rate = self._learning_rate(progress.step - 1)
+            epochs, steps = self.config.epochs, len(self.bounds)
+            self.on_step(Step(progress.epoch + 1, epochs, progress.step, steps, loss, rate))
+
+    def _end_of_epoch(self) -> None:
+        progress = self.progress
+        columns, merit = self.job.evaluate(self.data, self.index, self.validation, self.held, self.device)
+        self._tick()
+        progress.history.append(
+            {
+                "epoch": progress.epoch + 1,
+                "train_loss": progress.loss_sum / len(self.index),
+                **columns,
+                "learning_rate": self._learning_rate(progress.step - 1),
+                "seconds": progress.seconds,
+            }
+        )
+        progress.epoch, progress.step, progress.loss_sum, progress.seconds = progress.epoch + 1, 0, 0.0, 0.0
+        if finite(merit) is not None and (progress.best_merit is None or merit > progress.best_merit):
+            progress.best_epoch, progress.best_merit = progress.epoch, merit
+            self._save(self.job.files[1], "ok")  # before the checkpoint: a run killed in between writes the same again
+        journal("train.epoch")
+        self._checkpoint()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+
+    def _checkpoint(self) -> None:
+        self._tick()
+        if self.accelerator.is_main_process:
+            path = self.folder / CHECKPOINT
+            save_checkpoint(path, self.job.module, self.optimiser, self.progress, self.identity, self.job.state())
+        self.saved = time.monotonic()
+
+    def _save(self, name: str, outcome: str) -> dict[str, Any]:
+        told = {
+            **self.identity,
+            **self.settings,
+            "config": asdict(self.config),
+            "data": {"name": self.data.name, "digest": self.data.digest, "images": len(self.index)},
+        }
+        record = as_record(self.progress, outcome, told)
+        if self.accelerator.is_main_process:
+            self.job.save(self.folder / name, record)
+        return record
+
+    def _finish(self, outcome: str) -> tuple[dict[str, Any], list[Row]]:
+        self._tick()
+        last, best = self.job.files
+        if self.accelerator.is_main_process:
+            write_history(self.folder, self.progress.history)
+            if self.progress.best_epoch is None:
+                self._save(best, outcome)
+        record = self._save(last, outcome)  # last: its presence says that the training is finished
+        journal("train.finished")
+        if self.accelerator.is_main_process:
+            (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
+        return record, self.progress.history
+
+
+def _optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+
+
+@contextlib.contextmanager
+def _undone_if_stopped(module: nn.Module) -> Iterator[None]:
+    """Give the module its initial weights back if training stops by an exception.
+
+    The checkpoint holds the progress; a caller who tries again, with the same object, is then seen to ask for the same
+    training.
+    """
+    initial = {name: value.clone() for name, value in module.state_dict().items()}
+    try:
+        yield
+    except BaseException:
+        module.load_state_dict(initial)
+        raise
+
+
+@contextlib.contextmanager
+def _own_random_state(device: torch.device) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def _seed_layers(device: torch.device, *parts: int) -> None:
+    """Seed what layers such as dropout draw from; the rest of training draws from `Draw`."""
+    seed = derive_seed("layers", *parts)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
