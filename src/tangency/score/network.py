@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError
-from tangency.numerics import noise_levels, norms, per_example
+from tangency.numerics import noise_levels, per_example
 from tangency.score.card import ScoreCard
+from tangency.score.derived import ScoreOfDenoiser
 from tangency.score.parametrisation import coefficients
-from tangency.types import Direction, Sigma, check_images, check_labels
+from tangency.types import Sigma, check_images, check_labels
 
 _VALUES = 1_000_000  # pixels of a batch at once: bounds the memory of the activations
 
 
 @final
-class NetworkScore:
+class NetworkScore(ScoreOfDenoiser):
     """D(x; σ) = (c_skip u + c_out F(c_in u; t) − low)/w, with u = low + w x noisy at w σ, w = high − low.
 
     Frozen: its weights take no gradient, answers are differentiable in x. The network is asked in float32 (or in the
@@ -83,20 +84,6 @@ class NetworkScore:
         parts = [self._denoise(*each) for each in zip(x.split(step), levels.split(step), labels, strict=True)]
         return torch.cat(parts)
 
-    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """s_σ(x) = (D − x)/σ², or given y."""
-        levels = self._positive(x, sigma)
-        return (self.denoise(x, levels, y) - x) / per_example(levels, x).to(x.dtype) ** 2
-
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
-        """∇ log p_σ(y | x) = (D(x; σ, y) − D(x; σ))/σ²: what one network says less what it says, not exact.
-
-        `tangency.score.bayes_gradient` also tells how much of it is to be believed.
-        """
-        levels = self._positive(x, sigma)
-        difference = self.denoise(x, levels, y) - self.denoise(x, levels)
-        return Direction(difference, norms(difference).double().log() - 2 * levels.log())
-
     def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         low, width = self.data_range[0], self.settings.width
         precision = self._precision
@@ -112,15 +99,6 @@ class NetworkScore:
     def _precision(self) -> torch.dtype:
         own = next(self.module.parameters(), torch.zeros(0)).dtype
         return own if own == torch.float64 else torch.float32
-
-    def _positive(self, x: Tensor, sigma: Sigma) -> Tensor:
-        levels = noise_levels(sigma, x)
-        if not bool((levels > 0).all()):
-            raise NumericsError(
-                f"sigma: got 0, expected a noise level > 0: the data of '{self.kind}' have no density of their own, a "
-                "network knows only noisy ones."
-            )
-        return levels
 
     def _checked(self, x: Tensor, sigma: Sigma, y: Tensor | None) -> Tensor:
         check_images(x, unit_range=False)

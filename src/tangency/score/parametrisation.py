@@ -52,8 +52,10 @@ def coefficients(card: ScoreCard, sigma: Tensor) -> Coefficients:
         return Coefficients(one, sigma, one, (sigma / 2).log())
     if card.prediction == "vp":
         return Coefficients(one, -sigma, shrink, 999 * _vp_time(sigma))
+    if card.prediction == "iddpm":
+        return Coefficients(one, -sigma, shrink, _nearest_step(card, sigma))
     time = _discrete_time(card, sigma)
-    if card.prediction in ("epsilon", "iddpm"):
+    if card.prediction == "epsilon":
         return Coefficients(one, -sigma, shrink, time)
     if card.prediction == "v":
         return Coefficients(shrink**2, -sigma * shrink, shrink, time)
@@ -72,6 +74,12 @@ def _discrete_time(card: ScoreCard, sigma: Tensor) -> Tensor:
     above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)
     low, high = levels[above - 1], levels[above]
     return (above - 1).to(sigma.dtype) + (wanted - low) / (high - low)
+
+
+def _nearest_step(card: ScoreCard, sigma: Tensor) -> Tensor:
+    """Time step of the level nearest to σ itself: a network of Karras et al. (2022) in iDDPM's form is asked so."""
+    levels = torch.tensor(card.levels, dtype=sigma.dtype, device=sigma.device)
+    return torch.searchsorted((levels[1:] + levels[:-1]) / 2, sigma.contiguous()).to(sigma.dtype)
 
 
 def ddpm_levels(alphas_cumprod: Tensor) -> tuple[float, ...]:

@@ -12,6 +12,18 @@ from tangency.seeding import Draw
 from tangency.types import LabelledImages
 
 
+def check_positive(sigma: float) -> None:
+    """Raise unless σ is positive: there is nothing to denoise at 0."""
+    if not sigma > 0:
+        raise NumericsError(f"sigma: got {sigma}, expected a positive noise level in [0, 1] pixel units.")
+
+
+def noised(x: Tensor, ids: Tensor, sigma: float, seed: int) -> Tensor:
+    """x + σn with the noise of each image a function of (seed, its index, σ), dtype of x."""
+    return x + sigma * Draw(seed, ids, f"denoising error at {sigma}").normal(x.shape[1:]).to(x.dtype)
+
+
+@torch.no_grad()
 def denoising_error(
     score: Denoiser,
     data: LabelledImages,
@@ -28,12 +40,11 @@ def denoising_error(
     image depends on the seed and its index only, so scores are compared on the same noise. The score is queried on
     `device`, the values come back on the CPU.
     """
-    if not sigma > 0:
-        raise NumericsError(f"sigma: got {sigma}, expected a positive noise level in [0, 1] pixel units.")
+    check_positive(sigma)
     parts = []
     for ids in torch.arange(len(data)).split(batch):
         x = data.images(ids)
-        noisy = x + sigma * Draw(seed, ids, f"denoising error at {sigma}").normal(data.shape)
+        noisy = noised(x, ids, sigma, seed)
         y = data.labels[ids].to(device) if conditional else None
         estimate = score.denoise(noisy.to(device), sigma, y).cpu()
         parts.append(flat(estimate - x).square().mean(1))

@@ -112,13 +112,15 @@ class _ScoreJob(Job):
     def evaluate(
         self, data: LabelledImages, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
     ) -> tuple[Row, float]:
+        if not len(held):
+            return {"validation_loss": None}, float("nan")
         parts = []
         for ids in held[:VALIDATION_IMAGES].split(250):
             x, y = validation.images(ids).to(device), validation.labels[ids].to(device)
             draw = Draw(self.seed, ids.to(device), "validation")
             with torch.no_grad():
                 parts.append(self._losses(self.kept.module, x, y, draw).double())
-        loss = float(torch.cat(parts).mean()) if parts else float("nan")
+        loss = float(torch.cat(parts).mean())
         return {"validation_loss": finite(loss)}, -loss
 
     def save(self, path: Path, record: dict[str, Any]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
+
+from torch.nn import functional as F
 
 from tangency.data import load
 from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.mixtures.em import Noise
 from tangency.seeding import permutation
+from tangency.types import LabelledImages
 from tangency.worlds.embedding import Embedding
 from tangency.worlds.gaussians import GaussianCore
 from tangency.worlds.world import World, replace_named
@@ -23,6 +27,7 @@ def fitted(
     rank: int = 12,
     noise: str = "common",
     images: int = 5000,
+    size: int = 0,
     seed: int = 0,
     root: Path | None = None,
 ) -> World:
@@ -37,6 +42,7 @@ def fitted(
             (one ψ for all, the pooled mean of the isotropic ones): then every Bayes gradient lies in
             span{A_j, μ_j − μ_l}.
         images: training images used at most, a fixed random subset.
+        size: side that the images are brought to first, by averaging pixels; 0 leaves them as they are.
         seed: of the fit.
         root: where the data are looked for, see `data.load`.
     """
@@ -46,12 +52,22 @@ def fitted(
         raise NumericsError(f"images: got {images}, expected at least 1.")
     whole = load(data, root).train
     chosen = whole if len(whole) <= images else whole.subset(permutation(len(whole), 0, "world")[:images])
+    if size:
+        chosen = _resized(chosen, size)
     kind: Noise = "diagonal" if noise == "diagonal" else "isotropic"
     mixture, _ = fit_mixture(chosen, components, rank, noise=kind, seed=seed)
     if noise == "common":
         mixture = _with_one_noise(mixture)
-    placed = Embedding(whole.shape, offset=0.0)
+    placed = Embedding(chosen.shape, offset=0.0)
     return replace_named(World("fitted", GaussianCore(mixture), placed, whole.classes), "fitted", chosen.digest)
+
+
+def _resized(data: LabelledImages, size: int) -> LabelledImages:
+    if not 2 <= size <= min(data.shape[1:]):
+        raise NumericsError(f"size: got {size} for images of {data.shape}, expected 2 to {min(data.shape[1:])}.")
+    pixels = F.interpolate(data.images(), size=(size, size), mode="area")
+    known = hashlib.sha256(f"{data.digest} {size}".encode()).hexdigest()
+    return dataclasses.replace(data, pixels=pixels, signal=None, digest=known)
 
 
 def _with_one_noise(mixture: Mixture) -> Mixture:
