@@ -35,8 +35,8 @@ def data(n: int = 60) -> LabelledImages:
 
 def network(**changes: Any) -> NetworkScore:
     options = {"channels": 1, "classes": 3, "widths": (4, 8), "blocks": 1, "attention": (1,), "dropout": 0.1}
-    content = {"options": options | changes.pop("options", {}), "classes": CLASSES} | changes
-    return build_network(ScoreCard("unet", "edm", SHAPE, **content), seed=0)
+    content = {"options": options | changes.pop("options", {}), "classes": CLASSES, "prediction": "edm"} | changes
+    return build_network(ScoreCard("unet", shape=SHAPE, **content), seed=0)
 
 
 def files(folder: Path) -> dict[str, Any]:
