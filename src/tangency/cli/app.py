@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tangency.cli.output import print_json, run_and_report
+from tangency.cli.score import convert, score_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
@@ -42,6 +43,8 @@ def options(
 study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a sweep that a YAML spec describes.")
 app.add_typer(study_app, name="study")
 app.add_typer(worlds_app, name="worlds")
+app.add_typer(score_app, name="score")
+app.command("convert")(convert)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
@@ -136,6 +139,10 @@ def measure(
         typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
     ],
     data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", help="A trained score to compare with too: edm-fashion-mnist, FILE.safetensors, …"),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,
     device: Device = None,
@@ -146,7 +153,7 @@ def measure(
     from tangency.devices import resolve_device
     from tangency.study import measure_reference
 
-    found = measure_reference(model, data, limit=limit, out=out, device=resolve_device(device or "auto"))
+    found = measure_reference(model, data, score=score, limit=limit, out=out, device=resolve_device(device or "auto"))
     if as_json:
         print_json(found)
     else:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+_TENTH = 0.1
+
 Advance = Callable[[str, float], None]
 
 
@@ -31,4 +33,12 @@ def advancing(title: str, quiet: bool) -> Iterator[Advance]:
             bar = progress.add_task(title, total=1.0, part="")
             yield lambda part, share: progress.update(bar, completed=share, part=part)
     else:
-        yield lambda part, share: console.print(f"{title}: {share:4.0%} {part}", markup=False, soft_wrap=True)
+        told: list[tuple[str, float]] = []
+
+        def line(part: str, share: float) -> None:
+            """A part's first line, then one a tenth of the whole."""
+            if not told or told[-1][0] != part or share >= told[-1][1] + _TENTH:
+                told.append((part, share))
+                console.print(f"{title}: {share:4.0%} {part}", markup=False, soft_wrap=True)
+
+        yield line

@@ -33,10 +33,12 @@ class Global:
         name: module and name, as the pickle writes them.
         call: from the tuple of arguments to a plain object or a `Draft`; None where it may only be an
             argument.
+        text: what stands in its place from the start, for a mere name such as torch.float32.
     """
 
     name: str
     call: Callable[[Arguments], object] | None = None
+    text: str | None = None
 
 
 Table = Mapping[tuple[str, str], Global]
@@ -57,11 +59,24 @@ class Draft(ABC):
         """The finished object."""
 
 
+def brief(value: object) -> str:
+    """`value` in a few words: an error must not print a number of a million digits, or lists in lists without end."""
+    if isinstance(value, tuple | list):
+        parts = [f"a {type(part).__name__}" if isinstance(part, tuple | list) else brief(part) for part in value[:6]]
+        rest = ", …" if len(value) > len(parts) else "," if len(value) == 1 else ""
+        return f"({', '.join(parts)}{rest})"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, str | bytes):
+        return repr(value[:40]) + ("…" if len(value) > 40 else "")
+    return repr(value) if type(value) in (int, float, bool, type(None)) else f"a {type(value).__name__}"
+
+
 def simple_dtype(text: object) -> np.dtype:
     """The dtype of fixed-size numbers or text that `text` names; objects, records and dates are refused."""
     name = text.decode("latin1") if isinstance(text, bytes) else text
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-        raise DataError(f"arrays of dtype {name!r}, expected plain numbers or fixed-length text (no objects)")
+        raise DataError(f"arrays of dtype {brief(name)}, expected plain numbers or fixed-length text (no objects)")
     return np.dtype(name)
 
 
@@ -79,14 +94,15 @@ def array_from_bytes(data: object, dtype: object, shape: object, fortran: bool) 
     if not isinstance(data, bytes):
         raise DataError(f"an array whose content is a {type(data).__name__}, expected bytes (no objects)")
     if not isinstance(shape, tuple) or len(shape) > _MAX_AXES or not all(type(n) is int and n >= 0 for n in shape):
-        raise DataError(f"an array of shape {str(shape)[:60]}, expected at most {_MAX_AXES} sizes of 0 or more")
+        raise DataError(f"an array of shape {brief(shape)}, expected at most {_MAX_AXES} sizes of 0 or more")
     size = math.prod(shape) * dtype.itemsize
     if size != len(data):
-        raise DataError(f"an array of shape {shape} and dtype {dtype}, {size} bytes, over {len(data)} bytes")
+        needed = f"an array of shape {brief(shape)} and dtype {dtype}, {brief(size)} bytes"
+        raise DataError(f"{needed}, over {len(data)} bytes")
     try:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     except ValueError as error:  # an empty array with absurd other sizes
-        raise DataError(f"an array of shape {shape} ({error})") from error
+        raise DataError(f"an array of shape {brief(shape)} ({error})") from error
 
 
 @dataclass
@@ -101,7 +117,7 @@ class DtypeDraft(Draft):
             raise DataError("a dtype with fields or of subarrays, expected plain numbers or fixed-length text")
         order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
         if order not in ("<", ">", "|", "="):
-            raise DataError(f"a dtype of byte order {order!r}, expected one of < > | =")
+            raise DataError(f"a dtype of byte order {brief(order)}, expected one of < > | =")
         return self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 

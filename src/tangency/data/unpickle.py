@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from tangency.data.opening import read_bytes, refuse_foreign
-from tangency.data.plain import PLAIN, Draft, Global, Table, hashable
+from tangency.data.plain import PLAIN, Draft, Global, Table, brief, hashable
 from tangency.errors import DataError
 
 MAX_BYTES = 4 << 30
@@ -124,10 +124,12 @@ class _Machine:
 
     def find(self, module: object, name: object) -> None:
         """Push the row of the table for module.name; never import."""
-        found = self.allowed.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise DataError(f"a global named by {brief(module)} and {brief(name)}")
+        found = self.allowed.get((module, name))
         if found is None:
-            raise DataError(f"the global {module}.{name}"[:200])
-        self.stack.append(found)
+            raise DataError(f"the global {module}.{name}"[:200].encode("unicode_escape").decode())
+        self.stack.append(found if found.text is None else found.text)
 
     def call(self, function: object, arguments: object) -> None:
         """Push what the table's constructor makes of the arguments."""
@@ -275,10 +277,34 @@ def _check_plain(root: object) -> None:
             todo.extend((member, False) for member in _members(node))
 
 
+def next_pickle(
+    stream: io.BytesIO,
+    budget: int,
+    allowed: Table = PLAIN,
+    persistent: Callable[[object], object] | None = None,
+) -> Any:
+    """The next of several pickles in a row, for a constructor of another format; the stream is left behind it.
+
+    Args:
+        stream: at the start of a pickle.
+        budget: bytes that may be made of it.
+        allowed: as in `read_pickle`.
+        persistent: as in `read_pickle`.
+
+    Raises:
+        DataError: what was refused, in a few words for a longer sentence.
+        ValueError, KeyError, OverflowError, MemoryError: not a whole pickle.
+    """
+    result = _Machine(allowed, persistent, budget).run(pickletools.genops(stream))
+    _check_plain(result)
+    return result
+
+
 def read_pickle(
     source: Path | str | bytes,
     allowed: Table = PLAIN,
     persistent: Callable[[object], object] | None = None,
+    expected: str = "a pickle of plain data",
 ) -> Any:
     """Read a pickle of plain data; nothing that it names is imported or called.
 
@@ -286,6 +312,7 @@ def read_pickle(
         source: a path, or the bytes of a pickle of any protocol; one pickle, nothing behind it.
         allowed: (module, name) to `Global`, the only globals that the pickle may use.
         persistent: from a persistent identity to an object; where None, such references are refused.
+        expected: what the file should be, for errors.
 
     Returns:
         None, bool, int, float, str, bytes, list, tuple, dict, OrderedDict, set, frozenset, NumPy array
@@ -301,15 +328,13 @@ def read_pickle(
         {'labels': [3, 1]}
     """
     what = "pickle" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else read_bytes(Path(source), "a pickle of plain data")
-    refuse_foreign(data[:512], what, "a pickle of plain data")
+    data = source if isinstance(source, bytes) else read_bytes(Path(source), expected)
+    refuse_foreign(data[:512], what, expected)
     if len(data) > MAX_BYTES:
         raise DataError(f"{what}: {len(data)} bytes, expected a pickle of at most {MAX_BYTES}.")
-    machine = _Machine(allowed, persistent, 2 * len(data) + _SPARE_BYTES)
     stream = io.BytesIO(data)
     try:
-        result = machine.run(pickletools.genops(stream))
-        _check_plain(result)
+        result = next_pickle(stream, 2 * len(data) + _SPARE_BYTES, allowed, persistent)
     except DataError as error:
         raise DataError(
             f"{what}: the pickle asks for or holds {error}; expected plain data and arrays. It was "
@@ -317,7 +342,9 @@ def read_pickle(
             "you trust the file."
         ) from error
     except (ValueError, KeyError, OverflowError, MemoryError) as error:
-        raise DataError(f"{what}: not a whole pickle ({error}), expected a pickle of plain data.") from error
+        raise DataError(
+            f"{what}: not a whole pickle ({str(error)[:200]}), expected {expected}. Fetch it again."
+        ) from error
     trailing = len(data) - stream.tell()
     if trailing:
         raise DataError(f"{what}: {trailing} bytes follow the end of the pickle, expected none.")

@@ -1,8 +1,8 @@
 """Classifier, images, score and tangents to one row per image."""
 
-from tangency.measures.config import MeasureConfig
+from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.lpips import LPIPS
-from tangency.measures.references import References, ReferenceSource
+from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
@@ -10,11 +10,13 @@ from tangency.measures.signal import check_signal
 
 __all__ = [
     "LPIPS",
+    "NETWORK_ALIGNMENTS",
     "MeasureConfig",
     "MeasureInfo",
     "ReferenceSource",
     "References",
     "Rows",
+    "check_network",
     "check_signal",
     "describe",
     "measure",

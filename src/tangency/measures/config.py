@@ -16,7 +16,10 @@ from tangency.errors import SpecError, unknown_name
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
 MEASURE_SCHEMA = 1
 
-TARGETS = ("bayes_gradient", "score_y", "score")
+NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
+TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
+# What a trained score adds to the alignments: the corrected pair, and the paper's own.
+NETWORK_ALIGNMENTS = (("logp_y", "network_bayes_gradient"), ("sum_logits", "network_score"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class MeasureConfig:
 
     Args:
         tangent_scalars: scalars whose gradients are split into tangent and normal energy.
-        alignments: pairs (scalar, target): a gradient and the score that it is compared with.
+        alignments: pairs (scalar, target): a gradient and the score that it is compared with; targets of a trained
+            score have "network_" before their name.
         sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here); 0 is
             the score of clean images, for scores that are defined there.
         rho_sigmas: noise levels of ρ₂, in [0, 1] pixel units.
@@ -60,6 +64,11 @@ class MeasureConfig:
         for _, target in self.alignments:
             if target not in TARGETS:
                 raise SpecError(unknown_name("alignment target", target, TARGETS))
+        if self.network_targets and min(self.sigmas, default=1.0) == 0:
+            raise SpecError(
+                f"sigmas: got {list(self.sigmas)} with {', '.join(self.network_targets)}, expected numbers above 0: a "
+                "trained score knows noisy images only."
+            )
         below = [v for v in self.sigmas if not (math.isfinite(v) and v >= 0)]
         if below:
             raise SpecError(f"sigmas: got {below}, expected numbers of at least 0 in [0, 1] pixel units.")
@@ -88,6 +97,11 @@ class MeasureConfig:
     def targets(self) -> tuple[str, ...]:
         """Every score that is needed, each once."""
         return unique(target for _, target in self.alignments)
+
+    @property
+    def network_targets(self) -> tuple[str, ...]:
+        """Targets that a trained score is asked for."""
+        return tuple(target for target in self.targets if target.startswith(NETWORK))
 
     def digest(self) -> str:
         """Hash of everything here and of the schema number."""

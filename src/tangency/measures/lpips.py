@@ -12,6 +12,7 @@ to three. Weights are stored in half precision, which changes the published exam
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import final
@@ -83,23 +84,35 @@ class LPIPS(nn.Module):
             )
         return torch.cat([self._embed(part) for part in pictures.float().split(batch)])
 
+    @torch.no_grad()
+    def pooled(self, pictures: Tensor, batch: int = 64) -> Tensor:
+        """Mean over positions of the five normalised layers, (N, C, H, W) in [−1, 1] to (N, 1152): KID's features."""
+        parts = [
+            torch.cat([layer.mean((2, 3)) for layer in self._layers(part)], 1) for part in pictures.float().split(batch)
+        ]
+        return torch.cat(parts)
+
     def _embed(self, x: Tensor) -> Tensor:
+        parts = []
+        for number, layer in enumerate(self._layers(x)):
+            linear = getattr(self, f"linear{number}").reshape(1, -1, 1, 1)
+            parts.append((layer * linear / (layer.shape[2] * layer.shape[3]) ** 0.5).flatten(1))
+        return torch.cat(parts, 1)
+
+    def _layers(self, x: Tensor) -> Iterator[Tensor]:
+        """Features of each convolution, of unit length at every position."""
         short = min(x.shape[2:])
         if short < SMALLEST_SIDE:
             size = [round(side * SMALLEST_SIDE / short) for side in x.shape[2:]]
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False)
         x = (x.expand(-1, 3, -1, -1) - self.shift) / self.scale
         x = x.contiguous(memory_format=torch.channels_last)
-        parts = []
-        for layer, (index, (stride, padding)) in enumerate(_STRIDES.items()):
+        for index, (stride, padding) in _STRIDES.items():
             if index in _POOLED:
                 x = F.max_pool2d(x, 3, 2)
             weight, bias = getattr(self, f"weight{index}"), getattr(self, f"bias{index}")
             x = F.conv2d(x, weight, bias, stride, padding if index != 3 else 2).relu()
-            length = x.square().sum(1, keepdim=True).sqrt() + 1e-10
-            linear = getattr(self, f"linear{layer}").reshape(1, -1, 1, 1)
-            parts.append((x / length * linear / (x.shape[2] * x.shape[3]) ** 0.5).flatten(1))
-        return torch.cat(parts, 1)
+            yield x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 def embedding_distance(a: Tensor, b: Tensor) -> Tensor:

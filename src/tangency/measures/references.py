@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
+from tangency.errors import NumericsError, SpecError
 from tangency.measures.alignment import Signal, compared
-from tangency.measures.config import MeasureConfig
+from tangency.measures.config import NETWORK, MeasureConfig
 from tangency.measures.lpips import LPIPS
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
@@ -53,6 +53,19 @@ class References:
     constant: dict[str, Tensor]
 
 
+def check_network(config: MeasureConfig, given: bool) -> None:
+    """Raise where targets of a trained score are asked for without one, or one is given for nothing."""
+    if config.network_targets and not given:
+        raise SpecError(
+            f"measures.alignments: {', '.join(config.network_targets)} need a trained score; name one (network_score "
+            "in a spec, --score on the command line), or leave them out."
+        )
+    if given and not config.network_targets:
+        raise SpecError(
+            "network_score: no alignment uses it, expected a target such as network_score in measures.alignments."
+        )
+
+
 class ReferenceSource:
     """Makes `References`; holds what does not change over batches.
 
@@ -64,6 +77,7 @@ class ReferenceSource:
         dct, pca: (d, k) orthonormal bases, at least as wide as the largest rank.
         config: what is measured.
         device: where it is computed.
+        network: the trained score of the targets that begin with "network_".
     """
 
     def __init__(
@@ -75,8 +89,11 @@ class ReferenceSource:
         pca: Tensor,
         config: MeasureConfig,
         device: str | torch.device = "cpu",
+        network: Denoiser | None = None,
     ) -> None:
         check_signal(config, pool)
+        check_network(config, network is not None)
+        self.network = network
         self.score, self.tangents, self.pool, self.config = score, tangents, pool, config
         self.dct, self.pca = dct.float().to(device), pca.float().to(device)
         self.device = torch.device(device)
@@ -167,9 +184,11 @@ class ReferenceSource:
         }
 
     def _score(self, name: str, sigma: float, x: Tensor, y: Tensor) -> Tensor:
-        if name == "bayes_gradient":
-            return self.score.bayes_direction(x, y, sigma).direction
-        return self.score.score(x, sigma, y if name == "score_y" else None)
+        score = self.network if self.network is not None and name.startswith(NETWORK) else self.score
+        asked = name.removeprefix(NETWORK)
+        if asked == "bayes_gradient":
+            return score.bayes_direction(x, y, sigma).direction
+        return score.score(x, sigma, y if asked == "score_y" else None)
 
     def _stand_ins(self, x: Tensor, ids: Tensor, targets: dict[TargetKey, Signal]) -> dict[str, Tensor]:
         """A random direction and the image (its mean removed) where a gradient would stand."""

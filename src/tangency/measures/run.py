@@ -13,7 +13,7 @@ from tangency.errors import NumericsError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import MeasureConfig, unique
 from tangency.measures.lpips import LPIPS
-from tangency.measures.references import References, ReferenceSource
+from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
@@ -39,6 +39,7 @@ def measure(
     config: MeasureConfig | None = None,
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
+    network: Denoiser | None = None,
     batch_size: int = 128,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
@@ -55,6 +56,7 @@ def measure(
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
             has the same row in any batch. They need a `pool`.
+        network: the trained score that targets beginning with "network_" are taken from.
         batch_size: images at once; it changes memory, not results.
 
     Returns:
@@ -80,6 +82,7 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
+    check_network(config, network is not None)
     pool = _pool(pool, images, labels, reference, config)
     with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
         check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
@@ -92,7 +95,7 @@ def measure(
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     rank = tangents.max_rank
     dct, pca = dct_basis(reference.shape, rank), pca_basis(reference, rank)
-    source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device)
+    source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device, network)
     parts = []
     for x, own, true in zip(images.split(batch_size), ids.split(batch_size), truth.split(batch_size), strict=True):
         references = source.at(x, chosen_labels(model, x, true, config), own, true)

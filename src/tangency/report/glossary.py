@@ -32,6 +32,9 @@ TARGETS = {
     "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
     "score_y": ("class score", "the class score ∇ log p(x|y)"),
     "score": ("score", "the score ∇ log p(x)"),
+    "network_bayes_gradient": ("network's Bayes gradient", "the trained network's ∇ log p(y|x)"),
+    "network_score_y": ("network's class score", "the trained network's ∇ log p(x|y)"),
+    "network_score": ("network's score", "the trained network's ∇ log p(x)"),
 }
 SCALARS = {
     "logp_y": "log p(y|x)",
@@ -44,6 +47,7 @@ SCALARS = {
     "logits": "the logits",
 }
 SCORES = {"mfa": "a mixture of factor analysers", "exact": "the world's own law, exact"}
+SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
 SUBSPACE_CONTROLS = {
     "shuffled": "another image's tangent space",
     "shuffled_class": "the tangent space of another image of the same class",

@@ -31,6 +31,7 @@ class RunFiles:
         spec: text of spec.yaml, shown as it is.
         summary: content of summary.json.
         rows: columns trial, seed, image, measure, value.
+        network: pictures of the examination of the study's trained score; empty where there is none.
         pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
     """
 
@@ -39,6 +40,7 @@ class RunFiles:
     summary: dict[str, Any]
     rows: polars.DataFrame
     pictures: dict[str, np.ndarray]
+    network: dict[str, np.ndarray]
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -56,6 +58,7 @@ def read_run(folder: Path) -> RunFiles:
         summary=summary,
         rows=read_rows(present(folder / "rows.parquet")),
         pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors")),
+        network=read_network(folder, summary),
     )
 
 
@@ -136,15 +139,27 @@ def read_rows(path: Path) -> polars.DataFrame:
     return rows
 
 
-def read_pictures(path: Path) -> dict[str, np.ndarray]:
-    """The pictures, if images, labels and targets are there and agree in shape."""
+def read_network(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Pictures of the examination that the summary names; none where it names none."""
+    named = (summary["score"].get("network") or {}).get("file")
+    return tensors_of(present(folder / "artefacts" / str(named))) if named else {}
+
+
+def tensors_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        pictures = load_file(path)
+        found: dict[str, np.ndarray] = load_file(path)
     except (SafetensorError, OSError, KeyError) as error:
         raise RunError(f"report: '{path}' is not a readable safetensors file ({error}). {WAY_OUT}") from error
+    return found
+
+
+def read_pictures(path: Path) -> dict[str, np.ndarray]:
+    """The pictures, if images, labels and targets are there and agree in shape."""
+    pictures = tensors_of(path)
     missing = [name for name in ("image", "labels", *TARGETS) if name not in pictures]
     if missing:
         raise RunError(

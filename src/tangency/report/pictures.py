@@ -44,7 +44,7 @@ class Cell:
 def columns(trials: Sequence[Mapping[str, Any]], held: Mapping[str, np.ndarray]) -> list[Column]:
     """Image, targets, the Bayes rule, then one column per trial of the first seed that kept gradients."""
     out = [Column("image", "data", "image", "the test image")]
-    out += [Column(name, "targets", TARGETS[name][0], TARGETS[name][1]) for name in TARGETS]
+    out += [Column(name, "targets", TARGETS[name][0], TARGETS[name][1]) for name in TARGETS if name in held]
     kept = [trial for trial in trials if f"gradient.{trial['id']}" in held]
     seeds = {trial["seed"] for trial in kept}
     for trial in kept:

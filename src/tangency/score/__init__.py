@@ -2,24 +2,43 @@
 
 from tangency.score.card import ScoreCard
 from tangency.score.denoiser import Denoiser
+from tangency.score.diagnostics import Diagnosis, diagnose
+from tangency.score.diffusers_folder import load_diffusers
 from tangency.score.empirical import EmpiricalScore
+from tangency.score.function import FunctionScore
 from tangency.score.gaussian import GaussianScore
+from tangency.score.gradients import AveragedScore, BayesGradient, bayes_gradient, noise_averaged_score
+from tangency.score.guidance import ClassifierFreeGuided, ClassifierGuided
 from tangency.score.loss import EDMLoss
 from tangency.score.mixture import MixtureScore
 from tangency.score.network import NetworkScore
 from tangency.score.quality import denoising_error
+from tangency.score.references import load_score
+from tangency.score.sampler import Sampler
 from tangency.score.store import build_network, load_network, save_score
 
 __all__ = [
+    "AveragedScore",
+    "BayesGradient",
+    "ClassifierFreeGuided",
+    "ClassifierGuided",
     "Denoiser",
+    "Diagnosis",
     "EDMLoss",
     "EmpiricalScore",
+    "FunctionScore",
     "GaussianScore",
     "MixtureScore",
     "NetworkScore",
+    "Sampler",
     "ScoreCard",
+    "bayes_gradient",
     "build_network",
     "denoising_error",
+    "diagnose",
+    "load_diffusers",
     "load_network",
+    "load_score",
+    "noise_averaged_score",
     "save_score",
 ]

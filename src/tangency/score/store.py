@@ -13,11 +13,19 @@ from torch import nn
 from tangency.errors import ModelError, TangencyError, unknown_name
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard, read_score_card
+from tangency.score.dhariwal import build_dhariwal
+from tangency.score.diffusers_folder import build_diffusers
 from tangency.score.network import NetworkScore
+from tangency.score.songunet import build_songunet
 from tangency.score.unet import build_unet
 from tangency.tensors import read_tensors, write_tensors
 
-NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {"unet": build_unet}
+NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
+    "unet": build_unet,
+    "diffusers": build_diffusers,
+    "songunet": build_songunet,
+    "dhariwal": build_dhariwal,
+}
 
 
 def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> NetworkScore:

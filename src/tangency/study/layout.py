@@ -48,6 +48,10 @@ class Layout:
         """The fitted score of this identity."""
         return self.run / "artefacts" / f"score-{digest}.safetensors"
 
+    def trust(self, digest: str) -> Path:
+        """The examination of the trained score of this identity."""
+        return self.run / "artefacts" / f"trust-{digest}.safetensors"
+
     def trial(self, trial: Trial) -> Path:
         """Folder of one trial's weights and rows."""
         return self.run / "trials" / trial.train_hash

@@ -12,6 +12,7 @@ import torch
 
 from tangency.errors import SpecError
 from tangency.objectives import Objective
+from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.study.spec import StudySpec
 from tangency.training import TRAINING_SCHEMA
@@ -100,6 +101,7 @@ def _trial(
     ]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     measured = [data.test.digest, score_hash(spec, data), spec.measures.digest(), spec.weights]
+    measured += [fingerprint(spec.network_score)] if spec.network_score else []
     tag = f"-{_hash(options)[:4]}" if options else ""
     return Trial(
         id=f"{name}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",

@@ -18,6 +18,7 @@ from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.layout import Layout, read_json
+from tangency.study.network import check_network_score, examination, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.pool import Pool
 from tangency.study.score import exact_world, score_card
@@ -123,6 +124,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
+    check_network_score(spec, data)
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
     if spec.score.kind == "exact":
@@ -155,6 +157,8 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     ]
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
+    if spec.network_score and not layout.trust(network_hash(spec, data)).exists():
+        wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
     yield "training", wanted
     usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]
     tasks = []
@@ -172,4 +176,6 @@ def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
     table = assemble_rows(layout, usable, measured_images(spec, data))
     card = score_card(layout.score(score_hash(spec, data)))
+    if spec.network_score:
+        card |= {"network": examination(layout.trust(network_hash(spec, data)))}
     return summarise(spec, data, trials, outcomes, columns_by_trial(table), card)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import torch
 
 from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
-from tangency.measures import MeasureConfig, Rows, measure
+from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, measure
 from tangency.models import Classifier, load_classifier
+from tangency.score import Denoiser, load_score
+from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
 from tangency.study.layout import Layout, read_json, weights_file
@@ -94,14 +97,33 @@ def _check_fits(card: Card, data: Dataset, model: str) -> None:
         )
 
 
+def _network(found: Found, asked: str | None, data: Dataset, device: str) -> tuple[Denoiser | None, MeasureConfig]:
+    """The trained score that is compared with too, and what is measured: its targets where nobody named others."""
+    config = found.spec.measures if found.spec else MeasureConfig()
+    reference = asked or (found.spec.network_score if found.spec else "")
+    if not reference:
+        return None, config
+    fingerprint(reference)  # a closed form is refused
+    if not config.network_targets:
+        config = dataclasses.replace(config, alignments=(*config.alignments, *NETWORK_ALIGNMENTS))
+    return load_score(reference, data, device), config
+
+
 def measure_reference(
-    model: str, data: str | None = None, *, limit: int = 500, out: Path | None = None, device: str = "cpu"
+    model: str,
+    data: str | None = None,
+    *,
+    score: str | None = None,
+    limit: int = 500,
+    out: Path | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Every measure of one saved classifier on a data set, with intervals.
 
     Args:
         model: reference of the classifier.
         data: reference of the data set; that of the classifier's study by default.
+        score: reference of a trained score that gradients are compared with too; that of the study by default.
         limit: test images, a fixed random subset.
         out: folder for rows.parquet and summary.json; nothing is written without it.
 
@@ -118,8 +140,8 @@ def measure_reference(
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     loaded = load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
-    config = found.spec.measures if found.spec else MeasureConfig()
-    score, tangents = _estimators(found, name, loaded, device)
+    network, config = _network(found, score, loaded, device)
+    closed_form, tangents = _estimators(found, name, loaded, device)
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
     x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
     rows = measure(
@@ -127,11 +149,12 @@ def measure_reference(
         x,
         y,
         reference=loaded.train,
-        score=score,
+        score=closed_form,
         tangents=tangents,
         config=config,
         pool=loaded.test,
         ids=ids.to(device),
+        network=network,
     )
     summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
     if out is not None:

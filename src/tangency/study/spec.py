@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, unknown_name
-from tangency.measures import MeasureConfig
+from tangency.measures import MeasureConfig, check_network
 from tangency.objectives import make
 from tangency.training import TrainConfig
 
@@ -95,6 +95,8 @@ class StudySpec(_Strict):
         measured: test images that are measured, a fixed random subset; all where there are fewer.
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
         seeds: each trial is trained once for each.
+        network_score: reference of a trained score that gradients are compared with too, by the targets of
+            measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …).
         bayes: also measure the Bayes rule, for data drawn from a world (world:linear, …): the known optimum.
         untrained: also measure the network as initialised, a control.
         weights: "last" epoch, or "best" on the validation images.
@@ -110,6 +112,7 @@ class StudySpec(_Strict):
     model: ModelSpec = ModelSpec()
     train: TrainConfig = TrainConfig()
     score: ScoreSpec = ScoreSpec()
+    network_score: str = ""
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
     seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
     bayes: bool = False
@@ -141,6 +144,11 @@ class StudySpec(_Strict):
                 f"measures.tangent_scalars: got {list(self.measures.tangent_scalars)}, expected logp_y among them; "
                 "regimes are judged by it."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _network(self) -> StudySpec:
+        check_network(self.measures, bool(self.network_score))
         return self
 
     def digest(self) -> str:

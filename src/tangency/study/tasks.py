@@ -18,7 +18,9 @@ from tangency.measures import ReferenceSource, Rows, measure_batch
 from tangency.measures.run import chosen_labels
 from tangency.models import build, load_classifier, save_classifier
 from tangency.numerics import dct_basis
+from tangency.score import Denoiser, load_score
 from tangency.study.layout import Layout, weights_file
+from tangency.study.network import examine_network, network_hash
 from tangency.study.plan import BAYES, Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.spec import StudySpec
@@ -44,7 +46,7 @@ class Task:
     """One piece of work.
 
     Args:
-        kind: "score", "train", "measure" or "pictures".
+        kind: "score", "trust", "train", "measure" or "pictures".
         index: of the trial ("train") or of the shard ("measure").
         trials: numbers of the trials that a shard is still to be measured for, or that are to be pictured.
         cost: relative to the other tasks of its kind.
@@ -90,12 +92,21 @@ class Workbench:
             pca_basis(self.data.train, rank),
             self.spec.measures,
             self.device,
+            self.network,
         )
+
+    @cached_property
+    def network(self) -> Denoiser | None:
+        """The trained score that gradients are compared with too, where the spec names one."""
+        reference = self.spec.network_score
+        return load_score(reference, self.data, self.device) if reference else None
 
     def do(self, task: Task, progress: Progress) -> None:
         """Do one task; its result is a file that stands, whole, when this returns."""
         if task.kind == "score":
             self._fit_score()
+        elif task.kind == "trust":
+            examine_network(self.spec, self.layout.trust(network_hash(self.spec, self.data)), self.device)
         elif task.kind == "train":
             self._train(self.trials[task.index], progress)
         elif task.kind == "measure":
@@ -212,6 +223,14 @@ class Workbench:
             "score_y": score.score(x, sigma, y),
             "score": score.score(x, sigma),
         }
+        if self.network is not None:
+            asked = set(self.spec.measures.network_targets)
+            if "network_bayes_gradient" in asked:
+                tensors["network_bayes_gradient"] = self.network.bayes_direction(x, y, sigma).direction
+            if "network_score_y" in asked:
+                tensors["network_score_y"] = self.network.score(x, sigma, y)
+            if "network_score" in asked:
+                tensors["network_score"] = self.network.score(x, sigma)
         for number in trials:
             trial = self.trials[number]
             tensors[f"gradient.{trial.id}"] = input_gradient(self.classifier(trial), x, y, "logp_y").direction

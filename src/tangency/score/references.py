@@ -1,0 +1,161 @@
+"""Scores by reference: fitted to data, exact, shipped, or from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from tangency.data.references import Reference, parse, parse_options
+from tangency.errors import ModelError, SpecError, unknown_name
+from tangency.mixtures import fit_mixture, load_mixture
+from tangency.score.denoiser import Denoiser
+from tangency.score.diffusers_folder import load_diffusers
+from tangency.score.edm_pickle import load_edm_pickle
+from tangency.score.empirical import EmpiricalScore
+from tangency.score.gaussian import GaussianScore
+from tangency.score.mixture import MixtureScore
+from tangency.score.store import load_network
+from tangency.tensors import read_tensors
+from tangency.types import Dataset, LabelledImages
+from tangency.worlds import World, world_of
+
+SHIPPED = {"edm-fashion-mnist": "edm-fashion-mnist.safetensors"}
+
+
+def _mfa(data: LabelledImages, device: str, *, components: int = 4, rank: int = 12, seed: int = 0) -> Denoiser:
+    return MixtureScore(fit_mixture(data, components, rank, seed=seed, device=device)[0])
+
+
+def _gaussian(data: LabelledImages, device: str) -> Denoiser:
+    return GaussianScore(data, device)
+
+
+def _empirical(data: LabelledImages, device: str) -> Denoiser:
+    return EmpiricalScore(data, device)
+
+
+# name -> maker(training images, device, *, options with defaults)
+FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian, "empirical": _empirical}
+_TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl")
+
+
+def load_score(reference: str, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
+    """A score by reference.
+
+    Args:
+        reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
+            "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
+            of our own; "diffusers:DIR"; "edm:FILE.pkl".
+        data: what it is for: its images must be of the score's shape and classes.
+        device: where it is asked.
+
+    Raises:
+        SpecError: an unknown name or option.
+        ModelError: a file that is no score, or one of other images or classes than `data`.
+
+    Example:
+        >>> from tangency.data import load
+        >>> load_score("mfa?components=1&rank=2", load("fashion-mnist-5k")).kind
+        'mfa'
+    """
+    name, mark, query = reference.partition("?")
+    if name in FITTED or name == "exact":
+        if data is None:
+            raise SpecError(f"score '{reference}': expected data that it is fitted to; give --data.")
+        return _exact(reference, data, device) if name == "exact" else _fitted(reference, name, query, data, device)
+    score = _loaded(reference, device)
+    if data is not None:
+        check_fits(score, data, reference)
+    return score
+
+
+def _exact(reference: str, data: Dataset, device: str) -> World:
+    world = world_of(data.name)
+    if world is None:
+        raise SpecError(f"score '{reference}': '{data.name}' are no draws from a world, whose law is known; use mfa.")
+    return world.to(device)
+
+
+def _fitted(reference: str, name: str, query: str, data: Dataset, device: str) -> Denoiser:
+    known = {p.name: p.default for p in inspect.signature(FITTED[name]).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    options: dict[str, int] = {}
+    for key, value in (parse_options(f"score '{reference}'", query) if query else {}).items():
+        if key not in known:
+            raise SpecError(f"score '{reference}': {unknown_name('option', key, known) if known else 'takes none.'}")
+        if not value.isdecimal():
+            raise SpecError(f"score '{reference}': {key}={value}, expected a whole number such as {key}={known[key]}.")
+        options[key] = int(value)
+    return FITTED[name](data.train, device, **options)
+
+
+def _loaded(reference: str, device: str) -> Denoiser:
+    if reference in SHIPPED:
+        with resources.as_file(resources.files("tangency.score") / "weights" / SHIPPED[reference]) as path:
+            return load_network(path, device, kind=reference)
+    if reference.endswith(".safetensors"):
+        return _safetensors(Path(reference), device)
+    parsed = parse(reference)
+    if parsed.kind == "diffusers":
+        return _diffusers(parsed, device)
+    if parsed.kind == "edm":
+        return load_edm_pickle(parsed.path(None), device)
+    known = [*FITTED, "exact", *_TRAINED]
+    raise SpecError(f"score: {unknown_name('score', reference, known)}")
+
+
+def _diffusers(parsed: Reference, device: str) -> Denoiser:
+    parsed.check_options(("size",))
+    return load_diffusers(parsed.path(None), device, size=parsed.integer("size"), kind=parsed.text)
+
+
+def _safetensors(path: Path, device: str) -> Denoiser:
+    header = read_tensors(path)[1]
+    if header.get("kind") == "mfa":
+        mixture, header = load_mixture(path, device)
+        card: dict[str, Any] = header.get("card") or {}
+        return MixtureScore(mixture, card)
+    return load_network(path, device)
+
+
+def fingerprint(reference: str) -> str:
+    """SHA-256 of the file that a reference of a trained score names, so that results know which weights they had."""
+    name = reference.partition("?")[0]
+    if name in FITTED or name == "exact":
+        raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
+    if name in SHIPPED:
+        return hashlib.sha256((resources.files("tangency.score") / "weights" / SHIPPED[name]).read_bytes()).hexdigest()
+    path = Path(name if name.endswith(".safetensors") else name.partition(":")[2])
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")) if path.is_dir() else [path]
+    digest = hashlib.sha256(reference.encode() if path.is_dir() else b"")
+    for file in files:
+        try:
+            with open(file, "rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        except OSError as error:
+            raise ModelError(f"score '{reference}': '{file}' cannot be read ({error.strerror}).") from None
+    return digest.hexdigest()
+
+
+def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:
+    """Raise where a score is one of other images, or where a label would mean something else to it."""
+    if tuple(score.shape) != data.train.shape:
+        raise ModelError(
+            f"score '{reference}': takes images of {tuple(score.shape)}, '{data.name}' has {data.train.shape}; choose "
+            "data of its size, or a score that was trained on these."
+        )
+    names = tuple(score.card.get("classes") or ()) if isinstance(score.card.get("classes"), tuple | list) else ()
+    if score.classes and score.classes != len(data.train.classes):
+        raise ModelError(
+            f"score '{reference}': knows {score.classes} classes, '{data.name}' has {len(data.train.classes)}; "
+            "expected the same."
+        )
+    numbers = tuple(map(str, range(score.classes)))
+    if names and names != numbers and names != data.train.classes:
+        raise ModelError(
+            f"score '{reference}': its classes are {', '.join(names)}, those of '{data.name}' are "
+            f"{', '.join(data.train.classes)}; expected the same in the same order."
+        )

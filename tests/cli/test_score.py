@@ -1,0 +1,116 @@
+"""`tangency score` and `tangency convert`: JSON, files, exit codes, bad input."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from study_support import tangency
+from tangency.cli.app import app
+from tangency.tensors import read_tensors
+
+WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=128&test=60"
+QUICK = ("--images", "20", "--samples", "6", "--sigmas", "0.1,0.5")
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_train_examine_and_draw(tmp_path: Path) -> None:
+    out = tmp_path / "net"
+    fit = ("score", "fit", "--data", WORLD, "--out", str(out), "--size", "tiny", "--epochs", "1", "--json")
+    first = run(*fit)
+    assert first.exit_code == 0, first.output
+    told = json.loads(first.output)
+    assert told["outcome"] == "ok"
+    assert json.loads(run(*fit).output)["history"] == told["history"]  # not trained again
+    examined = run("score", "eval", told["score"], "--data", WORLD, *QUICK, "--out", str(tmp_path / "eval"), "--json")
+    assert examined.exit_code == 0, examined.output
+    found = json.loads(examined.output)
+    assert found["report"] == str(tmp_path / "eval" / "index.html")
+    assert json.loads((tmp_path / "eval" / "score.json").read_text())["verdict"] == found["verdict"]
+    assert {p.name for p in (tmp_path / "eval" / "figures").iterdir()} == {"denoising.pdf", "denoising.png"}
+    page = html.unescape((tmp_path / "eval" / "index.html").read_text())
+    assert found["verdict"]["words"] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    drawn = run(
+        "score",
+        "sample",
+        told["score"],
+        "--out",
+        str(tmp_path / "drawn"),
+        "--count",
+        "5",
+        "--steps",
+        "3",
+        "--guidance",
+        "2",
+    )
+    assert drawn.exit_code == 0, drawn.output
+    assert read_tensors(tmp_path / "drawn" / "samples.safetensors")[0]["images"].shape == (5, 1, 8, 8)
+    assert (tmp_path / "drawn" / "samples.png").stat().st_size > 100
+    half = run("convert", told["score"], str(tmp_path / "half.safetensors"), "--half", "--json")
+    assert json.loads(half.output)["card"]["network"] == "unet"
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * Path(told["score"]).stat().st_size
+
+
+def test_tables_say_what_json_says() -> None:
+    found = json.loads(run("score", "eval", "gaussian", "--data", WORLD, *QUICK, "--json").output)
+    table = run("score", "eval", "gaussian", "--data", WORLD, *QUICK).output
+    assert found["verdict"]["words"] in table
+    assert "E[sxᵀ] = −I" in table  # brackets are no markup
+    for level in found["noise_levels"]:
+        assert f"{level['mse']['mean']:.3g}" in table
+
+
+def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
+    result = run(
+        "score",
+        "sample",
+        "mfa?rank=2&components=1",
+        "--data",
+        WORLD,
+        "--out",
+        str(tmp_path),
+        "--count",
+        "3",
+        "--class",
+        "1",
+        "--json",
+    )
+    assert json.loads(result.output)["count"] == 3
+    assert read_tensors(tmp_path / "samples.safetensors")[0]["labels"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("score", "eval", "mfaa", "--data", WORLD), "mfa"),
+        (("score", "eval", "mfa", "--data", "nowhere"), "nowhere"),
+        (("score", "eval", "edm:nowhere.pkl", "--data", WORLD), "nowhere.pkl"),
+        (("score", "eval", "mfa", "--data", WORLD, "--sigmas", "0.1;0.2"), "commas between"),
+        (("score", "eval", "mfa", "--data", WORLD, "--sigmas", "0"), "positive"),
+        (("score", "eval", "mfa", "--data", WORLD, "--out", "pyproject.toml"), "got a file"),
+        (("score", "eval", "exact", "--data", "fashion-mnist-5k"), "no draws from a world"),
+        (("score", "fit", "--data", WORLD, "--out", "pyproject.toml"), "got a file"),
+        (("score", "fit", "--data", WORLD, "--out", "OUT", "--size", "huge"), "medium"),
+        (("score", "fit", "--data", WORLD, "--out", "OUT", "--learning-rate", "-1"), "learning_rate"),
+        (("score", "sample", "mfa", "--out", "OUT"), "--data"),
+        (("score", "sample", "mfa", "--data", WORLD, "--out", "OUT", "--class", "2"), "0 to 1"),
+        (("score", "sample", "mfa", "--data", WORLD, "--out", "OUT", "--unconditional", "--guidance", "2"), "guide"),
+        (("convert", "mfa", "OUT.safetensors"), "--data"),
+        (("convert", "nowhere.pkl", "OUT.safetensors"), "nowhere.pkl"),
+        (("convert", "edm:nowhere.pkl", "OUT.pt"), "ends in .safetensors"),
+    ],
+)
+def test_bad_input_is_exit_code_2_and_one_paragraph(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = tangency(*[a.replace("OUT", str(tmp_path / "out")) for a in arguments])
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,45 @@
+"""The unbiased kernel distance against torchmetrics, and its expectation under one law."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchmetrics.image.kid import poly_mmd
+
+from tangency.data import load
+from tangency.errors import NumericsError
+from tangency.measures.kid import alexnet_features, kid
+from tangency.measures.lpips import LPIPS
+
+
+def features(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:
+    return torch.randn(n, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + shift
+
+
+def test_it_is_that_of_torchmetrics() -> None:
+    a, b = features(1000, 0), features(1000, 1, 0.2)
+    assert kid(a, b, "made up").value == pytest.approx(float(poly_mmd(a, b)), rel=1e-9)
+
+
+def test_one_law_gives_zero_within_the_error_and_two_do_not() -> None:
+    found = [kid(features(1000, 2 * i), features(1200, 2 * i + 1), "made up") for i in range(8)]
+    z = torch.tensor([f.value / f.standard_error for f in found])
+    assert float(z.abs().max()) < 4
+    assert min(f.value for f in found) < 0 < max(f.value for f in found)  # unbiased: not a squared norm
+    other = kid(features(1000, 0), features(1000, 1, 0.3), "made up")
+    assert other.value > 5 * other.standard_error
+    assert other.counts == (1000, 1000)
+
+
+def test_few_pictures_are_refused() -> None:
+    with pytest.raises(NumericsError, match="at least 1000 a side"):
+        kid(features(999, 0), features(1000, 1), "made up")
+    with pytest.raises(NumericsError, match="the same width"):
+        kid(features(1000, 0), features(1000, 1)[:, :5], "made up")
+
+
+def test_features_of_pictures_do_not_depend_on_the_batch() -> None:
+    x, lpips = load("fashion-mnist-5k").test.images(slice(0, 5)), LPIPS()
+    together = alexnet_features(x, lpips)
+    assert together.shape == (5, 1152)
+    torch.testing.assert_close(alexnet_features(x[3:4], lpips), together[3:4], rtol=1e-4, atol=1e-5)
