@@ -12,7 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.cases import CASES, Case
+from benchmarks import cases, score_cases
+from benchmarks.case import Case
+
+CASES = cases.CASES | score_cases.CASES
 
 REPEATS = 5
 RESULTS = Path(__file__).parent / "results.json"
@@ -36,7 +39,10 @@ def run(name: str, case: Case) -> dict[str, object]:
         sys.exit(f"benchmark {name}: the two ways differ by {worst:.2g}, allowed {case.tolerance:.2g}")
     ours, other = seconds(case.ours), seconds(case.other)
     print(f"{name:20} {other / ours:7.1f} times faster   ({ours:.4f} s against {other:.4f} s)   {case.what}")
-    return {"ratio": other / ours, "ours_s": ours, "other_s": other, "what": case.what}
+    more = {} if case.more is None else case.more(ours)
+    for key, value in more.items():
+        print(f"{'':20} {key}: {value:.3g}")
+    return {"ratio": other / ours, "ours_s": ours, "other_s": other, "what": case.what, **more}
 
 
 def main() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.case import Case
 from tangency.attacks import pgd
 from tangency.autodiff import input_gradients
 from tangency.data import load
@@ -23,16 +22,6 @@ from tangency.types import Dataset
 from tangency.worlds import World, make_world
 
 SCALARS = ("logp_y", "logit_y", "sum_logits")
-
-
-@dataclass(frozen=True)
-class Case:
-    """`ours` and `other` return tensors that must agree to `tolerance` (absolute, in the result's unit)."""
-
-    what: str
-    ours: Callable[[], Tensor]
-    other: Callable[[], Tensor]
-    tolerance: float
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Train the score network that comes with the package, `edm-fashion-mnist`, on the 60,000 training images.
+"""Train the score network that comes with the package, `edm-fashion-mnist`, examine it, and put it into the package.
 
 It needs the full data set where TANGENCY_DATA points, about an hour of one core, and goes on where it was stopped:
 
@@ -14,10 +14,15 @@ from pathlib import Path
 import torch
 
 from tangency.data import load
-from tangency.score import EDMLoss, ScoreCard, build_network
+from tangency.report.score_page import write_score_page
+from tangency.score import EDMLoss, NetworkScore, ScoreCard, build_network, load_network, save_score
+from tangency.study.trust import evaluate_score
+from tangency.study.trust_config import TrustConfig
 from tangency.training import SCORE_CONFIG, Step, train_score
+from tangency.types import Dataset
 
-EPOCHS = 10
+NAME, EPOCHS = "edm-fashion-mnist", 10
+WEIGHTS = Path(__file__).parent.parent / "src" / "tangency" / "score" / "weights" / f"{NAME}.safetensors"
 
 
 def report(step: Step) -> None:
@@ -26,29 +31,47 @@ def report(step: Step) -> None:
         print(f"epoch {step.epoch}/{step.epochs} step {step.step}/{step.steps} loss {step.loss:.4f}", flush=True)
 
 
+def ship(score: NetworkScore, data: Dataset, folder: Path) -> None:
+    """Examine what will be read from the file, half precision and all, and write it with what was found."""
+    rounded = folder / "half.safetensors"
+    save_score(score, rounded, half=True)
+    shipped = load_network(rounded, kind=NAME)
+    config = TrustConfig(images=500, probed=200, samples=1000)
+    found = evaluate_score(shipped, data, config, tell=lambda part, share: print(f"{share:4.0%} {part}", flush=True))
+    del found.summary["seconds"]
+    write_score_page(found.summary, found.arrays(), folder / "examination")
+    card = dataclasses.replace(
+        shipped.settings, provenance={**shipped.settings.provenance, "examination": found.summary}
+    )
+    save_score(NetworkScore(shipped.module, card, NAME), WEIGHTS, half=True)
+    print(found.summary["verdict"]["words"])
+    print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size / 1e6:.2f} MB")
+
+
 def main() -> None:
-    """Train into a folder; `scripts/ship_score.py` takes it from there."""
+    """Train into a folder, then ship."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    data = load("fashion-mnist").train
+    data = load("fashion-mnist")
+    train = data.train
     card = ScoreCard(
         network="unet",
         prediction="edm",
-        shape=data.shape,
-        options={"channels": data.shape[0], "classes": len(data.classes), "size": "small"},
-        classes=data.classes,
+        shape=train.shape,
+        options={"channels": train.shape[0], "classes": len(train.classes), "size": "small"},
+        classes=train.classes,
         sigma_range=(0.001, 40.0),
         licence="MIT",
-        provenance={"data": "fashion-mnist", "data_digest": data.digest},
+        provenance={"data": "fashion-mnist", "data_digest": train.digest},
     )
     config = dataclasses.replace(SCORE_CONFIG, epochs=asked.epochs, validation_fraction=0.0)
-    score = build_network(card, seed=0, kind="edm-fashion-mnist")
-    result = train_score(score, data, EDMLoss(), config, asked.folder, on_step=report)
+    result = train_score(build_network(card, seed=0, kind=NAME), train, EDMLoss(), config, asked.folder, on_step=report)
     print(result.outcome, f"{result.seconds:.0f} s")
+    ship(result.score, data, asked.folder)
 
 
 if __name__ == "__main__":

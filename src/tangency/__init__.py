@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tangency.models import Classifier as Classifier
     from tangency.models import load_classifier as load_classifier
     from tangency.report import write_report as write_report
+    from tangency.score import load_score as load_score
     from tangency.study import estimates as estimates
+    from tangency.study import evaluate_score as evaluate_score
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
     from tangency.types import LabelledImages as LabelledImages
@@ -35,11 +37,13 @@ _HOME = {
     "MeasureConfig": ("measures", "MeasureConfig"),
     "TangencyError": ("errors", "TangencyError"),
     "estimates": ("study", "estimates"),
+    "evaluate_score": ("study", "evaluate_score"),
     "fit_mixture": ("mixtures", "fit_mixture"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),
     "load_classifier": ("models", "load_classifier"),
     "load_data": ("worlds", "load_dataset"),
+    "load_score": ("score", "load_score"),
     "load_spec": ("study", "load_spec"),
     "make_world": ("worlds", "make_world"),
     "measure": ("measures", "measure"),
@@ -53,11 +57,13 @@ __all__ = [
     "MeasureConfig",
     "TangencyError",
     "estimates",
+    "evaluate_score",
     "fit_mixture",
     "input_gradient",
     "input_gradients",
     "load_classifier",
     "load_data",
+    "load_score",
     "load_spec",
     "make_world",
     "measure",

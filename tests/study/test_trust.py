@@ -78,7 +78,7 @@ def test_a_wrong_score_is_found_out(data: Dataset) -> None:
     assert "sign, range or scale" in wrong["verdict"]["words"]
     assert wrong["noise_levels"][0]["identities"]["stein"]["mean"] == pytest.approx(2.0, abs=0.3)
     turned = evaluate_score(spoilt(data, lambda answer, u: answer.transpose(2, 3)), data, QUICK).summary
-    assert "no gradient's" in turned["verdict"]["words"]
+    assert "not quite a gradient's" in turned["verdict"]["words"]
 
 
 def test_against_the_truth_of_a_world(data: Dataset) -> None:

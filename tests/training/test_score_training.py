@@ -270,3 +270,38 @@ def test_bad_losses_are_refused(settings: dict[str, float]) -> None:
 
 def test_a_function_has_nothing_to_train() -> None:
     assert not isinstance(FunctionScore(lambda u, sigma, y: u, SHAPE), NetworkScore)
+
+
+MEMORY = """
+import resource, sys, tempfile
+sys.path.insert(0, sys.argv[2])
+import torch
+torch.set_num_threads(1)
+import dataclasses
+from test_score_training import CONFIG, network
+from tangency.score import EDMLoss
+from tangency.training import train_score
+from tangency.types import LabelledImages
+n = int(sys.argv[1])
+pixels = torch.zeros(n, 1, 6, 7, dtype=torch.uint8)
+data = LabelledImages(pixels, torch.arange(n) % 3, ("a", "b", "c"))
+class Stop(Exception): pass
+def stop(step):
+    if step.step == 5:
+        raise Stop
+try:
+    with tempfile.TemporaryDirectory() as folder:
+        train_score(network(), data, EDMLoss(), CONFIG, folder, on_step=stop)
+except Stop:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_is_that_of_the_images_as_bytes() -> None:
+    def peak(n: int) -> float:
+        command = [sys.executable, "-c", MEMORY, str(n), str(Path(__file__).parent)]
+        return 1024 * float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    n = 2_000_000
+    growth, stored = peak(n) - peak(1000), n * (6 * 7 + 8)  # pixels and labels; as float32 it were 336 MB more
+    assert growth < 2.5 * stored

@@ -17,6 +17,7 @@ _PACKAGES = (
     "torch",
     "torchvision",
     "accelerate",
+    "diffusers",
     "safetensors",
     "polars",
     "scipy",
@@ -36,7 +37,7 @@ def examine() -> dict[str, Any]:
         "accelerators": _accelerators(),
         "data_root": os.environ.get("TANGENCY_DATA"),
         "data": {name: _data(name) for name in _DATA},
-        "weights": {"lpips_alex": _lpips()},
+        "weights": {"lpips_alex": _lpips(), "edm-fashion-mnist": _shipped_score()},
     }
 
 
@@ -67,6 +68,16 @@ def _data(name: str) -> str:
     except DataError as error:
         return f"missing: {error}"
     return f"found: {len(found.train)} training and {len(found.test)} test images"
+
+
+def _shipped_score() -> str:
+    from tangency.score import load_score
+
+    try:
+        load_score("edm-fashion-mnist")
+    except ModelError as error:
+        return f"missing: {error}"
+    return "found: shipped with the package"
 
 
 def _lpips() -> str:

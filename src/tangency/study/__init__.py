@@ -3,13 +3,19 @@
 from tangency.study.run import Status, refuse_early, run_study, study_status
 from tangency.study.single import estimates, measure_reference
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
+from tangency.study.trust import Trust, evaluate_reference, evaluate_score
+from tangency.study.trust_config import TrustConfig
 
 __all__ = [
     "SHIPPED",
     "Status",
     "StudySpec",
+    "Trust",
+    "TrustConfig",
     "dump_spec",
     "estimates",
+    "evaluate_reference",
+    "evaluate_score",
     "load_spec",
     "measure_reference",
     "parse_spec",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+_SCALE = 0.02  # relative error of E[sᵀx] that is worth a word
+_CROOKED = 0.3  # asymmetry ‖J − Jᵀ‖/‖J‖
+_FAINT = 3.0  # signal over noise
+_COPIES = 0.1  # share of samples nearer to a training image than 99 % of new images
 _BELOW = "Its denoising error is below that of every closed form"
 
 
@@ -31,32 +36,45 @@ def _range_words(better: list[float], levels: list[float], names: list[str]) -> 
 
 
 def _doubts(summary: dict[str, Any]) -> list[str]:
-    """What speaks against the score, each in a sentence."""
-    found = []
-    for entry in summary["noise_levels"]:
-        told, sigma = entry["identities"], f"σ = {entry['sigma']:g}"
-        stein = told["stein"]
-        if stein["low"] is not None and not stein["low"] <= 1 <= stein["high"] and abs(stein["mean"] - 1) > 0.02:
-            found.append(f"At {sigma} E[sᵀx]/d is −{stein['mean']:.3f}, not −1: sign, range or scale may be wrong.")
-        limit = _z_limit(told["comparisons"])
-        if told["mean_score_z"] is not None and told["mean_score_z"] > limit:
-            found.append(f"At {sigma} the mean score is not zero (z = {told['mean_score_z']:.1f}).")
-        crooked = told["asymmetry"]["mean"]
-        if crooked is not None and crooked > 0.3:
-            found.append(f"At {sigma} the Jacobian is no gradient's: asymmetry {crooked:.2f}.")
-        ratio = (entry.get("bayes_gradient") or {}).get("signal_to_noise")
-        if ratio is not None and ratio < 3:
-            found.append(f"At {sigma} the class gradient is mostly error: signal over noise at most {ratio:.1f}.")
-    copies = summary["samples"].get("copies")
-    if copies and copies["share"] > 0.1:
+    """What speaks against the score, each in a sentence that names the noise levels."""
+    found: list[str] = []
+    levels = summary["noise_levels"]
+    scaled = {e["sigma"]: s["mean"] for e in levels if _off_scale(s := e["identities"]["stein"])}
+    if scaled:
+        said = ", ".join(f"{value:.3f}" for value in scaled.values())
+        found.append(f"−E[sᵀx]/d is {said} instead of 1 at {_at(scaled)}: sign, range or scale may be wrong.")
+    shifted = {e["sigma"]: z for e in levels if (z := e["identities"]["mean_score_z"] or 0) > _z_limit(e["identities"])}
+    if shifted:
+        found.append(f"The mean score is not zero at {_at(shifted)} (|z| up to {max(shifted.values()):.1f}).")
+    crooked = {e["sigma"]: a for e in levels if (a := e["identities"]["asymmetry"]["mean"] or 0) > _CROOKED}
+    if crooked:
         found.append(
-            f"It copies: {copies['share']:.0%} of its samples are nearer to a training image than 99 % of new images."
+            f"Its Jacobian is not quite a gradient's at {_at(crooked)}: asymmetry up to {max(crooked.values()):.2f} (0 "
+            "for a score, 1.41 for a random matrix)."
         )
+    ratios = {e["sigma"]: (e.get("bayes_gradient") or {}).get("signal_to_noise") for e in levels}
+    faint = {sigma: ratio for sigma, ratio in ratios.items() if ratio is not None and ratio < _FAINT}
+    if faint:
+        found.append(
+            f"Its class gradient is at most {max(faint.values()):.1f} times as large as its own error at {_at(faint)}."
+        )
+    copies = summary["samples"].get("copies")
+    if copies and copies["share"] > _COPIES:
+        share = f"{copies['share']:.0%}"
+        found.append(f"It copies: {share} of its samples are nearer to a training image than 99 % of new images are.")
     return found
 
 
-def _z_limit(comparisons: int) -> float:
+def _at(levels: Iterable[float]) -> str:
+    return f"σ = {', '.join(f'{sigma:g}' for sigma in levels)}"
+
+
+def _off_scale(stein: dict[str, Any]) -> bool:
+    return stein["low"] is not None and not stein["low"] <= 1 <= stein["high"] and abs(stein["mean"] - 1) > _SCALE
+
+
+def _z_limit(identities: dict[str, Any]) -> float:
     """|z| that the largest of many exceeds by chance once in a thousand times (Bonferroni)."""
     from scipy.stats import norm
 
-    return float(norm.isf(0.0005 / comparisons))
+    return float(norm.isf(0.0005 / identities["comparisons"]))
