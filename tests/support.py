@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import torch
 
 from tangency.mixtures import Mixture
@@ -35,3 +40,14 @@ def make_mixture(
         component_class=torch.arange(classes).repeat_interleave(components),
         classes=classes,
     )
+
+
+def two_processes(script: str, *arguments: object) -> list[subprocess.Popen[bytes]]:
+    """A script in two processes that train together, as `torchrun` starts them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return [subprocess.Popen(command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]

@@ -1,4 +1,4 @@
-"""What docs/theory.md promises: its Python runs, its pictures are there, its commands exist."""
+"""What the pages of docs/ promise: their Python runs, their pictures are there, their commands exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tangency.cli.app import app
+from tangency.score.references import FITTED, SHIPPED
 from tangency.theory.check import TOPICS
 from tangency.theory.kinds import SCORES, TANGENTS
 from tangency.worlds import WORLDS
@@ -39,3 +40,23 @@ def test_every_world_kind_and_topic_is_explained() -> None:
         assert f"`{name}`" in PAGE
     for topic in TOPICS:
         assert re.search(rf"^## .*{topic}", PAGE, re.I | re.M)
+
+
+SCORE_PAGE = (ROOT / "docs" / "scores.md").read_text()
+
+
+def test_the_python_example_of_scores_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", SCORE_PAGE, re.S)
+    exec(compile(code, "scores.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert float(re.findall(r"tensor\((0\.\d+)\) of 0\.0625", printed)[0]) < 0.01
+    assert "torch.Size([8, 1, 28, 28])" in printed
+
+
+def test_every_score_is_explained_and_every_command_exists() -> None:
+    for name in (*FITTED, "exact", *SHIPPED):
+        assert f"`{name}" in SCORE_PAGE
+    for command in re.findall(r"`tangency (score \w+)", SCORE_PAGE):
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", SCORE_PAGE):
+        assert (ROOT / "docs" / picture).stat().st_size > 10_000

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
+from score.edm_fixture import edm_bytes, ncsn_oracle, persistent, precond
 from study_support import tangency
 from tangency.cli.app import app
+from tangency.score import load_score
 from tangency.tensors import read_tensors
 
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=128&test=60"
@@ -57,6 +60,20 @@ def test_train_examine_and_draw(tmp_path: Path) -> None:
     half = run("convert", told["score"], str(tmp_path / "half.safetensors"), "--half", "--json")
     assert json.loads(half.output)["card"]["network"] == "unet"
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * Path(told["score"]).stat().st_size
+
+
+def test_a_published_network_is_converted(tmp_path: Path) -> None:
+    options = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "model_channels": 32, "label_dim": 0}
+    options |= {"channel_mult": [1, 2], "num_blocks": 1, "attn_resolutions": [4], "augment_dim": 0}
+    file = tmp_path / "edm.pkl"
+    file.write_bytes(edm_bytes(precond(persistent(ncsn_oracle("ddpm", **options), options))))
+    for source in (str(file), f"edm:{file}"):
+        result = run("convert", source, str(tmp_path / "net.safetensors"), "--json")
+        assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["card"]["licence"] == "CC BY-NC-SA 4.0"
+    again, x = load_score(str(tmp_path / "net.safetensors")), torch.rand(2, 3, 8, 8)
+    assert torch.equal(again.denoise(x, 0.3), load_score(f"edm:{file}").denoise(x, 0.3))
+    assert "CC BY-NC-SA" in run("convert", source, str(tmp_path / "net.safetensors")).output
 
 
 def test_tables_say_what_json_says() -> None:

@@ -53,7 +53,7 @@ def test_files_of_networks_and_of_mixtures(data: Dataset, tmp_path: Path) -> Non
     [
         ("mfa?rang=3", SpecError, "did you mean 'rank'|rank"),
         ("mfa?rank=x", SpecError, "whole number"),
-        ("gaussian?rank=3", SpecError, "takes none"),
+        ("gaussian?rank=3", SpecError, "takes no options"),
         ("gausian", SpecError, "gaussian"),
         ("diffusers:nowhere", ModelError, r"no config\.json"),
         ("diffusers:nowhere?sise=32", TangencyError, "size"),

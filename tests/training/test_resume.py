@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from support import two_processes
 from tangency.models import Classifier, build, load_classifier
 from tangency.objectives import make
 from tangency.tensors import read_tensors
@@ -105,7 +105,7 @@ def test_a_classifier_whose_training_stopped_has_its_initial_weights_again(tmp_p
 
 SCRIPT = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], sys.argv[2] + "/.."]
 import torch
 torch.set_num_threads(1)
 from test_resume import ALWAYS, data, net
@@ -144,15 +144,7 @@ def test_killed_at_any_point(tmp_path, point):
 def test_two_processes_train_as_one_does(tmp_path):
     """Each takes half of every batch and the gradients are summed; group norm, as batch norm sees half a batch."""
     script = SCRIPT.replace("net()", "grouped()").replace("import ALWAYS, data, net", "import ALWAYS, data, grouped")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-c", script, str(tmp_path / "two"), str(Path(__file__).parent)]
-    processes = [
-        subprocess.Popen(arguments, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"
-    ]
+    processes = two_processes(script, tmp_path / "two", Path(__file__).parent)
     alone = train(grouped(), data(), make("gnorm", 0.1), CONFIG, tmp_path / "one").classifier
     assert [process.wait(90) for process in processes] == [0, 0]
     both = load_classifier(tmp_path / "two" / "model.safetensors")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from support import two_processes
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.score import EDMLoss, FunctionScore, NetworkScore, ScoreCard, build_network, denoising_error, load_network
 from tangency.seeding import Draw
@@ -78,7 +79,7 @@ def test_stopped_by_an_exception_after_every_step(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], sys.argv[2] + "/.."]
 import torch
 torch.set_num_threads(1)
 from test_score_training import ALWAYS, data, network
@@ -102,6 +103,17 @@ def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
     assert run(TANGENCY_JOURNAL=str(tmp_path / "journal"), TANGENCY_KILL=point) == -signal.SIGKILL
     assert run() == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """Each takes half of every batch; gradients are summed, and both keep the same average."""
+    script = SCRIPT.replace("network()", "network(options={'dropout': 0.0})")
+    processes = two_processes(script, tmp_path / "two", Path(__file__).parent)
+    alone = train_score(network(options={"dropout": 0.0}), data(), EDMLoss(), CONFIG, tmp_path / "one").score
+    assert [process.wait(90) for process in processes] == [0, 0]
+    both = load_network(tmp_path / "two" / "score.safetensors")
+    for name, value in alone.module.state_dict().items():
+        torch.testing.assert_close(both.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_finished_training_is_not_repeated_and_another_is_refused(tmp_path: Path) -> None:
@@ -274,7 +286,7 @@ def test_a_function_has_nothing_to_train() -> None:
 
 MEMORY = """
 import resource, sys, tempfile
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = [sys.argv[2], sys.argv[2] + "/.."]
 import torch
 torch.set_num_threads(1)
 import dataclasses

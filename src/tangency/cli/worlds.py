@@ -67,7 +67,7 @@ def worlds_trial(
     world: Annotated[str, typer.Option("--world", help=_WORLD)] = "linear",
     tangents: Annotated[str, typer.Option("--tangents", help="exact, mfa or pca; options behind a ?.")] = "mfa",
     score: Annotated[
-        str, typer.Option("--score", help="exact, mfa, gaussian or empirical; options behind a ?.")
+        str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options behind a ?), or a file.")
     ] = "mfa",
     train: Annotated[int, typer.Option("--train", help="Images that the estimators are fitted to.")] = 5000,
     images: Annotated[int, typer.Option("--images", help="Fresh images for angles and errors.")] = 500,

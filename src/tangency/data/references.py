@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from tangency.errors import DataError, unknown_name
+from tangency.errors import DataError, SpecError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,24 @@ def parse(text: str) -> Reference:
         return Reference(text, text)
     location, mark, query = rest.rpartition("?")
     return Reference(text, kind, location, parse_options(text, query)) if mark else Reference(text, kind, rest)
+
+
+def whole_options(text: str, query: str, maker: Callable[..., object]) -> dict[str, int]:
+    """The options behind the question mark of `text` as keyword arguments of a maker, which are whole numbers.
+
+    Raises:
+        SpecError: an option that is no keyword-only argument, or a value that is no whole number.
+    """
+    parameters = inspect.signature(maker).parameters.values()
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    options: dict[str, int] = {}
+    for key, value in (parse_options(text, query) if query else {}).items():
+        if key not in known:
+            raise SpecError(f"{text}: {unknown_name('option', key, known) if known else 'takes no options.'}")
+        if not value.isdecimal():
+            raise SpecError(f"{text}: {key}={value}, expected a whole number such as {key}={known[key]}.")
+        options[key] = int(value)
+    return options
 
 
 def parse_options(text: str, query: str) -> dict[str, str]:

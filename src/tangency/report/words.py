@@ -343,6 +343,17 @@ def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
+def _beside_gaussian(denoising: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where a single Gaussian denoises better: there the score says little that is its own."""
+    known = [d for d in denoising if d.get("gaussian") is not None and d["mse"] is not None]
+    worse = [d["sigma"] for d in known if d["mse"] > d["gaussian"]]
+    if not known:
+        return []
+    if not worse:
+        return ["It is better than one Gaussian at all of them."]
+    return [f"One Gaussian is better at σ = {', '.join(f'{sigma:g}' for sigma in worse)}."]
+
+
 def score_sentence(score: Mapping[str, Any]) -> str:
     """How good the score is where it is used."""
     parts = []
@@ -357,4 +368,5 @@ def score_sentence(score: Mapping[str, Any]) -> str:
     total = len(score.get("denoising") or [])
     if total:
         parts.append(f"It removes noise at {len(better)} of the {total} noise levels tried.")
+        parts += _beside_gaussian(score["denoising"])
     return " ".join(parts)

@@ -13,7 +13,7 @@ from tangency.mixtures.weights import Weigh, given, log_rest, odds
 from tangency.numerics import flat, noise_levels, norms, per_example, per_level
 from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
-_LARGEST = 4096  # pixels, whose covariance matrix is decomposed
+LARGEST = 4096  # pixels, whose covariance matrix is decomposed
 _VALUES = 4_000_000  # pixels of a batch of images
 _FLOOR = 1e-6  # least variance of a direction, relative to the largest: constant pixels have none
 
@@ -46,8 +46,8 @@ class GaussianScore:
         d = math.prod(data.shape)
         if len(data) < 2:
             raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
-        if d > _LARGEST:
-            raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {_LARGEST}.")
+        if d > LARGEST:
+            raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {LARGEST}.")
         self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
         self.names = data.classes
         self.card = {"kind": self.kind, "data": data.name, "images": len(data)}

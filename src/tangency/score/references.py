@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tangency.data.references import Reference, parse, parse_options
+from tangency.data.references import Reference, parse, whole_options
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -81,14 +80,7 @@ def _exact(reference: str, data: Dataset, device: str) -> World:
 
 
 def _fitted(reference: str, name: str, query: str, data: Dataset, device: str) -> Denoiser:
-    known = {p.name: p.default for p in inspect.signature(FITTED[name]).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    options: dict[str, int] = {}
-    for key, value in (parse_options(f"score '{reference}'", query) if query else {}).items():
-        if key not in known:
-            raise SpecError(f"score '{reference}': {unknown_name('option', key, known) if known else 'takes none.'}")
-        if not value.isdecimal():
-            raise SpecError(f"score '{reference}': {key}={value}, expected a whole number such as {key}={known[key]}.")
-        options[key] = int(value)
+    options = whole_options(f"score '{reference}'", query, FITTED[name])
     return FITTED[name](data.train, device, **options)
 
 

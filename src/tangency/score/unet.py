@@ -27,9 +27,9 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset((12, 24, 48), 1, (2,)),
+    "tiny": Preset((12, 24, 36), 1, (2,)),
     "small": Preset((16, 32, 80), 1, (2,)),
-    "medium": Preset((20, 40, 80), 1, (2,)),
+    "medium": Preset((32, 64, 96), 1, (2,)),
     "large": Preset((32, 64, 128), 2, (2,)),
     "cifar": Preset((128, 256, 256, 256), 2, (1,)),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 
 from tangency.errors import RunError, SpecError
 from tangency.mixtures import fit_mixture, load_mixture, save_mixture
-from tangency.score import Denoiser, MixtureScore, denoising_error
+from tangency.score import Denoiser, GaussianScore, MixtureScore, denoising_error
+from tangency.score.gaussian import LARGEST
 from tangency.study.spec import ScoreSpec, StudySpec
 from tangency.tangents import MixtureTangents, TangentEstimator, WorldTangents
 from tangency.tensors import read_tensors, write_tensors
@@ -58,8 +60,15 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
 
 
 def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, float]]:
-    errors = {s: denoising_error(score, data.test, s, device=device) for s in QUALITY_SIGMAS}
-    return [{"sigma": s, "mse": float(error.mean()), "identity": s**2} for s, error in errors.items()]
+    """Mean squared denoising error on the test images, beside doing nothing and one Gaussian."""
+    others = {"gaussian": GaussianScore(data.train, device)} if math.prod(data.train.shape) <= LARGEST else {}
+    found = []
+    for s in QUALITY_SIGMAS:
+        errors = {
+            name: denoising_error(d, data.test, s, device=device) for name, d in ({"mse": score} | others).items()
+        }
+        found.append({"sigma": s, "identity": s**2} | {name: float(error.mean()) for name, error in errors.items()})
+    return found
 
 
 def score_card(path: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -10,12 +9,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from tangency.data.references import parse_options
+from tangency.data.references import whole_options
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
-from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore
+from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
 from tangency.tangents import MixtureTangents, TangentEstimator, TangentSpace, WorldTangents, pca_basis
-from tangency.types import LabelledImages
+from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
 
 
@@ -104,22 +103,16 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 
 def make_score(text: str, material: Material) -> Denoiser:
-    """A score by "KIND" or "KIND?option=value&…", fitted to the images."""
+    """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
+    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:")):
+        return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made
 
 
 def _made(text: str, what: str, table: dict[str, Callable[..., Any]], material: Material) -> Any:
-    name, mark, query = text.partition("?")
+    name, _, query = text.partition("?")
     if name not in table:
         raise SpecError(f"{what} '{text}': {unknown_name(f'kind of {what}', name, table)}")
-    parameters = inspect.signature(table[name]).parameters.values()
-    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    options: dict[str, int] = {}
-    for key, value in (parse_options(f"{what} '{text}'", query) if mark else {}).items():
-        if key not in known:
-            raise SpecError(f"{what} '{text}': {unknown_name('option', key, known) if known else 'takes no options.'}")
-        if not value.isdecimal():
-            raise SpecError(f"{what} '{text}': {key}={value}, expected a whole number such as {key}={known[key]}.")
-        options[key] = int(value)
+    options = whole_options(f"{what} '{text}'", query, table[name])
     return table[name](material, **options)

@@ -69,13 +69,22 @@ def write_history(folder: Path, history: list[Row]) -> None:
         polars.DataFrame(history, schema=columns).write_parquet(temporary)
 
 
+def read_history(folder: Path) -> list[Row]:
+    """What `write_history` wrote."""
+    import polars
+
+    try:
+        history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
+    except (OSError, polars.exceptions.PolarsError) as error:
+        raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
+    return history
+
+
 def finished(folder: Path, classifier: Classifier, identity: dict[str, str]) -> TrainResult | None:
     """The result of an earlier run of the same training in this folder, loaded into the classifier; else None."""
     path = folder / MODEL
     if not path.exists():
         return None
-    import polars
-
     tensors, header = read_tensors(path)
     record = header.get("provenance", {}).get("training", {})
     # A notebook cell that runs twice hands over the classifier that it trained: that is the same training, finished.
@@ -86,11 +95,7 @@ def finished(folder: Path, classifier: Classifier, identity: dict[str, str]) -> 
             "Give another folder, or remove this one."
         )
     load_weights(classifier, path)
-    try:
-        history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
-    except (OSError, polars.exceptions.PolarsError) as error:
-        raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
-    return as_result(classifier, record, history, folder)
+    return as_result(classifier, record, read_history(folder), folder)
 
 
 def as_result(classifier: Classifier, record: dict[str, Any], history: list[Row], folder: Path) -> TrainResult:

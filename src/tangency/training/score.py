@@ -21,7 +21,7 @@ from tangency.training.batches import Batch
 from tangency.training.checkpoint import Row, fingerprint
 from tangency.training.config import TrainConfig
 from tangency.training.engine import Job, Step, run_job
-from tangency.training.result import HISTORY, finite
+from tangency.training.result import finite, read_history
 from tangency.types import LabelledImages, check_labels
 
 SCORE, BEST_SCORE = "score.safetensors", "best-score.safetensors"
@@ -221,8 +221,6 @@ def _finished(folder: Path, kept: NetworkScore, identity: dict[str, str]) -> Sco
     path = folder / SCORE
     if not path.exists():
         return None
-    import polars
-
     tensors, header = read_tensors(path)
     provenance = header.get("score", {}).get("provenance", {})
     record = provenance.get("training", {})
@@ -232,11 +230,7 @@ def _finished(folder: Path, kept: NetworkScore, identity: dict[str, str]) -> Sco
             "another folder, or remove this one."
         )
     fill(kept.module, tensors, path)
-    try:
-        history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
-    except (OSError, polars.exceptions.PolarsError) as error:
-        raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
-    return _as_result(kept, record, history, folder)
+    return _as_result(kept, record, read_history(folder), folder)
 
 
 def _as_result(kept: NetworkScore, record: dict[str, Any], history: list[Row], folder: Path) -> ScoreResult:
