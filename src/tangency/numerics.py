@@ -53,6 +53,8 @@ def per_level(answer: Callable[[Tensor, float, Any], Answer], x: Tensor, sigma: 
     if not isinstance(sigma, Tensor):
         return answer(x, sigma, y)
     levels = noise_levels(sigma, x)
+    if not len(levels):
+        return answer(x, 1.0, y)
     distinct, which = levels.unique(return_inverse=True)
     if len(distinct) == 1:
         return answer(x, float(distinct[0]), y)

@@ -262,8 +262,11 @@ def test_no_images_give_no_images() -> None:
         ({"sigma_data": 0.0}, "positive"),
         ({"network": "resnet"}, "unet"),
         ({"options": {"channels": 1, "classes": 2, "size": "huge"}}, "medium"),
-        ({"options": {"channels": 1, "colours": 2}}, "cannot be built"),
-        ({"options": {"channels": 1, "classes": 2, "widths": (2, 4)}}, "at least 4"),
+        ({"options": {"channels": 1, "classes": 0, "colours": 2}}, "cannot be built"),
+        ({"options": {"channels": 1, "classes": 0, "widths": (2, 4)}}, "at least 4"),
+        ({"options": {"channels": 1, "classes": 2}}, "expected the same"),
+        ({"options": {"channels": 3, "classes": 0}}, "expected the same"),
+        ({"prediction": "epsilon"}, "every time step"),
     ],
 )
 def test_bad_cards_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from study_support import tiny_spec, write_data
-from tangency.errors import ModelError, RunError, SpecError
+from tangency.errors import ModelError, NumericsError, RunError, SpecError
 from tangency.report import write_report
 from tangency.score import FunctionScore, ScoreCard, build_network, load_score, save_score
 from tangency.study import parse_spec, run_study
@@ -109,15 +109,72 @@ def test_kid_of_exact_samples_is_that_of_training_images(data: Dataset) -> None:
 
 
 def test_the_verdict_names_where_a_score_is_better() -> None:
-    def level(sigma: float, better: list[str]) -> dict[str, Any]:
-        told = {"stein": {"mean": 1.0, "low": 0.9, "high": 1.1}, "mean_score_z": 1.0, "comparisons": 12}
-        told["asymmetry"] = {"mean": 0.01}
-        return {"sigma": sigma, "gain": {"a": {}, "b": {}}, "better_than": better, "identities": told}
+    def level(sigma: float, better: list[str], worse: list[str]) -> dict[str, Any]:
+        told = {"stein": {"mean": 1.0}, "stein_z": 1.0, "mean_score_z": 1.0, "mean_score_comparisons": 12}
+        told |= {"score_image_z": 1.0, "score_image_comparisons": 144, "sure_z": 1.0, "asymmetry": {"mean": 0.01}}
+        told = {"sigma": sigma, "gain": {"a": {}, "b": {}}, "better_than": better, "identities": told}
+        return told | {"worse_than": worse, "bayes_gradient": None}
 
-    summary = {"noise_levels": [level(0.1, ["a"]), level(0.2, ["a", "b"])], "samples": {}}
-    assert "at σ = 0.2 only" in verdict(summary)["words"]
-    summary["noise_levels"][1]["better_than"] = []
-    assert "At no σ" in verdict(summary)["words"]
+    summary = {"noise_levels": [level(0.1, ["a"], []), level(0.2, ["a", "b"], [])], "samples": {}, "probed": 100}
+    found = verdict(summary)
+    assert found["better_at"] == [0.2]
+    assert "(a, b) at σ = 0.2; elsewhere the difference is within the error." in found["words"]
+    assert "No identity of a true score is seen to fail." in found["words"]
+    summary["noise_levels"] = [level(0.1, ["a"], ["b"]), level(0.2, [], [])]
+    assert "At no σ is it shown" in verdict(summary)["words"]
+    assert "above that of others at σ = 0.1: b" in verdict(summary)["words"]
+    told = summary["noise_levels"][0]["identities"]
+    for z, words in (("score_image_z", "E[s xᵀ] is not −I"), ("sure_z", "SURE is not"), ("mean_score_z", "not zero")):
+        told[z] = 6.0
+        assert words in verdict(summary)["words"]
+    summary["probed"] = 20
+    assert "cannot be told" in verdict(summary)["words"]
+    assert verdict(summary)["doubts"] == 0
+
+
+def test_exact_scores_are_not_doubted() -> None:
+    """False alarms: one in a thousand for each identity, over all noise levels."""
+    doubts = 0
+    for world in ("linear?rank=3&classes=2&shape=1x4x4", "torus?rank=2&shape=1x4x4"):
+        drawn = load_dataset(f"world:{world}&train=300&test=400")
+        for seed in range(8):
+            config = TrustConfig(sigmas=(0.05, 0.25, 1.0), probed=100, probes=1, samples=0, baselines=(), seed=seed)
+            doubts += evaluate_score(load_score("exact", drawn), drawn, config).summary["verdict"]["doubts"]
+    assert doubts <= 1
+
+
+def test_answers_that_are_not_numbers_are_an_error(data: Dataset) -> None:
+    with pytest.raises(NumericsError, match="NaN or infinite for images"):
+        evaluate_score(spoilt(data, lambda answer, u: answer * float("nan")), data, QUICK)
+
+
+def test_a_baseline_that_cannot_be_fitted_is_named(data: Dataset) -> None:
+    few = Dataset("few", data.train.subset(slice(0, 12)), data.test.subset(slice(0, 60)))
+    found = evaluate_score(spoilt(data, lambda answer, u: answer), few, QUICK).summary
+    assert set(found["unavailable"]) == {"mfa"}
+    assert set(found["noise_levels"][0]["baselines"]) == {"gaussian", "empirical"}
+
+
+def test_a_score_that_wants_labels_is_examined_with_them(data: Dataset) -> None:
+    world = load_score("exact", data)
+
+    def denoiser(u: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        assert y is not None
+        return world.denoise(u, float(levels[0]), y)
+
+    given = FunctionScore(denoiser, world.shape, 3, data_range=(0.0, 1.0), unconditional=False)
+    found = evaluate_score(given, data, QUICK).summary
+    assert found["verdict"]["doubts"] == 0
+    assert "asked with the true labels" in found["verdict"]["words"]
+    assert found["noise_levels"][0]["bayes_gradient"] is None
+    assert found["noise_levels"][0]["mse"] == found["noise_levels"][0]["mse_given_class"]
+
+
+def test_a_class_gradient_that_is_below_rounding_is_not_called_error(data: Dataset) -> None:
+    ignoring = FunctionScore(lambda u, levels, y: 0.5 * u, (1, 8, 8), classes=3, data_range=(0.0, 1.0))
+    level = evaluate_score(ignoring, data, QUICK).summary["noise_levels"][0]
+    assert level["bayes_gradient"]["resolved"] == 0
+    assert level["bayes_gradient"]["signal_to_noise"] is None
 
 
 @pytest.mark.parametrize(

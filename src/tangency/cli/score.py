@@ -14,6 +14,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Data = Annotated[str, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k or world:linear.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of weights, noise, order and samples.")]
+_SHEET = 256  # pictures of samples.png at most; all are in samples.safetensors
 Ref = Annotated[
     str,
     typer.Argument(
@@ -70,6 +71,9 @@ def score_eval(
     ] = "0.05,0.125,0.25,0.5,1",
     images: Annotated[int, typer.Option("--images", help="Held-out images.")] = 500,
     samples: Annotated[int, typer.Option("--samples", help="Images to draw; 1000 and more give a KID.")] = 64,
+    baselines: Annotated[
+        str, typer.Option("--baselines", help="Compare with these: identity, gaussian, empirical, mfa.")
+    ] = "identity,gaussian,empirical,mfa",
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -85,7 +89,8 @@ def score_eval(
     from tangency.study.trust import evaluate_reference
     from tangency.study.trust_config import TrustConfig
 
-    config = TrustConfig(sigmas=_numbers(sigmas), images=images, samples=samples, seed=seed)
+    against = tuple(name.strip() for name in baselines.split(",") if name.strip())
+    config = TrustConfig(sigmas=_numbers(sigmas), images=images, samples=samples, baselines=against, seed=seed)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
@@ -124,8 +129,9 @@ def score_sample(
     asked = SampleConfig(count, label, unconditional, guidance, steps, churn, seed)
     with advancing("drawing", quiet=as_json) as advance:
         found = sample_reference(score, data, asked, out / "samples.safetensors", resolve_device(device), advance)
-    write_sheet(found.pictures.numpy(), out / "samples.png")
-    told: dict[str, Any] = {"count": count, "seconds": found.seconds, "files": [str(p) for p in sorted(out.iterdir())]}
+    files = [out / "samples.png", out / "samples.safetensors"]
+    write_sheet(found.pictures[:_SHEET].numpy(), files[0])
+    told: dict[str, Any] = {"count": count, "seconds": found.seconds, "files": [str(path) for path in files]}
     if as_json:
         print_json(told)
     else:

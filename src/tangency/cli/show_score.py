@@ -24,9 +24,12 @@ def print_trust(summary: Mapping[str, Any]) -> None:
     console.print(_errors(levels))
     console.print("\nIdentities that a true score keeps; at noisy images unless said otherwise")
     console.print(_identities(levels))
-    if any("score_error" in level or "bayes_gradient" in level for level in levels):
-        console.print("\nGradients: ‖s − s*‖/‖s*‖ and cosines are against the exact law, where it is known")
+    if any(level["bayes_gradient"] for level in levels):
+        exact = "; ‖s − s*‖/‖s*‖ and cosines are against the exact law" if levels[0]["score_error"] else ""
+        console.print(f"\nClass gradients{exact}")
         console.print(_gradients(levels))
+    for name, reason in summary["unavailable"].items():
+        console.print(f"not compared with {name}: {reason}", markup=False)
     for line in _sample_lines(summary["samples"]):
         console.print(line)
     console.print(f"\n[bold]{escape(summary['verdict']['words'])}[/]", soft_wrap=True)
@@ -43,8 +46,8 @@ def _errors(levels: list[Mapping[str, Any]]) -> Table:
     names = list(levels[0]["baselines"])
     table = _table("σ", "this score", "given class", *names, "identity", "better than", "effective images")
     for level in levels:
-        mse, given = level["mse"], level.get("mse_given_class")
-        best = set(level["better_than"]) == set(level["gain"])
+        mse, given = level["mse"], level["mse_given_class"]
+        best = bool(level["gain"]) and set(level["better_than"]) == set(level["gain"])
         effective = level["effective_images"]
         table.add_row(
             f"{level['sigma']:g}",
@@ -78,15 +81,22 @@ def _identities(levels: list[Mapping[str, Any]]) -> Table:
 def _gradients(levels: list[Mapping[str, Any]]) -> Table:
     table = _table("σ", "signal/noise ≤", "cosine, noisy", "cosine, clean", "score error, noisy", "score error, clean")
     for level in levels:
-        bayes, error = level.get("bayes_gradient") or {}, level.get("score_error") or {}
-        ratio = bayes.get("signal_to_noise")
+        bayes, error = level["bayes_gradient"] or {}, level["score_error"] or {}
         table.add_row(
             f"{level['sigma']:g}",
-            "exact" if bayes and ratio is None else _short(ratio),
+            _ratio(bayes),
             *(_open(bayes.get(name)) for name in ("cosine_noisy", "cosine_clean")),
             *(_open(error.get(name)) for name in ("noisy", "clean")),
         )
     return table
+
+
+def _ratio(bayes: Mapping[str, Any]) -> str:
+    """Signal over noise: of the images in which the signal is resolved, with their share where it is not all."""
+    if bayes.get("resolved") is None:
+        return "no difference"
+    share = "" if bayes["resolved"] == 1 else f" ({bayes['resolved']:.0%} resolved)"
+    return f"{_short(bayes['signal_to_noise'])}{share}"
 
 
 def _sample_lines(samples: Mapping[str, Any]) -> list[str]:
@@ -95,8 +105,10 @@ def _sample_lines(samples: Mapping[str, Any]) -> list[str]:
     near, copies = samples["nearest_training_image"], samples["copies"]
     lines = [
         f"\n{samples['count']} samples: median distance to the nearest training image {near['median']:.3g} (held-out "
-        f"images {near['held_out']:.3g}); {copies['share']:.0%} are nearer than 99 % of held-out images (chance 1 %)"
+        f"images {near['held_out']:.3g})"
     ]
+    if copies:
+        lines.append(f"{copies['share']:.0%} are nearer than most held-out images (chance {copies['chance']:.1%})")
     if found := samples.get("kid"):
         train = found["training_images"]
         lines.append(

@@ -26,8 +26,8 @@ def trusted(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], figu
         "figure": _png(figure or error_figure(summary)),
         "denoised": _denoised(levels, pictures),
         "samples": _sampled(pictures),
-        "exact": any("score_error" in level for level in levels),
-        "classes": any("bayes_gradient" in level for level in levels),
+        "exact": any(level["score_error"] for level in levels),
+        "classes": any(level["bayes_gradient"] for level in levels),
     }
 
 

@@ -52,6 +52,8 @@ class ScoreCard:
             raise ModelError(f"score card: {unknown_name('prediction', self.prediction, PREDICTIONS)}")
         if len(self.shape) != 3 or not all(isinstance(n, int) and n > 0 for n in self.shape):
             raise ModelError(f"score card: got shape {self.shape}, expected (channels, height, width), all positive.")
+        if len(self.data_range) != 2 or len(self.sigma_range) != 2:
+            raise ModelError("score card: data range and σ range are pairs, least and largest.")
         low, high = self.data_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ModelError(f"score card: got data range {self.data_range}, expected low < high, such as (-1, 1).")
@@ -59,8 +61,12 @@ class ScoreCard:
             raise ModelError(f"score card: got σ range {self.sigma_range}, expected 0 ≤ least < largest.")
         if not self.unconditional and not self.classes:
             raise ModelError("score card: a network without labels must be unconditional.")
-        if self.prediction == "edm" and not self.sigma_data > 0:
+        if self.prediction == "edm" and not 0 < self.sigma_data < math.inf:
             raise ModelError(f"score card: got sigma_data {self.sigma_data}, expected a positive number.")
+        if self.prediction in ("epsilon", "v", "sample", "iddpm") and len(self.levels) < 2:
+            raise ModelError(
+                f"score card: prediction '{self.prediction}' needs the σ of every time step, got {len(self.levels)}."
+            )
         rising = all(a < b for a, b in zip(self.levels, self.levels[1:], strict=False))
         if self.levels and not (rising and self.levels[0] > 0):
             raise ModelError("score card: the levels of discrete times must be positive and rise.")
@@ -76,7 +82,7 @@ def read_score_card(header: Mapping[str, Any], path: Path | str) -> ScoreCard:
     names = {f.name for f in dataclasses.fields(ScoreCard)}
     content = header.get("score") if isinstance(header, Mapping) else None
     if not isinstance(content, Mapping) or not content.keys() <= names:
-        got = sorted(content) if isinstance(content, Mapping) else sorted(header)
+        got = sorted(content if isinstance(content, Mapping) else header)
         raise ModelError(
             f"{path}: the header is not the card of a score network of this version: got {got}. It may hold a "
             "classifier, or come from a newer tangency."

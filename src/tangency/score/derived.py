@@ -1,46 +1,127 @@
-"""Score and Bayes gradient of whatever gives D."""
+"""Score and Bayes gradient of whatever gives D, and every check of what it is asked."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.numerics import noise_levels, norms, per_example
-from tangency.types import Direction, Sigma
+from tangency.types import Direction, Sigma, check_images, check_labels
 
-
-def positive_levels(sigma: Sigma, x: Tensor, kind: str) -> Tensor:
-    """σ of each image, (N,) float64; raises where one is 0, at which only a density of its own has a score."""
-    levels = noise_levels(sigma, x)
-    if not bool((levels > 0).all()):
-        raise NumericsError(
-            f"sigma: got 0, expected a noise level > 0: the data of '{kind}' have no density of their own, it knows "
-            "only noisy ones."
-        )
-    return levels
+_ABOVE = 1 + 1e-6  # rounding of a σ that was computed
 
 
 class ScoreOfDenoiser(ABC):
-    """s = (D − x)/σ² and ∇ log p_σ(y|x) = (D_y − D)/σ², for whatever gives D."""
+    """s = (D − x)/σ² and ∇ log p_σ(y|x) = (D_y − D)/σ², for whatever gives D.
+
+    Questions are checked here, once: images finite, of the right shape and at least float32 (in half precision
+    (D − x)/σ² has no digit left); σ ≥ 0 and not above what it was made for; labels in range, and there where it cannot
+    answer without. Answers that are not finite are an error, not a number. D is asked in float64 for a score, so that
+    the difference loses nothing; where that is no use (`wide` is False), in the precision of the images.
+    """
 
     kind: str
+    wide = True
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> int:
+        """How many classes it can be given; 0 for none."""
+
+    @property
+    @abstractmethod
+    def card(self) -> Mapping[str, Any]:
+        """Its card; "unconditional" says whether it answers without labels, "sigma_range" for which σ it was made."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether D can be differentiated in x."""
+        return True
 
     @abstractmethod
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        """D(x; σ, y) for checked questions, σ > 0 of each image (N,) float64."""
+
     def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ) or D(x; σ, y); x itself where σ = 0."""
+        levels = self._checked(x, sigma, y)
+        if not len(x):
+            return x.clone()
+        noisy = levels > 0
+        found = self._answer(x, torch.where(noisy, levels, 1.0), y).to(x.dtype)
+        self._check_finite(found)
+        return found if bool(noisy.all()) else torch.where(per_example(noisy, x), found, x)
 
     def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = (D − x)/σ², or given y."""
-        levels = positive_levels(sigma, x, self.kind)
-        return (self.denoise(x, levels, y) - x) / per_example(levels, x).to(x.dtype) ** 2
+        levels = self._positive(x, sigma)
+        asked = x.double() if self.wide else x
+        return ((self.denoise(asked, levels, y) - asked) / per_example(levels, x) ** 2).to(x.dtype)
 
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x) = (D(x; σ, y) − D(x; σ))/σ²: a difference of two answers, not exact.
 
         `tangency.score.bayes_gradient` also tells how much of it is to be believed.
         """
-        levels = positive_levels(sigma, x, self.kind)
-        difference = self.denoise(x, levels, y) - self.denoise(x, levels)
-        return Direction(difference, norms(difference).double().log() - 2 * levels.log())
+        levels = self._positive(x, sigma)
+        asked = x.double() if self.wide else x
+        difference = self.denoise(asked, levels, y) - self.denoise(asked, levels)
+        return Direction(difference.to(x.dtype), norms(difference).double().log() - 2 * levels.log())
+
+    def _positive(self, x: Tensor, sigma: Sigma) -> Tensor:
+        levels = noise_levels(sigma, x)
+        if not bool((levels > 0).all()):
+            raise NumericsError(
+                f"sigma: got 0, expected a noise level > 0: the data of '{self.kind}' have no density of their own, it "
+                "knows only noisy ones."
+            )
+        return levels
+
+    def _checked(self, x: Tensor, sigma: Sigma, y: Tensor | None) -> Tensor:
+        check_images(x, unit_range=False)
+        if x.dtype not in (torch.float32, torch.float64):
+            raise NumericsError(f"images: got {x.dtype}, expected float32 or float64: x.float() makes them so.")
+        if tuple(x.shape[1:]) != tuple(self.shape):
+            wanted = ", ".join(map(str, self.shape))
+            raise NumericsError(
+                f"images: got shape {tuple(x.shape)}, expected (N, {wanted}), the size that '{self.kind}' was made "
+                "for. Resize or convert the images, or take a score of their size."
+            )
+        levels = noise_levels(sigma, x)
+        largest = (self.card.get("sigma_range") or (0.0, torch.inf))[1]
+        if len(x) and float(levels.max()) > largest * _ABOVE:
+            raise NumericsError(
+                f"sigma: got {float(levels.max()):g}, expected at most {largest:g} in [0, 1] pixel units, the largest "
+                f"that '{self.kind}' was trained for."
+            )
+        self._check_labels(x, y)
+        return levels
+
+    def _check_labels(self, x: Tensor, y: Tensor | None) -> None:
+        if y is None and self.card.get("unconditional") is False:
+            raise NumericsError(
+                f"labels: '{self.kind}' is conditional only and cannot be asked without labels, expected a class 0 to "
+                f"{self.classes - 1} for each image."
+            )
+        if y is not None and not self.classes:
+            raise NumericsError(f"labels: '{self.kind}' takes none, expected y = None.")
+        if y is not None:
+            check_labels(y, len(x), self.classes)
+
+    def _check_finite(self, answer: Tensor) -> None:
+        if not bool(torch.isfinite(answer).all()):
+            bad = (~torch.isfinite(answer)).flatten(1).any(1).nonzero().flatten()[:5].tolist()
+            raise NumericsError(
+                f"'{self.kind}': its answers are NaN or infinite for images {bad}; its weights are damaged, or its "
+                "training diverged. Take another score."
+            )

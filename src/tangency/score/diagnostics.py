@@ -6,12 +6,14 @@ error without the clean images, FLIPD the dimension of the manifold.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tangency.autodiff import double_backward
+from tangency.errors import NumericsError
 from tangency.numerics import dct_basis, flat
 from tangency.score.denoiser import Denoiser
 from tangency.score.derived import ScoreOfDenoiser
@@ -57,47 +59,72 @@ def diagnose(
     *,
     seed: int = 0,
     probes: int = 4,
+    centre: Tensor | None = None,
+    conditional: bool = False,
     batch: int = 64,
     device: str | torch.device = "cpu",
 ) -> Diagnosis:
-    """Ask a score without labels at the noisy and at the clean images of `data`.
+    """Ask a score at the noisy and at the clean images of `data`.
 
     Args:
         score: to be diagnosed.
         data: held-out images.
         sigma: > 0.
         seed: of the noise, which is that of `denoising_error`, and of the probes.
-        probes: random vectors for each trace and asymmetry (Hutchinson).
+        probes: random vectors for each trace and asymmetry (Hutchinson), at least 1.
+        centre: (C, H, W), c of the identities; the mean of other images is best, as that of `data` itself, the default,
+            biases them by O(1/N).
+        conditional: ask it given the labels of `data`; the identities hold for that too.
         batch: images at once; it changes memory, not results.
         device: where the score is asked.
 
     Source: SURE: Stein (1981); FLIPD: Kamkari et al., arXiv 2406.03537.
     """
     check_positive(sigma)
-    centre = _mean(data, batch).to(device)
-    basis = dct_basis(data.shape, min(_DIRECTIONS, centre.numel() - 1)).to(device)
-    parts = [
-        _diagnosed(score, data.images(ids).double().to(device), ids.to(device), sigma, seed, probes, centre, basis)
-        for ids in torch.arange(len(data)).split(batch)
-    ]
+    if probes < 1:
+        raise NumericsError(f"probes: got {probes}, expected at least 1.")
+    middle = (mean_image(data, batch) if centre is None else centre.double()).flatten().to(device)
+    basis = dct_basis(data.shape, min(_DIRECTIONS, middle.numel() - 1)).to(device)
+    parts = []
+    with torch.inference_mode(False):
+        for ids in torch.arange(len(data)).split(batch):
+            clean, y = data.images(ids).double().to(device), data.labels[ids].to(device)
+            given = y if conditional else None
+            parts.append(_diagnosed(score, clean, given, ids.to(device), sigma, Draws(seed, probes), middle, basis))
     joined = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
     return Diagnosis(sigma, **joined)
 
 
-def _mean(data: LabelledImages, batch: int) -> Tensor:
+def mean_image(data: LabelledImages, batch: int = 1024) -> Tensor:
+    """(C, H, W) float64, the mean of all images."""
     total = torch.zeros(data.shape, dtype=torch.float64)
     for ids in torch.arange(len(data)).split(batch):
-        total += data.images(ids).double().sum(0)
-    return total.flatten() / len(data)
+        total += data.images(ids).cpu().double().sum(0)
+    return total / len(data)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Seed and number of random vectors."""
+
+    seed: int
+    probes: int
 
 
 def _diagnosed(
-    score: Denoiser, clean: Tensor, ids: Tensor, sigma: float, seed: int, probes: int, centre: Tensor, basis: Tensor
+    score: Denoiser,
+    clean: Tensor,
+    y: Tensor | None,
+    ids: Tensor,
+    sigma: float,
+    draws: Draws,
+    centre: Tensor,
+    basis: Tensor,
 ) -> dict[str, Tensor]:
-    d, noisy = centre.numel(), noised(clean, ids, sigma, seed)
-    draw = Draw(seed, ids, f"probes at {sigma}")
-    found, trace, asymmetry, curvature = _jacobian(score, noisy, sigma, draw, probes)
-    restored, own_trace, _, _ = _jacobian(score, clean, sigma, draw, probes)
+    d, noisy = centre.numel(), noised(clean, ids, sigma, draws.seed)
+    vectors = [_signs(Draw(draws.seed, ids, f"probes at {sigma}/{k}"), clean) for k in range(draws.probes)]
+    found, trace, asymmetry, curvature = _jacobian(score, noisy, y, sigma, vectors)
+    restored, own_trace, _, _ = _jacobian(score, clean, y, sigma, vectors)
     pull, away = flat(found - noisy), flat(noisy) - centre
     residual = pull.square().sum(1)
     return {
@@ -112,31 +139,37 @@ def _diagnosed(
     }
 
 
+def _signs(draw: Draw, like: Tensor) -> Tensor:
+    """A random vector of ±1 for each image."""
+    return torch.where(draw.uniform(like.shape[1:], torch.float64) < 0.5, -1.0, 1.0).to(like.dtype)
+
+
 def _jacobian(
-    score: Denoiser, x: Tensor, sigma: float, draw: Draw, probes: int
+    score: Denoiser, x: Tensor, y: Tensor | None, sigma: float, vectors: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """D(x), and over random v the means of vᵀJv, ‖Jv − Jᵀv‖² and ‖Jv‖², J the Jacobian of D at x."""
     trace, asymmetry, curvature = (torch.zeros(len(x), dtype=torch.float64, device=x.device) for _ in range(3))
     value = x
-    for number in range(probes):
-        sign = draw.of(number).uniform(x.shape[1:], torch.float64) < 0.5
-        v = torch.where(sign, -1.0, 1.0).to(x.dtype)
-        value, forward, backward = _products(score, x, sigma, v)
-        trace += flat(v * forward).sum(1) / probes
-        asymmetry += flat(forward - backward).square().sum(1) / probes
-        curvature += flat(forward).square().sum(1) / probes
+    for v in vectors:
+        value, forward, backward = _products(score, x, y, sigma, v)
+        trace += flat(v * forward).sum(1) / len(vectors)
+        asymmetry += flat(forward - backward).square().sum(1) / len(vectors)
+        curvature += flat(forward).square().sum(1) / len(vectors)
     return value, trace, asymmetry, curvature
 
 
-def _products(score: Denoiser, x: Tensor, sigma: float, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """D(x), J v and Jᵀ v; where D is a closed form, J v by central differences in float64, and no Jᵀ v."""
-    if not isinstance(score, ScoreOfDenoiser):
+def _products(score: Denoiser, x: Tensor, y: Tensor | None, sigma: float, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """D(x), J v and Jᵀ v; of what cannot be differentiated J v by central differences in float64, and no Jᵀ v."""
+    if not (isinstance(score, ScoreOfDenoiser) and score.differentiable):
         step = _STEP * sigma * v
-        forward = (score.denoise(x + step, sigma) - score.denoise(x - step, sigma)) / (2 * _STEP * sigma)
-        return score.denoise(x, sigma), forward, torch.full_like(x, torch.nan)
-    with double_backward():
-        value, forward = torch.func.jvp(lambda x: score.denoise(x, sigma), (x,), (v,))[:2]
+        with torch.no_grad():
+            ahead, behind = score.denoise(x + step, sigma, y), score.denoise(x - step, sigma, y)
+            return score.denoise(x, sigma, y), (ahead - behind) / (2 * _STEP * sigma), torch.full_like(x, torch.nan)
+    with double_backward(), warnings.catch_warnings():
+        # torch itself calls it when forward-mode differentiation is first used
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+        value, forward = torch.func.jvp(lambda x: score.denoise(x, sigma, y), (x,), (v,))[:2]
         with torch.enable_grad():
             leaf = x.clone().requires_grad_(True)
-            (backward,) = torch.autograd.grad(score.denoise(leaf, sigma), leaf, v)
-    return value, forward, backward
+            (backward,) = torch.autograd.grad(score.denoise(leaf, sigma, y), leaf, v)
+    return value.detach(), forward.detach(), backward

@@ -111,7 +111,7 @@ class EmpiricalScore:
             found.append(pull / sigma**2)
             joints.append(moments.log_total)
             start += len(rows)
-        return torch.cat(found).reshape(x.shape).to(x.dtype), torch.cat(joints)
+        return torch.cat(found).reshape(x.shape).to(x), torch.cat(joints)
 
     def _moments(self, rows: Tensor, sigma: float) -> _Moments:
         """Of each class: ln Σ exp(−‖x − x_i‖²/2σ²), ln Σ exp(−‖x − x_i‖²/σ²), and the weighted mean of its images."""
@@ -119,7 +119,7 @@ class EmpiricalScore:
         for members in self._members:
             top = rows.new_full((len(rows), 1), -torch.inf)
             total, square, mean = torch.zeros_like(top), torch.zeros_like(top), torch.zeros_like(rows)
-            for index in members.split(_IMAGES):
+            for index in members.split(_IMAGES) if len(members) else ():
                 images = flat(self.data.images(index)).to(self.device, torch.float64)
                 logits = self._logits(rows, images, sigma)
                 higher = torch.maximum(top, logits.amax(1, keepdim=True))

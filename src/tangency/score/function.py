@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError, SpecError
-from tangency.numerics import noise_levels, per_example
 from tangency.score.derived import ScoreOfDenoiser
-from tangency.types import Sigma, check_images
 
 
 @final
@@ -19,7 +18,8 @@ class FunctionScore(ScoreOfDenoiser):
     """Any Python function as a score.
 
     Args:
-        denoiser: (u (N, C, H, W), σ (N,), y (N,) or None) to D(u; σ, y), all in units of `data_range`.
+        denoiser: (u (N, C, H, W), σ (N,), y (N,) or None) to D(u; σ, y), all in units of `data_range` and in the dtype
+            of the images.
         shape: (C, H, W).
         classes: how many it can be given; 0 for none.
         data_range: what black and white are to the function; σ scales with its width.
@@ -35,6 +35,8 @@ class FunctionScore(ScoreOfDenoiser):
         True
     """
 
+    wide = False
+
     def __init__(
         self,
         denoiser: Callable[[Tensor, Tensor, Tensor | None], Tensor],
@@ -46,20 +48,45 @@ class FunctionScore(ScoreOfDenoiser):
     ) -> None:
         if not data_range[0] < data_range[1]:
             raise SpecError(f"data range: got {data_range}, expected low < high, such as (-1, 1).")
-        self.denoiser, self.shape, self.classes, self.data_range = denoiser, shape, classes, data_range
-        self.unconditional, self.kind = unconditional, kind
-        self.card: Mapping[str, Any] = {"kind": kind, "data_range": data_range, "classes": classes}
+        self.denoiser, self.data_range, self.kind = denoiser, data_range, kind
+        self._shape, self._classes, self._unconditional = shape, classes, unconditional
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D(x; σ) or D(x; σ, y); x itself where σ = 0."""
-        check_images(x, unit_range=False)
-        if y is None and not self.unconditional:
-            raise NumericsError(f"labels: '{self.kind}' is conditional only, expected a class for each image.")
-        levels = noise_levels(sigma, x)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self._shape
+
+    @property
+    def classes(self) -> int:
+        """How many classes it can be given; 0 for none."""
+        return self._classes
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What it was made with."""
+        return {
+            "kind": self.kind,
+            "data_range": self.data_range,
+            "classes": self._classes,
+            "unconditional": self._unconditional,
+        }
+
+    @cached_property
+    def differentiable(self) -> bool:
+        """Whether its output follows from its input through differentiable operations, tried on one grey image."""
+        u = torch.zeros(1, *self._shape, requires_grad=True)
+        y = None if self._unconditional else torch.zeros(1, dtype=torch.int64)
+        try:
+            with torch.enable_grad():
+                found = self.denoiser(u, torch.ones(1), y)
+        except (RuntimeError, TypeError):  # NumPy refuses tensors with a gradient
+            return False
+        return isinstance(found, Tensor) and found.requires_grad
+
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         low, width = self.data_range[0], self.data_range[1] - self.data_range[0]
-        safe = torch.where(levels > 0, levels, 1.0)
-        found = self.denoiser(low + width * x, (safe * width).to(x.dtype), y)
+        found = self.denoiser(low + width * x, (levels * width).to(x.dtype), y)
         if not isinstance(found, Tensor) or found.shape != x.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise NumericsError(f"'{self.kind}': returned {got}, expected images of shape {tuple(x.shape)}.")
-        return torch.where(per_example(levels > 0, x), ((found - low) / width).to(x.dtype), x)
+        return (found - low) / width

@@ -83,17 +83,19 @@ class GaussianScore:
             check_labels(y, len(x), self.classes)
             self._refuse_empty(y)
             found = self._weighted(rows, sigma, given(y))[0]
-        return found.reshape(x.shape).to(x.dtype)
+        return found.reshape(x.shape).to(x)
 
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x) of the linear discriminant, as log-odds direction and log magnitude."""
+        if int(torch.isfinite(self._log_prior).sum()) < 2:
+            raise NumericsError("a Bayes gradient needs images of at least 2 classes.")
         return per_level(self._bayes_direction, x, sigma, y)
 
     def _bayes_direction(self, x: Tensor, sigma: float, y: Tensor) -> Direction:
         check_labels(y, len(x), self.classes)
         self._refuse_empty(y)
         direction, joint = self._weighted(self._rows(x, sigma), sigma, odds(y))
-        return Direction(direction.reshape(x.shape).to(x.dtype), norms(direction).log() + log_rest(joint, y))
+        return Direction(direction.reshape(x.shape).to(x), norms(direction).log() + log_rest(joint, y))
 
     def _weighted(self, rows: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
         """Σ_c w_c ∇ log p_σ(x | c), (N, d), and log p_σ(x, c) up to a constant common to all classes."""

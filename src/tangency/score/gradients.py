@@ -10,10 +10,13 @@ from torch import Tensor
 from tangency.errors import NumericsError
 from tangency.numerics import flat, noise_levels, norms, per_example
 from tangency.score.denoiser import Denoiser
+from tangency.score.derived import ScoreOfDenoiser
 from tangency.seeding import Draw
 from tangency.types import Direction, Sigma, check_labels
 
 _ROUNDS = 500
+_ROUNDING = 1e-6  # of D in single precision, relative
+_VALUES = 20_000_000  # answers held at once
 
 
 @dataclass(frozen=True)
@@ -23,26 +26,32 @@ class BayesGradient:
     Args:
         direction: as `Denoiser.bayes_direction`.
         signal: ‖D(x; σ, y) − D(x; σ)‖, (N,).
-        inconsistency: least ‖D(x; σ) − Σ_c p_c D(x; σ, c)‖ over probabilities p, (N,). A true score has 0, for
-            p_c = p_σ(c | x); what a pair of networks leaves is error, and there may be more inside the hull.
+        inconsistency: least ‖D(x; σ) − Σ_c p_c D(x; σ, c)‖ over probabilities p, (N,), to 500 iterations. A true
+            score has 0, for p_c = p_σ(c | x); what a pair of networks leaves is error, and there may be more inside the
+            hull.
+        resolved: whether the signal stands above the rounding of D in single precision, (N,) bool: where p_σ(y | x) is
+            near 1, it does not, and the ratio means nothing.
     """
 
     direction: Direction
     signal: Tensor
     inconsistency: Tensor
+    resolved: Tensor
 
     @property
     def signal_to_noise(self) -> Tensor:
-        """signal/inconsistency, (N,): an upper bound; below about 3 the gradient is mostly the networks' error."""
-        return self.signal / self.inconsistency
+        """signal/inconsistency, (N,): an upper bound, cut at 10⁶; NaN where the signal is not resolved."""
+        ratio = self.signal / self.inconsistency.clamp(min=1e-300)
+        return torch.where(self.resolved, ratio.clamp(max=1e6), torch.nan)
 
 
 @torch.no_grad()
 def bayes_gradient(score: Denoiser, x: Tensor, y: Tensor, sigma: Sigma) -> BayesGradient:
     """∇ log p_σ(y | x) with the inconsistency of the answers that it is a difference of.
 
-    It asks for every class: (classes + 1) evaluations of D. The difference of two networks amplifies their error by
-    1/σ², and at small σ the two nearly coincide, so that error is what is left.
+    It asks for every class: (classes + 1) evaluations of D, and one more Bayes direction of a closed form. The
+    difference of two networks amplifies their error by 1/σ², and at small σ the two nearly coincide, so that error is
+    what is left.
 
     Args:
         score: conditional and unconditional.
@@ -59,11 +68,31 @@ def bayes_gradient(score: Denoiser, x: Tensor, y: Tensor, sigma: Sigma) -> Bayes
         True
     """
     check_labels(y, len(x), score.classes)
-    free = flat(score.denoise(x, sigma).double())
-    every = [score.denoise(x, sigma, torch.full_like(y, c)) for c in range(score.classes)]
-    away = torch.stack([flat(answer.double()) - free for answer in every], 1)
+    levels = noise_levels(sigma, x)
+    step = max(1, _VALUES // max(1, score.classes * x[:1].numel()))
+    parts = [
+        _bayes_gradient(score, *each) for each in zip(x.split(step), y.split(step), levels.split(step), strict=True)
+    ]
+    direction, log_norm, signal, inconsistency, resolved = (torch.cat(values) for values in zip(*parts, strict=True))
+    return BayesGradient(Direction(direction, log_norm), signal, inconsistency, resolved)
+
+
+def _bayes_gradient(
+    score: Denoiser, x: Tensor, y: Tensor, levels: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Direction, log norm, signal, inconsistency and whether it is resolved, of a few images."""
+    asked = x.double() if getattr(score, "wide", True) else x
+    free = flat(score.denoise(asked, levels)).double()
+    every = [score.denoise(asked, levels, torch.full_like(y, c)) for c in range(score.classes)]
+    away = torch.stack([flat(answer).double() - free for answer in every], 1)
     chosen = away[torch.arange(len(x), device=x.device), y.long()]
-    return BayesGradient(score.bayes_direction(x, y, sigma), chosen.norm(dim=1), _distance_to_hull(away))
+    signal = chosen.norm(dim=1)
+    if isinstance(score, ScoreOfDenoiser):
+        direction, log_norm = chosen.reshape(x.shape).to(x.dtype), signal.log() - 2 * levels.log()
+    else:
+        exact = score.bayes_direction(x, y, levels)
+        direction, log_norm = exact.direction, exact.log_norm.double()
+    return direction, log_norm, signal, _distance_to_hull(away), signal > _ROUNDING * free.norm(dim=1)
 
 
 def _distance_to_hull(points: Tensor) -> Tensor:
@@ -117,6 +146,8 @@ def noise_averaged_score(
         raise NumericsError(f"samples: got {samples}, expected an even number of at least 4: pairs of noise.")
     levels = noise_levels(sigma, x)
     mean, square = torch.zeros_like(x, dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    if len(draw.ids) != len(x):
+        raise NumericsError(f"draw: got {len(draw.ids)} identities for {len(x)} images, expected one each.")
     pairs = samples // 2
     for number in range(pairs):
         noise = per_example(levels, x).to(x.dtype) * draw.of("pair", number).normal(x.shape[1:]).to(x.dtype)

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from tangency.autodiff import input_gradient
 from tangency.errors import SpecError
-from tangency.numerics import noise_levels, norms, per_example
+from tangency.numerics import norms, per_example
 from tangency.score.denoiser import Denoiser
 from tangency.score.derived import ScoreOfDenoiser
-from tangency.types import Sigma
 
 
 class _Derived(ScoreOfDenoiser):
@@ -39,8 +38,14 @@ class _Derived(ScoreOfDenoiser):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """Its settings, and the card of what it is made of."""
-        return {"kind": self.kind, **self._about, "base": dict(self.base.card)}
+        """Its settings, the limits of what it is made of, and the card of that."""
+        limits = {key: self.base.card[key] for key in ("sigma_range", "unconditional") if key in self.base.card}
+        return {"kind": self.kind, **self._about, **limits, "base": dict(self.base.card)}
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether what it is made of is."""
+        return isinstance(self.base, ScoreOfDenoiser) and self.base.differentiable
 
 
 @final
@@ -60,10 +65,9 @@ class ClassifierFreeGuided(_Derived):
         super().__init__(base, weight=weight)
         self.weight = weight
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D_w, or D where there is no label."""
-        free = self.base.denoise(x, sigma)
-        return free if y is None else free + self.weight * (self.base.denoise(x, sigma, y) - free)
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        free = self.base.denoise(x, levels)
+        return free if y is None else free + self.weight * (self.base.denoise(x, levels, y) - free)
 
 
 @final
@@ -76,25 +80,40 @@ class ClassifierGuided(_Derived):
         weight: w ≥ 0.
         at: "noisy" asks the classifier at x; "denoised" at D(x; σ), for one that knows clean images only, without
             the Jacobian of D.
+        classes: how many it tells apart, where neither base nor classifier says so.
 
     Source: Dhariwal and Nichol, arXiv 2105.05233.
     """
 
     kind = "classifier guided"
 
-    def __init__(self, base: Denoiser, classifier: nn.Module, weight: float, at: str = "noisy") -> None:
+    def __init__(
+        self, base: Denoiser, classifier: nn.Module, weight: float, at: str = "noisy", classes: int = 0
+    ) -> None:
         if at not in ("noisy", "denoised"):
             raise SpecError(f"classifier guidance: got at = '{at}', expected noisy or denoised.")
         super().__init__(base, weight=weight, at=at)
+        if not 0 <= weight < torch.inf:
+            raise SpecError(f"classifier guidance: got weight {weight}, expected a number of at least 0.")
         self.classifier, self.weight, self.at = classifier, weight, at
+        self._classes = base.classes or int(getattr(classifier, "classes", classes))
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D_w, or D where there is no label."""
-        free = self.base.denoise(x, sigma)
+    @property
+    def classes(self) -> int:
+        """How many classes the classifier tells apart."""
+        return self._classes
+
+    @property
+    def differentiable(self) -> bool:
+        """The gradient of the classifier is taken as it is, not differentiated again."""
+        return False
+
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        free = self.base.denoise(x, levels)
         if y is None:
             return free
         asked = (x if self.at == "noisy" else free).detach()
         found = input_gradient(self.classifier, asked.float(), y, "logp_y")
         length = torch.where(found.log_norm.isfinite(), found.log_norm.exp(), 0.0)  # no gradient, no guidance
         gradient = found.direction.double() * per_example(length / norms(found.direction).clamp(min=1e-38), x)
-        return free + (self.weight * per_example(noise_levels(sigma, x), x) ** 2 * gradient).to(x.dtype)
+        return free + (self.weight * per_example(levels, x) ** 2 * gradient).to(x.dtype)

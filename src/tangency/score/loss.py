@@ -32,7 +32,7 @@ class EDMLoss:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean) and self.std >= 0 and self.sigma_data > 0):
+        if not (math.isfinite(self.mean) and 0 <= self.std < math.inf and 0 < self.sigma_data < math.inf):
             raise SpecError(
                 f"noise of training: got mean {self.mean}, std {self.std}, sigma_data {self.sigma_data}; expected "
                 "finite numbers, std ≥ 0, sigma_data > 0."

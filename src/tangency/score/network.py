@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import NumericsError
-from tangency.numerics import noise_levels, per_example
+from tangency.numerics import per_example
 from tangency.score.card import ScoreCard
 from tangency.score.derived import ScoreOfDenoiser
 from tangency.score.parametrisation import coefficients
-from tangency.types import Sigma, check_images, check_labels
 
 _VALUES = 1_000_000  # pixels of a batch at once: bounds the memory of the activations
 
@@ -24,8 +23,7 @@ class NetworkScore(ScoreOfDenoiser):
     """D(x; σ) = (c_skip u + c_out F(c_in u; t) − low)/w, with u = low + w x noisy at w σ, w = high − low.
 
     Frozen: its weights take no gradient, answers are differentiable in x. The network is asked in float32 (or in the
-    precision of its weights where that is higher) and answers come back in the dtype of x, so float16 images, in which
-    (D − x)/σ² has no digit left, are refused.
+    precision of its weights where that is higher) and answers come back in the dtype of x.
 
     Args:
         module: (c_in u, t (N,), y (N,) or None) to F, (N, C', H, W); of C' channels the first C count (networks that
@@ -64,7 +62,7 @@ class NetworkScore(ScoreOfDenoiser):
         """What black and white are inside of the network."""
         return self.settings.data_range
 
-    @property
+    @cached_property
     def card(self) -> Mapping[str, Any]:
         """Its card, with the short name of its kind."""
         return {"kind": self.kind, **dataclasses.asdict(self.settings)}
@@ -74,57 +72,21 @@ class NetworkScore(ScoreOfDenoiser):
         self.module.to(device)
         return self
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D(x; σ) or D(x; σ, y); x itself where σ = 0."""
-        levels = self._checked(x, sigma, y)
-        if not len(x):
-            return x.clone()
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         step = max(1, _VALUES // x[0].numel())
         labels = [None] * -(-len(x) // step) if y is None else y.split(step)
-        parts = [self._denoise(*each) for each in zip(x.split(step), levels.split(step), labels, strict=True)]
+        parts = [self._denoised(*each) for each in zip(x.split(step), levels.split(step), labels, strict=True)]
         return torch.cat(parts)
 
-    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
-        low, width = self.data_range[0], self.settings.width
-        precision = self._precision
-        safe = torch.where(levels > 0, levels, 1.0)  # σ = 0 is answered by x itself
-        c = coefficients(self.settings, safe * width)
+    def _denoised(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        low, width, precision = self.data_range[0], self.settings.width, self._precision
+        c = coefficients(self.settings, levels * width)
         u = low + width * x.double()
         raw = self.module((per_example(c.inside, x) * u).to(precision), c.time.to(precision), y)
         found = per_example(c.skip, x) * u + per_example(c.out, x) * raw[:, : x.shape[1]].double()
-        answer = ((found - low) / width).to(x.dtype)
-        return torch.where(per_example(levels > 0, x), answer, x)
+        return (found - low) / width
 
     @property
     def _precision(self) -> torch.dtype:
         own = next(self.module.parameters(), torch.zeros(0)).dtype
         return own if own == torch.float64 else torch.float32
-
-    def _checked(self, x: Tensor, sigma: Sigma, y: Tensor | None) -> Tensor:
-        check_images(x, unit_range=False)
-        if x.dtype not in (torch.float32, torch.float64):
-            raise NumericsError(f"images: got {x.dtype}, expected float32 or float64: x.float() makes them so.")
-        if tuple(x.shape[1:]) != self.shape:
-            wanted = ", ".join(map(str, self.shape))
-            raise NumericsError(
-                f"images: got shape {tuple(x.shape)}, expected (N, {wanted}), the size that '{self.kind}' was trained "
-                "at. Resize or convert the images, or take a score of their size."
-            )
-        levels, largest = noise_levels(sigma, x), self.settings.sigma_range[1]
-        if len(x) and float(levels.max()) > largest * (1 + 1e-6):
-            raise NumericsError(
-                f"sigma: got {float(levels.max()):g}, expected at most {largest:g} in [0, 1] pixel units, the largest "
-                f"that '{self.kind}' was trained for."
-            )
-        self._check_labels(x, y)
-        return levels
-
-    def _check_labels(self, x: Tensor, y: Tensor | None) -> None:
-        if y is None and not self.settings.unconditional:
-            raise NumericsError(
-                f"labels: '{self.kind}' is conditional only, expected a class 0 to {self.classes - 1} for each image."
-            )
-        if y is not None and not self.classes:
-            raise NumericsError(f"labels: '{self.kind}' takes none, expected y = None.")
-        if y is not None:
-            check_labels(y, len(x), self.classes)

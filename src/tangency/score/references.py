@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.data.references import Reference, parse, whole_options
+from tangency.devices import resolve_device
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -50,7 +51,7 @@ def load_score(reference: str, data: Dataset | None = None, device: str = "cpu")
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR"; "edm:FILE.pkl".
         data: what it is for: its images must be of the score's shape and classes.
-        device: where it is asked.
+        device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises:
         SpecError: an unknown name or option.
@@ -65,8 +66,11 @@ def load_score(reference: str, data: Dataset | None = None, device: str = "cpu")
     if name in FITTED or name == "exact":
         if data is None:
             raise SpecError(f"score '{reference}': expected data that it is fitted to; give --data.")
+        device = resolve_device(device)
+        if name == "exact" and query:
+            raise SpecError(f"score '{reference}': exact takes no options.")
         return _exact(reference, data, device) if name == "exact" else _fitted(reference, name, query, data, device)
-    score = _loaded(reference, device)
+    score = _loaded(reference, resolve_device(device))
     if data is not None:
         check_fits(score, data, reference)
     return score
@@ -94,6 +98,7 @@ def _loaded(reference: str, device: str) -> Denoiser:
     if parsed.kind == "diffusers":
         return _diffusers(parsed, device)
     if parsed.kind == "edm":
+        parsed.check_options(())
         return load_edm_pickle(parsed.path(None), device)
     known = [*FITTED, "exact", *_TRAINED]
     raise SpecError(f"score: {unknown_name('score', reference, known)}")
@@ -119,8 +124,9 @@ def fingerprint(reference: str) -> str:
     if name in FITTED or name == "exact":
         raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
     if name in SHIPPED:
-        return hashlib.sha256((resources.files("tangency.score") / "weights" / SHIPPED[name]).read_bytes()).hexdigest()
-    path = Path(name if name.endswith(".safetensors") else name.partition(":")[2])
+        path = Path(str(resources.files("tangency.score") / "weights" / SHIPPED[name]))
+    else:
+        path = Path(name if name.endswith(".safetensors") else name.partition(":")[2])
     files = sorted(p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")) if path.is_dir() else [path]
     digest = hashlib.sha256(reference.encode() if path.is_dir() else b"")
     for file in files:

@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tangency.errors import SpecError
+from tangency.errors import NumericsError, SpecError
 from tangency.score.denoiser import Denoiser
 from tangency.score.parametrisation import sigma_steps
 from tangency.seeding import Draw
+from tangency.types import check_labels
 
 _GREY = 0.5  # what noise of σ_max is centred on, in [0, 1] pixel units
 
@@ -93,6 +94,13 @@ class Sampler:
         Returns:
             (N, C, H, W) float32, not clipped: an image may leave [0, 1] by what it is off.
         """
+        if ids.dim() != 1 or ids.is_floating_point() or batch < 1:
+            raise NumericsError(
+                f"sampler: got ids {ids.dtype} of shape {tuple(ids.shape)} and batch {batch}, expected whole numbers "
+                "(N,) and at least 1."
+            )
+        if y is not None:
+            check_labels(y, len(ids), score.classes)
         parts = []
         batches = list(torch.arange(len(ids), device=ids.device).split(batch))
         for number, index in enumerate(batches):

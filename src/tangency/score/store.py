@@ -17,7 +17,7 @@ from tangency.score.dhariwal import build_dhariwal
 from tangency.score.diffusers_folder import build_diffusers
 from tangency.score.network import NetworkScore
 from tangency.score.songunet import build_songunet
-from tangency.score.unet import build_unet
+from tangency.score.unet import build_unet, resolved_options
 from tangency.tensors import read_tensors, write_tensors
 
 NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
@@ -32,6 +32,9 @@ def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> Netw
     """The network that a card describes, with weights drawn from a seed."""
     if card.network not in NETWORKS:
         raise ModelError(f"score card: {unknown_name('network', card.network, NETWORKS)}")
+    if card.network == "unet":
+        card = dataclasses.replace(card, options=resolved_options(card.options))
+        _check_unet(card)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -43,13 +46,26 @@ def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> Netw
     return NetworkScore(module, card, kind)
 
 
+def _check_unet(card: ScoreCard) -> None:
+    """Raise where the network would read other channels or labels than the card says."""
+    for name, stated in (("channels", card.shape[0]), ("classes", len(card.classes))):
+        if card.options.get(name) != stated:
+            raise ModelError(
+                f"score card: options.{name} is {card.options.get(name)}, the card is of {stated}; expected the same."
+            )
+
+
 def save_score(score: NetworkScore, path: Path | str, half: bool = False) -> None:
     """Write tensors and card; `half` stores them in half precision, which is read back as float32."""
     if score.settings.network not in NETWORKS:
         raise ModelError(f"'{score.settings.network}': a network that has no name cannot be rebuilt, so is not saved.")
     tensors = score.module.state_dict()
     if half:
-        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+        wide = tensors
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in wide.items()}
+        lost = [n for n, v in tensors.items() if bool((torch.isfinite(wide[n]) & ~torch.isfinite(v)).any())]
+        if lost:
+            raise ModelError(f"{path}: half precision cannot hold the values of {', '.join(lost[:5])}; store it whole.")
     write_tensors(path, tensors, {"score": dataclasses.asdict(score.settings)})
 
 

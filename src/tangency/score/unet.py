@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -114,7 +115,22 @@ def groups(widths: tuple[int, ...]) -> int:
     return max(g for g in range(1, _MOST_GROUPS + 1) if common % g == 0 and (g == 1 or common // g >= _FEWEST_CHANNELS))
 
 
-def build_unet(options: dict[str, Any]) -> nn.Module:
+def resolved_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the widths, blocks and attention that a name of `PRESETS` stands for, as JSON keeps them.
+
+    A card holds these, so that a file never depends on what a name means later.
+    """
+    size = str(options.get("size", "small"))
+    if size not in PRESETS:
+        raise SpecError(unknown_name("size of score network", size, PRESETS))
+    preset = PRESETS[size]
+    found = {name: value for name, value in options.items() if name != "size"}
+    attention = preset.attention if found.get("attention") is None else found["attention"]
+    found |= {"widths": list(found.get("widths") or preset.widths), "blocks": found.get("blocks") or preset.blocks}
+    return found | {"attention": list(attention)}
+
+
+def build_unet(options: Mapping[str, Any]) -> nn.Module:
     """The network of a card's options."""
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     return ScoreUNet(**plain)

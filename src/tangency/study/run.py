@@ -18,7 +18,7 @@ from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.layout import Layout, read_json
-from tangency.study.network import check_network_score, examination, network_hash
+from tangency.study.network import check_network_score, examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.pool import Pool
 from tangency.study.score import exact_world, score_card
@@ -157,7 +157,7 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     ]
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
-    if spec.network_score and not layout.trust(network_hash(spec, data)).exists():
+    if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
         wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
     yield "training", wanted
     usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]

@@ -18,6 +18,7 @@ from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
 from tangency.study.layout import Layout, read_json, weights_file
+from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import BAYES, score_hash
 from tangency.study.score import Estimators, new_estimators
@@ -104,9 +105,13 @@ def _network(found: Found, asked: str | None, data: Dataset, device: str) -> tup
     if not reference:
         return None, config
     fingerprint(reference)  # a closed form is refused
+    network = load_score(reference, data, device)
     if not config.network_targets:
-        config = dataclasses.replace(config, alignments=(*config.alignments, *NETWORK_ALIGNMENTS))
-    return load_score(reference, data, device), config
+        more = tuple(pair for pair in NETWORK_ALIGNMENTS if pair[1] in able(network))
+        more = more or (("logit_y", "network_score_y"),)
+        config = dataclasses.replace(config, alignments=(*config.alignments, *more))
+    check_answers(network, reference, config)
+    return network, config
 
 
 def measure_reference(

@@ -154,6 +154,8 @@ class StudySpec(_Strict):
     def digest(self) -> str:
         """Hash of everything that can change a result."""
         content = self.model_dump(mode="json", exclude={"workers", "shard", "device"})
+        if not self.network_score:  # a key that older specs do not have
+            del content["network_score"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

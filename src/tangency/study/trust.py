@@ -12,12 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.errors import RunError
+from tangency.errors import RunError, TangencyError
 from tangency.numerics import cosine
-from tangency.score import Denoiser, bayes_gradient, denoising_error, diagnose, load_score
+from tangency.score import (
+    Denoiser,
+    EmpiricalScore,
+    GaussianScore,
+    MixtureScore,
+    bayes_gradient,
+    denoising_error,
+    diagnose,
+    load_score,
+)
 from tangency.score.derived import ScoreOfDenoiser
-from tangency.score.diagnostics import Diagnosis
-from tangency.score.empirical import TRUSTED, EmpiricalScore
+from tangency.score.diagnostics import mean_image
+from tangency.score.empirical import TRUSTED
 from tangency.score.quality import noised
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
@@ -26,7 +35,7 @@ from tangency.study.trust_config import TrustConfig
 from tangency.study.trust_samples import draw_samples
 from tangency.study.verdict import verdict
 from tangency.types import Dataset, LabelledImages
-from tangency.worlds import load_dataset, world_of
+from tangency.worlds import World, load_dataset, world_of
 
 Tell = Callable[[str, float], None]
 
@@ -64,6 +73,8 @@ def evaluate_score(
 ) -> Trust:
     """Examine a score on held-out images of `data`; its baselines are fitted to the training images.
 
+    A score that cannot be asked without labels is asked with the true ones.
+
     Args:
         score: the score, on `device`.
         data: training and test images; where they are drawn from a world, its exact score is compared with too.
@@ -73,27 +84,33 @@ def evaluate_score(
 
     Raises:
         RunError: fewer than two test images.
+        NumericsError: a σ above what the score was trained for, or answers that are not finite.
     """
     config, tell, started = config or TrustConfig(), tell or (lambda part, share: None), time.monotonic()
     if len(data.test) < 2:
         raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
     held = data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
+    with torch.no_grad():  # refuse a σ that it does not know before anything is fitted
+        y = held.labels[:1].to(device) if conditional_only(score) else None
+        score.denoise(held.images(slice(0, 1)).to(device), max(config.sigmas), y)
     tell("fitting the closed forms", 0.0)
-    others = _baselines(score, data, config, device)
-    table, rows = [], {}
+    others, unavailable = _baselines(score, data, config, device)
+    bench = _Bench(score, others, held, mean_image(data.train), config, device)
+    table = []
     for number, sigma in enumerate(config.sigmas):
         tell(f"denoising at σ = {sigma:g}", 0.1 + 0.7 * number / len(config.sigmas))
-        entry, rows[sigma] = _at(score, others, held, data, sigma, config, device)
-        table.append(entry)
-    tell("drawing samples", 0.8)
+        table.append(bench.at(sigma))
     drawn, pictures = draw_samples(
         score, data, config, device, lambda share: tell("drawing samples", 0.8 + 0.19 * share)
     )
     summary: dict[str, Any] = {
         "score": {"kind": score.kind, "classes": score.classes, "shape": list(score.shape)},
+        "conditional": conditional_only(score),
         "data": data.name,
         "images": len(held),
+        "probed": len(bench.probed),
         "noise_levels": table,
+        "unavailable": unavailable,
         "samples": drawn,
     }
     summary["verdict"] = verdict(summary)
@@ -102,132 +119,177 @@ def evaluate_score(
     return Trust(summary, pictures | _denoised(score, held, config, device))
 
 
-def _baselines(score: Denoiser, data: Dataset, config: TrustConfig, device: str) -> dict[str, Denoiser]:
-    wanted = [name for name in config.baselines if name not in ("identity", score.kind)]
-    found = {name: load_score(name, data, device) for name in wanted}
-    if world_of(data.name) is not None and score.kind != "exact":
-        found["exact"] = load_score("exact", data, device)
-    return found
+def conditional_only(score: Denoiser) -> bool:
+    """Whether a score cannot be asked without labels."""
+    return score.card.get("unconditional") is False
 
 
-def _at(
-    score: Denoiser,
-    others: dict[str, Denoiser],
-    held: LabelledImages,
-    data: Dataset,
-    sigma: float,
-    config: TrustConfig,
-    device: str,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """All that is said of one noise level, and the errors of the images."""
-    error = denoising_error(score, held, sigma, seed=config.seed, device=device).double()
-    boot = PairedBootstrap(len(held), config.replicates)
-    own = boot.mean(error.numpy())
-    entry: dict[str, Any] = {"sigma": sigma, "mse": _number(own, len(held)), "identity": sigma**2, "baselines": {}}
-    if score.classes:
-        given = denoising_error(score, held, sigma, seed=config.seed, conditional=True, device=device).double()
-        entry["mse_given_class"] = _number(boot.mean(given.numpy()), len(held))
-    ahead = {"identity": own - sigma**2} if "identity" in config.baselines else {}
-    for name, other in others.items():
-        draws = boot.mean(denoising_error(other, held, sigma, seed=config.seed, device=device).double().numpy())
-        entry["baselines"][name] = _number(draws, len(held))
-        if name != "exact":
-            ahead[name] = own - draws
-    entry["gain"] = {name: _number(-draws, len(held)) for name, draws in ahead.items()}
-    entry["better_than"] = sorted(
-        name for name, gain in entry["gain"].items() if gain["low"] is not None and gain["low"] > 0
-    )
-    some = held.subset(slice(0, config.probed))
-    entry["effective_images"] = _effective(others.get("empirical"), some, sigma, config, device)
-    found = diagnose(score, some, sigma, seed=config.seed, probes=config.probes, device=device)
-    entry["identities"] = _identities(found)
-    if score.classes > 1:
-        entry["bayes_gradient"] = _bayes(score, others.get("exact"), some, sigma, config, device)
-    if "exact" in others:
-        entry["score_error"] = _score_error(score, others["exact"], some, sigma, config, device)
-    return entry, error.numpy()
+_KINDS: dict[str, type] = {"gaussian": GaussianScore, "empirical": EmpiricalScore, "mfa": MixtureScore}
 
 
-def _number(draws: np.ndarray, n: int) -> dict[str, Any]:
-    return as_json(Estimate.of(draws, n))
+def _baselines(
+    score: Denoiser, data: Dataset, config: TrustConfig, device: str
+) -> tuple[dict[str, Denoiser], dict[str, str]]:
+    """Closed forms of other kinds than the score's own, and why some cannot be had."""
+    found: dict[str, Denoiser] = {}
+    unavailable: dict[str, str] = {}
+    wanted = [name for name in config.baselines if name in _KINDS and not isinstance(score, _KINDS[name])]
+    if world_of(data.name) is not None and not isinstance(score, World):
+        wanted.append("exact")
+    for name in wanted:
+        try:
+            found[name] = load_score(name, data, device)
+        except TangencyError as error:
+            unavailable[name] = str(error)
+    return found, unavailable
 
 
-def _effective(
-    empirical: Denoiser | None, held: LabelledImages, sigma: float, config: TrustConfig, device: str
-) -> dict[str, Any] | None:
-    """How many training images carry the empirical score: below `TRUSTED` it is that of a few neighbours."""
-    if not isinstance(empirical, EmpiricalScore):
-        return None
-    noisy = noised(held.images(), torch.arange(len(held)), sigma, config.seed).to(device)
-    median = float(empirical.effective_images(noisy, sigma).median())
-    return {"median": median, "trusted": median >= TRUSTED}
+class _Bench:
+    """A score beside closed forms on held-out images, some of which are probed."""
 
+    def __init__(
+        self,
+        score: Denoiser,
+        others: dict[str, Denoiser],
+        held: LabelledImages,
+        centre: Tensor,
+        config: TrustConfig,
+        device: str,
+    ) -> None:
+        self.score, self.others, self.held, self.centre = score, others, held, centre
+        self.config, self.device = config, device
+        self.probed = held.subset(slice(0, config.probed))
+        self.given = conditional_only(score)
+        self.all = PairedBootstrap(len(held), config.replicates)
+        self.some = PairedBootstrap(len(self.probed), config.replicates)
 
-def _identities(found: Diagnosis) -> dict[str, Any]:
-    """E[s] = 0, E[s xᵀ] = −I, symmetry, SURE and dimension, with intervals or z-values."""
-    n = len(found.error)
-    boot = PairedBootstrap(n)
-    product = (found.score[:, :, None] * found.image[:, None, :]).flatten(1)
-    off = product.mean(0) + torch.eye(found.score.shape[1], dtype=torch.float64).flatten()
-    symmetric = Estimate.of(np.sqrt(boot.pooled_ratio(found.asymmetry.numpy(), found.curvature.numpy())), n)
-    return {
-        "stein": _number(boot.mean(found.stein.numpy()), n),
-        "mean_score_z": _largest_z(found.score, found.score.mean(0)),
-        "score_image_z": _largest_z(product, off),
-        "comparisons": int(found.score.shape[1]),
-        "asymmetry": as_json(symmetric),
-        "sure": _number(boot.mean(found.sure.numpy()), n),
-        "sure_minus_error": _number(boot.mean((found.sure - found.error).numpy()), n),
-        "dimension": _number(boot.mean(found.dimension.numpy()), n),
-    }
+    def at(self, sigma: float) -> dict[str, Any]:
+        """All that is said of one noise level."""
+        own = self._errors(self.score, sigma, self.given)
+        entry: dict[str, Any] = {
+            "sigma": sigma,
+            "mse": _number(self.all.mean(own), own),
+            "mse_given_class": None,
+            "identity": sigma**2,
+            "baselines": {},
+            "gain": {"identity": _number(self.all.mean(sigma**2 - own), own)},
+        }
+        if "identity" not in self.config.baselines:
+            entry["gain"] = {}
+        if self.score.classes:
+            given = own if self.given else self._errors(self.score, sigma, True)
+            entry["mse_given_class"] = _number(self.all.mean(given), given)
+        for name, other in self.others.items():
+            theirs = self._errors(other, sigma, self.given)
+            entry["baselines"][name] = _number(self.all.mean(theirs), theirs)
+            if name != "exact":
+                entry["gain"][name] = _number(self.all.mean(theirs - own), own)
+        entry["better_than"] = sorted(name for name, gain in entry["gain"].items() if (gain["low"] or 0) > 0)
+        entry["worse_than"] = sorted(name for name, gain in entry["gain"].items() if (gain["high"] or 0) < 0)
+        entry["effective_images"] = self._effective(sigma)
+        entry["identities"] = self._identities(sigma)
+        entry["bayes_gradient"] = self._bayes(sigma) if self.score.classes > 1 and not self.given else None
+        entry["score_error"] = self._score_error(sigma) if "exact" in self.others else None
+        return entry
 
+    def _errors(self, score: Denoiser, sigma: float, given: bool) -> np.ndarray:
+        found = denoising_error(score, self.held, sigma, seed=self.config.seed, conditional=given, device=self.device)
+        errors: np.ndarray = found.double().numpy()
+        return errors
 
-def _largest_z(values: Tensor, mean: Tensor) -> float | None:
-    """Largest |mean|/standard error over the columns of (N, k)."""
-    error = values.std(0) / math.sqrt(len(values))
-    z = float((mean.abs() / error.clamp(min=1e-300)).max())
-    return z if math.isfinite(z) else None
+    def _noisy(self, sigma: float) -> Tensor:
+        return noised(self.probed.images(), torch.arange(len(self.probed)), sigma, self.config.seed).to(self.device)
 
+    def _effective(self, sigma: float) -> dict[str, Any] | None:
+        """How many training images carry the empirical score: below `TRUSTED` it is that of a few neighbours."""
+        empirical = self.others.get("empirical")
+        if not isinstance(empirical, EmpiricalScore):
+            return None
+        median = float(empirical.effective_images(self._noisy(sigma), sigma).median())
+        return {"median": median, "trusted": median >= TRUSTED}
 
-def _bayes(
-    score: Denoiser, exact: Denoiser | None, held: LabelledImages, sigma: float, config: TrustConfig, device: str
-) -> dict[str, Any]:
-    """Signal-to-noise of the Bayes gradient at noisy images, and its cosine with the exact one where that is known."""
-    ids = torch.arange(len(held))
-    y = held.labels.to(device)
-    noisy, clean = noised(held.images(), ids, sigma, config.seed).to(device), held.images().to(device)
-    out: dict[str, Any] = {"signal_to_noise": None}  # a closed form takes no difference of two answers
-    if isinstance(score, ScoreOfDenoiser):
-        median = float(bayes_gradient(score, noisy, y, sigma).signal_to_noise.nan_to_num(nan=0.0).median())
-        out["signal_to_noise"] = median if math.isfinite(median) else None
-    if exact is not None:
-        boot = PairedBootstrap(len(held))
+    def _identities(self, sigma: float) -> dict[str, Any]:
+        """E[s] = 0, E[s xᵀ] = −I, symmetry, SURE and dimension, with intervals or z-values."""
+        found = diagnose(
+            self.score,
+            self.probed,
+            sigma,
+            seed=self.config.seed,
+            probes=self.config.probes,
+            centre=self.centre,
+            conditional=self.given,
+            device=self.device,
+        )
+        product = (found.score[:, :, None] * found.image[:, None, :]).flatten(1)
+        product += torch.eye(found.score.shape[1], dtype=torch.float64).flatten()
+        asymmetry, curvature = found.asymmetry.numpy(), found.curvature.numpy()
+        gap = found.sure - found.error
+        return {
+            "stein": _number(self.some.mean(found.stein.numpy()), found.stein.numpy()),
+            "stein_z": _largest_z(found.stein[:, None] - 1),
+            "mean_score_z": _largest_z(found.score),
+            "mean_score_comparisons": found.score.shape[1],
+            "score_image_z": _largest_z(product),
+            "score_image_comparisons": product.shape[1],
+            "asymmetry": _number(np.sqrt(self.some.pooled_ratio(asymmetry, curvature)), asymmetry),
+            "sure": _number(self.some.mean(found.sure.numpy()), found.sure.numpy()),
+            "sure_minus_error": _number(self.some.mean(gap.numpy()), gap.numpy()),
+            "sure_z": _largest_z(gap[:, None]),
+            "dimension": _number(self.some.mean(found.dimension.numpy()), found.dimension.numpy()),
+        }
+
+    def _bayes(self, sigma: float) -> dict[str, Any]:
+        """Signal-to-noise of the Bayes gradient at noisy images, and its cosine with the exact one, where known."""
+        y, noisy, clean = self.probed.labels.to(self.device), self._noisy(sigma), self.probed.images().to(self.device)
+        out: dict[str, Any] = {"signal_to_noise": None, "resolved": None}  # a closed form takes no difference
+        if isinstance(self.score, ScoreOfDenoiser):
+            found = bayes_gradient(self.score, noisy, y, sigma)
+            ratio = found.signal_to_noise[found.resolved]
+            out = {"signal_to_noise": float(ratio.median()) if len(ratio) else None}
+            out["resolved"] = float(found.resolved.double().mean())
+        exact = self.others.get("exact")
         for where, x in (("noisy", noisy), ("clean", clean)):
-            ours = score.bayes_direction(x, y, sigma).direction.double()
-            true = exact.bayes_direction(x.double(), y, sigma).direction
-            out[f"cosine_{where}"] = _number(boot.mean(cosine(ours, true).cpu().numpy()), len(held))
-    return out
+            out[f"cosine_{where}"] = None
+            if exact is not None:
+                ours = self.score.bayes_direction(x, y, sigma).direction.double()
+                true = exact.bayes_direction(x.double(), y, sigma).direction
+                angle = cosine(ours, true).cpu().numpy()
+                out[f"cosine_{where}"] = _number(self.some.mean(angle), angle)
+        return out
+
+    def _score_error(self, sigma: float) -> dict[str, Any]:
+        """‖s − s*‖/‖s*‖, pooled, at noisy images, where a network was trained, and at clean ones, where it is used."""
+        out, exact = {}, self.others["exact"]
+        y = self.probed.labels.to(self.device) if self.given else None
+        for where, x in (("noisy", self._noisy(sigma)), ("clean", self.probed.images().to(self.device))):
+            with torch.no_grad():
+                ours, true = self.score.score(x, sigma, y).double(), exact.score(x.double(), sigma, y)
+            wrong, size = ((t.flatten(1).square().sum(1)).cpu().numpy() for t in (ours - true, true))
+            out[where] = _number(np.sqrt(self.some.pooled_ratio(wrong, size)), wrong)
+        return out
 
 
-def _score_error(
-    score: Denoiser, exact: Denoiser, held: LabelledImages, sigma: float, config: TrustConfig, device: str
-) -> dict[str, Any]:
-    """‖s − s*‖/‖s*‖, pooled, at noisy images, where a network was trained, and at clean ones, where it is used."""
-    ids, out, boot = torch.arange(len(held)), {}, PairedBootstrap(len(held))
-    for where, x in (("noisy", noised(held.images(), ids, sigma, config.seed)), ("clean", held.images())):
-        with torch.no_grad():
-            ours, true = score.score(x.to(device), sigma).double(), exact.score(x.double().to(device), sigma)
-        wrong, size = ((t.flatten(1).square().sum(1)).cpu().numpy() for t in (ours - true, true))
-        out[where] = _number(np.sqrt(boot.pooled_ratio(wrong, size)), len(held))
-    return out
+def _number(draws: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+    """An estimate with the number of images that have a value, and of those that have none."""
+    finite = int(np.isfinite(values).sum())
+    return as_json(Estimate.of(draws, finite, len(values) - finite))
+
+
+def _largest_z(values: Tensor) -> float | None:
+    """Largest |mean|/standard error over the columns of (N, k); None where nothing varies."""
+    error = values.std(0) / math.sqrt(len(values))
+    usable = error > 1e-12 * values.abs().amax(0).clamp(min=1e-300)
+    z = (values.mean(0).abs() / error)[usable]
+    return float(z.max()) if len(z) and bool(torch.isfinite(z).all()) else None
 
 
 def _denoised(score: Denoiser, held: LabelledImages, config: TrustConfig, device: str) -> dict[str, Tensor]:
     """A few images clean, noisy and denoised, at every σ."""
     few = held.subset(slice(0, 6))
     clean, out = few.images(), {}
+    y = few.labels.to(device) if conditional_only(score) else None
     for sigma in config.sigmas:
         noisy = noised(clean, torch.arange(len(few)), sigma, config.seed)
         with torch.no_grad():
-            out[f"noisy.{sigma:g}"], out[f"denoised.{sigma:g}"] = noisy, score.denoise(noisy.to(device), sigma).cpu()
+            out[f"noisy.{sigma:g}"], out[f"denoised.{sigma:g}"] = noisy, score.denoise(noisy.to(device), sigma, y).cpu()
     return {"clean": clean} | out

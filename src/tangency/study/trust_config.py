@@ -22,7 +22,8 @@ class TrustConfig:
         probes: random vectors an image for traces and asymmetry.
         samples: images drawn from the score, for the grid, memorisation and KID (which takes at least 1,000).
         steps: of the sampler.
-        baselines: closed forms fitted to the training images, of `BASELINES`.
+        baselines: what it is compared with, of `BASELINES`: doing nothing, and closed forms fitted to the training
+            images. One that cannot be fitted is named in the result, with the reason.
         seed: of noise, probes and samples.
         replicates: bootstrap resamples of the images.
     """
@@ -40,8 +41,9 @@ class TrustConfig:
     def __post_init__(self) -> None:
         if not self.sigmas or not all(0 < s < math.inf for s in self.sigmas):
             raise SpecError(f"sigmas: got {list(self.sigmas)}, expected positive numbers in [0, 1] pixel units.")
-        if list(self.sigmas) != sorted(set(self.sigmas)):
-            raise SpecError(f"sigmas: got {list(self.sigmas)}, expected distinct numbers that rise.")
+        shown = [float(f"{sigma:g}") for sigma in self.sigmas]
+        if shown != sorted(set(shown)):
+            raise SpecError(f"sigmas: got {list(self.sigmas)}, expected numbers that rise, distinct in six digits.")
         if min(self.images, self.probed) < 2 or self.probes < 1 or self.samples < 0 or self.steps < 1:
             raise SpecError(
                 f"got images {self.images}, probed {self.probed}, probes {self.probes}, samples {self.samples}, steps "

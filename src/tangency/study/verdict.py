@@ -2,66 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
+FEWEST = 30  # images, below which no identity is judged
+_LEVEL = 0.001  # chance of a false alarm, of each identity
 _SCALE = 0.02  # relative error of E[sᵀx] that is worth a word
 _CROOKED = 0.3  # asymmetry ‖J − Jᵀ‖/‖J‖
 _FAINT = 3.0  # signal over noise
 _COPIES = 0.1  # share of samples nearer to a training image than 99 % of new images
-_BELOW = "Its denoising error is below that of every closed form"
+_BELOW = "Its denoising error is below that of everything it was compared with"
 
 
 def verdict(summary: dict[str, Any]) -> dict[str, Any]:
-    """In words, and the σ at which the score is better than every closed form that it was compared with."""
+    """In words, and the σ at which the score is better than everything that it was compared with."""
     levels = summary["noise_levels"]
     better = [e["sigma"] for e in levels if e["gain"] and set(e["better_than"]) == set(e["gain"])]
+    worse = {e["sigma"]: e["worse_than"] for e in levels if e["worse_than"]}
     names = sorted({name for e in levels for name in e["gain"]})
-    words = [_range_words(better, [e["sigma"] for e in levels], names)]
+    words = [_range_words(better, worse, [e["sigma"] for e in levels], names)]
     doubts = _doubts(summary)
-    words += doubts or ["No identity of a true score is seen to fail."]
+    if summary["probed"] < FEWEST:
+        words.append(f"With {summary['probed']} images the identities of a true score cannot be told.")
+    words += doubts or (["No identity of a true score is seen to fail."] if summary["probed"] >= FEWEST else [])
+    if summary.get("conditional"):
+        words.append("It was asked with the true labels, since it cannot be asked without.")
     return {"better_at": better, "compared_with": names, "doubts": len(doubts), "words": " ".join(words)}
 
 
-def _range_words(better: list[float], levels: list[float], names: list[str]) -> str:
-    against = ", ".join(names)
+def _range_words(better: list[float], worse: dict[float, list[str]], levels: list[float], names: list[str]) -> str:
     if not names:
-        return "It was compared with nothing."
-    if not better:
-        return f"At no σ is its denoising error below that of every closed form ({against}): use the best of those."
+        return "Its denoising error was compared with nothing."
+    against = f"({', '.join(names)})"
     if better == levels:
-        return f"{_BELOW} ({against}) at all σ from {better[0]:g} to {better[-1]:g}."
-    where = ", ".join(f"{s:g}" for s in better)
-    return f"{_BELOW} ({against}) at σ = {where} only; elsewhere use the best of those."
+        where = f"σ = {better[0]:g}" if len(better) == 1 else f"all σ from {better[0]:g} to {better[-1]:g}"
+        return f"{_BELOW} {against} at {where}."
+    told = f"{_BELOW} {against} at {_at(better)}" if better else f"At no σ is it shown to be below everything {against}"
+    if worse:
+        parts = "; ".join(f"σ = {sigma:g}: {', '.join(than)}" for sigma, than in worse.items())
+        return f"{told}, and above that of others at {parts}. There, use those."
+    return f"{told}; elsewhere the difference is within the error."
 
 
 def _doubts(summary: dict[str, Any]) -> list[str]:
     """What speaks against the score, each in a sentence that names the noise levels."""
     found: list[str] = []
-    levels = summary["noise_levels"]
-    scaled = {e["sigma"]: s["mean"] for e in levels if _off_scale(s := e["identities"]["stein"])}
-    if scaled:
-        said = ", ".join(f"{value:.3f}" for value in scaled.values())
-        found.append(f"−E[sᵀx]/d is {said} instead of 1 at {_at(scaled)}: sign, range or scale may be wrong.")
-    shifted = {e["sigma"]: z for e in levels if (z := e["identities"]["mean_score_z"] or 0) > _z_limit(e["identities"])}
-    if shifted:
-        found.append(f"The mean score is not zero at {_at(shifted)} (|z| up to {max(shifted.values()):.1f}).")
-    crooked = {e["sigma"]: a for e in levels if (a := e["identities"]["asymmetry"]["mean"] or 0) > _CROOKED}
-    if crooked:
-        found.append(
-            f"Its Jacobian is not quite a gradient's at {_at(crooked)}: asymmetry up to {max(crooked.values()):.2f} (0 "
-            "for a score, 1.41 for a random matrix)."
-        )
-    ratios = {e["sigma"]: (e.get("bayes_gradient") or {}).get("signal_to_noise") for e in levels}
-    faint = {sigma: ratio for sigma, ratio in ratios.items() if ratio is not None and ratio < _FAINT}
+    levels, n = summary["noise_levels"], summary["probed"]
+    if n >= FEWEST:
+        found += _broken_identities(levels, n)
+    told = {e["sigma"]: e["bayes_gradient"]["signal_to_noise"] for e in levels if e["bayes_gradient"]}
+    faint = {sigma: ratio for sigma, ratio in told.items() if ratio is not None and ratio < _FAINT}
     if faint:
         found.append(
             f"Its class gradient is at most {max(faint.values()):.1f} times as large as its own error at {_at(faint)}."
         )
     copies = summary["samples"].get("copies")
-    if copies and copies["share"] > _COPIES:
+    if copies and copies["p"] < _LEVEL and copies["share"] > _COPIES:
         share = f"{copies['share']:.0%}"
         found.append(f"It copies: {share} of its samples are nearer to a training image than 99 % of new images are.")
+    return found
+
+
+def _broken_identities(levels: list[dict[str, Any]], n: int) -> list[str]:
+    """Identities that fail by more than chance allows over all noise levels and directions together."""
+    found: list[str] = []
+    of = {e["sigma"]: e["identities"] for e in levels}
+
+    def beyond(z: str, comparisons: Callable[[dict[str, Any]], int]) -> dict[float, float]:
+        return {s: i[z] for s, i in of.items() if (i[z] or 0) > _z_limit(n, len(levels) * comparisons(i))}
+
+    scaled = [s for s in beyond("stein_z", lambda i: 1) if abs(of[s]["stein"]["mean"] - 1) > _SCALE]
+    if scaled:
+        said = ", ".join(f"{of[s]['stein']['mean']:.3f}" for s in scaled)
+        found.append(f"−E[sᵀx]/d is {said} instead of 1 at {_at(scaled)}: sign, range or scale may be wrong.")
+    for z, name, text in (
+        ("mean_score_z", "mean_score_comparisons", "The mean score is not zero"),
+        ("score_image_z", "score_image_comparisons", "E[s xᵀ] is not −I"),
+    ):
+        if wrong := beyond(z, itemgetter(name)):
+            found.append(f"{text} at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
+    if wrong := beyond("sure_z", lambda i: 1):
+        found.append(f"SURE is not the error at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
+    crooked = {s: a for s, i in of.items() if (a := i["asymmetry"]["mean"] or 0) > _CROOKED}
+    if crooked:
+        found.append(
+            f"Its Jacobian is not quite a gradient's at {_at(crooked)}: asymmetry up to {max(crooked.values()):.2f} (0 "
+            "for a score, 1.41 for a random matrix)."
+        )
     return found
 
 
@@ -69,12 +97,8 @@ def _at(levels: Iterable[float]) -> str:
     return f"σ = {', '.join(f'{sigma:g}' for sigma in levels)}"
 
 
-def _off_scale(stein: dict[str, Any]) -> bool:
-    return stein["low"] is not None and not stein["low"] <= 1 <= stein["high"] and abs(stein["mean"] - 1) > _SCALE
+def _z_limit(n: int, comparisons: int) -> float:
+    """|z| of n images that the largest of many exceeds by chance once in a thousand times (Bonferroni, Student's t)."""
+    from scipy.stats import t
 
-
-def _z_limit(identities: dict[str, Any]) -> float:
-    """|z| that the largest of many exceeds by chance once in a thousand times (Bonferroni)."""
-    from scipy.stats import norm
-
-    return float(norm.isf(0.0005 / identities["comparisons"]))
+    return float(t.isf(_LEVEL / (2 * comparisons), n - 1))

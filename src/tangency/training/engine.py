@@ -97,7 +97,7 @@ def run_job(
     Returns:
         The record of the training, which the files of the job hold too, and its history.
     """
-    with _undone_if_stopped(job.module):
+    with _undone_if_stopped(job.module), torch.inference_mode(False), torch.enable_grad():
         run = _Run(job, data, config, folder, identity, settings, device, validation, on_step)
         with _own_random_state(run.device):
             return run.to_the_end()

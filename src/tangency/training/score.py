@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.models.weights import fill
 from tangency.score import EDMLoss, NetworkScore, save_score
-from tangency.seeding import Draw
+from tangency.score.card import read_score_card
+from tangency.seeding import Draw, permutation
 from tangency.tensors import digest, read_tensors
 from tangency.training.batches import Batch
 from tangency.training.checkpoint import Row, fingerprint
@@ -115,7 +116,8 @@ class _ScoreJob(Job):
         if not len(held):
             return {"validation_loss": None}, float("nan")
         parts = []
-        for ids in held[:VALIDATION_IMAGES].split(250):
+        chosen = held[permutation(len(held), self.seed, "validation loss")[:VALIDATION_IMAGES]]
+        for ids in chosen.split(250):
             x, y = validation.images(ids).to(device), validation.labels[ids].to(device)
             draw = Draw(self.seed, ids.to(device), "validation")
             with torch.no_grad():
@@ -167,6 +169,8 @@ def train_score(
         if images is not None:
             _check_images(score, images, what)
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"output '{folder}': got a file, expected a folder or a name that is free.")
     card = asdict(score.settings)
     del card["provenance"]
     about = {"loss": asdict(loss), "averaging": asdict(averaging), "card": card}
@@ -222,8 +226,7 @@ def _finished(folder: Path, kept: NetworkScore, identity: dict[str, str]) -> Sco
     if not path.exists():
         return None
     tensors, header = read_tensors(path)
-    provenance = header.get("score", {}).get("provenance", {})
-    record = provenance.get("training", {})
+    record = read_score_card(header, path).provenance.get("training", {})
     if {name: record.get(name) for name in identity} != identity:
         raise RunError(
             f"{path}: holds the result of another training (other data, loss, settings or initial weights). Give "
