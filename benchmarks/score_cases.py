@@ -18,7 +18,7 @@ from tangency.score import EDMLoss, NetworkScore, Sampler, ScoreCard, build_netw
 from tangency.training import SCORE_CONFIG, train_score
 from tangency.types import LabelledImages
 
-BATCH, STEPS = 64, 12
+BATCH, STEPS = 64, 40
 
 
 def _images() -> LabelledImages:

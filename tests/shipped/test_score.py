@@ -71,7 +71,7 @@ def test_a_class_is_seen_at_large_noise(score: NetworkScore) -> None:
     with torch.no_grad():
         answers = torch.stack([score.denoise(noisy, 0.5, torch.full((100,), c)) for c in range(10)], 1)
     error = (answers - clean[:, None]).flatten(2).square().sum(2)
-    assert float((error.argmin(1) == held.labels).double().mean()) > 0.5  # chance 0.1
+    assert float((error.argmin(1) == held.labels).double().mean()) > 0.3  # chance 0.1; of 100
     found = bayes_gradient(score, noisy, held.labels, 0.5)
     assert float(found.signal_to_noise.median()) > 1
 

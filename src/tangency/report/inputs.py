@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ class RunFiles:
         spec: text of spec.yaml, shown as it is.
         summary: content of summary.json.
         rows: columns trial, seed, image, measure, value.
-        network: pictures of the examination of the study's trained score; empty where there is none.
         pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
+        network: pictures of the examination of the study's trained score; empty where there is none.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class RunFiles:
     summary: dict[str, Any]
     rows: polars.DataFrame
     pictures: dict[str, np.ndarray]
-    network: dict[str, np.ndarray]
+    network: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_run(folder: Path) -> RunFiles:
