@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: help quickstart test test-slow bench lint types format wheel clean
 
 help:
-	@echo "make quickstart   train, measure and report the embedded study (about 3 minutes on 2 cores)"
+	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
 	@echo "make test         the test suite"
 	@echo "make test-slow    the slow tests too"
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
