@@ -37,12 +37,12 @@ class Recipe:
 
 
 W1 = Recipe(
-    "world:linear?rank=16&separation=10&train=60000&test=1000",
-    EDMLoss(sigma_data=0.25),
-    2e-3,
-    4,
-    (0.6, 0.1, 0.1, 0.25),
-    0.6,
+    "world:linear?rank=16&separation=6&contrast=0.08&train=60000&test=1000",
+    EDMLoss(-1.6, 1.1, 0.16),
+    4e-3,
+    5,
+    (0.95, 0.1, 0.1, 0.35),
+    0.8,
 )
 W3 = Recipe("world:fitted?size=16&train=60000&test=1000", EDMLoss(), 3e-3, 5, (0.65, 0.55, 0.45, 0.35), 0.45)
 
