@@ -267,6 +267,16 @@ def test_what_does_not_fit_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_a_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("taken")
+
+    def never(step: Any) -> None:
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(RunError, match="cannot be made"):
+        train_score(network(), data(), EDMLoss(), CONFIG, tmp_path / "file" / "run", on_step=never)
+
+
 def test_no_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images"):
         train_score(network(), data().subset(slice(0, 0)), EDMLoss(), CONFIG, tmp_path)

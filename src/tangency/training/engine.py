@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from tangency.errors import RunError
 from tangency.files import journal, remove_leftovers
 from tangency.seeding import Draw, derive_seed, permutation
 from tangency.training import processes
@@ -132,7 +133,8 @@ class _Run:
             refuse_lone_images(job.module.train())
         self.parameters = [p for p in job.module.parameters() if p.requires_grad]
         self.optimiser = _optimiser(self.parameters, config)
-        if self.accelerator.is_main_process and folder.exists():
+        if self.accelerator.is_main_process:
+            _make(folder)
             remove_leftovers(folder)
         checkpoint = folder / CHECKPOINT
         self.progress = restore_checkpoint(checkpoint, job.module, self.optimiser, identity, job.state())
@@ -267,6 +269,14 @@ class _Run:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
         return record, self.progress.history
+
+
+def _make(folder: Path) -> None:
+    """Make the output folder, before an epoch is spent on what cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"output '{folder}': cannot be made ({error.strerror}); give a folder that can be.") from error
 
 
 def _optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
