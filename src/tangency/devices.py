@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 
 from tangency.errors import SpecError
@@ -28,3 +29,11 @@ def resolve_device(name: str = "auto", worker: int = 0) -> str:
     if kind == "cuda":
         raise SpecError(f"device '{name}': this machine has {count} CUDA devices; use --device auto or cpu.")
     raise SpecError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.")
+
+
+def free_memory(device: torch.device | str) -> int:
+    """Bytes that are free on a device, or of the machine's main memory."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

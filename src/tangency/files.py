@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import hashlib
 import json
 import os
 import signal
@@ -91,3 +92,16 @@ def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left under `folder`."""
     for leftover in folder.rglob(".*.tmp"):
         leftover.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, or of the JSON and safetensors files under a folder."""
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")) if path.is_dir() else [path]
+    digest = hashlib.sha256(str(path).encode() if path.is_dir() else b"")
+    for file in files:
+        try:
+            with open(file, "rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        except OSError as error:
+            raise RunError(f"'{file}': cannot be read ({error.strerror}).") from None
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ import typer
 
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import convert, score_app
+from tangency.cli.tangents import references, tangents_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
@@ -44,6 +45,7 @@ study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a 
 app.add_typer(study_app, name="study")
 app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
+app.add_typer(tangents_app, name="tangents")
 app.command("convert")(convert)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
@@ -143,6 +145,10 @@ def measure(
         str | None,
         typer.Option("--score", help="A trained score to compare with too: edm-fashion-mnist, FILE.safetensors, …"),
     ] = None,
+    tangents: Annotated[
+        str | None,
+        typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,
     device: Device = None,
@@ -153,7 +159,15 @@ def measure(
     from tangency.devices import resolve_device
     from tangency.study import measure_reference
 
-    found = measure_reference(model, data, score=score, limit=limit, out=out, device=resolve_device(device or "auto"))
+    found = measure_reference(
+        model,
+        data,
+        score=score,
+        tangents=references(tangents) if tangents else (),
+        limit=limit,
+        out=out,
+        device=resolve_device(device or "auto"),
+    )
     if as_json:
         print_json(found)
     else:

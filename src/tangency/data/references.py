@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from tangency.errors import DataError, SpecError, unknown_name
@@ -64,22 +65,39 @@ def parse(text: str) -> Reference:
     return Reference(text, kind, location, parse_options(text, query)) if mark else Reference(text, kind, rest)
 
 
-def whole_options(text: str, query: str, maker: Callable[..., object]) -> dict[str, int]:
-    """The options behind the question mark of `text` as keyword arguments of a maker, which are whole numbers.
+def maker_options(text: str, query: str, maker: Callable[..., object]) -> dict[str, Any]:
+    """The options behind the question mark of `text` as keyword arguments of a maker, each of its default's kind.
 
     Raises:
-        SpecError: an option that is no keyword-only argument, or a value that is no whole number.
+        SpecError: an option that is no keyword-only argument, or a value of another kind.
     """
     parameters = inspect.signature(maker).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    options: dict[str, int] = {}
+    options: dict[str, Any] = {}
     for key, value in (parse_options(text, query) if query else {}).items():
         if key not in known:
             raise SpecError(f"{text}: {unknown_name('option', key, known) if known else 'takes no options.'}")
-        if not value.isdecimal():
-            raise SpecError(f"{text}: {key}={value}, expected a whole number such as {key}={known[key]}.")
-        options[key] = int(value)
+        what, read = _KINDS[type(known[key])]
+        try:
+            options[key] = read(value)
+        except (ValueError, KeyError):
+            shown = str(known[key]).lower() if isinstance(known[key], bool) else known[key]
+            raise SpecError(f"{text}: {key}={value}, expected {what} such as {key}={shown}.") from None
     return options
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+_KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
+    int: ("a whole number", _whole),
+    float: ("a number", float),
+    bool: ("true or false", {"true": True, "false": False}.__getitem__),
+    str: ("text", str),
+}
 
 
 def parse_options(text: str, query: str) -> dict[str, str]:

@@ -68,6 +68,23 @@ def describe(key: str) -> MeasureInfo:
     return _MEASURES[name]
 
 
+def tangents_suffix(label: str) -> str:
+    """What stands behind the keys of measures by an estimator other than the first."""
+    return f".tangents={label}" if label else ""
+
+
+def tangents_of(key: str) -> str:
+    """Name of the estimator that a key's tangent spaces are from, "" for the first.
+
+    Example:
+        >>> tangents_of("tangent_fraction.logp_y.tangents=denoiser.dct"), tangents_of("change_on.eps=0.5")
+        ('denoiser', '')
+    """
+    found = key.partition(".tangents=")[2]
+    control = control_of(key)
+    return found.removesuffix(f".{control}") if control else found
+
+
 def control_of(key: str) -> str | None:
     """Name of the control that a key holds, or None: "tangent_fraction.logp_y.dct" gives "dct"."""
     last = key.rsplit(".", 1)[-1]

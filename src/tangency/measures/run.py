@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +13,17 @@ from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import MeasureConfig, unique
+from tangency.measures.frames import Frame
 from tangency.measures.lpips import LPIPS
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
 from tangency.mixtures import fit_mixture
-from tangency.numerics import dct_basis, unit
+from tangency.numerics import unit
 from tangency.score import Denoiser, MixtureScore
 from tangency.seeding import Draw
-from tangency.tangents import MixtureTangents, TangentEstimator, pca_basis
+from tangency.tangents import MixtureTangents, TangentEstimator
 from tangency.types import LabelledImages, check_images, check_labels
 
 Columns = dict[str, Tensor]
@@ -35,7 +37,7 @@ def measure(
     *,
     reference: LabelledImages | None = None,
     score: Denoiser | None = None,
-    tangents: TangentEstimator | None = None,
+    tangents: TangentEstimator | Sequence[TangentEstimator] | None = None,
     config: MeasureConfig | None = None,
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
@@ -51,7 +53,9 @@ def measure(
         labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
-        score, tangents: estimators; closed-form mixtures fitted to `reference` by default.
+        score: closed-form mixtures fitted to `reference` by default.
+        tangents: an estimator, or several: the measures of those after the first have their kind in the key
+            ("tangent_fraction.logp_y.tangents=denoiser"). The mixtures' by default.
         config: what is measured.
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
@@ -91,11 +95,10 @@ def measure(
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
+    several = tuple(tangents) if isinstance(tangents, Sequence) else (tangents,)
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    rank = tangents.max_rank
-    dct, pca = dct_basis(reference.shape, rank), pca_basis(reference, rank)
-    source = ReferenceSource(score, tangents, pool, dct, pca, config, images.device, network)
+    source = ReferenceSource(score, several, pool, reference, config, images.device, network)
     parts = []
     for x, own, true in zip(images.split(batch_size), ids.split(batch_size), truth.split(batch_size), strict=True):
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
@@ -168,13 +171,15 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
         logits = check_logits(model(x.clone()), len(x), max(2, int(references.y.max()) + 1))
         correct = (logits.argmax(1) == references.truth).double()
         columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
-        columns |= _changes(model, logits, references, config)
+        for frame in references.frames:
+            columns |= _changes(model, logits, references.x, frame, config)
         columns |= _rho(model, logits, references, config)
         if references.signal is not None and config.noise_sigmas:
             columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
     gradients = input_gradients(model, x, references.y, config.scalars)
     for name in config.tangent_scalars:
-        columns |= _tangency(name, gradients[name].direction, references)
+        for frame in references.frames:
+            columns |= _tangency(name, gradients[name].direction, frame)
         if references.signal is not None:
             columns |= signal_fraction(name, gradients[name].direction, references.signal)
     signals = {name: Signal.of(gradients[name].direction, lpips) for name in unique(s for s, _ in config.alignments)}
@@ -188,49 +193,55 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
     )
 
 
-def _tangency(name: str, gradient: Tensor, references: References) -> Columns:
+def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
     """F² with its controls, the rank, and ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k]."""
-    gradient = unit(gradient)
-    fraction = references.tangents.fraction(gradient).double()
-    rank = references.tangents.rank.double()
-    d = references.tangents.dimension
+    gradient, space, d = unit(gradient), frame.space, frame.space.dimension
+    rank = space.trace
     usable = (rank > 0) & (rank < d)
-    fraction = fraction.where(usable, torch.nan)
-    off = references.tangents.reject(gradient).flatten(1).double().square().sum(1)
+    fraction = space.fraction(gradient).double().where(usable, torch.nan)
+    off = space.off_fraction(gradient).double()
     columns = {
-        f"tangent_fraction.{name}": fraction,
-        "tangent_rank": rank,
-        f"log_kappa.{name}": off.log() - fraction.log() + (rank / (d - rank)).log(),
+        f"tangent_fraction.{name}{frame.suffix}": fraction,
+        f"tangent_rank{frame.suffix}": rank,
+        f"log_kappa.{name}{frame.suffix}": off.log() - fraction.log() + (rank / (d - rank)).log(),
     }
-    for control, space in references.controls.items():
-        columns[f"tangent_fraction.{name}.{control}"] = space.fraction(gradient).double().where(usable, torch.nan)
+    for control, other in frame.controls.items():
+        found = other.fraction(gradient).double().where(usable, torch.nan)
+        columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
     return columns
 
 
-def _changes(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
+def _changes(model: nn.Module, logits: Tensor, x: Tensor, frame: Frame, config: MeasureConfig) -> Columns:
     """‖p(x + εu) − p(x)‖₁, mean over directions."""
     columns = {}
     base = logits.softmax(1)
-    for side, directions in (("on", references.on), ("off", references.off)):
+    for side, directions in (("on", frame.on), ("off", frame.off)):
         for epsilon in config.epsilons:
-            changes = [(model(references.x + epsilon * u).softmax(1) - base).abs().sum(1).double() for u in directions]
-            columns[f"change_{side}.eps={number(epsilon)}"] = torch.stack(changes).mean(0)
+            changes = [(model(x + epsilon * u).softmax(1) - base).abs().sum(1).double() for u in directions]
+            columns[f"change_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(changes).mean(0)
     return columns
 
 
 def _rho(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
     """Numerator and denominator of ρ₂(σ) = E‖f(x + (I−P)u) − f(x)‖² / E‖f(x + u) − f(x)‖², u ~ N(0, σ²I)."""
-    columns = {}
+    columns: Columns = {}
     x = references.x
+
+    def response(step: Tensor) -> Tensor:
+        return (model(x + step) - logits).double().square().sum(1) / config.directions
+
     for sigma in config.rho_sigmas:
-        off: list[Tensor] = []
-        everything: list[Tensor] = []
+        key = f"logits.sigma={number(sigma)}"
+        found: Columns = {}
         for r in range(config.directions):
             noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:], x.dtype)
-            for found, step in ((off, references.tangents.reject(noise)), (everything, noise)):
-                found.append((model(x + step) - logits).double().square().sum(1))
-        columns[f"rho_off.logits.sigma={number(sigma)}"] = torch.stack(off).mean(0)
-        columns[f"rho_all.logits.sigma={number(sigma)}"] = torch.stack(everything).mean(0)
+            everything = response(noise)
+            for frame in references.frames:
+                off = response(frame.space.reject(noise))
+                for name, value in (("off", off), ("all", everything)):
+                    place = f"rho_{name}.{key}{frame.suffix}"
+                    found[place] = found[place] + value if r else value
+        columns |= found
     return columns
 
 

@@ -30,6 +30,7 @@ from tangency.report.glossary import (
 from tangency.report.inputs import RunFiles
 from tangency.report.noise_figure import noise
 from tangency.report.payload import denoising, panels, story_keys, story_labels
+from tangency.report.tangents import tangents_figure
 from tangency.report.words import number, regime_label
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
         "pictures": picture_grid,
         "score": score,
         "noise": noise,
+        "tangents": tangents_figure,
     }
     written = []
     with matplotlib.rc_context(STYLE):

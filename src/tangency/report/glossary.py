@@ -218,6 +218,7 @@ class Key:
     parameter: str
     value: float | None
     control: str
+    tangents: str = ""
 
     @property
     def panel(self) -> str:
@@ -232,7 +233,8 @@ class Key:
 
 def parse(text: str) -> Key:
     """Take a key apart; a dot inside a number does not split."""
-    parts = re.split(r"\.(?=[A-Za-z])", text)
+    estimator = re.search(r"\.tangents=([\w-]+)", text)
+    parts = re.split(r"\.(?=[A-Za-z])", text if estimator is None else text.replace(estimator[0], ""))
     family, rest = parts[0], parts[1:]
     at = next((i for i, part in enumerate(rest) if "=" in part), None)
     if at is None:
@@ -241,7 +243,7 @@ def parse(text: str) -> Key:
         parameter, _, number = rest[at].partition("=")
         names, value, controls = rest[:at], float(number), rest[at + 1 :]
     scalar, target = [*names, "", ""][:2]
-    return Key(text, family, scalar, target, parameter, value, ".".join(controls))
+    return Key(text, family, scalar, target, parameter, value, ".".join(controls), estimator[1] if estimator else "")
 
 
 def describe(key: Key) -> Measure:

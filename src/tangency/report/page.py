@@ -13,6 +13,7 @@ from tangency.report import glossary, pictures, words, worlds
 from tangency.report.inputs import RunFiles
 from tangency.report.noise import noise_section
 from tangency.report.payload import FRACTION, all_keys, denoising, panels, payload, story_keys
+from tangency.report.tangents import tangents_section
 from tangency.report.trusted import trusted
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "margins": margins(summary),
         "correlations": correlations(summary),
         "denoising": denoising(summary),
+        "tangents": tangents_section(summary),
         "trusted": trusted(summary["score"]["network"], run.network) if run.network else None,
         "regimes": glossary.REGIMES,
         "definitions": [(family, glossary.describe(glossary.parse(family))) for family in glossary.MEASURES],

@@ -76,7 +76,7 @@ def panels(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     out: dict[str, dict[str, Any]] = {}
     for key in all_keys(trials):
-        if key.control or key.family.startswith("outside"):
+        if key.control or key.tangents or key.family.startswith("outside"):
             continue
         panel = out.setdefault(key.panel, {"id": key.panel, "text": describe(key), "keys": [], "chosen": 0})
         panel["keys"].append(key)

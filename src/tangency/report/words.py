@@ -326,7 +326,8 @@ def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
 def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
     """How far the unclipped steps leave the range of images; the same for every trial, so the first tells it."""
     for trial in trials:
-        shares = {key: m["mean"] for key, m in trial["measures"].items() if key.startswith("outside_on.eps=")}
+        found = {k: m["mean"] for k, m in trial["measures"].items() if k.startswith("outside_on.eps=")}
+        shares = {key: mean for key, mean in found.items() if ".tangents=" not in key}
         steps = sorted(shares, key=lambda key: float(key.partition("=")[2]))
         if not steps:
             continue

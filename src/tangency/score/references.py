@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tangency.data.references import Reference, parse, whole_options
+from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
-from tangency.errors import ModelError, SpecError, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, unknown_name
+from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
 from tangency.score.diffusers_folder import load_diffusers
@@ -84,7 +84,7 @@ def _exact(reference: str, data: Dataset, device: str) -> World:
 
 
 def _fitted(reference: str, name: str, query: str, data: Dataset, device: str) -> Denoiser:
-    options = whole_options(f"score '{reference}'", query, FITTED[name])
+    options = maker_options(f"score '{reference}'", query, FITTED[name])
     return FITTED[name](data.train, device, **options)
 
 
@@ -127,15 +127,10 @@ def fingerprint(reference: str) -> str:
         path = Path(str(resources.files("tangency.score") / "weights" / SHIPPED[name]))
     else:
         path = Path(name if name.endswith(".safetensors") else name.partition(":")[2])
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")) if path.is_dir() else [path]
-    digest = hashlib.sha256(reference.encode() if path.is_dir() else b"")
-    for file in files:
-        try:
-            with open(file, "rb") as handle:
-                digest.update(hashlib.file_digest(handle, "sha256").digest())
-        except OSError as error:
-            raise ModelError(f"score '{reference}': '{file}' cannot be read ({error.strerror}).") from None
-    return digest.hexdigest()
+    try:
+        return file_digest(path)
+    except RunError as error:
+        raise ModelError(f"score '{reference}': {error}") from None
 
 
 def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:

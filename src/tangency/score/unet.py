@@ -48,6 +48,10 @@ class ScoreUNet(nn.Module):
         size: in `PRESETS`, or give widths, blocks and attention.
         mirrored: whether it is trained on mirrored images too.
         dropout: of the residual blocks.
+        patch: side of the squares of pixels that become channels of one position, 1 for none: a cheaper network of
+            large or smooth images (Hoogeboom et al. 2023, simple diffusion).
+        modulated: whether noise level and class also scale the features of a block, not only shift them (Dhariwal &
+            Nichol 2021).
 
     Example:
         >>> net = ScoreUNet(channels=1, classes=3, size="tiny")
@@ -65,6 +69,8 @@ class ScoreUNet(nn.Module):
         attention: tuple[int, ...] | None = None,
         mirrored: bool = False,
         dropout: float = 0.0,
+        patch: int = 1,
+        modulated: bool = False,
     ) -> None:
         from diffusers import UNet2DModel
 
@@ -79,12 +85,14 @@ class ScoreUNet(nn.Module):
                 f"score network: got widths {widths}, {blocks} blocks, attention at levels {tuple(chosen)}; expected "
                 f"widths of at least {_FEWEST_CHANNELS}, at least 1 block, levels 0 to {len(widths) - 1}."
             )
-        self.classes, self.mirrored = classes, mirrored
-        self.multiple = 2 ** (len(widths) - 1)
+        if patch < 1:
+            raise SpecError(f"score network: got patches of side {patch}, expected at least 1.")
+        self.classes, self.mirrored, self.patch = classes, mirrored, patch
+        self.multiple = patch * 2 ** (len(widths) - 1)
         kinds = ["Attn" if level in chosen else "" for level in range(len(widths))]
         self.net = UNet2DModel(
-            in_channels=channels,
-            out_channels=channels,
+            in_channels=channels * patch**2,
+            out_channels=channels * patch**2,
             block_out_channels=widths,
             layers_per_block=blocks,
             down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
@@ -95,6 +103,7 @@ class ScoreUNet(nn.Module):
             time_embedding_type="positional",
             num_class_embeds=(classes + 1) * (2 if mirrored else 1),
             dropout=dropout,
+            resnet_time_scale_shift="scale_shift" if modulated else "default",
         )
 
     def forward(self, x: Tensor, time: Tensor, y: Tensor | None = None, mirror: Tensor | None = None) -> Tensor:
@@ -105,8 +114,9 @@ class ScoreUNet(nn.Module):
             y = y + (self.classes + 1) * mirror.long()
         height, width = x.shape[2:]
         padded = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
-        found: Tensor = self.net(padded, time * TIME_SCALE, class_labels=y, return_dict=False)[0]
-        return found[:, :, :height, :width]
+        patches = F.pixel_unshuffle(padded, self.patch)
+        found: Tensor = self.net(patches, time * TIME_SCALE, class_labels=y, return_dict=False)[0]
+        return F.pixel_shuffle(found, self.patch)[:, :, :height, :width]
 
 
 def groups(widths: tuple[int, ...]) -> int:

@@ -44,6 +44,11 @@ class Layout:
         """Gradients and scores that the report shows."""
         return self.run / "artefacts" / "pictures.safetensors"
 
+    @property
+    def artefacts(self) -> Path:
+        """What estimators were fitted."""
+        return self.run / "artefacts"
+
     def score(self, digest: str) -> Path:
         """The fitted score of this identity."""
         return self.run / "artefacts" / f"score-{digest}.safetensors"

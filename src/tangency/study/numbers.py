@@ -15,6 +15,8 @@ from tangency.measures.registry import (
     TANGENT_CONTROLS,
     control_of,
     family,
+    tangents_of,
+    tangents_suffix,
 )
 from tangency.statistics import Estimate, Excess, PairedBootstrap, excess_over_best
 from tangency.statistics.bootstrap import Array
@@ -52,7 +54,7 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
         keep(key, row, np.isfinite(columns[key]))
     for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
         fraction = columns[key]
-        kappa = boot.pooled_kappa(fraction, columns["tangent_rank"], dimension)
+        kappa = boot.pooled_kappa(fraction, columns[_rank_key(key)], dimension)
         keep(key.replace("tangent_fraction", "kappa"), kappa, np.isfinite(fraction))
     for name, (above, under) in RATIOS.items():
         for key in [key for key in columns if family(key) == above]:
@@ -61,12 +63,16 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
             usable = np.isfinite(columns[key]) & np.isfinite(below) & responds
             keep(key.replace(above, name), boot.pooled_ratio(columns[key], below), usable)
     estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
-    rank = columns["tangent_rank"]
-    chance = {key: chance_level(key, rank, dimension, classes) for key in draws}
+    chance = {key: chance_level(key, columns[_rank_key(key)], dimension, classes) for key in draws}
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
         chance |= {key: share for key in draws if family(key) == "signal_fraction"}
     return TrialNumbers(estimates, draws, chance, _excesses(columns, boot))
+
+
+def _rank_key(key: str) -> str:
+    """The row that holds the ranks of the tangent spaces behind a key."""
+    return f"tangent_rank{tangents_suffix(tangents_of(key))}"
 
 
 def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float | None:

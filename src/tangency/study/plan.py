@@ -14,6 +14,7 @@ from tangency.errors import SpecError
 from tangency.objectives import Objective
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
+from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import StudySpec
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
@@ -102,6 +103,7 @@ def _trial(
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     measured = [data.test.digest, score_hash(spec, data), spec.measures.digest(), spec.weights]
     measured += [fingerprint(spec.network_score)] if spec.network_score else []
+    measured += [tangents_identity(spec.tangents)] if spec.tangents else []
     tag = f"-{_hash(options)[:4]}" if options else ""
     return Trial(
         id=f"{name}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",

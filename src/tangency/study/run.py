@@ -17,6 +17,7 @@ from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
+from tangency.study.fit_tangents import check_tangents, unfinished
 from tangency.study.layout import Layout, read_json
 from tangency.study.network import check_network_score, examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
@@ -125,6 +126,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
     check_network_score(spec, data)
+    check_tangents(spec.tangents, data)
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
     if spec.score.kind == "exact":
@@ -157,6 +159,9 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     ]
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
+    for number, reference in enumerate(spec.tangents):
+        if unfinished(reference, data, layout.artefacts):
+            wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
     if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
         wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
     yield "training", wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
+from tangency.study.fit_tangents import check_tangents, study_tangents
 from tangency.study.layout import Layout, read_json, weights_file
 from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
@@ -24,6 +26,7 @@ from tangency.study.plan import BAYES, score_hash
 from tangency.study.score import Estimators, new_estimators
 from tangency.study.score import estimators as estimators_of
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
+from tangency.tangents import Ground
 from tangency.types import Card, Dataset
 from tangency.worlds import load_dataset
 
@@ -119,6 +122,7 @@ def measure_reference(
     data: str | None = None,
     *,
     score: str | None = None,
+    tangents: tuple[str, ...] = (),
     limit: int = 500,
     out: Path | None = None,
     device: str = "cpu",
@@ -129,6 +133,7 @@ def measure_reference(
         model: reference of the classifier.
         data: reference of the data set; that of the classifier's study by default.
         score: reference of a trained score that gradients are compared with too; that of the study by default.
+        tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
         limit: test images, a fixed random subset.
         out: folder for rows.parquet and summary.json; nothing is written without it.
 
@@ -146,7 +151,13 @@ def measure_reference(
     loaded = load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
     network, config = _network(found, score, loaded, device)
-    closed_form, tangents = _estimators(found, name, loaded, device)
+    closed_form, own = _estimators(found, name, loaded, device)
+    asked = tangents or (found.spec.tangents if found.spec else ())
+    check_tangents(asked, loaded)
+    folder = found.run / "artefacts" if found.run is not None else out
+    with TemporaryDirectory() as temporary:
+        ground = Ground(loaded, device, network or closed_form)
+        several = study_tangents(asked, own, ground, folder or Path(temporary))
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
     x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
     rows = measure(
@@ -155,7 +166,7 @@ def measure_reference(
         y,
         reference=loaded.train,
         score=closed_form,
-        tangents=tangents,
+        tangents=several,
         config=config,
         pool=loaded.test,
         ids=ids.to(device),

@@ -97,6 +97,8 @@ class StudySpec(_Strict):
         seeds: each trial is trained once for each.
         network_score: reference of a trained score that gradients are compared with too, by the targets of
             measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …).
+        tangents: references of the tangent spaces that are measured with; the measures of those after the first have
+            their kind in the key. By default those of `score`, as "mfa" or "exact" without options are.
         bayes: also measure the Bayes rule, for data drawn from a world (world:linear, …): the known optimum.
         untrained: also measure the network as initialised, a control.
         weights: "last" epoch, or "best" on the validation images.
@@ -113,6 +115,7 @@ class StudySpec(_Strict):
     train: TrainConfig = TrainConfig()
     score: ScoreSpec = ScoreSpec()
     network_score: str = ""
+    tangents: tuple[str, ...] = ()
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
     seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
     bayes: bool = False
@@ -147,6 +150,12 @@ class StudySpec(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _estimators(self) -> StudySpec:
+        if len(set(self.tangents)) != len(self.tangents):
+            raise SpecError(f"tangents: got {list(self.tangents)}, expected distinct references.")
+        return self
+
+    @model_validator(mode="after")
     def _network(self) -> StudySpec:
         check_network(self.measures, bool(self.network_score))
         return self
@@ -156,6 +165,8 @@ class StudySpec(_Strict):
         content = self.model_dump(mode="json", exclude={"workers", "shard", "device"})
         if not self.network_score:  # a key that older specs do not have
             del content["network_score"]
+        if not self.tangents:
+            del content["tangents"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -24,6 +24,7 @@ from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_n
 from tangency.study.optimum import about_world, excess_risks, noise_curves
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.spec import StudySpec
+from tangency.study.tangent_claim import compare_tangents
 from tangency.types import Dataset
 
 SUMMARY_SCHEMA = 1
@@ -72,6 +73,7 @@ def summarise(
             "text": "A regime is a statement about a sweep: each trial is judged against the standard network of its "
             "seed.",
         },
+        **({"tangents": compare_tangents(spec, planned, numbers, verdicts, columns)} if len(spec.tangents) > 1 else {}),
         "correlations": correlations(_by_cell(planned, numbers, collapsed)),
         "provenance": _provenance(spec, data, planned),
     }

@@ -17,14 +17,14 @@ from tangency.files import atomic, journal, write_json
 from tangency.measures import ReferenceSource, Rows, measure_batch
 from tangency.measures.run import chosen_labels
 from tangency.models import build, load_classifier, save_classifier
-from tangency.numerics import dct_basis
 from tangency.score import Denoiser, load_score
+from tangency.study.fit_tangents import fitted_tangents, study_tangents
 from tangency.study.layout import Layout, weights_file
 from tangency.study.network import examine_network, network_hash
 from tangency.study.plan import BAYES, Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.spec import StudySpec
-from tangency.tangents import pca_basis
+from tangency.tangents import Ground
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
 from tangency.types import Dataset
@@ -46,8 +46,8 @@ class Task:
     """One piece of work.
 
     Args:
-        kind: "score", "trust", "train", "measure" or "pictures".
-        index: of the trial ("train") or of the shard ("measure").
+        kind: "score", "tangents", "trust", "train", "measure" or "pictures".
+        index: of the trial ("train"), of the shard ("measure") or of the estimator ("tangents").
         trials: numbers of the trials that a shard is still to be measured for, or that are to be pictured.
         cost: relative to the other tasks of its kind.
     """
@@ -82,14 +82,13 @@ class Workbench:
     @cached_property
     def source(self) -> ReferenceSource:
         """References for batches of test images."""
-        score, tangents = self.estimators
-        rank = tangents.max_rank
+        score, own = self.estimators
+        ground = Ground(self.data, self.device, self.network or score)
         return ReferenceSource(
             score,
-            tangents,
+            study_tangents(self.spec.tangents, own, ground, self.layout.artefacts),
             self.data.test,
-            dct_basis(self.data.train.shape, rank),
-            pca_basis(self.data.train, rank),
+            self.data.train,
             self.spec.measures,
             self.device,
             self.network,
@@ -107,6 +106,11 @@ class Workbench:
             self._fit_score()
         elif task.kind == "trust":
             examine_network(self.spec, self.layout.trust(network_hash(self.spec, self.data)), self.device)
+        elif task.kind == "tangents":
+            ground = Ground(self.data, self.device)
+            fitted_tangents(
+                self.spec.tangents[task.index], ground, self.layout.artefacts, lambda part, share: progress(share)
+            )
         elif task.kind == "train":
             self._train(self.trials[task.index], progress)
         elif task.kind == "measure":

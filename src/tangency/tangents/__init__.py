@@ -1,8 +1,49 @@
 """Tangent spaces of the data manifold, and the control subspaces they are judged against."""
 
-from tangency.tangents.controls import pca_basis
+from tangency.tangents.agreement import Agreement, agreement, reach
+from tangency.tangents.autoencoder import Autoencoder, ConvAutoencoder, autoencoder_losses
+from tangency.tangents.controls import (
+    FixedTangents,
+    ShuffledTangents,
+    dct_tangents,
+    pca_basis,
+    pca_tangents,
+    random_tangents,
+)
+from tangency.tangents.decoder import AutoencoderTangents
+from tangency.tangents.denoiser import DenoiserTangents
 from tangency.tangents.exact import WorldTangents
+from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
+from tangency.tangents.references import Ground, load_tangents
+from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.space import TangentEstimator, TangentSpace
+from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
 
-__all__ = ["MixtureTangents", "TangentEstimator", "TangentSpace", "WorldTangents", "pca_basis"]
+__all__ = [
+    "Agreement",
+    "Autoencoder",
+    "AutoencoderTangents",
+    "ConvAutoencoder",
+    "DenoiserTangents",
+    "FixedTangents",
+    "Ground",
+    "LocalPCATangents",
+    "MixtureTangents",
+    "ScoreSVDTangents",
+    "ShuffledTangents",
+    "StoredTangents",
+    "TangentEstimator",
+    "TangentSpace",
+    "WorldTangents",
+    "agreement",
+    "autoencoder_losses",
+    "dct_tangents",
+    "load_tangents",
+    "pca_basis",
+    "pca_tangents",
+    "plan_store",
+    "random_tangents",
+    "reach",
+    "store_tangents",
+]

@@ -3,19 +3,115 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from tangency.data.partners import Partners
 from tangency.errors import NumericsError
-from tangency.numerics import check_rank, flat
+from tangency.numerics import check_rank, dct_basis, flat
 from tangency.seeding import Draw
+from tangency.tangents.space import TangentEstimator, TangentSpace
+from tangency.tensors import digest
 from tangency.types import LabelledImages
 
 _PCA_VALUES = 4_000_000  # pixels of a batch of images
 _DENSE = 4096  # pixels up to which a covariance matrix is formed
 _ITERATIONS = 50
+
+
+@final
+class FixedTangents:
+    """One subspace for all images: lowest cosines ("dct"), leading principal directions ("pca"), or a random one.
+
+    Args:
+        basis: (d, k) orthonormal columns.
+        kind: short name for specs and reports.
+    """
+
+    def __init__(self, basis: Tensor, kind: str) -> None:
+        self.basis, self.kind = basis, kind
+
+    @property
+    def max_rank(self) -> int:
+        """Its dimension."""
+        return self.basis.shape[1]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Kind, rank and a digest of the basis."""
+        return {"kind": self.kind, "rank": self.max_rank, "basis": digest({"basis": self.basis})}
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
+        """The same subspace at every x (N, C, H, W)."""
+        rank = torch.full((len(x),), self.max_rank, device=x.device)
+        return TangentSpace.shared(self.basis.to(x), rank)
+
+
+@final
+class ShuffledTangents:
+    """The tangent space of another image, of the same class where the images' own labels are given.
+
+    Args:
+        estimator: whose tangent spaces are exchanged.
+        pool: images that partners are drawn from; `ids` of `at` are places in it.
+        seed: of the partners.
+        within_class: draw them from the class of the image.
+    """
+
+    def __init__(
+        self, estimator: TangentEstimator, pool: LabelledImages, seed: int = 0, within_class: bool = False
+    ) -> None:
+        self.estimator, self.pool, self.partners, self.within_class = (
+            estimator,
+            pool,
+            Partners(pool, seed),
+            within_class,
+        )
+        self.kind = "shuffled_class" if within_class else "shuffled"
+
+    @property
+    def max_rank(self) -> int:
+        """That of the estimator."""
+        return self.estimator.max_rank
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Kind, seed, pool and the estimator's card."""
+        own = {"kind": self.kind, "seed": self.partners.seed, "data": self.pool.digest}
+        return {**own, "estimator": dict(self.estimator.card)}
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
+        """Tangent spaces at the partners of x; NaN where there is no other image."""
+        if ids is None:
+            raise NumericsError(f"tangents '{self.kind}': got no ids, expected the places of the images in their pool.")
+        if self.within_class:
+            partner, usable = self.partners.of_class(ids, self.pool.labels.to(ids.device)[ids])
+        else:
+            partner, usable = self.partners.any(ids)
+        space = self.estimator.at(self.pool.images(partner.cpu()).to(x), partner)
+        basis = space.basis.masked_fill(~usable[:, None, None], torch.nan)
+        return TangentSpace(basis, space.rank, weights=space.weights)
+
+
+def dct_tangents(shape: tuple[int, int, int], k: int) -> FixedTangents:
+    """The k lowest frequencies of the cosine transform."""
+    return FixedTangents(dct_basis(shape, k), "dct")
+
+
+def pca_tangents(data: LabelledImages, k: int) -> FixedTangents:
+    """The k leading principal directions of all images."""
+    return FixedTangents(pca_basis(data, k), "pca")
+
+
+def random_tangents(shape: tuple[int, int, int], k: int, seed: int = 0) -> FixedTangents:
+    """A uniformly random subspace of dimension k: chance itself, with its noise."""
+    d = math.prod(shape)
+    check_rank(k, d)
+    normal = Draw(seed, torch.arange(d), "random tangents").normal((k,), torch.float64)
+    return FixedTangents(torch.linalg.qr(normal).Q, "random")
 
 
 def pca_basis(data: LabelledImages, k: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, final
 
 from torch import Tensor
 
@@ -31,6 +32,11 @@ class WorldTangents:
         """The intrinsic dimension."""
         return self.world.intrinsic_dimension
 
-    def at(self, x: Tensor) -> TangentSpace:
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Kind and world."""
+        return {"kind": self.kind, "world": dict(self.world.card)}
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
         return TangentSpace(*self.world.tangent_basis(x))

@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
-from typing import final
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, final
 
+import torch
 from torch import Tensor
 
 from tangency.mixtures import Mixture
+from tangency.numerics import flat
 from tangency.tangents.space import TangentSpace
+from tangency.tensors import digest
 
 
 @final
 class MixtureTangents:
-    """span A_j of the component with the largest responsibility for x over all classes (no label leaks)."""
+    """span A_j of the component with the largest responsibility for x over all classes (no label leaks).
+
+    `TangentSpace.spectrum` holds the singular values of A_j in pixel units, `base` the nearest point of μ_j + span A_j.
+    """
 
     kind = "mfa"
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
         self._bases, self._ranks = mixture.bases()
+        self._lengths = torch.linalg.svdvals(mixture.loadings)
 
     @property
     def max_rank(self) -> int:
         """Largest rank of a component."""
         return int(self._ranks.max())
 
-    def at(self, x: Tensor) -> TangentSpace:
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """Kind and a digest of the mixture."""
+        fields = {f.name: getattr(self.mixture, f.name) for f in dataclasses.fields(self.mixture)}
+        tensors = {name: value for name, value in fields.items() if isinstance(value, Tensor)}
+        return {"kind": self.kind, "rank": self.max_rank, "mixture": digest(tensors)}
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
         component = self.mixture.component(x)
-        return TangentSpace(self._bases[component].to(x.dtype), self._ranks[component])
+        space = TangentSpace(self._bases[component], self._ranks[component])
+        mean = self.mixture.means[component]
+        base = mean + space.project(flat(x).double() - mean)
+        return TangentSpace(
+            space.basis.to(x.dtype),
+            space.rank,
+            self._lengths[component],
+            base=base.reshape(x.shape).to(x.dtype),
+            residual=(flat(x).double() - base).square().sum(1).sqrt(),
+        )

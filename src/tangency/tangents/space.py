@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.numerics import coefficients, energy_fraction, project
+from tangency.numerics import coefficients, energy_fraction, flat, per_example, project, unit
 
 
 @dataclass(frozen=True)
 class TangentSpace:
-    """T_x M of each image as an orthonormal basis.
+    """T_x M of each image as an orthonormal basis, with what the estimator says of it.
 
     Args:
         basis: (N, d, k), orthonormal columns; columns beyond an image's rank are zero.
         rank: (N,) int64, the dimension for each image.
+        spectrum: (N, m ≥ k) descending, what directions were ranked by: singular values of a decoder, variances of
+            neighbours, eigenvalues of a denoiser's Jacobian. None where nothing was ranked.
+        weights: (N, k) in [0, 1] of the columns, for a soft tangent space P = U diag(w) Uᵀ; None for a hard one, w = 1.
+        base: (N, C, H, W), the point on the manifold at which the space was taken, None where it is x itself.
+        residual: (N,) l2 distance of x from `base` in [0, 1] pixel units; None where it is x itself.
+        asymmetry: (N,) ‖T − Tᵀ‖/‖T + Tᵀ‖ of a denoiser's Jacobian in the basis; 0 for a true score. None for others.
     """
 
     basis: Tensor
     rank: Tensor
+    spectrum: Tensor | None = None
+    weights: Tensor | None = None
+    base: Tensor | None = None
+    residual: Tensor | None = None
+    asymmetry: Tensor | None = None
 
     @staticmethod
     def shared(basis: Tensor, rank: Tensor) -> TangentSpace:
@@ -33,35 +46,69 @@ class TangentSpace:
         keep = torch.arange(k, device=rank.device) < rank[:, None]
         return TangentSpace(basis * keep[:, None, :], rank)
 
+    @staticmethod
+    def concatenate(parts: Sequence[TangentSpace]) -> TangentSpace:
+        """One behind the other; what the first does not say is left out."""
+        told = [f.name for f in dataclasses.fields(TangentSpace) if getattr(parts[0], f.name) is not None]
+        return TangentSpace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in told})
+
     @property
     def dimension(self) -> int:
         """d, the dimension of the pixel space."""
         return self.basis.shape[1]
 
-    def cut(self, rank: Tensor) -> TangentSpace:
-        """The first min(own rank, `rank`) directions of each image."""
+    @property
+    def gap(self) -> Tensor:
+        """λ_k/λ_{k+1}, by which the spectrum falls behind the last direction, (N,); NaN where it does not say."""
+        nothing = torch.full(self.rank.shape, torch.nan, dtype=torch.float64, device=self.rank.device)
+        if self.spectrum is None or self.spectrum.shape[1] < 2:
+            return nothing
+        last = (self.rank - 1).clamp(0, self.spectrum.shape[1] - 2)[:, None]
+        ratio = self.spectrum.double().gather(1, last) / self.spectrum.double().gather(1, last + 1)
+        told = (self.rank >= 1) & (self.rank < self.spectrum.shape[1])
+        return ratio[:, 0].where(told, nothing)
+
+    @property
+    def trace(self) -> Tensor:
+        """tr P, the rank of a hard tangent space and the sum of the weights of a soft one, (N,) float64."""
+        return self.rank.double() if self.weights is None else self.weights.double().sum(1)
+
+    def cut(self, rank: Tensor, weights: Tensor | None = None) -> TangentSpace:
+        """The first min(own rank, `rank`) directions of each image, with the weights (N, ≤ k) of another space."""
         least = torch.minimum(self.rank, rank)
         keep = torch.arange(self.basis.shape[2], device=rank.device) < least[:, None]
-        return TangentSpace(self.basis * keep[:, None, :], least)
+        return TangentSpace(self.basis * keep[:, None, :], least, weights=weights)
 
     def project(self, x: Tensor) -> Tensor:
         """P x, (N, …)."""
-        return project(self.basis.to(x.dtype), x)
+        basis = self.basis.to(x.dtype)
+        if self.weights is None:
+            return project(basis, x)
+        inside = coefficients(basis, x) * self.weights.to(x.dtype)
+        return torch.einsum("ndk,nk->nd", basis, inside).reshape(x.shape)
 
     def reject(self, x: Tensor) -> Tensor:
         """(I − P) x, (N, …)."""
         return x - self.project(x)
 
     def fraction(self, x: Tensor) -> Tensor:
-        """F² = ‖P x‖²/‖x‖², (N,) in [0, 1]; NaN for a zero vector. Chance for a random direction: rank/d."""
-        return energy_fraction(self.basis.to(x.dtype), x)
+        """F² = xᵀP x/‖x‖², (N,) in [0, 1]; NaN for a zero vector. Chance for a random direction: tr P/d."""
+        basis = self.basis.to(x.dtype)
+        if self.weights is None:
+            return energy_fraction(basis, x)
+        inside = coefficients(basis, unit(x)).square() * self.weights.to(x.dtype)
+        return inside.sum(1).clamp(0, 1)
+
+    def off_fraction(self, x: Tensor) -> Tensor:
+        """1 − F² without cancellation where F² is near 1: ‖(I − P) x‖²/‖x‖² of a hard space, (N,)."""
+        if self.weights is not None:
+            return 1 - self.fraction(x)
+        return flat(self.reject(unit(x))).double().square().sum(1)
 
     def on_direction(self, noise: Tensor) -> Tensor:
         """Unit vector, uniform in the tangent space: P n/‖P n‖ from normal noise (N, …); NaN at rank 0."""
-        inside = coefficients(self.basis.to(noise.dtype), noise)
-        length = inside.square().sum(1).sqrt()
-        along = torch.einsum("ndk,nk->nd", self.basis.to(noise.dtype), inside / length[:, None])
-        return along.reshape(noise.shape)
+        along = self.project(noise)
+        return along / per_example(flat(along).square().sum(1).sqrt(), along)
 
 
 class TangentEstimator(Protocol):
@@ -77,6 +124,15 @@ class TangentEstimator(Protocol):
         """Largest dimension of a tangent space."""
         ...
 
-    def at(self, x: Tensor) -> TangentSpace:
-        """Tangent spaces at the images x (N, C, H, W); labels are not used, so none can leak."""
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What stored tangent spaces are known by: the kind with every option, as JSON holds it."""
+        ...
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
+        """Tangent spaces at the images x (N, C, H, W); labels are not used, so none can leak.
+
+        `ids` (N,) are the places of the images in their data set. Estimators that look things up or draw at random
+        need them; an image has the same tangent space in any batch.
+        """
         ...

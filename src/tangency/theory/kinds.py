@@ -4,38 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from tangency.data.references import whole_options
+from tangency.data.references import maker_options
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
-from tangency.tangents import MixtureTangents, TangentEstimator, TangentSpace, WorldTangents, pca_basis
+from tangency.tangents import MixtureTangents, TangentEstimator, WorldTangents, pca_tangents
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
-
-
-@final
-class GlobalPCA:
-    """One subspace for all images: the leading principal directions. What any estimator must beat."""
-
-    kind = "pca"
-
-    def __init__(self, basis: Tensor) -> None:
-        self._basis = basis
-
-    @property
-    def max_rank(self) -> int:
-        """Its dimension."""
-        return self._basis.shape[1]
-
-    def at(self, x: Tensor) -> TangentSpace:
-        """The same subspace at every x (N, C, H, W)."""
-        rank = torch.full((len(x),), self.max_rank, device=x.device)
-        return TangentSpace.shared(self._basis.to(x), rank)
 
 
 @dataclass(frozen=True)
@@ -63,7 +40,7 @@ def _mfa_tangents(material: Material, *, components: int = 2, rank: int = 0, see
 
 
 def _pca_tangents(material: Material, *, rank: int = 0) -> TangentEstimator:
-    return GlobalPCA(pca_basis(material.train, rank or material.world.intrinsic_dimension))
+    return pca_tangents(material.train, rank or material.world.intrinsic_dimension)
 
 
 def _exact_score(material: Material) -> Denoiser:
@@ -114,5 +91,5 @@ def _made(text: str, what: str, table: dict[str, Callable[..., Any]], material: 
     name, _, query = text.partition("?")
     if name not in table:
         raise SpecError(f"{what} '{text}': {unknown_name(f'kind of {what}', name, table)}")
-    options = whole_options(f"{what} '{text}'", query, table[name])
+    options = maker_options(f"{what} '{text}'", query, table[name])
     return table[name](material, **options)

@@ -1,5 +1,6 @@
-"""Where weights change: of classifiers and of score networks."""
+"""Where weights change: of classifiers, score networks and autoencoders."""
 
+from tangency.training.autoencoder import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.batches import refuse_lone_images
 from tangency.training.config import TRAINING_SCHEMA, TrainConfig, learning_rate
 from tangency.training.engine import Step
@@ -9,8 +10,10 @@ from tangency.training.result import TrainResult
 from tangency.training.score import SCORE_CONFIG, Averaging, ScoreResult, train_score
 
 __all__ = [
+    "AUTOENCODER_CONFIG",
     "SCORE_CONFIG",
     "TRAINING_SCHEMA",
+    "AutoencoderResult",
     "Averaging",
     "Evaluation",
     "ScoreResult",
@@ -21,5 +24,6 @@ __all__ = [
     "learning_rate",
     "refuse_lone_images",
     "train",
+    "train_autoencoder",
     "train_score",
 ]

@@ -1,0 +1,181 @@
+"""Training an autoencoder on a data set by reference, and tangent spaces that need one trained first."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tangency.data.references import maker_options, parse_options
+from tangency.errors import RunError
+from tangency.files import file_digest
+from tangency.score.references import FITTED, fingerprint
+from tangency.tangents import Ground, TangentEstimator, load_tangents
+from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
+from tangency.tangents.references import check_reference
+from tangency.tangents.stored import INDEX
+from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, Step, train_autoencoder
+from tangency.training.autoencoder import AUTOENCODER
+from tangency.types import Dataset
+
+Tell = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class AutoencoderFit:
+    """What `tangency tangents fit` is asked for.
+
+    Args:
+        latent: dimension of the code; 128 as in the paper.
+        width: channels of the first halving of the image, doubled by each of the two after it.
+        beta: weight of the KL term, the variance of a pixel's noise in squared [0, 1] units; 0 for no VAE.
+        epochs, batch_size, learning_rate, seed: of the training.
+    """
+
+    latent: int = 128
+    width: int = 32
+    beta: float = 0.0
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    seed: int = 0
+
+
+def fit_autoencoder(
+    data: Dataset, asked: AutoencoderFit, out: Path, device: str, tell: Tell | None = None
+) -> AutoencoderResult:
+    """Train an autoencoder on the training images, from where an earlier call was stopped.
+
+    Args:
+        data: whose training images are learnt.
+        asked: network and training.
+        out: gets autoencoder.safetensors, best-autoencoder.safetensors, history.parquet.
+        device: where.
+        tell: told the epoch and the share that is done.
+    """
+    train = data.train
+    card = AutoencoderCard(
+        shape=train.shape,
+        options={
+            "latent": asked.latent,
+            "widths": [asked.width, 2 * asked.width, 4 * asked.width],
+            "variational": asked.beta > 0,
+        },
+        beta=asked.beta,
+        provenance={"data": data.name, "data_digest": train.digest, "torch": torch.__version__},
+    )
+    config = dataclasses.replace(
+        AUTOENCODER_CONFIG,
+        epochs=asked.epochs,
+        batch_size=asked.batch_size,
+        learning_rate=asked.learning_rate,
+        seed=asked.seed,
+    )
+
+    def report(step: Step) -> None:
+        done = ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
+        if tell is not None and (step.step % 20 == 0 or done == 1):
+            tell(f"epoch {step.epoch}/{step.epochs}", done)
+
+    module = build_autoencoder(card, asked.seed)
+    return train_autoencoder(module, card, train, config, out, device=device, on_step=report)
+
+
+def _bare(
+    *,
+    latent: int = 128,
+    width: int = 32,
+    beta: float = 0.0,
+    epochs: int = 20,
+    batch_size: int = 64,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+    rank: str = "relative",
+    tolerance: float = 0.05,
+) -> dict[str, Any]:
+    """Options of "autoencoder" without a file: of its training, then of its tangent spaces."""
+    return {}
+
+
+def trained_first(reference: str) -> tuple[AutoencoderFit, str] | None:
+    """What must be trained for a reference, and the options of its tangent spaces; None where nothing must.
+
+    Example:
+        >>> fit, options = trained_first("autoencoder?latent=16&rank=8")
+        >>> fit.latent, options
+        (16, 'rank=8')
+    """
+    name, _, query = reference.partition("?")
+    if name != "autoencoder":
+        return None
+    options = maker_options(f"tangents '{reference}'", query, _bare)
+    own = {key: options.pop(key) for key in ("rank", "tolerance") if key in options}
+    return AutoencoderFit(**options), "&".join(f"{key}={value}" for key, value in own.items())
+
+
+def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | None = None) -> TangentEstimator:
+    """`load_tangents`, after the training of an autoencoder where the reference is "autoencoder" without a file.
+
+    Args:
+        reference: as of `load_tangents`, or "autoencoder?latent=…&epochs=…&rank=…".
+        ground: what they are made of.
+        folder: gets the training, in a folder of its own name; one that is there is not repeated.
+        tell: told what is done, and the share.
+    """
+    needed = trained_first(reference)
+    if needed is None:
+        return load_tangents(reference, ground)
+    asked, query = needed
+    place = _place(asked, ground.data, folder)
+    result = fit_autoencoder(ground.data, asked, place, ground.device, tell)
+    if result.outcome != "ok":
+        raise RunError(f"tangents '{reference}': the training diverged; lower learning_rate.")
+    return load_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
+
+
+def study_tangents(
+    asked: Sequence[str], own: TangentEstimator, ground: Ground, folder: Path, tell: Tell | None = None
+) -> tuple[TangentEstimator, ...]:
+    """The estimators that a study or a measurement asks for; `own` where none is, and where its bare name stands."""
+    found = [own if reference == own.kind else fitted_tangents(reference, ground, folder, tell) for reference in asked]
+    return tuple(found) or (own,)
+
+
+def unfinished(reference: str, data: Dataset, folder: Path) -> bool:
+    """Whether an autoencoder is still to be trained for a reference."""
+    needed = trained_first(reference)
+    return needed is not None and not (_place(needed[0], data, folder) / AUTOENCODER).exists()
+
+
+def check_tangents(asked: Sequence[str], data: Dataset) -> None:
+    """Raise, before anything is fitted, where a reference is unknown or does not fit the data."""
+    for reference in asked:
+        if trained_first(reference) is None:
+            check_reference(reference, data)
+
+
+def tangents_identity(asked: Sequence[str]) -> str:
+    """Hash of the references and of the files that they name, so that results know which weights they had."""
+    parts: list[str] = []
+    for reference in asked:
+        name, _, query = reference.partition("?")
+        kind, _, location = name.partition(":")
+        path = Path(location if location else name)
+        if location or name.endswith(".safetensors"):
+            parts.append(file_digest(path / INDEX if kind == "stored" else path))
+        score = parse_options(reference, query).get("score", "") if query else ""
+        if score and score.partition("?")[0] not in (*FITTED, "exact"):
+            parts.append(fingerprint(score))
+    return hashlib.sha256(json.dumps([*asked, *parts]).encode()).hexdigest()
+
+
+def _place(asked: AutoencoderFit, data: Dataset, folder: Path) -> Path:
+    """Where a training goes: a name that follows from what is asked and from the data."""
+    parts = [asdict(asked), data.train.digest]
+    return folder / f"autoencoder-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"

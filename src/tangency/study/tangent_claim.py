@@ -1,0 +1,70 @@
+"""The paper's claim under every estimator of the tangent space of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tangency.measures.frames import labels
+from tangency.measures.registry import tangents_suffix
+from tangency.statistics import Estimate, Verdict
+from tangency.study.assemble import Columns
+from tangency.study.judge import FRACTION, STANDARD, baselines
+from tangency.study.numbers import TrialNumbers, as_json
+from tangency.study.plan import Trial
+from tangency.study.spec import StudySpec
+from tangency.tangents.references import kind_of
+
+
+def compare_tangents(
+    spec: StudySpec,
+    planned: list[Trial],
+    numbers: Mapping[str, TrialNumbers],
+    verdicts: Mapping[str, Verdict],
+    columns: Mapping[str, Columns],
+) -> dict[str, Any]:
+    """F² minus its best control under each estimator: of the most tangent robust trial, and its rise over standard.
+
+    The trial is the one that the headline speaks of by the first estimator: the largest F² among the weak and the
+    Bayes-aligned.
+
+    Returns:
+        {"estimators": [{"name", "reference", "rank"}], "claim": [{"name", "trial", "baseline", "excess", "rise"}]}.
+    """
+    kinds = [kind_of(reference) for reference in spec.tangents]
+    suffixes = [tangents_suffix(label) for label in labels(kinds)]
+    names = [kinds[0], *(suffix.partition("=")[2] for suffix in suffixes[1:])]
+    first = next(iter(columns.values()))
+    estimators = [
+        {"name": name, "reference": reference, "rank": float(first[f"tangent_rank{suffix}"].mean())}
+        for name, reference, suffix in zip(names, spec.tangents, suffixes, strict=True)
+    ]
+    return {"estimators": estimators, "claim": _claim(planned, numbers, verdicts, names, suffixes)}
+
+
+def _claim(
+    planned: list[Trial],
+    numbers: Mapping[str, TrialNumbers],
+    verdicts: Mapping[str, Verdict],
+    names: list[str],
+    suffixes: list[str],
+) -> list[dict[str, Any]]:
+    standard = baselines(planned, verdicts)
+    robust = [
+        trial
+        for trial in planned
+        if trial.id in verdicts and trial.seed in standard and trial.name != STANDARD
+        if verdicts[trial.id].regime in ("weak", "bayes_aligned")
+    ]
+    if not robust:
+        return []
+    trial = max(robust, key=lambda t: numbers[t.id].draws[FRACTION][0])
+    own, base = numbers[trial.id], numbers[standard[trial.seed].id]
+    found = []
+    for name, suffix in zip(names, suffixes, strict=True):
+        key = f"{FRACTION}{suffix}"
+        tangent = own.excess[key]
+        rise = Estimate.of(tangent.draws - base.excess[key].draws, own.estimates[key].n)
+        told = {"excess": as_json(tangent.estimate, best_control=tangent.best), "rise": as_json(rise)}
+        found.append({"name": name, "trial": trial.id, "baseline": standard[trial.seed].id, **told})
+    return found

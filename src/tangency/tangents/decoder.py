@@ -1,0 +1,149 @@
+"""Tangent spaces as the column space of a decoder's Jacobian: what the paper does, in batched forward mode."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from tangency.autodiff import jacobians, undisturbed
+from tangency.devices import free_memory
+from tangency.errors import NumericsError
+from tangency.numerics import check_rank, flat
+from tangency.tangents.autoencoder import Autoencoder
+from tangency.tangents.space import TangentSpace
+from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
+
+_SHARE, _MOST = 0.25, 1 << 28  # of the free memory, and bytes, that a chunk of images may take
+
+
+@final
+class AutoencoderTangents:
+    """span J, J = ∂decode/∂z at z = encode(x): the tangent space at the reconstruction decode(z), not at x.
+
+    All columns of J come from one pass of forward-mode differentiation, and the basis from an eigendecomposition of
+    JᵀJ in float64. `TangentSpace.residual` is ‖x − decode(encode(x))‖, `spectrum` the singular values of J.
+
+    Args:
+        module: with `encode` and `decode`; runs in eval mode and is left as it was found.
+        shape: (C, H, W).
+        rank: a number, or a rule of `choose_rank` over the singular values.
+        tolerance: of the rule "relative": directions with more than this share of the largest singular value. A
+            collapsed direction of the code has a column of nearly nothing, and no say.
+        name: kind that stands in reports.
+        card: options and provenance, part of the identity of stored tangent spaces.
+
+    Raises:
+        NumericsError: a decoder whose output has another shape, a code of d or more numbers, NaN in a Jacobian.
+
+    Deviation: the paper orthonormalises by scipy.linalg.orth, which keeps every direction that is not zero to rounding;
+    rank="relative", tolerance=0 is that.
+    """
+
+    kind = "autoencoder"
+
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: tuple[int, int, int],
+        rank: Rank = "relative",
+        tolerance: float = 0.05,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not isinstance(module, Autoencoder):
+            raise NumericsError(f"autoencoder: got {type(module).__name__}, expected a module with encode and decode.")
+        self.module, self.shape, self.rank, self.tolerance = module, shape, rank, tolerance
+        self._card = dict(card or {})
+        self._latent = self._probed()
+        self._most = rank if isinstance(rank, int) else self._latent
+        check_rank(self._latent, math.prod(shape))
+        if self._most > self._latent:
+            raise NumericsError(f"rank: got {self._most} for a code of {self._latent} numbers, expected at most that.")
+
+    def _probed(self) -> int:
+        """Numbers of a code, after a look at what the module gives."""
+        parameter = next(self.module.parameters(), torch.zeros(1))
+        blank = torch.full((2, *self.shape), 0.5, device=parameter.device, dtype=parameter.dtype)
+        with undisturbed(self.module), torch.no_grad():
+            try:
+                code = self.module.encode(blank)
+                found = self.module.decode(code)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise NumericsError(f"autoencoder: cannot take images of {self.shape} ({reason}).") from error
+        if found.shape != blank.shape or len(code) != len(blank):
+            raise NumericsError(
+                f"autoencoder: its decoder gives {tuple(found.shape)} for images of {tuple(blank.shape)} and codes of "
+                f"{tuple(code.shape)}; expected the shape of the images."
+            )
+        self._dtype, self._device = parameter.dtype, parameter.device
+        return code[0].numel()
+
+    @property
+    def max_rank(self) -> int:
+        """The rank that was asked for, or the dimension of the code."""
+        return self._most
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Kind, options and what is known of the weights."""
+        return {"kind": self.kind, "rank": self.rank, "tolerance": self.tolerance, **self._card}
+
+    def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
+        """Tangent spaces at the reconstructions of x (N, C, H, W), basis in the dtype of x."""
+        with undisturbed(self.module):
+            return TangentSpace.concatenate([self._at(part, start) for start, part in self._chunks(x)])
+
+    def _at(self, x: Tensor, start: int) -> TangentSpace:
+        asked = x.to(self._device, self._dtype)
+        with torch.no_grad():
+            code = self.module.encode(asked)
+        base, jacobian = jacobians(self.module.decode, code)
+        refuse_bad(jacobian, start, "the Jacobian of its decoder")
+        basis, lengths = orthonormal(jacobian)
+        rank = choose_rank(lengths, self.rank, self._most, self.tolerance)
+        residual = (flat(asked) - flat(base)).double().square().sum(1).sqrt()
+        space = TangentSpace(basis[:, :, : self._most].to(x), rank.to(x.device)).cut(rank.to(x.device))
+        return dataclasses.replace(
+            space, spectrum=lengths.to(x.device), base=base.to(x), residual=residual.to(x.device)
+        )
+
+    def _chunks(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Images that fit into memory with all their tangents at once, and where they start."""
+        budget = min(_MOST, int(_SHARE * free_memory(self._device)))
+        size = max(1, budget // self._bytes)
+        for start in range(0, max(1, len(x)), size):
+            yield start, x[start : start + size]
+
+    @cached_property
+    def _bytes(self) -> int:
+        """Memory of one image: its Jacobian in double precision thrice, and the largest activations of its tangents."""
+        largest = [0]
+
+        def look(module: nn.Module, given: Any, found: Any) -> None:
+            numbers = sum(t[0].numel() for t in (*given, found) if isinstance(t, Tensor) and len(t))
+            largest[0] = max(largest[0], numbers)
+
+        hooks = [part.register_forward_hook(look) for part in self.module.modules() if not list(part.children())]
+        try:
+            self._probed()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        activations = self._latent * largest[0] * self._dtype.itemsize
+        return max(1, activations + 3 * 8 * self._latent * math.prod(self.shape))
+
+
+def refuse_bad(found: Tensor, start: int, what: str) -> None:
+    """Raise, with the places of the images, where an answer (N, …) is not finite."""
+    bad = (~torch.isfinite(found)).flatten(1).any(1).nonzero().flatten()[:5]
+    if len(bad):
+        raise NumericsError(
+            f"tangents: {what} is NaN or infinite for images {(bad + start).tolist()}. Its weights are damaged, its "
+            "training diverged, or the images are far from those it knows."
+        )

@@ -1,0 +1,202 @@
+"""Tangent spaces by reference: fitted to data, exact, of a score, or from a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tangency.data.references import maker_options
+from tangency.errors import ModelError, SpecError, unknown_name
+from tangency.mixtures import fit_mixture
+from tangency.numerics import check_rank
+from tangency.score import Denoiser, load_score
+from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
+from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents
+from tangency.tangents.decoder import AutoencoderTangents
+from tangency.tangents.denoiser import DenoiserTangents
+from tangency.tangents.exact import WorldTangents
+from tangency.tangents.local_pca import LocalPCATangents
+from tangency.tangents.mixture import MixtureTangents
+from tangency.tangents.score_svd import ScoreSVDTangents
+from tangency.tangents.space import TangentEstimator
+from tangency.tangents.spectrum import parse_rank
+from tangency.tangents.stored import StoredTangents, stored_kind
+from tangency.tensors import digest
+from tangency.types import Dataset
+from tangency.worlds import world_of
+
+
+@dataclass
+class Ground:
+    """What tangent spaces are made of; scores are loaded when first asked for, then kept.
+
+    Args:
+        data: fitted to its training images.
+        device: where they are computed.
+        score: of `denoiser` and `score-svd` where they name none.
+        reference: of that score where it is not given itself.
+    """
+
+    data: Dataset
+    device: str = "cpu"
+    score: Denoiser | None = None
+    reference: str = "mfa"
+    _scores: dict[str, Denoiser] = field(default_factory=dict)
+
+    def score_of(self, reference: str) -> Denoiser:
+        """The score that a reference names, or the one that is there."""
+        if not reference and self.score is not None:
+            return self.score
+        name = reference or self.reference
+        if name not in self._scores:
+            self._scores[name] = load_score(name, self.data, self.device)
+        return self._scores[name]
+
+
+def _exact(ground: Ground) -> TangentEstimator:
+    world = world_of(ground.data.name)
+    if world is None:
+        raise SpecError(f"tangents 'exact': '{ground.data.name}' is no world, whose manifold is known; use mfa.")
+    return WorldTangents(world.to(ground.device))
+
+
+def _mfa(ground: Ground, *, components: int = 4, rank: int = 12, seed: int = 0) -> TangentEstimator:
+    return MixtureTangents(fit_mixture(ground.data.train, components, rank, seed=seed, device=ground.device)[0])
+
+
+def _local_pca(
+    ground: Ground, *, neighbours: int = 60, rank: str = "12", most: int = 32, tolerance: float = 0.05
+) -> TangentEstimator:
+    return LocalPCATangents(ground.data.train, neighbours, parse_rank(rank), most, tolerance, ground.device)
+
+
+def _denoiser(
+    ground: Ground,
+    *,
+    score: str = "",
+    sigma: float = 0.1,
+    rank: str = "12",
+    most: int = 32,
+    tolerance: float = 0.5,
+    products: int = 3,
+    spare: int = 4,
+    draws: int = 0,
+    soft: bool = False,
+    seed: int = 0,
+) -> TangentEstimator:
+    return DenoiserTangents(
+        ground.score_of(score), sigma, parse_rank(rank), most, tolerance, products, spare, draws, soft, seed
+    )
+
+
+def _score_svd(
+    ground: Ground, *, score: str = "", sigma: float = 0.05, rank: str = "gap", samples: int = 4, seed: int = 0
+) -> TangentEstimator:
+    return ScoreSVDTangents(ground.score_of(score), sigma, parse_rank(rank), samples, seed)
+
+
+def _dct(ground: Ground, *, rank: int = 12) -> TangentEstimator:
+    return dct_tangents(ground.data.train.shape, rank)
+
+
+def _pca(ground: Ground, *, rank: int = 12) -> TangentEstimator:
+    return pca_tangents(ground.data.train, rank)
+
+
+def _random(ground: Ground, *, rank: int = 12, seed: int = 0) -> TangentEstimator:
+    return random_tangents(ground.data.train.shape, rank, seed)
+
+
+def _file(ground: Ground, path: str, *, rank: str = "relative", tolerance: float = 0.05) -> TangentEstimator:
+    module, card = load_autoencoder(path, ground.device)
+    if card.shape != ground.data.train.shape:
+        raise ModelError(
+            f"tangents '{path}': made for images of {card.shape}, '{ground.data.name}' has {ground.data.train.shape}."
+        )
+    about = {"weights": digest(module.state_dict())}
+    return AutoencoderTangents(module, card.shape, parse_rank(rank), tolerance, about)
+
+
+def _diffusers(ground: Ground, path: str, *, rank: str = "relative", tolerance: float = 0.05) -> TangentEstimator:
+    module, about = load_diffusers_autoencoder(Path(path), ground.data.train.shape)
+    module = module.to(ground.device)
+    about |= {"weights": digest(module.state_dict())}
+    return AutoencoderTangents(module, ground.data.train.shape, parse_rank(rank), tolerance, about)
+
+
+# name -> maker(ground, *, options with defaults)
+MADE: dict[str, Callable[..., TangentEstimator]] = {
+    "exact": _exact,
+    "mfa": _mfa,
+    "local-pca": _local_pca,
+    "denoiser": _denoiser,
+    "score-svd": _score_svd,
+    "dct": _dct,
+    "pca": _pca,
+    "random": _random,
+}
+
+
+def _stored(ground: Ground, path: str) -> TangentEstimator:
+    return StoredTangents(path, ground.data.test)
+
+
+# kind -> maker(ground, location, *, options with defaults)
+LOADED: dict[str, Callable[..., TangentEstimator]] = {
+    "autoencoder": _file,
+    "diffusers": _diffusers,
+    "stored": _stored,
+}
+
+
+def kind_of(reference: str) -> str:
+    """The `kind` of the estimator that a reference stands for, without making it."""
+    name = reference.partition("?")[0]
+    kind, _, location = name.partition(":")
+    if kind == "stored" and location:
+        return stored_kind(Path(location))
+    return "autoencoder" if name.endswith(".safetensors") or kind in LOADED else kind
+
+
+def check_reference(reference: str, data: Dataset) -> None:
+    """Raise where `load_tangents` would for its name, options or rank, before anything is fitted."""
+    name, _, query = reference.partition("?")
+    if name in MADE:
+        options = maker_options(f"tangents '{reference}'", query, MADE[name])
+        rank = parse_rank(options["rank"]) if "rank" in options else 1
+        check_rank(rank if isinstance(rank, int) else 1, math.prod(data.train.shape))
+    elif not (name.endswith(".safetensors") or name.partition(":")[0] in LOADED):
+        known = [*MADE, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
+        raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
+
+
+def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
+    """Tangent spaces by reference.
+
+    Args:
+        reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
+            (options behind a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
+            trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
+        ground: data, device, and the score of "denoiser" where the reference names none.
+
+    Raises:
+        SpecError: an unknown name or option.
+        ModelError: a file that is no autoencoder, or one of other images.
+
+    Example:
+        >>> from tangency.data import load
+        >>> load_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
+        4
+    """
+    name, _, query = reference.partition("?")
+    kind, _, location = name.partition(":")
+    if location and kind in LOADED:
+        options = maker_options(f"tangents '{reference}'", query, LOADED[kind])
+        return LOADED[kind](ground, location, **options)
+    if name.endswith(".safetensors"):
+        return load_tangents(f"autoencoder:{reference}", ground)
+    check_reference(reference, ground.data)
+    options = maker_options(f"tangents '{reference}'", query, MADE[name])
+    return MADE[name](ground, **options)
