@@ -12,9 +12,16 @@ import pytest
 import torch
 
 from tangency.errors import ModelError, NumericsError, RunError
-from tangency.tangents import Ground, StoredTangents, TangentEstimator, agreement, load_tangents, plan_store
+from tangency.tangents import (
+    Ground,
+    StoredTangents,
+    TangentEstimator,
+    agreement,
+    load_tangents,
+    plan_store,
+    store_tangents,
+)
 from tangency.tangents import stored as module
-from tangency.tangents import store_tangents
 from tangency.tensors import digest, read_tensors
 from tangency.types import LabelledImages
 from tangency.worlds import load_dataset
