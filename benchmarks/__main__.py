@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks import cases, score_cases
+from benchmarks import cases, score_cases, tangent_cases
 from benchmarks.case import Case
 
-CASES = cases.CASES | score_cases.CASES
+CASES = cases.CASES | score_cases.CASES | tangent_cases.CASES
 
 REPEATS = 5
 RESULTS = Path(__file__).parent / "results.json"

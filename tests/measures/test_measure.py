@@ -47,7 +47,7 @@ class BayesRule(nn.Module):
 
 
 def source(mixture: object, data: LabelledImages, config: MeasureConfig) -> ReferenceSource:
-    return ReferenceSource(MixtureScore(mixture), [MixtureTangents(mixture)], data, data, config)
+    return ReferenceSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
 
 
 def rows(model: nn.Module, mixture: object, data: LabelledImages, config: MeasureConfig, batch: int) -> object:

@@ -55,7 +55,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker pr
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor.", metavar="SPEC"
+        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor, tangents.", metavar="SPEC"
     ),
 ]
 

@@ -43,7 +43,7 @@ def _table(*titles: str) -> Table:
 
 
 def _estimators(entries: list[Mapping[str, Any]]) -> Table:
-    table = _table("estimator", "rank", "from–to", "gap", "residual ‖x − x̂‖", "reach ≤", "asymmetry")
+    table = _table("estimator", "rank", "from–to", "gap", "residual ‖x − x̂‖", "reach ≤", "asymmetry", "taken")
     for entry in entries:
         rank = entry["rank"]
         table.add_row(
@@ -54,6 +54,7 @@ def _estimators(entries: list[Mapping[str, Any]]) -> Table:
             _short((entry["residual"] or {}).get("mean")),
             _short(entry["reach"]),
             _short((entry["asymmetry"] or {}).get("mean")),
+            entry["where"],
         )
     return table
 

@@ -37,6 +37,8 @@ class MeasureConfig:
             place is known (`LabelledImages.signal`); none by default.
         epsilons: l2 lengths of the on- and off-manifold steps, in [0, 1] pixel units, per image.
         directions: random directions an image, the same for every model.
+        curved: edges of a curved on-manifold step from one length to the next, which is measured beside the straight
+            one; 0 for none.
         lpips: whether 1 − LPIPS is measured beside the cosine.
         label: "true" or "predicted": the y of gradient and score alike.
         seed: of directions and controls.
@@ -53,6 +55,7 @@ class MeasureConfig:
     noise_sigmas: tuple[float, ...] = ()
     epsilons: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     directions: int = 4
+    curved: int = 0
     lpips: bool = True
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
@@ -83,6 +86,11 @@ class MeasureConfig:
         grid = [f"{v:g}" for v in self.noise_sigmas]
         if len(set(grid)) < len(grid):
             raise SpecError(f"noise_sigmas: got {list(self.noise_sigmas)}, expected distinct numbers.")
+        if self.curved < 0 or (self.curved and list(self.epsilons) != sorted(self.epsilons)):
+            raise SpecError(
+                f"curved: got {self.curved} edges along epsilons {list(self.epsilons)}, expected a number of at least "
+                "0, and lengths that rise."
+            )
         if self.directions < 1:
             raise SpecError(f"directions: got {self.directions}, expected at least 1 per image.")
         if self.label not in ("true", "predicted"):
@@ -105,7 +113,10 @@ class MeasureConfig:
 
     def digest(self) -> str:
         """Hash of everything here and of the schema number."""
-        content = json.dumps([MEASURE_SCHEMA, dataclasses.asdict(self)], sort_keys=True)
+        asked = dataclasses.asdict(self)
+        if not self.curved:  # a key that older rows do not have
+            del asked["curved"]
+        content = json.dumps([MEASURE_SCHEMA, asked], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

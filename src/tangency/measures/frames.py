@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import Partners
+from tangency.measures.config import MeasureConfig
 from tangency.measures.registry import tangents_suffix
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
-from tangency.tangents import TangentEstimator, TangentSpace, pca_basis
+from tangency.tangents import TangentEstimator, TangentSpace, curved_path, pca_basis
 from tangency.types import LabelledImages
 
 
@@ -25,6 +26,9 @@ class Frame:
         space: T_x of each image.
         controls: subspaces of equal rank, by name; NaN where the other image's tangent space has a lower rank.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
+        curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not asked for.
+        residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
+            each length, mean over directions; NaN where the estimator tells none.
     """
 
     suffix: str
@@ -32,6 +36,9 @@ class Frame:
     controls: dict[str, TangentSpace]
     on: Tensor
     off: Tensor
+    curved: Tensor | None = None
+    residual_on: Tensor | None = None
+    residual_curved: Tensor | None = None
 
 
 class FrameSource:
@@ -42,7 +49,7 @@ class FrameSource:
         estimator: of tangent spaces.
         partners: whose tangent spaces the shuffled controls take.
         reference: training images of the global principal components.
-        directions, seed: random directions an image, and their seed: the same for every estimator.
+        config: random directions an image, the same for every estimator, and steps.
     """
 
     def __init__(
@@ -51,12 +58,11 @@ class FrameSource:
         estimator: TangentEstimator,
         partners: Partners,
         reference: LabelledImages,
-        directions: int,
-        seed: int,
+        config: MeasureConfig,
         device: torch.device,
     ) -> None:
         self.suffix, self.estimator, self.partners = tangents_suffix(label), estimator, partners
-        self.directions, self.seed, self.device = directions, seed, device
+        self.config, self.device = config, device
         rank = estimator.max_rank
         self._dct = dct_basis(reference.shape, rank).float().to(device)
         self._pca = pca_basis(reference, rank).float().to(device)
@@ -70,10 +76,31 @@ class FrameSource:
             "dct": _alike(TangentSpace.shared(self._dct, space.rank), space),
             "pca": _alike(TangentSpace.shared(self._pca, space.rank), space),
         }
-        draws = [Draw(self.seed, ids, f"direction {r}").normal(x.shape[1:], x.dtype) for r in range(self.directions)]
+        draws = [
+            Draw(self.config.seed, ids, f"direction {r}").normal(x.shape[1:], x.dtype)
+            for r in range(self.config.directions)
+        ]
         on = torch.stack([space.on_direction(noise) for noise in draws])
         off = torch.stack([unit(space.reject(noise)) for noise in draws])
-        return Frame(self.suffix, space, controls, on, off)
+        walked = self._walked(x, on, ids) if self.config.curved else ()
+        return Frame(self.suffix, space, controls, on, off, *walked)
+
+    def _walked(self, x: Tensor, on: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Curved steps, and how far straight and curved ones end from the manifold."""
+        lengths = self.config.epsilons
+        paths = [torch.stack(curved_path(self.estimator, x, u, lengths, self.config.curved, ids)) for u in on]
+        curved = torch.stack(paths, 1)
+        straight = torch.stack([torch.stack([x + length * u for u in on]) for length in lengths])
+        return curved, self._residual(straight, ids), self._residual(curved, ids)
+
+    def _residual(self, ends: Tensor, ids: Tensor) -> Tensor:
+        """(lengths, R, N, C, H, W) to (lengths, N)."""
+        nothing = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
+        rows = []
+        for of_length in ends:
+            found = [self.estimator.at(x, ids).residual for x in of_length]
+            rows.append(torch.stack([nothing if r is None else r.double() for r in found]).mean(0))
+        return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> TangentSpace:
         """Tangent spaces of other images, cut to the ranks of `own`; NaN where there is no other, or one of lower."""
@@ -87,14 +114,14 @@ def _alike(space: TangentSpace, own: TangentSpace) -> TangentSpace:
     return space.cut(own.rank, own.weights)
 
 
-def labels(kinds: Sequence[str]) -> list[str]:
-    """Names of estimators in keys: none for the first, then their kinds, numbered where they come again.
+def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]:
+    """Names of estimators: their kinds; where one comes again, with its detail, and with a number where that does.
 
     Example:
-        >>> labels(["mfa", "denoiser", "pca", "denoiser"])
-        ['', 'denoiser', 'pca', 'denoiser-2']
+        >>> distinct_names(["mfa", "denoiser", "pca", "denoiser", "pca"], [12, 12, 8, 32, 8])
+        ['mfa', 'denoiser-12', 'pca-8', 'denoiser-32', 'pca-8-2']
     """
-    return [
-        f"{kind}-{number}" if (number := 1 + list(kinds[:place]).count(kind)) > 1 else kind if place else ""
-        for place, kind in enumerate(kinds)
-    ]
+    several = [list(kinds).count(kind) > 1 and detail != "" for kind, detail in zip(kinds, details, strict=True)]
+    named = [f"{kind}-{detail}" if s else kind for kind, detail, s in zip(kinds, details, several, strict=True)]
+    numbers = [1 + named[:place].count(name) for place, name in enumerate(named)]
+    return [name if number == 1 else f"{name}-{number}" for name, number in zip(named, numbers, strict=True)]

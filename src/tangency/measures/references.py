@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from tangency.data.partners import Partners
 from tangency.errors import SpecError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import NETWORK, MeasureConfig
-from tangency.measures.frames import Frame, FrameSource, labels
+from tangency.measures.frames import Frame, FrameSource
 from tangency.measures.lpips import LPIPS
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
@@ -68,7 +68,7 @@ class ReferenceSource:
 
     Args:
         score: where scores come from.
-        tangents: where tangent spaces come from; the measures of those after the first have their kind in the key.
+        tangents: name to where tangent spaces come from; the measures of those after the first have it in the key.
         pool: images among which the controls' other image is drawn (the whole split that is measured); an image is
             never its own partner, and which one it gets depends on its index and the seed only.
         reference: training images of the global principal components.
@@ -80,7 +80,7 @@ class ReferenceSource:
     def __init__(
         self,
         score: Denoiser,
-        tangents: Sequence[TangentEstimator],
+        tangents: Mapping[str, TangentEstimator],
         pool: LabelledImages,
         reference: LabelledImages,
         config: MeasureConfig,
@@ -92,10 +92,9 @@ class ReferenceSource:
         self.network = network
         self.score, self.pool, self.config = score, pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
-        names = labels([estimator.kind for estimator in tangents])
         self.frames = [
-            FrameSource(name, estimator, self.partners, reference, config.directions, config.seed, self.device)
-            for name, estimator in zip(names, tangents, strict=True)
+            FrameSource(name if place else "", estimator, self.partners, reference, config, self.device)
+            for place, (name, estimator) in enumerate(tangents.items())
         ]
         self.lpips = LPIPS().to(device) if config.lpips else None
 
@@ -114,7 +113,7 @@ class ReferenceSource:
         targets = self._targets(x, y)
         constant = self._stand_ins(x, ids, targets)
         for frame in frames:
-            constant |= self._outside(x, frame)
+            constant |= self._outside(x, frame) | self._residuals(frame)
         signal = None
         if self.pool.signal is not None:
             signal = self.pool.signal[ids.cpu()].to(self.device)[:, None]
@@ -148,6 +147,17 @@ class ReferenceSource:
             for sigma in self.config.sigmas:
                 for name, signal in stand_ins.items():
                     columns |= compared(signal, targets[target, sigma], scalar, target, sigma, name)
+        return columns
+
+    def _residuals(self, frame: Frame) -> dict[str, Tensor]:
+        """Distance from the manifold after straight and curved on-manifold steps of each length."""
+        columns: dict[str, Tensor] = {}
+        for name, found in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
+            if found is not None and not bool(found.isnan().all()):
+                columns |= {
+                    f"{name}.eps={number(epsilon)}{frame.suffix}": row
+                    for epsilon, row in zip(self.config.epsilons, found, strict=True)
+                }
         return columns
 
     def _outside(self, x: Tensor, frame: Frame) -> dict[str, Tensor]:

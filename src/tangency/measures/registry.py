@@ -37,9 +37,18 @@ _MEASURES: dict[str, MeasureInfo] = {
         "ρ₂, change of the logits under normal over isotropic noise", "ratio", 0, _INF, "lower", "ratio"
     ),
     "change_on": MeasureInfo("softmax change (l1) along the manifold", "probability", 0, 2, "neither"),
+    "change_curved": MeasureInfo(
+        "softmax change (l1) along a path that follows the manifold", "probability", 0, 2, "neither"
+    ),
     "change_off": MeasureInfo("softmax change (l1) off the manifold", "probability", 0, 2, "lower"),
     "outside_on": MeasureInfo("pixels that an on-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
     "outside_off": MeasureInfo("pixels that an off-manifold step puts outside [0, 1]", "fraction", 0, 1, "neither"),
+    "residual_on": MeasureInfo(
+        "distance from the manifold after a straight on-manifold step", "l2 in [0, 1] pixels", 0, _INF, "neither"
+    ),
+    "residual_curved": MeasureInfo(
+        "distance from the manifold after a step that follows it", "l2 in [0, 1] pixels", 0, _INF, "neither"
+    ),
     "signal_fraction": MeasureInfo("gradient energy on the signal's pixels", "fraction", 0, 1, "higher"),
     "noise_signal": MeasureInfo("softmax change (l1) under noise on the signal", "probability", 0, 2, "neither"),
     "noise_distractor": MeasureInfo("softmax change (l1) under noise on the distractor", "probability", 0, 2, "lower"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import MeasureConfig, unique
-from tangency.measures.frames import Frame
+from tangency.measures.frames import Frame, distinct_names
 from tangency.measures.lpips import LPIPS
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import number
@@ -27,6 +27,7 @@ from tangency.tangents import MixtureTangents, TangentEstimator
 from tangency.types import LabelledImages, check_images, check_labels
 
 Columns = dict[str, Tensor]
+Named = Mapping[str, TangentEstimator]
 
 
 @torch.inference_mode(False)
@@ -37,7 +38,7 @@ def measure(
     *,
     reference: LabelledImages | None = None,
     score: Denoiser | None = None,
-    tangents: TangentEstimator | Sequence[TangentEstimator] | None = None,
+    tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator] | None = None,
     config: MeasureConfig | None = None,
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
@@ -55,7 +56,8 @@ def measure(
             and the global principal components are fitted; training images, never the ones measured.
         score: closed-form mixtures fitted to `reference` by default.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
-            ("tangent_fraction.logp_y.tangents=denoiser"). The mixtures' by default.
+            ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or
+            the name that a mapping gives them. The mixtures' by default.
         config: what is measured.
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
@@ -95,15 +97,22 @@ def measure(
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
-    several = tuple(tangents) if isinstance(tangents, Sequence) else (tangents,)
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    source = ReferenceSource(score, several, pool, reference, config, images.device, network)
+    source = ReferenceSource(score, _named(tangents), pool, reference, config, images.device, network)
     parts = []
     for x, own, true in zip(images.split(batch_size), ids.split(batch_size), truth.split(batch_size), strict=True):
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
         parts.append(measure_batch(model, references, config, source.lpips))
     return Rows.concatenate(parts)
+
+
+def _named(tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator]) -> Named:
+    if isinstance(tangents, Mapping):
+        return tangents
+    estimators = list(tangents) if isinstance(tangents, Sequence) else [tangents]
+    names = distinct_names([e.kind for e in estimators], [e.max_rank for e in estimators])
+    return dict(zip(names, estimators, strict=True))
 
 
 def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -> None:
@@ -219,6 +228,10 @@ def _changes(model: nn.Module, logits: Tensor, x: Tensor, frame: Frame, config: 
         for epsilon in config.epsilons:
             changes = [(model(x + epsilon * u).softmax(1) - base).abs().sum(1).double() for u in directions]
             columns[f"change_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(changes).mean(0)
+    if frame.curved is not None:
+        for epsilon, ends in zip(config.epsilons, frame.curved, strict=True):
+            changes = [(model(end).softmax(1) - base).abs().sum(1).double() for end in ends]
+            columns[f"change_curved.eps={number(epsilon)}{frame.suffix}"] = torch.stack(changes).mean(0)
     return columns
 
 

@@ -132,6 +132,14 @@ MEASURES = {
         "neither",
         "a working classifier must react along the manifold; near 0 it has stopped reacting",
     ),
+    "change_curved": Measure(
+        "Change along the manifold",
+        "Change of the softmax after walking ε along a path that follows the tangent space as it turns.",
+        "L1 distance, 0 to 2; ε in [0, 1] pixel units",
+        "equals the off-manifold change",
+        "neither",
+        "what the straight step would show if the manifold were flat",
+    ),
     "change_off": Measure(
         "Off-manifold change",
         "Change of the softmax after a random step of ℓ₂ length ε outside the tangent space.",
@@ -155,6 +163,22 @@ MEASURES = {
         "none",
         "neither",
         "how far the step leaves the range of images",
+    ),
+    "residual_on": Measure(
+        "Distance from the manifold after a straight step",
+        "Distance of x + εu from the estimator's own reconstruction, u in the tangent space.",
+        "ℓ₂, [0, 1] pixel units; the same for every classifier",
+        "none",
+        "neither",
+        "how far a straight step leaves the manifold",
+    ),
+    "residual_curved": Measure(
+        "Distance from the manifold after a curved step",
+        "Distance of the end of a path of length ε along the manifold from the estimator's own reconstruction.",
+        "ℓ₂, [0, 1] pixel units; the same for every classifier",
+        "none",
+        "neither",
+        "how far a curved step leaves the manifold",
     ),
     "signal_fraction": Measure(
         "Gradient on the signal",

@@ -34,6 +34,7 @@ ORDER = (
     "kappa",
     "log_kappa",
     "change_on",
+    "change_curved",
     "change_off",
     "rho",
     "signal_fraction",
@@ -49,6 +50,7 @@ PREFERRED = {
     "rho": 0.05,
     "change_on": 2.0,
     "change_off": 2.0,
+    "change_curved": 2.0,
     "relative_noise": 0.1,
     "noise_signal": 0.1,
     "noise_distractor": 0.1,
@@ -76,7 +78,7 @@ def panels(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     out: dict[str, dict[str, Any]] = {}
     for key in all_keys(trials):
-        if key.control or key.tangents or key.family.startswith("outside"):
+        if key.control or key.tangents or key.family.startswith(("outside", "residual")):
             continue
         panel = out.setdefault(key.panel, {"id": key.panel, "text": describe(key), "keys": [], "chosen": 0})
         panel["keys"].append(key)

@@ -15,10 +15,11 @@ import torch
 from tangency.data.references import maker_options, parse_options
 from tangency.errors import RunError
 from tangency.files import file_digest
+from tangency.measures.frames import distinct_names
 from tangency.score.references import FITTED, fingerprint
 from tangency.tangents import Ground, TangentEstimator, load_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
-from tangency.tangents.references import check_reference
+from tangency.tangents.references import check_reference, kind_of
 from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, Step, train_autoencoder
 from tangency.training.autoencoder import AUTOENCODER
@@ -141,16 +142,35 @@ def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | N
 
 def study_tangents(
     asked: Sequence[str], own: TangentEstimator, ground: Ground, folder: Path, tell: Tell | None = None
-) -> tuple[TangentEstimator, ...]:
-    """The estimators that a study or a measurement asks for; `own` where none is, and where its bare name stands."""
+) -> dict[str, TangentEstimator]:
+    """Name to estimator of what a study or a measurement asks for; `own` where nothing is, or its bare name is."""
     found = [own if reference == own.kind else fitted_tangents(reference, ground, folder, tell) for reference in asked]
-    return tuple(found) or (own,)
+    return dict(zip(tangent_names(asked), found, strict=True)) or {own.kind: own}
 
 
-def unfinished(reference: str, data: Dataset, folder: Path) -> bool:
-    """Whether an autoencoder is still to be trained for a reference."""
-    needed = trained_first(reference)
-    return needed is not None and not (_place(needed[0], data, folder) / AUTOENCODER).exists()
+def tangent_names(asked: Sequence[str]) -> list[str]:
+    """Names of the estimators that references stand for: their kinds, with the rank where a kind comes again.
+
+    Example:
+        >>> tangent_names(["mfa", "pca?rank=4", "pca?rank=8"])
+        ['mfa', 'pca-4', 'pca-8']
+    """
+    ranks = [
+        parse_options(reference, query).get("rank", "") if query else ""
+        for reference in asked
+        for query in [reference.partition("?")[2]]
+    ]
+    return distinct_names([kind_of(reference) for reference in asked], ranks)
+
+
+def unfinished(asked: Sequence[str], data: Dataset, folder: Path) -> list[int]:
+    """Numbers of the references for which an autoencoder is still to be trained, each training once."""
+    places: dict[Path, int] = {}
+    for number, reference in enumerate(asked):
+        needed = trained_first(reference)
+        if needed is not None:
+            places.setdefault(_place(needed[0], data, folder), number)
+    return [number for place, number in places.items() if not (place / AUTOENCODER).exists()]
 
 
 def check_tangents(asked: Sequence[str], data: Dataset) -> None:

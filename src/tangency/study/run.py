@@ -159,9 +159,8 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     ]
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
-    for number, reference in enumerate(spec.tangents):
-        if unfinished(reference, data, layout.artefacts):
-            wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
+    for number in unfinished(spec.tangents, data, layout.artefacts):
+        wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
     if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
         wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
     yield "training", wanted

@@ -20,8 +20,9 @@ from tangency.training import TrainConfig
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
 _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
-# Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5.
-SHIPPED = ("quickstart", "linear", "fitted", "distractor")
+# Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
+# and one of several estimators of the tangent space.
+SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tangency.measures.frames import labels
 from tangency.measures.registry import tangents_suffix
 from tangency.statistics import Estimate, Verdict
 from tangency.study.assemble import Columns
+from tangency.study.fit_tangents import tangent_names
 from tangency.study.judge import FRACTION, STANDARD, baselines
 from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
-from tangency.tangents.references import kind_of
 
 
 def compare_tangents(
@@ -31,9 +30,8 @@ def compare_tangents(
     Returns:
         {"estimators": [{"name", "reference", "rank"}], "claim": [{"name", "trial", "baseline", "excess", "rise"}]}.
     """
-    kinds = [kind_of(reference) for reference in spec.tangents]
-    suffixes = [tangents_suffix(label) for label in labels(kinds)]
-    names = [kinds[0], *(suffix.partition("=")[2] for suffix in suffixes[1:])]
+    names = tangent_names(spec.tangents)
+    suffixes = [tangents_suffix(name) if place else "" for place, name in enumerate(names)]
     first = next(iter(columns.values()))
     estimators = [
         {"name": name, "reference": reference, "rank": float(first[f"tangent_rank{suffix}"].mean())}

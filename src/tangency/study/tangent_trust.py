@@ -15,10 +15,11 @@ from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.errors import RunError
-from tangency.measures.frames import Frame, FrameSource, labels
+from tangency.measures import MeasureConfig
+from tangency.measures.frames import Frame, FrameSource
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
-from tangency.study.fit_tangents import fitted_tangents
+from tangency.study.fit_tangents import fitted_tangents, tangent_names
 from tangency.study.numbers import as_json
 from tangency.study.tangent_floor import floors
 from tangency.study.tangent_verdict import tangent_verdict
@@ -78,7 +79,7 @@ def evaluate_tangents(
         for number, reference in enumerate(references):
             tell(f"making {reference}", 0.4 * number / len(references))
             estimators.append(fitted_tangents(reference, ground, place))
-        held, names = _held(ground.data, config), _names(estimators)
+        held, names = _held(ground.data, config), tangent_names(references)
         columns, pairs = _examined(estimators, names, ground, held, config, tell)
         tell("worlds", 0.8)
         known = floors(references, names, ground, _mean_ranks(columns, names), config.floor, place)
@@ -105,12 +106,6 @@ def _held(data: Dataset, config: TangentTrustConfig) -> Tensor:
     return permutation(len(data.test), 0, "tangent evaluation")[: config.images].sort().values
 
 
-def _names(estimators: Sequence[TangentEstimator]) -> list[str]:
-    """Kinds, numbered where they come again."""
-    kinds = [estimator.kind for estimator in estimators]
-    return [kinds[0], *labels(kinds)[1:]]
-
-
 def _examined(
     estimators: Sequence[TangentEstimator],
     names: list[str],
@@ -122,7 +117,8 @@ def _examined(
     """Columns (N,) of each estimator and of each pair, a batch of images at a time."""
     pool, device = ground.data.test, torch.device(ground.device)
     partners = Partners(pool, config.seed)
-    sources = [FrameSource("", e, partners, ground.data.train, 1, config.seed, device) for e in estimators]
+    one = MeasureConfig(directions=1, seed=config.seed)
+    sources = [FrameSource("", e, partners, ground.data.train, one, device) for e in estimators]
     own: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}
     pairs: dict[tuple[str, str], list[dict[str, Tensor]]] = {p: [] for p in itertools.combinations(names, 2)}
     batches = held.split(_AT_ONCE)
@@ -174,7 +170,7 @@ def _mean_ranks(columns: dict[str, dict[str, np.ndarray]], names: list[str]) -> 
 def _about(
     name: str, reference: str, estimator: TangentEstimator, columns: dict[str, np.ndarray], boot: PairedBootstrap
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": name, "reference": reference, "kind": estimator.kind}
+    told: dict[str, Any] = {"name": name, "reference": reference, "kind": estimator.kind, "where": estimator.where}
     ranks = columns["rank"]
     told["rank"] = {"mean": float(ranks.mean()), "least": float(ranks.min()), "most": float(ranks.max())}
     for key in ("residual", "asymmetry"):

@@ -10,6 +10,7 @@ from tangency.tangents.controls import (
     pca_tangents,
     random_tangents,
 )
+from tangency.tangents.curved import Retraction, curved_path
 from tangency.tangents.decoder import AutoencoderTangents
 from tangency.tangents.denoiser import DenoiserTangents
 from tangency.tangents.exact import WorldTangents
@@ -30,6 +31,7 @@ __all__ = [
     "Ground",
     "LocalPCATangents",
     "MixtureTangents",
+    "Retraction",
     "ScoreSVDTangents",
     "ShuffledTangents",
     "StoredTangents",
@@ -38,6 +40,7 @@ __all__ = [
     "WorldTangents",
     "agreement",
     "autoencoder_losses",
+    "curved_path",
     "dct_tangents",
     "load_tangents",
     "pca_basis",

@@ -32,7 +32,7 @@ class FixedTangents:
     """
 
     def __init__(self, basis: Tensor, kind: str) -> None:
-        self.basis, self.kind = basis, kind
+        self.basis, self.kind, self.where = basis, kind, "the same at every image"
 
     @property
     def max_rank(self) -> int:
@@ -71,6 +71,7 @@ class ShuffledTangents:
             within_class,
         )
         self.kind = "shuffled_class" if within_class else "shuffled"
+        self.where = "at another image"
 
     @property
     def max_rank(self) -> int:

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import jacobians, undisturbed
-from tangency.devices import free_memory
+from tangency.devices import chunk_bytes
 from tangency.errors import NumericsError
 from tangency.numerics import check_rank, flat
 from tangency.tangents.autoencoder import Autoencoder
 from tangency.tangents.space import TangentSpace
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
-
-_SHARE, _MOST = 0.25, 1 << 28  # of the free memory, and bytes, that a chunk of images may take
 
 
 @final
@@ -45,7 +43,7 @@ class AutoencoderTangents:
     rank="relative", tolerance=0 is that.
     """
 
-    kind = "autoencoder"
+    kind, where = "autoencoder", "at the reconstruction"
 
     def __init__(
         self,
@@ -99,6 +97,12 @@ class AutoencoderTangents:
         with undisturbed(self.module):
             return TangentSpace.concatenate([self._at(part, start) for start, part in self._chunks(x)])
 
+    def retract(self, x: Tensor) -> Tensor:
+        """decode(encode(x)) of images (N, C, H, W)."""
+        with undisturbed(self.module), torch.no_grad():
+            asked = x.to(self._device, self._dtype)
+            return self.module.decode(self.module.encode(asked)).to(x)
+
     def _at(self, x: Tensor, start: int) -> TangentSpace:
         asked = x.to(self._device, self._dtype)
         with torch.no_grad():
@@ -115,8 +119,7 @@ class AutoencoderTangents:
 
     def _chunks(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Images that fit into memory with all their tangents at once, and where they start."""
-        budget = min(_MOST, int(_SHARE * free_memory(self._device)))
-        size = max(1, budget // self._bytes)
+        size = max(1, chunk_bytes(self._device) // self._bytes)
         for start in range(0, max(1, len(x)), size):
             yield start, x[start : start + size]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tangency.autodiff import pushforward
-from tangency.devices import free_memory
+from tangency.devices import chunk_bytes
 from tangency.errors import NumericsError
 from tangency.numerics import check_rank, flat
 from tangency.score import Denoiser
@@ -20,7 +20,6 @@ from tangency.tangents.decoder import refuse_bad
 from tangency.tangents.space import TangentSpace
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 
-_SHARE, _MOST = 0.25, 1 << 30  # of the free memory, and bytes, that a chunk of images may take
 _NOTHING = 1e-5  # of a block: what is left of it beside earlier ones that is only rounding
 _ACTIVATIONS = 64  # numbers that a network holds for each pixel of each vector, about
 
@@ -43,7 +42,8 @@ class DenoiserTangents:
         tolerance: of the rule "relative": a half, so that a direction counts where half of the variance is signal.
         products: of J with a block, at least 1.
         spare: vectors beyond the rank, which speed convergence.
-        draws: 0 takes J at x itself; more average J over as many draws x + σn of the σ-ball.
+        draws: 0 takes J at a point; more average it over as many draws of the σ-ball around it.
+        at_reconstruction: whether that point is D(x; σ) instead of x.
         soft: weigh each direction by its eigenvalue, cut to [0, 1], instead of by 1.
         seed: of the first vectors and the draws; images are told apart by `ids`.
 
@@ -70,6 +70,7 @@ class DenoiserTangents:
         products: int = 3,
         spare: int = 4,
         draws: int = 0,
+        at_reconstruction: bool = False,
         soft: bool = False,
         seed: int = 0,
     ) -> None:
@@ -87,6 +88,7 @@ class DenoiserTangents:
             )
         self.denoiser, self.sigma, self.rank, self.tolerance = denoiser, sigma, rank, tolerance
         self.products, self.draws, self.soft, self.seed = products, draws, soft, seed
+        self.at_reconstruction = at_reconstruction
         self._width = min(d, self._most + spare)
 
     @property
@@ -97,7 +99,10 @@ class DenoiserTangents:
     @property
     def card(self) -> Mapping[str, Any]:
         """Kind, options and the card of the denoiser."""
-        own = {n: getattr(self, n) for n in ("sigma", "rank", "tolerance", "products", "draws", "soft", "seed")}
+        own = {
+            n: getattr(self, n)
+            for n in ("sigma", "rank", "tolerance", "products", "draws", "at_reconstruction", "soft", "seed")
+        }
         return {"kind": self.kind, **own, "width": self._width, "most": self._most, "score": dict(self.denoiser.card)}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
@@ -105,10 +110,21 @@ class DenoiserTangents:
         ids = torch.arange(len(x), device=x.device) if ids is None else ids
         return TangentSpace.concatenate([self._at(x[part], ids[part], part.start) for part in self._chunks(x)])
 
+    @property
+    def where(self) -> str:
+        """Where the Jacobian is taken, in words."""
+        at = "D(x; σ)" if self.at_reconstruction else "the image"
+        return f"mean over {self.draws} draws of the σ-ball around {at}" if self.draws else f"at {at}"
+
+    def retract(self, x: Tensor) -> Tensor:
+        """D(x; σ) of images (N, C, H, W)."""
+        with torch.no_grad():
+            return self.denoiser.denoise(x, self.sigma)
+
     def _chunks(self, x: Tensor) -> Iterator[slice]:
         numbers = self._width * flat(x).shape[1]
         each = x.element_size() * _ACTIVATIONS * numbers + 4 * 8 * numbers
-        size = max(1, min(_MOST, int(_SHARE * free_memory(x.device))) // each)
+        size = max(1, chunk_bytes(x.device) // each)
         for start in range(0, max(1, len(x)), size):
             yield slice(start, start + size)
 
@@ -116,10 +132,10 @@ class DenoiserTangents:
         n, d = flat(x).shape
         basis, product = (torch.zeros(n, d, 0, dtype=torch.float64, device=x.device) for _ in range(2))
         block = Draw(self.seed, ids, "denoiser tangents").normal((d, self._width), torch.float64)
-        value = x
+        value, point = x, self.retract(x) if self.at_reconstruction else x
         for _ in range(self.products):
             more = _beyond(basis, block)
-            value, found = self._product(x, ids, more.to(x.dtype), start)
+            value, found = self._product(point, ids, more.to(x.dtype), start)
             block = found.double()
             basis, product = torch.cat([basis, more], 2), torch.cat([product, block], 2)
         small = basis.mT @ product
@@ -134,8 +150,8 @@ class DenoiserTangents:
             rank,
             eigenvalues,
             weights=weights * kept if self.soft else None,
-            base=value,
-            residual=(flat(x) - flat(value)).double().square().sum(1).sqrt(),
+            base=point if self.at_reconstruction else value,
+            residual=(flat(x) - flat(point if self.at_reconstruction else value)).double().square().sum(1).sqrt(),
             asymmetry=_size(small - small.mT) / _size(small + small.mT),
         )
 

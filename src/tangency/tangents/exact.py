@@ -22,7 +22,7 @@ class WorldTangents:
         [3, 3]
     """
 
-    kind = "exact"
+    kind, where = "exact", "at the nearest point of the manifold"
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -42,7 +42,7 @@ class LocalPCATangents:
         [2, 2, 2, 2]
     """
 
-    kind = "local-pca"
+    kind, where = "local-pca", "at the mean of the neighbours"
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class MixtureTangents:
     `TangentSpace.spectrum` holds the singular values of A_j in pixel units, `base` the nearest point of μ_j + span A_j.
     """
 
-    kind = "mfa"
+    kind, where = "mfa", "at the component of the image"
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture

@@ -83,11 +83,22 @@ def _denoiser(
     products: int = 3,
     spare: int = 4,
     draws: int = 0,
+    at_reconstruction: bool = False,
     soft: bool = False,
     seed: int = 0,
 ) -> TangentEstimator:
     return DenoiserTangents(
-        ground.score_of(score), sigma, parse_rank(rank), most, tolerance, products, spare, draws, soft, seed
+        ground.score_of(score),
+        sigma,
+        parse_rank(rank),
+        most,
+        tolerance,
+        products,
+        spare,
+        draws,
+        at_reconstruction,
+        soft,
+        seed,
     )
 
 

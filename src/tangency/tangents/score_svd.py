@@ -37,7 +37,7 @@ class ScoreSVDTangents:
     Source: Stanczuk et al., arXiv 2212.12611.
     """
 
-    kind = "score-svd"
+    kind, where = "score-svd", "over the σ-ball around the image"
 
     def __init__(
         self, denoiser: Denoiser, sigma: float = 0.05, rank: Rank = "gap", samples: int = 4, seed: int = 0

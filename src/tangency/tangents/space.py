@@ -120,6 +120,11 @@ class TangentEstimator(Protocol):
         ...
 
     @property
+    def where(self) -> str:
+        """Where the tangent space of an image is taken, in words."""
+        ...
+
+    @property
     def max_rank(self) -> int:
         """Largest dimension of a tangent space."""
         ...

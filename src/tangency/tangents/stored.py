@@ -93,6 +93,7 @@ def store_tangents(
 def _content(estimator: TangentEstimator, data: LabelledImages, plan: StorePlan) -> dict[str, Any]:
     told: dict[str, Any] = {
         "kind": estimator.kind,
+        "where": estimator.where,
         "card": json.loads(json.dumps(dict(estimator.card), default=str)),
         "data": {"name": data.name, "digest": data.digest, "shape": list(data.shape), "images": len(data)},
         "max_rank": estimator.max_rank,
@@ -116,7 +117,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         found = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"'{folder / INDEX}': cannot be read ({error}); expected a folder of stored tangents.") from None
-    if not isinstance(found, dict) or not {"kind", "data", "shard", "identity", "max_rank"} <= found.keys():
+    if not isinstance(found, dict) or not {"kind", "where", "data", "shard", "identity", "max_rank"} <= found.keys():
         raise RunError(f"'{folder / INDEX}': is no index of stored tangents of this version.")
     return found
 
@@ -172,7 +173,7 @@ class StoredTangents:
     def __init__(self, folder: Path | str, data: LabelledImages) -> None:
         self.folder = Path(folder)
         self._index = _read_index(self.folder)
-        self.kind = str(self._index["kind"])
+        self.kind, self.where = str(self._index["kind"]), str(self._index["where"])
         about = self._index["data"]
         if about["digest"] != data.digest:
             raise RunError(

@@ -1,0 +1,180 @@
+"""Cases of tangent spaces: bases of a decoder against the published loop, eigenvectors against a score SVD."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.case import Case
+from tangency.data import load
+from tangency.score import load_score
+from tangency.tangents import AutoencoderTangents, DenoiserTangents, ScoreSVDTangents, WorldTangents, agreement
+from tangency.tangents.spectrum import orthonormal
+from tangency.worlds import make_world
+
+LATENT, SHAPE, MANY = 128, (3, 32, 32), 256
+
+
+class Published(nn.Module):
+    """Latent 128 to 3×32×32 through three transposed convolutions; images are encoded by their first numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.decoder = nn.Sequential(
+            nn.Linear(LATENT, 256 * 16),
+            nn.Unflatten(1, (256, 4, 4)),
+            nn.SiLU(),
+            nn.ConvTranspose2d(256, 128, 4, 2, 1),
+            nn.SiLU(),
+            nn.ConvTranspose2d(128, 64, 4, 2, 1),
+            nn.SiLU(),
+            nn.ConvTranspose2d(64, 3, 4, 2, 1),
+            nn.Sigmoid(),
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        return 4 * x.flatten(1)[:, :LATENT] - 2
+
+    def decode(self, z: Tensor) -> Tensor:
+        found: Tensor = self.decoder(z)
+        return found
+
+
+def _images(n: int) -> Tensor:
+    return torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+def _projected(bases: list[np.ndarray]) -> Tensor:
+    """P v of a fixed v: equal bases of one space give the same."""
+    v = torch.randn(int(np.prod(SHAPE)), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    wide = [torch.from_numpy(basis).double() for basis in bases]
+    return torch.stack([basis @ (basis.T @ v) for basis in wide])
+
+
+def _loop(frozen: bool) -> Callable[[], Tensor]:
+    """A backward pass for each pixel of the output, then scipy's orth, an image at a time."""
+    from scipy.linalg import orth
+
+    net, x = Published().eval().requires_grad_(not frozen), _images(1)
+
+    def work() -> Tensor:
+        bases = []
+        for code in net.encode(x):
+            z = code[None].clone().requires_grad_(True)
+            out = net.decode(z).flatten()
+            rows = []
+            for pixel in out:
+                z.grad = None
+                net.zero_grad()
+                pixel.backward(retain_graph=True)
+                assert z.grad is not None
+                rows.append(z.grad[0].clone())
+            bases.append(orth(torch.stack(rows).numpy()))
+        return _projected(bases)
+
+    return work
+
+
+def _ours(n: int) -> Tensor:
+    estimator = AutoencoderTangents(Published(), SHAPE, rank="relative", tolerance=0.0)
+    return _projected([basis.numpy() for basis in estimator.at(_images(n)).basis])
+
+
+def _large(seconds: float) -> dict[str, float]:
+    """An image of 256, and that over 128 bare forwards of the decoder plus the factorisation."""
+    net, x = Published().eval().requires_grad_(False), _images(MANY)
+    estimator = AutoencoderTangents(net, SHAPE)
+    estimator.at(x[:4])
+    started = time.perf_counter()
+    estimator.at(x)
+    ours = (time.perf_counter() - started) / MANY
+    bare, factor = [], []
+    for some in x[:16].split(4):
+        codes = net.encode(some).repeat_interleave(LATENT, 0)
+        started = time.perf_counter()
+        with torch.no_grad():
+            net.decode(codes)
+        bare.append((time.perf_counter() - started) / len(some))
+        columns = torch.randn(len(some), int(np.prod(SHAPE)), LATENT)
+        started = time.perf_counter()
+        orthonormal(columns)
+        factor.append((time.perf_counter() - started) / len(some))
+    floor = float(np.median(bare) + np.median(factor))
+    return {"seconds_of_one_in_256": ours, "over_bare_forwards_and_factorisation": ours / floor}
+
+
+def decoder_published() -> Case:
+    """As published: parameters take gradients, too."""
+    what = "bases of a decoder, against a backward pass a pixel as published"
+    return Case(what, lambda: _ours(1), _loop(frozen=False), 1e-3, _large)
+
+
+def decoder_frozen() -> Case:
+    """The same loop with frozen parameters."""
+    what = "bases of a decoder, against a backward pass a pixel, frozen"
+    return Case(what, lambda: _ours(1), _loop(frozen=True), 1e-3)
+
+
+def denoiser_tangents() -> Case:
+    """The mean angle to the true tangent spaces of a world of real images, and the time, against a score SVD."""
+    world = make_world("fitted?components=2&rank=8")
+    x = world.sample(4, seed=0).x
+    truth = WorldTangents(world).at(x)
+
+    def angle(estimator: DenoiserTangents | ScoreSVDTangents) -> Tensor:
+        return agreement(estimator.at(x), truth).mean.mean()[None]
+
+    fast = DenoiserTangents(world, sigma=0.02, rank=8)
+    slow = ScoreSVDTangents(world, sigma=0.02, rank=8)
+    evaluations = {"evaluations": float(2 * fast.products * (8 + 4)), "evaluations_of_score_svd": 4.0 * 784}
+    return Case(
+        "eigenvectors of a denoiser, against a score SVD",
+        lambda: angle(fast),
+        lambda: angle(slow),
+        90.0,
+        lambda s: evaluations | {"mean_angle": float(angle(fast)), "mean_angle_of_score_svd": float(angle(slow))},
+    )
+
+
+def denoiser_network() -> Case:
+    """32 eigenvectors of the shipped network at two images, against its dense Jacobian, a backward pass a pixel."""
+    data = load("fashion-mnist-5k")
+    score, x = load_score("edm-fashion-mnist", data), data.test.images(slice(0, 2))
+    estimator = DenoiserTangents(score, sigma=0.1, rank=32)
+
+    def ours() -> Tensor:
+        spectrum = estimator.at(x).spectrum
+        assert spectrum is not None
+        return spectrum[:, :8]
+
+    def dense() -> Tensor:
+        leaf = x.clone().requires_grad_(True)
+        out = score.denoise(leaf, 0.1).flatten(1)
+        rows = [
+            torch.autograd.grad(out[:, i].sum(), leaf, retain_graph=True)[0].flatten(1) for i in range(out.shape[1])
+        ]
+        jacobian = torch.stack(rows, 1).double()
+        return torch.linalg.eigvalsh((jacobian + jacobian.mT) / 2).flip(1)[:, :8]
+
+    def hundred(seconds: float) -> dict[str, float]:
+        many = data.test.images(slice(0, 100))
+        torch.set_num_threads(2)
+        started = time.perf_counter()
+        estimator.at(many)
+        torch.set_num_threads(1)
+        return {"seconds_for_100_images_on_two_cores": time.perf_counter() - started}
+
+    return Case("32 eigenvectors of a network, against its dense Jacobian", ours, dense, 0.05, hundred)
+
+
+CASES = {
+    "decoder_published": decoder_published,
+    "decoder_frozen": decoder_frozen,
+    "denoiser_tangents": denoiser_tangents,
+    "denoiser_network": denoiser_network,
+}
