@@ -12,7 +12,7 @@ import torch
 
 from tangency.errors import ModelError, RunError
 from tangency.score import EDMLoss, NetworkScore, ScoreCard, build_network, load_score, save_score
-from tangency.training import SCORE_CONFIG, ScoreResult, train_score
+from tangency.training import SCORE_CONFIG, ScoreResult, Step, train_score
 from tangency.worlds import load_dataset
 
 Tell = Callable[[str, float], None]
@@ -29,6 +29,17 @@ class FitConfig:
     flip: bool = False
     sigma_data: float = 0.5
     seed: int = 0
+
+
+def telling(tell: Tell | None) -> Callable[[Step], None]:
+    """Tells the epoch and the share that is done, every 20 steps of a training."""
+
+    def report(step: Step) -> None:
+        done = ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
+        if tell is not None and (step.step % 20 == 0 or done == 1):
+            tell(f"epoch {step.epoch}/{step.epochs}", done)
+
+    return report
 
 
 def fit_network(data: str, asked: FitConfig, out: Path, device: str, tell: Tell | None = None) -> ScoreResult:
@@ -62,13 +73,8 @@ def fit_network(data: str, asked: FitConfig, out: Path, device: str, tell: Tell 
         seed=asked.seed,
     )
 
-    def report(step: Any) -> None:
-        done = ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
-        if tell is not None and (step.step % 20 == 0 or done == 1):
-            tell(f"epoch {step.epoch}/{step.epochs}", done)
-
     loss = EDMLoss(sigma_data=asked.sigma_data, flip=asked.flip)
-    return train_score(build_network(card, asked.seed), train, loss, config, out, device=device, on_step=report)
+    return train_score(build_network(card, asked.seed), train, loss, config, out, device=device, on_step=telling(tell))
 
 
 def convert_score(source: str, target: Path, half: bool = False) -> dict[str, Any]:

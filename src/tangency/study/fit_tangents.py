@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,14 @@ from tangency.errors import RunError
 from tangency.files import file_digest
 from tangency.measures.frames import distinct_names
 from tangency.score.references import FITTED, fingerprint
+from tangency.study.fit_network import Tell, telling
 from tangency.tangents import Ground, TangentEstimator, load_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
 from tangency.tangents.references import check_reference, kind_of
 from tangency.tangents.stored import INDEX
-from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, Step, train_autoencoder
+from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.autoencoder import AUTOENCODER
 from tangency.types import Dataset
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,8 @@ def fit_autoencoder(
         seed=asked.seed,
     )
 
-    def report(step: Step) -> None:
-        done = ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
-        if tell is not None and (step.step % 20 == 0 or done == 1):
-            tell(f"epoch {step.epoch}/{step.epochs}", done)
-
     module = build_autoencoder(card, asked.seed)
-    return train_autoencoder(module, card, train, config, out, device=device, on_step=report)
+    return train_autoencoder(module, card, train, config, out, device=device, on_step=telling(tell))
 
 
 def _bare(

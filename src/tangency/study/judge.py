@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,13 +76,10 @@ def _correlation(x: Array, y: Array) -> dict[str, Any]:
     return {name: plain_number(getattr(found, name)) for name in names} | {"n": found.n}
 
 
-def headline(
-    planned: list[Trial], numbers: dict[str, TrialNumbers], verdicts: dict[str, Verdict], alignment: str
-) -> dict[str, Any] | None:
-    """The trial that the verdict speaks of: the largest F² among those that are not excessive or undetermined.
-
-    The rule is fixed before looking; its baseline is the standard trial of the same seed.
-    """
+def most_tangent(
+    planned: list[Trial], numbers: Mapping[str, TrialNumbers], verdicts: Mapping[str, Verdict]
+) -> tuple[Trial, Trial] | None:
+    """The weak or Bayes-aligned trial of the largest F², and the standard one of its seed; None where there is none."""
     standard = baselines(planned, verdicts)
     candidates = [
         trial
@@ -93,7 +90,20 @@ def headline(
     if not candidates:
         return None
     trial = max(candidates, key=lambda t: numbers[t.id].draws[FRACTION][0])
-    baseline = standard[trial.seed]
+    return trial, standard[trial.seed]
+
+
+def headline(
+    planned: list[Trial], numbers: dict[str, TrialNumbers], verdicts: dict[str, Verdict], alignment: str
+) -> dict[str, Any] | None:
+    """The trial that the verdict speaks of: the largest F² among those that are not excessive or undetermined.
+
+    The rule is fixed before looking; its baseline is the standard trial of the same seed.
+    """
+    found = most_tangent(planned, numbers, verdicts)
+    if found is None:
+        return None
+    trial, baseline = found
     own, base = numbers[trial.id], numbers[baseline.id]
     tangent, aligned = own.excess[FRACTION], own.excess[alignment]
 

@@ -9,7 +9,7 @@ from tangency.measures.registry import tangents_suffix
 from tangency.statistics import Estimate, Verdict
 from tangency.study.assemble import Columns
 from tangency.study.fit_tangents import tangent_names
-from tangency.study.judge import FRACTION, STANDARD, baselines
+from tangency.study.judge import FRACTION, most_tangent
 from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
@@ -47,22 +47,16 @@ def _claim(
     names: list[str],
     suffixes: list[str],
 ) -> list[dict[str, Any]]:
-    standard = baselines(planned, verdicts)
-    robust = [
-        trial
-        for trial in planned
-        if trial.id in verdicts and trial.seed in standard and trial.name != STANDARD
-        if verdicts[trial.id].regime in ("weak", "bayes_aligned")
-    ]
-    if not robust:
+    chosen = most_tangent(planned, numbers, verdicts)
+    if chosen is None:
         return []
-    trial = max(robust, key=lambda t: numbers[t.id].draws[FRACTION][0])
-    own, base = numbers[trial.id], numbers[standard[trial.seed].id]
+    trial, baseline = chosen
+    own, base = numbers[trial.id], numbers[baseline.id]
     found = []
     for name, suffix in zip(names, suffixes, strict=True):
         key = f"{FRACTION}{suffix}"
         tangent = own.excess[key]
         rise = Estimate.of(tangent.draws - base.excess[key].draws, own.estimates[key].n)
         told = {"excess": as_json(tangent.estimate, best_control=tangent.best), "rise": as_json(rise)}
-        found.append({"name": name, "trial": trial.id, "baseline": standard[trial.seed].id, **told})
+        found.append({"name": name, "trial": trial.id, "baseline": baseline.id, **told})
     return found

@@ -22,7 +22,7 @@ from tangency.training.batches import Batch
 from tangency.training.checkpoint import Row, fingerprint
 from tangency.training.config import TrainConfig
 from tangency.training.engine import Job, Step, run_job
-from tangency.training.result import finite, read_history
+from tangency.training.result import finite, read_history, refuse_other
 from tangency.types import LabelledImages
 
 AUTOENCODER, BEST_AUTOENCODER = "autoencoder.safetensors", "best-autoencoder.safetensors"
@@ -152,11 +152,7 @@ def _finished(
         return None
     tensors, header = read_tensors(path)
     record = read_autoencoder_card(header, path).provenance.get("training", {})
-    if {name: record.get(name) for name in identity} != identity:
-        raise RunError(
-            f"{path}: holds the result of another training (other data, settings or initial weights). Give another "
-            "folder, or remove this one."
-        )
+    refuse_other(record, identity, path)
     fill(kept, tensors, path)
     return _as_result(kept.eval(), card, record, read_history(folder), folder)
 

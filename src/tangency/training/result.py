@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ def read_history(folder: Path) -> list[Row]:
     except (OSError, polars.exceptions.PolarsError) as error:
         raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
     return history
+
+
+def refuse_other(record: Mapping[str, Any], identity: Mapping[str, str], path: Path) -> None:
+    """Raise where the record of a finished training is not that of the one that is asked for."""
+    if {name: record.get(name) for name in identity} != dict(identity):
+        raise RunError(
+            f"{path}: holds the result of another training (other data, loss, settings or initial weights). Give "
+            "another folder, or remove this one."
+        )
 
 
 def finished(folder: Path, classifier: Classifier, identity: dict[str, str]) -> TrainResult | None:
