@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from tangency.cli.app import app
 from tangency.score.references import FITTED, SHIPPED
+from tangency.tangents.references import LOADED, MADE
+from tangency.tangents.spectrum import RULES
 from tangency.theory.check import TOPICS
 from tangency.theory.kinds import SCORES, TANGENTS
 from tangency.worlds import WORLDS
@@ -59,4 +61,27 @@ def test_every_score_is_explained_and_every_command_exists() -> None:
     for command in re.findall(r"`tangency (score \w+)", SCORE_PAGE):
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", SCORE_PAGE):
+        assert (ROOT / "docs" / picture).stat().st_size > 10_000
+
+
+TANGENT_PAGE = (ROOT / "docs" / "tangents.md").read_text()
+
+
+def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
+    exec(compile(code, "tangents.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "torch.Size([20, 784, 12])" in printed
+    overlap, chance = map(float, re.findall(r"overlap tensor\((0\.\d+).*?chance tensor\((0\.\d+)", printed)[0])
+    assert overlap > 10 * chance
+
+
+def test_every_estimator_is_explained_and_every_command_exists() -> None:
+    for name in (*MADE, *LOADED):
+        assert f"`{name}" in TANGENT_PAGE
+    for rule in RULES:
+        assert f"`{rule}`" in TANGENT_PAGE
+    for command in re.findall(r"\$ tangency (tangents \w+|measure)", TANGENT_PAGE):
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", TANGENT_PAGE):
         assert (ROOT / "docs" / picture).stat().st_size > 10_000

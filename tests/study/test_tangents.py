@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,6 +18,7 @@ from tangency.report import write_report
 from tangency.study import parse_spec, run_study
 from tangency.study.fit_tangents import fitted_tangents, tangent_names, tangents_identity, trained_first, unfinished
 from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
+from tangency.study.tangent_verdict import tangent_verdict
 from tangency.tangents import Ground, agreement, load_tangents, store_tangents
 from tangency.worlds import load_dataset, make_world
 
@@ -68,6 +70,31 @@ def test_the_floor_is_the_error_where_the_truth_is_known(ground: Ground) -> None
     assert denoiser["torus"]["world"] == "world:torus?shape=1x8x8&rank=2&train=800&test=20"
 
 
+def test_images_that_are_all_equal_get_words_and_no_number(tmp_path: Path) -> None:
+    data = load_dataset(f"npz:{write_data(tmp_path)}")
+    black = dataclasses.replace(data.test, pixels=torch.zeros_like(data.test.pixels))
+    found = evaluate_tangents(
+        ["local-pca?rank=3&neighbours=10", "pca?rank=3"], Ground(dataclasses.replace(data, test=black)), SMALL
+    )
+    assert "an undefined share of steps to the nearest new image" in found["verdict"]["words"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_words_say_what_intervals_allow() -> None:
+    def words(low: float | None, high: float | None, n: int = 30) -> str:
+        mean = None if low is None or high is None else (low + high) / 2
+        excess = {"mean": mean, "low": low, "high": high, "n": n, "best_control": "pca"}
+        rank = {"least": 3.0, "most": 3.0, "mean": 3.0}
+        entry = {"name": "mfa", "rank": rank, "neighbour": {"share": {"mean": 0.4, "n": 30}, "excess": excess}}
+        return tangent_verdict({"estimators": [entry], "agreement": []})["words"]
+
+    assert "more than global principal components at equal rank (+0.150 [+0.100, +0.200])" in words(0.1, 0.2)
+    assert "less than global" in words(-0.2, -0.1)
+    assert "not distinguishably more or less than global" in words(-0.05, 0.6)
+    assert "with no control of its rank to compare with" in words(None, None)
+    assert "over the 19 images whose partners have the rank" in words(0.1, 0.2, 19)
+
+
 def test_images_have_transformations(tmp_path: Path) -> None:
     data = load_dataset(f"npz:{write_data(tmp_path)}")
     found = evaluate_tangents(["local-pca?rank=3&neighbours=10"], Ground(data), SMALL)
@@ -100,6 +127,8 @@ def test_names_tell_estimators_apart(ground: Ground, tmp_path: Path) -> None:
     assert tangent_names(["mfa", "denoiser?sigma=0.1", "net.safetensors?rank=3"]) == ["mfa", "denoiser", "autoencoder"]
     assert tangent_names(["pca?rank=2", "pca?rank=4", "mfa"]) == ["pca-2", "pca-4", "mfa"]
     assert tangent_names(["mfa", "mfa?seed=1"]) == ["mfa", "mfa-2"]
+    crossed = tangent_names(["pca", "mfa", "mfa?components=1", "mfa?rank=2&components=1"])
+    assert len(set(crossed)) == 4
     store_tangents(load_tangents("pca?rank=2", ground), ground.data.test, tmp_path)
     assert tangent_names([f"stored:{tmp_path}"]) == ["pca"]
     assert trained_first("autoencoder:net.safetensors") is None
@@ -186,6 +215,8 @@ def test_what_was_asked_is_part_of_the_identity(tmp_path: Path) -> None:
         (["pca?rank=64"], "got 64 for images of 64 pixels"),
         (["autoencoder?latents=3"], "unknown option 'latents'"),
         (["nowhere.safetensors"], "cannot be read"),
+        (["exact"], "is no world"),
+        (["autoencoder"], "got 128 for images of 64 pixels"),
     ],
 )
 def test_requests_that_cannot_be_met_are_refused_before_training(asked: list[str], said: str, tmp_path: Path) -> None:

@@ -87,6 +87,16 @@ def test_walks_that_cannot_be_are_refused(tmp_path: object) -> None:
     with pytest.raises(NumericsError, match="known at their own images only"):
         curved_path(stored, x, x, [1.0])
     exact = WorldTangents(WORLD)
-    for lengths, substeps in (([2.0, 1.0], 4), ([0.0], 4), ([1.0], 0)):
+    for lengths, substeps in (([2.0, 1.0], 4), ([0.0], 4), ([1.0, 1.0], 4), ([math.nan], 4), ([1.0], 0)):
         with pytest.raises(NumericsError, match="expected them to rise from 0"):
             curved_path(exact, x, x, lengths, substeps)
+
+
+def test_an_image_without_a_direction_is_nan_and_alone() -> None:
+    exact = WorldTangents(WORLD)
+    x, u = start(exact)
+    u[2] = torch.nan
+    ends = curved_path(exact, x, u, [0.2, 0.4])
+    assert ends[1].isnan().flatten(1).any(1).tolist() == [False, False, True, False, False]
+    whole = curved_path(exact, x[:2], u[:2], [0.2, 0.4])[1]
+    torch.testing.assert_close(ends[1][:2], whole)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tangency.data.search import Neighbours
 from tangency.errors import NumericsError, SpecError
 from tangency.score import FunctionScore, load_score
 from tangency.tangents import (
@@ -343,3 +344,39 @@ def test_a_named_score_is_loaded_once() -> None:
     with pytest.raises(SpecError, match="unknown score"):
         load_tangents("denoiser?score=gausian", found)
     assert load_score("gaussian", found.data).kind == "gaussian"
+
+
+def test_the_search_is_exact_and_keeps_the_order_of_equals() -> None:
+    base = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    same = LabelledImages(base.repeat(40, 1, 1, 1), torch.zeros(40, dtype=torch.int64), ("a",))
+    assert Neighbours(same).of(base, 3).tolist() == [[0, 1, 2]]
+    pixels = torch.zeros(4200, 1, 28, 28, dtype=torch.uint8)  # black, and a few white ones far from their common centre
+    pixels[4000:] = 255
+    generator = torch.Generator().manual_seed(1)
+    for i in range(200):
+        places = torch.randperm(784, generator=generator)[: 1 + i % 40]
+        pixels[4000 + i].view(-1)[places] -= 1
+    data = LabelledImages(pixels, torch.zeros(4200, dtype=torch.int64), ("a",))
+    white = torch.ones(1, 1, 28, 28)
+    found = Neighbours(data).of(white, 10)[0]
+    distance = (data.images().double() - white.double()).flatten(1).square().sum(1)
+    assert torch.equal(found, distance.argsort(stable=True)[:10])
+
+
+def test_weights_are_part_of_the_identity_of_an_autoencoders_tangents() -> None:
+    cards = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        cards.append(AutoencoderTangents(ConvAutoencoder((1, 8, 8), latent=3, widths=(4,)), (1, 8, 8)).card)
+    assert cards[0] != cards[1]
+
+
+def test_what_gives_no_tangent_space_says_so() -> None:
+    constant = FunctionScore(lambda u, sigma, y: u * 0 + 0.5, (1, 4, 4))
+    with pytest.raises(NumericsError, match="its Jacobian is zero"):
+        DenoiserTangents(constant, rank=2).at(torch.rand(2, 1, 4, 4))
+    given = FunctionScore(lambda u, sigma, y: u / 2, (1, 4, 4), classes=2, unconditional=False)
+    with pytest.raises(NumericsError, match="cannot be asked without labels"):
+        DenoiserTangents(given, rank=2)
+    with pytest.raises(NumericsError, match="got no images"):
+        DenoiserTangents(FunctionScore(lambda u, sigma, y: u / 2, (1, 4, 4)), rank=2).at(torch.rand(0, 1, 4, 4))

@@ -65,3 +65,24 @@ def test_a_rank_is_a_number_or_a_rule() -> None:
             parse_rank(wrong)
     with pytest.raises(SpecError, match="unknown rule"):
         choose_rank(torch.ones(1, 3), "gaps", 2)
+
+
+def test_a_spectrum_of_one_value_has_one_direction() -> None:
+    for rule in ("gap", "drop"):
+        assert choose_rank(torch.tensor([[2.0], [0.0]]), rule, 1).tolist() == [1, 0]
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(SpecError, match="expected a share of the largest value"):
+            choose_rank(torch.ones(1, 3), "relative", 2, wrong)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_only_rounding_counts_as_no_direction(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    low = torch.randn(3, 64, 4, generator=generator, dtype=dtype) @ torch.randn(
+        3, 4, 128, generator=generator, dtype=dtype
+    )
+    basis, lengths = orthonormal(low)
+    for rule in (60, "relative", "gap"):
+        rank = choose_rank(lengths, rule, 128)
+        assert rank.tolist() == [4, 4, 4]
+    assert (basis.square().sum(1) > 0.5).sum(1).tolist() == [4, 4, 4]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tangency.errors import ModelError, NumericsError, RunError
+from tangency.errors import NumericsError, RunError
 from tangency.tangents import (
     Ground,
     StoredTangents,
@@ -63,7 +63,7 @@ def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, Labe
     assert (plan.shards, plan.size) == (5, 50 * 42 * 5 * 2)
     with pytest.raises(NumericsError, match="without their places"):
         stored.at(x)
-    with pytest.raises(NumericsError, match="expected places below 50"):
+    with pytest.raises(NumericsError, match="expected places 0 to 49"):
         stored.at(x[:1], torch.tensor([50]))
 
 
@@ -117,13 +117,21 @@ def test_damage_is_seen(made: tuple[TangentEstimator, LabelledImages], tmp_path:
     store_tangents(estimator, data, tmp_path)
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ModelError, match="checksum"):
+    with pytest.raises(RunError, match="which repairs it"):
         StoredTangents(tmp_path, data).at(data.images(), ids)
+    store_tangents(estimator, data, tmp_path)  # it does
+    assert StoredTangents(tmp_path, data).at(data.images(), ids).rank.tolist() == [4] * 50
+    (tmp_path / "00001.safetensors").write_bytes(shard.read_bytes())  # another shard in its place
+    with pytest.raises(RunError, match="belongs elsewhere"):
+        StoredTangents(tmp_path, data).at(data.images(), ids)
+    store_tangents(estimator, data, tmp_path)
     shard.unlink()
     with pytest.raises(RunError, match=r"1 shards are missing, first 00002.safetensors"):
         StoredTangents(tmp_path, data)
     store_tangents(estimator, data, tmp_path)
     assert StoredTangents(tmp_path, data).at(data.images(), ids).rank.tolist() == [4] * 50
-    (tmp_path / "tangents.json").write_text("{}")
-    with pytest.raises(RunError, match="is no index"):
-        StoredTangents(tmp_path, data)
+    whole_index = json.loads((tmp_path / "tangents.json").read_text())
+    for change in ({"shard": 0}, {"data": {}}, {"data": 3}, {"card": None}):
+        (tmp_path / "tangents.json").write_text(json.dumps(whole_index | change))
+        with pytest.raises(RunError, match="is no index"):
+            StoredTangents(tmp_path, data)

@@ -32,6 +32,10 @@ def print_tangents(summary: Mapping[str, Any]) -> None:
     if any(entry["floor"] for entry in summary["estimators"]):
         console.print("\nOn worlds of this size and rank, against the truth")
         console.print(_floors(summary["estimators"]))
+    for entry in summary["estimators"]:
+        for world, found in entry["floor"].items():
+            if "unavailable" in found:
+                console.print(f"{entry['name']} on {world}: {found['unavailable']}", markup=False)
     console.print(f"\n{summary['verdict']['words']}", soft_wrap=True, markup=False)
 
 

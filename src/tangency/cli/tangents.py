@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -38,12 +39,14 @@ def tangents_fit(
     """Train an autoencoder, whose decoder's Jacobian spans the tangent space, as in the paper."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
+    from tangency.numerics import check_rank
     from tangency.study.fit_tangents import AutoencoderFit, fit_autoencoder
     from tangency.worlds import load_dataset
 
-    asked = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed)
+    asked, loaded = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed), load_dataset(data)
+    check_rank(latent, math.prod(loaded.train.shape))
     with advancing("training", quiet=as_json) as advance:
-        result = fit_autoencoder(load_dataset(data), asked, out, resolve_device(device), advance)
+        result = fit_autoencoder(loaded, asked, out, resolve_device(device), advance)
     told = {
         "autoencoder": str(out / "autoencoder.safetensors"),
         "outcome": result.outcome,
@@ -78,14 +81,19 @@ def tangents_eval(
     from tangency.cli.show_tangents import print_tangents
     from tangency.devices import resolve_device
     from tangency.files import write_json
+    from tangency.report.score_page import refuse_file
+    from tangency.study.fit_tangents import check_tangents
     from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
     from tangency.tangents import Ground
     from tangency.worlds import load_dataset
 
     config = TangentTrustConfig(images=images, floor=floor, seed=seed)
-    ground = Ground(load_dataset(data), resolve_device(device), reference=score or "mfa")
+    ground, asked = Ground(load_dataset(data), resolve_device(device), reference=score or "mfa"), references(tangents)
+    check_tangents(asked, ground.data)
+    if out is not None:
+        refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_tangents(references(tangents), ground, config, out, advance)
+        found = evaluate_tangents(asked, ground, config, out, advance)
     if out is not None:
         write_json(out / "tangents.json", found)
     if as_json:
@@ -100,26 +108,24 @@ def tangents_store(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")],
     score: Score = None,
-    split: Annotated[str, typer.Option("--split", help="test or train.")] = "test",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it will be.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Compute tangent spaces once and keep them, for estimators that cost more than reading them back.
+    """Compute tangent spaces of the test images once and keep them, where that costs more than reading them back.
 
     Says how large they will be first. Read them as stored:DIR wherever an estimator is named.
     """
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.errors import SpecError, unknown_name
-    from tangency.study.fit_tangents import fitted_tangents
+    from tangency.errors import SpecError
+    from tangency.study.fit_tangents import check_tangents, fitted_tangents
     from tangency.tangents import Ground, plan_store, store_tangents
     from tangency.worlds import load_dataset
 
-    if split not in ("test", "train"):
-        raise SpecError(unknown_name("split", split, ("test", "train")))
     place, loaded = resolve_device(device), load_dataset(data)
-    images = loaded.test if split == "test" else loaded.train
+    images = loaded.test
+    check_tangents((tangents,), loaded)
     estimator = fitted_tangents(tangents, Ground(loaded, place, reference=score or "mfa"), out / "trained")
     plan = plan_store(estimator, images)
     size = f"{plan.size / 1e9:.2f} GB" if plan.size > 1e8 else f"{plan.size / 1e6:.1f} MB"

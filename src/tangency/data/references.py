@@ -87,7 +87,7 @@ def maker_options(text: str, query: str, maker: Callable[..., object]) -> dict[s
 
 
 def _whole(text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or int(text) >= 2**63:
         raise ValueError(text)
     return int(text)
 

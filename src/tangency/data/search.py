@@ -8,25 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tangency.devices import chunk_bytes
 from tangency.numerics import flat
 from tangency.types import LabelledImages
 
-_QUERIES, _IMAGES = 256, 8192  # at once
-_SPARE = 8  # images beyond K that single precision puts on the short list
+_QUERIES, _IMAGES = 256, 4096  # at once
+_SPARE = 8  # images beyond K on the short list
+_GRAIN = 1e-13  # of the squares of both norms: rounding of a distance
 _INDEXED = 200_000  # images above which faiss searches, where it is installed
 
 
 class Neighbours:
-    """Search among images: l2 distance in [0, 1] pixel units, ties by the lower index.
+    """Search among images: l2 distance in [0, 1] pixel units, equal distances in the order of the data set.
 
-    Single precision about a common centre makes a short list, double precision decides. Above 200,000 images faiss
-    (`pip install tangency[faiss]`) makes the short list where it is there; it is exact, too.
+    Double precision about a common centre makes a short list, differences decide. Above 200,000 images faiss
+    (`pip install tangency[faiss]`) makes the short list where it is there, in single precision.
     """
 
     def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
         self.data, self.device = data, torch.device(device)
-        some = flat(data.images(slice(0, _IMAGES))).double()
-        self._centre = some.mean(0)
+        self._centre = flat(data.images(slice(0, _IMAGES))).double().mean(0)
         self._index = _faiss_index(data, self._centre) if len(data) > _INDEXED else None
 
     @torch.no_grad()
@@ -34,12 +35,13 @@ class Neighbours:
         """Places of the `count` nearest images of each x (N, C, H, W), nearest first, (N, count) int64."""
         if not len(x):
             return torch.zeros(0, count, dtype=torch.int64, device=x.device)
-        return torch.cat([self._of(part, count) for part in x.split(_QUERIES)])
+        each = 3 * 8 * (count + _SPARE) * x[0].numel()
+        size = max(1, min(_QUERIES, 4 * chunk_bytes(self.device) // each))
+        return torch.cat([self._of(part, count) for part in x.split(size)])
 
     def _of(self, x: Tensor, count: int) -> Tensor:
         rows = (flat(x).double() - self._centre.to(x.device)).to(self.device)
-        wanted = min(count + _SPARE, len(self.data))
-        listed = self._listed(rows.float(), wanted)
+        listed = self._listed(rows, min(count + _SPARE, len(self.data)))
         images = flat(self.data.images(listed.flatten().cpu())).to(rows).reshape(*listed.shape, -1)
         distance = (images - self._centre.to(rows) - rows[:, None]).square().sum(2)
         order = distance.argsort(dim=1, stable=True)[:, :count]
@@ -48,18 +50,21 @@ class Neighbours:
     def _listed(self, rows: Tensor, count: int) -> Tensor:
         """Short lists in the order of the data set."""
         if self._index is not None:
-            found = torch.from_numpy(self._index.search(rows.cpu().numpy(), count)[1])
+            found = torch.from_numpy(self._index.search(rows.float().cpu().numpy(), count)[1])
             return found.to(rows.device).sort(1).values
-        least = rows.new_full((len(rows), 0), 0.0)
+        own = rows.square().sum(1, keepdim=True)
+        least = rows.new_zeros(len(rows), 0)
         chosen = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
         for index in torch.arange(len(self.data)).split(_IMAGES):
-            images = flat(self.data.images(index)).to(rows.device) - self._centre.float().to(rows.device)
-            square = images.square().sum(1) - 2 * rows @ images.mT  # plus ‖rows‖², the same for all
-            least = torch.cat([least, square], 1)
+            images = flat(self.data.images(index)).to(rows) - self._centre.to(rows)
+            norms = images.square().sum(1)
+            square = norms + own - 2 * rows @ images.mT
+            grain = _GRAIN * (norms.max() + own)  # what differs by less is a tie, and stays in order
+            least = torch.cat([least, (square / grain).round() * grain], 1)
             chosen = torch.cat([chosen, index.to(rows.device).expand(len(rows), -1)], 1)
-            place = least.topk(min(count, least.shape[1]), dim=1, largest=False).indices
+            place = least.argsort(dim=1, stable=True)[:, :count].sort(1).values
             least, chosen = least.gather(1, place), chosen.gather(1, place)
-        return chosen.sort(1).values
+        return chosen
 
 
 def _faiss_index(data: LabelledImages, centre: Tensor) -> Any | None:

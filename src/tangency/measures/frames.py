@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,8 +99,8 @@ class FrameSource:
         nothing = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
         rows = []
         for of_length in ends:
-            found = [self.estimator.at(x, ids).residual for x in of_length]
-            rows.append(torch.stack([nothing if r is None else r.double() for r in found]).mean(0))
+            found = [self._distance(x, ids) for x in of_length]
+            rows.append(torch.stack([nothing if r is None else r for r in found]).mean(0))
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> TangentSpace:
@@ -107,6 +108,18 @@ class FrameSource:
         space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index)
         usable = usable & (space.rank >= own.rank)
         return _alike(TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank), own)
+
+    def _distance(self, x: Tensor, ids: Tensor) -> Tensor | None:
+        """Distance of each image from the manifold; NaN for images that are NaN, since there was no direction."""
+        known = torch.isfinite(x).flatten(1).all(1)
+        if not bool(known.any()):
+            return torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
+        found = self.estimator.at(x[known], ids[known]).residual
+        if found is None:
+            return None
+        whole = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
+        whole[known] = found.double()
+        return whole
 
 
 def _alike(space: TangentSpace, own: TangentSpace) -> TangentSpace:
@@ -122,6 +135,9 @@ def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]
         ['mfa', 'denoiser-12', 'pca-8', 'denoiser-32', 'pca-8-2']
     """
     several = [list(kinds).count(kind) > 1 and detail != "" for kind, detail in zip(kinds, details, strict=True)]
-    named = [f"{kind}-{detail}" if s else kind for kind, detail, s in zip(kinds, details, several, strict=True)]
-    numbers = [1 + named[:place].count(name) for place, name in enumerate(named)]
-    return [name if number == 1 else f"{name}-{number}" for name, number in zip(named, numbers, strict=True)]
+    found: list[str] = []
+    for kind, detail, detailed in zip(kinds, details, several, strict=True):
+        name = f"{kind}-{detail}" if detailed else kind
+        numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+        found.append(next(free for free in numbered if free not in found))
+    return found

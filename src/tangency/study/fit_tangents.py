@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +14,16 @@ from typing import Any
 import torch
 
 from tangency.data.references import maker_options, parse_options
-from tangency.errors import RunError
+from tangency.errors import RunError, SpecError
 from tangency.files import file_digest
 from tangency.measures.frames import distinct_names
+from tangency.numerics import check_rank
 from tangency.score.references import FITTED, fingerprint
 from tangency.study.fit_network import Tell, telling
 from tangency.tangents import Ground, TangentEstimator, load_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
 from tangency.tangents.references import check_reference, kind_of
+from tangency.tangents.spectrum import parse_rank
 from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.autoencoder import AUTOENCODER
@@ -45,6 +48,13 @@ class AutoencoderFit:
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.beta >= 0 and min(self.latent, self.width) >= 1):
+            raise SpecError(
+                f"autoencoder: got latent {self.latent}, width {self.width}, beta {self.beta}; expected at "
+                "least 1, 1, 0."
+            )
 
 
 def fit_autoencoder(
@@ -168,10 +178,19 @@ def unfinished(asked: Sequence[str], data: Dataset, folder: Path) -> list[int]:
 
 
 def check_tangents(asked: Sequence[str], data: Dataset) -> None:
-    """Raise, before anything is fitted, where a reference is unknown or does not fit the data."""
+    """Raise, before anything is fitted, where a reference is unknown, stands twice or does not fit the data."""
+    if len(set(asked)) < len(asked):
+        raise SpecError(f"tangents: got {', '.join(asked)}; expected each of them once.")
     for reference in asked:
-        if trained_first(reference) is None:
+        needed = trained_first(reference)
+        if needed is None:
             check_reference(reference, data)
+            continue
+        fit, options = needed
+        check_rank(fit.latent, math.prod(data.train.shape))
+        rank = parse_rank(dict(parse_options(reference, options)).get("rank", "relative")) if options else "relative"
+        if isinstance(rank, int) and rank > fit.latent:
+            raise SpecError(f"tangents '{reference}': got rank {rank} for a code of {fit.latent} numbers.")
 
 
 def tangents_identity(asked: Sequence[str]) -> str:

@@ -127,6 +127,10 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     check_signal(spec.measures, data.test)
     check_network_score(spec, data)
     check_tangents(spec.tangents, data)
+    if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
+        raise SpecError(
+            "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
+        )
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
     if spec.score.kind == "exact":

@@ -150,7 +150,8 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
     for probe, directions in probes.items():
         for control, other in {"": space, **frame.controls}.items():
             shares = torch.stack([other.fraction(v) for v in directions.double().unbind(1)], 1)
-            found[f"{probe}.{control}" if control else probe] = shares.nanmean(1)
+            held = shares.nanmean(1).where(space.rank > 0, torch.nan)
+            found[f"{probe}.{control}" if control else probe] = held
     return found
 
 

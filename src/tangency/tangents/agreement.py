@@ -64,7 +64,7 @@ def agreement(first: TangentSpace, second: TangentSpace) -> Agreement:
     sines = sines.gather(1, place.clamp(max=width - 1))
     kept = torch.arange(width, device=least.device) < least[:, None]
     angles = torch.rad2deg(torch.atan2(sines, cosines)).where(kept, torch.nan)
-    overlap = inside.square().sum((1, 2)) / least.where(least > 0, torch.nan)
+    overlap = (inside.square().sum((1, 2)) / least.where(least > 0, torch.nan)).clamp(max=1)
     chance = torch.maximum(first.rank, second.rank).double() / first.dimension
     return Agreement(angles[:, : max(1, int(least.max()))], overlap, chance)
 

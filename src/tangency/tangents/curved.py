@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.numerics import unit
+from tangency.numerics import per_example, unit
 from tangency.tangents.space import TangentEstimator
 from tangency.tangents.stored import StoredTangents
 
@@ -59,18 +62,23 @@ def curved_path(
         raise NumericsError(
             "curved steps: stored tangent spaces are known at their own images only; name an estimator."
         )
-    if substeps < 1 or list(lengths) != sorted(lengths) or min(lengths, default=1.0) <= 0:
+    rising = all(a < b for a, b in pairwise([0.0, *lengths])) and all(map(math.isfinite, lengths))
+    if substeps < 1 or not rising:
         raise NumericsError(
             f"curved steps: got lengths {list(lengths)} in {substeps} edges, expected them to rise from 0."
         )
     found, travelled = [], 0.0
+    lost = ~torch.isfinite(direction).flatten(1).all(1)  # no direction: NaN in the end, and nothing to ask about
     for length in lengths:
         edge = (length - travelled) / substeps
         for _ in range(substeps):
-            ahead = unit(estimator.at(x, ids).project(direction))
+            ahead = unit(estimator.at(x, ids).project(direction.nan_to_num(0.0)))
             if isinstance(estimator, Retraction):
-                ahead = unit(estimator.retract(x + edge * ahead) - estimator.retract(x))
-            x, direction = x + edge * ahead, ahead
-        found.append(x)
+                whole = ahead.nan_to_num(0.0)
+                ahead = unit(estimator.retract(x + edge * whole) - estimator.retract(x))
+            lost = lost | ~torch.isfinite(ahead).flatten(1).all(1)
+            direction = ahead.masked_fill(per_example(lost, ahead), 0.0)
+            x = x + edge * direction
+        found.append(x.masked_fill(per_example(lost, x), torch.nan))
         travelled = length
     return found

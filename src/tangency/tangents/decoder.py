@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, final
 
@@ -16,8 +16,9 @@ from tangency.devices import chunk_bytes
 from tangency.errors import NumericsError
 from tangency.numerics import check_rank, flat
 from tangency.tangents.autoencoder import Autoencoder
-from tangency.tangents.space import TangentSpace
+from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
+from tangency.tensors import digest
 
 
 @final
@@ -53,10 +54,10 @@ class AutoencoderTangents:
         tolerance: float = 0.05,
         card: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(module, Autoencoder):
+        if not (isinstance(module, nn.Module) and isinstance(module, Autoencoder)):
             raise NumericsError(f"autoencoder: got {type(module).__name__}, expected a module with encode and decode.")
         self.module, self.shape, self.rank, self.tolerance = module, shape, rank, tolerance
-        self._card = dict(card or {})
+        self._card = dict(card or {"weights": digest(module.state_dict())})
         self._latent = self._probed()
         self._most = rank if isinstance(rank, int) else self._latent
         check_rank(self._latent, math.prod(shape))
@@ -71,7 +72,9 @@ class AutoencoderTangents:
             try:
                 code = self.module.encode(blank)
                 found = self.module.decode(code)
-            except RuntimeError as error:
+                if not (isinstance(code, Tensor) and isinstance(found, Tensor)):
+                    raise TypeError("encode and decode must give tensors")
+            except (RuntimeError, TypeError, ValueError, AttributeError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise NumericsError(f"autoencoder: cannot take images of {self.shape} ({reason}).") from error
         if found.shape != blank.shape or len(code) != len(blank):
@@ -95,7 +98,8 @@ class AutoencoderTangents:
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at the reconstructions of x (N, C, H, W), basis in the dtype of x."""
         with undisturbed(self.module):
-            return TangentSpace.concatenate([self._at(part, start) for start, part in self._chunks(x)])
+            size = chunk_bytes(self._device) // self._bytes
+            return TangentSpace.concatenate([self._at(x[part], part.start) for part in chunks(x, size)])
 
     def retract(self, x: Tensor) -> Tensor:
         """decode(encode(x)) of images (N, C, H, W)."""
@@ -116,12 +120,6 @@ class AutoencoderTangents:
         return dataclasses.replace(
             space, spectrum=lengths.to(x.device), base=base.to(x), residual=residual.to(x.device)
         )
-
-    def _chunks(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """Images that fit into memory with all their tangents at once, and where they start."""
-        size = max(1, chunk_bytes(self._device) // self._bytes)
-        for start in range(0, max(1, len(x)), size):
-            yield start, x[start : start + size]
 
     @cached_property
     def _bytes(self) -> int:

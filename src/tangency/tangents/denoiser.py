@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, final
 
 import torch
@@ -17,7 +17,7 @@ from tangency.score import Denoiser
 from tangency.score.derived import ScoreOfDenoiser
 from tangency.seeding import Draw
 from tangency.tangents.decoder import refuse_bad
-from tangency.tangents.space import TangentSpace
+from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 
 _NOTHING = 1e-5  # of a block: what is left of it beside earlier ones that is only rounding
@@ -79,6 +79,10 @@ class DenoiserTangents:
         check_rank(self._most, d)
         if isinstance(denoiser, ScoreOfDenoiser) and not denoiser.differentiable:
             raise NumericsError(f"'{denoiser.kind}': its answers cannot be differentiated, expected a score that can.")
+        if denoiser.card.get("unconditional") is False:
+            raise NumericsError(
+                f"'{denoiser.kind}': cannot be asked without labels, which would leak; take another score."
+            )
         if not 0 < sigma < math.inf:
             raise NumericsError(f"sigma: got {sigma}, expected a finite noise level above 0 in [0, 1] pixel units.")
         if products < 1 or spare < 0 or draws < 0:
@@ -108,7 +112,9 @@ class DenoiserTangents:
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x; without `ids` images are counted from 0."""
         ids = torch.arange(len(x), device=x.device) if ids is None else ids
-        return TangentSpace.concatenate([self._at(x[part], ids[part], part.start) for part in self._chunks(x)])
+        numbers = self._width * math.prod(x.shape[1:])
+        size = chunk_bytes(x.device) // (x.element_size() * _ACTIVATIONS * numbers + 4 * 8 * numbers)
+        return TangentSpace.concatenate([self._at(x[part], ids[part], part.start) for part in chunks(x, size)])
 
     @property
     def where(self) -> str:
@@ -121,13 +127,6 @@ class DenoiserTangents:
         with torch.no_grad():
             return self.denoiser.denoise(x, self.sigma)
 
-    def _chunks(self, x: Tensor) -> Iterator[slice]:
-        numbers = self._width * flat(x).shape[1]
-        each = x.element_size() * _ACTIVATIONS * numbers + 4 * 8 * numbers
-        size = max(1, chunk_bytes(x.device) // each)
-        for start in range(0, max(1, len(x)), size):
-            yield slice(start, start + size)
-
     def _at(self, x: Tensor, ids: Tensor, start: int) -> TangentSpace:
         n, d = flat(x).shape
         basis, product = (torch.zeros(n, d, 0, dtype=torch.float64, device=x.device) for _ in range(2))
@@ -138,6 +137,11 @@ class DenoiserTangents:
             value, found = self._product(point, ids, more.to(x.dtype), start)
             block = found.double()
             basis, product = torch.cat([basis, more], 2), torch.cat([product, block], 2)
+        if not bool(product.any()):
+            raise NumericsError(
+                f"'{self.denoiser.kind}': its Jacobian is zero, so there is no tangent space; look for detach or "
+                "rounding in it, or ask at a larger sigma."
+            )
         small = basis.mT @ product
         eigenvalues, turn = torch.linalg.eigh((small + small.mT) / 2)
         eigenvalues, turn = eigenvalues.flip(1)[:, :d], turn.flip(2)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tangency.data.search import Neighbours
+from tangency.devices import chunk_bytes
 from tangency.errors import NumericsError
 from tangency.numerics import check_rank, flat
-from tangency.tangents.space import TangentSpace
+from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 from tangency.types import LabelledImages
 
@@ -54,7 +55,9 @@ class LocalPCATangents:
         device: str | torch.device = "cpu",
     ) -> None:
         d = math.prod(data.shape)
-        self._most = rank if isinstance(rank, int) else min(most, neighbours - 2, d - 1)
+        if neighbours < 2:
+            raise NumericsError(f"neighbours: got {neighbours}, expected at least 2.")
+        self._most = rank if isinstance(rank, int) else max(1, min(most, neighbours - 2, d - 1))
         check_rank(self._most, d)
         if self._most >= neighbours:
             raise NumericsError(f"neighbours: got {neighbours} for a rank of {self._most}, expected more than that.")
@@ -82,6 +85,10 @@ class LocalPCATangents:
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
+        size = 4 * chunk_bytes(x.device) // (4 * 8 * self.neighbours * math.prod(x.shape[1:]))
+        return TangentSpace.concatenate([self._at(x[part]) for part in chunks(x, size)])
+
+    def _at(self, x: Tensor) -> TangentSpace:
         index = self._search.of(x, self.neighbours)
         rows = flat(self.data.images(index.flatten().cpu())).to(x.device).double()
         rows = rows.reshape(*index.shape, -1)

@@ -178,7 +178,16 @@ def check_reference(reference: str, data: Dataset) -> None:
         options = maker_options(f"tangents '{reference}'", query, MADE[name])
         rank = parse_rank(options["rank"]) if "rank" in options else 1
         check_rank(rank if isinstance(rank, int) else 1, math.prod(data.train.shape))
-    elif not (name.endswith(".safetensors") or name.partition(":")[0] in LOADED):
+        if options.get("neighbours", 0) > len(data.train):
+            raise SpecError(
+                f"tangents '{reference}': got {options['neighbours']} neighbours of {len(data.train)} images, expected "
+                "at most that many."
+            )
+        if name == "exact":
+            _exact(Ground(data))
+    elif name.endswith(".safetensors") or (name.partition(":")[0] in LOADED and name.partition(":")[2]):
+        load_tangents(reference, Ground(data))
+    else:
         known = [*MADE, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
         raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
 

@@ -14,7 +14,7 @@ from tangency.numerics import check_rank, flat
 from tangency.score import Denoiser
 from tangency.seeding import Draw
 from tangency.tangents.decoder import refuse_bad
-from tangency.tangents.space import TangentSpace
+from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank
 
 _AT_ONCE = 2048  # noisy images that are asked about at once
@@ -63,7 +63,7 @@ class ScoreSVDTangents:
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x; without `ids` images are counted from 0."""
         ids = torch.arange(len(x), device=x.device) if ids is None else ids
-        return TangentSpace.concatenate([self._at(x[i : i + 1], ids[i : i + 1], i) for i in range(len(x))])
+        return TangentSpace.concatenate([self._at(x[one], ids[one], one.start) for one in chunks(x, 1)])
 
     def _at(self, x: Tensor, ids: Tensor, place: int) -> TangentSpace:
         d = flat(x).shape[1]

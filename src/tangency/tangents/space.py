@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,8 +24,8 @@ class TangentSpace:
         spectrum: (N, m ≥ k) descending, what directions were ranked by: singular values of a decoder, variances of
             neighbours, eigenvalues of a denoiser's Jacobian. None where nothing was ranked.
         weights: (N, k) in [0, 1] of the columns, for a soft tangent space P = U diag(w) Uᵀ; None for a hard one, w = 1.
-        base: (N, C, H, W), the point on the manifold at which the space was taken, None where it is x itself.
-        residual: (N,) l2 distance of x from `base` in [0, 1] pixel units; None where it is x itself.
+        base: (N, C, H, W), the point of the manifold that it takes for the nearest; None where it tells none.
+        residual: (N,) l2 distance of x from `base` in [0, 1] pixel units.
         asymmetry: (N,) ‖T − Tᵀ‖/‖T + Tᵀ‖ of a denoiser's Jacobian in the basis; 0 for a true score. None for others.
     """
 
@@ -41,7 +41,7 @@ class TangentSpace:
     def shared(basis: Tensor, rank: Tensor) -> TangentSpace:
         """One (d, k) orthonormal basis for all images, cut to the first `rank` columns of each."""
         k = basis.shape[1]
-        if int(rank.max()) > k:
+        if len(rank) and int(rank.max()) > k:
             raise NumericsError(f"rank: got up to {int(rank.max())}, expected at most the {k} columns of the basis.")
         keep = torch.arange(k, device=rank.device) < rank[:, None]
         return TangentSpace(basis * keep[:, None, :], rank)
@@ -64,7 +64,7 @@ class TangentSpace:
         if self.spectrum is None or self.spectrum.shape[1] < 2:
             return nothing
         last = (self.rank - 1).clamp(0, self.spectrum.shape[1] - 2)[:, None]
-        ratio = self.spectrum.double().gather(1, last) / self.spectrum.double().gather(1, last + 1)
+        ratio = self.spectrum.double().gather(1, last) / self.spectrum.double().gather(1, last + 1).clamp(min=0)
         told = (self.rank >= 1) & (self.rank < self.spectrum.shape[1])
         return ratio[:, 0].where(told, nothing)
 
@@ -109,6 +109,14 @@ class TangentSpace:
         """Unit vector, uniform in the tangent space: P n/‖P n‖ from normal noise (N, …); NaN at rank 0."""
         along = self.project(noise)
         return along / per_example(flat(along).square().sum(1).sqrt(), along)
+
+
+def chunks(x: Tensor, size: int) -> Iterator[slice]:
+    """Slices of at most `size` images; there must be one."""
+    if not len(x):
+        raise NumericsError("tangents: got no images, expected at least 1.")
+    for start in range(0, len(x), max(1, size)):
+        yield slice(start, start + max(1, size))
 
 
 class TangentEstimator(Protocol):

@@ -11,7 +11,8 @@ from tangency.errors import SpecError, unknown_name
 
 Rank = int | str
 _FLOOR = 1e-12  # of the largest value: below it there is nothing but rounding
-_LEAST, _EXACT, _STEPS = 1e-7, 1e-13, 4  # singular values kept, orthogonality reached, in at most so many steps
+_LEAST, _LEAST_SINGLE = 1e-7, 2e-6  # of the largest singular value: what is kept
+_EXACT, _STEPS = 1e-13, 4  # orthogonality that is reached, in at most so many steps
 
 
 def choose_rank(spectrum: Tensor, rule: Rank, most: int, tolerance: float = 0.0) -> Tensor:
@@ -30,6 +31,8 @@ def choose_rank(spectrum: Tensor, rule: Rank, most: int, tolerance: float = 0.0)
 
     Source: rules: Fukunaga & Olsen (1971), and as scikit-dimension's lPCA names them.
     """
+    if not 0 <= tolerance < 1:
+        raise SpecError(f"tolerance: got {tolerance}, expected a share of the largest value, at least 0 and below 1.")
     spectrum = spectrum.double().clamp(min=0)
     meaningful = (spectrum > _FLOOR * spectrum[:, :1]).sum(1)  # 0 for a spectrum of zeros
     most = min(most, spectrum.shape[1])
@@ -43,6 +46,8 @@ def choose_rank(spectrum: Tensor, rule: Rank, most: int, tolerance: float = 0.0)
 
 
 def _gap(spectrum: Tensor, most: int, tolerance: float) -> Tensor:
+    if spectrum.shape[1] < 2:
+        return torch.ones_like(spectrum[:, 0], dtype=torch.int64)
     least = _FLOOR * spectrum[:, :1] + torch.finfo(torch.float64).tiny
     ratios = spectrum[:, :-1].clamp(min=least) / spectrum[:, 1:].clamp(min=least)
     return ratios[:, :most].argmax(1) + 1
@@ -57,6 +62,8 @@ def _relative(spectrum: Tensor, most: int, tolerance: float) -> Tensor:
 
 
 def _drop(spectrum: Tensor, most: int, tolerance: float) -> Tensor:
+    if spectrum.shape[1] < 2:
+        return torch.ones_like(spectrum[:, 0], dtype=torch.int64)
     return (spectrum[:, :-1] - spectrum[:, 1:])[:, :most].argmax(1) + 1
 
 
@@ -82,14 +89,16 @@ def orthonormal(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Left singular vectors (N, d, k) and singular values (N, k) of columns (N, d, k), descending, both float64.
 
     By the eigendecomposition of the (k, k) Gram matrix in float64. What that loses of orthogonality, ε(σ₁/σᵢ)², is
-    restored by Newton–Schulz steps U ← U(3 − UᵀU)/2; vectors of singular values below 1e-7 of the largest are zero.
+    restored by Newton–Schulz steps U ← U(3 − UᵀU)/2. Singular values below 1e-7 of the largest, or 2e-6 where the
+    columns are in single precision, are rounding: they and their vectors are zero.
     """
+    least = _LEAST if columns.dtype == torch.float64 else _LEAST_SINGLE
     wide = columns.double()
     scale = wide.abs().amax((1, 2)).clamp(min=torch.finfo(torch.float64).tiny)[:, None]
     wide = wide / scale[:, None]
     squares, vectors = torch.linalg.eigh(wide.mT @ wide)
     lengths = squares.flip(1).clamp(min=0).sqrt()
-    kept = lengths > _LEAST * lengths[:, :1]
+    kept = lengths > least * lengths[:, :1]
     inverse = torch.where(kept, 1 / lengths.where(kept, 1.0), 0.0)
     basis = wide @ (vectors.flip(2) * inverse[:, None, :])
     for _ in range(_STEPS):
@@ -97,4 +106,4 @@ def orthonormal(columns: Tensor) -> tuple[Tensor, Tensor]:
         if float((gram - torch.diag_embed(kept.double())).abs().max()) < _EXACT:
             break
         basis = 1.5 * basis - 0.5 * basis @ gram
-    return basis, lengths * scale
+    return basis, lengths * kept * scale

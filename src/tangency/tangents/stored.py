@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tangency.errors import NumericsError, RunError
+from tangency.errors import ModelError, NumericsError, RunError
 from tangency.files import journal, remove_leftovers, write_json
 from tangency.tangents.space import TangentEstimator, TangentSpace
 from tangency.tensors import read_tensors, write_tensors
@@ -82,9 +82,8 @@ def store_tangents(
         write_json(folder / INDEX, content)
     remove_leftovers(folder)
     for number in range(plan.shards):
-        path = _path(folder, number)
-        if not path.exists():
-            _write_shard(estimator, data, plan, number, path, content["identity"], device)
+        if not _sound(folder, number, content["identity"], plan.shard):
+            _write_shard(estimator, data, plan, number, _path(folder, number), content["identity"], device)
         if tell is not None:
             tell((number + 1) / plan.shards)
     return StoredTangents(folder, data)
@@ -117,7 +116,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
         found = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"'{folder / INDEX}': cannot be read ({error}); expected a folder of stored tangents.") from None
-    if not isinstance(found, dict) or not {"kind", "where", "data", "shard", "identity", "max_rank"} <= found.keys():
+    kinds = {"kind": str, "where": str, "card": dict, "data": dict, "shard": int, "identity": str, "max_rank": int}
+    whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    if not (whole and found["shard"] > 0 and {"name", "digest", "images"} <= found["data"].keys()):
         raise RunError(f"'{folder / INDEX}': is no index of stored tangents of this version.")
     return found
 
@@ -125,6 +126,15 @@ def _read_index(folder: Path) -> dict[str, Any]:
 def stored_kind(folder: Path) -> str:
     """Kind of the estimator whose tangent spaces a folder holds."""
     return str(_read_index(folder)["kind"])
+
+
+def _sound(folder: Path, number: int, identity: str, shard: int) -> bool:
+    """Whether a shard is there, whole, and the one that belongs there; else it is written anew."""
+    try:
+        header = read_tensors(_path(folder, number))[1]
+    except ModelError:
+        return False
+    return bool(header == {"identity": identity, "first": number * shard})
 
 
 def _path(folder: Path, number: int) -> Path:
@@ -193,9 +203,11 @@ class StoredTangents:
         """Check a shard as a whole, when it is first used."""
         if number in self._trusted:
             return
-        header = read_tensors(self._place(number))[1]
-        if header.get("identity") != self._index["identity"]:
-            raise RunError(f"'{self._place(number)}': belongs to other tangent spaces; remove it and store them again.")
+        if not _sound(self.folder, number, self._index["identity"], self._shard):
+            raise RunError(
+                f"'{self._place(number)}': is damaged or belongs elsewhere; store these tangent spaces again, which "
+                "repairs it."
+            )
         self._trusted.add(number)
 
     @property
@@ -214,7 +226,10 @@ class StoredTangents:
         if ids is None or len(ids) != len(x):
             raise NumericsError(f"stored tangents: got {len(x)} images without their places; give ids, (N,).")
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self._index["data"]["images"]:
-            raise NumericsError(f"ids: got {int(ids.max())}, expected places below {self._index['data']['images']}.")
+            raise NumericsError(
+                f"ids: got {int(ids.min())} to {int(ids.max())}, expected places 0 to "
+                f"{self._index['data']['images'] - 1}."
+            )
         places = ids.cpu()
         order, parts = [], []
         for number in (places // self._shard).unique().tolist():
