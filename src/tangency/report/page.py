@@ -69,7 +69,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "margins": margins(summary),
         "correlations": correlations(summary),
         "denoising": denoising(summary),
-        "tangents": tangents_section(summary),
+        "tangents": tangents_section(run),
         "trusted": trusted(summary["score"]["network"], run.network) if run.network else None,
         "regimes": glossary.REGIMES,
         "definitions": [(family, glossary.describe(glossary.parse(family))) for family in glossary.MEASURES],

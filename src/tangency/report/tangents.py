@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tangency.report.canvas import COLOURS, SOFT, new_figure
-from tangency.report.glossary import SUBSPACE_CONTROLS, objective_name, swept
+from tangency.report.canvas import COLOURS, SOFT, STYLE, new_figure
+from tangency.report.glossary import objective_name, swept
 from tangency.report.inputs import RunFiles
-from tangency.report.words import number, trial_name
+from tangency.report.trusted import png_uri
+from tangency.report.words import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KEY = "tangent_fraction.logp_y"
+_MARKERS, _LINES = "os^Dv", ("-", "--", ":", "-.")
 
 
-def tangents_section(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+def tangents_section(run: RunFiles) -> dict[str, Any] | None:
     """What the template shows of the estimators; None where there is but one."""
+    import matplotlib as mpl
+
+    summary = run.summary
     told = summary.get("tangents")
     if not told:
         return None
+    with mpl.rc_context(STYLE):
+        figure = tangents_figure(run)
     names = [entry["name"] for entry in told["estimators"]]
     return {
         "estimators": told["estimators"],
         "sentence": claim_sentence(told),
-        "claim": told["claim"],
+        "figure": None if figure is None else png_uri(figure),
         "rows": [
             {
-                "name": trial_name(trial),
-                "cells": [_cell(trial, _key(number, name)) for number, name in enumerate(names)],
+                "name": trial["id"],
+                "cells": [_cell(trial, _key(place, name)) for place, name in enumerate(names)],
             }
             for trial in summary["trials"]
             if trial["excess"]
@@ -62,14 +69,13 @@ def _key(place: int, name: str) -> str:
 
 
 def _cell(trial: Mapping[str, Any], key: str) -> dict[str, str]:
-    measure, excess = trial["measures"][key], trial["excess"][key]
-    control = SUBSPACE_CONTROLS.get(excess["best_control"], excess["best_control"])
-    low, high = (number(excess[end], signed=True) for end in ("low", "high"))
+    excess = trial["excess"][key]
+    low, high = (number(excess[end], 3, signed=True) for end in ("low", "high"))
     return {
-        "fraction": number(measure["mean"]),
-        "excess": number(excess["mean"], signed=True),
+        "fraction": number(trial["measures"][key]["mean"], 3),
+        "excess": number(excess["mean"], 3, signed=True),
         "interval": f"{low} … {high}",
-        "control": control,
+        "control": excess["best_control"].replace("_", " "),
     }
 
 
@@ -81,13 +87,13 @@ def tangents_figure(run: RunFiles) -> Figure | None:
     told, objectives = summary.get("tangents"), swept(summary["trials"])
     if not told or not objectives:
         return None
-    names = [entry["name"] for entry in told["estimators"]]
+    styles = _styles(told["estimators"])
     figure, axes = new_figure(1, len(objectives), 2.8, sharey=True)
     for ax, objective in zip(axes[0], objectives, strict=True):
         trials = [t for t in summary["trials"] if t["objective"] in (objective, "standard") and t["excess"]]
         place = positions(trials)
-        for at, name in enumerate(names):
-            _draw(ax, trials, _key(at, name), place, color=COLOURS[at % len(COLOURS)], label=name)
+        for at, (name, style) in enumerate(styles.items()):
+            _draw(ax, trials, _key(at, name), place, label=name, **style)
         ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="best control")
         label_strengths(ax, trials, place)
         ax.set(title=objective_name(objective), xlabel="strength")
@@ -95,6 +101,21 @@ def tangents_figure(run: RunFiles) -> Figure | None:
     lines = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels()), strict=True))
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4)
     return figure
+
+
+def _styles(estimators: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A colour for each kind; its members differ in marker and line."""
+    kinds = list(dict.fromkeys(entry["kind"] for entry in estimators))
+    seen: dict[str, int] = {}
+    found = {}
+    for entry in estimators:
+        number = seen[entry["kind"]] = seen.get(entry["kind"], -1) + 1
+        found[entry["name"]] = {
+            "color": COLOURS[kinds.index(entry["kind"]) % len(COLOURS)],
+            "marker": _MARKERS[number % len(_MARKERS)],
+            "linestyle": _LINES[number % len(_LINES)],
+        }
+    return found
 
 
 def _draw(ax: Any, trials: list[Mapping[str, Any]], key: str, place: Any, **style: Any) -> None:
@@ -112,4 +133,4 @@ def _draw(ax: Any, trials: list[Mapping[str, Any]], key: str, place: Any, **styl
     )
     x = [place(s) for s in strengths]
     ax.fill_between(x, lows, highs, color=style["color"], alpha=0.16, linewidth=0)
-    ax.plot(x, means, marker="o", **style)
+    ax.plot(x, means, **style)

@@ -23,7 +23,7 @@ def trusted(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], figu
     return {
         "levels": levels,
         "baselines": list(levels[0]["baselines"]),
-        "figure": _png(figure or error_figure(summary)),
+        "figure": png_uri(figure or error_figure(summary)),
         "denoised": _denoised(levels, pictures),
         "samples": _sampled(pictures),
         "exact": any(level["score_error"] for level in levels),
@@ -78,7 +78,7 @@ def error_figure(summary: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _png(figure: Any) -> Any:
+def png_uri(figure: Any) -> Any:
     """The figure as a PNG data URI of twice the size it is shown at."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=220)

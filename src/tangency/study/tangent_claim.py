@@ -13,6 +13,7 @@ from tangency.study.judge import FRACTION, most_tangent
 from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
+from tangency.tangents.references import kind_of
 
 
 def compare_tangents(
@@ -28,13 +29,19 @@ def compare_tangents(
     Bayes-aligned.
 
     Returns:
-        {"estimators": [{"name", "reference", "rank"}], "claim": [{"name", "trial", "baseline", "excess", "rise"}]}.
+        {"estimators": [{"name", "kind", "reference", "rank"}],
+        "claim": [{"name", "trial", "baseline", "excess", "rise"}]}.
     """
     names = tangent_names(spec.tangents)
     suffixes = [tangents_suffix(name) if place else "" for place, name in enumerate(names)]
     first = next(iter(columns.values()))
     estimators = [
-        {"name": name, "reference": reference, "rank": float(first[f"tangent_rank{suffix}"].mean())}
+        {
+            "name": name,
+            "kind": kind_of(reference),
+            "reference": reference,
+            "rank": float(first[f"tangent_rank{suffix}"].mean()),
+        }
         for name, reference, suffix in zip(names, spec.tangents, suffixes, strict=True)
     ]
     return {"estimators": estimators, "claim": _claim(planned, numbers, verdicts, names, suffixes)}
