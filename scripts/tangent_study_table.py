@@ -1,0 +1,43 @@
+"""F² minus its best control by network and estimator, as Markdown: the second table of docs/tangents.md.
+
+    python scripts/tangent_study_table.py runs/tangents
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tangency.measures.registry import tangents_suffix
+
+
+def cell(trials: list[Mapping[str, Any]], key: str) -> str:
+    """Mean over seeds, and the range that holds the 95 % interval of each."""
+    found = [trial["excess"][key] for trial in trials]
+    mean = sum(entry["mean"] for entry in found) / len(found)
+    low, high = min(entry["low"] for entry in found), max(entry["high"] for entry in found)
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]".replace("0.", ".").replace("-", "−")
+
+
+def main() -> None:
+    """Print the table of a run."""
+    summary = json.loads((Path(sys.argv[1]) / "summary.json").read_text())
+    names = [entry["name"] for entry in summary["tangents"]["estimators"]]
+    keys = [f"tangent_fraction.logp_y{tangents_suffix(name if place else '')}" for place, name in enumerate(names)]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for trial in summary["trials"]:
+        if trial["objective"] != "untrained":
+            groups.setdefault(f"{trial['objective']} {trial['strength']:g}", []).append(trial)
+    print(f"| network | accuracy | {' | '.join(names)} |")
+    print(f"|{'---|' * (len(names) + 2)}")
+    for name, trials in groups.items():
+        accuracy = sum(trial["measures"]["accuracy"]["mean"] for trial in trials) / len(trials)
+        cells = " | ".join(cell(trials, key) for key in keys)
+        print(f"| {name} | {accuracy:.3f} | {cells} |".replace(" 0.", " ."))
+
+
+if __name__ == "__main__":
+    main()
