@@ -1,6 +1,6 @@
 """F² minus its best control by network and estimator, as Markdown: the second table of docs/tangents.md.
 
-    python scripts/tangent_study_table.py runs/tangents
+python scripts/tangent_study_table.py runs/tangents
 """
 
 from __future__ import annotations

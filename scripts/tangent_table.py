@@ -32,14 +32,16 @@ class Row:
     autoencoder: str = ""
 
 
-_PLAIN = "latent={}&width=32&epochs=30&learning_rate=0.003"
-_VAE = _PLAIN + "&beta={}"  # whose decoder is flat off the manifold, as that of a plain one need not be
+_PLAIN = "latent={}&width=16&epochs=10&learning_rate=0.003"
+_VAE = (
+    "latent={}&width=32&epochs={}&learning_rate=0.003&beta={}"  # flat off the manifold, which a plain one need not be
+)
 ROWS = {
     "sphere-2": Row("sphere?shape=1x4x8&rank=2", 2),
-    "torus-2": Row("torus?shape=1x16x16&rank=2", 2, _VAE.format(4, 0.03)),
-    "torus-4": Row("torus?shape=1x16x16&rank=4", 4, _VAE.format(8, 0.015)),
-    "torus-8": Row("torus?shape=1x16x16&rank=8", 8, _VAE.format(16, 0.0075)),
-    "sphere-7": Row("sphere?shape=1x16x16&rank=7", 7, _VAE.format(16, 0.03)),
+    "torus-2": Row("torus?shape=1x8x8&contrast=0.2&rank=2", 2, _VAE.format(4, 35, 0.03)),
+    "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 70, 0.03)),
+    "torus-8": Row("torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 150, 0.01)),
+    "sphere-7": Row("sphere?shape=1x8x8&contrast=0.2&rank=7", 7, _VAE.format(16, 35, 0.03)),
     "linear-16": Row("linear?shape=1x28x28&rank=16", 16, _PLAIN.format(16)),
     "fitted-12": Row("fitted?components=4&rank=12", 12, _PLAIN.format(32)),
     "linear-64": Row("linear?shape=3x32x32&rank=64", 64),
@@ -62,7 +64,7 @@ def references(row: Row) -> list[str]:
 
 def show(name: str, row: Row, folder: Path) -> None:
     """Print the rows of one world."""
-    data = load_dataset(f"world:{row.world}&train=10000&test={IMAGES}")
+    data = load_dataset(f"world:{row.world}&train=20000&test={IMAGES}")
     world = make_world(row.world)
     ground = Ground(data, score=world)
     x, ids = data.test.images().double(), torch.arange(IMAGES)
