@@ -39,8 +39,8 @@ _VAE = (
 ROWS = {
     "sphere-2": Row("sphere?shape=1x4x8&rank=2", 2),
     "torus-2": Row("torus?shape=1x8x8&contrast=0.2&rank=2", 2, _VAE.format(4, 35, 0.03)),
-    "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 70, 0.03)),
-    "torus-8": Row("torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 150, 0.01)),
+    "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 40, 0.03)),
+    "torus-8": Row("torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 40, 0.015)),
     "sphere-7": Row("sphere?shape=1x8x8&contrast=0.2&rank=7", 7, _VAE.format(16, 35, 0.03)),
     "linear-16": Row("linear?shape=1x28x28&rank=16", 16, _PLAIN.format(16)),
     "fitted-12": Row("fitted?components=4&rank=12", 12, _PLAIN.format(32)),

@@ -65,7 +65,9 @@ def worlds_check(
 @worlds_app.command("trial")
 def worlds_trial(
     world: Annotated[str, typer.Option("--world", help=_WORLD)] = "linear",
-    tangents: Annotated[str, typer.Option("--tangents", help="exact, mfa, pca, local-pca, denoiser, …; options behind a ?.")] = "mfa",
+    tangents: Annotated[
+        str, typer.Option("--tangents", help="exact, mfa, pca, local-pca, denoiser, …; options behind a ?.")
+    ] = "mfa",
     score: Annotated[
         str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options behind a ?), or a file.")
     ] = "mfa",

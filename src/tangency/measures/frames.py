@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,7 @@ class FrameSource:
         label: name in the keys of its measures, "" for the first estimator.
         estimator: of tangent spaces.
         partners: whose tangent spaces the shuffled controls take.
-        reference: training images of the global principal components.
+        dct, pca: (d, k) orthonormal bases of the controls, at least as wide as the largest rank.
         config: random directions an image, the same for every estimator, and steps.
     """
 
@@ -58,15 +58,14 @@ class FrameSource:
         label: str,
         estimator: TangentEstimator,
         partners: Partners,
-        reference: LabelledImages,
+        dct: Tensor,
+        pca: Tensor,
         config: MeasureConfig,
         device: torch.device,
     ) -> None:
         self.suffix, self.estimator, self.partners = tangents_suffix(label), estimator, partners
         self.config, self.device = config, device
-        rank = estimator.max_rank
-        self._dct = dct_basis(reference.shape, rank).float().to(device)
-        self._pca = pca_basis(reference, rank).float().to(device)
+        self._dct, self._pca = dct[:, : estimator.max_rank], pca[:, : estimator.max_rank]
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor) -> Frame:
         """The frame of images x with labels y at places ids of the pool."""
@@ -125,6 +124,30 @@ class FrameSource:
 def _alike(space: TangentSpace, own: TangentSpace) -> TangentSpace:
     """A control with the ranks and the weights of the space that it is a control of."""
     return space.cut(own.rank, own.weights)
+
+
+def frame_sources(
+    tangents: Mapping[str, TangentEstimator],
+    partners: Partners,
+    reference: LabelledImages,
+    config: MeasureConfig,
+    device: torch.device,
+) -> list[FrameSource]:
+    """A source for each estimator by name, in their order, over controls that are made once.
+
+    Args:
+        tangents: name to estimator; the measures of those after the first have it in their keys.
+        partners: whose tangent spaces the shuffled controls take.
+        reference: training images of the global principal components.
+        config: directions and steps.
+        device: where it is computed.
+    """
+    rank = max(estimator.max_rank for estimator in tangents.values())
+    dct, pca = (basis.float().to(device) for basis in (dct_basis(reference.shape, rank), pca_basis(reference, rank)))
+    return [
+        FrameSource(name if place else "", estimator, partners, dct, pca, config, device)
+        for place, (name, estimator) in enumerate(tangents.items())
+    ]
 
 
 def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]:

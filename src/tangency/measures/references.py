@@ -12,7 +12,7 @@ from tangency.data.partners import Partners
 from tangency.errors import SpecError
 from tangency.measures.alignment import Signal, compared
 from tangency.measures.config import NETWORK, MeasureConfig
-from tangency.measures.frames import Frame, FrameSource
+from tangency.measures.frames import Frame, frame_sources
 from tangency.measures.lpips import LPIPS
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
@@ -92,10 +92,7 @@ class ReferenceSource:
         self.network = network
         self.score, self.pool, self.config = score, pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
-        self.frames = [
-            FrameSource(name if place else "", estimator, self.partners, reference, config, self.device)
-            for place, (name, estimator) in enumerate(tangents.items())
-        ]
+        self.frames = frame_sources(tangents, self.partners, reference, config, self.device)
         self.lpips = LPIPS().to(device) if config.lpips else None
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> References:

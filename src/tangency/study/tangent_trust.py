@@ -16,7 +16,7 @@ from torch import Tensor
 from tangency.data.partners import Partners
 from tangency.errors import RunError
 from tangency.measures import MeasureConfig
-from tangency.measures.frames import Frame, FrameSource
+from tangency.measures.frames import Frame, frame_sources
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
 from tangency.study.fit_tangents import fitted_tangents, tangent_names
@@ -118,7 +118,8 @@ def _examined(
     pool, device = ground.data.test, torch.device(ground.device)
     partners = Partners(pool, config.seed)
     one = MeasureConfig(directions=1, seed=config.seed)
-    sources = [FrameSource("", e, partners, ground.data.train, one, device) for e in estimators]
+    named = dict(zip(names, estimators, strict=True))
+    sources = frame_sources(named, partners, ground.data.train, one, device)
     own: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}
     pairs: dict[tuple[str, str], list[dict[str, Tensor]]] = {p: [] for p in itertools.combinations(names, 2)}
     batches = held.split(_AT_ONCE)
