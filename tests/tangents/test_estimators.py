@@ -140,7 +140,7 @@ def test_local_pca_is_the_svd_of_the_nearest_images() -> None:
 
 def test_a_denoisers_eigenpairs_are_those_of_the_dense_jacobian() -> None:
     found, x, _ = known("fitted?size=6&components=1&rank=3&images=300")
-    estimator = DenoiserTangents(found.score, sigma=0.2, rank=5, products=6)
+    estimator = DenoiserTangents(found.score, sigma=0.2, rank=5)
     space = estimator.at(x[:3])
     for i in range(3):
         jacobian = torch.func.jacrev(lambda u: found.score.denoise(u, 0.2))(x[i : i + 1]).reshape(36, 36)
@@ -153,13 +153,13 @@ def test_a_denoisers_eigenpairs_are_those_of_the_dense_jacobian() -> None:
 def test_a_denoiser_that_is_no_gradient_is_told() -> None:
     mix = torch.randn(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     score = FunctionScore(lambda u, sigma, y: (u.flatten(1) @ mix.to(u).T).reshape(u.shape), (1, 4, 4))
-    space = DenoiserTangents(score, rank=4, products=3).at(torch.rand(2, 1, 4, 4, dtype=torch.float64))
+    space = DenoiserTangents(score, rank=4).at(torch.rand(2, 1, 4, 4, dtype=torch.float64))
     assert float(space.asymmetry.min()) > 0.3
 
 
 def test_the_average_over_the_ball_is_the_mean_of_jacobians() -> None:
     found, x, _ = known("torus?shape=1x8x8&rank=2")
-    estimator = DenoiserTangents(found.score, sigma=0.1, rank=2, draws=3, products=4, spare=10)
+    estimator = DenoiserTangents(found.score, sigma=0.1, rank=2, draws=3)
     from tangency.seeding import Draw
 
     jacobian = torch.zeros(64, 64, dtype=torch.float64)
@@ -289,6 +289,8 @@ def test_requests_that_cannot_be_met_are_refused() -> None:
     for reference in ("pca?rank=42", "dct?rank=42", "mfa?rank=42", "random?rank=42"):
         with pytest.raises(NumericsError, match="for images of 42 pixels"):
             load_tangents(reference, found)
+    with pytest.raises(NumericsError, match="span no 9 directions"):
+        DenoiserTangents(found.score, rank=9, products=2, block=4)
     with pytest.raises(NumericsError, match="sigma: got 0"):
         DenoiserTangents(found.score, sigma=0.0)
     with pytest.raises(NumericsError, match="cannot be differentiated"):

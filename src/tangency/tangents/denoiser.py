@@ -8,6 +8,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tangency.autodiff import pushforward
 from tangency.devices import chunk_bytes
@@ -20,6 +21,7 @@ from tangency.tangents.decoder import refuse_bad
 from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 
+_FEWEST = 4  # vectors of a block
 _NOTHING = 1e-5  # of a block: what is left of it beside earlier ones that is only rounding
 _ACTIVATIONS = 64  # numbers that a network holds for each pixel of each vector, about
 
@@ -29,8 +31,8 @@ class DenoiserTangents:
     """Leading eigenvectors of (J + Jᵀ)/2, J = ∂D(x; σ)/∂x, whose eigenvalues are Var[x₀ | x]/σ² along them.
 
     They are about 1 along the manifold and 0 off it where σ is far below the reach and the extent of the data
-    (tangent over normal is about 2/(kσ²) on a unit sphere). A random block V of rank + `spare` vectors is multiplied by
-    J in forward mode, `products` times over, which spans V, JV, J²V, … (a block Krylov space); the Rayleigh–Ritz pairs
+    (tangent over normal is about 2/(kσ²) on a unit sphere). A random block V of few vectors is multiplied by J in
+    forward mode, `products` times over, which spans V, JV, J²V, … (a block Krylov space); the Rayleigh–Ritz pairs
     of the symmetric part in it are the answer. Each product costs two evaluations of D a vector. `asymmetry` of the
     tangent space tells how far J is from symmetric there: a network is not quite a gradient.
 
@@ -40,8 +42,9 @@ class DenoiserTangents:
         rank: a number, or a rule of `choose_rank` over the eigenvalues.
         most: largest rank that a rule may choose.
         tolerance: of the rule "relative": a half, so that a direction counts where half of the variance is signal.
-        products: of J with a block, at least 1.
-        spare: vectors beyond the rank, which speed convergence.
+        products: of J with a block, at least 1. Many products of a small block converge faster than few of a large one,
+            which fills a machine better.
+        block: vectors of a block; 0 for a quarter of the rank and a little more.
         draws: 0 takes J at a point; more average it over as many draws of the σ-ball around it.
         at_reconstruction: whether that point is D(x; σ) instead of x.
         soft: weigh each direction by its eigenvalue, cut to [0, 1], instead of by 1.
@@ -67,8 +70,8 @@ class DenoiserTangents:
         rank: Rank = 12,
         most: int = 32,
         tolerance: float = 0.5,
-        products: int = 3,
-        spare: int = 4,
+        products: int = 16,
+        block: int = 0,
         draws: int = 0,
         at_reconstruction: bool = False,
         soft: bool = False,
@@ -85,15 +88,20 @@ class DenoiserTangents:
             )
         if not 0 < sigma < math.inf:
             raise NumericsError(f"sigma: got {sigma}, expected a finite noise level above 0 in [0, 1] pixel units.")
-        if products < 1 or spare < 0 or draws < 0:
+        if products < 1 or block < 0 or draws < 0:
             raise NumericsError(
-                f"denoiser tangents: got {products} products, {spare} spare vectors, {draws} draws; expected at "
+                f"denoiser tangents: got {products} products, blocks of {block}, {draws} draws; expected at "
                 "least 1, 0, 0."
             )
         self.denoiser, self.sigma, self.rank, self.tolerance = denoiser, sigma, rank, tolerance
         self.products, self.draws, self.soft, self.seed = products, draws, soft, seed
         self.at_reconstruction = at_reconstruction
-        self._width = min(d, self._most + spare)
+        self._width = min(d, block or max(_FEWEST, -(-(self._most + _FEWEST) // _FEWEST)))
+        if self._width * products < self._most:
+            raise NumericsError(
+                f"denoiser tangents: {products} products of {self._width} vectors span no {self._most} directions; ask "
+                "for more products."
+            )
 
     @property
     def max_rank(self) -> int:
@@ -134,6 +142,8 @@ class DenoiserTangents:
         value, point = x, self.retract(x) if self.at_reconstruction else x
         for _ in range(self.products):
             more = _beyond(basis, block)
+            if not bool(more.any()):
+                break  # J leads nowhere else: the space is whole
             value, found = self._product(point, ids, more.to(x.dtype), start)
             block = found.double()
             basis, product = torch.cat([basis, more], 2), torch.cat([product, block], 2)
@@ -142,6 +152,8 @@ class DenoiserTangents:
                 f"'{self.denoiser.kind}': its Jacobian is zero, so there is no tangent space; look for detach or "
                 "rounding in it, or ask at a larger sigma."
             )
+        missing = (0, max(0, self._most - basis.shape[2]))
+        basis, product = functional.pad(basis, missing), functional.pad(product, missing)
         small = basis.mT @ product
         eigenvalues, turn = torch.linalg.eigh((small + small.mT) / 2)
         eigenvalues, turn = eigenvalues.flip(1)[:, :d], turn.flip(2)
