@@ -54,7 +54,7 @@ class DenoiserTangents:
         >>> from tangency.worlds import make_world
         >>> world = make_world("linear?shape=1x4x4&rank=3")
         >>> x = world.sample(2, seed=0).x
-        >>> DenoiserTangents(world, sigma=0.02, rank="gap").at(x).rank.tolist()
+        >>> DenoiserTangents(world, sigma=0.02, rank="drop").at(x).rank.tolist()
         [3, 3]
 
     Source: eigenvectors of denoisers: Kadkhodaie et al., arXiv 2310.02557; the iteration: Musco & Musco, arXiv

@@ -39,7 +39,7 @@ class LocalPCATangents:
     Example:
         >>> from tangency.worlds import load_dataset
         >>> data = load_dataset("world:sphere?shape=1x4x4&rank=2&train=2000&test=4")
-        >>> LocalPCATangents(data.train, neighbours=20, rank="gap").at(data.test.images()).rank.tolist()
+        >>> LocalPCATangents(data.train, neighbours=20, rank=2).at(data.test.images()).rank.tolist()
         [2, 2, 2, 2]
     """
 
