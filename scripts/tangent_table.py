@@ -25,23 +25,25 @@ IMAGES, SIGMA = 50, 0.02
 
 @dataclass(frozen=True)
 class Row:
-    """A world, the dimension of its manifold, and the autoencoder that learns it (no options for none)."""
+    """A world, the dimension of its manifold, the autoencoder that learns it (no options for none), training images."""
 
     world: str
     rank: int
     autoencoder: str = ""
+    train: int = 20_000
 
 
 _PLAIN = "latent={}&width=16&epochs=10&learning_rate=0.003"
-_VAE = (
-    "latent={}&width=32&epochs={}&learning_rate=0.003&beta={}"  # flat off the manifold, which a plain one need not be
-)
+# Flat off the manifold, which a plain one need not be; √β is about a sixth of a circle's radius.
+_VAE = "latent={}&width={}&epochs={}&learning_rate={}&beta={}"
 ROWS = {
     "sphere-2": Row("sphere?shape=1x4x8&rank=2", 2),
-    "torus-2": Row("torus?shape=1x8x8&contrast=0.2&rank=2", 2, _VAE.format(4, 35, 0.03)),
-    "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 40, 0.03)),
-    "torus-8": Row("torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 40, 0.015)),
-    "sphere-7": Row("sphere?shape=1x8x8&contrast=0.2&rank=7", 7, _VAE.format(16, 35, 0.03)),
+    "torus-2": Row("torus?shape=1x8x8&contrast=0.2&rank=2", 2, _VAE.format(4, 32, 35, 0.003, 0.03)),
+    "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 64, 30, 0.002, 0.015)),
+    "torus-8": Row(
+        "torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 64, 36, 0.003, 0.0075) + "&batch_size=128", 100_000
+    ),
+    "sphere-7": Row("sphere?shape=1x8x8&contrast=0.2&rank=7", 7, _VAE.format(16, 32, 35, 0.003, 0.03)),
     "linear-16": Row("linear?shape=1x28x28&rank=16", 16, _PLAIN.format(16)),
     "fitted-12": Row("fitted?components=4&rank=12", 12, _PLAIN.format(32)),
     "linear-64": Row("linear?shape=3x32x32&rank=64", 64),
@@ -64,7 +66,7 @@ def references(row: Row) -> list[str]:
 
 def show(name: str, row: Row, folder: Path) -> None:
     """Print the rows of one world."""
-    data = load_dataset(f"world:{row.world}&train=20000&test={IMAGES}")
+    data = load_dataset(f"world:{row.world}&train={row.train}&test={IMAGES}")
     world = make_world(row.world)
     ground = Ground(data, score=world)
     x, ids = data.test.images().double(), torch.arange(IMAGES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -48,3 +50,15 @@ def test_images_and_their_vectors_keep_their_shapes() -> None:
     assert value.shape == x.shape
     with pytest.raises(NumericsError, match=r"expected \(N, q, …\)"):
         pushforward(lambda u: u, x, v[:, 0])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(lambda x: torch.from_numpy(x.numpy()) * 2, id="NumPy"),
+        pytest.param(lambda x: x + torch.rand_like(x), id="noise"),
+    ],
+)
+def test_what_forward_mode_cannot_do_is_said(function: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(NumericsError, match="Expected torch operations only"):
+        jacobians(function, torch.rand(2, 3))

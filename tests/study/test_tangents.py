@@ -20,6 +20,7 @@ from tangency.study.fit_tangents import fitted_tangents, tangent_names, tangents
 from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
 from tangency.study.tangent_verdict import tangent_verdict
 from tangency.tangents import Ground, agreement, load_tangents, store_tangents
+from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder, save_autoencoder
 from tangency.worlds import load_dataset, make_world
 
 TORUS = "torus?shape=1x8x8&rank=2"
@@ -68,6 +69,15 @@ def test_the_floor_is_the_error_where_the_truth_is_known(ground: Ground) -> None
     assert pca["torus"]["leakage"] > 0.1
     assert pca["linear"]["mean_angle"] < 3  # of a flat manifold global PCA is an estimator
     assert denoiser["torus"]["world"] == "world:torus?shape=1x8x8&rank=2&train=800&test=20"
+
+
+def test_an_estimator_from_a_file_has_no_floor_and_says_so(ground: Ground, tmp_path: Path) -> None:
+    path = tmp_path / "ae.safetensors"
+    card = AutoencoderCard(shape=(1, 8, 8), options={"latent": 4, "widths": [4], "variational": False}, beta=0.0)
+    save_autoencoder(build_autoencoder(card, 0), card, path)
+    config = TangentTrustConfig(images=10, replicates=200, floor=20)
+    (found,) = evaluate_tangents([f"autoencoder:{path}?rank=2"], ground, config)["estimators"]
+    assert "from a file" in found["floor"]["torus"]["unavailable"]
 
 
 def test_images_that_are_all_equal_get_words_and_no_number(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ def pushforward(function: Function, x: Tensor, vectors: Tensor) -> tuple[Tensor,
     Returns:
         f(x) (N, …) and J v (N, q, …), detached.
 
+    Raises:
+        NumericsError: shapes that do not fit, or a function that torch cannot push tangents through.
+
     Example:
         >>> x = torch.arange(6.0).reshape(2, 3)
         >>> value, found = pushforward(lambda x: x.square(), x, torch.eye(3).expand(2, 3, 3))
@@ -44,7 +47,15 @@ def pushforward(function: Function, x: Tensor, vectors: Tensor) -> tuple[Tensor,
     with torch.inference_mode(False), torch.no_grad(), double_backward(), warnings.catch_warnings():
         # torch itself calls it when forward-mode differentiation is first used
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        both: tuple[Tensor, Tensor] = torch.func.vmap(product, in_dims=1, out_dims=cast(Any, (None, 1)))(vectors)
+        try:
+            both: tuple[Tensor, Tensor] = torch.func.vmap(product, in_dims=1, out_dims=cast(Any, (None, 1)))(vectors)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError) as error:
+            raise NumericsError(
+                f"forward mode: {' '.join(str(error).split())[:300]} Expected torch operations only, without NumPy, "
+                "noise or writes in place."
+            ) from error
     return both
 
 

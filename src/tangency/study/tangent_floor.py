@@ -19,6 +19,7 @@ from tangency.worlds import load_dataset, make_world
 WORLDS = ("torus", "linear")
 _OWN_SCORE = ("denoiser", "score-svd")
 _UNKNOWN = ("autoencoder:", "diffusers:", "stored:")
+_FROM_FILE = "it comes from a file, so it cannot be made anew from a world's images."
 
 
 def floors(
@@ -27,8 +28,7 @@ def floors(
     """Principal angles to the true tangent space and leakage, by estimator and world.
 
     Each estimator is made anew from as many images of the world, at the rank of the truth; a denoiser is the exact
-    one, so its floor is that of the method and not of a network. An estimator from a file has no floor: how it was
-    trained is not known.
+    one, so its floor is that of the method and not of a network. An estimator from a file has no floor, which is said.
 
     Returns:
         {estimator: {world: {"world": reference, "mean_angle": degrees, "largest_angle": degrees, "leakage": share} or
@@ -37,6 +37,7 @@ def floors(
     found: dict[str, dict[str, Any]] = {}
     for name, reference in zip(names, references, strict=True) if images else ():
         if reference.startswith(_UNKNOWN) or reference.partition("?")[0].endswith(".safetensors"):
+            found[name] = {world: {"unavailable": _FROM_FILE} for world in WORLDS}
             continue
         rank = min(ranks[name], (math.prod(ground.data.train.shape) - 1) // 2)
         found[name] = {world: _floor(reference, world, rank, ground, images, folder) for world in WORLDS}
