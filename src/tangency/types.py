@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -29,6 +30,8 @@ class LabelledImages:
         signal: (N, H, W) bool, the pixels that hold the class; None where that is not known.
         unit_range: whether pixels are confined to [0, 1]; samples of a world are not, as clipping would change their
             law.
+        drawn: from indices (n,) to images (n, C, H, W), for images that are made anew whenever they are asked for;
+            `pixels` is then (0, C, H, W).
     """
 
     pixels: Tensor
@@ -38,6 +41,7 @@ class LabelledImages:
     digest: str = ""
     signal: Tensor | None = None
     unit_range: bool = True
+    drawn: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +58,8 @@ class LabelledImages:
 
     def images(self, index: Tensor | slice | None = None) -> Tensor:
         """The chosen images as float32 in [0, 1], shape (n, C, H, W)."""
+        if self.drawn is not None:
+            return self.drawn(torch.arange(len(self))[slice(None) if index is None else index])
         chosen = self.pixels if index is None else self.pixels[index]
         return chosen.to(torch.float32) / 255 if chosen.dtype == torch.uint8 else chosen
 
@@ -62,8 +68,9 @@ class LabelledImages:
         chosen = torch.arange(len(self))[index]
         digest = hashlib.sha256(f"{self.digest} {chosen.tolist()}".encode()).hexdigest()
         signal = None if self.signal is None else self.signal[index]
+        pixels = self.pixels[index] if self.drawn is None else self.drawn(chosen)
         return dataclasses.replace(
-            self, pixels=self.pixels[index], labels=self.labels[index], digest=digest, signal=signal
+            self, pixels=pixels, labels=self.labels[index], digest=digest, signal=signal, drawn=None
         )
 
     @cached_property

@@ -203,3 +203,19 @@ def test_bad_data_references_are_explained(reference: str, error: type[Exception
         load_dataset(reference)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_many_images_are_drawn_when_asked_for_and_equal_those_that_are_held() -> None:
+    few = load_dataset("world:sphere?shape=1x8x8&train=10&test=300")
+    many = load_dataset("world:sphere?shape=1x8x8&train=10&test=200000")
+    assert few.test.drawn is None
+    assert many.test.pixels.shape == (0, 1, 8, 8)
+    assert (len(many.test), many.test.shape) == (200_000, (1, 8, 8))
+    assert torch.equal(many.test.labels[:300], few.test.labels)
+    ids = torch.tensor([7, 299, 0])
+    assert torch.equal(many.test.images(ids), few.test.images(ids))
+    assert torch.equal(many.test.images(slice(5, 9)), few.test.images(slice(5, 9)))
+    assert many.test.digest != few.test.digest
+    part = many.test.subset(torch.arange(300))
+    assert torch.equal(part.pixels, few.test.pixels)
+    assert part.drawn is None

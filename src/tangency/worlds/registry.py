@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tangency.data import load
 from tangency.data.build import digest
 from tangency.data.references import parse_options
@@ -36,8 +38,10 @@ WORLD_SCHEMA = 1
 _EXAMPLES = {"fitted": "fitted?components=1&rank=2&images=200"}  # as undefined as any, and fitted at once
 _DRAWN = {"train": 5000, "test": 1000, "draw": 0}  # options of a data set drawn from a world
 _LARGEST = 2_000_000_000  # pixels of a split, 8 GB
+_HELD = 10_000_000  # pixels of a test split that is held, 40 MB; of a larger one the labels are
 _PREFIX = "world:"
 _LETTERS = "distractor:"
+_AT_ONCE = 5000  # images whose labels are drawn at once
 
 
 def make_world(reference: str, root: Path | None = None) -> World:
@@ -136,15 +140,16 @@ def load_dataset(reference: str, root: Path | None = None) -> Dataset:
         if key in counts:
             counts[key] = _value(reference, key, text, counts[key])
     world = make_world(reference, root)
-    if max(counts["train"], counts["test"]) * world.dimension > _LARGEST:
+    if counts["train"] * world.dimension > _LARGEST:
         raise DataError(
-            f"{reference}: {max(counts['train'], counts['test'])} images of {world.dimension} pixels do not fit into "
-            f"memory, expected at most {_LARGEST // world.dimension}; `World.sample` draws them in parts."
+            f"{reference}: {counts['train']} training images of {world.dimension} pixels do not fit into memory, "
+            f"expected at most {_LARGEST // world.dimension}; `World.sample` draws them in parts."
         )
     if counts["train"] < 1 or counts["test"] < 1:
         raise DataError(f"{reference}: got train={counts['train']}, test={counts['test']}, expected at least 1 each.")
     train = drawn(world, counts["train"], counts["draw"], name=f"{reference} train")
-    test = drawn(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
+    few = counts["test"] * world.dimension <= _HELD or signal_mask(world, torch.zeros(1, dtype=torch.long)) is not None
+    test = (drawn if few else drawn_anew)(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
     return Dataset(reference, train, test, "drawn from a closed-form law")
 
 
@@ -161,6 +166,20 @@ def drawn(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -
         digest=_identity(world, n, seed, start) if world.identity else digest(pixels, found.y, world.class_names),
         signal=signal,
         unit_range=False,
+    )
+
+
+def drawn_anew(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -> LabelledImages:
+    """As `drawn`, but only labels are held: images are drawn whenever they are asked for."""
+    labels = [world.sample_at(ids, seed).y for ids in torch.arange(start, start + n).split(_AT_ONCE)]
+    return LabelledImages(
+        pixels=torch.empty(0, *world.shape),
+        labels=torch.cat(labels),
+        classes=world.class_names,
+        name=name or f"{_PREFIX}{world.name}",
+        digest=_identity(world, n, seed, start),
+        unit_range=False,
+        drawn=lambda ids: world.sample_at(start + ids, seed).x.float(),
     )
 
 

@@ -119,7 +119,11 @@ class World:
         """n images with labels; image i is the same whatever n is, and `start` goes on behind earlier ones."""
         if n < 1:
             raise NumericsError(f"sample: got n = {n}, expected at least 1.")
-        parts = [self._sample(ids, seed) for ids in torch.arange(start, start + n).split(_CHUNK)]
+        return self.sample_at(torch.arange(start, start + n), seed)
+
+    def sample_at(self, ids: Tensor, seed: int) -> Sample:
+        """The images with these numbers (n,), n ≥ 1, of the stream that `sample` draws from."""
+        parts = [self._sample(some, seed) for some in ids.split(_CHUNK)]
         x, y, component = (torch.cat(values) for values in zip(*parts, strict=True))
         return Sample(x, y, component)
 
