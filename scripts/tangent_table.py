@@ -41,7 +41,7 @@ ROWS = {
     "torus-2": Row("torus?shape=1x8x8&contrast=0.2&rank=2", 2, _VAE.format(4, 32, 35, 0.003, 0.03)),
     "torus-4": Row("torus?shape=1x8x8&contrast=0.2&rank=4", 4, _VAE.format(8, 64, 30, 0.002, 0.015)),
     "torus-8": Row(
-        "torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 64, 36, 0.003, 0.0075) + "&batch_size=128", 100_000
+        "torus?shape=1x8x8&contrast=0.2&rank=8", 8, _VAE.format(16, 64, 12, 0.003, 0.005) + "&batch_size=128", 200_000
     ),
     "sphere-7": Row("sphere?shape=1x8x8&contrast=0.2&rank=7", 7, _VAE.format(16, 32, 35, 0.003, 0.03)),
     "linear-16": Row("linear?shape=1x28x28&rank=16", 16, _PLAIN.format(16)),

@@ -14,8 +14,7 @@ from torch import nn
 from tangency.autodiff import input_gradient
 from tangency.errors import ModelError, RunError
 from tangency.files import atomic, journal, write_json
-from tangency.measures import ReferenceSource, Rows, measure_batch
-from tangency.measures.run import chosen_labels
+from tangency.measures import ReferenceSource, Rows
 from tangency.models import build, load_classifier, save_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.fit_tangents import fitted_tangents, study_tangents
@@ -24,6 +23,7 @@ from tangency.study.network import examine_network, network_hash
 from tangency.study.plan import BAYES, Trial, measured_images, pictured_images, plan_trials, score_hash
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.spec import StudySpec
+from tangency.study.stream import rows_of
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
@@ -181,36 +181,18 @@ class Workbench:
         return bool(self.layout.outcome(trial)["outcome"] == "ok")
 
     def _measure(self, images: list[int], trials: tuple[int, ...], progress: Progress) -> None:
-        chosen = [self.trials[number] for number in trials]
+        chosen, config = [self.trials[number] for number in trials], self.spec.measures
         networks = [self.classifier(trial) for trial in chosen]
         found: list[list[Rows]] = [[] for _ in chosen]
         batches = torch.tensor(images).split(_MEASURED_AT_ONCE)
         for done, ids in enumerate(batches, 1):
-            for rows, more in zip(found, self._measure_batch(ids, networks), strict=True):
+            for rows, more in zip(found, rows_of(networks, self.data.test, ids, self.source, config), strict=True):
                 rows.append(more)
             journal("measure.batch")
             progress(done / (len(batches) + 1))
         for trial, rows in zip(chosen, found, strict=True):
             journal("measure.trial")
             self._write_rows(Rows.concatenate(rows), self.layout.shard(trial, images))
-
-    def _measure_batch(self, ids: torch.Tensor, networks: list[nn.Module]) -> list[Rows]:
-        """Rows of every network, over references that are made once."""
-        config = self.spec.measures
-        x, truth = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
-        ids = ids.to(self.device)
-        if config.label == "true":
-            shared = self.source.at(x, truth, ids)
-            return [measure_batch(network, shared, config, self.source.lpips) for network in networks]
-        return [
-            measure_batch(
-                network,
-                self.source.at(x, chosen_labels(network, x, truth, config), ids, truth),
-                config,
-                self.source.lpips,
-            )
-            for network in networks
-        ]
 
     def _write_rows(self, rows: Rows, path: Path) -> None:
         with atomic(path) as temporary:
