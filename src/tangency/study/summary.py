@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tangency.measures.registry import control_of, family
-from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict
+from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
 from tangency.study.assemble import Columns
 from tangency.study.judge import (
     STANDARD,
@@ -213,12 +213,12 @@ def _cells(
     groups: dict[str, list[Trial]] = {}
     for trial in planned:
         groups.setdefault(cell_of(trial), []).append(trial)
-    weights = _seed_weights(len(spec.seeds), spec.replicates)
+    seeds = SeedBootstrap(len(spec.seeds), spec.replicates)
     cells, pooled = [], {}
     for name, group in groups.items():
         usable = [t for t in group if t.id in numbers and t.id not in collapsed]
         if len(usable) == len(spec.seeds):
-            pooled[name] = _pooled([numbers[t.id] for t in usable], weights)
+            pooled[name] = _pooled([numbers[t.id] for t in usable], seeds)
     change = f"change_on.eps={epsilon:g}"
     if STANDARD + "-0" in pooled:
         base = pooled[STANDARD + "-0"]
@@ -242,16 +242,8 @@ def _cells(
     return cells
 
 
-def _seed_weights(seeds: int, replicates: int) -> np.ndarray:
-    """(seeds, 1 + B) weights that average over seeds: equal, then resampled with replacement."""
-    drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates)
-    return np.vstack([np.ones((1, seeds)), drawn]).T / seeds
-
-
-def _pooled(trials: list[TrialNumbers], weights: np.ndarray) -> TrialNumbers:
-    from tangency.statistics import Estimate
-
-    draws = {k: (np.stack([t.draws[k] for t in trials]) * weights).sum(0) for k in trials[0].draws}
+def _pooled(trials: list[TrialNumbers], seeds: SeedBootstrap) -> TrialNumbers:
+    draws = {k: seeds.mean(np.stack([t.draws[k] for t in trials])) for k in trials[0].draws}
     counts = {k: (sum(t.estimates[k].n for t in trials), sum(t.estimates[k].degenerate for t in trials)) for k in draws}
     estimates = {k: Estimate.of(row, *counts[k]) for k, row in draws.items()}
     return TrialNumbers(estimates, draws, trials[0].chance, {})
