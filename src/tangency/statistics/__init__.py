@@ -6,8 +6,8 @@ from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
 from tangency.statistics.hierarchical import SeedBootstrap
 from tangency.statistics.intervals import Interval, bca_interval, percentile_interval
-from tangency.statistics.permutation import flip_p, holm, permutation_p, swap_p
-from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio
+from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
+from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, paired
 from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify, simultaneous_bands
 from tangency.statistics.resamples import SignFlips
 
@@ -34,8 +34,10 @@ __all__ = [
     "excesses_over_best",
     "flip_p",
     "holm",
+    "matching_p",
     "null_sd_units",
     "pair_dz",
+    "paired",
     "percentile_interval",
     "permutation_p",
     "simultaneous_bands",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tangency.statistics.pooled import Mask, Pooled
+from tangency.statistics.pooled import Pooled, paired
 from tangency.statistics.resamples import Array
 
 
@@ -41,13 +41,13 @@ def null_sd_units(values: Array, null: Array) -> float:
 
 def pair_dz(a: Pooled, b: Pooled) -> float:
     """d_z of θ(A) − θ(B) by jackknife pseudo-values: of means it is Cohen's d_z of the paired differences."""
-    among: Mask = a.usable() & b.usable()
-    n = int(among.sum())
+    a, b = paired(a, b)
+    usable = a.usable()
+    n = int(usable.sum())
     if n < 2:
         return float("nan")
-    whole = float((a.value(a.parts(among=among).sum(1)) - b.value(b.parts(among=among).sum(1))).item())
-    without = (a.leave_one_out(among) - b.leave_one_out(among))[among]
-    pseudo = n * whole - (n - 1) * without
+    whole = float(a.value(a.parts().sum(1)) - b.value(b.parts().sum(1)))
+    pseudo = n * whole - (n - 1) * (a.leave_one_out() - b.leave_one_out())[usable]
     if not np.isfinite(pseudo).all():
         return float("nan")
     return _over(whole, pseudo)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.statistics.pooled import Pooled
+from tangency.statistics.pooled import Pooled, paired
 from tangency.statistics.resamples import Array, SignFlips
 
 Alternative = Literal["greater", "two-sided"]
@@ -35,24 +35,50 @@ def swap_p(flips: SignFlips, pairs: Sequence[tuple[Pooled, Pooled]]) -> list[flo
     """Two-sided p-value of θ(A) − θ(B), with A and B swapped image by image under the null of no difference.
 
     For any statistic of sums: those of A and B under a swap are half their sum, plus and minus half the signed sum of
-    their differences. Of means it is the sign-flip test. Images enter where both models have a value.
+    their differences. Of means it is the sign-flip test, of accuracies McNemar's. Images enter where both have a value.
     """
     if not pairs:
         return []
-    both = [a.usable() & b.usable() for a, b in pairs]
-
-    def parts(where: slice) -> Array:
-        return np.concatenate([a.parts(where, m) - b.parts(where, m) for (a, b), m in zip(pairs, both, strict=True)])
-
-    signed = flips.accumulate(parts)
+    held = [paired(a, b) for a, b in pairs]
+    signed = flips.accumulate(lambda where: np.concatenate([a.parts(where) - b.parts(where) for a, b in held]))
     found, start = [], 0
-    for (a, b), among in zip(pairs, both, strict=True):
-        whole = (a.parts(among=among) + b.parts(among=among)).sum(1)[:, None]
+    for a, b in held:
+        whole = (a.parts() + b.parts()).sum(1)[:, None]
         difference = signed[start : start + len(whole)]
         start += len(whole)
         swapped = a.value((whole + difference) / 2) - b.value((whole - difference) / 2)
         found.append(permutation_p(swapped, "two-sided"))
     return found
+
+
+def matching_p(similarity: Array, permutations: int = 9999, seed: int = 0) -> float:
+    """p-value of the mean of the diagonal of (N, N) similarities among those of random matchings of rows and columns.
+
+    Rows are gradients, columns scores of the same images: p = (1 + #{mean S[i, π(i)] ≥ mean S[i, i]})/(1 + P), the
+    permutation test of alignment where every gradient has been compared with every score. Images whose row or column
+    is not finite are left out; NaN below two.
+
+    Raises:
+        NumericsError: the matrix is not square.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> matching_p(np.eye(30) + rng.normal(size=(30, 30))), matching_p(np.ones((5, 5)))
+        (0.0001, 1.0)
+    """
+    if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1]:
+        raise NumericsError(f"matching: got similarities of shape {similarity.shape}, expected (N, N).")
+    usable = np.isfinite(np.diag(similarity))
+    inner = similarity[np.ix_(usable, usable)]
+    whole = np.isfinite(inner).all(0) & np.isfinite(inner).all(1)
+    inner = inner[np.ix_(whole, whole)]
+    n = len(inner)
+    if n < 2:
+        return float("nan")
+    rng = np.random.default_rng(seed)
+    rows = np.arange(n)
+    matched = [inner[rows, rows].mean(), *(inner[rows, rng.permutation(n)].mean() for _ in range(permutations))]
+    return permutation_p(np.array(matched))
 
 
 def permutation_p(draws: Array, alternative: Alternative = "greater") -> float:

@@ -6,6 +6,7 @@ Whatever is a function of sums can be resampled, jackknifed and permuted from it
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,16 +40,23 @@ class Pooled(abc.ABC):
         found: Mask = np.all([np.isfinite(column[where]) for column in self.columns], axis=0)
         return found
 
-    def parts(self, where: slice = _ALL, among: Mask | None = None) -> Array:
-        """Summands of a block of images, zero where they are not usable (and not `among` those wanted): (M, n)."""
-        usable = self.usable(where) if among is None else self.usable(where) & among[where]
+    @abc.abstractmethod
+    def replaced(self, first: Array) -> Pooled:
+        """The same statistic with other values in its first column."""
+
+    def among(self, images: Mask) -> Pooled:
+        """The same statistic of these images only."""
+        return self.replaced(np.where(images, self.columns[0], np.nan))
+
+    def parts(self, where: slice = _ALL) -> Array:
+        """Summands of a block of images, zero where they are not usable: (M, n)."""
+        usable = self.usable(where)
         return self.split(tuple(np.where(usable, column[where], 0) for column in self.columns)) * usable
 
-    def leave_one_out(self, among: Mask | None = None) -> Array:
+    def leave_one_out(self) -> Array:
         """The statistic without each image in turn, (N,), NaN for images that never entered."""
-        parts = self.parts(among=among)
-        usable = self.usable() if among is None else self.usable() & among
-        return np.where(usable, self.value(parts.sum(1, keepdims=True) - parts), np.nan)
+        parts = self.parts()
+        return np.where(self.usable(), self.value(parts.sum(1, keepdims=True) - parts), np.nan)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,10 @@ class Mean(Pooled):
     def columns(self) -> tuple[Array, ...]:
         """The values."""
         return (self.values,)
+
+    def replaced(self, first: Array) -> Mean:
+        """Other values."""
+        return dataclasses.replace(self, values=first)
 
     def split(self, columns: tuple[Array, ...]) -> Array:
         """Values and ones."""
@@ -84,6 +96,10 @@ class Contrast(Pooled):
         """Values, control, and those that must be finite as well."""
         return (self.values, self.control, *self.others)
 
+    def replaced(self, first: Array) -> Contrast:
+        """Other values."""
+        return dataclasses.replace(self, values=first)
+
     def split(self, columns: tuple[Array, ...]) -> Array:
         """Differences and ones."""
         return np.stack([columns[0] - columns[1], np.ones_like(columns[0])])
@@ -104,6 +120,10 @@ class Ratio(Pooled):
     def columns(self) -> tuple[Array, ...]:
         """Numerator and denominator."""
         return self.numerator, self.denominator
+
+    def replaced(self, first: Array) -> Ratio:
+        """Other numerator."""
+        return dataclasses.replace(self, numerator=first)
 
     def split(self, columns: tuple[Array, ...]) -> Array:
         """Both as they are."""
@@ -130,6 +150,10 @@ class Kappa(Pooled):
         """F² and k."""
         return self.fraction, self.rank
 
+    def replaced(self, first: Array) -> Kappa:
+        """Other fraction."""
+        return dataclasses.replace(self, fraction=first)
+
     def split(self, columns: tuple[Array, ...]) -> Array:
         """Energy off and on the tangent space, and the dimensions of both."""
         fraction, rank = columns
@@ -139,6 +163,12 @@ class Kappa(Pooled):
         """κ; ∞ where no gradient has a tangent part."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return ratio(sums[0], sums[1]) / ratio(sums[2], sums[3])
+
+
+def paired(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
+    """Both over the images where both have a value."""
+    both = a.usable() & b.usable()
+    return a.among(both), b.among(both)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

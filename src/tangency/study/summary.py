@@ -23,6 +23,7 @@ from tangency.study.judge import (
 from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
 from tangency.study.optimum import about_world, excess_risks, noise_curves
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
+from tangency.study.significance import add_holm, add_significance
 from tangency.study.spec import StudySpec
 from tangency.study.tangent_claim import compare_tangents
 from tangency.types import Dataset
@@ -55,6 +56,9 @@ def summarise(
         entry | _regime(verdicts.get(entry["id"]), sensitivity.get(entry["id"], {}))
         for entry in _entries(planned, outcomes, numbers, collapsed, null)
     ]
+    for entry in entries:
+        add_significance(entry, columns.get(entry["id"], {}))
+    add_holm(entry for entry in entries if entry["objective"] not in REFERENCES)
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
@@ -133,7 +137,7 @@ def _regime(verdict: Verdict | None, sensitivity: dict[str, Any]) -> dict[str, A
     return {
         "regime": verdict.regime if verdict else None,
         "regime_sensitivity": sensitivity,
-        "regime_bands": _bands(verdict),
+        "regime_bands": bands(verdict),
     }
 
 
@@ -164,7 +168,8 @@ def cell_of(trial: Trial) -> str:
     return trial.id.removesuffix(f"-s{trial.seed}")
 
 
-def _bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
+def bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
+    """Simultaneous bands of a verdict as they stand in summary.json."""
     if verdict is None:
         return None
     names = ("kappa_ratio", "accuracy_difference", "change_on_ratio")
