@@ -174,22 +174,24 @@ def _only(own: Measured, other: Measured) -> list[str]:
 
 def setting_warnings(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     """One sentence for each setting in which two measurements differ, named by its path."""
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = flat(a), flat(b)
     return [
-        f"{name}: {_said(flat_a.get(name))} for A, {_said(flat_b.get(name))} for B."
+        f"{name}: {said(flat_a.get(name))} for A, {said(flat_b.get(name))} for B."
         for name in dict.fromkeys([*flat_a, *flat_b])
         if flat_a.get(name) != flat_b.get(name)
     ]
 
 
-def _flat(found: dict[str, Any], head: str = "") -> dict[str, Any]:
+def flat(found: dict[str, Any], head: str = "") -> dict[str, Any]:
+    """Nested settings as one level, named by their paths: {"measures.directions": 4, …}."""
     out: dict[str, Any] = {}
     for name, value in found.items():
-        out |= _flat(value, f"{head}{name}.") if isinstance(value, dict) else {f"{head}{name}": value}
+        out |= flat(value, f"{head}{name}.") if isinstance(value, dict) else {f"{head}{name}": value}
     return out
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A setting as a sentence has it."""
     if value is None or value in ("", []):
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

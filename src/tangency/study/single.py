@@ -184,7 +184,7 @@ def measure_reference(
 
     rows = measured(found.classifier)
     score_spec = found.spec.score if found.spec else ScoreSpec()
-    named = fingerprint(score) if score else found.spec.network_score if found.spec else ""
+    named = score or (found.spec.network_score if found.spec else "")
     about = about_measured(loaded, name, config, score_spec, tangents=list(asked), network_score=named)
     summary = {"model": model, "data": loaded.name, "measured": len(ids), **about, **estimates(rows)}
     if baseline is None:
