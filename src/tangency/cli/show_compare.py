@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tangency.report.words import capital, entry, estimate
+from tangency.report.words import entry, estimate
 from tangency.study.compare_words import SHOWN, in_words, overall
 
 
 def print_comparison(found: dict[str, Any]) -> None:
     """Warnings, the table sorted by effect size, and the differences that are shown, in words."""
-    console = Console(width=max(Console().width, 136), highlight=False)
+    console = Console(width=max(Console().width, 150), highlight=False)
     console.print(f"A = {escape(found['a'])}\nB = {escape(found['b'])}", soft_wrap=True)
     for warning in found["warnings"]:
         console.print(f"[bold yellow]settings differ:[/] {escape(warning)}", soft_wrap=True)
@@ -26,9 +26,8 @@ def print_comparison(found: dict[str, Any]) -> None:
     console.print(overall(found))
     for row in found["measures"]:
         if row["p_holm"] is not None and row["p_holm"] <= SHOWN:
-            console.print(
-                f"• {escape(capital(in_words(row, estimate(row['difference'], signed=True))))}", soft_wrap=True
-            )
+            said = in_words(row, estimate(row["difference"], signed=True))
+            console.print(f"• {escape(said)}", soft_wrap=True)
     console.print(
         f"Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
         f"{found['permutations']} swaps of A and B image by image, two-sided; Holm's over the measures of this table.",

@@ -19,6 +19,7 @@ from tangency.study.significance import add_holm
 from tangency.study.single_pictures import FILE
 
 DEFAULT = Path("runs") / "leaderboard"
+ROWS = "leaderboard-rows.parquet"  # no name that a folder of a measured model has
 _WAY_OUT = "Measure models first: tangency measure --model REF --data REF --out DIR."
 
 
@@ -32,7 +33,7 @@ class Entry:
 
 
 def write_leaderboard(references: Sequence[str], out: Path | None = None) -> Path:
-    """Write OUT/index.html and OUT/rows.parquet from measured models.
+    """Write OUT/index.html and OUT/leaderboard-rows.parquet from measured models.
 
     Args:
         references: folders of `tangency measure --out`, folders that hold several of them, or run:RUN/trials/ID.
@@ -49,7 +50,7 @@ def write_leaderboard(references: Sequence[str], out: Path | None = None) -> Pat
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output '{folder}': got a file, expected a folder or a name that is free; use --out.")
     entries = labelled(models)
-    _write_rows(entries, folder / "rows.parquet")
+    _write_rows(entries, folder / ROWS)
     page = folder / "index.html"
     with atomic(page) as temporary:
         temporary.write_text(render(entries, unread), encoding="utf-8")
@@ -79,7 +80,7 @@ def collect(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
 
 
 def _looks_measured(folder: Path) -> bool:
-    return (folder / "summary.json").exists() or (folder / "rows.parquet").exists()
+    return (folder / "summary.json").exists() or (folder / ROWS).exists()
 
 
 def _identity(reference: str) -> str:

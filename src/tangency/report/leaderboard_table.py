@@ -149,7 +149,7 @@ def sentence(numbers: Mapping[str, Numbers]) -> str:
     label, first = ranked[0]
     control = glossary.control_name(first["best_control"])
     shown = [name for name, e in ranked if e["low"] is not None and e["low"] > 0]
-    said = f"{label} stands first with F² {words.estimate(first, signed=True)} above its best control, {control}."
+    said = f"{label} stands first: F² minus its best control, {control}, is {words.estimate(first, signed=True)}."
     if not shown:
         return f"{said} No model is shown to be above every control."
     return f"{said} {len(shown)} of {len(ranked)} are shown to be above every control."

@@ -30,7 +30,7 @@ def in_words(row: dict[str, Any], difference: str) -> str:
     title = describe(name).title + (", minus its control" if row["key"].startswith(EXCESS) else "")
     more, less = ("A", "B") if row["difference"]["mean"] > 0 else ("B", "A")
     better = {"a": "A is better", "b": "B is better", None: "neither way is better"}[winner(row)]
-    size = "" if row["dz"] is None else f", a {size_of(row['dz'])} effect"
+    size = "" if row["dz"] is None else f", a {size_of(row['dz'])} paired effect"
     return (
         f"{title} ({row['key']}): {more} has more than {less}, A − B = {difference}{size}; {better} "
         f"(Holm's p = {row['p_holm']:.2g})."
