@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from tangency.measures import MeasureConfig
+from tangency.statistics import Interval
 from tangency.theory import TiltedBayes, coverage, truth_of
 from tangency.theory.coverage import Coverage, excess_truths
 from tangency.theory.population import measured_population, repairs
@@ -33,8 +34,17 @@ MEASURES = (
 )
 
 
-def covered(reference: str, images: int, datasets: int, replicates: int = 2000) -> dict[int, dict[str, Coverage]]:
-    """Coverage of every measure in one world, at each size of a data set."""
+INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
+
+
+def covered(
+    reference: str,
+    images: int,
+    datasets: int,
+    replicates: int = 2000,
+    intervals: tuple[Interval, ...] = ("percentile",),
+) -> dict[tuple[str, int], dict[str, Coverage]]:
+    """Coverage of every measure in one world, by each kind of interval at each size of a data set."""
     world = make_world(reference)
     found = measured_population(world, TiltedBayes(world), images, CONFIG)
     numbers = truth_of(found.columns, world.dimension, world.classes)
@@ -44,7 +54,7 @@ def covered(reference: str, images: int, datasets: int, replicates: int = 2000) 
     trivial = found.fractions.shape[1] == 1
     truths |= {key: value for key, value in excess.items() if not trivial or key.endswith((".dct", ".pca"))}
     return {
-        n: coverage(
+        (interval, n): coverage(
             found.columns,
             truths,
             world.dimension,
@@ -53,7 +63,9 @@ def covered(reference: str, images: int, datasets: int, replicates: int = 2000) 
             datasets=datasets,
             replicates=replicates,
             repair=repairs(found),
+            interval=interval,
         )
+        for interval in intervals
         for n in SIZES
     }
 
@@ -63,14 +75,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--datasets", type=int, default=2000)
+    parser.add_argument("--replicates", type=int, default=2000)
     asked = parser.parse_args()
-    print("| world | measure | truth | n = 200 | n = 1,000 | mean width at 1,000 |\n|---|---|---|---|---|---|")
+    columns = [(interval, n) for n in SIZES for interval in INTERVALS]
+    heads = " | ".join(f"n = {n:,}, {interval}" for interval, n in columns)
+    print(f"| world | measure | truth | {heads} | mean width at 1,000 |\n|---|---|---|{'---|' * len(columns)}---|")
     for name, reference in WORLDS.items():
-        found = covered(reference, asked.images, asked.datasets)
-        for key in found[SIZES[0]]:
-            few, many = (found[n][key] for n in SIZES)
-            cells = f"{few.truth:.4f} | {few.share:.1%} | {many.share:.1%} | {many.width:.4f}"
-            print(f"| {name} | `{key}` | {cells} |", flush=True)
+        found = covered(reference, asked.images, asked.datasets, asked.replicates, INTERVALS)
+        for key in found[columns[0]]:
+            cells = [found[column][key] for column in columns]
+            shares = " | ".join(f"{cell.share:.1%}" for cell in cells)
+            width = found[INTERVALS[0], SIZES[-1]][key].width
+            print(f"| {name} | `{key}` | {cells[0].truth:.4f} | {shares} | {width:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_intervals_of_every_measure_hold_the_truth(name: str) -> None:
     """2,000 data sets from a population of 200,000 images: 93 to 97 % at n = 1,000."""
     module = script()
     found = module.covered(module.WORLDS[name], images=200_000, datasets=2000, replicates=1000)
-    assert set(found) == {200, 1000}
-    missed = {key: c.share for key, c in found[1000].items() if not 0.93 <= c.share <= 0.97}
+    assert set(found) == {("percentile", 200), ("percentile", 1000)}
+    missed = {key: c.share for key, c in found["percentile", 1000].items() if not 0.93 <= c.share <= 0.97}
     assert missed == {}
-    assert all(0.90 <= c.share <= 0.98 for c in found[200].values())
+    assert all(0.90 <= c.share <= 0.98 for c in found["percentile", 200].values())

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.compare import compare, report
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import convert, score_app
 from tangency.cli.tangents import references, tangents_app
@@ -47,6 +48,8 @@ app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
 app.add_typer(tangents_app, name="tangents")
 app.command("convert")(convert)
+app.command("compare")(compare)
+app.command("report")(report)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
@@ -150,7 +153,13 @@ def measure(
         typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for rows.parquet, summary.json and pictures.safetensors.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="A standard-trained network of the same data; the regime is against it."),
+    ] = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -167,26 +176,12 @@ def measure(
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),
+        baseline=baseline,
     )
     if as_json:
         print_json(found)
     else:
         print_measures(found)
-
-
-@app.command()
-def report(
-    run: Annotated[Path, typer.Argument(help="Run directory of a study.")],
-    as_json: Json = False,
-) -> None:
-    """Write the report of a finished run anew: report/index.html and figures/."""
-    from tangency.report import write_report
-
-    page = write_report(run)
-    if as_json:
-        print_json({"report": str(page)})
-    else:
-        typer.echo(f"report: {page}")
 
 
 @app.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the story figure, as columns at a glance
 KAPPA, RISK = "kappa.logp_y", "excess_risk"
 SYMBOLS = (("●", "weak"), ("◆", "Bayes-aligned"), ("■", "excessive"), ("○", "undetermined"), ("✕", "collapsed"))
-SCRIPTS = ("core.js", "curves.js", "noise.js", "page.js")  # parts of one script, in this order
+SCRIPTS = ("core.js", "curves.js", "noise.js", "sorting.js", "page.js")  # parts of one script, in this order
 STORY = ("accuracy", "on", "off", "fraction", "alignment")
 
 

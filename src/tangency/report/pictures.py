@@ -89,7 +89,8 @@ def cell(column: Column, picture: np.ndarray, index: int, label: str, limit: int
     if column.name == "image":
         return Cell(data_uri(photograph(picture), limit), "", f"Image: {where}", f"{label}: the image")
     trial = column.label if column.group in UNNAMED else f"{column.group} {column.label}"
-    kind, what = ("gradient,", trial) if column.regime else ("target,", column.note)
+    own = column.name.startswith("gradient.")
+    kind, what = ("gradient,", trial) if own else ("target,", column.note)
     regime = f" ({column.regime})" if column.regime else ""
     text, caption = f"{capital(kind)} {what}: {where}", f"{label}: {kind} {what}{regime}"
     picture = picture.astype(np.float64)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tangency.errors import NumericsError
-
-Array = NDArray[np.float64]
+from tangency.statistics.intervals import bca_interval, percentile_interval
+from tangency.statistics.pooled import Pooled, evaluate, ratio
+from tangency.statistics.resamples import KEPT, Array, Parts, Resamples
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its percentile interval.
+    """A number with its interval.
 
     Args:
         mean: the estimate on the images themselves; NaN where no image has a value.
@@ -30,25 +31,35 @@ class Estimate:
     degenerate: int = 0
 
     @staticmethod
-    def of(draws: Array, n: int, degenerate: int = 0, level: float = 0.95) -> Estimate:
-        """From `draws` (1 + B,): the estimate first, then its bootstrap replicates."""
-        replicates = draws[1:][np.isfinite(draws[1:])]
-        if not np.isfinite(draws[0]) or not len(replicates):  # an infinite ratio is no number either
+    def of(
+        draws: Array, n: int, degenerate: int = 0, level: float = 0.95, leave_one_out: Array | None = None
+    ) -> Estimate:
+        """From `draws` (1 + B,): the estimate first, then its bootstrap replicates.
+
+        The interval is the percentile one; with `leave_one_out` (N,), the estimate without each image, it is BCa.
+        """
+        # an infinite ratio is no number either
+        if not np.isfinite(draws[0]) or not np.isfinite(draws[1:]).any():
             return Estimate(float("nan"), float("nan"), float("nan"), 0, n + degenerate)
-        low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
-        return Estimate(float(draws[0]), float(low), float(high), n, degenerate)
+        if leave_one_out is None:
+            low, high = percentile_interval(draws, level)
+        else:
+            low, high = bca_interval(draws, leave_one_out, level)
+        return Estimate(float(draws[0]), low, high, n, degenerate)
 
 
 class PairedBootstrap:
     """Resamples images with replacement, the same ones for everything that it is asked.
 
     All results are "draws" of length 1 + B: the statistic on the images themselves, then on each resample. Draws of
-    two trials may be subtracted or divided: their differences are paired.
+    two trials may be subtracted or divided: their differences are paired. Counts of many images are made anew, block
+    by block, for each question, so that memory does not grow with the number of images; ask much at once (`evaluate`).
 
     Args:
         images: how many there are, N ≥ 1.
         replicates: B.
-        seed: of the resamples.
+        seed: of the resamples, ≥ 0.
+        kept: bytes of counts that may be kept between questions; it changes time and memory, not results.
 
     Example:
         >>> boot = PairedBootstrap(100, replicates=500)
@@ -58,42 +69,69 @@ class PairedBootstrap:
         True
     """
 
-    def __init__(self, images: int, replicates: int = 2000, seed: int = 0) -> None:
+    def __init__(self, images: int, replicates: int = 2000, seed: int = 0, kept: int = KEPT) -> None:
         if images < 1 or replicates < 1:
             raise NumericsError(
                 f"bootstrap: got {images} images and {replicates} replicates, expected at least 1 of each."
             )
-        rng = np.random.default_rng(seed)
-        resampled = rng.multinomial(images, np.full(images, 1 / images), size=replicates)
-        self.counts: Array = np.vstack([np.ones((1, images)), resampled])  # (1 + B, N)
+        self.resamples = Resamples(images, replicates, seed, kept)
+
+    @property
+    def counts(self) -> Array:
+        """How often each image stands in each resample, (1 + B, N); as large as that."""
+        return np.concatenate([weights for _, weights in self.resamples.blocks()], axis=1)
+
+    def evaluate(self, statistics: Sequence[Pooled]) -> list[Array]:
+        """Draws (1 + B,) of each statistic, all in one pass."""
+        return evaluate(self.resamples, statistics)
 
     def sums(self, values: Array) -> Array:
         """Sum over each resample, (..., N) to (..., 1 + B); NaN counts as zero."""
-        return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0) @ self.counts.T
+        return self._sums(values, lambda where: _finite(values[..., where]))
 
     def mean(self, values: Array) -> Array:
         """Mean over the images that have a finite value, (..., N) to (..., 1 + B); NaN where none has."""
-        return _ratio(self.sums(values), self.sums(np.isfinite(values).astype(float)))
+
+        def parts(where: slice) -> Array:
+            block = values[..., where]
+            return np.stack([_finite(block), np.isfinite(block).astype(float)])
+
+        total, number = self._sums(values, parts)
+        return ratio(total, number)
 
     def pooled_ratio(self, numerator: Array, denominator: Array) -> Array:
         """Σ numerator / Σ denominator over images where both are finite, (..., N) to (..., 1 + B)."""
-        usable = np.isfinite(numerator) & np.isfinite(denominator)
-        return _ratio(self.sums(np.where(usable, numerator, 0)), self.sums(np.where(usable, denominator, 0)))
+
+        def parts(where: slice) -> Array:
+            above, below = numerator[..., where], denominator[..., where]
+            usable = np.isfinite(above) & np.isfinite(below)
+            return np.stack([np.where(usable, above, 0), np.where(usable, below, 0)])
+
+        above, below = self._sums(numerator, parts)
+        return ratio(above, below)
 
     def pooled_kappa(self, fraction: Array, rank: Array, dimension: int) -> Array:
         """κ = [Σ(1 − F²)/Σ(d − k)] / [ΣF²/Σk], (..., N) to (..., 1 + B); chance exactly 1.
 
         Pooling unit gradients keeps κ unbiased; the mean of per-image ratios is not (its null mean is k/(k − 2)).
         """
-        usable = np.isfinite(fraction)
-        tangent = self.sums(np.where(usable, fraction, 0))
-        normal = self.sums(np.where(usable, 1 - fraction, 0))
-        k = self.sums(np.where(usable, rank, 0))
-        other = self.sums(np.where(usable, dimension - rank, 0))
+
+        def parts(where: slice) -> Array:
+            f, k = np.broadcast_arrays(fraction[..., where], rank[..., where])
+            usable = np.isfinite(f)
+            return np.stack([np.where(usable, part, 0) for part in (1 - f, dimension - k, f, k)])
+
+        normal, other, tangent, ranks = self._sums(fraction, parts)
         with np.errstate(divide="ignore", invalid="ignore"):  # ∞ where no gradient has a tangent part
-            return _ratio(normal, other) / _ratio(tangent, k)
+            return ratio(normal, other) / ratio(tangent, ranks)
+
+    def _sums(self, values: Array, parts: Parts) -> Array:
+        if values.shape[-1] != self.resamples.images:
+            raise NumericsError(
+                f"bootstrap: got values of {values.shape[-1]} images, expected those of {self.resamples.images}."
+            )
+        return self.resamples.accumulate(parts)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return numerator / np.where(denominator == 0, np.nan, denominator)
+def _finite(values: Array) -> Array:
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

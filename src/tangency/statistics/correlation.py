@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.statistics.bootstrap import Array
+from tangency.statistics.resamples import Array
 
 _PERMUTATIONS = 9999
 

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.statistics.bootstrap import Array
+from tangency.statistics.resamples import Array
 
 Regime = Literal["weak", "bayes_aligned", "excessive", "undetermined"]
 

@@ -1,5 +1,6 @@
 """A spec to trials, rows and numbers; resumable, over local worker processes."""
 
+from tangency.study.compare import compare_measured
 from tangency.study.run import Status, refuse_early, run_study, study_status
 from tangency.study.single import estimates, measure_reference
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
@@ -12,6 +13,7 @@ __all__ = [
     "StudySpec",
     "Trust",
     "TrustConfig",
+    "compare_measured",
     "dump_spec",
     "estimates",
     "evaluate_reference",

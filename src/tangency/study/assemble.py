@@ -8,7 +8,7 @@ import numpy as np
 
 from tangency.errors import RunError
 from tangency.files import atomic
-from tangency.statistics.bootstrap import Array
+from tangency.statistics.resamples import Array
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, Thresholds, Verdict, classify, spearman
-from tangency.statistics.bootstrap import Array
 from tangency.statistics.regimes import Regime
+from tangency.statistics.resamples import Array
 from tangency.study.numbers import TrialNumbers, as_json, plain_number
 from tangency.study.plan import Trial
 

@@ -18,8 +18,19 @@ from tangency.measures.registry import (
     tangents_of,
     tangents_suffix,
 )
-from tangency.statistics import Estimate, Excess, PairedBootstrap, excess_over_best
-from tangency.statistics.bootstrap import Array
+from tangency.statistics import (
+    Estimate,
+    Excess,
+    Interval,
+    Kappa,
+    Mean,
+    PairedBootstrap,
+    Pooled,
+    Ratio,
+    excesses_over_best,
+)
+from tangency.statistics.excess import Controlled
+from tangency.statistics.resamples import Array
 from tangency.study.assemble import Columns
 
 
@@ -40,34 +51,42 @@ class TrialNumbers:
     excess: dict[str, Excess]
 
 
-def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, classes: int) -> TrialNumbers:
+def trial_numbers(
+    columns: Columns, boot: PairedBootstrap, dimension: int, classes: int, interval: Interval = "percentile"
+) -> TrialNumbers:
     """All numbers of one trial from its columns of (N,) values in image order."""
-    draws: dict[str, Array] = {}
-    counts: dict[str, tuple[int, int]] = {}
-
-    def keep(key: str, found: Array, usable: NDArray[np.bool_]) -> None:
-        draws[key] = found
-        counts[key] = (int(usable.sum()), int((~usable).sum()))
-
-    plain = [key for key in columns if family(key) not in INGREDIENTS]
-    for key, row in zip(plain, boot.mean(np.stack([columns[key] for key in plain])), strict=True):
-        keep(key, row, np.isfinite(columns[key]))
-    for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
-        fraction = columns[key]
-        kappa = boot.pooled_kappa(fraction, columns[_rank_key(key)], dimension)
-        keep(key.replace("tangent_fraction", "kappa"), kappa, np.isfinite(fraction))
-    for name, (above, under) in RATIOS.items():
-        for key in [key for key in columns if family(key) == above]:
-            below = columns[key.replace(above, under)]
-            responds = (columns[key] > 0) | (below > 0)  # an image to whose noise nothing answers adds to neither sum
-            usable = np.isfinite(columns[key]) & np.isfinite(below) & responds
-            keep(key.replace(above, name), boot.pooled_ratio(columns[key], below), usable)
-    estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
+    statistics = pooled_statistics(columns, dimension)
+    draws = dict(zip(statistics, boot.evaluate(list(statistics.values())), strict=True))
+    estimates = {}
+    for key, statistic in statistics.items():
+        usable = _usable(statistic)
+        without = statistic.leave_one_out() if interval == "bca" else None
+        n = int(usable.sum())
+        estimates[key] = Estimate.of(draws[key], n, len(usable) - n, leave_one_out=without)
     chance = {key: chance_level(key, columns[_rank_key(key)], dimension, classes) for key in draws}
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
         chance |= {key: share for key in draws if family(key) == "signal_fraction"}
-    return TrialNumbers(estimates, draws, chance, _excesses(columns, boot))
+    return TrialNumbers(estimates, draws, chance, excesses_over_best(boot, controlled(columns), interval))
+
+
+def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
+    """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, or a ratio of sums."""
+    plain = [key for key in columns if family(key) not in INGREDIENTS]
+    found: dict[str, Pooled] = {key: Mean(columns[key]) for key in plain}
+    for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
+        found[key.replace("tangent_fraction", "kappa")] = Kappa(columns[key], columns[_rank_key(key)], dimension)
+    for name, (above, under) in RATIOS.items():
+        for key in [key for key in columns if family(key) == above]:
+            found[key.replace(above, name)] = Ratio(columns[key], columns[key.replace(above, under)])
+    return found
+
+
+def _usable(statistic: Pooled) -> NDArray[np.bool_]:
+    """Images that count: one to whose noise nothing answers adds to neither sum of a ratio."""
+    if not isinstance(statistic, Ratio):
+        return statistic.usable()
+    return statistic.usable() & ((statistic.numerator > 0) | (statistic.denominator > 0))
 
 
 def _rank_key(key: str) -> str:
@@ -109,8 +128,9 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _excesses(columns: Columns, boot: PairedBootstrap) -> dict[str, Excess]:
-    found = {}
+def controlled(columns: Columns) -> dict[str, Controlled]:
+    """Measure to its values and those of its controls that an excess is taken over."""
+    found: dict[str, Controlled] = {}
     for key in columns:
         if control_of(key) is not None:
             continue
@@ -121,7 +141,7 @@ def _excesses(columns: Columns, boot: PairedBootstrap) -> dict[str, Excess]:
         }
         names = [name for name in wanted.get(family(key), ()) if f"{key}.{name}" in columns]
         if names:
-            found[key] = excess_over_best(boot, columns[key], {name: columns[f"{key}.{name}"] for name in names})
+            found[key] = columns[key], {name: columns[f"{key}.{name}"] for name in names}
     return found
 
 

@@ -18,13 +18,17 @@ from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
+from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents
 from tangency.study.layout import Layout, read_json, weights_file
+from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import BAYES, score_hash
 from tangency.study.score import Estimators, new_estimators
 from tangency.study.score import estimators as estimators_of
+from tangency.study.significance import add_significance
+from tangency.study.single_pictures import keep_pictures
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
 from tangency.tangents import Ground
 from tangency.types import Card, Dataset
@@ -126,6 +130,7 @@ def measure_reference(
     limit: int = 500,
     out: Path | None = None,
     device: str = "cpu",
+    baseline: str | None = None,
 ) -> dict[str, Any]:
     """Every measure of one saved classifier on a data set, with intervals.
 
@@ -135,10 +140,12 @@ def measure_reference(
         score: reference of a trained score that gradients are compared with too; that of the study by default.
         tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
         limit: test images, a fixed random subset.
-        out: folder for rows.parquet and summary.json; nothing is written without it.
+        out: folder for rows.parquet, summary.json and pictures.safetensors; nothing is written without it.
+        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
 
     Returns:
-        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}}.
+        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}, "regime": {…}}, and what
+        `compare_measured` needs to know: "digest", "shape", "classes", "settings".
     """
     found = find_classifier(model, device)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
@@ -160,20 +167,34 @@ def measure_reference(
         several = study_tangents(asked, own, ground, folder or Path(temporary))
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
     x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
-    rows = measure(
-        found.classifier,
-        x,
-        y,
-        reference=loaded.train,
-        score=closed_form,
-        tangents=several,
-        config=config,
-        pool=loaded.test,
-        ids=ids.to(device),
-        network=network,
-    )
-    summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
+
+    def measured(classifier: Classifier) -> Rows:
+        return measure(
+            classifier,
+            x,
+            y,
+            reference=loaded.train,
+            score=closed_form,
+            tangents=several,
+            config=config,
+            pool=loaded.test,
+            ids=ids.to(device),
+            network=network,
+        )
+
+    rows = measured(found.classifier)
+    score_spec = found.spec.score if found.spec else ScoreSpec()
+    named = score or (found.spec.network_score if found.spec else "")
+    about = about_measured(loaded, name, config, score_spec, tangents=list(asked), network_score=named)
+    summary = {"model": model, "data": loaded.name, "measured": len(ids), **about, **estimates(rows)}
+    if baseline is None:
+        summary["regime"] = regime_alone(summary)
+    else:
+        other = find_classifier(baseline, device).classifier
+        _check_fits(other.card, loaded, baseline)
+        summary["regime"] = regime_against(rows, measured(other), baseline, other.card, loaded)
     if out is not None:
+        keep_pictures(out, found.classifier, closed_form, loaded.test, ids, config)
         _write(rows, summary, out)
     return summary
 
@@ -187,14 +208,23 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
 
     Returns:
         {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: the measure minus its
-        best control, likewise}}.
+        best control, likewise, with "controls", one-sided permutation "p" and effect sizes "dz" and "null_sd"}}.
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     found = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
-    return {
+    summary: dict[str, Any] = {
         "measures": {key: as_json(e, chance=found.chance[key]) for key, e in found.estimates.items()},
-        "excess": {key: as_json(e.estimate, best_control=e.best) for key, e in found.excess.items()},
+        "excess": {
+            key: as_json(
+                e.estimate,
+                best_control=e.best,
+                controls={name: as_json(found) for name, found in e.controls.items()},
+            )
+            for key, e in found.excess.items()
+        },
     }
+    add_significance(summary, columns)
+    return summary
 
 
 def _write(rows: Rows, summary: dict[str, Any], out: Path) -> None:

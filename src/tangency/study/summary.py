@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tangency.measures.registry import control_of, family
-from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict
+from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
 from tangency.study.assemble import Columns
 from tangency.study.judge import (
     STANDARD,
@@ -23,6 +23,7 @@ from tangency.study.judge import (
 from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
 from tangency.study.optimum import about_world, excess_risks, noise_curves
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
+from tangency.study.significance import add_holm, add_significance
 from tangency.study.spec import StudySpec
 from tangency.study.tangent_claim import compare_tangents
 from tangency.types import Dataset
@@ -55,6 +56,9 @@ def summarise(
         entry | _regime(verdicts.get(entry["id"]), sensitivity.get(entry["id"], {}))
         for entry in _entries(planned, outcomes, numbers, collapsed, null)
     ]
+    for entry in entries:
+        add_significance(entry, columns.get(entry["id"], {}))
+    add_holm(entry for entry in entries if entry["objective"] not in REFERENCES)
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
@@ -133,7 +137,7 @@ def _regime(verdict: Verdict | None, sensitivity: dict[str, Any]) -> dict[str, A
     return {
         "regime": verdict.regime if verdict else None,
         "regime_sensitivity": sensitivity,
-        "regime_bands": _bands(verdict),
+        "regime_bands": bands(verdict),
     }
 
 
@@ -164,7 +168,8 @@ def cell_of(trial: Trial) -> str:
     return trial.id.removesuffix(f"-s{trial.seed}")
 
 
-def _bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
+def bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
+    """Simultaneous bands of a verdict as they stand in summary.json."""
     if verdict is None:
         return None
     names = ("kappa_ratio", "accuracy_difference", "change_on_ratio")
@@ -213,12 +218,12 @@ def _cells(
     groups: dict[str, list[Trial]] = {}
     for trial in planned:
         groups.setdefault(cell_of(trial), []).append(trial)
-    weights = _seed_weights(len(spec.seeds), spec.replicates)
+    seeds = SeedBootstrap(len(spec.seeds), spec.replicates)
     cells, pooled = [], {}
     for name, group in groups.items():
         usable = [t for t in group if t.id in numbers and t.id not in collapsed]
         if len(usable) == len(spec.seeds):
-            pooled[name] = _pooled([numbers[t.id] for t in usable], weights)
+            pooled[name] = _pooled([numbers[t.id] for t in usable], seeds)
     change = f"change_on.eps={epsilon:g}"
     if STANDARD + "-0" in pooled:
         base = pooled[STANDARD + "-0"]
@@ -242,16 +247,8 @@ def _cells(
     return cells
 
 
-def _seed_weights(seeds: int, replicates: int) -> np.ndarray:
-    """(seeds, 1 + B) weights that average over seeds: equal, then resampled with replacement."""
-    drawn = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates)
-    return np.vstack([np.ones((1, seeds)), drawn]).T / seeds
-
-
-def _pooled(trials: list[TrialNumbers], weights: np.ndarray) -> TrialNumbers:
-    from tangency.statistics import Estimate
-
-    draws = {k: (np.stack([t.draws[k] for t in trials]) * weights).sum(0) for k in trials[0].draws}
+def _pooled(trials: list[TrialNumbers], seeds: SeedBootstrap) -> TrialNumbers:
+    draws = {k: seeds.mean(np.stack([t.draws[k] for t in trials])) for k in trials[0].draws}
     counts = {k: (sum(t.estimates[k].n for t in trials), sum(t.estimates[k].degenerate for t in trials)) for k in draws}
     estimates = {k: Estimate.of(row, *counts[k]) for k, row in draws.items()}
     return TrialNumbers(estimates, draws, trials[0].chance, {})

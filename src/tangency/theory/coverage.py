@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tangency.statistics import PairedBootstrap
+from tangency.statistics import Interval, PairedBootstrap
 from tangency.study.assemble import Columns
 from tangency.study.numbers import TrialNumbers, trial_numbers
 
@@ -54,6 +54,7 @@ def coverage(
     datasets: int,
     replicates: int = 1000,
     repair: Repair | None = None,
+    interval: Interval = "percentile",
 ) -> dict[str, Coverage]:
     """Draw data sets of n images with replacement from a population, and count the intervals that hold the truth.
 
@@ -65,6 +66,7 @@ def coverage(
         n: images of a data set.
         datasets: how many.
         replicates: bootstrap resamples of each.
+        interval: "percentile" or "bca".
         repair: columns to put in the place of the population's for chosen images, such as controls whose partner must
             come from the same data set.
     """
@@ -77,7 +79,7 @@ def coverage(
         own = {key: values[chosen] for key, values in columns.items()}
         if repair is not None:
             own |= repair(chosen, rng)
-        found = trial_numbers(own, boot, dimension, classes)
+        found = trial_numbers(own, boot, dimension, classes, interval)
         for key in truths:
             seen[key].append(_interval(found, key))
     return {key: _summed_up(truths[key], found) for key, found in seen.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tangency.autodiff import input_gradient
 from tangency.measures import MeasureConfig, measure
 from tangency.numerics import flat, unit
-from tangency.statistics.bootstrap import Array
+from tangency.statistics.resamples import Array
 from tangency.study.assemble import Columns
 from tangency.tangents import WorldTangents
 from tangency.theory.coverage import Repair

@@ -1,4 +1,4 @@
-// Parts of one script: core, curves, noise, page; page.py joins them inside one function.
+// Parts of one script: core, curves, noise, sorting, page; page.py joins them inside one function.
 const run = JSON.parse(document.getElementById("run-data").textContent);
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];

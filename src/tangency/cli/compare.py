@@ -1,0 +1,68 @@
+"""`tangency compare` and `tangency report`: measured classifiers beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tangency.cli.output import print_json
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+_MEASURED = "Folder of `tangency measure --out`, or run:RUN/trials/ID."
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help=_MEASURED, metavar="RUN_A")],
+    b: Annotated[str, typer.Argument(help="The other, on the same data.", metavar="RUN_B")],
+    keys: Annotated[
+        str | None,
+        typer.Option("--keys", help="Measures with commas between, each with all that begin with it; excess.KEY too."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two measured classifiers image by image: A, B, A − B with its interval, effect size, p, Holm's p.
+
+    Differences are paired over the images that both have. Data must be the same; other settings are warned of.
+    """
+    from tangency.cli.show_compare import print_comparison
+    from tangency.study import compare_measured
+
+    chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()
+    found = compare_measured(a, b, chosen)
+    if as_json:
+        print_json(found)
+    else:
+        print_comparison(found)
+
+
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run directory of a study; or folders of `tangency measure --out`, a folder that holds several, or "
+            "run:RUN/trials/ID, which become a leaderboard.",
+            metavar="RUN...",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of a leaderboard (the folder given, or runs/leaderboard).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page."""
+    from tangency.errors import RunError
+    from tangency.report import write_leaderboard, write_report
+    from tangency.study.measured import is_study
+
+    if len(runs) == 1 and (is_study(Path(runs[0])) or (not runs[0].startswith("run:") and not Path(runs[0]).is_dir())):
+        if out is not None:
+            raise RunError("--out: the report of a study lies in the run itself; leave it out.")
+        page = write_report(Path(runs[0]))
+    else:
+        page = write_leaderboard(runs, out)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        typer.echo(f"report: {page}")

@@ -1,0 +1,187 @@
+"""Numbers of a whole set of images that are functions of sums over them: means, ratios of sums, pooled κ.
+
+Whatever is a function of sums can be resampled, jackknifed and permuted from its summands alone, all images at once.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tangency.statistics.resamples import Array, Blocks
+
+Mask = NDArray[np.bool_]
+_ALL = slice(None)
+
+
+class Pooled(abc.ABC):
+    """A statistic f(Σᵢ partsᵢ) of images; those that are not usable add nothing to any sum."""
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> tuple[Array, ...]:
+        """The per-image values that it is made of, (N,) each."""
+
+    @abc.abstractmethod
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Summands (M, n) of usable images."""
+
+    @abc.abstractmethod
+    def value(self, sums: Array) -> Array:
+        """The statistic of sums (M, ...): (...)."""
+
+    def usable(self, where: slice = _ALL) -> Mask:
+        """Which images enter."""
+        found: Mask = np.all([np.isfinite(column[where]) for column in self.columns], axis=0)
+        return found
+
+    @abc.abstractmethod
+    def replaced(self, first: Array) -> Pooled:
+        """The same statistic with other values in its first column."""
+
+    def among(self, images: Mask) -> Pooled:
+        """The same statistic of these images only."""
+        return self.replaced(np.where(images, self.columns[0], np.nan))
+
+    def parts(self, where: slice = _ALL) -> Array:
+        """Summands of a block of images, zero where they are not usable: (M, n)."""
+        usable = self.usable(where)
+        return self.split(tuple(np.where(usable, column[where], 0) for column in self.columns)) * usable
+
+    def leave_one_out(self) -> Array:
+        """The statistic without each image in turn, (N,), NaN for images that never entered."""
+        parts = self.parts()
+        return np.where(self.usable(), self.value(parts.sum(1, keepdims=True) - parts), np.nan)
+
+
+@dataclass(frozen=True)
+class Mean(Pooled):
+    """Mean of the finite values (N,)."""
+
+    values: Array
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """The values."""
+        return (self.values,)
+
+    def replaced(self, first: Array) -> Mean:
+        """Other values."""
+        return dataclasses.replace(self, values=first)
+
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Values and ones."""
+        return np.stack([columns[0], np.ones_like(columns[0])])
+
+    def value(self, sums: Array) -> Array:
+        """Sum over number."""
+        return ratio(sums[0], sums[1])
+
+
+@dataclass(frozen=True)
+class Contrast(Pooled):
+    """Mean of values − control over the images where these and all of `others` are finite, (N,) each."""
+
+    values: Array
+    control: Array
+    others: tuple[Array, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """Values, control, and those that must be finite as well."""
+        return (self.values, self.control, *self.others)
+
+    def replaced(self, first: Array) -> Contrast:
+        """Other values."""
+        return dataclasses.replace(self, values=first)
+
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Differences and ones."""
+        return np.stack([columns[0] - columns[1], np.ones_like(columns[0])])
+
+    def value(self, sums: Array) -> Array:
+        """Sum over number."""
+        return ratio(sums[0], sums[1])
+
+
+@dataclass(frozen=True)
+class Ratio(Pooled):
+    """Σ numerator / Σ denominator over the images where both are finite, (N,) each."""
+
+    numerator: Array
+    denominator: Array
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """Numerator and denominator."""
+        return self.numerator, self.denominator
+
+    def replaced(self, first: Array) -> Ratio:
+        """Other numerator."""
+        return dataclasses.replace(self, numerator=first)
+
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Both as they are."""
+        return np.stack(columns)
+
+    def value(self, sums: Array) -> Array:
+        """Their ratio."""
+        return ratio(sums[0], sums[1])
+
+
+@dataclass(frozen=True)
+class Kappa(Pooled):
+    """κ = [Σ(1 − F²)/Σ(d − k)] / [ΣF²/Σk] of fractions F² and ranks k, (N,) each, in d dimensions; chance exactly 1.
+
+    Pooling unit gradients keeps κ unbiased; the mean of per-image ratios is not (its null mean is k/(k − 2)).
+    """
+
+    fraction: Array
+    rank: Array
+    dimension: int
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """F² and k."""
+        return self.fraction, self.rank
+
+    def replaced(self, first: Array) -> Kappa:
+        """Other fraction."""
+        return dataclasses.replace(self, fraction=first)
+
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Energy off and on the tangent space, and the dimensions of both."""
+        fraction, rank = columns
+        return np.stack([1 - fraction, self.dimension - rank, fraction, rank])
+
+    def value(self, sums: Array) -> Array:
+        """κ; ∞ where no gradient has a tangent part."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return ratio(sums[0], sums[1]) / ratio(sums[2], sums[3])
+
+
+def paired(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
+    """Both over the images where both have a value."""
+    both = a.usable() & b.usable()
+    return a.among(both), b.among(both)
+
+
+def ratio(numerator: Array, denominator: Array) -> Array:
+    """Quotient, NaN where the denominator is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return numerator / np.where(denominator == 0, np.nan, denominator)
+
+
+def evaluate(blocks: Blocks, statistics: Sequence[Pooled]) -> list[Array]:
+    """Every statistic under every weighting of the images, each (1 + R,), in one pass over the images."""
+    if not statistics:
+        return []
+    sizes = [len(statistic.parts(slice(0, 1))) for statistic in statistics]
+    sums = blocks.accumulate(lambda where: np.concatenate([s.parts(where) for s in statistics]))
+    ends = np.cumsum(sizes)
+    return [s.value(sums[end - size : end]) for s, size, end in zip(statistics, sizes, ends, strict=True)]

@@ -1,0 +1,41 @@
+"""A few images of a measured classifier with its gradients and the scores, for the page that shows several models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tangency.autodiff import input_gradient
+from tangency.measures import MeasureConfig
+from tangency.score import Denoiser
+from tangency.tensors import write_tensors
+from tangency.types import LabelledImages
+
+PICTURES = 8
+FILE = "pictures.safetensors"
+
+
+def keep_pictures(
+    folder: Path, model: nn.Module, score: Denoiser, data: LabelledImages, ids: Tensor, config: MeasureConfig
+) -> None:
+    """Write images, labels, gradients of log p(y|x) and scores at the largest σ of eight measured images.
+
+    They are the first measured image of each class, then the next ones: chosen by index, never by how they look.
+    """
+    labels = data.labels[ids]
+    firsts = torch.cat([ids[labels == c][:1] for c in range(len(data.classes))])
+    chosen = torch.cat([firsts, ids[~torch.isin(ids, firsts)]])[:PICTURES]
+    device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
+    x, y = data.images(chosen).to(device), data.labels[chosen].long().to(device)
+    sigma = max(config.sigmas, default=0.5)
+    tensors = {
+        "image": x,
+        "labels": y,
+        "gradient": input_gradient(model, x, y, "logp_y").direction,
+        "bayes_gradient": score.bayes_direction(x, y, sigma).direction,
+        "score_y": score.score(x, sigma, y),
+        "score": score.score(x, sigma),
+    }
+    write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": "logp_y", "ids": chosen.tolist()})
