@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tangency.measures.metrics import metric_of
 from tangency.measures.registry import (
+    ALIGNMENT_CONTROLS,
+    CKA_PARTS,
     INGREDIENTS,
     RATIOS,
     TANGENT_CONTROLS,
@@ -31,7 +35,8 @@ class TrialNumbers:
         estimates: summary key to its estimate.
         draws: summary key to (1 + B,), paired over trials.
         chance: summary key to the value that a random gradient has, where there is one.
-        excess: measure to its excess over its best control (tangent fraction) or over shuffled (alignments).
+        excess: measure to its excess over its best control (tangent fraction) or over shuffled (alignments, whose
+            excess over each other control stands among `controls`).
     """
 
     estimates: dict[str, Estimate]
@@ -62,12 +67,24 @@ def trial_numbers(columns: Columns, boot: PairedBootstrap, dimension: int, class
             responds = (columns[key] > 0) | (below > 0)  # an image to whose noise nothing answers adds to neither sum
             usable = np.isfinite(columns[key]) & np.isfinite(below) & responds
             keep(key.replace(above, name), boot.pooled_ratio(columns[key], below), usable)
+    for key in [key for key in columns if family(key) == CKA_PARTS[0]]:
+        parts = [columns[key.replace(CKA_PARTS[0], name)] for name in CKA_PARTS]
+        keep(key.replace(CKA_PARTS[0], "alignment_cka"), pooled_cka(boot, *parts), np.isfinite(np.sum(parts, 0)))
     estimates = {key: Estimate.of(row, *counts[key]) for key, row in draws.items()}
     chance = {key: chance_level(key, columns[_rank_key(key)], dimension, classes) for key in draws}
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
         chance |= {key: share for key in draws if family(key) == "signal_fraction"}
-    return TrialNumbers(estimates, draws, chance, _excesses(columns, boot))
+    if "retrieval_candidates" in columns:
+        level = float(np.mean(1 / columns["retrieval_candidates"]))
+        chance |= {key: level for key in draws if family(key) == "alignment_retrieval"}
+    return TrialNumbers(estimates, draws, chance, _excesses(columns, boot) | _pooled_excesses(estimates, draws))
+
+
+def pooled_cka(boot: PairedBootstrap, cross: Array, gradient: Array, target: Array) -> Array:
+    """Σ cross / √(Σ gradient · Σ target), arrays (N,), to (1 + B,): CKA from each image's part of three HSICs."""
+    over_gradient, over_target = boot.pooled_ratio(cross, gradient), boot.pooled_ratio(cross, target)
+    return np.asarray(np.sign(over_gradient) * np.sqrt(np.abs(over_gradient * over_target)))
 
 
 def _rank_key(key: str) -> str:
@@ -91,13 +108,13 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
         "kappa": 1.0,
         "rho": 1 - k / d,
         "relative_noise": 1.0,
-        "alignment_cosine": 0.0,
     }
     proper = rank[(rank > 0) & (rank < d)]
     if family(key) == "log_kappa" and len(proper):
         other = d - proper
         return float(np.mean(digamma(other / 2) - digamma(proper / 2) + np.log(proper / other)))
-    return levels.get(family(key))
+    metric = metric_of(family(key))
+    return levels.get(family(key)) if metric is None else metric.chance
 
 
 def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
@@ -110,18 +127,31 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
 
 
 def _excesses(columns: Columns, boot: PairedBootstrap) -> dict[str, Excess]:
+    """Of measures whose number is a mean: F² over its best control, alignments over the shuffled one."""
     found = {}
     for key in columns:
-        if control_of(key) is not None:
+        aligned = metric_of(family(key)) is not None
+        if control_of(key) is not None or not (aligned or family(key) == "tangent_fraction"):
             continue
-        wanted = {
-            "tangent_fraction": TANGENT_CONTROLS,
-            "alignment_cosine": ("shuffled",),
-            "alignment_lpips": ("shuffled",),
-        }
-        names = [name for name in wanted.get(family(key), ()) if f"{key}.{name}" in columns]
-        if names:
-            found[key] = excess_over_best(boot, columns[key], {name: columns[f"{key}.{name}"] for name in names})
+        names = ALIGNMENT_CONTROLS if aligned else TANGENT_CONTROLS
+        controls = {name: columns[f"{key}.{name}"] for name in names if f"{key}.{name}" in columns}
+        if not aligned and controls:
+            found[key] = excess_over_best(boot, columns[key], controls)
+        elif "shuffled" in controls:
+            each = {name: excess_over_best(boot, columns[key], {name: row}) for name, row in controls.items()}
+            found[key] = dataclasses.replace(
+                each["shuffled"], controls={name: one.estimate for name, one in each.items()}
+            )
+    return found
+
+
+def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) -> dict[str, Excess]:
+    """Of CKA, which is no mean over images, over CKA with other images' targets."""
+    found = {}
+    for key in [key for key in draws if family(key) == "alignment_cka" and f"{key}.shuffled" in draws]:
+        difference = draws[key] - draws[f"{key}.shuffled"]
+        estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate)
+        found[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
     return found
 
 

@@ -201,13 +201,12 @@ class Workbench:
         ids = ids.to(self.device)
         if config.label == "true":
             shared = self.source.at(x, truth, ids)
-            return [measure_batch(network, shared, config, self.source.lpips) for network in networks]
+            return [measure_batch(network, shared, config) for network in networks]
         return [
             measure_batch(
                 network,
                 self.source.at(x, chosen_labels(network, x, truth, config), ids, truth),
                 config,
-                self.source.lpips,
             )
             for network in networks
         ]
