@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from torch import Tensor
 
 from tangency.errors import ModelError
+from tangency.measures.metrics import METRICS
 
 VARIABLE = "TANGENCY_WEIGHTS"
 _DATA = "TANGENCY_DATA"
@@ -82,6 +84,7 @@ def found_file(name: str) -> Path:
     )
 
 
-def digest(name: str) -> str:
-    """SHA-256 of a file of weights that is found, so that results can name it."""
-    return hashlib.sha256(found_file(name).read_bytes()).hexdigest()
+def external_digests(metrics: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files of weights, other than shipped ones, behind the metrics, by file name."""
+    names = [METRICS[name].weights for name in metrics if METRICS[name].weights]
+    return {name: hashlib.sha256(found_file(name).read_bytes()).hexdigest() for name in names}

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
 from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
-from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, measure
+from tangency.measures import (
+    NETWORK_ALIGNMENTS,
+    MapFile,
+    MeasureConfig,
+    Rows,
+    asked_config,
+    cascade,
+    measure,
+    read_maps,
+    unidentified,
+)
+from tangency.measures.registry import control_of, family
+from tangency.measures.weights_files import external_digests
 from tangency.models import Classifier, load_classifier
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
@@ -123,6 +137,12 @@ def measure_reference(
     *,
     score: str | None = None,
     tangents: tuple[str, ...] = (),
+    scalars: tuple[str, ...] = (),
+    attributions: tuple[str, ...] = (),
+    metrics: tuple[str, ...] = (),
+    normalisations: tuple[str, ...] = (),
+    maps: str | None = None,
+    stages: int = 0,
     limit: int = 500,
     out: Path | None = None,
     device: str = "cpu",
@@ -134,11 +154,18 @@ def measure_reference(
         data: reference of the data set; that of the classifier's study by default.
         score: reference of a trained score that gradients are compared with too; that of the study by default.
         tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
+        scalars: whose gradients are measured; those of its study by default.
+        attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
+        metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.
+        normalisations: of pictures, for metrics of pictures: max, p99.9, std3, rms.
+        maps: npz:FILE with a map for each test image, measured as gradients are.
+        stages: of cascading randomisation, from the last layer to all of them; 0 for none.
         limit: test images, a fixed random subset.
         out: folder for rows.parquet and summary.json; nothing is written without it.
 
     Returns:
-        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}}.
+        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}, "warnings": [sentence]};
+        with "maps", "weights" and "cascade" where they were used.
     """
     found = find_classifier(model, device)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
@@ -151,6 +178,10 @@ def measure_reference(
     loaded = load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
     network, config = _network(found, score, loaded, device)
+    config = asked_config(
+        config, scalars=scalars, attributions=attributions, metrics=metrics, normalisations=normalisations
+    )
+    given = read_maps(maps, len(loaded.test), loaded.test.shape) if maps else None
     closed_form, own = _estimators(found, name, loaded, device)
     asked = tangents or (found.spec.tangents if found.spec else ())
     check_tangents(asked, loaded)
@@ -160,22 +191,51 @@ def measure_reference(
         several = study_tangents(asked, own, ground, folder or Path(temporary))
     ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
     x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
-    rows = measure(
-        found.classifier,
-        x,
-        y,
-        reference=loaded.train,
-        score=closed_form,
-        tangents=several,
-        config=config,
-        pool=loaded.test,
-        ids=ids.to(device),
-        network=network,
-    )
+
+    def rows_of(classifier: nn.Module, given: MapFile | None) -> Rows:
+        return measure(
+            classifier,
+            x,
+            y,
+            reference=loaded.train,
+            score=closed_form,
+            tangents=several,
+            config=config,
+            pool=loaded.test,
+            ids=ids.to(device),
+            network=network,
+            maps=given.at(ids) if given else None,
+        )
+
+    rows = rows_of(found.classifier, given)
     summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
+    summary |= {"warnings": unidentified(config.quantities)} | _sources(config, given)
+    if stages:
+        summary |= _cascaded(found.classifier, stages, lambda changed: rows_of(changed, None), summary["measures"])
     if out is not None:
         _write(rows, summary, out)
     return summary
+
+
+def _sources(config: MeasureConfig, maps: MapFile | None) -> dict[str, Any]:
+    """Files that numbers depend on, by their hashes."""
+    weights = external_digests(config.metrics)
+    about = {"file": str(maps.path), "sha256": maps.sha256, "names": list(maps.maps)} if maps else None
+    return ({"weights": weights} if weights else {}) | ({"maps": about} if about else {})
+
+
+def _cascaded(
+    classifier: nn.Module, stages: int, rows_of: Callable[[nn.Module], Rows], measures: dict[str, Any]
+) -> dict[str, Any]:
+    """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
+    found = [{"from_layer": name, **estimates(rows_of(changed))} for name, changed in cascade(classifier, 0, stages)]
+    last = found[-1]["measures"]
+    untrained = {
+        f"{key}.untrained": last[key]
+        for key in measures
+        if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
+    }
+    return {"cascade": found, "measures": measures | untrained}
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
@@ -186,14 +246,17 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
         replicates: bootstrap resamples of the images.
 
     Returns:
-        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: the measure minus its
-        best control, likewise}}.
+        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: F² minus its best
+        control, alignments minus the shuffled one, likewise, with the excess over each control under "controls"}}.
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     found = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
     return {
         "measures": {key: as_json(e, chance=found.chance[key]) for key, e in found.estimates.items()},
-        "excess": {key: as_json(e.estimate, best_control=e.best) for key, e in found.excess.items()},
+        "excess": {
+            key: as_json(e.estimate, best_control=e.best, controls={n: as_json(c) for n, c in e.controls.items()})
+            for key, e in found.excess.items()
+        },
     }
 
 
