@@ -53,9 +53,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
 # Lists of names with commas between.
-Scalars = Annotated[
-    str | None, typer.Option("--scalars", help="In place of the study's: logp_y, margin, lse, logit_y, …")
-]
+Scalars = Annotated[str | None, typer.Option("--scalars", help="In place of the study's: logp_y, margin, lse, …")]
 Attributions = Annotated[
     str | None, typer.Option("--attributions", help="Maps too: gradient_x_input, smoothgrad, integrated_gradients.")
 ]

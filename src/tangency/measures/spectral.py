@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tangency.errors import NumericsError
 from tangency.measures.metrics import BANDS
-from tangency.measures.structural import gaussian_kernel
+from tangency.measures.structural import blurred, gaussian_kernel
 from tangency.seeding import Draw
 
 EDGE_BLUR = 1.0  # σ in pixels
@@ -92,13 +91,4 @@ def high_pass(x: Tensor) -> Tensor:
 
     For Gaussian data D(x) − x, the score times σ², is such a high-pass of the image itself.
     """
-    radius = 3
-    kernel = gaussian_kernel(EDGE_BLUR, 2 * radius + 1).to(x)
-    n, channels = x.shape[:2]
-    padded = F.pad(x, (radius, radius, radius, radius), mode="replicate").reshape(n * channels, 1, *_padded(x, radius))
-    rows = F.conv2d(padded, kernel.reshape(1, 1, -1, 1))
-    return F.conv2d(rows, kernel.reshape(1, 1, 1, -1)).reshape(x.shape) - x
-
-
-def _padded(x: Tensor, radius: int) -> tuple[int, int]:
-    return x.shape[2] + 2 * radius, x.shape[3] + 2 * radius
+    return blurred(x, gaussian_kernel(EDGE_BLUR, 7), "replicate") - x

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,8 +32,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         1.0
 
     Source: Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment", 2004: Gaussian windows of 11 × 11 pixels and
-    σ = 1.5 that lie inside the picture, K = (0.01, 0.03). Equal to torchmetrics with data_range=2.
-    Deviation: for a side under 11 pixels the window is the largest odd number that fits, of the same σ.
+    σ = 1.5, K = (0.01, 0.03), one around every pixel. As in torchmetrics with data_range=2, to which it is equal, the
+    picture is mirrored at its border.
+    Deviation: for a side under 6 pixels the window shrinks to 2·side − 1, as far as a mirror reaches, with the same σ.
     """
     if a.shape != b.shape or a.dim() != 4:
         raise NumericsError(f"SSIM: got shapes {tuple(a.shape)} and {tuple(b.shape)}, expected equal (N, C, H, W).")
@@ -45,14 +48,19 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """Gaussian means over the windows that lie inside each channel."""
-    width = min(WINDOW, *x.shape[2:])
-    width -= 1 - width % 2
-    kernel = gaussian_kernel(SIGMA, width).to(x)
-    n, channels = x.shape[:2]
-    rows = F.conv2d(x.reshape(n * channels, 1, *x.shape[2:]), kernel.reshape(1, 1, -1, 1))
-    found = F.conv2d(rows, kernel.reshape(1, 1, 1, -1))
-    return found.reshape(n, channels, *found.shape[2:])
+    """Gaussian means over the window around every pixel, each channel for itself."""
+    width = min(WINDOW, 2 * min(x.shape[2:]) - 1)
+    return blurred(x, gaussian_kernel(SIGMA, width), "reflect")
+
+
+def blurred(x: Tensor, kernel: Tensor, border: Literal["reflect", "replicate"]) -> Tensor:
+    """Each channel of (N, C, H, W) convolved along both axes with a kernel of odd width; the border is continued."""
+    n, channels, height, width = x.shape
+    radius, kernel = len(kernel) // 2, kernel.to(x)
+    padded = F.pad(x, (radius, radius, radius, radius), mode=border)
+    planes = padded.reshape(n * channels, 1, height + 2 * radius, width + 2 * radius)
+    rows = F.conv2d(planes, kernel.reshape(1, 1, -1, 1))
+    return F.conv2d(rows, kernel.reshape(1, 1, 1, -1)).reshape(x.shape)
 
 
 def gaussian_kernel(sigma: float, width: int) -> Tensor:
