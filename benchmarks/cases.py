@@ -13,7 +13,8 @@ from tangency.attacks import pgd
 from tangency.autodiff import input_gradients
 from tangency.data import load
 from tangency.measures import LPIPS
-from tangency.measures.lpips import embedding_distance, max_normalised
+from tangency.measures.lpips import embedding_distance
+from tangency.measures.pictures import max_normalised
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.models import build
 from tangency.seeding import Draw
@@ -70,8 +71,8 @@ def lpips_controls() -> Case:
     mine = LPIPS()
     network = AlexNet()
     for index in (0, 3, 6, 8, 10):
-        network.features[index].weight.data = getattr(mine, f"weight{index}").clone()
-        network.features[index].bias.data = getattr(mine, f"bias{index}").clone()
+        network.features[index].weight.data = getattr(mine, f"features_{index}_weight").clone()
+        network.features[index].bias.data = getattr(mine, f"features_{index}_bias").clone()
     original, pretrained_networks.tv.alexnet = pretrained_networks.tv.alexnet, lambda **_: network
     theirs = lpips.LPIPS(net="alex", pretrained=True, verbose=False).eval()
     pretrained_networks.tv.alexnet = original

@@ -1,10 +1,14 @@
-"""Make the shipped LPIPS-Alex weights: convolutions and linear layers in half precision, in one file.
+"""Make the weights of a perceptual metric: convolutions and the metric's own layers, in one file.
 
-    python scripts/convert_lpips.py FEATURES.safetensors LINEAR.pth DESTINATION.safetensors
+    python scripts/convert_lpips.py [--network alex] FEATURES LINEAR DESTINATION.safetensors
 
-FEATURES holds torchvision's AlexNet convolutions (features.{0,3,6,8,10}.{weight,bias}). LINEAR is the file
-weights/v0.1/alex.pth of the package `lpips`. In the repository DESTINATION is
-src/tangency/measures/weights/lpips_alex.safetensors, with a NOTICE beside it.
+The shipped file is that of `--network alex`, in half precision: FEATURES.safetensors holds torchvision's AlexNet
+convolutions (features.{0,3,6,8,10}.{weight,bias}), LINEAR is weights/v0.1/alex.pth of the package `lpips`, and
+DESTINATION src/tangency/measures/weights/lpips_alex.safetensors, with a NOTICE beside it.
+
+For `--network vgg`, `squeeze` and `dists` FEATURES is torchvision's own file (vgg16-397923af.pth,
+squeezenet1_1-b8a52dc0.pth), LINEAR is weights/v0.1/vgg.pth or squeeze.pth of `lpips`, or weights.pt of `DISTS_pytorch`,
+and all numbers keep single precision.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from torch import Tensor
 
 from tangency.errors import DataError
 from tangency.files import atomic
+from tangency.measures.backbones import BACKBONES, parameter_names
 
+BACKBONE_OF = {"vgg": "vgg", "squeeze": "squeeze", "dists": "vgg"}
 CHANNELS = {"features.0": 64, "features.3": 192, "features.6": 384, "features.8": 256, "features.10": 256}
 
 
@@ -64,15 +70,50 @@ def card(*sources: Path) -> str:
     )
 
 
+def published(network: str, features_path: Path, head_path: Path) -> dict[str, Tensor]:
+    """The tensors of LPIPS-VGG, LPIPS-Squeeze or DISTS from the files of torchvision and of the metric's authors."""
+    needed = parameter_names(BACKBONES[BACKBONE_OF[network]])
+    found = _tensors(features_path)
+    if absent := sorted(needed - found.keys()):
+        raise DataError(f"{features_path}: no tensor {absent[0]}, expected torchvision's weights.")
+    head = _tensors(head_path)
+    names = {f"lin{i}.model.1.weight": f"linear.{i}" for i in range(len(head))}
+    if network == "dists":
+        names = {"alpha": "alpha", "beta": "beta"}
+    if set(head) != set(names):
+        raise DataError(f"{head_path}: keys {sorted(head)}, expected {sorted(names)}.")
+    own = {name: head[key].detach().flatten().clone() for key, name in names.items()}
+    return {key: found[key].detach().clone() for key in sorted(needed)} | own
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    # weights_only builds tensors and runs nothing else of the file
+    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    return found
+
+
+def hashes(*sources: Path) -> str:
+    """Header of a file that is not shipped: what it was made of."""
+    return json.dumps({"sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sources}})
+
+
 def main() -> None:
     """Convert and print size and checksum."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("features", type=Path)
     parser.add_argument("linear", type=Path)
     parser.add_argument("destination", type=Path)
+    parser.add_argument("--network", choices=("alex", *BACKBONE_OF), default="alex")
     arguments = parser.parse_args()
-    tensors = features(arguments.features) | linear(arguments.linear)
-    content = save(tensors, {"card": card(arguments.features, arguments.linear)})
+    if arguments.network == "alex":
+        tensors = features(arguments.features) | linear(arguments.linear)
+        header = card(arguments.features, arguments.linear)
+    else:
+        tensors = published(arguments.network, arguments.features, arguments.linear)
+        header = hashes(arguments.features, arguments.linear)
+    content = save(tensors, {"card": header})
     with atomic(arguments.destination) as temporary:
         temporary.write_bytes(content)
     print(f"{len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")

@@ -22,7 +22,7 @@ CONFIG = MeasureConfig(
     rho_sigmas=(0.05,),
     epsilons=(1.0,),
     directions=1,
-    lpips=False,
+    metrics=("cosine",),
 )
 MEASURES = (
     "tangent_fraction.logp_y",

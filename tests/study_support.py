@@ -42,7 +42,7 @@ def tiny_spec(data: Path, **changes: object) -> dict:
         "train": {"epochs": 2, "batch_size": 40},
         "score": {"components": 1, "rank": 3},
         "sweep": SWEEP,
-        "measures": {"directions": 1, "sigmas": [0.5], "rho_sigmas": [0.05], "epsilons": [2.0], "lpips": False},
+        "measures": {"directions": 1, "sigmas": [0.5], "rho_sigmas": [0.05], "epsilons": [2.0], "metrics": ["cosine"]},
         "pictures": 3,
         "replicates": 100,
         "workers": 1,

@@ -15,7 +15,7 @@ from tangency.tangents import MixtureTangents
 from tangency.types import LabelledImages
 
 SHAPE = (1, 7, 11)
-CONFIG = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, lpips=False)
+CONFIG = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, metrics=("cosine",))
 
 
 def world() -> tuple[Mixture, LabelledImages]:

@@ -13,7 +13,8 @@ from torch import nn
 
 from tangency.errors import ModelError, NumericsError
 from tangency.measures import LPIPS
-from tangency.measures.lpips import embedding_distance, max_normalised
+from tangency.measures.lpips import embedding_distance
+from tangency.measures.pictures import max_normalised
 
 LAYERS = (0, 3, 6, 8, 10)
 
@@ -43,8 +44,8 @@ def alexnet(ours: LPIPS) -> nn.Module:
 
     net = AlexNet()
     for index in LAYERS:
-        net.features[index].weight.data = getattr(ours, f"weight{index}").clone()
-        net.features[index].bias.data = getattr(ours, f"bias{index}").clone()
+        net.features[index].weight.data = getattr(ours, f"features_{index}_weight").clone()
+        net.features[index].bias.data = getattr(ours, f"features_{index}_bias").clone()
     return net
 
 

@@ -107,14 +107,14 @@ def test_one_image_alone_has_its_own_row() -> None:
 
 def test_rows_do_not_depend_on_the_order_of_models_and_all_see_the_same_directions() -> None:
     mixture, data = world()
-    config = MeasureConfig(lpips=False)
+    config = MeasureConfig(metrics=("cosine",))
     prepared = source(mixture, data, config)
     ids = torch.arange(len(data))
     references = prepared.at(data.images(), data.labels, ids)
     models = [network(), nn.Sequential(nn.Flatten(), nn.Linear(143, 3))]
-    first = [measure_batch(m, references, config, None) for m in models]
+    first = [measure_batch(m, references, config) for m in models]
     again = prepared.at(data.images(), data.labels, ids)
-    second = [measure_batch(m, again, config, None) for m in reversed(models)][::-1]
+    second = [measure_batch(m, again, config) for m in reversed(models)][::-1]
     for a, b in zip(first, second, strict=True):
         for key, values in a.columns.items():
             torch.testing.assert_close(values, b[key], rtol=0, atol=0, equal_nan=True)
@@ -162,7 +162,7 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
             return TangentSpace(basis.to(x.dtype).expand(len(x), d, k), torch.full((len(x),), k))
 
     mixture, data = world(40, torch.float64)
-    config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(0.01,), directions=40, lpips=False)
+    config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(0.01,), directions=40, metrics=("cosine",))
     found = measure(
         Linear(w),
         data.images(),
@@ -190,7 +190,7 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
 
 def test_common_shift_of_all_logits_leaves_logp_y_measures_alone() -> None:
     mixture, data = world()
-    config = MeasureConfig(lpips=False, sigmas=(0.5,))
+    config = MeasureConfig(metrics=("cosine",), sigmas=(0.5,))
     model = network().eval()
 
     class Shifted(nn.Module):
@@ -263,7 +263,7 @@ def test_a_zero_gradient_is_counted_and_no_neighbour_is_spoiled() -> None:
 
 def test_partners_are_other_images_of_the_pool_and_of_the_class() -> None:
     mixture, data = world(200)
-    prepared = source(mixture, data, MeasureConfig(lpips=False))
+    prepared = source(mixture, data, MeasureConfig(metrics=("cosine",)))
     ids = torch.arange(200)
     partner, usable = prepared.partners.any(ids)
     assert usable.all()
@@ -295,7 +295,7 @@ def test_predicted_labels_change_gradient_and_score_alike_but_not_accuracy() -> 
     mixture, data = world()
     wrong = LabelledImages(data.pixels, (data.labels + 1) % 3, data.classes)
     model = BayesRule(mixture, 0.25).double()
-    config = MeasureConfig(sigmas=(0.25,), directions=1, lpips=False, label="predicted")
+    config = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",), label="predicted")
     found = rows(model, mixture, wrong, config, 64)
     assert float(found["accuracy"].mean()) < 0.2
     assert float(found["alignment_cosine.logp_y.bayes_gradient.sigma=0.25"].min()) > 1 - 1e-5
@@ -303,7 +303,7 @@ def test_predicted_labels_change_gradient_and_score_alike_but_not_accuracy() -> 
 
 def test_random_stand_in_has_the_null_of_a_random_direction() -> None:
     mixture, data = world(2000)
-    prepared = source(mixture, data, MeasureConfig(lpips=False, sigmas=(0.5,), directions=1))
+    prepared = source(mixture, data, MeasureConfig(metrics=("cosine",), sigmas=(0.5,), directions=1))
     references = prepared.at(data.images(), data.labels, torch.arange(2000))
     c = references.constant["alignment_cosine.logp_y.bayes_gradient.sigma=0.5.random"]
     assert float(c.std()) == pytest.approx(1 / math.sqrt(143), rel=0.06)
@@ -332,7 +332,7 @@ def test_every_key_is_described_and_within_its_range() -> None:
 
 def test_frames_are_long_tables() -> None:
     mixture, data = world()
-    found = rows(network(), mixture, data, MeasureConfig(lpips=False), 64)
+    found = rows(network(), mixture, data, MeasureConfig(metrics=("cosine",)), 64)
     table = found.frame("t", 3)
     assert table.columns == ["trial", "seed", "image", "measure", "value"]
     assert len(table) == 23 * len(found.columns)
@@ -359,7 +359,7 @@ def test_bad_input_is_named() -> None:
 
 def test_rows_say_what_they_are_and_name_near_keys() -> None:
     mixture, data = world()
-    found = rows(network(), mixture, data, MeasureConfig(lpips=False), 64)
+    found = rows(network(), mixture, data, MeasureConfig(metrics=("cosine",)), 64)
     assert repr(found) == f"Rows(23 images × {len(found.keys())} measures, d = 143)"
     assert repr(data) == "LabelledImages('tensors': 23 images of 1×11×13, 3 classes)"
     with pytest.raises(NumericsError, match=r"no measure 'tangent_fraction'.*Known are tangent_fraction\.logp_y, "):

@@ -38,7 +38,7 @@ class Halves(nn.Module):
 
 def rows(data, model: nn.Module, **changes):
     config = MeasureConfig(
-        sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), noise_sigmas=(0.01, 0.5), lpips=False, **changes
+        sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), noise_sigmas=(0.01, 0.5), metrics=("cosine",), **changes
     )
     train = data.subset(slice(100, None))
     labels = data.labels[:N] % 2
@@ -78,7 +78,7 @@ def test_the_pooled_ratio_has_interval_and_chance(data) -> None:
 
 def test_an_image_has_the_same_row_in_any_batch(data) -> None:
     model = Halves(3.0, 1.0)
-    config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), noise_sigmas=(0.5,), lpips=False)
+    config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), noise_sigmas=(0.5,), metrics=("cosine",))
     train = data.subset(slice(100, None))
     x, y = data.images(slice(0, 7)), data.labels[:7] % 2
     whole = measure(model, x, y, reference=train, pool=data, ids=torch.arange(7), config=config)

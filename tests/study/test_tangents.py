@@ -152,7 +152,7 @@ STUDY = {
         "sigmas": [0.5],
         "rho_sigmas": [0.05],
         "epsilons": [1.0, 2.0],
-        "lpips": False,
+        "metrics": ["cosine"],
         "curved": 2,
     },
 }

@@ -14,7 +14,7 @@ from tangency.study import SHIPPED, load_spec, measure_reference, parse_spec, ru
 from tangency.study.plan import plan_trials
 from tangency.worlds import load_dataset
 
-MEASURES = {"directions": 1, "sigmas": [0, 0.1], "rho_sigmas": [0.05], "epsilons": [1.0], "lpips": False}
+MEASURES = {"directions": 1, "sigmas": [0, 0.1], "rho_sigmas": [0.05], "epsilons": [1.0], "metrics": ["cosine"]}
 
 
 def world_spec(**changes: object) -> dict:

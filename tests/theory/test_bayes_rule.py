@@ -14,7 +14,7 @@ from tangency.worlds import BayesClassifier, World, drawn, make_world
 
 def measured(world: World, sigma: float, n: int = 300) -> Rows:
     data = drawn(world, n, 0)
-    config = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, lpips=False)
+    config = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, metrics=("cosine",))
     return measure(
         BayesClassifier(world),
         data.pixels.double(),

@@ -1,12 +1,17 @@
 """Input gradients of a named scalar, exact and without side effects."""
 
+from tangency.autodiff.attributions import ATTRIBUTIONS, AttributionOptions, attribution_maps, split_attribution
 from tangency.autodiff.contexts import double_backward, undisturbed
 from tangency.autodiff.gradients import input_gradient, input_gradients
 from tangency.autodiff.jacobian import jacobians, pushforward
-from tangency.autodiff.scalars import SCALARS, check_logits, log_odds, scalar
+from tangency.autodiff.scalars import SCALARS, SHIFT_INVARIANT_SCALARS, check_logits, log_odds, scalar
 
 __all__ = [
+    "ATTRIBUTIONS",
     "SCALARS",
+    "SHIFT_INVARIANT_SCALARS",
+    "AttributionOptions",
+    "attribution_maps",
     "check_logits",
     "double_backward",
     "input_gradient",
@@ -15,5 +20,6 @@ __all__ = [
     "log_odds",
     "pushforward",
     "scalar",
+    "split_attribution",
     "undisturbed",
 ]

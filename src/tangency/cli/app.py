@@ -11,7 +11,7 @@ import typer
 from tangency.cli.compare import compare, report
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import convert, score_app
-from tangency.cli.tangents import references, tangents_app
+from tangency.cli.tangents import names, references, tangents_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
@@ -55,6 +55,21 @@ Out = Annotated[Path, typer.Option("--out", help="Output folder; running again c
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+# Lists of names with commas between.
+Scalars = Annotated[str | None, typer.Option("--scalars", help="In place of the study's: logp_y, margin, lse, …")]
+Attributions = Annotated[
+    str | None, typer.Option("--attributions", help="Maps too: gradient_x_input, smoothgrad, integrated_gradients.")
+]
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        help="cosine, band, spearman, ssim, lpips, lpips_vgg, lpips_squeeze, dists, dreamsim, cka, retrieval.",
+    ),
+]
+Normalisations = Annotated[
+    str | None, typer.Option("--normalisations", help="Of pictures, for metrics of pictures: max, p99.9, std3, rms.")
+]
 SpecFile = Annotated[
     Path,
     typer.Argument(
@@ -152,6 +167,22 @@ def measure(
         str | None,
         typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
     ] = None,
+    scalars: Annotated[
+        str | None,
+        typer.Option("--scalars", help="Scalars of the logits in place of the study's: logp_y, margin, lse, …"),
+    ] = None,
+    attributions: Annotated[
+        str | None, typer.Option("--attributions", help="Maps too: gradient_x_input, smoothgrad, integrated_gradients.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help="cosine, band, spearman, ssim, lpips, lpips_vgg, dists, cka, retrieval, …"),
+    ] = None,
+    normalisations: Annotated[
+        str | None, typer.Option("--normalisations", help="Of pictures: max, p99.9, std3, rms.")
+    ] = None,
+    maps: Annotated[str | None, typer.Option("--maps", help="npz:FILE, a map for each test image.")] = None,
+    stages: Annotated[int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation.")] = 0,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for rows.parquet, summary.json and pictures.safetensors.")
@@ -173,6 +204,12 @@ def measure(
         data,
         score=score,
         tangents=references(tangents) if tangents else (),
+        scalars=names(scalars),
+        attributions=names(attributions),
+        metrics=names(metrics),
+        normalisations=names(normalisations),
+        maps=maps,
+        stages=stages,
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),

@@ -156,7 +156,11 @@ def print_measures(found: dict[str, Any]) -> None:
         table.add_row(key, _interval(entry), chance, str(entry["degenerate"]))
     for key, entry in found["excess"].items():
         table.add_row(f"{key} − {entry['best_control']}", _interval(entry, signed=True), "0", str(entry["degenerate"]))
+        for name, other in entry["controls"].items():
+            if name != entry["best_control"]:
+                table.add_row(f"{key} − {name}", _interval(other, signed=True), "0", str(other["degenerate"]))
     console = Console(width=max(Console().width, 136))
     console.print(table)
-    for line in (*found["regime"].get("warnings", ()), found["regime"]["text"]):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in (*found["warnings"], *found["regime"].get("warnings", ())):
+        console.print(f"Warning: {line}", markup=False, highlight=False, soft_wrap=True)
+    console.print(found["regime"]["text"], markup=False, highlight=False, soft_wrap=True)

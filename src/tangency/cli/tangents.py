@@ -144,9 +144,14 @@ _LARGE = 10_000_000_000
 
 def references(text: str) -> tuple[str, ...]:
     """The references in a list with commas between."""
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    found = names(text)
     if not found:
         from tangency.errors import SpecError
 
         raise SpecError("tangents: got none, expected at least one, such as mfa.")
     return found
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """The names in a list with commas between; none for no list."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

@@ -1,7 +1,13 @@
 """Classifier, images, score and tangents to one row per image."""
 
+from tangency.measures.asked import asked_config
+from tangency.measures.cascade import cascade
+from tangency.measures.cka import linear_cka
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.lpips import LPIPS
+from tangency.measures.map_files import MapFile, read_maps
+from tangency.measures.metrics import METRICS
+from tangency.measures.quantities import unidentified
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
 from tangency.measures.rows import Rows
@@ -10,15 +16,22 @@ from tangency.measures.signal import check_signal
 
 __all__ = [
     "LPIPS",
+    "METRICS",
     "NETWORK_ALIGNMENTS",
+    "MapFile",
     "MeasureConfig",
     "MeasureInfo",
     "ReferenceSource",
     "References",
     "Rows",
+    "asked_config",
+    "cascade",
     "check_network",
     "check_signal",
     "describe",
+    "linear_cka",
     "measure",
     "measure_batch",
+    "read_maps",
+    "unidentified",
 ]

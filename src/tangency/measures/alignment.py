@@ -1,4 +1,4 @@
-"""How much two signals look alike: signed cosine and 1 − LPIPS."""
+"""How much a gradient looks like a target: every metric of a pair, under every normalisation, in columns."""
 
 from __future__ import annotations
 
@@ -7,33 +7,75 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangency.measures.lpips import LPIPS, embedding_distance, max_normalised
+from tangency.measures.config import MeasureConfig
+from tangency.measures.metrics import METRICS, metric_family
+from tangency.measures.pictures import NORMALISATIONS
 from tangency.measures.registry import number
-from tangency.numerics import cosine, per_example
+from tangency.measures.similarity import pair_metric
+from tangency.numerics import per_example
+
+Kept = dict[tuple[str, str], Tensor]  # (metric, normalisation or "") to what is compared
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A gradient or a score as a picture, (N, C, H, W), with its LPIPS embedding (N, F) where LPIPS is measured."""
+    """A gradient or a score, (N, C, H, W), with what each metric compares of it."""
 
     values: Tensor
-    embedding: Tensor | None
-
-    @staticmethod
-    def of(values: Tensor, lpips: LPIPS | None) -> Signal:
-        """Embed max-normalised values, as the paper does."""
-        return Signal(values, None if lpips is None else lpips.embed(max_normalised(values)))
+    kept: Kept
 
     def nan_where(self, mask: Tensor) -> Signal:
         """The same with NaN for the images in mask (N,) bool, which have no such signal."""
-        values = self.values.masked_fill(per_example(mask, self.values), torch.nan)
-        return Signal(values, None if self.embedding is None else self.embedding.masked_fill(mask[:, None], torch.nan))
+        values, *kept = (t.masked_fill(per_example(mask, t), torch.nan) for t in (self.values, *self.kept.values()))
+        return Signal(values, dict(zip(self.kept, kept, strict=True)))
 
 
-def compared(a: Signal, b: Signal, scalar: str, target: str, sigma: float, control: str = "") -> dict[str, Tensor]:
-    """Columns alignment_cosine.… and alignment_lpips.… of a pair, (N,) each."""
-    key = f"{scalar}.{target}.sigma={number(sigma)}{'.' if control else ''}{control}"
-    columns = {f"alignment_cosine.{key}": cosine(a.values.double(), b.values.double())}
-    if a.embedding is not None and b.embedding is not None:
-        columns[f"alignment_lpips.{key}"] = 1 - embedding_distance(a.embedding, b.embedding).double()
-    return columns
+class Comparer:
+    """The metrics of a configuration; holds their networks.
+
+    Args:
+        config: metrics, normalisations and the controls of metrics with a network.
+        shape: (C, H, W) of the signals.
+        device: of the networks.
+    """
+
+    def __init__(self, config: MeasureConfig, shape: tuple[int, int, int], device: str | torch.device = "cpu") -> None:
+        self._metrics = {name: pair_metric(name, shape, device) for name in config.metrics if not METRICS[name].of_set}
+        self._normalisations, self._network_controls = config.normalisations, config.network_controls
+
+    def signal(self, values: Tensor, control: str = "") -> Signal:
+        """What is compared of signals (N, C, H, W), as targets and gradients or as a control's stand-in."""
+        kept: Kept = {}
+        for name, metric in self._metrics.items():
+            if control and METRICS[name].network and control not in self._network_controls:
+                continue
+            if METRICS[name].pictures:
+                for normalisation in self._normalisations:
+                    kept[name, normalisation] = metric.prepare(NORMALISATIONS[normalisation](values))
+            else:
+                kept[name, ""] = metric.prepare(values)
+        return Signal(values, kept)
+
+    def columns(self, a: Signal, b: Signal, key: str, control: str = "") -> dict[str, Tensor]:
+        """alignment_METRIC.KEY of a pair, (N,) each; what one of the two does not keep is left out."""
+        columns: dict[str, Tensor] = {}
+        for (name, normalisation), kept in a.kept.items():
+            other = b.kept.get((name, normalisation))
+            if other is None:
+                continue
+            metric = self._metrics[name]
+            norm = f".norm={normalisation}" if normalisation not in ("", self._normalisations[0]) else ""
+            found = metric.compare(kept, other).double()
+            for part, column in zip(metric.parts, found.unbind(1), strict=True):
+                columns[f"{metric_family(name)}{part}.{key}{norm}{dotted(control)}"] = column
+        return columns
+
+
+def pair_key(scalar: str, target: str, sigma: float) -> str:
+    """What stands behind the family in an alignment's key."""
+    return f"{scalar}.{target}.sigma={number(sigma)}"
+
+
+def dotted(control: str) -> str:
+    """The end of a control's key."""
+    return f".{control}" if control else ""

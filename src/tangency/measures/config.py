@@ -7,14 +7,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from tangency.autodiff import SCALARS
+from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import SpecError, unknown_name
+from tangency.measures.metrics import check_metrics
+from tangency.measures.pictures import check_normalisations
+from tangency.measures.quantities import check_quantity, is_map, map_quantity
+from tangency.measures.registry import ALIGNMENT_CONTROLS
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 1
+MEASURE_SCHEMA = 2
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
@@ -27,9 +31,10 @@ class MeasureConfig:
     """The measures of a study.
 
     Args:
-        tangent_scalars: scalars whose gradients are split into tangent and normal energy.
-        alignments: pairs (scalar, target): a gradient and the score that it is compared with; targets of a trained
-            score have "network_" before their name.
+        tangent_scalars: scalars whose gradients are split into tangent and normal energy. An attribution map stands
+            among them as "smoothgrad(logp_y)", a map that the caller gives as "map(NAME)".
+        alignments: pairs (scalar, target): a gradient (or map) and the score that it is compared with; targets of a
+            trained score have "network_" before their name.
         sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here); 0 is
             the score of clean images, for scores that are defined there.
         rho_sigmas: noise levels of ρ₂, in [0, 1] pixel units.
@@ -39,7 +44,13 @@ class MeasureConfig:
         directions: random directions an image, the same for every model.
         curved: edges of a curved on-manifold step from one length to the next, which is measured beside the straight
             one; 0 for none.
-        lpips: whether 1 − LPIPS is measured beside the cosine.
+        metrics: names in `metrics.METRICS`, by which gradient and target are compared.
+        normalisations: of pictures, for the metrics that compare pictures; those after the first stand in the key.
+        network_controls: controls of the metrics that need a network's pass for each picture; the others always have
+            all of `registry.ALIGNMENT_CONTROLS`.
+        candidates: images among which a gradient is to pick its own target (metric "retrieval"), and with which CKA is
+            pooled.
+        attributions: samples, noise and steps of attribution maps.
         label: "true" or "predicted": the y of gradient and score alike.
         seed: of directions and controls.
     """
@@ -56,14 +67,24 @@ class MeasureConfig:
     epsilons: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     directions: int = 4
     curved: int = 0
-    lpips: bool = True
+    metrics: tuple[str, ...] = ("cosine", "lpips")
+    normalisations: tuple[str, ...] = ("max",)
+    network_controls: tuple[str, ...] = ("shuffled", "random", "image", "edge")
+    candidates: int = 100
+    attributions: AttributionOptions = field(default_factory=AttributionOptions)
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):
-            if scalar not in SCALARS:
-                raise SpecError(unknown_name("scalar", scalar, SCALARS))
+            check_quantity(scalar)
+        check_metrics(self.metrics)
+        check_normalisations(self.normalisations)
+        for control in self.network_controls:
+            if control not in ALIGNMENT_CONTROLS:
+                raise SpecError(unknown_name("control", control, ALIGNMENT_CONTROLS))
+        if self.candidates < 2:
+            raise SpecError(f"candidates: got {self.candidates}, expected at least 2: the own target and another.")
         for _, target in self.alignments:
             if target not in TARGETS:
                 raise SpecError(unknown_name("alignment target", target, TARGETS))
@@ -97,9 +118,19 @@ class MeasureConfig:
             raise SpecError(unknown_name("label", self.label, ("true", "predicted")))
 
     @property
+    def quantities(self) -> tuple[str, ...]:
+        """Every scalar and map that is measured, each once."""
+        return unique([*self.tangent_scalars, *(scalar for scalar, _ in self.alignments)])
+
+    @property
     def scalars(self) -> tuple[str, ...]:
         """Every scalar whose gradient is needed, each once."""
-        return unique([*self.tangent_scalars, *(scalar for scalar, _ in self.alignments)])
+        return tuple(name for name in self.quantities if name in SCALARS)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Every map that the caller has to give, as "map(NAME)"."""
+        return tuple(name for name in self.quantities if is_map(name))
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -110,6 +141,16 @@ class MeasureConfig:
     def network_targets(self) -> tuple[str, ...]:
         """Targets that a trained score is asked for."""
         return tuple(target for target in self.targets if target.startswith(NETWORK))
+
+    def with_maps(self, names: Iterable[str]) -> MeasureConfig:
+        """The same with maps that the caller gives, each measured as a gradient is, against every target."""
+        maps = [map_quantity(name) for name in names]
+        pairs = [(name, target) for name in maps for target in self.targets]
+        return dataclasses.replace(
+            self,
+            tangent_scalars=unique([*self.tangent_scalars, *maps]),
+            alignments=tuple(dict.fromkeys([*self.alignments, *pairs])),
+        )
 
     def digest(self) -> str:
         """Hash of everything here and of the schema number."""

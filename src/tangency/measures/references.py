@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
-from tangency.measures.alignment import Signal, compared
+from tangency.measures.alignment import Comparer, Signal, pair_key
 from tangency.measures.config import NETWORK, MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
-from tangency.measures.lpips import LPIPS
+from tangency.measures.gallery import Gallery, HeldGallery, TargetKey
+from tangency.measures.metrics import METRICS
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
+from tangency.measures.spectral import high_pass
 from tangency.numerics import flat, per_example
 from tangency.score import Denoiser
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator
 from tangency.types import LabelledImages, check_images, check_labels
-
-TargetKey = tuple[str, float]  # (target, sigma)
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,13 @@ class References:
         x, y, ids: images (N, C, H, W) in [0, 1], labels of gradient and score (N,), indices in their data set (N,).
         truth: true labels (N,), by which accuracy is judged.
         frames: tangent spaces with their controls and directions, one for each estimator.
-        targets: scores by (target, σ), and the same for another image under "shuffled".
+        targets: scores by (target, σ).
+        others: by control ("shuffled", "shuffled_class"): the place in the pool of another image (N,), and its scores.
+        comparer: the metrics.
+        gallery: other images with their scores, where a metric compares with a set.
         signal: (N, 1, H, W) bool, the pixels that hold the class; None where that is not known.
-        constant: columns that no classifier changes: a random direction and the image itself in the gradient's place,
-            and the share of pixels that a step of each length puts outside [0, 1].
+        constant: columns that no classifier changes: a random direction, the image and its high-pass in the gradient's
+            place, and the share of pixels that a step of each length puts outside [0, 1].
     """
 
     x: Tensor
@@ -45,7 +49,9 @@ class References:
     truth: Tensor
     frames: tuple[Frame, ...]
     targets: dict[TargetKey, Signal]
-    shuffled: dict[TargetKey, Signal]
+    others: dict[str, tuple[Tensor, dict[TargetKey, Signal]]]
+    comparer: Comparer
+    gallery: HeldGallery | None
     signal: Tensor | None
     constant: dict[str, Tensor]
 
@@ -93,7 +99,7 @@ class ReferenceSource:
         self.score, self.pool, self.config = score, pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
         self.frames = frame_sources(tangents, self.partners, reference, config, self.device)
-        self.lpips = LPIPS().to(device) if config.lpips else None
+        self.comparer = Comparer(config, pool.shape, self.device)
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> References:
         """References of the images x (N, C, H, W) with labels y (N,) and indices ids (N,) in the pool.
@@ -104,28 +110,47 @@ class ReferenceSource:
         check_images(x, unit_range=self.pool.unit_range)
         check_labels(y, len(x), len(self.pool.classes))
         frames = tuple(source.at(x, y, ids) for source in self.frames)
-        partner, usable = self.partners.any(ids)
-        other_x, other_y = self._pool_images(partner), self.pool.labels[partner.cpu()].to(self.device)
-        shuffled = {key: signal.nan_where(~usable) for key, signal in self._targets(other_x, other_y).items()}
+        others = {
+            "shuffled": self._others("shuffled", *self.partners.any(ids)),
+            "shuffled_class": self._others("shuffled_class", *self.partners.of_class(ids, y)),
+        }
         targets = self._targets(x, y)
+        gallery = self._gallery
         constant = self._stand_ins(x, ids, targets)
+        if gallery is not None:
+            constant |= gallery.candidates(len(x))
         for frame in frames:
             constant |= self._outside(x, frame) | self._residuals(frame)
         signal = None
         if self.pool.signal is not None:
             signal = self.pool.signal[ids.cpu()].to(self.device)[:, None]
             constant["signal_share"] = signal.flatten(1).double().mean(1)
-        return References(x, y, ids, truth, frames, targets, shuffled, signal, constant)
+        return References(x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant)
 
     def _pool_images(self, index: Tensor) -> Tensor:
         return self.pool.images(index.cpu()).to(self.device)
 
-    def _targets(self, x: Tensor, y: Tensor) -> dict[TargetKey, Signal]:
-        return {
-            (name, sigma): Signal.of(self._score(name, sigma, x, y), self.lpips)
-            for name in self.config.targets
-            for sigma in self.config.sigmas
-        }
+    def _others(self, control: str, index: Tensor, usable: Tensor) -> tuple[Tensor, dict[TargetKey, Signal]]:
+        """Scores of other images with their own labels; NaN where there is no other."""
+        x, y = self._pool_images(index), self.pool.labels[index.cpu()].to(self.device)
+        return index, {key: signal.nan_where(~usable) for key, signal in self._targets(x, y, control).items()}
+
+    @property
+    def _pairs(self) -> Iterator[TargetKey]:
+        return ((name, sigma) for name in self.config.targets for sigma in self.config.sigmas)
+
+    def _targets(self, x: Tensor, y: Tensor, control: str = "") -> dict[TargetKey, Signal]:
+        return {(name, s): self.comparer.signal(self._score(name, s, x, y), control) for name, s in self._pairs}
+
+    @cached_property
+    def _gallery(self) -> HeldGallery | None:
+        metrics = frozenset(name for name in self.config.metrics if METRICS[name].of_set)
+        if not metrics:
+            return None
+        gallery = Gallery(len(self.pool), self.config.candidates, self.config.seed)
+        x, y = self._pool_images(gallery.index), self.pool.labels[gallery.index].to(self.device)
+        targets = {(name, sigma): self._score(name, sigma, x, y) for name, sigma in self._pairs}
+        return HeldGallery(gallery, x, y, gallery.index.to(self.device), targets, metrics)
 
     def _score(self, name: str, sigma: float, x: Tensor, y: Tensor) -> Tensor:
         score = self.network if self.network is not None and name.startswith(NETWORK) else self.score
@@ -135,15 +160,21 @@ class ReferenceSource:
         return score.score(x, sigma, y if asked == "score_y" else None)
 
     def _stand_ins(self, x: Tensor, ids: Tensor, targets: dict[TargetKey, Signal]) -> dict[str, Tensor]:
-        """A random direction and the image (its mean removed) where a gradient would stand."""
-        noise = Draw(self.config.seed, ids, "random gradient").normal(x.shape[1:], x.dtype)
-        centred = x - per_example(flat(x).mean(1), x)
-        stand_ins = {"random": Signal.of(noise, self.lpips), "image": Signal.of(centred, self.lpips)}
+        """A random direction, the image (its mean removed) and its high-pass where a gradient would stand."""
+        stand_ins = {
+            "random": Draw(self.config.seed, ids, "random gradient").normal(x.shape[1:], x.dtype),
+            "image": x - per_example(flat(x).mean(1), x),
+            "edge": high_pass(x),
+        }
         columns: dict[str, Tensor] = {}
-        for scalar, target in self.config.alignments:
-            for sigma in self.config.sigmas:
-                for name, signal in stand_ins.items():
-                    columns |= compared(signal, targets[target, sigma], scalar, target, sigma, name)
+        for name, values in stand_ins.items():
+            signal = self.comparer.signal(values, name)
+            for scalar, target in self.config.alignments:
+                for sigma in self.config.sigmas:
+                    key, score = pair_key(scalar, target, sigma), targets[target, sigma]
+                    columns |= self.comparer.columns(signal, score, key, name)
+                    if self._gallery is not None:
+                        columns |= self._gallery.retrieved(values, score.values, (target, sigma), ids, ids, key, name)
         return columns
 
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tangency.errors import NumericsError, unknown_name
+from tangency.measures.metrics import METRICS, metric_family
 
 Better = Literal["higher", "lower", "neither"]
-Aggregate = Literal["mean", "kappa", "ratio"]
+Aggregate = Literal["mean", "kappa", "ratio", "cka"]
 
-CONTROLS = ("shuffled", "shuffled_class", "dct", "pca", "random", "image", "untrained")
 TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
-ALIGNMENT_CONTROLS = ("shuffled", "random", "image")
+# The target of another image, of another image of the class; a gradient with its phases drawn anew, a random direction;
+# the image less its mean, and its high-pass −(x − blur x).
+ALIGNMENT_CONTROLS = ("shuffled", "shuffled_class", "phase", "random", "image", "edge")
+CONTROLS = (*dict.fromkeys((*TANGENT_CONTROLS, *ALIGNMENT_CONTROLS)), "untrained")
 
 
 @dataclass(frozen=True)
 class MeasureInfo:
-    """What a measure is; `aggregate` says how images combine ("ratio": pooled numerator over denominator)."""
+    """What a measure is; `aggregate` says how images combine: a mean, pooled numerator over denominator, or CKA."""
 
     title: str
     unit: str
@@ -55,11 +58,21 @@ _MEASURES: dict[str, MeasureInfo] = {
     "relative_noise": MeasureInfo(
         "softmax change under noise on the signal over noise on the distractor", "ratio", 0, _INF, "higher", "ratio"
     ),
-    "alignment_cosine": MeasureInfo("signed cosine of gradient and score", "cosine", -1, 1, "higher"),
-    "alignment_lpips": MeasureInfo("1 − LPIPS-Alex of gradient and score", "similarity", -_INF, 1, "higher"),
+    **{
+        metric_family(name): MeasureInfo(
+            f"gradient and target: {metric.title}",
+            metric.unit,
+            metric.low,
+            metric.high,
+            "higher",
+            "cka" if name == "cka" else "mean",
+        )
+        for name, metric in METRICS.items()
+    },
 }
 # Rows that exist only so that a pooled number can be formed from them.
-INGREDIENTS = ("tangent_rank", "rho_off", "rho_all", "signal_share")
+CKA_PARTS = ("cka_cross", "cka_gradient", "cka_target")
+INGREDIENTS = ("tangent_rank", "rho_off", "rho_all", "signal_share", "retrieval_candidates", *CKA_PARTS)
 # Pooled ratio: family of the numerator's rows, family of the denominator's rows.
 RATIOS = {"rho": ("rho_off", "rho_all"), "relative_noise": ("noise_signal", "noise_distractor")}
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits, input_gradients, undisturbed
+from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import NumericsError
-from tangency.measures.alignment import Signal, compared
-from tangency.measures.config import MeasureConfig, unique
+from tangency.measures.aligned import aligned
+from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
-from tangency.measures.lpips import LPIPS
+from tangency.measures.quantities import check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import number
 from tangency.measures.rows import Rows
@@ -43,6 +43,7 @@ def measure(
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
     network: Denoiser | None = None,
+    maps: Mapping[str, Tensor] | None = None,
     batch_size: int = 128,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
@@ -63,6 +64,8 @@ def measure(
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
             has the same row in any batch. They need a `pool`.
         network: the trained score that targets beginning with "network_" are taken from.
+        maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
+            "map(NAME)".
         batch_size: images at once; it changes memory, not results.
 
     Returns:
@@ -72,13 +75,13 @@ def measure(
         >>> from tangency.data import load
         >>> data = load("fashion-mnist-5k")
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, lpips=False)
+        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> x, y = data.test.images()[:8], data.test.labels[:8]
         >>> rows = measure(model, x, y, reference=data.train.subset(slice(0, None, 9)), config=config)
         >>> rows["tangent_fraction.logp_y"].shape
         torch.Size([8])
     """
-    config = config or MeasureConfig()
+    config = (config or MeasureConfig()).with_maps(maps or ())
     _check_types(images, labels, reference, pool)
     check_images(images, unit_range=reference is None or reference.unit_range)
     if reference is None:
@@ -89,6 +92,7 @@ def measure(
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
     check_network(config, network is not None)
+    maps = check_maps(maps or {}, images)
     pool = _pool(pool, images, labels, reference, config)
     with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
         check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
@@ -101,9 +105,11 @@ def measure(
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     source = ReferenceSource(score, _named(tangents), pool, reference, config, images.device, network)
     parts = []
-    for x, own, true in zip(images.split(batch_size), ids.split(batch_size), truth.split(batch_size), strict=True):
+    for at in torch.arange(len(images)).split(batch_size):
+        x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
-        parts.append(measure_batch(model, references, config, source.lpips))
+        given = {name: values[at.to(images.device)] for name, values in maps.items()}
+        parts.append(measure_batch(model, references, config, given))
     return Rows.concatenate(parts)
 
 
@@ -172,8 +178,10 @@ def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureCon
         return check_logits(model(x.clone()), len(x)).argmax(1)
 
 
-def measure_batch(model: nn.Module, references: References, config: MeasureConfig, lpips: LPIPS | None) -> Rows:
-    """Every measure of one classifier on one batch of prepared images."""
+def measure_batch(
+    model: nn.Module, references: References, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
+) -> Rows:
+    """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
     x = references.x
     with undisturbed(model), torch.no_grad():
         # a clone, since a model may overwrite its input in place
@@ -185,14 +193,15 @@ def measure_batch(model: nn.Module, references: References, config: MeasureConfi
         columns |= _rho(model, logits, references, config)
         if references.signal is not None and config.noise_sigmas:
             columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
-    gradients = input_gradients(model, x, references.y, config.scalars)
+    directions = quantity_directions(
+        model, x, references.y, references.ids, config.quantities, config.attributions, maps or {}
+    )
     for name in config.tangent_scalars:
         for frame in references.frames:
-            columns |= _tangency(name, gradients[name].direction, frame)
+            columns |= _tangency(name, directions[name], frame)
         if references.signal is not None:
-            columns |= signal_fraction(name, gradients[name].direction, references.signal)
-    signals = {name: Signal.of(gradients[name].direction, lpips) for name in unique(s for s, _ in config.alignments)}
-    columns |= _alignment(signals, references, config)
+            columns |= signal_fraction(name, directions[name], references.signal)
+    columns |= aligned(model, directions, references, config)
     columns |= references.constant
     return Rows(
         references.ids,
@@ -255,15 +264,4 @@ def _rho(model: nn.Module, logits: Tensor, references: References, config: Measu
                     place = f"rho_{name}.{key}{frame.suffix}"
                     found[place] = found[place] + value if r else value
         columns |= found
-    return columns
-
-
-def _alignment(signals: dict[str, Signal], references: References, config: MeasureConfig) -> Columns:
-    """Each gradient against its score, and against another image's score."""
-    columns: Columns = {}
-    for scalar, target in config.alignments:
-        for sigma in config.sigmas:
-            gradient = signals[scalar]
-            columns |= compared(gradient, references.targets[target, sigma], scalar, target, sigma)
-            columns |= compared(gradient, references.shuffled[target, sigma], scalar, target, sigma, "shuffled")
     return columns

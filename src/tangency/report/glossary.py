@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from tangency.measures.metrics import METRICS, metric_family
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -56,8 +59,11 @@ SUBSPACE_CONTROLS = {
 }
 TARGET_CONTROLS = {
     "shuffled": "another image's target",
+    "shuffled_class": "the target of another image of the same class",
+    "phase": "the gradient with its phases drawn anew",
     "random": "a random direction",
     "image": "the image itself",
+    "edge": "the image's own high-pass",
     "untrained": "an untrained network's gradient",
 }
 
@@ -231,6 +237,26 @@ MEASURES = {
 }
 
 
+def _similarity(name: str) -> Measure:
+    """The texts of a metric from its row in the registry."""
+    metric = METRICS[name]
+    chance = "no fixed level" if metric.chance is None else f"{metric.chance:g} for a random direction"
+    if name == "retrieval":
+        chance = "1/n, n the number of candidates"
+    low = "" if math.isinf(metric.low) else f"{metric.low:g} to "
+    return Measure(
+        f"{metric.title[0].upper()}{metric.title[1:]}, {{target}}",
+        f"The gradient of {{scalar}} and {{target_long}} at noise σ: {metric.title} ({metric.reference}).",
+        f"{metric.unit}, {low or 'at most '}{metric.high:g}",
+        f"{chance}; read it against the shuffled control",
+        "higher",
+        "the gradient looks like the target",
+    )
+
+
+MEASURES |= {metric_family(name): _similarity(name) for name in METRICS if metric_family(name) not in MEASURES}
+
+
 @dataclass(frozen=True)
 class Key:
     """A measure's key, taken apart: "alignment_cosine.logp_y.score.sigma=0.5.shuffled" and its like."""
@@ -243,11 +269,12 @@ class Key:
     value: float | None
     control: str
     tangents: str = ""
+    variant: str = ""
 
     @property
     def panel(self) -> str:
         """What shares one set of axes: everything but parameter and control."""
-        return ".".join(part for part in (self.family, self.scalar, self.target) if part)
+        return ".".join(part for part in (self.family, self.variant, self.scalar, self.target) if part)
 
     @property
     def base(self) -> str:
@@ -258,8 +285,13 @@ class Key:
 def parse(text: str) -> Key:
     """Take a key apart; a dot inside a number does not split."""
     estimator = re.search(r"\.tangents=([\w-]+)", text)
-    parts = re.split(r"\.(?=[A-Za-z])", text if estimator is None else text.replace(estimator[0], ""))
-    family, rest = parts[0], parts[1:]
+    normalisation = re.search(r"\.norm=([a-z]+\d*(?:\.\d+)?)", text)
+    bare = text
+    for found in (estimator, normalisation):
+        bare = bare if found is None else bare.replace(found[0], "")
+    parts = re.split(r"\.(?=[A-Za-z])", bare)
+    (family, _, band), rest = parts[0].partition("."), parts[1:]
+    variant = ".".join(part for part in (band, normalisation[1] if normalisation else "") if part)
     at = next((i for i, part in enumerate(rest) if "=" in part), None)
     if at is None:
         names, parameter, value, controls = rest[:1], "", None, rest[1:]
@@ -267,7 +299,8 @@ def parse(text: str) -> Key:
         parameter, _, number = rest[at].partition("=")
         names, value, controls = rest[:at], float(number), rest[at + 1 :]
     scalar, target = [*names, "", ""][:2]
-    return Key(text, family, scalar, target, parameter, value, ".".join(controls), estimator[1] if estimator else "")
+    tangents = estimator[1] if estimator else ""
+    return Key(text, family, scalar, target, parameter, value, ".".join(controls), tangents, variant)
 
 
 def describe(key: Key) -> Measure:
@@ -280,8 +313,14 @@ def describe(key: Key) -> Measure:
     target, target_long = TARGETS.get(key.target, (key.target or "target", key.target or "the target"))
     scalar = SCALARS.get(key.scalar, key.scalar or "the chosen scalar")
     fill = {"scalar": scalar, "target": target, "target_long": target_long}
+    variant = f" ({key.variant})" if key.variant else ""
     return Measure(
-        known.title.format(**fill), known.what.format(**fill), known.unit, known.chance, known.better, known.reading
+        known.title.format(**fill) + variant,
+        known.what.format(**fill),
+        known.unit,
+        known.chance,
+        known.better,
+        known.reading,
     )
 
 

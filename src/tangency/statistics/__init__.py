@@ -7,7 +7,7 @@ from tangency.statistics.excess import Excess, excess_over_best, excesses_over_b
 from tangency.statistics.hierarchical import SeedBootstrap
 from tangency.statistics.intervals import Interval, bca_interval, percentile_interval
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
-from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, paired
+from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, SumCosine, paired
 from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify, simultaneous_bands
 from tangency.statistics.resamples import SignFlips
 
@@ -23,6 +23,7 @@ __all__ = [
     "Pooled",
     "RankCorrelation",
     "Ratio",
+    "SumCosine",
     "SeedBootstrap",
     "SignFlips",
     "Thresholds",

@@ -165,6 +165,33 @@ class Kappa(Pooled):
             return ratio(sums[0], sums[1]) / ratio(sums[2], sums[3])
 
 
+@dataclass(frozen=True)
+class SumCosine(Pooled):
+    """Σ cross / √(Σ first · Σ second) over the images where all are finite, (N,) each: CKA from parts of three HSICs."""
+
+    cross: Array
+    first: Array
+    second: Array
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """The three."""
+        return self.cross, self.first, self.second
+
+    def replaced(self, first: Array) -> SumCosine:
+        """Other cross terms."""
+        return dataclasses.replace(self, cross=first)
+
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """All as they are."""
+        return np.stack(columns)
+
+    def value(self, sums: Array) -> Array:
+        """Their cosine; NaN where a sum of squares is not positive."""
+        with np.errstate(invalid="ignore"):
+            return ratio(sums[0], np.sqrt(sums[1] * sums[2]))
+
+
 def paired(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
     """Both over the images where both have a value."""
     both = a.usable() & b.usable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tangency.measures.metrics import metric_of
 from tangency.measures.registry import (
+    ALIGNMENT_CONTROLS,
+    CKA_PARTS,
     INGREDIENTS,
     RATIOS,
     TANGENT_CONTROLS,
@@ -27,6 +31,7 @@ from tangency.statistics import (
     PairedBootstrap,
     Pooled,
     Ratio,
+    SumCosine,
     excesses_over_best,
 )
 from tangency.statistics.excess import Controlled
@@ -42,7 +47,8 @@ class TrialNumbers:
         estimates: summary key to its estimate.
         draws: summary key to (1 + B,), paired over trials.
         chance: summary key to the value that a random gradient has, where there is one.
-        excess: measure to its excess over its best control (tangent fraction) or over shuffled (alignments).
+        excess: measure to its excess over its best control (tangent fraction) or over shuffled (alignments, whose
+            excess over each other control stands among `controls`).
     """
 
     estimates: dict[str, Estimate]
@@ -67,11 +73,15 @@ def trial_numbers(
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
         chance |= {key: share for key in draws if family(key) == "signal_fraction"}
-    return TrialNumbers(estimates, draws, chance, excesses_over_best(boot, controlled(columns), interval))
+    if "retrieval_candidates" in columns:
+        level = float(np.mean(1 / columns["retrieval_candidates"]))
+        chance |= {key: level for key in draws if family(key) == "alignment_retrieval"}
+    excess = _excesses(columns, boot, interval) | _pooled_excesses(estimates, draws)
+    return TrialNumbers(estimates, draws, chance, excess)
 
 
 def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
-    """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, or a ratio of sums."""
+    """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, a ratio of sums, CKA."""
     plain = [key for key in columns if family(key) not in INGREDIENTS]
     found: dict[str, Pooled] = {key: Mean(columns[key]) for key in plain}
     for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
@@ -79,6 +89,9 @@ def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
     for name, (above, under) in RATIOS.items():
         for key in [key for key in columns if family(key) == above]:
             found[key.replace(above, name)] = Ratio(columns[key], columns[key.replace(above, under)])
+    for key in [key for key in columns if family(key) == CKA_PARTS[0]]:
+        parts = [columns[key.replace(CKA_PARTS[0], name)] for name in CKA_PARTS]
+        found[key.replace(CKA_PARTS[0], "alignment_cka")] = SumCosine(*parts)
     return found
 
 
@@ -110,13 +123,13 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
         "kappa": 1.0,
         "rho": 1 - k / d,
         "relative_noise": 1.0,
-        "alignment_cosine": 0.0,
     }
     proper = rank[(rank > 0) & (rank < d)]
     if family(key) == "log_kappa" and len(proper):
         other = d - proper
         return float(np.mean(digamma(other / 2) - digamma(proper / 2) + np.log(proper / other)))
-    return levels.get(family(key))
+    metric = metric_of(family(key))
+    return levels.get(family(key)) if metric is None else metric.chance
 
 
 def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
@@ -129,19 +142,42 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
 
 
 def controlled(columns: Columns) -> dict[str, Controlled]:
-    """Measure to its values and those of its controls that an excess is taken over."""
+    """Measure to its values and those of the controls of its excess: all of F²'s, and the shuffled one of alignments."""
     found: dict[str, Controlled] = {}
     for key in columns:
-        if control_of(key) is not None:
+        aligned = metric_of(family(key)) is not None
+        if control_of(key) is not None or not (aligned or family(key) == "tangent_fraction"):
             continue
-        wanted = {
-            "tangent_fraction": TANGENT_CONTROLS,
-            "alignment_cosine": ("shuffled",),
-            "alignment_lpips": ("shuffled",),
-        }
-        names = [name for name in wanted.get(family(key), ()) if f"{key}.{name}" in columns]
+        wanted = ("shuffled",) if aligned else TANGENT_CONTROLS
+        names = [name for name in wanted if f"{key}.{name}" in columns]
         if names:
             found[key] = columns[key], {name: columns[f"{key}.{name}"] for name in names}
+    return found
+
+
+def _excesses(columns: Columns, boot: PairedBootstrap, interval: Interval) -> dict[str, Excess]:
+    """Of measures whose number is a mean; those of alignments over their other controls stand beside the shuffled."""
+    headline = controlled(columns)
+    found = excesses_over_best(boot, headline, interval)
+    others = {
+        f"{key}.{name}": (values, {name: columns[f"{key}.{name}"]})
+        for key, (values, _) in headline.items()
+        for name in ALIGNMENT_CONTROLS[1:]
+        if metric_of(family(key)) is not None and f"{key}.{name}" in columns
+    }
+    for place, other in excesses_over_best(boot, others, interval).items():
+        key = place.removesuffix(f".{other.best}")
+        found[key] = dataclasses.replace(found[key], controls=found[key].controls | {other.best: other.estimate})
+    return found
+
+
+def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) -> dict[str, Excess]:
+    """Of CKA, which is no mean over images, over CKA with other images' targets."""
+    found = {}
+    for key in [key for key in draws if family(key) == "alignment_cka" and f"{key}.shuffled" in draws]:
+        difference = draws[key] - draws[f"{key}.shuffled"]
+        estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate)
+        found[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
     return found
 
 

@@ -75,7 +75,7 @@ def _measured(world: World, seed: int) -> list[Claim]:
         sigmas=(0.1,),
         rho_sigmas=(0.01,),
         epsilons=(1.0,),
-        lpips=False,
+        metrics=("cosine",),
     )
     rows = measure(f, x, data.labels % 2, reference=data, score=world, tangents=tangents, config=config)
     fraction = rows["tangent_fraction.margin"]

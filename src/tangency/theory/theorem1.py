@@ -131,7 +131,7 @@ def _by_measure(world: World, seed: int) -> list[Claim]:
         rho_sigmas=(0.001,),
         epsilons=(1.0,),
         directions=8,
-        lpips=False,
+        metrics=("cosine",),
         alignments=(("logp_y", "score"),),
     )
     tangents = WorldTangents(world)

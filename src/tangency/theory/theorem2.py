@@ -126,7 +126,7 @@ def _reported(seed: int) -> list[Claim]:
     for reference, relation, bound in cases:
         world = make_world(reference)
         data = drawn(world, 300, seed)
-        config = MeasureConfig(sigmas=(0.05,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, lpips=False)
+        config = MeasureConfig(sigmas=(0.05,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, metrics=("cosine",))
         rows = measure(
             BayesClassifier(world),
             data.pixels.double(),

@@ -176,7 +176,7 @@ def _measures(
     """Bias and coverage of every measure of a fixed classifier, with the estimators against the exact ones."""
     data = drawn(world, config.population, config.seed, config.train + config.images)  # behind all that was used
     sigma = sorted(config.sigmas)[len(config.sigmas) // 2]
-    asked = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, lpips=False)
+    asked = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, metrics=("cosine",))
     classifier = TiltedBayes(world, sigma)
 
     def rows(tangents: TangentEstimator, score: Denoiser) -> Rows:
