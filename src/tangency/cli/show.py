@@ -156,4 +156,7 @@ def print_measures(found: dict[str, Any]) -> None:
         table.add_row(key, _interval(entry), chance, str(entry["degenerate"]))
     for key, entry in found["excess"].items():
         table.add_row(f"{key} − {entry['best_control']}", _interval(entry, signed=True), "0", str(entry["degenerate"]))
-    Console(width=max(Console().width, 136)).print(table)
+    console = Console(width=max(Console().width, 136))
+    console.print(table)
+    for warning in found["warnings"]:
+        console.print(f"Warning: {warning}", highlight=False, markup=False)

@@ -7,14 +7,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tangency.autodiff import SCALARS
 from tangency.errors import SpecError, unknown_name
+from tangency.measures.robustness_config import RobustnessConfig
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 1
+MEASURE_SCHEMA = 2
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
@@ -42,6 +43,7 @@ class MeasureConfig:
         lpips: whether 1 − LPIPS is measured beside the cosine.
         label: "true" or "predicted": the y of gradient and score alike.
         seed: of directions and controls.
+        robustness: worst cases and randomized smoothing; none by default.
     """
 
     tangent_scalars: tuple[str, ...] = ("logp_y",)
@@ -59,6 +61,7 @@ class MeasureConfig:
     lpips: bool = True
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
+    robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
 
     def __post_init__(self) -> None:
         for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):

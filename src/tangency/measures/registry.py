@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from tangency.errors import NumericsError, unknown_name
-
-Better = Literal["higher", "lower", "neither"]
-Aggregate = Literal["mean", "kappa", "ratio"]
+from tangency.measures.info import MeasureInfo
+from tangency.measures.robustness_rows import ROBUSTNESS
 
 CONTROLS = ("shuffled", "shuffled_class", "dct", "pca", "random", "image", "untrained")
 TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
 ALIGNMENT_CONTROLS = ("shuffled", "random", "image")
-
-
-@dataclass(frozen=True)
-class MeasureInfo:
-    """What a measure is; `aggregate` says how images combine ("ratio": pooled numerator over denominator)."""
-
-    title: str
-    unit: str
-    low: float
-    high: float
-    better: Better
-    aggregate: Aggregate = "mean"
 
 
 _INF = float("inf")
@@ -55,6 +39,7 @@ _MEASURES: dict[str, MeasureInfo] = {
     "relative_noise": MeasureInfo(
         "softmax change under noise on the signal over noise on the distractor", "ratio", 0, _INF, "higher", "ratio"
     ),
+    **ROBUSTNESS,
     "alignment_cosine": MeasureInfo("signed cosine of gradient and score", "cosine", -1, 1, "higher"),
     "alignment_lpips": MeasureInfo("1 − LPIPS-Alex of gradient and score", "similarity", -_INF, 1, "higher"),
 }

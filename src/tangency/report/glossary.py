@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tangency.report.robustness_texts import TEXTS
+
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
     "noise_consistency": "noise consistency",
@@ -45,6 +47,7 @@ SCALARS = {
     "margin": "the margin",
     "loss": "the loss",
     "logits": "the logits",
+    "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
 }
 SCORES = {"mfa": "a mixture of factor analysers", "exact": "the world's own law, exact"}
 SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
@@ -83,7 +86,7 @@ class Measure:
     reading: str
 
 
-MEASURES = {
+MEASURES = {name: Measure(*texts) for name, texts in TEXTS.items()} | {
     "accuracy": Measure(
         "Accuracy",
         "Share of the test images that get their true class.",
@@ -265,7 +268,9 @@ def parse(text: str) -> Key:
         names, parameter, value, controls = rest[:1], "", None, rest[1:]
     else:
         parameter, _, number = rest[at].partition("=")
-        names, value, controls = rest[:at], float(number), rest[at + 1 :]
+        settings = [part for part in rest[at + 1 :] if "=" in part]  # of what is on the axis: "sigma=0.25"
+        names, value = rest[:at] + settings, float(number)
+        controls = [part for part in rest[at + 1 :] if "=" not in part]
     scalar, target = [*names, "", ""][:2]
     return Key(text, family, scalar, target, parameter, value, ".".join(controls), estimator[1] if estimator else "")
 

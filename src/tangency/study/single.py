@@ -12,7 +12,7 @@ import torch
 
 from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
-from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, measure
+from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, RobustnessConfig, Rows, masking_warnings, measure
 from tangency.models import Classifier, load_classifier
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
@@ -123,6 +123,7 @@ def measure_reference(
     *,
     score: str | None = None,
     tangents: tuple[str, ...] = (),
+    robustness: RobustnessConfig | None = None,
     limit: int = 500,
     out: Path | None = None,
     device: str = "cpu",
@@ -134,11 +135,12 @@ def measure_reference(
         data: reference of the data set; that of the classifier's study by default.
         score: reference of a trained score that gradients are compared with too; that of the study by default.
         tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
+        robustness: attacks and smoothing to measure; those of its study by default.
         limit: test images, a fixed random subset.
         out: folder for rows.parquet and summary.json; nothing is written without it.
 
     Returns:
-        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}}.
+        {"model", "data", "measured", "warnings": [sentence], "measures": {key: estimate}, "excess": {key: estimate}}.
     """
     found = find_classifier(model, device)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
@@ -151,6 +153,7 @@ def measure_reference(
     loaded = load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
     network, config = _network(found, score, loaded, device)
+    config = config if robustness is None else dataclasses.replace(config, robustness=robustness)
     closed_form, own = _estimators(found, name, loaded, device)
     asked = tangents or (found.spec.tangents if found.spec else ())
     check_tangents(asked, loaded)
@@ -172,7 +175,8 @@ def measure_reference(
         ids=ids.to(device),
         network=network,
     )
-    summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
+    warnings = masking_warnings(rows.columns)
+    summary = {"model": model, "data": loaded.name, "measured": len(ids), "warnings": warnings, **estimates(rows)}
     if out is not None:
         _write(rows, summary, out)
     return summary
