@@ -53,6 +53,8 @@ def autoattack(
     if batch_size < 1:
         raise NumericsError(f"batch_size: got {batch_size}, expected at least 1.")
     check_images(x)
+    if norm == "l2" and min(x.shape[2:]) < 5:  # Square's windows are a fifth of the side
+        raise NumericsError(f"autoattack: got images of {tuple(x.shape[1:])}, expected sides of at least 5 pixels.")
     package = _package()
     parts = []
     with undisturbed(model), torch.inference_mode(False), torch.random.fork_rng(_generators(x)):

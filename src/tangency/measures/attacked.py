@@ -121,6 +121,8 @@ def masking_warnings(columns: dict[str, Tensor]) -> list[str]:
     for norm in ("l2", "linf"):
         family = f"accuracy_pgd_{norm}.eps="
         own = {key.removeprefix(family): values for key, values in columns.items() if key.startswith(family)}
+        if not own:
+            continue
         plain = sorted((key for key in own if ".steps=" not in key), key=float)
         chains = [plain] + [[key, key.partition(".steps=")[0]] for key in own if ".steps=" in key]
         for chain in chains:
