@@ -14,7 +14,7 @@ LEVEL = {
     "tensors": 0.7,
     "numerics": 1,
     **dict.fromkeys(["autodiff", "data", "mixtures"], 2),
-    **dict.fromkeys(["worlds", "models", "attacks"], 3),
+    **dict.fromkeys(["worlds", "models", "attacks", "smoothing"], 3),
     **dict.fromkeys(["score", "objectives"], 4),
     "tangents": 5,
     "training": 6,

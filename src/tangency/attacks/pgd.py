@@ -102,7 +102,8 @@ def _direction(
     """Steepest ascent of the loss, (N, C, H, W), zero where there is none, and where that is, (N,)."""
     with torch.enable_grad():
         inputs = x.detach().requires_grad_(True)
-        (gradient,) = torch.autograd.grad(-log_odds(model(inputs), y).sum(), inputs, materialize_grads=True)
+        logits = model(inputs.clone())  # a clone, since a model may overwrite its input in place
+        (gradient,) = torch.autograd.grad(-log_odds(logits, y).sum(), inputs, materialize_grads=True)
     direction = limits.ascent(gradient if project is None else project(gradient))
     still = ~torch.isfinite(direction).flatten(1).all(1)
     return direction.masked_fill(per_example(still, direction), 0.0), still

@@ -183,6 +183,14 @@ def measure(
     ] = None,
     maps: Annotated[str | None, typer.Option("--maps", help="npz:FILE, a map for each test image.")] = None,
     stages: Annotated[int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation.")] = 0,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            "--attacks",
+            help="Of pgd_l2, pgd_linf, worst_case, smoothing and autoattack, with commas between; budgets or noise "
+            "levels behind colons: pgd_linf:2/255:8/255,smoothing:0.25.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for rows.parquet, summary.json and pictures.safetensors.")
@@ -197,6 +205,7 @@ def measure(
     """Measure one saved classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals."""
     from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
+    from tangency.measures import parse_attacks
     from tangency.study import measure_reference
 
     found = measure_reference(
@@ -210,6 +219,7 @@ def measure(
         normalisations=names(normalisations),
         maps=maps,
         stages=stages,
+        robustness=parse_attacks(attacks) if attacks else None,
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),

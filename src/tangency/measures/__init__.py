@@ -1,6 +1,7 @@
 """Classifier, images, score and tangents to one row per image."""
 
 from tangency.measures.asked import asked_config
+from tangency.measures.attacked import masking_warnings
 from tangency.measures.cascade import cascade
 from tangency.measures.cka import linear_cka
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
@@ -10,11 +11,13 @@ from tangency.measures.metrics import METRICS
 from tangency.measures.quantities import unidentified
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
+from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, parse_attacks
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
 from tangency.measures.signal import check_signal
 
 __all__ = [
+    "ATTACKS",
     "LPIPS",
     "METRICS",
     "NETWORK_ALIGNMENTS",
@@ -23,6 +26,7 @@ __all__ = [
     "MeasureInfo",
     "ReferenceSource",
     "References",
+    "RobustnessConfig",
     "Rows",
     "asked_config",
     "cascade",
@@ -30,8 +34,10 @@ __all__ = [
     "check_signal",
     "describe",
     "linear_cka",
+    "masking_warnings",
     "measure",
     "measure_batch",
+    "parse_attacks",
     "read_maps",
     "unidentified",
 ]

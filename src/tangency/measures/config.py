@@ -16,6 +16,7 @@ from tangency.measures.metrics import check_metrics
 from tangency.measures.pictures import check_normalisations
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import ALIGNMENT_CONTROLS
+from tangency.measures.robustness_config import RobustnessConfig
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
 MEASURE_SCHEMA = 2
@@ -53,6 +54,7 @@ class MeasureConfig:
         attributions: samples, noise and steps of attribution maps.
         label: "true" or "predicted": the y of gradient and score alike.
         seed: of directions and controls.
+        robustness: worst cases and randomized smoothing; none by default.
     """
 
     tangent_scalars: tuple[str, ...] = ("logp_y",)
@@ -74,6 +76,7 @@ class MeasureConfig:
     attributions: AttributionOptions = field(default_factory=AttributionOptions)
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
+    robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
 
     def __post_init__(self) -> None:
         for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):

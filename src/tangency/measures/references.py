@@ -41,6 +41,7 @@ class References:
         signal: (N, 1, H, W) bool, the pixels that hold the class; None where that is not known.
         constant: columns that no classifier changes: a random direction, the image and its high-pass in the gradient's
             place, and the share of pixels that a step of each length puts outside [0, 1].
+        bounded: whether images are confined to [0, 1], and so attacks.
     """
 
     x: Tensor
@@ -54,6 +55,7 @@ class References:
     gallery: HeldGallery | None
     signal: Tensor | None
     constant: dict[str, Tensor]
+    bounded: bool = True
 
 
 def check_network(config: MeasureConfig, given: bool) -> None:
@@ -125,7 +127,8 @@ class ReferenceSource:
         if self.pool.signal is not None:
             signal = self.pool.signal[ids.cpu()].to(self.device)[:, None]
             constant["signal_share"] = signal.flatten(1).double().mean(1)
-        return References(x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant)
+        bounded = self.pool.unit_range
+        return References(x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, bounded)
 
     def _pool_images(self, index: Tensor) -> Tensor:
         return self.pool.images(index.cpu()).to(self.device)

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from tangency.errors import NumericsError, unknown_name
+from tangency.measures.info import MeasureInfo
 from tangency.measures.metrics import METRICS, metric_family
-
-Better = Literal["higher", "lower", "neither"]
-Aggregate = Literal["mean", "kappa", "ratio", "cka"]
+from tangency.measures.robustness_rows import ROBUSTNESS
 
 TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
 # The target of another image, of another image of the class; a gradient with its phases drawn anew, a random direction;
 # the image less its mean, and its high-pass −(x − blur x).
 ALIGNMENT_CONTROLS = ("shuffled", "shuffled_class", "phase", "random", "image", "edge")
 CONTROLS = (*dict.fromkeys((*TANGENT_CONTROLS, *ALIGNMENT_CONTROLS)), "untrained")
-
-
-@dataclass(frozen=True)
-class MeasureInfo:
-    """What a measure is; `aggregate` says how images combine: a mean, pooled numerator over denominator, or CKA."""
-
-    title: str
-    unit: str
-    low: float
-    high: float
-    better: Better
-    aggregate: Aggregate = "mean"
 
 
 _INF = float("inf")
@@ -58,6 +42,7 @@ _MEASURES: dict[str, MeasureInfo] = {
     "relative_noise": MeasureInfo(
         "softmax change under noise on the signal over noise on the distractor", "ratio", 0, _INF, "higher", "ratio"
     ),
+    **ROBUSTNESS,
     **{
         metric_family(name): MeasureInfo(
             f"gradient and target: {metric.title}",

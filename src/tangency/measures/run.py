@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import NumericsError
 from tangency.measures.aligned import aligned
+from tangency.measures.attacked import attacked
+from tangency.measures.changes import changes, noise_response
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
 from tangency.measures.quantities import check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
-from tangency.measures.registry import number
 from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
+from tangency.measures.smoothed import certified, smoothed_gradients
 from tangency.mixtures import fit_mixture
 from tangency.numerics import unit
 from tangency.score import Denoiser, MixtureScore
-from tangency.seeding import Draw
 from tangency.tangents import MixtureTangents, TangentEstimator
 from tangency.types import LabelledImages, check_images, check_labels
 
@@ -189,10 +190,11 @@ def measure_batch(
         correct = (logits.argmax(1) == references.truth).double()
         columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
         for frame in references.frames:
-            columns |= _changes(model, logits, references.x, frame, config)
-        columns |= _rho(model, logits, references, config)
+            columns |= changes(model, logits, references.x, frame, config)
+        columns |= noise_response(model, logits, references, config)
         if references.signal is not None and config.noise_sigmas:
             columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
+    columns |= attacked(model, logits, references, config) | certified(model, references, config)
     directions = quantity_directions(
         model, x, references.y, references.ids, config.quantities, config.attributions, maps or {}
     )
@@ -201,6 +203,9 @@ def measure_batch(
             columns |= _tangency(name, directions[name], frame)
         if references.signal is not None:
             columns |= signal_fraction(name, directions[name], references.signal)
+    for name, gradient in smoothed_gradients(model, references, config).items():
+        for frame in references.frames:
+            columns |= _tangency(name, gradient, frame)
     columns |= aligned(model, directions, references, config)
     columns |= references.constant
     return Rows(
@@ -228,40 +233,4 @@ def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
         columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
     return columns
 
-
-def _changes(model: nn.Module, logits: Tensor, x: Tensor, frame: Frame, config: MeasureConfig) -> Columns:
-    """‖p(x + εu) − p(x)‖₁, mean over directions."""
-    columns = {}
-    base = logits.softmax(1)
-    for side, directions in (("on", frame.on), ("off", frame.off)):
-        for epsilon in config.epsilons:
-            changes = [(model(x + epsilon * u).softmax(1) - base).abs().sum(1).double() for u in directions]
-            columns[f"change_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(changes).mean(0)
-    if frame.curved is not None:
-        for epsilon, ends in zip(config.epsilons, frame.curved, strict=True):
-            changes = [(model(end).softmax(1) - base).abs().sum(1).double() for end in ends]
-            columns[f"change_curved.eps={number(epsilon)}{frame.suffix}"] = torch.stack(changes).mean(0)
-    return columns
-
-
-def _rho(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
-    """Numerator and denominator of ρ₂(σ) = E‖f(x + (I−P)u) − f(x)‖² / E‖f(x + u) − f(x)‖², u ~ N(0, σ²I)."""
-    columns: Columns = {}
-    x = references.x
-
-    def response(step: Tensor) -> Tensor:
-        return (model(x + step) - logits).double().square().sum(1) / config.directions
-
-    for sigma in config.rho_sigmas:
-        key = f"logits.sigma={number(sigma)}"
-        found: Columns = {}
-        for r in range(config.directions):
-            noise = sigma * Draw(config.seed, references.ids, f"rho {r}").normal(x.shape[1:], x.dtype)
-            everything = response(noise)
-            for frame in references.frames:
-                off = response(frame.space.reject(noise))
-                for name, value in (("off", off), ("all", everything)):
-                    place = f"rho_{name}.{key}{frame.suffix}"
-                    found[place] = found[place] + value if r else value
-        columns |= found
     return columns

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tangency.measures.metrics import METRICS, metric_family
+from tangency.report.robustness_texts import TEXTS
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -48,6 +49,7 @@ SCALARS = {
     "margin": "the margin",
     "loss": "the loss",
     "logits": "the logits",
+    "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
 }
 SCORES = {"mfa": "a mixture of factor analysers", "exact": "the world's own law, exact"}
 SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
@@ -89,7 +91,7 @@ class Measure:
     reading: str
 
 
-MEASURES = {
+MEASURES = {name: Measure(*texts) for name, texts in TEXTS.items()} | {
     "accuracy": Measure(
         "Accuracy",
         "Share of the test images that get their true class.",
@@ -297,7 +299,9 @@ def parse(text: str) -> Key:
         names, parameter, value, controls = rest[:1], "", None, rest[1:]
     else:
         parameter, _, number = rest[at].partition("=")
-        names, value, controls = rest[:at], float(number), rest[at + 1 :]
+        settings = [part for part in rest[at + 1 :] if "=" in part]  # of what is on the axis: "sigma=0.25"
+        names, value = rest[:at] + settings, float(number)
+        controls = [part for part in rest[at + 1 :] if "=" not in part]
     scalar, target = [*names, "", ""][:2]
     tangents = estimator[1] if estimator else ""
     return Key(text, family, scalar, target, parameter, value, ".".join(controls), tangents, variant)

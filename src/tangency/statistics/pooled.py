@@ -167,7 +167,7 @@ class Kappa(Pooled):
 
 @dataclass(frozen=True)
 class SumCosine(Pooled):
-    """Σ cross / √(Σ first · Σ second) over the images where all are finite, (N,) each: CKA from parts of three HSICs."""
+    """Σ cross / √(Σ first · Σ second) where all are finite, (N,) each: CKA from the parts of three HSICs."""
 
     cross: Array
     first: Array

@@ -117,8 +117,9 @@ def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float |
     from scipy.special import digamma
 
     k, d = float(np.mean(rank)), dimension
+    if family(key).startswith(("accuracy", "certified_accuracy")):  # a constant answer, which nothing can attack
+        return 1 / classes
     levels = {
-        "accuracy": 1 / classes,
         "tangent_fraction": k / d,
         "kappa": 1.0,
         "rho": 1 - k / d,
@@ -142,7 +143,7 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
 
 
 def controlled(columns: Columns) -> dict[str, Controlled]:
-    """Measure to its values and those of the controls of its excess: all of F²'s, and the shuffled one of alignments."""
+    """Measure to its values and its excess's controls: all that F² has, the shuffled one of alignments."""
     found: dict[str, Controlled] = {}
     for key in columns:
         aligned = metric_of(family(key)) is not None

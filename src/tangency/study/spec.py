@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, unknown_name
-from tangency.measures import MeasureConfig, check_network
+from tangency.measures import MeasureConfig, RobustnessConfig, check_network
 from tangency.objectives import make
 from tangency.training import TrainConfig
 
@@ -251,4 +251,6 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     }
     if len(location) == 1:
         return list(StudySpec.model_fields)
+    if location[:2] == ("measures", "robustness"):
+        return [f"measures.robustness.{key}" for key in RobustnessConfig.__dataclass_fields__]
     return [".".join([*map(str, location[:-1]), key]) for key in tables[str(location[0])]]

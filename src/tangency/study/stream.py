@@ -144,10 +144,8 @@ def rows_of(
     where = ids.to(source.device)
     if config.label == "true":
         shared = source.at(x, truth, where)
-        return [measure_batch(classifier, shared, config, source.lpips) for classifier in classifiers]
+        return [measure_batch(classifier, shared, config) for classifier in classifiers]
     return [
-        measure_batch(
-            classifier, source.at(x, chosen_labels(classifier, x, truth, config), where, truth), config, source.lpips
-        )
+        measure_batch(classifier, source.at(x, chosen_labels(classifier, x, truth, config), where, truth), config)
         for classifier in classifiers
     ]

@@ -1,0 +1,23 @@
+"""Randomized smoothing: the vote of a classifier under Gaussian noise, its certificate and its gradient."""
+
+from tangency.smoothing.certificate import (
+    ABSTAIN,
+    Certificate,
+    certificate,
+    certificate_draws,
+    lower_bound,
+    prediction,
+    prediction_draws,
+)
+from tangency.smoothing.smoothed import Smoothed
+
+__all__ = [
+    "ABSTAIN",
+    "Certificate",
+    "Smoothed",
+    "certificate",
+    "certificate_draws",
+    "lower_bound",
+    "prediction",
+    "prediction_draws",
+]
