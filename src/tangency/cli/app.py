@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.convert import convert
 from tangency.cli.output import print_json, run_and_report
-from tangency.cli.score import convert, score_app
+from tangency.cli.score import score_app
 from tangency.cli.tangents import references, tangents_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
@@ -138,7 +139,14 @@ def study_status_command(
 def measure(
     model: Annotated[
         str,
-        typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
+        typer.Option(
+            "--model",
+            help="run:RUN/trials/TRIAL (its id or its hash), FILE.safetensors with a card, onnx:FILE, hf:DIR, "
+            "timm:NAME?weights=FILE, torchvision:NAME?weights=FILE, robustness:FILE?arch=resnet18&dataset=cifar, "
+            "robustbench:NAME?weights=FILE, state_dict:FILE?arch=cifar:resnet18; with --trust-code also "
+            "py:MODULE:FUNCTION, export:FILE and torchscript:FILE. Behind a ? come shape=3x32x32, range=0,255, "
+            "mean=…&std=…, classes=a,b,c, resize=224.",
+        ),
     ],
     data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
     score: Annotated[
@@ -152,6 +160,9 @@ def measure(
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for rows.parquet and summary.json.")] = None,
     device: Device = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure one saved classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals."""
@@ -167,6 +178,7 @@ def measure(
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),
+        trust_code=trust_code,
     )
     if as_json:
         print_json(found)

@@ -156,4 +156,9 @@ def print_measures(found: dict[str, Any]) -> None:
         table.add_row(key, _interval(entry), chance, str(entry["degenerate"]))
     for key, entry in found["excess"].items():
         table.add_row(f"{key} − {entry['best_control']}", _interval(entry, signed=True), "0", str(entry["degenerate"]))
-    Console(width=max(Console().width, 136)).print(table)
+    console = Console(width=max(Console().width, 136))
+    for sentence in found["reading"]:
+        console.print(f"model: {sentence}", markup=False, highlight=False)
+    for sentence in found["check"]["warnings"]:
+        console.print(f"warning: {sentence}", markup=False, highlight=False, style="bold red")
+    console.print(table)

@@ -85,7 +85,7 @@ class _Storages:
         if first.nbytes != named.nbytes:
             raise DataError(f"storage '{named.key}' of {first.nbytes} bytes and of {named.nbytes}")
         if named.view is not None:
-            _, offset, count = named.view
+            offset, count = named.view
             data = data[offset * named.dtype.itemsize : (offset + count) * named.dtype.itemsize]
         return Storage("a bare storage", data=data, dtype=named.dtype)
 
@@ -172,9 +172,14 @@ def _read_old(data: bytes) -> Any:
         kind = recognised(data[:512]) or f"a pickle of a {type(magic).__name__} that torch.save did not write"
         raise DataError(kind)
     protocol, system = (next_pickle(stream, _SMALL_PICKLE, {}) for _ in range(2))
-    if protocol != _PROTOCOL or type(system) is not dict or True not in (
-        system.get("little_endian"),
-        system.get(b"little_endian"),
+    if (
+        protocol != _PROTOCOL
+        or type(system) is not dict
+        or True
+        not in (
+            system.get("little_endian"),
+            system.get(b"little_endian"),
+        )
     ):
         raise DataError("numbers that are not little-endian, or an unknown version of torch's old format")
     storages = _Storages(len(data), lambda named: torch.zeros(named.nbytes, dtype=torch.uint8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeGuard
 
 import torch
@@ -52,7 +52,7 @@ class Storage(Inert):
         dtype: of its elements.
     """
 
-    data: Tensor = torch.empty(0, dtype=torch.uint8)
+    data: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     dtype: torch.dtype = torch.uint8
 
 
@@ -64,13 +64,13 @@ class StorageName:
         key: its name in the file.
         dtype: of its elements.
         count: how many there are.
-        view: (key, offset, count) of the part that is meant, in elements; None for the whole.
+        view: (offset, count) of the part that is meant, in elements; None for the whole.
     """
 
     key: str
     dtype: torch.dtype
     count: int
-    view: tuple[str, int, int] | None = None
+    view: tuple[int, int] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -87,13 +87,17 @@ def storage_name(identity: object) -> StorageName | Inert:
         raise DataError(f"a reference of unknown form, {brief(identity)}")
     dtype = _STORAGES.get(parts[1].name.rpartition(".")[2])
     key, count, view = parts[2], parts[4], parts[5] if len(parts) == 6 else None
-    if dtype is None or type(key) is not str or not _are_sizes((count,)):
+    if dtype is None or not isinstance(key, str) or not isinstance(count, int) or not _are_sizes((count,)):
         raise DataError(f"a storage of {brief(count)} numbers of {parts[1].name} under {brief(key)}")
-    if view is not None:
-        view = tuple(map(_text, view)) if type(view) is tuple else ()
-        if len(view) != 3 or type(view[0]) is not str or not _are_sizes(view[1:]) or view[1] + view[2] > count:
-            raise DataError(f"a view of a storage of unknown form, {brief(view)}")
-    return StorageName(key, dtype, count, view)
+    return StorageName(key, dtype, count, None if view is None else _view(view, count))
+
+
+def _view(view: object, count: int) -> tuple[int, int]:
+    """(offset, count) of (key, offset, count), within a storage of `count` elements."""
+    parts = view[1:] if type(view) is tuple and len(view) == 3 else ()
+    if not _are_sizes(parts) or len(parts) != 2 or sum(parts) > count:
+        raise DataError(f"a view of a storage of unknown form, {brief(view)}")
+    return parts[0], parts[1]
 
 
 def _text(value: object) -> object:
@@ -102,9 +106,7 @@ def _text(value: object) -> object:
 
 
 def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
-    return (
-        type(value) is tuple and len(value) <= _MOST_AXES and all(type(n) is int and 0 <= n < 2**63 for n in value)
-    )
+    return type(value) is tuple and len(value) <= _MOST_AXES and all(type(n) is int and 0 <= n < 2**63 for n in value)
 
 
 def make_tensor(args: Arguments, dtype: torch.dtype | None = None) -> Tensor:

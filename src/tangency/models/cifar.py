@@ -7,9 +7,7 @@ MadryLab/robustness and RobustBench, and the wide ResNet (Zagoruyko and Komodaki
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -75,6 +73,18 @@ class PreActBasic(nn.Module):
         return self.conv2(F.relu(self.bn2(self.conv1(F.relu(self.bn1(x)))))) + self.shortcut(x)
 
 
+class PreActV2(PreActBasic):
+    """As `PreActBasic`, but the shortcut sees relu(bn1(x)) where the shape changes; the names are the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.bn1(x))
+        kept = self.shortcut(inner) if len(self.shortcut) else x
+        return self.conv2(F.relu(self.bn2(self.conv1(inner)))) + kept
+
+
+Block = type[Basic] | type[Bottleneck] | type[PreActBasic]
+
+
 class CifarResNet(nn.Module):
     """Stem, four stages, pooling over the last map, a linear layer.
 
@@ -91,14 +101,14 @@ class CifarResNet(nn.Module):
         self,
         shape: tuple[int, int, int],
         classes: int,
-        block: type[Basic] | type[Bottleneck] | type[PreActBasic],
+        block: Block,
         depths: tuple[int, ...],
         width: int = 64,
         head_norm: bool = False,
     ) -> None:
         super().__init__()
         self.conv1 = _conv(shape[0], width, 3)
-        self.bn1: nn.Module = nn.Identity() if block is PreActBasic else nn.BatchNorm2d(width)
+        self.bn1: nn.Module = nn.Identity() if issubclass(block, PreActBasic) else nn.BatchNorm2d(width)
         before = width
         self.stages = len(depths)
         for stage, depth in enumerate(depths):
@@ -107,7 +117,7 @@ class CifarResNet(nn.Module):
                 layers.append(block(before, after, 2 if stage and not index else 1))
                 before = after * block.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
-        self.preactivated = block is PreActBasic
+        self.preactivated = issubclass(block, PreActBasic)
         self.bn: nn.Module = nn.BatchNorm2d(before) if head_norm else nn.Identity()
         self.head_norm = head_norm
         self.linear = nn.Linear(before, classes)
@@ -179,7 +189,7 @@ class WideResNet(nn.Module):
         return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
 
 
-_RESNETS: dict[str, tuple[type[Basic] | type[Bottleneck] | type[PreActBasic], tuple[int, ...], int]] = {
+_RESNETS: dict[str, tuple[Block, tuple[int, ...], int]] = {
     "resnet18": (Basic, (2, 2, 2, 2), 64),
     "resnet18wide": (Basic, (2, 2, 2, 2), 96),
     "resnet18thin": (Basic, (2, 2, 2, 2), 48),
@@ -188,13 +198,14 @@ _RESNETS: dict[str, tuple[type[Basic] | type[Bottleneck] | type[PreActBasic], tu
     "resnet101": (Bottleneck, (3, 4, 23, 3), 64),
     "resnet152": (Bottleneck, (3, 8, 36, 3), 64),
     "preactresnet18": (PreActBasic, (2, 2, 2, 2), 64),
+    "preactresnet18v2": (PreActV2, (2, 2, 2, 2), 64),
     "preactresnet34": (PreActBasic, (3, 4, 6, 3), 64),
 }
-NAMES = (*_RESNETS, "preactresnet18bn", "wrn-DEPTH-FACTOR")
+NAMES = (*_RESNETS, "preactresnet18bn", "preactresnet18v2bn", "wrn-DEPTH-FACTOR")
 
 
 def build_cifar(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """A network by name: resnet18 … resnet152, preactresnet18, preactresnet18bn (bn before pooling), wrn-28-10 …
+    """A network by name: one of `NAMES`; "bn" behind a pre-activation network puts one before pooling.
 
     Raises:
         ModelError: an unknown name.
@@ -208,9 +219,3 @@ def build_cifar(name: str, shape: tuple[int, int, int], classes: int) -> nn.Modu
         raise ModelError(unknown_name("CIFAR network", name, NAMES))
     block, depths, width = _RESNETS[plain]
     return CifarResNet(shape, classes, block, depths, width, head_norm)
-
-
-def on_meta(make: Callable[[], nn.Module]) -> nn.Module:
-    """A module whose tensors have names and shapes and take no memory."""
-    with torch.device("meta"):
-        return make()

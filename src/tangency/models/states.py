@@ -57,8 +57,9 @@ def read_states(path: Path | str) -> dict[str, State]:
         raise ModelError(str(error)) from error
     states = dict(_walk(content, (), 0))
     if not states:
-        raise ModelError(f"{path}: no dict of tensors in it, expected the state_dict of a network; it holds a "
-                         f"{_about(content)}.")
+        raise ModelError(
+            f"{path}: no dict of tensors in it, expected the state_dict of a network; it holds a {_about(content)}."
+        )
     return states
 
 
@@ -123,7 +124,13 @@ def _module_state(module: Inert) -> State:
     return found
 
 
-def fit_states(states: Mapping[str, State], module: nn.Module, path: Path | str, key: str | None = None) -> Fitted:
+def fit_states(
+    states: Mapping[str, State],
+    module: nn.Module,
+    path: Path | str,
+    key: str | None = None,
+    unused: tuple[str, ...] = (),
+) -> Fitted:
     """The one dict of weights that fits a module, its prefix taken off.
 
     Args:
@@ -131,6 +138,7 @@ def fit_states(states: Mapping[str, State], module: nn.Module, path: Path | str,
         module: what the weights are for; only names and shapes of its tensors are read.
         path: for errors.
         key: the dict to take, where there are several.
+        unused: beginnings of names that checkpoints of this network hold and it never uses.
 
     Raises:
         ModelError: none fits (the nearest misfit is told), or several do and differ; all are named.
@@ -139,7 +147,7 @@ def fit_states(states: Mapping[str, State], module: nn.Module, path: Path | str,
         raise ModelError(f"{path}: no weights under key={key}; there are {_listed(states)}.")
     chosen = dict(states) if key is None else {key: states[key]}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    fits = {name: fit for name, state in chosen.items() if (fit := _fit(state, wanted)) is not None}
+    fits = {name: fit for name, state in chosen.items() if (fit := _fit(state, wanted, unused)) is not None}
     if not fits:
         raise ModelError(_misfit(chosen, wanted, module, path))
     if len(fits) > 1 and not _same([fit.tensors for fit in fits.values()]):
@@ -161,12 +169,12 @@ def prefixes(names: Mapping[str, object]) -> list[str]:
     return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
 
 
-def _fit(state: State, wanted: Mapping[str, tuple[int, ...]]) -> Fitted | None:
+def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> Fitted | None:
     """The state without the prefix under which it has all that is wanted, or None."""
     found = [
         (prefix, stripped)
         for prefix in prefixes(state)
-        if (stripped := _stripped(state, prefix, wanted)) is not None
+        if (stripped := _stripped(state, prefix, wanted, unused)) is not None
     ]
     if not found:
         return None
@@ -186,8 +194,10 @@ def _fit(state: State, wanted: Mapping[str, tuple[int, ...]]) -> Fitted | None:
     return Fitted(tensors, mean, std, tuple(notes))
 
 
-def _stripped(state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]]) -> State | None:
-    """Exactly the wanted tensors, if they are there under a prefix; beside "" only a normaliser may stand."""
+def _stripped(
+    state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]
+) -> State | None:
+    """Exactly the wanted tensors, if they are there under a prefix; beside them only a normaliser may stand."""
     found = {}
     for name, shape in wanted.items():
         value = state.get(prefix + name)
@@ -196,7 +206,8 @@ def _stripped(state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]]) 
         if value is None or tuple(value.shape) != shape:
             return None
         found[name] = value
-    extra = {name: value for name, value in state.items() if name.startswith(prefix) and name[len(prefix) :] not in wanted}
+    under = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    extra = {name: value for name, value in under.items() if name not in wanted and not name.startswith(unused)}
     return found if not extra or set(extra) <= _normaliser(extra)[2] else None
 
 
@@ -211,8 +222,9 @@ def _normaliser(rest: State) -> tuple[tuple[float, ...], tuple[float, ...], set[
                 pairs.append((name, f"{scope}.{std}" if scope else std))
     if not pairs or not _same([{"mean": rest[m].flatten(), "std": rest[s].flatten()} for m, s in pairs]):
         return (), (), set()
-    mean, std = (tuple(rest[name].flatten().double().tolist()) for name in pairs[0])
-    return mean, std, {name for pair in pairs for name in pair}
+    first = pairs[0]
+    means, stds = (tuple(rest[name].flatten().double().tolist()) for name in first)
+    return means, stds, {name for pair in pairs for name in pair}
 
 
 def _same(states: list[State]) -> bool:
@@ -224,7 +236,9 @@ def _listed(states: Mapping[str, Any]) -> str:
     return ", ".join(f"'{name}'" if name else "the file itself" for name in states)
 
 
-def _misfit(states: Mapping[str, State], wanted: Mapping[str, tuple[int, ...]], module: nn.Module, path: Path | str) -> str:
+def _misfit(
+    states: Mapping[str, State], wanted: Mapping[str, tuple[int, ...]], module: nn.Module, path: Path | str
+) -> str:
     """What is missing, unexpected or of another shape under the prefix that fits best."""
     best: tuple[int, str, str] = (-1, "", "")
     for key, state in states.items():
@@ -235,11 +249,15 @@ def _misfit(states: Mapping[str, State], wanted: Mapping[str, tuple[int, ...]], 
     state = {n.removeprefix(prefix): v for n, v in states[key].items() if n.startswith(prefix)}
     missing = sorted(n for n in wanted if n not in state and not n.endswith(_COUNTER))
     extra = sorted(n for n in state if n not in wanted)
-    wrong = [f"{n} {tuple(state[n].shape)} instead of {s}" for n, s in wanted.items() if n in state and state[n].shape != s]
+    wrong = [
+        f"{n} {tuple(state[n].shape)} instead of {s}" for n, s in wanted.items() if n in state and state[n].shape != s
+    ]
     parts = [("missing", missing), ("unexpected", extra), ("of another shape", wrong)]
-    told = "; ".join(f"{what} {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}" for what, v in parts if v)
+    told = "; ".join(
+        f"{what} {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}" for what, v in parts if v
+    )
     where = f" under '{prefix}'" if prefix else ""
     return (
-        f"{path}: the tensors{where} do not fit {type(module).__name__}: {told}. Check ?arch=… and the number of classes; "
+        f"{path}: the tensors{where} do not fit {type(module).__name__}: {told}. Check ?arch=… and the classes; "
         f"the file has weights under {_listed(states)}."
     )

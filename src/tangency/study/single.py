@@ -13,7 +13,7 @@ import torch
 from tangency.errors import ModelError, RunError, unknown_name
 from tangency.files import atomic, write_json
 from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, measure
-from tangency.models import Classifier, load_classifier
+from tangency.models import Classifier, load_classifier, load_model
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
@@ -23,6 +23,7 @@ from tangency.study.layout import Layout, read_json, weights_file
 from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import BAYES, score_hash
+from tangency.study.sanity import check_classifier
 from tangency.study.score import Estimators, new_estimators
 from tangency.study.score import estimators as estimators_of
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
@@ -41,8 +42,8 @@ class Found:
     spec: StudySpec | None
 
 
-def find_classifier(reference: str, device: str) -> Found:
-    """The classifier behind `run:RUN/trials/TRIAL` (id or hash) or a safetensors file written by tangency."""
+def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
+    """The classifier behind `run:RUN/trials/TRIAL` (id or hash), or any reference of `tangency.models.load_model`."""
     kind, _, location = reference.partition(":")
     if kind == "run" and location:
         folder = _trial_folder(Path(location), reference)
@@ -61,10 +62,7 @@ def find_classifier(reference: str, device: str) -> Found:
         spec = load_spec(run / "spec.yaml")
         path = weights_file(folder, spec.weights)
         return Found(load_classifier(path, device), path, run, spec)
-    path = Path(reference)
-    if path.suffix != ".safetensors":
-        raise ModelError(f"model '{reference}': expected run:RUN/trials/TRIAL or a .safetensors file with a card.")
-    return Found(load_classifier(path, device), path, None, None)
+    return Found(load_model(reference, data, device, trust_code), Path(reference), None, None)
 
 
 def _trial_folder(named: Path, reference: str) -> Path:
@@ -90,14 +88,18 @@ def _check_fits(card: Card, data: Dataset, model: str) -> None:
     """Raise where a label of the data would mean something else to the classifier."""
     if card.shape != data.test.shape:
         raise ModelError(
-            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; choose data of "
-            "the classifier's size, or a classifier trained on these."
+            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; "
+            + (
+                "grey images do not fit a network for colour, nor colour one for grey: "
+                * (card.shape[0] != data.test.shape[0])
+            )
+            + "choose data of the classifier's size, or a classifier trained on these."
         )
     if card.classes != data.test.classes:
         raise ModelError(
             f"model '{model}': its classes are {', '.join(card.classes)}, those of '{data.name}' are "
             f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
-            "name them with ?classes=a,b,c behind a parquet: or npz: reference."
+            "name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data."
         )
 
 
@@ -126,6 +128,7 @@ def measure_reference(
     limit: int = 500,
     out: Path | None = None,
     device: str = "cpu",
+    trust_code: bool = False,
 ) -> dict[str, Any]:
     """Every measure of one saved classifier on a data set, with intervals.
 
@@ -136,11 +139,14 @@ def measure_reference(
         tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
         limit: test images, a fixed random subset.
         out: folder for rows.parquet and summary.json; nothing is written without it.
+        device: where it is measured.
+        trust_code: whether kinds of models that run code may.
 
     Returns:
-        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}}.
+        {"model", "reading", "check", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}}.
     """
-    found = find_classifier(model, device)
+    given = load_dataset(data) if data else None
+    found = find_classifier(model, device, given, trust_code)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
     if not name:
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
@@ -148,7 +154,7 @@ def measure_reference(
         raise RunError(f"limit: got {limit}, expected at least 2 images, since the controls need another one.")
     if out is not None and out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
-    loaded = load_dataset(name)
+    loaded = given or load_dataset(name)
     _check_fits(found.classifier.card, loaded, model)
     network, config = _network(found, score, loaded, device)
     closed_form, own = _estimators(found, name, loaded, device)
@@ -172,7 +178,14 @@ def measure_reference(
         ids=ids.to(device),
         network=network,
     )
-    summary = {"model": model, "data": loaded.name, "measured": len(ids), **estimates(rows)}
+    summary = {
+        "model": model,
+        "reading": found.classifier.card.provenance.get("reading", []),
+        "check": check_classifier(found.classifier, loaded),
+        "data": loaded.name,
+        "measured": len(ids),
+        **estimates(rows),
+    }
     if out is not None:
         _write(rows, summary, out)
     return summary
