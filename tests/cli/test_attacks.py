@@ -11,7 +11,7 @@ from study_support import tangency, tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError
 from tangency.report import write_report
-from tangency.study import measure_reference, parse_spec, run_study
+from tangency.study import MeasureRequest, measure_models, parse_spec, run_study
 
 ATTACKS = {"attacks": ["pgd_l2"], "l2_epsilons": [0.5], "steps": 2}
 
@@ -48,7 +48,7 @@ def test_what_is_named_is_measured(trial: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_attacks_of_the_study_are_the_default(trial: str) -> None:
-    found = measure_reference(trial, limit=4)
+    found = measure_models(MeasureRequest((trial,), limit=4))[0]
     assert found["measures"]["accuracy_pgd_l2.eps=0.5"]["n"] == 4
 
 

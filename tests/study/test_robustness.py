@@ -18,7 +18,7 @@ from tangency.data import load
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.files import atomic, write_json
 from tangency.report import write_report
-from tangency.study import load_spec, measure_reference, parse_spec, run_study
+from tangency.study import MeasureRequest, load_spec, measure_models, parse_spec, run_study
 from tangency.study.layout import Layout
 from tangency.study.plan import pictured_images, plan_trials
 
@@ -139,7 +139,7 @@ def test_best_weights_are_measured_alone_as_in_the_study(tmp_path: Path) -> None
     best = (folder / "best.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(b"not the best")
     assert best
-    found = measure_reference(f"run:{folder}", limit=12)
+    found = measure_models(MeasureRequest((f"run:{folder}",), limit=12))[0]
     expected = summary["trials"][1]["measures"]["accuracy"]["mean"]
     assert found["measures"]["accuracy"]["mean"] == pytest.approx(expected)
 
@@ -150,9 +150,9 @@ def test_a_classifier_is_not_measured_on_other_classes_or_sizes(finished: tuple[
     labels = np.arange(30) % 4
     np.savez(tmp_path / "four.npz", images=np.random.default_rng(0).random((30, 8, 8)), labels=labels)
     with pytest.raises(ModelError, match="its classes are 0, 1, 2"):
-        measure_reference(model, f"npz:{tmp_path / 'four.npz'}")
+        measure_models(MeasureRequest((model,), f"npz:{tmp_path / 'four.npz'}"))[0]
     with pytest.raises(ModelError, match="takes images of shape"):
-        measure_reference(model, "fashion-mnist-5k")
+        measure_models(MeasureRequest((model,), "fashion-mnist-5k"))[0]
 
 
 SWEEP = [{"objective": "standard"}]

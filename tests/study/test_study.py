@@ -14,7 +14,16 @@ import yaml
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load
 from tangency.errors import ModelError, RunError, SpecError
-from tangency.study import dump_spec, load_spec, measure_reference, parse_spec, quickstart_spec, run_study, study_status
+from tangency.study import (
+    MeasureRequest,
+    dump_spec,
+    load_spec,
+    measure_models,
+    parse_spec,
+    quickstart_spec,
+    run_study,
+    study_status,
+)
 from tangency.study.layout import Layout
 from tangency.study.plan import measured_images, plan_trials
 
@@ -132,7 +141,9 @@ def test_one_saved_trial_measured_alone_has_the_numbers_of_the_study(
 ) -> None:
     _, run, summary = study
     trial = summary["trials"][1]
-    found = measure_reference(f"run:{run}/trials/{trial['train_hash']}", limit=12, out=tmp_path / "alone")
+    found = measure_models(
+        MeasureRequest((f"run:{run}/trials/{trial['train_hash']}",), limit=12, out=tmp_path / "alone")
+    )[0]
     for key, entry in found["measures"].items():
         assert entry["mean"] == pytest.approx(trial["measures"][key]["mean"], rel=1e-3, abs=1e-5), key
     assert len(pl.read_parquet(tmp_path / "alone" / "rows.parquet")["image"].unique()) == 12
@@ -226,13 +237,13 @@ def test_time_adds_up_over_runs_and_the_start_is_the_first(tmp_path: Path) -> No
 
 def test_a_trial_is_found_by_its_id(study: tuple[dict, Path, dict]) -> None:
     _, run, summary = study
-    by_id = measure_reference(f"run:{run}/trials/standard-0-s0", limit=12)
-    by_hash = measure_reference(f"run:{run}/trials/{summary['trials'][1]['train_hash']}", limit=12)
+    by_id = measure_models(MeasureRequest((f"run:{run}/trials/standard-0-s0",), limit=12))[0]
+    by_hash = measure_models(MeasureRequest((f"run:{run}/trials/{summary['trials'][1]['train_hash']}",), limit=12))[0]
     assert by_id["measures"] == by_hash["measures"]
     with pytest.raises(ModelError, match="Did you mean 'standard-0-s0'"):
-        measure_reference(f"run:{run}/trials/standart-0-s0")
+        measure_models(MeasureRequest((f"run:{run}/trials/standart-0-s0",)))[0]
     with pytest.raises(ModelError, match="no such run"):
-        measure_reference("run:nowhere/trials/standard-0-s0")
+        measure_models(MeasureRequest(("run:nowhere/trials/standard-0-s0",)))[0]
 
 
 def test_files_of_a_run_can_be_read_by_others(study: tuple[dict, Path, dict]) -> None:

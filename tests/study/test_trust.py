@@ -17,7 +17,7 @@ from tangency.errors import ModelError, NumericsError, RunError, SpecError
 from tangency.report import write_report
 from tangency.score import FunctionScore, ScoreCard, build_network, load_score, save_score
 from tangency.study import parse_spec, run_study
-from tangency.study.single import measure_reference
+from tangency.study.single import MeasureRequest, measure_models
 from tangency.study.trust import Trust, evaluate_score
 from tangency.study.trust_config import TrustConfig
 from tangency.study.verdict import verdict
@@ -222,7 +222,9 @@ def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path
     assert told["verdict"]["words"] in page.replace("&#39;", "'")
     again = run_study(spec, tmp_path / "run")
     assert again["score"] == summary["score"]
-    single = measure_reference(f"run:{tmp_path / 'run'}/trials/{summary['trials'][-1]['id']}", limit=12)
+    single = measure_models(
+        MeasureRequest((f"run:{tmp_path / 'run'}/trials/{summary['trials'][-1]['id']}",), limit=12)
+    )[0]
     found = single["measures"]["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"]
     assert found == pytest.approx(measures["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"], rel=1e-4)
 

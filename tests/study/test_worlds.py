@@ -10,7 +10,7 @@ import torch
 from study_support import SWEEP
 from tangency.errors import NumericsError, SpecError
 from tangency.report import write_report
-from tangency.study import SHIPPED, load_spec, measure_reference, parse_spec, run_study, shipped_spec
+from tangency.study import SHIPPED, MeasureRequest, load_spec, measure_models, parse_spec, run_study, shipped_spec
 from tangency.study.plan import plan_trials
 from tangency.worlds import load_dataset
 
@@ -82,7 +82,7 @@ def test_running_again_changes_nothing(study: tuple[Path, dict]) -> None:
 
 def test_a_trial_is_measured_alone_with_the_exact_score(study: tuple[Path, dict]) -> None:
     run, summary = study
-    found = measure_reference(f"run:{run}/trials/standard-0-s0", limit=40)
+    found = measure_models(MeasureRequest((f"run:{run}/trials/standard-0-s0",), limit=40))[0]
     own = next(t for t in summary["trials"] if t["id"] == "standard-0-s0")
     assert found["measures"]["tangent_fraction.logp_y"]["mean"] == pytest.approx(
         own["measures"]["tangent_fraction.logp_y"]["mean"], abs=1e-6

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from tangency.cli.compare import compare, report
+from tangency.cli.convert import convert
+from tangency.cli.measure import measure
 from tangency.cli.output import print_json, run_and_report
-from tangency.cli.score import convert, score_app
-from tangency.cli.tangents import names, references, tangents_app
+from tangency.cli.score import score_app
+from tangency.cli.tangents import tangents_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
 
@@ -47,6 +49,7 @@ app.add_typer(study_app, name="study")
 app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
 app.add_typer(tangents_app, name="tangents")
+app.command("measure")(measure)
 app.command("convert")(convert)
 app.command("compare")(compare)
 app.command("report")(report)
@@ -55,21 +58,6 @@ Out = Annotated[Path, typer.Option("--out", help="Output folder; running again c
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
-# Lists of names with commas between.
-Scalars = Annotated[str | None, typer.Option("--scalars", help="In place of the study's: logp_y, margin, lse, …")]
-Attributions = Annotated[
-    str | None, typer.Option("--attributions", help="Maps too: gradient_x_input, smoothgrad, integrated_gradients.")
-]
-Metrics = Annotated[
-    str | None,
-    typer.Option(
-        "--metrics",
-        help="cosine, band, spearman, ssim, lpips, lpips_vgg, lpips_squeeze, dists, dreamsim, cka, retrieval.",
-    ),
-]
-Normalisations = Annotated[
-    str | None, typer.Option("--normalisations", help="Of pictures, for metrics of pictures: max, p99.9, std3, rms.")
-]
 SpecFile = Annotated[
     Path,
     typer.Argument(
@@ -150,85 +138,6 @@ def study_status_command(
     for trial, state in status.trials.items():
         typer.echo(f"{state:9} {trial}")
     typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
-
-
-@app.command()
-def measure(
-    model: Annotated[
-        str,
-        typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
-    ],
-    data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
-    score: Annotated[
-        str | None,
-        typer.Option("--score", help="A trained score to compare with too: edm-fashion-mnist, FILE.safetensors, …"),
-    ] = None,
-    tangents: Annotated[
-        str | None,
-        typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
-    ] = None,
-    scalars: Annotated[
-        str | None,
-        typer.Option("--scalars", help="Scalars of the logits in place of the study's: logp_y, margin, lse, …"),
-    ] = None,
-    attributions: Annotated[
-        str | None, typer.Option("--attributions", help="Maps too: gradient_x_input, smoothgrad, integrated_gradients.")
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option("--metrics", help="cosine, band, spearman, ssim, lpips, lpips_vgg, dists, cka, retrieval, …"),
-    ] = None,
-    normalisations: Annotated[
-        str | None, typer.Option("--normalisations", help="Of pictures: max, p99.9, std3, rms.")
-    ] = None,
-    maps: Annotated[str | None, typer.Option("--maps", help="npz:FILE, a map for each test image.")] = None,
-    stages: Annotated[int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation.")] = 0,
-    attacks: Annotated[
-        str | None,
-        typer.Option(
-            "--attacks",
-            help="Of pgd_l2, pgd_linf, worst_case, smoothing and autoattack, with commas between; budgets or noise "
-            "levels behind colons: pgd_linf:2/255:8/255,smoothing:0.25.",
-        ),
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for rows.parquet, summary.json and pictures.safetensors.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option("--baseline", help="A standard-trained network of the same data; the regime is against it."),
-    ] = None,
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """Measure one saved classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals."""
-    from tangency.cli.show import print_measures
-    from tangency.devices import resolve_device
-    from tangency.measures import parse_attacks
-    from tangency.study import measure_reference
-
-    found = measure_reference(
-        model,
-        data,
-        score=score,
-        tangents=references(tangents) if tangents else (),
-        scalars=names(scalars),
-        attributions=names(attributions),
-        metrics=names(metrics),
-        normalisations=names(normalisations),
-        maps=maps,
-        stages=stages,
-        robustness=parse_attacks(attacks) if attacks else None,
-        limit=limit,
-        out=out,
-        device=resolve_device(device or "auto"),
-        baseline=baseline,
-    )
-    if as_json:
-        print_json(found)
-    else:
-        print_measures(found)
 
 
 @app.command()

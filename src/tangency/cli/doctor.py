@@ -24,6 +24,13 @@ _PACKAGES = (
     "pydantic",
     "matplotlib",
 )
+_EXTRAS = {
+    "timm": ("timm",),
+    "onnx": ("onnx", "onnx2torch", "onnxruntime"),
+    "hf": ("transformers",),
+    "robustbench": ("robustbench",),
+    "faiss": ("faiss-cpu",),
+}
 _DATA = ("fashion-mnist-5k", "fashion-mnist", "mnist", "cifar10")
 
 
@@ -33,6 +40,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: _version(name) for name in _PACKAGES},
+        "extras": {name: _extra(name) for name in _EXTRAS},
         "threads": _threads(),
         "accelerators": _accelerators(),
         "data_root": os.environ.get("TANGENCY_DATA"),
@@ -46,6 +54,14 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return f"missing: pip install {name}"
+
+
+def _extra(name: str) -> str:
+    """Versions of the packages of an extra, or how to install it."""
+    found = {package: _version(package) for package in _EXTRAS[name]}
+    if any(state.startswith("missing") for state in found.values()):
+        return f"missing: pip install 'tangency[{name}]'"
+    return "found: " + ", ".join(f"{package} {number}" for package, number in found.items())
 
 
 def _threads() -> dict[str, int]:
@@ -100,6 +116,9 @@ def print_examination(found: dict[str, Any]) -> None:
         f"cores {found['threads']['cores']}, torch threads {found['threads']['torch']}; accelerators: {accelerators}"
     )
     console.print(f"TANGENCY_DATA: {found['data_root'] or 'not set (a folder with data sets may be named there)'}")
-    for kind in ("data", "weights"):
+    for kind in ("extras", "data", "weights"):
         for name, state in found[kind].items():
-            console.print(f"{kind} {name}: {state}", markup=False)
+            console.print(
+                f"{kind.removesuffix('s')} {name}: {state}" if kind == "extras" else f"{kind} {name}: {state}",
+                markup=False,
+            )

@@ -138,25 +138,6 @@ def score_sample(
         typer.echo(f"{count} images in {found.seconds:.1f} s: {out / 'samples.png'}, {out / 'samples.safetensors'}")
 
 
-def convert(
-    source: Annotated[str, typer.Argument(help="edm:FILE.pkl, FILE.pkl or diffusers:DIR.", metavar="SRC")],
-    target: Annotated[Path, typer.Argument(help="A .safetensors file with a card.", metavar="DST")],
-    half: Annotated[bool, typer.Option("--half", help="Store half precision; it is read back as float32.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Turn a foreign score network into safetensors with a card. Nothing in the file is run."""
-    from tangency.study.fit_network import convert_score
-
-    card = convert_score(source, target, half)
-    if as_json:
-        print_json({"file": str(target), "card": card})
-    else:
-        about = f"{card['network']} of {'×'.join(map(str, card['shape']))} images, {len(card['classes'])} classes"
-        typer.echo(
-            f"{target}: {about}, {card['prediction']}; licence of the weights: {card['licence'] or 'not stated'}"
-        )
-
-
 def _numbers(text: str) -> tuple[float, ...]:
     from tangency.errors import SpecError
 

@@ -160,7 +160,9 @@ def print_measures(found: dict[str, Any]) -> None:
             if name != entry["best_control"]:
                 table.add_row(f"{key} − {name}", _interval(other, signed=True), "0", str(other["degenerate"]))
     console = Console(width=max(Console().width, 136))
+    for sentence in found["reading"]:
+        console.print(f"model: {sentence}", markup=False, highlight=False)
     console.print(table)
-    for line in (*found["warnings"], *found["regime"].get("warnings", ())):
-        console.print(f"Warning: {line}", markup=False, highlight=False, soft_wrap=True)
+    for sentence in (*found["check"]["warnings"], *found["warnings"], *found["regime"].get("warnings", ())):
+        console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print(found["regime"]["text"], markup=False, highlight=False, soft_wrap=True)

@@ -59,6 +59,22 @@ class Draft(ABC):
         """The finished object."""
 
 
+@dataclass(eq=False)
+class Inert:
+    """A thing of another library that a file holds beside what is wanted; nothing is made of it.
+
+    It takes every call, state, attribute and item, and keeps the state alone, unread, so that the tensors of a module
+    that was saved whole can be found.
+
+    Args:
+        name: module and name, as the pickle writes them.
+        state: what the BUILD opcode gave it.
+    """
+
+    name: str
+    state: object = None
+
+
 def brief(value: object) -> str:
     """`value` in a few words: an error must not print a number of a million digits, or lists in lists without end."""
     if isinstance(value, tuple | list):

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from tangency.data.opening import read_bytes, refuse_foreign
-from tangency.data.plain import PLAIN, Draft, Global, Table, brief, hashable
+from tangency.data.plain import PLAIN, Draft, Global, Inert, Table, brief, hashable
 from tangency.errors import DataError
 
 MAX_BYTES = 4 << 30
@@ -29,7 +29,7 @@ MAX_OPERATIONS = 5_000_000  # an object costs at least one, so this bounds memor
 MAX_DEPTH = 100
 _SPARE_BYTES = 1 << 20
 
-_SCALARS = (type(None), bool, int, float, str, bytes, np.ndarray, Tensor)
+_SCALARS = (type(None), bool, int, float, str, bytes, np.ndarray, Tensor, Inert)
 _CONTAINERS = (list, tuple, dict, OrderedDict, set, frozenset)
 _PUSH_ARGUMENT = frozenset(
     [
@@ -60,8 +60,11 @@ _IGNORED = frozenset(("PROTO", "FRAME"))
 class _Machine:
     """The pickle virtual machine over one stack, one list of marks and one memo."""
 
-    def __init__(self, allowed: Table, persistent: Callable[[object], object] | None, budget: int) -> None:
+    def __init__(
+        self, allowed: Table, persistent: Callable[[object], object] | None, budget: int, lenient: bool = False
+    ) -> None:
         self.allowed = allowed
+        self.lenient = lenient
         self.persistent = persistent
         self.budget = budget
         self.stack: list[Any] = []
@@ -127,12 +130,18 @@ class _Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise DataError(f"a global named by {brief(module)} and {brief(name)}")
         found = self.allowed.get((module, name))
+        if found is None and self.lenient:
+            self.stack.append(Inert(f"{module}.{name}"[:200]))
+            return
         if found is None:
             raise DataError(f"the global {module}.{name}"[:200].encode("unicode_escape").decode())
         self.stack.append(found if found.text is None else found.text)
 
     def call(self, function: object, arguments: object) -> None:
         """Push what the table's constructor makes of the arguments."""
+        if isinstance(function, Inert):
+            self.stack.append(Inert(function.name))
+            return
         if not isinstance(function, Global) or function.call is None:
             what = function.name if isinstance(function, Global) else f"a {type(function).__name__}"
             raise DataError(f"a call of {what}")
@@ -158,6 +167,9 @@ class _Machine:
             for key in target.memo_keys:
                 self.memo[key] = finished
             self.push_made(finished)
+        elif isinstance(target, Inert):
+            target.state = state
+            self.stack.append(target)
         elif type(target) is OrderedDict and type(state) is dict:
             self.stack.append(target)
         else:
@@ -165,11 +177,18 @@ class _Machine:
 
     def set_items(self, parts: list[Any]) -> None:
         """Put key, value, key, value, … into the dict on top."""
+        if isinstance(self.top(object), Inert):
+            return
         target = self.top(dict)
         if len(parts) % 2:
             raise DataError("a dict key without a value")
         for key, value in zip(parts[::2], parts[1::2], strict=True):
-            target[hashable(key)] = value
+            target[key if isinstance(key, Inert) else hashable(key)] = value
+
+    def append(self, items: list[Any]) -> None:
+        """Put items at the end of the list on top."""
+        if not isinstance(self.top(object), Inert):
+            self.top(list).extend(items)
 
     def make_dict(self) -> None:
         """A dict of what is above the mark."""
@@ -204,6 +223,14 @@ def _call_upper(machine: _Machine) -> None:
     machine.call(function, arguments)
 
 
+def _call_with_names(machine: _Machine) -> None:
+    """NEWOBJ_EX: no constructor of the tables takes arguments by name, so only what is inert may be called so."""
+    function, _, _ = machine.take(3)
+    if not isinstance(function, Inert):
+        raise DataError("the operation NEWOBJ_EX")
+    machine.call(function, ())
+
+
 _Handler = Callable[[_Machine, Any], object]
 _HANDLERS: dict[str, _Handler] = {
     "NONE": lambda m, _: m.stack.append(None),
@@ -222,8 +249,8 @@ _HANDLERS: dict[str, _Handler] = {
     "TUPLE3": lambda m, _: m.stack.append(m.take(3)),
     "FROZENSET": lambda m, _: m.stack.append(frozenset(map(hashable, m.pop_mark()))),
     "DICT": lambda m, _: m.make_dict(),
-    "APPEND": lambda m, _: (lambda item: m.top(list).append(item))(m.pop()),
-    "APPENDS": lambda m, _: (lambda items: m.top(list).extend(items))(m.pop_mark()),
+    "APPEND": lambda m, _: m.append([m.pop()]),
+    "APPENDS": lambda m, _: m.append(m.pop_mark()),
     "SETITEM": lambda m, _: m.set_items(list(m.take(2))),
     "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
     "ADDITEMS": lambda m, _: (lambda items: m.top(set).update(map(hashable, items)))(m.pop_mark()),
@@ -234,6 +261,7 @@ _HANDLERS: dict[str, _Handler] = {
     "STACK_GLOBAL": lambda m, _: m.find(*m.take(2)),
     "REDUCE": lambda m, _: _call_upper(m),
     "NEWOBJ": lambda m, _: _call_upper(m),
+    "NEWOBJ_EX": lambda m, _: _call_with_names(m),
     "OBJ": lambda m, _: m.call_above_mark(),
     "INST": lambda m, a: m.instance(a),
     "BUILD": lambda m, _: m.build(),
@@ -282,6 +310,7 @@ def next_pickle(
     budget: int,
     allowed: Table = PLAIN,
     persistent: Callable[[object], object] | None = None,
+    lenient: bool = False,
 ) -> Any:
     """The next of several pickles in a row, for a constructor of another format; the stream is left behind it.
 
@@ -290,12 +319,13 @@ def next_pickle(
         budget: bytes that may be made of it.
         allowed: as in `read_pickle`.
         persistent: as in `read_pickle`.
+        lenient: other globals become `Inert` things in place of an error; still nothing is imported or called.
 
     Raises:
         DataError: what was refused, in a few words for a longer sentence.
         ValueError, KeyError, OverflowError, MemoryError: not a whole pickle.
     """
-    result = _Machine(allowed, persistent, budget).run(pickletools.genops(stream))
+    result = _Machine(allowed, persistent, budget, lenient).run(pickletools.genops(stream))
     _check_plain(result)
     return result
 

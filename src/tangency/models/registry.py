@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier, class_names
 from tangency.models.convnet import ConvNet
+from tangency.models.foreign import build_foreign, is_foreign
 from tangency.models.resnet import ResNet18
 from tangency.seeding import derive_seed
 from tangency.types import Card
@@ -67,8 +68,15 @@ def build(
         return from_card(card)
 
 
-def from_card(card: Card) -> Classifier:
-    """The classifier that a card describes, with whatever weights the constructor gives it."""
+def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classifier:
+    """The classifier that a card describes, with whatever weights the constructor gives it.
+
+    Args:
+        card: of one of `ARCHITECTURES`, or of a foreign one (`torchvision:resnet18`, `onnx`, …).
+        tensors: of its file, for "onnx", whose graph is one of them.
+    """
+    if is_foreign(card.architecture):
+        return Classifier(build_foreign(card.architecture, card.shape, len(card.classes), card.options, tensors), card)
     if card.architecture not in ARCHITECTURES:
         raise ModelError(unknown_name("architecture", card.architecture, ARCHITECTURES))
     make = ARCHITECTURES[card.architecture]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError
 from tangency.models.classifier import Classifier, checked_card
+from tangency.models.foreign import is_foreign
 from tangency.models.registry import ARCHITECTURES, from_card
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Card
@@ -38,13 +39,13 @@ def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> Cla
     """
     tensors, header = read_tensors(path)
     card = read_card(header, path)
-    if card.architecture not in ARCHITECTURES:
+    if card.architecture not in ARCHITECTURES and not is_foreign(card.architecture):
         raise ModelError(
             f"{path}: the architecture '{card.architecture}' is not one that can be rebuilt from its name "
             f"({', '.join(sorted(ARCHITECTURES))}). Build the module, wrap it, and call load_weights(classifier, path)."
         )
     with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are overwritten at once
-        classifier = from_card(card)
+        classifier = from_card(card, tensors)
     fill(classifier.module, tensors, path)
     return classifier.to(device).eval()
 

@@ -1,84 +1,172 @@
-"""Measuring one saved classifier, beside or outside the study that made it."""
+"""Measuring saved classifiers, beside or outside the study that made them."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import nn
 
-from tangency.errors import ModelError, RunError, unknown_name
-from tangency.files import atomic, write_json
-from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, measure
-from tangency.models import Classifier, load_classifier
+from tangency.errors import ModelError
+from tangency.files import write_json
+from tangency.measures import (
+    NETWORK_ALIGNMENTS,
+    MapFile,
+    MeasureConfig,
+    ReferenceSource,
+    Rows,
+    cascade,
+    masking_warnings,
+    read_maps,
+    unidentified,
+)
+from tangency.measures.registry import control_of, family
+from tangency.measures.weights_files import external_digests
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
-from tangency.seeding import permutation
 from tangency.statistics import PairedBootstrap
 from tangency.study.baseline import regime_against, regime_alone
-from tangency.study.fit_tangents import check_tangents, study_tangents
-from tangency.study.layout import Layout, read_json, weights_file
+from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
+from tangency.study.found import Found, check_fits, find_classifier
+from tangency.study.layout import Layout
 from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
-from tangency.study.plan import BAYES, score_hash
+from tangency.study.plan import score_hash
+from tangency.study.request import MeasureRequest
+from tangency.study.sanity import check_classifier
 from tangency.study.score import Estimators, new_estimators
 from tangency.study.score import estimators as estimators_of
 from tangency.study.significance import add_significance
 from tangency.study.single_pictures import keep_pictures
-from tangency.study.spec import ScoreSpec, StudySpec, load_spec
+from tangency.study.spec import ScoreSpec
+from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.tangents import Ground
-from tangency.types import Card, Dataset
+from tangency.types import Dataset
 from tangency.worlds import load_dataset
+
+Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A classifier that a reference names, with the study it comes from, where there is one."""
+class _Setting:
+    """All that the classifiers of a request share.
 
-    classifier: Classifier
-    path: Path
-    run: Path | None
-    spec: StudySpec | None
+    Args:
+        data: what they are measured on.
+        config: what is measured.
+        score: the closed form.
+        source: of references.
+        maps: attribution maps of the first classifier.
+        about: what summary.json says of images and settings.
+        identity: of the rows, besides their classifier and the measures.
+    """
 
-
-def find_classifier(reference: str, device: str) -> Found:
-    """The classifier behind `run:RUN/trials/TRIAL` (id or hash) or a safetensors file written by tangency."""
-    kind, _, location = reference.partition(":")
-    if kind == "run" and location:
-        folder = _trial_folder(Path(location), reference)
-        path, run = folder / "model.safetensors", folder.parent.parent
-        if not path.exists() and read_json(folder / "trial.json").get("objective") == BAYES:
-            raise ModelError(
-                f"model '{reference}': the Bayes rule has no weights; its numbers stand in '{run / 'summary.json'}', "
-                "and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
-            )
-        if not path.exists():
-            raise ModelError(
-                f"model '{reference}': '{path}' is not there; this trial is not trained yet, run the study."
-            )
-        if not (run / "spec.yaml").exists():
-            raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
-        spec = load_spec(run / "spec.yaml")
-        path = weights_file(folder, spec.weights)
-        return Found(load_classifier(path, device), path, run, spec)
-    path = Path(reference)
-    if path.suffix != ".safetensors":
-        raise ModelError(f"model '{reference}': expected run:RUN/trials/TRIAL or a .safetensors file with a card.")
-    return Found(load_classifier(path, device), path, None, None)
+    data: Dataset
+    config: MeasureConfig
+    score: Denoiser
+    source: ReferenceSource
+    maps: MapFile | None
+    about: dict[str, Any]
+    identity: list[object]
 
 
-def _trial_folder(named: Path, reference: str) -> Path:
-    """RUN/trials/<hash> from that very path, or from RUN/trials/<id>."""
-    if named.is_dir():
-        return named
-    ids = {read_json(path)["id"]: path.parent for path in sorted(named.parent.glob("*/trial.json"))}
-    if named.name not in ids:
-        raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
-    return ids[named.name]
+def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict[str, Any]]:
+    """Every measure of saved classifiers on a data set, with intervals.
+
+    Rows go to disk in shards of 1,000 images: memory does not grow with their number, and a measurement that was broken
+    off goes on from its last shard.
+
+    Args:
+        asked: what is measured.
+        tell: told what is done, and the share.
+
+    Returns:
+        For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:
+        estimate}, "excess": {key: estimate}, "regime": {…}}, what a comparison needs to know ("digest", "shape",
+        "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
+    """
+    given = load_dataset(asked.data) if asked.data else None
+    found = [find_classifier(model, asked.device, given, asked.trust_code) for model in asked.models]
+    name = asked.data or (found[0].spec.data if found[0].spec else found[0].classifier.card.provenance.get("data"))
+    if not name:
+        raise ModelError(f"model '{asked.models[0]}': its card names no data set; give one with --data.")
+    data = given or load_dataset(str(name))
+    base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
+    for one in [*found, *([base] if base else [])]:
+        check_fits(one.classifier.card, data, one.reference)
+    with TemporaryDirectory() as temporary:
+        folder = asked.out or Path(temporary)
+        setting = _setting(asked, found[0], str(name), data, folder)
+        rows = _rows(asked, setting, [*found, *([base] if base else [])], folder / "shards", tell)
+        summaries = []
+        for number, one in enumerate(found):
+            summary = _summary(asked, setting, one, rows[number][0].rows())
+            if number == 0 and asked.stages:
+                summary |= _cascaded(rows[0][1:], found[0], asked.stages, summary["measures"])
+            if base is None:
+                summary["regime"] = regime_alone(summary)
+            else:
+                other = rows[-1][0].rows()
+                summary["regime"] = regime_against(
+                    rows[number][0].rows(), other, base.reference, base.classifier.card, data
+                )
+            _keep(asked.folder(number), summary, rows[number][0], setting, one)
+            summaries.append(summary)
+    return summaries
+
+
+def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, folder: Path) -> _Setting:
+    network, config = _network(first, asked, data)
+    config = asked.config(config)
+    maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
+    closed_form, own = _estimators(first, name, data, asked.device)
+    tangents = asked.tangents or (first.spec.tangents if first.spec else ())
+    check_tangents(tangents, data)
+    ground = Ground(data, asked.device, network or closed_form)
+    fitted = first.run / "artefacts" if first.run is not None else folder
+    source = ReferenceSource(
+        closed_form,
+        study_tangents(tangents, own, ground, fitted),
+        data.test,
+        data.train,
+        config.with_maps(maps.maps if maps else ()),
+        asked.device,
+        network,
+    )
+    named = asked.score or (first.spec.network_score if first.spec else "")
+    fit = first.spec.score if first.spec else ScoreSpec()
+    about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
+    identity: list[object] = [
+        about["digest"],
+        about["settings"],
+        tangents_identity(tangents),
+        fingerprint(named) if named else "",
+        external_digests(config.metrics),
+        maps.sha256 if maps else "",
+    ]
+    return _Setting(data, config, closed_form, source, maps, about, identity)
+
+
+def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
+    """The trained score that is compared with too, and what is measured: its targets where nobody named others."""
+    config = found.spec.measures if found.spec else MeasureConfig()
+    reference = asked.score or (found.spec.network_score if found.spec else "")
+    if not reference:
+        return None, config
+    fingerprint(reference)  # a closed form is refused
+    network = load_score(reference, data, asked.device)
+    if not config.network_targets:
+        more = tuple(pair for pair in NETWORK_ALIGNMENTS if pair[1] in able(network))
+        more = more or (("logit_y", "network_score_y"),)
+        config = dataclasses.replace(config, alignments=(*config.alignments, *more))
+    check_answers(network, reference, config)
+    return network, config
 
 
 def _estimators(found: Found, reference: str, data: Dataset, device: str) -> Estimators:
@@ -90,113 +178,57 @@ def _estimators(found: Found, reference: str, data: Dataset, device: str) -> Est
     return new_estimators(reference, data, found.spec.score if found.spec else ScoreSpec(), device)
 
 
-def _check_fits(card: Card, data: Dataset, model: str) -> None:
-    """Raise where a label of the data would mean something else to the classifier."""
-    if card.shape != data.test.shape:
-        raise ModelError(
-            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; choose data of "
-            "the classifier's size, or a classifier trained on these."
-        )
-    if card.classes != data.test.classes:
-        raise ModelError(
-            f"model '{model}': its classes are {', '.join(card.classes)}, those of '{data.name}' are "
-            f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
-            "name them with ?classes=a,b,c behind a parquet: or npz: reference."
-        )
+def _rows(
+    asked: MeasureRequest, setting: _Setting, found: Sequence[Found], folder: Path, tell: Tell | None
+) -> list[list[Shards]]:
+    """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
+    several: list[list[Target]] = []
+    for number, one in enumerate(found):
+        maps = setting.maps if number == 0 else None
+        classifiers: list[tuple[nn.Module, MapFile | None]] = [(one.classifier, maps)]
+        if number == 0 and asked.stages:
+            classifiers += [(changed, None) for _, changed in cascade(one.classifier, 0, asked.stages)]
+        targets = []
+        for classifier, own in classifiers:
+            card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
+            identity = identity_of(classifier, [*setting.identity, card, own is not None], setting.config)
+            shards = planned_shards(setting.data.test, asked.limit, folder / identity, one.classifier.classes)
+            targets.append(Target(shards, classifier, own))
+        several.append(targets)
+    everything = [target for targets in several for target in targets]
+    fill_shards(everything, setting.data.test, setting.source, setting.config, tell)
+    return [[target.shards for target in targets] for targets in several]
 
 
-def _network(found: Found, asked: str | None, data: Dataset, device: str) -> tuple[Denoiser | None, MeasureConfig]:
-    """The trained score that is compared with too, and what is measured: its targets where nobody named others."""
-    config = found.spec.measures if found.spec else MeasureConfig()
-    reference = asked or (found.spec.network_score if found.spec else "")
-    if not reference:
-        return None, config
-    fingerprint(reference)  # a closed form is refused
-    network = load_score(reference, data, device)
-    if not config.network_targets:
-        more = tuple(pair for pair in NETWORK_ALIGNMENTS if pair[1] in able(network))
-        more = more or (("logit_y", "network_score_y"),)
-        config = dataclasses.replace(config, alignments=(*config.alignments, *more))
-    check_answers(network, reference, config)
-    return network, config
+def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows) -> dict[str, Any]:
+    warnings = unidentified(setting.config.quantities) + masking_warnings(rows.columns)
+    weights = external_digests(setting.config.metrics)
+    maps = setting.maps
+    return {
+        "model": found.reference,
+        "reading": found.classifier.card.provenance.get("reading", []),
+        "check": check_classifier(found.classifier, setting.data),
+        "data": setting.data.name,
+        "measured": len(rows.ids),
+        "warnings": warnings,
+        **setting.about,
+        **estimates(rows),
+        **({"weights": weights} if weights else {}),
+        **({"maps": {"file": str(maps.path), "sha256": maps.sha256, "names": list(maps.maps)}} if maps else {}),
+    }
 
 
-def measure_reference(
-    model: str,
-    data: str | None = None,
-    *,
-    score: str | None = None,
-    tangents: tuple[str, ...] = (),
-    limit: int = 500,
-    out: Path | None = None,
-    device: str = "cpu",
-    baseline: str | None = None,
-) -> dict[str, Any]:
-    """Every measure of one saved classifier on a data set, with intervals.
-
-    Args:
-        model: reference of the classifier.
-        data: reference of the data set; that of the classifier's study by default.
-        score: reference of a trained score that gradients are compared with too; that of the study by default.
-        tangents: references of tangent spaces; those of its study by default, or of a mixture fitted now.
-        limit: test images, a fixed random subset.
-        out: folder for rows.parquet, summary.json and pictures.safetensors; nothing is written without it.
-        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
-
-    Returns:
-        {"model", "data", "measured", "measures": {key: estimate}, "excess": {key: estimate}, "regime": {…}}, and what
-        `compare_measured` needs to know: "digest", "shape", "classes", "settings".
-    """
-    found = find_classifier(model, device)
-    name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
-    if not name:
-        raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
-    if limit < 2:
-        raise RunError(f"limit: got {limit}, expected at least 2 images, since the controls need another one.")
-    if out is not None and out.exists() and not out.is_dir():
-        raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
-    loaded = load_dataset(name)
-    _check_fits(found.classifier.card, loaded, model)
-    network, config = _network(found, score, loaded, device)
-    closed_form, own = _estimators(found, name, loaded, device)
-    asked = tangents or (found.spec.tangents if found.spec else ())
-    check_tangents(asked, loaded)
-    folder = found.run / "artefacts" if found.run is not None else out
-    with TemporaryDirectory() as temporary:
-        ground = Ground(loaded, device, network or closed_form)
-        several = study_tangents(asked, own, ground, folder or Path(temporary))
-    ids = permutation(len(loaded.test), 0, "measured images")[:limit].sort().values
-    x, y = loaded.test.images(ids).to(device), loaded.test.labels[ids].to(device)
-
-    def measured(classifier: Classifier) -> Rows:
-        return measure(
-            classifier,
-            x,
-            y,
-            reference=loaded.train,
-            score=closed_form,
-            tangents=several,
-            config=config,
-            pool=loaded.test,
-            ids=ids.to(device),
-            network=network,
-        )
-
-    rows = measured(found.classifier)
-    score_spec = found.spec.score if found.spec else ScoreSpec()
-    named = score or (found.spec.network_score if found.spec else "")
-    about = about_measured(loaded, name, config, score_spec, tangents=list(asked), network_score=named)
-    summary = {"model": model, "data": loaded.name, "measured": len(ids), **about, **estimates(rows)}
-    if baseline is None:
-        summary["regime"] = regime_alone(summary)
-    else:
-        other = find_classifier(baseline, device).classifier
-        _check_fits(other.card, loaded, baseline)
-        summary["regime"] = regime_against(rows, measured(other), baseline, other.card, loaded)
-    if out is not None:
-        keep_pictures(out, found.classifier, closed_form, loaded.test, ids, config)
-        _write(rows, summary, out)
-    return summary
+def _cascaded(shards: Sequence[Shards], found: Found, stages: int, measures: dict[str, Any]) -> dict[str, Any]:
+    """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
+    names = [name for name, _ in cascade(found.classifier, 0, stages)]
+    told = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
+    last = told[-1]["measures"]
+    untrained = {
+        f"{key}.untrained": last[key]
+        for key in measures
+        if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
+    }
+    return {"cascade": told, "measures": measures | untrained}
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
@@ -207,19 +239,16 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
         replicates: bootstrap resamples of the images.
 
     Returns:
-        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: the measure minus its
-        best control, likewise, with "controls", one-sided permutation "p" and effect sizes "dz" and "null_sd"}}.
+        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: F² minus its best
+        control, alignments minus the shuffled one, likewise, with the excess over each control under "controls",
+        one-sided permutation "p" and effect sizes "dz" and "null_sd"}}.
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     found = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
     summary: dict[str, Any] = {
         "measures": {key: as_json(e, chance=found.chance[key]) for key, e in found.estimates.items()},
         "excess": {
-            key: as_json(
-                e.estimate,
-                best_control=e.best,
-                controls={name: as_json(found) for name, found in e.controls.items()},
-            )
+            key: as_json(e.estimate, best_control=e.best, controls={n: as_json(c) for n, c in e.controls.items()})
             for key, e in found.excess.items()
         },
     }
@@ -227,11 +256,10 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
     return summary
 
 
-def _write(rows: Rows, summary: dict[str, Any], out: Path) -> None:
-    order = torch.argsort(rows.ids)
-    ordered = Rows(
-        rows.ids[order], {key: values[order] for key, values in rows.columns.items()}, rows.dimension, rows.classes
-    )
-    with atomic(out / "rows.parquet") as temporary:
-        ordered.frame().write_parquet(temporary)
+def _keep(out: Path | None, summary: dict[str, Any], shards: Shards, setting: _Setting, found: Found) -> None:
+    if out is None:
+        return
+    ids = torch.cat(shards.images).sort().values
+    keep_pictures(out, found.classifier, setting.score, setting.data.test, ids, setting.config)
+    shards.write_long(out / "rows.parquet")
     write_json(out / "summary.json", summary)

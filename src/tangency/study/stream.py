@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from tangency.files import atomic, journal, remove_leftovers
-from tangency.measures import MeasureConfig, ReferenceSource, Rows, measure_batch
+from tangency.measures import MapFile, MeasureConfig, ReferenceSource, Rows, measure_batch
+from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
 from tangency.seeding import permutation
-from tangency.statistics.bootstrap import Array
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 
@@ -56,12 +58,13 @@ class Shards:
         with atomic(self.path(number)) as temporary:
             pl.DataFrame(columns).write_parquet(temporary, compression="zstd")
 
-    def columns(self) -> dict[str, Array]:
-        """Measure to values (N,), sorted by image; the image numbers stand under "image"."""
+    def rows(self) -> Rows:
+        """All of them, sorted by image."""
         import polars as pl
 
-        table = pl.concat([pl.read_parquet(self.path(number)) for number in range(len(self.images))]).sort(IMAGE)
-        return {name: table[name].to_numpy() for name in table.columns}
+        table = pl.concat([pl.read_parquet(path) for path in self.tables()]).sort(IMAGE)
+        columns = {name: torch.from_numpy(table[name].to_numpy(writable=True)) for name in table.columns}
+        return Rows(columns.pop(IMAGE), columns, self.dimension, self.classes)
 
     def tables(self) -> Iterator[Path]:
         """Files of all shards, in order."""
@@ -78,6 +81,15 @@ class Shards:
             long.select(*head, IMAGE, "measure", "value").sink_parquet(temporary, compression="zstd")
 
 
+@dataclass(frozen=True)
+class Target:
+    """A classifier, where its rows go, and attribution maps that are measured as its gradients are."""
+
+    shards: Shards
+    classifier: nn.Module
+    maps: MapFile | None = None
+
+
 def planned_shards(data: LabelledImages, limit: int, folder: Path, classes: int) -> Shards:
     """The first `limit` images of a fixed random order, cut into shards."""
     order = permutation(len(data), 0, "measured images")[:limit]
@@ -92,7 +104,7 @@ def identity_of(module: nn.Module, told: Sequence[object], config: MeasureConfig
 
 
 def fill_shards(
-    targets: Sequence[tuple[Shards, nn.Module]],
+    targets: Sequence[Target],
     data: LabelledImages,
     source: ReferenceSource,
     config: MeasureConfig,
@@ -102,50 +114,63 @@ def fill_shards(
     """Measure the images of the shards that are missing, and write each when it is done.
 
     Args:
-        targets: where rows go, and the classifier whose they are; all with the same images.
+        targets: classifiers and where their rows go; all with the same images.
         data: the images.
         source: of all that no classifier changes, made once for all classifiers.
-        config: what is measured.
+        config: what is measured, besides maps.
         tell: told what is measured, and the share of all images that is done.
         batch_size: images at once; it changes memory, not results.
 
     Returns:
         How many images were measured now.
     """
-    images = targets[0][0].images
-    for shards, _ in targets:
-        if shards.folder.exists():
-            remove_leftovers(shards.folder)
+    images = targets[0].shards.images
+    for target in targets:
+        if target.shards.folder.exists():
+            remove_leftovers(target.shards.folder)
     total, done, now = sum(map(len, images)), 0, 0
     for number, ids in enumerate(images):
-        open_targets = [target for target in targets if not target[0].path(number).exists()]
+        missing = [target for target in targets if not target.shards.path(number).exists()]
         parts = []
-        for some in ids.split(batch_size) if open_targets else ():
-            parts.append(rows_of([classifier for _, classifier in open_targets], data, some, source, config))
+        for some in ids.split(batch_size) if missing else ():
+            maps = [target.maps.at(some) if target.maps else {} for target in missing]
+            parts.append(rows_of([target.classifier for target in missing], data, some, source, config, maps))
             now += len(some)
             done += len(some)
             if tell is not None:
                 tell(f"{total} images", done / total)
-        for (shards, _), rows in zip(open_targets, zip(*parts, strict=True), strict=True):
+        for target, rows in zip(missing, zip(*parts, strict=True), strict=True):
             journal("stream.shard")
-            shards.write(number, Rows.concatenate(list(rows)))
-        done += 0 if open_targets else len(ids)
+            target.shards.write(number, Rows.concatenate(list(rows)))
+        done += 0 if missing else len(ids)
     return now
 
 
 def rows_of(
-    classifiers: Sequence[nn.Module], data: LabelledImages, ids: Tensor, source: ReferenceSource, config: MeasureConfig
+    classifiers: Sequence[nn.Module],
+    data: LabelledImages,
+    ids: Tensor,
+    source: ReferenceSource,
+    config: MeasureConfig,
+    maps: Sequence[Mapping[str, Tensor]] = (),
 ) -> list[Rows]:
-    """Rows of every classifier for a few images of a data set, by their numbers (n,).
+    """Rows of every classifier, and of its maps, for a few images of a data set, by their numbers (n,).
 
     What no classifier changes is made once, unless each one's own predictions are the labels.
     """
     x, truth = data.images(ids).to(source.device), data.labels[ids].to(source.device)
     where = ids.to(source.device)
-    if config.label == "true":
-        shared = source.at(x, truth, where)
-        return [measure_batch(classifier, shared, config) for classifier in classifiers]
-    return [
-        measure_batch(classifier, source.at(x, chosen_labels(classifier, x, truth, config), where, truth), config)
-        for classifier in classifiers
-    ]
+    shared = source.at(x, truth, where) if config.label == "true" else None
+    found = []
+    for number, classifier in enumerate(classifiers):
+        references = shared or source.at(x, chosen_labels(classifier, x, truth, config), where, truth)
+        given = check_maps(maps[number] if maps else {}, x)
+        rows = measure_batch(classifier, references, config.with_maps(given), given)
+        found.append(rows if given else _without_maps(rows))
+    return found
+
+
+def _without_maps(rows: Rows) -> Rows:
+    """Without the controls of maps, which stand among what all classifiers share."""
+    columns = {key: values for key, values in rows.columns.items() if ".map(" not in key}
+    return dataclasses.replace(rows, columns=columns)

@@ -1,0 +1,134 @@
+"""`tangency measure`: any classifier, every measure, with its controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tangency.cli.output import print_json
+from tangency.cli.tangents import names, references
+
+_HELP = "Names with commas between: "
+
+
+def measure(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            help="run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, torchvision:NAME, timm:NAME, hf:DIR, "
+            "robustness:FILE.ckpt?arch=NAME, state_dict:FILE?arch=NAME, …; several share scores and directions.",
+        ),
+    ],
+    data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", help="A trained score to compare with too: edm-fashion-mnist, FILE.safetensors, …"),
+    ] = None,
+    tangents: Annotated[
+        str | None,
+        typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="A standard-trained network of the same data; the regime is against it."),
+    ] = None,
+    scalars: Annotated[
+        str | None, typer.Option("--scalars", help=f"{_HELP}logp_y, margin, lse, logit_y, …, in place of the study's.")
+    ] = None,
+    attributions: Annotated[
+        str | None,
+        typer.Option("--attributions", help=f"{_HELP}gradient_x_input, smoothgrad, integrated_gradients, added."),
+    ] = None,
+    maps: Annotated[
+        str | None, typer.Option("--maps", help="npz:FILE, a map for each test image, measured as a gradient is.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help=f"{_HELP}cosine, band, spearman, ssim, lpips, dists, cka, retrieval, …"),
+    ] = None,
+    normalisations: Annotated[
+        str | None, typer.Option("--normalisations", help=f"{_HELP}max, p99.9, std3, rms, for metrics of pictures.")
+    ] = None,
+    sigmas: Annotated[
+        str | None, typer.Option("--sigmas", help="Noise levels of the scores, in [0, 1] pixel units.")
+    ] = None,
+    epsilons: Annotated[
+        str | None, typer.Option("--epsilons", help="Lengths of on- and off-manifold steps, or none, in [0, 1] units.")
+    ] = None,
+    rho_sigmas: Annotated[str | None, typer.Option("--rho-sigmas", help="Noise levels of ρ₂, or none.")] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            "--attacks",
+            help="Of pgd_l2, pgd_linf, worst_case, smoothing and autoattack, with commas between; budgets or noise "
+            "levels behind colons: pgd_linf:2/255:8/255,smoothing:0.25.",
+        ),
+    ] = None,
+    stages: Annotated[
+        int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation, a control of the network.")
+    ] = 0,
+    limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for rows.parquet, summary.json, pictures; running again goes on there."),
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+) -> None:
+    """Measure any classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals.
+
+    Examples: [bold]tangency measure --model onnx:net.onnx --data cifar10 --limit 1000 --out runs/net[/];
+    [bold]tangency measure --model run:runs/quickstart/trials/standard-0-s0 --attacks pgd_l2:0.5,worst_case[/].
+    """
+    from tangency.cli.progress import advancing
+    from tangency.cli.show import print_measures
+    from tangency.devices import resolve_device
+    from tangency.measures import parse_attacks
+    from tangency.study import MeasureRequest, measure_models
+
+    asked = MeasureRequest(
+        tuple(model),
+        data,
+        score=score,
+        tangents=references(tangents) if tangents else (),
+        baseline=baseline,
+        limit=limit,
+        out=out,
+        device=resolve_device(device or "auto"),
+        trust_code=trust_code,
+        scalars=names(scalars),
+        attributions=names(attributions),
+        metrics=names(metrics),
+        normalisations=names(normalisations),
+        maps=maps,
+        stages=stages,
+        robustness=parse_attacks(attacks) if attacks else None,
+        sigmas=_numbers("--sigmas", sigmas),
+        epsilons=_numbers("--epsilons", epsilons),
+        rho_sigmas=_numbers("--rho-sigmas", rho_sigmas),
+    )
+    with advancing("measuring", quiet=as_json) as advance:
+        found = measure_models(asked, advance)
+    if as_json:
+        print_json(found[0] if len(found) == 1 else {"models": found})
+        return
+    for summary in found:
+        print_measures(summary)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between; () for "none", None where the option was not given."""
+    from tangency.errors import SpecError
+
+    if text is None or text == "none":
+        return None if text is None else ()
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise SpecError(f"{option}: got '{text}', expected numbers with commas between, or none.") from None

@@ -1,0 +1,263 @@
+"""The weights inside a checkpoint: which of its dicts they are, under which prefix, and with which normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.data.plain import Inert
+from tangency.data.torch_file import read_torch
+from tangency.errors import DataError, ModelError
+
+State = dict[str, Tensor]
+
+_DEEPEST, _MOST_MODULES = 4, 20_000
+# Moments of an optimiser are tensors too, often of the names and shapes of the weights.
+_NOT_WEIGHTS = ("opt", "sched", "scaler", "amp", "grad", "momentum", "rng", "exp_avg")
+_NORMALISERS = (("new_mean", "new_std"), ("mean", "std"), ("mu", "sigma"), ("_mean", "_std"), ("means", "sds"))
+_COUNTER = "num_batches_tracked"  # older than torch 0.4.1: not there, and of no effect on a trained network
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights under the names of a module.
+
+    Args:
+        tensors: name in the module to tensor.
+        mean, std: of a normaliser that the checkpoint holds beside them, per channel; empty where it holds none.
+        notes: what was chosen, in sentences.
+    """
+
+    tensors: State
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_states(path: Path | str) -> dict[str, State]:
+    """Every dict of weights in a file, by the keys that lead to it ("" for the file itself, "model", "a.b", …).
+
+    Args:
+        path: safetensors, or a checkpoint of `torch.save`; nothing in it is run.
+
+    Raises:
+        ModelError: no such file, another kind of file, or no weights in it.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return {"": _safetensors(path)}
+    try:
+        content = read_torch(path)
+    except DataError as error:
+        raise ModelError(str(error)) from error
+    states = dict(_walk(content, (), 0))
+    if not states:
+        raise ModelError(
+            f"{path}: no dict of tensors in it, expected the state_dict of a network; it holds a {_about(content)}."
+        )
+    return states
+
+
+def _safetensors(path: Path) -> State:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Check the path.")
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file ({error}). Fetch or write it again.") from error
+
+
+def _about(content: object) -> str:
+    if isinstance(content, dict):
+        return f"dict of {', '.join(map(str, list(content)[:8])) or 'nothing'}"
+    return content.name if isinstance(content, Inert) else type(content).__name__
+
+
+def _walk(node: object, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, State]]:
+    """Dicts of tensors in dicts in dicts; a module that was saved whole counts as its state_dict."""
+    where = ".".join(path)
+    if isinstance(node, Inert):
+        state = _module_state(node)
+        if state:
+            yield where, state
+        return
+    if not isinstance(node, dict) or depth > _DEEPEST:
+        return
+    tensors = {_name(key): value for key, value in node.items() if isinstance(value, Tensor)}
+    named = all(isinstance(key, str | bytes) for key in node)
+    if named and any(value.dim() for value in tensors.values()) and 2 * len(tensors) > len(node):
+        yield where, tensors
+        return
+    for key, value in node.items():
+        if isinstance(key, str | bytes) and not _name(key).lower().startswith(_NOT_WEIGHTS):
+            yield from _walk(value, (*path, _name(key)), depth + 1)
+
+
+def _name(key: object) -> str:
+    return key.decode("latin1") if isinstance(key, bytes) else str(key)
+
+
+def _module_state(module: Inert) -> State:
+    """Tensors of a pickled module and of those inside it, under dotted names."""
+    found: State = {}
+    todo: list[tuple[str, Inert]] = [("", module)]
+    left = _MOST_MODULES
+    while todo and left > 0:
+        prefix, part = todo.pop()
+        state = part.state if isinstance(part.state, dict) else {}
+        for kind in ("_parameters", "_buffers", "_modules"):
+            members = state.get(kind)
+            for name, value in members.items() if isinstance(members, dict) else ():
+                left -= 1
+                if kind == "_modules" and isinstance(value, Inert):
+                    todo.append((f"{prefix}{_name(name)}.", value))
+                elif kind != "_modules" and isinstance(value, Tensor):
+                    found[f"{prefix}{_name(name)}"] = value
+    return found
+
+
+def fit_states(
+    states: Mapping[str, State],
+    module: nn.Module,
+    path: Path | str,
+    key: str | None = None,
+    unused: tuple[str, ...] = (),
+) -> Fitted:
+    """The one dict of weights that fits a module, its prefix taken off.
+
+    Args:
+        states: from `read_states`.
+        module: what the weights are for; only names and shapes of its tensors are read.
+        path: for errors.
+        key: the dict to take, where there are several.
+        unused: beginnings of names that checkpoints of this network hold and it never uses.
+
+    Raises:
+        ModelError: none fits (the nearest misfit is told), or several do and differ; all are named.
+    """
+    if key is not None and key not in states:
+        raise ModelError(f"{path}: no weights under key={key}; there are {_listed(states)}.")
+    chosen = dict(states) if key is None else {key: states[key]}
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    fits = {name: fit for name, state in chosen.items() if (fit := _fit(state, wanted, unused)) is not None}
+    if not fits:
+        raise ModelError(_misfit(chosen, wanted, module, path))
+    if len(fits) > 1 and not _same([fit.tensors for fit in fits.values()]):
+        raise ModelError(
+            f"{path}: {len(fits)} dicts of weights fit and they differ, {_listed(fits)}; choose one with ?key=…, for "
+            f"example key={next(iter(fits))}."
+        )
+    name, fit = next(iter(fits.items()))
+    note = (f"weights taken from '{name}' of the checkpoint",) if name else ()
+    return Fitted(fit.tensors, fit.mean, fit.std, note + fit.notes)
+
+
+def prefixes(names: Mapping[str, object]) -> list[str]:
+    """Every dotted beginning of the names, shortest first, "" among them."""
+    found = {""}
+    for name in names:
+        parts = name.split(".")
+        found |= {".".join(parts[:count]) + "." for count in range(1, min(len(parts), 8))}
+    return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
+
+
+def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> Fitted | None:
+    """The state without the prefix under which it has all that is wanted, or None."""
+    found = [
+        (prefix, stripped)
+        for prefix in prefixes(state)
+        if (stripped := _stripped(state, prefix, wanted, unused)) is not None
+    ]
+    if not found:
+        return None
+    prefix, tensors = found[0]
+    if not _same([tensors for _, tensors in found]):
+        # Two networks in one dict: nothing says which one is meant.
+        names = ", ".join(f"'{prefix}'" for prefix, _ in found)
+        raise ModelError(f"the weights fit under several prefixes and differ, {names}; save the wanted ones alone.")
+    rest = {name: value for name, value in state.items() if not any(name.startswith(p) for p, _ in found if p)}
+    mean, std, used = _normaliser(rest if prefix else {n: v for n, v in state.items() if n not in tensors})
+    ignored = sorted(name for name in rest if name not in used and name not in tensors) if prefix else []
+    notes = [f"prefix '{prefix}' taken off the names of the weights"] if prefix else []
+    if mean:
+        notes.append(f"mean and std taken from the checkpoint ({', '.join(sorted(used))})")
+    if ignored:
+        notes.append(f"ignored in the checkpoint: {', '.join(ignored[:5])}{' …' if len(ignored) > 5 else ''}")
+    return Fitted(tensors, mean, std, tuple(notes))
+
+
+def _stripped(
+    state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]
+) -> State | None:
+    """Exactly the wanted tensors, if they are there under a prefix; beside them only a normaliser may stand."""
+    found = {}
+    for name, shape in wanted.items():
+        value = state.get(prefix + name)
+        if value is None and name.endswith(_COUNTER):
+            value = torch.zeros((), dtype=torch.int64)
+        if value is None or tuple(value.shape) != shape:
+            return None
+        found[name] = value
+    under = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    extra = {name: value for name, value in under.items() if name not in wanted and not name.startswith(unused)}
+    return found if not extra or set(extra) <= _normaliser(extra)[2] else None
+
+
+def _normaliser(rest: State) -> tuple[tuple[float, ...], tuple[float, ...], set[str]]:
+    """Mean and std among tensors that are no weights, and the names of all copies of them."""
+    pairs = []
+    for name, value in rest.items():
+        scope, _, last = name.rpartition(".")
+        for mean, std in _NORMALISERS:
+            partner = rest.get(f"{scope}.{std}" if scope else std)
+            if last == mean and partner is not None and value.numel() == partner.numel() in (1, 3):
+                pairs.append((name, f"{scope}.{std}" if scope else std))
+    if not pairs or not _same([{"mean": rest[m].flatten(), "std": rest[s].flatten()} for m, s in pairs]):
+        return (), (), set()
+    first = pairs[0]
+    means, stds = (tuple(rest[name].flatten().double().tolist()) for name in first)
+    return means, stds, {name for pair in pairs for name in pair}
+
+
+def _same(states: list[State]) -> bool:
+    first = states[0]
+    return all(all(torch.equal(first[name], other[name]) for name in first) for other in states[1:])
+
+
+def _listed(states: Mapping[str, Any]) -> str:
+    return ", ".join(f"'{name}'" if name else "the file itself" for name in states)
+
+
+def _misfit(
+    states: Mapping[str, State], wanted: Mapping[str, tuple[int, ...]], module: nn.Module, path: Path | str
+) -> str:
+    """What is missing, unexpected or of another shape under the prefix that fits best."""
+    best: tuple[int, str, str] = (-1, "", "")
+    for key, state in states.items():
+        for prefix in prefixes(state):
+            hits = sum(prefix + name in state for name in wanted)
+            best = max(best, (hits, key, prefix), key=lambda entry: entry[0])
+    _, key, prefix = best
+    state = {n.removeprefix(prefix): v for n, v in states[key].items() if n.startswith(prefix)}
+    missing = sorted(n for n in wanted if n not in state and not n.endswith(_COUNTER))
+    extra = sorted(n for n in state if n not in wanted)
+    wrong = [
+        f"{n} {tuple(state[n].shape)} instead of {s}" for n, s in wanted.items() if n in state and state[n].shape != s
+    ]
+    parts = [("missing", missing), ("unexpected", extra), ("of another shape", wrong)]
+    told = "; ".join(
+        f"{what} {', '.join(v[:4])}{f' and {len(v) - 4} more' if len(v) > 4 else ''}" for what, v in parts if v
+    )
+    where = f" under '{prefix}'" if prefix else ""
+    return (
+        f"{path}: the tensors{where} do not fit {type(module).__name__}: {told}. Check ?arch=… and the classes; "
+        f"the file has weights under {_listed(states)}."
+    )

@@ -1,0 +1,214 @@
+"""Models whose loading runs code that comes with them: only where the caller says that it may."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.data.references import Reference
+from tangency.errors import ModelError, unknown_name
+from tangency.models.classifier import Classifier
+from tangency.models.feeding import PRESETS, Feeding
+from tangency.models.loaders import Opened, Request, from_states
+
+
+class Program(nn.Module):
+    """A program of torch.export or TorchScript, which has one mode and may take one image at a time only.
+
+    Args:
+        net: the program.
+        single: whether its batch is fixed at 1; images then go through one by one.
+    """
+
+    def __init__(self, net: nn.Module, single: bool = False) -> None:
+        super().__init__()
+        self.net = net
+        self.single = single
+
+    def train(self, mode: bool = True) -> Program:
+        """Its own flag only: an exported program refuses to change its mode."""
+        self.training = mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, classes)."""
+        if not self.single:
+            found: Tensor = self.net(x)
+            return found
+        return torch.cat([self.net(image[None]) for image in x])
+
+
+def may_run(reference: Reference, trust_code: bool) -> None:
+    """Raise where code would run that nobody trusted."""
+    if not trust_code:
+        raise ModelError(
+            f"{reference.text}: loading '{reference.kind}:' runs code that comes with the model, as you would run it "
+            "yourself. Add --trust-code (trust_code=True) where you trust its source; or give the weights as "
+            "state_dict:FILE?arch=… or the network as onnx:FILE, which run nothing."
+        )
+
+
+def _python(request: Request) -> Opened:
+    """`py:MODULE:FUNCTION` or `py:FILE.py:FUNCTION`: a function of no arguments that returns a module or Classifier."""
+    request.check()
+    where, _, name = request.reference.location.rpartition(":")
+    if not where or not name.isidentifier():
+        raise ModelError(f"{request.reference.text}: expected py:MODULE:FUNCTION or py:FILE.py:FUNCTION.")
+    function = vars(_module(where, request.reference.text)).get(name)
+    if not callable(function):
+        raise ModelError(f"{request.reference.text}: '{where}' has no function '{name}'.")
+    made = function()
+    if isinstance(made, Classifier):
+        card = made.card
+        known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes)
+        return Opened(made.module, card.architecture, made.classes, dict(card.options), known)
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"{request.reference.text}: returned a {type(made).__name__}, expected a torch.nn.Module.")
+    return Opened(made, "custom", _outputs(made, request))
+
+
+def _module(where: str, text: str) -> Any:
+    """A module by name (the working directory is looked in too), or the file of one."""
+    if where.endswith(".py"):
+        path = Path(where).expanduser()
+        spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+        if spec is None or spec.loader is None:
+            raise ModelError(f"{text}: '{path}' is no Python file.")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(where)
+    except ImportError as error:
+        raise ModelError(f"{text}: cannot import '{where}' ({error}).") from error
+    finally:
+        sys.path.remove(here)
+
+
+def _export(request: Request) -> Opened:
+    request.check()
+    return _program(request, lambda path: torch.export.load(path).module())
+
+
+def _torchscript(request: Request) -> Opened:
+    request.check()
+    return _program(request, lambda path: torch.jit.load(path, map_location="cpu").eval())
+
+
+def _program(request: Request, read: Callable[[str], nn.Module]) -> Opened:
+    path = request.path
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Check the path.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its own formats old or new
+        try:
+            net = read(str(path))
+        except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError) as error:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
+    module = Program(net)
+    outputs = _outputs(module, request)
+    notes: tuple[str, ...] = ()
+    try:
+        with torch.no_grad():
+            single = len(module(torch.zeros(3, *_shape(request)))) != 3
+    except (RuntimeError, ValueError, AssertionError):
+        single = True
+    if single:
+        module, notes = Program(net, single=True), ("its batch is fixed at 1, so images go through one by one (slow)",)
+    return Opened(module, "custom", outputs, feeding=Feeding(notes=notes), file=path)
+
+
+def _shape(request: Request) -> tuple[int, int, int]:
+    if request.shape is None:
+        raise ModelError(
+            f"{request.reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data."
+        )
+    return request.shape
+
+
+def _outputs(module: nn.Module, request: Request) -> int:
+    """Number of logits, from one grey image."""
+    mode = module.training
+    try:
+        with torch.no_grad():
+            found = module.eval()(torch.full((1, *_shape(request)), 0.5))
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ModelError(
+            f"{request.reference.text}: does not take images of shape {_shape(request)} ({reason}); give "
+            "?shape=CxHxW, or resize=HxW where the data are of another size."
+        ) from error
+    finally:
+        module.train(mode)
+    if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != 1:
+        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ModelError(f"{request.reference.text}: returned {got} for one image, expected (1, classes) logits.")
+    return found.shape[1]
+
+
+_TRUE = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
+_RAW: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+# Of RobustBench's CIFAR-10 table (linf): name -> architecture, black and white, mean and std.
+ROBUSTBENCH = {
+    "Standard": ("cifar:wrn-28-10", (0.0, 1.0), _RAW),
+    "Andriushchenko2020Understanding": ("cifar:preactresnet18", (0.0, 1.0), _RAW),
+    "Carmon2019Unlabeled": ("cifar:wrn-28-10", (0.0, 1.0), _RAW),
+    "Sehwag2020Hydra": ("cifar:wrn-28-10", (0.0, 1.0), _RAW),
+    "Wang2020Improving": ("cifar:wrn-28-10", (0.0, 1.0), _RAW),
+    "Hendrycks2019Using": ("cifar:wrn-28-10", (-1.0, 1.0), _RAW),
+    "Rice2020Overfitting": ("cifar:wrn-34-20", (0.0, 1.0), _TRUE),
+    "Zhang2019Theoretically": ("cifar:wrn-34-10", (0.0, 1.0), _RAW),
+    "Huang2020Self": ("cifar:wrn-34-10", (0.0, 1.0), _RAW),
+    "Engstrom2019Robustness": ("cifar:resnet50", (0.0, 1.0), PRESETS["cifar"]),
+    "Wong2020Fast": ("cifar:preactresnet18", (0.0, 1.0), _TRUE),
+}
+
+
+def open_robustbench(request: Request, trust_code: bool) -> Opened:
+    """`robustbench:NAME?weights=FILE` without the package where the network is known, else through the package."""
+    request.check("weights", "key", "dataset", "threat", "folder")
+    name, options = request.reference.location, request.reference.options
+    if "weights" in options:
+        if name not in ROBUSTBENCH:
+            known = unknown_name("RobustBench network", name, ROBUSTBENCH)
+            raise ModelError(f"{request.reference.text}: {known} Others load as state_dict:FILE?arch=….")
+        architecture, limits, (mean, std) = ROBUSTBENCH[name]
+        note = f"input as RobustBench's {name}"
+        known_input = Feeding(native=(32, 32), input_range=limits, mean=mean, std=std, notes=(note,))
+        return from_states(request, architecture, Path(options["weights"]).expanduser(), known_input)
+    try:
+        utils = importlib.import_module("robustbench.utils")
+    except ImportError as error:
+        raise ModelError(
+            f"{request.reference.text}: RobustBench is not installed ({error}); install it alone with pip install "
+            "'tangency[robustbench]' (it pins old packages), or give the checkpoint as ?weights=FILE, which needs "
+            f"nothing, for {', '.join(ROBUSTBENCH)}."
+        ) from error
+    may_run(request.reference, trust_code)
+    made = utils.load_model(
+        model_name=name,
+        model_dir=options.get("folder", "./models"),
+        dataset=options.get("dataset", "cifar10"),
+        threat_model=options.get("threat", "Linf"),
+    )
+    known_input = Feeding(input_range=(0.0, 1.0), mean=(), std=(), notes=("RobustBench normalises inside",))
+    return Opened(made, "custom", _outputs(made, request), feeding=known_input)
+
+
+# kind -> loader that runs code.
+TRUSTED: dict[str, Callable[[Request], Opened]] = {
+    "py": _python,
+    "export": _export,
+    "torchscript": _torchscript,
+}

@@ -1,0 +1,72 @@
+"""Classifiers by reference, and whether they fit the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tangency.errors import ModelError, RunError, unknown_name
+from tangency.models import Classifier, load_classifier, load_model
+from tangency.study.layout import read_json, weights_file
+from tangency.study.plan import BAYES
+from tangency.study.spec import StudySpec, load_spec
+from tangency.types import Card, Dataset
+
+
+@dataclass(frozen=True)
+class Found:
+    """A classifier that a reference names, with the study it comes from, where there is one."""
+
+    reference: str
+    classifier: Classifier
+    run: Path | None
+    spec: StudySpec | None
+
+
+def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
+    """The classifier behind `run:RUN/trials/TRIAL` (id or hash), or any reference of `tangency.models.load_model`."""
+    kind, _, location = reference.partition(":")
+    if kind == "run" and location:
+        folder = _trial_folder(Path(location), reference)
+        path, run = folder / "model.safetensors", folder.parent.parent
+        if not path.exists() and read_json(folder / "trial.json").get("objective") == BAYES:
+            raise ModelError(
+                f"model '{reference}': the Bayes rule has no weights; its numbers stand in '{run / 'summary.json'}', "
+                "and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
+            )
+        if not path.exists():
+            raise ModelError(
+                f"model '{reference}': '{path}' is not there; this trial is not trained yet, run the study."
+            )
+        if not (run / "spec.yaml").exists():
+            raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
+        spec = load_spec(run / "spec.yaml")
+        return Found(reference, load_classifier(weights_file(folder, spec.weights), device), run, spec)
+    return Found(reference, load_model(reference, data, device, trust_code), None, None)
+
+
+def _trial_folder(named: Path, reference: str) -> Path:
+    """RUN/trials/<hash> from that very path, or from RUN/trials/<id>."""
+    if named.is_dir():
+        return named
+    ids = {read_json(path)["id"]: path.parent for path in sorted(named.parent.glob("*/trial.json"))}
+    if named.name not in ids:
+        raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
+    return ids[named.name]
+
+
+def check_fits(card: Card, data: Dataset, model: str) -> None:
+    """Raise where a label of the data would mean something else to the classifier."""
+    if card.shape != data.test.shape:
+        colours = card.shape[0] != data.test.shape[0]
+        raise ModelError(
+            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; "
+            + ("grey images do not fit a network for colour, nor colour one for grey: " if colours else "")
+            + "choose data of the classifier's size, or a classifier trained on these."
+        )
+    if card.classes != data.test.classes:
+        raise ModelError(
+            f"model '{model}': its classes are {', '.join(card.classes)}, those of '{data.name}' are "
+            f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
+            "name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data."
+        )

@@ -1,0 +1,93 @@
+"""What `tangency measure` is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tangency.errors import RunError, SpecError
+from tangency.measures import MeasureConfig, RobustnessConfig, asked_config
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Classifiers, data, and what is measured; what is not given follows from the study of the first classifier.
+
+    Args:
+        models: references of classifiers; they share images, scores, tangent spaces and directions.
+        data: reference of the data set; that of the first classifier's study or card by default.
+        score: reference of a trained score that gradients are compared with too.
+        tangents: references of tangent spaces; those of a mixture fitted now, where no study names others.
+        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
+        limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
+        out: folder for rows.parquet, summary.json and pictures.safetensors, one in it for each of several classifiers;
+            measuring again goes on where it was broken off. Nothing is kept without it.
+        device: where it is measured.
+        trust_code: whether kinds of models that run code may.
+        scalars: whose gradients are measured.
+        attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
+        metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.
+        normalisations: of pictures, for metrics of pictures: max, p99.9, std3, rms.
+        maps: npz:FILE with a map for each test image, measured as gradients of the first classifier are.
+        stages: of cascading randomisation, from the last layer to all of them; 0 for none.
+        robustness: attacks and smoothing to measure.
+        sigmas: noise levels of the scores, in [0, 1] pixel units; None for the default.
+        epsilons: l2 lengths of on- and off-manifold steps, in [0, 1] pixel units; () for none, None for the default.
+        rho_sigmas: noise levels of ρ₂, likewise.
+    """
+
+    models: tuple[str, ...]
+    data: str | None = None
+    score: str | None = None
+    tangents: tuple[str, ...] = ()
+    baseline: str | None = None
+    limit: int = 500
+    out: Path | None = None
+    device: str = "cpu"
+    trust_code: bool = False
+    scalars: tuple[str, ...] = ()
+    attributions: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    normalisations: tuple[str, ...] = ()
+    maps: str | None = None
+    stages: int = 0
+    robustness: RobustnessConfig | None = None
+    sigmas: tuple[float, ...] | None = None
+    epsilons: tuple[float, ...] | None = None
+    rho_sigmas: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
+        if self.limit < 2:
+            raise RunError(f"limit: got {self.limit}, expected at least 2 images, since the controls need another one.")
+        if self.out is not None and self.out.exists() and not self.out.is_dir():
+            raise RunError(f"output '{self.out}': got a file, expected a folder or a name that is free; use --out.")
+
+    def config(self, base: MeasureConfig) -> MeasureConfig:
+        """The measures of a study, or the default ones, with what is asked for in their place."""
+        named = {
+            "scalars": self.scalars,
+            "attributions": self.attributions,
+            "metrics": self.metrics,
+            "normalisations": self.normalisations,
+        }
+        base = asked_config(base, **named)
+        given: dict[str, Any] = {
+            "robustness": self.robustness,
+            "sigmas": self.sigmas,
+            "epsilons": self.epsilons,
+            "rho_sigmas": self.rho_sigmas,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(base, **changes)
+
+    def folder(self, number: int) -> Path | None:
+        """Where the numbers of one of the classifiers go: `out` itself where it is the only one."""
+        if self.out is None or len(self.models) == 1:
+            return self.out
+        tail = re.sub(r"[^\w.-]+", "-", self.models[number]).strip("-")[-60:]
+        return self.out / f"{number + 1:02d}-{tail}"
