@@ -80,7 +80,7 @@ def collect(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
 
 
 def _looks_measured(folder: Path) -> bool:
-    return (folder / "summary.json").exists() or (folder / ROWS).exists()
+    return (folder / "summary.json").exists() or (folder / "rows.parquet").exists()
 
 
 def _identity(reference: str) -> str:
@@ -126,7 +126,7 @@ def render(entries: Sequence[Entry], unread: Sequence[str] = ()) -> str:
 
 
 def board(identity: str, group: list[Entry]) -> dict[str, Any]:
-    """One data set: its models in the order of F² above the best control, with warnings, controls and pictures."""
+    """One data set: its models in the order of F² minus shuffled, with warnings, controls and pictures."""
     add_holm(entry.numbers for entry in group)
     heads = leaderboard_table.heads([entry.numbers for entry in group])
     group = sorted(group, key=lambda entry: leaderboard_table.order(entry.numbers))
