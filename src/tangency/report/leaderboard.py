@@ -108,7 +108,8 @@ def render(entries: Sequence[Entry], unread: Sequence[str] = ()) -> str:
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.measured.about["digest"], []).append(entry)
-    boards = [board(f"data-{i}", group) for i, group in enumerate(groups.values(), 1)]
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    boards = [board(f"data-{i}", group) for i, group in enumerate(ordered, 1)]
     return (
         environment()
         .get_template("leaderboard.html.j2")

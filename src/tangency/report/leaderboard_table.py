@@ -73,12 +73,12 @@ def _robust_title(key: str) -> str:
 def ranked_by(numbers: Numbers) -> Numbers | None:
     """F² minus the shuffled control; None where there is none, or where the accuracy is not shown to be above chance.
 
-    A network that classifies nothing has no rank: its gradient is about no class.
+    A network that classifies nothing has no rank: its gradient is about no class. Nor has one of a single image.
     """
     accuracy, found = numbers["measures"].get("accuracy"), ORDER.of(numbers)
     if accuracy and (accuracy["low"] is None or accuracy["low"] <= (accuracy.get("chance") or 0)):
         return None
-    return found if found and found["mean"] is not None else None
+    return found if found and found["mean"] is not None and found["n"] > 1 else None
 
 
 def order(numbers: Numbers) -> tuple[bool, float]:
