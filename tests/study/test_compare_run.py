@@ -12,7 +12,7 @@ from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import ModelError, RunError
 from tangency.report import write_leaderboard
-from tangency.study import compare_measured, measure_reference, parse_spec, run_study
+from tangency.study import compare_measured, measure_reference, parse_spec, quickstart_spec, run_study
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,16 @@ def test_trials_and_measured_models_share_a_leaderboard(run: Path, tmp_path: Pat
     assert "3 measured models on 1 data set" in text
     assert "Settings differ" not in text
     assert "Gradient, gradients measured: test picture 1" in text
+
+
+@pytest.mark.slow
+def test_the_example_of_the_help_runs_on_the_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.3]}]
+    run_study(quickstart_spec(train={"epochs": 1}, sweep=sweep, measured=100), Path("runs/quickstart"))
+    help_text = " ".join(CliRunner().invoke(app, ["compare", "--help"], terminal_width=400).output.split())
+    references = ["run:runs/quickstart/trials/standard-0-s0", "run:runs/quickstart/trials/gradient_norm-0.3-s0"]
+    assert f"Example: tangency compare {' '.join(references)}" in help_text
+    shown = CliRunner().invoke(app, ["compare", *references])
+    assert shown.exit_code == 0, shown.output
+    assert "fashion-mnist-5k: 100 images that both have" in shown.output
