@@ -194,7 +194,7 @@ def measure_reference(
         _check_fits(other.card, loaded, baseline)
         summary["regime"] = regime_against(rows, measured(other), baseline, other.card, loaded)
     if out is not None:
-        keep_pictures(out, found.classifier, closed_form, loaded.test, ids, config)
+        keep_pictures(out, found.classifier, closed_form, loaded.test, ids, config, device)
         _write(rows, summary, out)
     return summary
 
