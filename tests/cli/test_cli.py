@@ -21,6 +21,7 @@ COMMANDS = [
     "study run",
     "study status",
     "measure",
+    "compare",
     "report",
     "doctor",
     "worlds list",

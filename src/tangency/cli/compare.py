@@ -25,6 +25,8 @@ def compare(
     """Compare two measured classifiers image by image: A, B, A − B with its interval, effect size, p, Holm's p.
 
     Differences are paired over the images that both have. Data must be the same; other settings are warned of.
+
+    Example: tangency compare run:runs/quickstart/trials/standard-0-s0 run:runs/quickstart/trials/gradient_norm-0.3-s0
     """
     from tangency.cli.show_compare import print_comparison
     from tangency.study import compare_measured
@@ -51,7 +53,10 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page."""
+    """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page.
+
+    Models measured on different data stand in different tables. Beside the page lie the rows of all models.
+    """
     from tangency.errors import RunError
     from tangency.report import write_leaderboard, write_report
     from tangency.study.measured import is_study

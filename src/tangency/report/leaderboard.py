@@ -80,7 +80,7 @@ def collect(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
 
 
 def _looks_measured(folder: Path) -> bool:
-    return (folder / "summary.json").exists() or (folder / ROWS).exists()
+    return (folder / "summary.json").exists() or (folder / "rows.parquet").exists()
 
 
 def _identity(reference: str) -> str:
@@ -108,7 +108,8 @@ def render(entries: Sequence[Entry], unread: Sequence[str] = ()) -> str:
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.measured.about["digest"], []).append(entry)
-    boards = [board(f"data-{i}", group) for i, group in enumerate(groups.values(), 1)]
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    boards = [board(f"data-{i}", group) for i, group in enumerate(ordered, 1)]
     return (
         environment()
         .get_template("leaderboard.html.j2")
@@ -126,7 +127,7 @@ def render(entries: Sequence[Entry], unread: Sequence[str] = ()) -> str:
 
 
 def board(identity: str, group: list[Entry]) -> dict[str, Any]:
-    """One data set: its models in the order of F² above the best control, with warnings, controls and pictures."""
+    """One data set: its models in the order of F² minus shuffled, with warnings, controls and pictures."""
     add_holm(entry.numbers for entry in group)
     heads = leaderboard_table.heads([entry.numbers for entry in group])
     group = sorted(group, key=lambda entry: leaderboard_table.order(entry.numbers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tangency.report import glossary, words
@@ -17,6 +18,24 @@ CSV_COLUMNS = ["model", "data", "measure", "mean", "low", "high", "n", "degenera
 _STEP = 2.0  # length ε of the steps that are shown; the nearest measured one
 
 Numbers = Mapping[str, Any]
+SHUFFLED = "shuffled"
+
+
+@dataclass(frozen=True)
+class MinusShuffled(Head):
+    """A measure minus its shuffled control, where that is not its best control."""
+
+    @property
+    def source(self) -> str:
+        """The key as the heading's tip gives it."""
+        return f"{self.key} minus {self.key}.{SHUFFLED}"
+
+    def of(self, trial: Numbers) -> Any:
+        """The estimate, or None."""
+        return ((trial["excess"].get(self.key) or {}).get("controls") or {}).get(SHUFFLED)
+
+
+ORDER = MinusShuffled("F² minus shuffled", FRACTION, "excess", True)  # what models are ordered by
 
 
 def heads(models: Sequence[Numbers]) -> list[Head]:
@@ -24,7 +43,7 @@ def heads(models: Sequence[Numbers]) -> list[Head]:
     keys = list(dict.fromkeys(key for numbers in models for key in numbers["measures"]))
     found = [Head("Accuracy", "accuracy")] if "accuracy" in keys else []
     if FRACTION in keys:
-        found += [Head("F²", FRACTION), Head("F² minus best control", FRACTION, "excess", True)]
+        found += [Head("F²", FRACTION), ORDER, Head("F² minus best control", FRACTION, "excess", True)]
     if KAPPA in keys:
         found.append(Head("κ (pooled)", KAPPA))
     alignment = _with_number([k for k in keys if k.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
@@ -51,15 +70,26 @@ def _robust_title(key: str) -> str:
     return words.capital(f"{family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
 
 
+def ranked_by(numbers: Numbers) -> Numbers | None:
+    """F² minus the shuffled control; None where there is none, or where the accuracy is not shown to be above chance.
+
+    A network that classifies nothing has no rank: its gradient is about no class. Nor has one of a single image.
+    """
+    accuracy, found = numbers["measures"].get("accuracy"), ORDER.of(numbers)
+    if accuracy and (accuracy["low"] is None or accuracy["low"] <= (accuracy.get("chance") or 0)):
+        return None
+    return found if found and found["mean"] is not None and found["n"] > 1 else None
+
+
 def order(numbers: Numbers) -> tuple[bool, float]:
-    """Where a model stands: by F² above its best control, without one last."""
-    mean = (numbers["excess"].get(FRACTION) or {}).get("mean")
-    return mean is None, -(mean or 0.0)
+    """Where a model stands: the largest F² minus shuffled first, those without a rank last."""
+    found = ranked_by(numbers)
+    return (True, 0.0) if found is None else (False, -found["mean"])
 
 
 def rows(numbers: Mapping[str, Numbers], measured: Mapping[str, Measured], of: Sequence[Head]) -> list[dict[str, Any]]:
     """One row a model: its rank with the ranks that the intervals leave open, its cells, its warnings."""
-    ranks = rank_ranges([(n["excess"].get(FRACTION) or {}) for n in numbers.values()])
+    ranks = rank_ranges([ranked_by(n) or {} for n in numbers.values()])
     out = []
     for (label, found), rank in zip(numbers.items(), ranks, strict=True):
         regime = found.get("regime")
@@ -99,7 +129,7 @@ def _cell(head: Head, numbers: Numbers) -> dict[str, Any] | None:
         return None
     control = entry.get("best_control")
     notes = []
-    if control and head.key == FRACTION:
+    if control and control != SHUFFLED:
         notes.append(f"over {control.replace('_', ' ')}")
     if entry.get("p_holm") is not None:
         notes.append(f"Holm's p {_p(entry['p_holm'])}")
@@ -142,17 +172,19 @@ def controls(numbers: Mapping[str, Numbers]) -> list[dict[str, Any]]:
 
 
 def sentence(numbers: Mapping[str, Numbers]) -> str:
-    """Who stands first, and whether it is shown to know more than the controls."""
-    ranked = [(label, e) for label, n in numbers.items() if (e := n["excess"].get(FRACTION)) and e["mean"] is not None]
+    """Who stands first, and how many are shown to know more than shuffled images and every other control do."""
+    ranked = [(label, own) for label, n in numbers.items() if (own := ranked_by(n))]
     if not ranked:
-        return "No model has a tangent fraction with controls, by which models are ordered."
+        return "No model can be ranked: none has both an accuracy above chance and F² with its shuffled control."
     label, first = ranked[0]
-    control = glossary.control_name(first["best_control"])
-    shown = [name for name, e in ranked if e["low"] is not None and e["low"] > 0]
-    said = f"{label} stands first: F² minus its best control, {control}, is {words.estimate(first, signed=True)}."
-    if not shown:
-        return f"{said} No model is shown to be above every control."
-    return f"{said} {len(shown)} of {len(ranked)} are shown to be above every control."
+    above = sum(words.above_zero(own) for _, own in ranked)
+    every = sum(words.above_zero(numbers[label]["excess"][FRACTION]) for label, _ in ranked)
+    whole = len(ranked)
+    return (
+        f"{label} stands first: its F² minus that of shuffled images is {words.estimate(first, signed=True)}. "
+        f"Of {whole} ranked, {above} {'is' if above == 1 else 'are'} shown to be above shuffled images, {every} above "
+        "every control."
+    )
 
 
 def cells_of(entry: Numbers) -> list[Any]:

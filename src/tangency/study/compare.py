@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tangency.errors import RunError, unknown_name
-from tangency.measures.registry import control_of, describe, family
+from tangency.measures.registry import Better, control_of, describe, family
 from tangency.statistics import (
     Contrast,
     Estimate,
@@ -151,7 +151,7 @@ def _differences(
         entries.append(
             {
                 "key": key,
-                "better": describe(key.removeprefix(EXCESS)).better,
+                "better": _better(key),
                 **dict(zip(("a", "b", "difference"), each, strict=True)),
                 "dz": plain_number(pair_dz(*pair)),
                 "p": plain_number(p[i]),
@@ -159,6 +159,13 @@ def _differences(
             }
         )
     return sorted(entries, key=_by_size)
+
+
+def _better(key: str) -> Better:
+    """Which way is better; neither of a control by itself."""
+    if key.startswith(EXCESS):
+        return describe(key.removeprefix(EXCESS)).better
+    return describe(key).better if control_of(key) is None else "neither"
 
 
 def _by_size(entry: dict[str, Any]) -> tuple[bool, float]:

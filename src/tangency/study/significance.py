@@ -30,7 +30,7 @@ def significances(columns: Columns, permutations: int = PERMUTATIONS) -> dict[st
 
     Returns:
         {measure: {"p", "dz" (Cohen's, against the control whose dz is least), "null_sd" (difference from the shuffled
-        control in its standard deviations, None without one), "p_controls": {control: p}}}.
+        control in its standard deviations, None without one), "controls": {control: {"p", "dz"}}}}.
     """
     measures = controlled(columns)
     if not measures:
@@ -40,32 +40,44 @@ def significances(columns: Columns, permutations: int = PERMUTATIONS) -> dict[st
     p = iter(flip_p(flips, [contrast for named in contrasts.values() for contrast in named.values()]))
     found = {}
     for key, named in contrasts.items():
-        by_control = {name: next(p) for name in named}
         values, controls = measures[key]
         usable = next(iter(named.values())).usable()
-        differences = [np.where(usable, c.values - c.control, np.nan) for c in named.values()]
+        by_control = {
+            name: (next(p), cohens_dz(np.where(usable, c.values - c.control, np.nan))) for name, c in named.items()
+        }
         null = null_sd_units(values, controls[SHUFFLED]) if SHUFFLED in controls else float("nan")
         found[key] = {
-            "p": plain_number(max(by_control.values())),
-            "dz": plain_number(min(map(cohens_dz, differences))),
+            "p": plain_number(max(each for each, _ in by_control.values())),
+            "dz": plain_number(min(dz for _, dz in by_control.values())),
             "null_sd": plain_number(null),
-            "p_controls": {name: plain_number(value) for name, value in by_control.items()},
+            "controls": {n: {"p": plain_number(one), "dz": plain_number(dz)} for n, (one, dz) in by_control.items()},
         }
     return found
 
 
 def add_significance(entry: dict[str, Any], columns: Columns) -> None:
-    """Put p and effect sizes into the "excess" of a trial's or a model's entry."""
+    """Put p and effect sizes into the "excess" of a trial's or a model's entry, and into its "controls"."""
     for key, found in significances(columns).items():
-        if key in entry["excess"]:
-            entry["excess"][key] |= found
+        if key not in entry["excess"]:
+            continue
+        controls = entry["excess"][key].get("controls", {})
+        for name, each in found.pop("controls").items():
+            controls.get(name, {}).update(each)
+        entry["excess"][key] |= found
 
 
 def add_holm(entries: Iterable[dict[str, Any]]) -> None:
-    """Put "p_holm" into every excess: p adjusted over the entries, measure by measure."""
+    """Put "p_holm" beside every p of an excess and of its controls: adjusted over the entries, one by one."""
     held = list(entries)
-    for key in dict.fromkeys(key for entry in held for key in entry["excess"]):
-        having = [entry["excess"][key] for entry in held if key in entry["excess"]]
-        raw = [float("nan") if (p := each.get("p")) is None else p for each in having]
-        for each, adjusted in zip(having, holm(raw), strict=True):
-            each["p_holm"] = plain_number(float(adjusted))
+    places = [_places(entry["excess"]) for entry in held]
+    for place in dict.fromkeys(place for each in places for place in each):
+        having = [each[place] for each in places if place in each]
+        raw = [float("nan") if (p := one.get("p")) is None else p for one in having]
+        for one, adjusted in zip(having, holm(raw), strict=True):
+            one["p_holm"] = plain_number(float(adjusted))
+
+
+def _places(excess: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(measure, control or "") to where its p stands."""
+    found = {(key, ""): entry for key, entry in excess.items()}
+    return found | {(key, name): one for key, e in excess.items() for name, one in e.get("controls", {}).items()}

@@ -260,6 +260,8 @@ def _keep(out: Path | None, summary: dict[str, Any], shards: Shards, setting: _S
     if out is None:
         return
     ids = torch.cat(shards.images).sort().values
-    keep_pictures(out, found.classifier, setting.score, setting.data.test, ids, setting.config)
+    keep_pictures(
+        out, found.classifier, setting.score, setting.data.test, ids, setting.config, setting.source.device
+    )
     shards.write_long(out / "rows.parquet")
     write_json(out / "summary.json", summary)

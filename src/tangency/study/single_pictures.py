@@ -18,7 +18,13 @@ FILE = "pictures.safetensors"
 
 
 def keep_pictures(
-    folder: Path, model: nn.Module, score: Denoiser, data: LabelledImages, ids: Tensor, config: MeasureConfig
+    folder: Path,
+    model: nn.Module,
+    score: Denoiser,
+    data: LabelledImages,
+    ids: Tensor,
+    config: MeasureConfig,
+    device: str,
 ) -> None:
     """Write images, labels, gradients of log p(y|x) and scores at the largest σ of eight measured images.
 
@@ -27,7 +33,6 @@ def keep_pictures(
     labels = data.labels[ids]
     firsts = torch.cat([ids[labels == c][:1] for c in range(len(data.classes))])
     chosen = torch.cat([firsts, ids[~torch.isin(ids, firsts)]])[:PICTURES]
-    device = next(iter([*model.parameters(), *model.buffers()]), torch.empty(0)).device
     x, y = data.images(chosen).to(device), data.labels[chosen].long().to(device)
     sigma = max(config.sigmas, default=0.5)
     tensors = {

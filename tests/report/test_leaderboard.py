@@ -1,0 +1,136 @@
+"""The leaderboard: one table a data set, ranks that intervals allow, warnings, pictures, downloads, bad folders."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from measured_support import N, columns, write_measured
+from tangency.cli.app import app
+from tangency.errors import RunError
+from tangency.measures import MeasureConfig
+from tangency.report import write_leaderboard
+from tangency.report.leaderboard_table import rank_ranges
+
+
+def rows_of(page: str, table: int = 0) -> list[str]:
+    """Labels of a leaderboard table, from the top."""
+    body = re.findall(r'<table class="plain sortable leaderboard">.*?</table>', page, re.DOTALL)[table]
+    return re.findall(r'<th scope="row"[^>]*><code>([^<]*)</code>', body)
+
+
+@pytest.fixture
+def boards(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    write_measured(folder / "weak", columns(1, fraction=0.1), pictures=True)
+    write_measured(folder / "strong", columns(2, fraction=0.5), pictures=True)
+    write_measured(folder / "guessing", columns(3, accuracy=0.3, fraction=0.8))
+    write_measured(folder / "elsewhere", columns(4), digest="e" * 64, data="other-data")
+    return folder
+
+
+def test_models_stand_in_order_one_table_for_each_data_set(boards: Path) -> None:
+    page = write_leaderboard([str(boards)])
+    assert page == boards / "index.html"
+    text = page.read_text(encoding="utf-8")
+    assert rows_of(text) == ["strong", "weak", "guessing"]
+    assert rows_of(text, 1) == ["elsewhere"]
+    assert "cannot be ranked together" in text
+    assert "strong stands first" in text
+    assert "Its accuracy is not shown to be above chance" in text
+    assert re.search(r"<tr><td>–</td><th[^>]*><code>guessing", text)  # no rank for a network that classifies nothing
+    assert text.count('src="data:image/png') >= 4 * (4 + 2)
+    assert not re.search(r'(src|href)="https?:', text)
+    again = write_leaderboard([str(boards)])  # its own files are no measured model
+    assert again.read_text(encoding="utf-8") == text
+
+
+def test_rows_and_numbers_can_be_downloaded(boards: Path) -> None:
+    text = write_leaderboard([str(boards)]).read_text(encoding="utf-8")
+    table = pl.read_parquet(boards / "leaderboard-rows.parquet")
+    assert table.columns == ["model", "data", "image", "measure", "value"]
+    assert table.filter(pl.col("model") == "weak").height == len(columns()) * N
+    numbers = json.loads(re.search(r'id="numbers">(.*?)</script>', text, re.DOTALL)[1])
+    entry = next(row for row in numbers["rows"] if row[0] == "strong" and row[2] == "accuracy")
+    assert dict(zip(numbers["columns"], entry, strict=True))["mean"] == 0.9
+    assert 'href="leaderboard-rows.parquet" download' in text
+
+
+def test_other_settings_and_other_images_are_warned_of(tmp_path: Path) -> None:
+    a = write_measured(tmp_path / "a")
+    b = write_measured(tmp_path / "b", columns(1, n=50), config=MeasureConfig(directions=1), warnings=["Mind the gap."])
+    text = write_leaderboard([str(a), str(b)], tmp_path / "out").read_text(encoding="utf-8")
+    assert "Settings differ in measures.directions" in text
+    assert "Not all were measured on the same images" in text
+    assert "Mind the gap." in text
+
+
+def test_one_model_and_missing_gradients(tmp_path: Path) -> None:
+    made = columns()
+    made["tangent_fraction.logp_y"][:20] = np.nan
+    made["change_on.eps=2"][:] = np.nan
+    folder = write_measured(tmp_path / "only", made)
+    text = write_leaderboard([str(folder)], tmp_path / "out").read_text(encoding="utf-8")
+    assert "1 measured model on 1 data set" in text
+    assert f"20 of {N} images have no gradient" in text
+    assert '<td class="num none">–</td>' in text
+
+
+def test_a_model_of_one_image_has_no_rank_that_is_wrong(tmp_path: Path) -> None:
+    one = write_measured(tmp_path / "one", columns(n=1))
+    text = write_leaderboard([str(one), str(write_measured(tmp_path / "many"))], tmp_path / "out").read_text("utf-8")
+    assert rows_of(text) == ["many", "one"]
+    assert re.search(r"<tr><td>–</td><th[^>]*><code>one<", text)
+
+
+def test_the_same_folder_twice_is_one_model_and_equal_names_are_told_apart(tmp_path: Path) -> None:
+    a, b = write_measured(tmp_path / "x" / "net"), write_measured(tmp_path / "y" / "net", columns(1))
+    text = write_leaderboard([str(a), str(a), str(b)], tmp_path / "out").read_text(encoding="utf-8")
+    assert len(rows_of(text)) == len(set(rows_of(text))) == 2
+
+
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    folder = write_measured(tmp_path / "a", model="</script><script>alert(1)</script>", data="<b>data</b>")
+    text = write_leaderboard([str(folder)], tmp_path / "out").read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "<b>data" not in text
+
+
+def test_broken_folders_beside_good_ones_are_said_and_named_ones_are_refused(boards: Path) -> None:
+    broken = write_measured(boards / "killed")
+    (broken / "summary.json").unlink()
+    (boards / "notes").mkdir()
+    text = write_leaderboard([str(boards)]).read_text(encoding="utf-8")
+    assert "Not shown:" in text
+    assert "broken off" in text
+    with pytest.raises(RunError, match="broken off"):
+        write_leaderboard([str(broken)])
+    with pytest.raises(RunError, match="holds no measured model"):
+        write_leaderboard([str(boards / "notes")])
+    with pytest.raises(RunError, match="no such folder"):
+        write_leaderboard([str(boards / "nowhere"), str(boards)])
+    with pytest.raises(RunError, match="got a file"):
+        write_leaderboard([str(boards)], boards / "index.html")
+
+
+def test_the_command_writes_leaderboards_and_keeps_reports_of_studies(boards: Path, run: Path) -> None:
+    shown = CliRunner().invoke(app, ["report", str(boards / "weak"), str(boards / "strong"), "--out", str(boards)])
+    assert shown.exit_code == 0, shown.output
+    study = CliRunner().invoke(app, ["report", str(run), "--json"])
+    assert json.loads(study.output)["report"] == str(run / "report" / "index.html")
+    refused = CliRunner().invoke(app, ["report", str(run), "--out", str(boards)])
+    assert isinstance(refused.exception, RunError)
+    trial = CliRunner().invoke(app, ["report", str(boards), str(run)])
+    assert "name a trial of it" in str(trial.exception)
+
+
+def test_ranks_are_those_that_intervals_leave_open() -> None:
+    spans = [(0.8, 0.9), (0.5, 0.7), (0.6, 0.75), (None, None), (0.1, 0.2)]
+    found = rank_ranges([{"low": low, "high": high} for low, high in spans])
+    assert found == ["1", "2–3", "2–3", "–", "4"]
