@@ -6,11 +6,11 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-import perceptual_weights
 import pytest
 import torch
 from torch import Tensor
 
+import perceptual_weights
 from tangency.errors import SpecError
 from tangency.measures import MeasureConfig, linear_cka
 from tangency.measures.gallery import Gallery

@@ -7,11 +7,11 @@ import types
 import warnings
 from pathlib import Path
 
-import perceptual_weights
 import pytest
 import torch
 from torch import Tensor, nn
 
+import perceptual_weights
 from tangency.errors import ModelError, NumericsError
 from tangency.measures.dists import DISTS
 from tangency.measures.dreamsim import DreamSim
