@@ -19,6 +19,7 @@ from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe,
 from tangency.report import glossary
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
+from tangency.study import shipped_spec
 from tangency.study.numbers import trial_numbers
 from tangency.tangents import MixtureTangents
 from tangency.types import LabelledImages
@@ -174,6 +175,10 @@ def test_a_given_map_is_measured_as_a_gradient_is() -> None:
         rows(model, asked, maps={"own": torch.zeros(N, 3, 3)})
     with pytest.raises(NumericsError, match=r"map 'own': NaN or infinite values for images \[2\]"):
         rows(model, asked, maps={"own": gradient.index_fill(0, torch.tensor([2]), math.nan)})
+    with pytest.raises(SpecError, match=r"map\(own\): no such map is given"):
+        rows(model, config(tangent_scalars=("map(own)",)))
+    with pytest.raises(SpecError, match=r"a study measures none"):
+        shipped_spec("linear", measures={"tangent_scalars": ["logp_y", "map(own)"]})
     with pytest.raises(SpecError, match="map 'a b'"):
         rows(model, asked, maps={"a b": gradient})
 
