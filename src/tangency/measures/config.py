@@ -85,8 +85,8 @@ class MeasureConfig:
                 raise SpecError(unknown_name("control", control, ALIGNMENT_CONTROLS))
         if "shuffled" not in self.network_controls:
             raise SpecError(
-                f"network_controls: got {list(self.network_controls)}, expected shuffled among them; the headline is the "
-                "excess over it."
+                f"network_controls: got {list(self.network_controls)}, expected shuffled among them; the "
+                "headline is the excess over it."
             )
         if self.candidates < 2:
             raise SpecError(f"candidates: got {self.candidates}, expected at least 2: the own target and another.")
