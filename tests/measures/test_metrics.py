@@ -297,6 +297,8 @@ def test_bad_requests_are_named() -> None:
         MeasureConfig(normalisations=())
     with pytest.raises(SpecError, match="unknown control 'shufled'"):
         MeasureConfig(network_controls=("shufled",))
+    with pytest.raises(SpecError, match="expected shuffled among them"):
+        MeasureConfig(network_controls=("image",))
     with pytest.raises(SpecError, match="candidates: got 1"):
         MeasureConfig(candidates=1)
     assert set(ASKABLE) == set(METRICS) - {"retrieval_rank"}

@@ -8,7 +8,7 @@ from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.lpips import LPIPS
 from tangency.measures.map_files import MapFile, read_maps
 from tangency.measures.metrics import METRICS
-from tangency.measures.quantities import unidentified
+from tangency.measures.quantities import check_given, unidentified
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
 from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, parse_attacks
@@ -30,6 +30,7 @@ __all__ = [
     "Rows",
     "asked_config",
     "cascade",
+    "check_given",
     "check_network",
     "check_signal",
     "describe",

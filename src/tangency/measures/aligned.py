@@ -42,7 +42,9 @@ def aligned(
                 if references.gallery is not None:
                     columns |= references.gallery.retrieved(phased, own.values, (target, sigma), ids, ids, key, "phase")
                 for control, (owners, scores) in references.others.items():
-                    other = scores[target, sigma]
+                    other = scores.get((target, sigma))
+                    if other is None:  # a trained score, which this control was not asked of
+                        continue
                     columns |= comparer.columns(signal, other, key, control)
                     columns |= _of_set(
                         references, (values, gallery), other.values, (target, sigma), owners, key, control

@@ -47,8 +47,8 @@ class MeasureConfig:
             one; 0 for none.
         metrics: names in `metrics.METRICS`, by which gradient and target are compared.
         normalisations: of pictures, for the metrics that compare pictures; those after the first stand in the key.
-        network_controls: controls of the metrics that need a network's pass for each picture; the others always have
-            all of `registry.ALIGNMENT_CONTROLS`.
+        network_controls: controls of the metrics that need a network's pass for each picture, and of the targets of a
+            trained score, "shuffled" among them; the others always have all of `registry.ALIGNMENT_CONTROLS`.
         candidates: images among which a gradient is to pick its own target (metric "retrieval"), and with which CKA is
             pooled.
         attributions: samples, noise and steps of attribution maps.
@@ -86,6 +86,11 @@ class MeasureConfig:
         for control in self.network_controls:
             if control not in ALIGNMENT_CONTROLS:
                 raise SpecError(unknown_name("control", control, ALIGNMENT_CONTROLS))
+        if "shuffled" not in self.network_controls:
+            raise SpecError(
+                f"network_controls: got {list(self.network_controls)}, expected shuffled among them; the "
+                "headline is the excess over it."
+            )
         if self.candidates < 2:
             raise SpecError(f"candidates: got {self.candidates}, expected at least 2: the own target and another.")
         for _, target in self.alignments:

@@ -64,10 +64,10 @@ def read_maps(reference: str, count: int, shape: tuple[int, int, int]) -> MapFil
 
 
 def _arrays(path: Path, reference: str) -> dict[str, np.ndarray]:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DataError(f"maps '{reference}': no archive, expected the .npz that numpy.savez writes.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"maps '{reference}': one bare array, expected an .npz archive; use numpy.savez.")
             return {name: archive[name] for name in archive.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(

@@ -44,6 +44,16 @@ def check_quantity(quantity: str) -> None:
         split_attribution(quantity)
 
 
+def check_given(quantities: Iterable[str], maps: Iterable[str]) -> None:
+    """Raise a `SpecError` where map(NAME) is asked for and no such map is given."""
+    absent = [q for q in quantities if is_map(q) and q[4:-1] not in set(maps)]
+    if absent:
+        raise SpecError(
+            f"{', '.join(absent)}: no such map is given, expected it among maps=; a map belongs to one classifier, so "
+            "that a study measures none: use tangency measure --maps npz:FILE."
+        )
+
+
 def quantity_directions(
     model: nn.Module,
     x: Tensor,

@@ -143,7 +143,12 @@ class ReferenceSource:
         return ((name, sigma) for name in self.config.targets for sigma in self.config.sigmas)
 
     def _targets(self, x: Tensor, y: Tensor, control: str = "") -> dict[TargetKey, Signal]:
-        return {(name, s): self.comparer.signal(self._score(name, s, x, y), control) for name, s in self._pairs}
+        asked = control in ("", *self.config.network_controls)
+        return {
+            (name, sigma): self.comparer.signal(self._score(name, sigma, x, y), control)
+            for name, sigma in self._pairs
+            if asked or not name.startswith(NETWORK)
+        }
 
     @cached_property
     def _gallery(self) -> HeldGallery | None:

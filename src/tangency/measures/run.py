@@ -16,7 +16,7 @@ from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
-from tangency.measures.quantities import check_maps, quantity_directions
+from tangency.measures.quantities import check_given, check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
@@ -94,6 +94,7 @@ def measure(
     _check_request(images, ids, pool, batch_size)
     check_network(config, network is not None)
     maps = check_maps(maps or {}, images)
+    check_given(config.maps, maps)
     pool = _pool(pool, images, labels, reference, config)
     with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
         check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, unknown_name
-from tangency.measures import MeasureConfig, RobustnessConfig, check_network
+from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
 from tangency.training import TrainConfig
 
@@ -159,6 +159,7 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _network(self) -> StudySpec:
         check_network(self.measures, bool(self.network_score))
+        check_given(self.measures.maps, ())
         return self
 
     def digest(self) -> str:

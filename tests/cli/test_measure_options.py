@@ -1,0 +1,106 @@
+"""`tangency measure` with scalars, maps, metrics and a cascade of one's own, and its refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from study_support import tangency, write_data
+from tangency.cli.app import app
+from tangency.data import load
+from tangency.models import build, save_classifier
+
+COS = "alignment_cosine"
+
+
+def measured(folder: Path, *options: str) -> Result:
+    data = f"npz:{write_data(folder)}"
+    model = folder / "net.safetensors"
+    save_classifier(build("convnet", (1, 8, 8), load(data).train.classes, seed=0), model)
+    named = ("--model", str(model), "--data", data, "--limit", "10", "--tangents", "pca?rank=3")
+    return CliRunner().invoke(app, ["measure", *named, *options])
+
+
+def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).normal(size=(30, 8, 8))
+    np.savez(tmp_path / "maps.npz", rise=maps)
+    found = measured(
+        tmp_path,
+        *("--scalars", "lse, margin", "--attributions", "smoothgrad(margin),gradient_x_input"),
+        *("--metrics", "cosine,ssim,band,spearman,retrieval,cka", "--normalisations", "rms,std3"),
+        *("--maps", f"npz:{tmp_path / 'maps.npz'}", "--cascade", "2", "--json"),
+    )
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.output)
+    measures = told["measures"]
+    for quantity, target in (
+        ("lse", "score"),
+        ("margin", "bayes_gradient"),
+        ("smoothgrad(margin)", "bayes_gradient"),
+        ("gradient_x_input(logp_y)", "bayes_gradient"),
+        ("map(rise)", "score"),
+        ("map(rise)", "bayes_gradient"),
+    ):
+        key = f"{COS}.{quantity}.{target}.sigma=0.25"
+        assert measures[key]["chance"] == 0
+        assert set(told["excess"][key]["controls"]) == {
+            "shuffled",
+            "shuffled_class",
+            "phase",
+            "random",
+            "image",
+            "edge",
+        }
+        assert told["excess"][key]["best_control"] == "shuffled"
+        assert f"tangent_fraction.{quantity}" in measures
+        assert (f"{key}.untrained" in measures) == ("map" not in quantity)  # a given map has no untrained network
+    assert "alignment_ssim.lse.score.sigma=0.25.norm=std3" in measures
+    assert "alignment_cka.lse.score.sigma=0.25" in measures
+    assert [sentence[:4] for sentence in told["warnings"]] == ["lse:"]
+    assert told["maps"]["names"] == ["rise"]
+    assert len(told["maps"]["sha256"]) == 64
+    assert len(told["cascade"]) == 2
+    assert told["cascade"][-1]["measures"][f"{COS}.lse.score.sigma=0.25"]["mean"] == pytest.approx(
+        measures[f"{COS}.lse.score.sigma=0.25.untrained"]["mean"]
+    )
+
+
+def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--metrics", "cosine")
+    assert found.exit_code == 0, found.output
+    text = " ".join(found.output.split())
+    assert text.count("Warning: logit_y: the true class's logit is not identified.") == 1
+    assert f"{COS}.logp_y.bayes_gradient.sigma=0.25 − shuffled" in text
+    assert f"{COS}.logp_y.bayes_gradient.sigma=0.25 − edge" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--metrics", "cosin"), "Did you mean 'cosine'"),
+        (("--scalars", "logpy"), "Did you mean 'logp_y'"),
+        (("--attributions", "smothgrad"), "Did you mean 'smoothgrad'"),
+        (("--normalisations", "p99"), "Did you mean 'p99.9'"),
+        (("--maps", "npz:absent.npz"), "cannot be read"),
+        (("--maps", "rise.npz"), "expected npz:FILE"),
+        (("--metrics", "lpips_vgg"), "Fetch vgg16-397923af.pth"),
+    ],
+)
+def test_a_bad_request_is_one_paragraph(
+    options: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TANGENCY_WEIGHTS", raising=False)
+    found = measured(tmp_path, *options)
+    assert found.exit_code != 0
+    assert said in str(found.exception)
+
+
+def test_the_command_itself_leaves_with_code_two(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    found = tangency("measure", "--model", "x.safetensors", "--data", f"npz:{data}", "--metrics", "cosin")
+    assert found.returncode == 2
+    assert "Traceback" not in found.stderr
