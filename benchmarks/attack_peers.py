@@ -61,7 +61,7 @@ def main() -> None:
 
     found = {f"loss {name}": loss(attack()) for name, attack in attacks.items()}
     found["loss clean"] = loss(x)
-    seconds = interleaved({"bare": lambda: bare_gradients(model, x, y), **attacks})
+    seconds = interleaved({"bare": lambda: bare_gradients(model, x, y), **attacks}, repeats=3)
     found |= {f"{name} over bare": seconds[name] / seconds["bare"] for name in attacks}
     print(json.dumps(found))
 
