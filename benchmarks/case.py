@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
+
+Work = Callable[[], object]
+
+
+class SkippedError(Exception):
+    """A case that cannot run here, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +22,9 @@ class Case:
     Args:
         what: stands in the results.
         ours, other: return tensors that must agree to `tolerance` (absolute, in the result's unit).
-        tolerance: see there.
+        tolerance: see there; infinite where the other way is only the work that ours cannot do without.
         more: from our seconds to further numbers of the result.
+        at_least: ratio (the other's seconds over ours) below which the case fails; 0 for none.
     """
 
     what: str
@@ -24,3 +32,20 @@ class Case:
     other: Callable[[], Tensor]
     tolerance: float
     more: Callable[[float], dict[str, float]] | None = None
+    at_least: float = 0.0
+
+
+def interleaved(works: dict[str, Work], repeats: int = 5) -> dict[str, float]:
+    """Least CPU seconds of each, in turn, so that a busy moment of the machine meets them all; the first is to warm up.
+
+    All work is in one thread of this process, whose CPU time other processes hardly change; what they add, the least
+    time leaves out.
+    """
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for repeat in range(repeats + 1):
+        for name, work in works.items():
+            started = time.process_time()
+            work()
+            if repeat:
+                times[name].append(time.process_time() - started)
+    return {name: min(values) for name, values in times.items()}
