@@ -45,6 +45,13 @@ def read_torch(path: Path | str) -> Any:
         raise DataError(f"{path}: {len(data)} bytes, expected {EXPECTED} of at most {MAX_BYTES}.")
     if data[257:262] == b"ustar":
         raise DataError(f"{path}: this is a tar archive; expected {EXPECTED}. Unpack it and name the file inside.")
+    if data[:2] != b"PK" and data[:1] != b"\x80":
+        what = (
+            "text" if data[:512].isascii() and data[:64].decode("ascii").strip().isprintable() else "of an unknown kind"
+        )
+        raise DataError(
+            f"{path}: this is {what}, neither a zip archive nor a pickle; expected {EXPECTED}. Fetch it again."
+        )
     try:
         return _read_zip(data) if data[:2] == b"PK" else _read_old(data)
     except DataError as error:
@@ -55,13 +62,6 @@ def read_torch(path: Path | str) -> Any:
     except (ValueError, KeyError, OverflowError, MemoryError, EOFError) as error:
         reason = "its pickle is damaged" if isinstance(error, KeyError) else str(error)[:200] or "it ends early"
         raise DataError(f"{path}: not a whole checkpoint ({reason}), expected {EXPECTED}. Fetch it again.") from error
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file starts as a zip archive or a pickle does, as checkpoints do."""
-    with open(path, "rb") as handle:
-        head = handle.read(4)
-    return head[:2] == b"PK" or head[:1] == b"\x80"
 
 
 class _Storages:

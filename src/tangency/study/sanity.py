@@ -100,7 +100,8 @@ def _labels(predicted: Tensor, y: Tensor, right: Tensor, classes: tuple[str, ...
         shifted = (predicted + offset) % count == y
         if clearly_better(shifted, right, _LEVEL):
             return [
-                f"it is right for {_share(shifted)} of the images when {said} its classes, and for {_share(right)} without: likely labels that are off by one."
+                f"it is right for {_share(shifted)} of the images when {said} its classes, and for {_share(right)} "
+                "without: likely labels that are off by one."
             ]
     if len(y) < _IMAGES_A_CLASS * count:
         return []
