@@ -312,7 +312,7 @@ QUESTIONS = {
     "unknown arch": ("arch=resnet9&shape=1x12x12", "unknown architecture"),
     "normalisation": ("arch=convnet&shape=1x12x12", "nothing says how its images are normalised"),
     "shape": (f"arch=convnet&{RAW}", "nothing says what images"),
-    "channels": (f"arch=convnet&shape=3x12x12&{RAW}", "channels|do not fit"),
+    "channels": (f"arch=convnet&shape=3x12x12&{RAW}", "a network for images of 1 channel, these have 3"),
     "classes": (f"arch=convnet&shape=1x12x12&{RAW}&classes=7", "7 classes were named, the network has 4"),
     "half a normalisation": ("arch=convnet&shape=1x12x12&mean=.5", "mean without std"),
     "range": ("arch=convnet&shape=1x12x12&range=1,0&mean=none", "low,high"),

@@ -147,7 +147,7 @@ def build(architecture: str, shape: Shape, classes: int, options: Mapping[str, A
 
 
 def _sizes(probe: nn.Module, states: Mapping[str, State], assumed: int) -> tuple[int | None, int | None]:
-    """Channels of the images and rows of the last layer, as the weights have them; `assumed` are the probe's channels."""
+    """Channels of the images and rows of the last layer, as the weights have them; the probe has `assumed` channels."""
     own = probe.state_dict()
     convolutions = [name for name, tensor in own.items() if tensor.dim() == 4]
     inputs = _dimension(states, convolutions[0], 1) if convolutions else None
