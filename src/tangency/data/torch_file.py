@@ -97,6 +97,7 @@ def _read_zip(data: bytes) -> Any:
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"a damaged or truncated zip archive: {error}") from error
     with archive:
+        _refuse_programs(archive.namelist())
         entries = _checked_entries(archive, len(data))
         root = _root(entries)
         if entries.get(f"{root}byteorder") and _content(archive, f"{root}byteorder") != b"little":
@@ -140,12 +141,16 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     return found
 
 
+def _refuse_programs(names: list[str]) -> None:
+    """Raise where an archive holds a program in place of weights."""
+    if any(re.fullmatch(r"[^/]*/?(archive_format|models/[^/]*\.json)", name) for name in names):
+        raise DataError("a program of torch.export; load it as export:FILE with --trust-code, since its code runs")
+    if any(re.fullmatch(r"[^/]+/(constants\.pkl|code/.*)", name) for name in names):
+        raise DataError("a TorchScript program; load it as torchscript:FILE with --trust-code, since its code runs")
+
+
 def _root(entries: dict[str, zipfile.ZipInfo]) -> str:
     """The folder that data.pkl lies in, with its slash."""
-    if any(re.fullmatch(r"[^/]*/?(archive_format|models/[^/]*\.json)", name) for name in entries):
-        raise DataError("a program of torch.export; load it as export:FILE with --trust-code, since its code runs")
-    if any(re.fullmatch(r"[^/]+/(constants\.pkl|code/.*)", name) for name in entries):
-        raise DataError("a TorchScript program; load it as torchscript:FILE with --trust-code, since its code runs")
     roots = [name.removesuffix("data.pkl") for name in entries if re.fullmatch(r"([^/]*/)?data\.pkl", name)]
     if len(roots) != 1:
         raise DataError(f"{len(roots)} pickles named data.pkl in a zip archive, where one is due")
