@@ -70,9 +70,8 @@ class Request:
         """An option that must be given."""
         value = self.reference.options.get(name)
         if not value:
-            raise ModelError(
-                f"{self.reference.text}: no {name}; give ?{name}={example}. Nothing is ever fetched from the network."
-            )
+            local = " Nothing is ever fetched from the network." if name == "weights" else ""
+            raise ModelError(f"{self.reference.text}: no {name}; give ?{name}={example}.{local}")
         return value
 
     def check(self, *known: str) -> None:

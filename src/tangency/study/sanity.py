@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.models import Classifier
-from tangency.models.normalise import binomial_tail, clearly_better, conventions, correct_under
+from tangency.models.normalise import Convention, binomial_tail, clearly_better, conventions, correct_under
 from tangency.seeding import permutation
 from tangency.types import Dataset, LabelledImages
 
@@ -109,11 +109,15 @@ def _feeding(classifier: Classifier, data: LabelledImages, x: Tensor, y: Tensor,
         _Cause(
             hits,
             f"it is right for {_share(hits)} of the images when given {convention.name}, and for {_share(right)} as "
-            f"its card feeds it: likely a wrong {'normalisation' if convention.mean else 'range or normalisation'}. Try "
+            f"its card feeds it: likely a wrong {_kind(convention)}. Try "
             f"?{convention.options} behind its reference.",
         )
         for convention, hits in zip(tried, correct_under(classifier.module, tried, x, y), strict=True)
     ]
+
+
+def _kind(convention: Convention) -> str:
+    return "normalisation" if convention.mean else "range or normalisation"
 
 
 def _shifts(predicted: Tensor, y: Tensor, right: Tensor, count: int) -> list[_Cause]:
