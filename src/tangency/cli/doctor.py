@@ -118,7 +118,4 @@ def print_examination(found: dict[str, Any]) -> None:
     console.print(f"TANGENCY_DATA: {found['data_root'] or 'not set (a folder with data sets may be named there)'}")
     for kind in ("extras", "data", "weights"):
         for name, state in found[kind].items():
-            console.print(
-                f"{kind.removesuffix('s')} {name}: {state}" if kind == "extras" else f"{kind} {name}: {state}",
-                markup=False,
-            )
+            console.print(f"{kind.removesuffix('s') if kind == 'extras' else kind} {name}: {state}", markup=False)

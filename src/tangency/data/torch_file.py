@@ -45,6 +45,13 @@ def read_torch(path: Path | str) -> Any:
         raise DataError(f"{path}: {len(data)} bytes, expected {EXPECTED} of at most {MAX_BYTES}.")
     if data[257:262] == b"ustar":
         raise DataError(f"{path}: this is a tar archive; expected {EXPECTED}. Unpack it and name the file inside.")
+    if data[:2] != b"PK" and data[:1] != b"\x80":
+        what = (
+            "text" if data[:512].isascii() and data[:64].decode("ascii").strip().isprintable() else "of an unknown kind"
+        )
+        raise DataError(
+            f"{path}: this is {what}, neither a zip archive nor a pickle; expected {EXPECTED}. Fetch it again."
+        )
     try:
         return _read_zip(data) if data[:2] == b"PK" else _read_old(data)
     except DataError as error:
@@ -55,13 +62,6 @@ def read_torch(path: Path | str) -> Any:
     except (ValueError, KeyError, OverflowError, MemoryError, EOFError) as error:
         reason = "its pickle is damaged" if isinstance(error, KeyError) else str(error)[:200] or "it ends early"
         raise DataError(f"{path}: not a whole checkpoint ({reason}), expected {EXPECTED}. Fetch it again.") from error
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file starts as a zip archive or a pickle does, as checkpoints do."""
-    with open(path, "rb") as handle:
-        head = handle.read(4)
-    return head[:2] == b"PK" or head[:1] == b"\x80"
 
 
 class _Storages:
@@ -97,6 +97,7 @@ def _read_zip(data: bytes) -> Any:
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"a damaged or truncated zip archive: {error}") from error
     with archive:
+        _refuse_programs(archive.namelist())
         entries = _checked_entries(archive, len(data))
         root = _root(entries)
         if entries.get(f"{root}byteorder") and _content(archive, f"{root}byteorder") != b"little":
@@ -140,12 +141,16 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     return found
 
 
+def _refuse_programs(names: list[str]) -> None:
+    """Raise where an archive holds a program in place of weights."""
+    if any(re.fullmatch(r"[^/]*/?(archive_format|models/[^/]*\.json)", name) for name in names):
+        raise DataError("a program of torch.export; load it as export:FILE with --trust-code, since its code runs")
+    if any(re.fullmatch(r"[^/]+/(constants\.pkl|code/.*)", name) for name in names):
+        raise DataError("a TorchScript program; load it as torchscript:FILE with --trust-code, since its code runs")
+
+
 def _root(entries: dict[str, zipfile.ZipInfo]) -> str:
     """The folder that data.pkl lies in, with its slash."""
-    if any(re.fullmatch(r"[^/]*/?(archive_format|models/[^/]*\.json)", name) for name in entries):
-        raise DataError("a program of torch.export; load it as export:FILE with --trust-code, since its code runs")
-    if any(re.fullmatch(r"[^/]+/(constants\.pkl|code/.*)", name) for name in entries):
-        raise DataError("a TorchScript program; load it as torchscript:FILE with --trust-code, since its code runs")
     roots = [name.removesuffix("data.pkl") for name in entries if re.fullmatch(r"([^/]*/)?data\.pkl", name)]
     if len(roots) != 1:
         raise DataError(f"{len(roots)} pickles named data.pkl in a zip archive, where one is due")

@@ -44,6 +44,7 @@ def open_folder(folder: Path) -> tuple[nn.Module, dict[str, Any], int, Feeding, 
 
 def _loaded(folder: Path) -> tuple[Any, dict[str, Any]]:
     try:
+        from safetensors import SafetensorError
         from transformers import AutoModelForImageClassification
         from transformers.utils import logging
     except ImportError as error:
@@ -63,7 +64,7 @@ def _loaded(folder: Path) -> tuple[Any, dict[str, Any]]:
                 attn_implementation="eager",
                 dtype=torch.float32,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise ModelError(f"'{folder}': transformers cannot read it ({reason}); expected {_WHAT}.") from error
     finally:

@@ -70,9 +70,8 @@ class Request:
         """An option that must be given."""
         value = self.reference.options.get(name)
         if not value:
-            raise ModelError(
-                f"{self.reference.text}: no {name}; give ?{name}={example}. Nothing is ever fetched from the network."
-            )
+            local = " Nothing is ever fetched from the network." if name == "weights" else ""
+            raise ModelError(f"{self.reference.text}: no {name}; give ?{name}={example}.{local}")
         return value
 
     def check(self, *known: str) -> None:
@@ -102,9 +101,14 @@ def from_states(
         extra: options of the architecture.
     """
     states, options = read_states(file), dict(extra or {})
+    if request.shape is None and architecture in ARCHITECTURES:
+        raise ModelError(
+            f"{request.reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data."
+        )
+    assumed = request.shape or (3, 32, 32)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        probe = build(architecture, request.shape or (3, 32, 32), 10, options)
-    channels, outputs = _sizes(probe, states)
+        probe = build(architecture, assumed, 10, options)
+    channels, outputs = _sizes(probe, states, assumed[0])
     shape = request.shape or (channels or 3, 32, 32)
     if channels is not None and channels != shape[0]:
         raise ModelError(
@@ -141,12 +145,14 @@ def build(architecture: str, shape: Shape, classes: int, options: Mapping[str, A
     return ARCHITECTURES[architecture](shape, classes, **options)
 
 
-def _sizes(probe: nn.Module, states: Mapping[str, State]) -> tuple[int | None, int | None]:
-    """Channels of the first convolution and rows of the last layer, as the weights have them."""
+def _sizes(probe: nn.Module, states: Mapping[str, State], assumed: int) -> tuple[int | None, int | None]:
+    """Channels of the images and rows of the last layer, as the weights have them; the probe has `assumed` channels."""
     own = probe.state_dict()
     convolutions = [name for name, tensor in own.items() if tensor.dim() == 4]
-    channels = _dimension(states, convolutions[0], 1) if convolutions else None
-    return channels, _dimension(states, list(own)[-1], 0)
+    inputs = _dimension(states, convolutions[0], 1) if convolutions else None
+    # Pixels may be folded into channels before the first convolution.
+    channels = None if inputs is None else inputs * assumed // own[convolutions[0]].shape[1]
+    return channels or None, _dimension(states, list(own)[-1], 0)
 
 
 def _dimension(states: Mapping[str, State], name: str, axis: int) -> int | None:

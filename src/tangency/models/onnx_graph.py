@@ -78,21 +78,21 @@ def read_graph(path: Path | str, output: str | None = None) -> Graph:
         raise ModelError(str(error)) from error
     try:
         model = onnx.load_from_string(data)
+        _refuse_external(model, path)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "not its format"
         raise ModelError(f"{path}: not a readable ONNX network ({reason}); expected {_EXPECTED}.") from error
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _all_tensors(model)):
+    return _described(model, path, output)
+
+
+def _refuse_external(model: Any, path: Path) -> None:
+    constants = [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
+    if any(tensor.data_location == tensor.EXTERNAL for tensor in (*model.graph.initializer, *constants)):
         raise ModelError(
             f"{path}: its weights lie in other files, which are not followed; write one file with "
             "onnx.save(model, path, save_as_external_data=False)."
         )
-    return _described(model, path, output)
-
-
-def _all_tensors(model: Any) -> list[Any]:
-    constants = [a.t for node in model.graph.node for a in node.attribute if a.HasField("t")]
-    return [*model.graph.initializer, *constants]
 
 
 def _described(model: Any, path: Path, output: str | None) -> Graph:

@@ -80,17 +80,29 @@ def _as_tensor(model: Any) -> Tensor:
     return torch.frombuffer(bytearray(model.SerializeToString()), dtype=torch.uint8)
 
 
-def runtime(model: Any) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """onnxruntime's own evaluation of a model: its one input to its outputs."""
+def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """onnxruntime's own evaluation of a model: its one input to its outputs; refusals are ModelErrors."""
     try:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as kinds
     except ImportError as error:
         raise ModelError(f"onnx: {error}; install the extra with pip install 'tangency[onnx]'.") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-    return lambda values: session.run(None, {names[0]: values})
+    refusals = (kinds.Fail, kinds.InvalidGraph, kinds.InvalidArgument, kinds.NotImplemented, kinds.RuntimeException)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise ModelError(f"{path}: onnxruntime refuses this graph ({error}). Export it again.") from error
+    name = session.get_inputs()[0].name
+
+    def run(values: np.ndarray) -> list[np.ndarray]:
+        try:
+            return session.run(None, {name: values})
+        except refusals as error:
+            raise ModelError(f"{path}: onnxruntime cannot run it on an image ({error}). Export it again.") from error
+
+    return run
 
 
 def load_onnx(
@@ -116,7 +128,7 @@ def load_onnx(
     layout, dims, notes = _layout(graph, shape, layout, path)
     model, log, said = _ended(graph, ending, path)
     notes += said
-    reference = runtime(graph.model)
+    reference = runtime(graph.model, path)
     images = np.random.default_rng(0).random((_TRIAL_IMAGES, *shape), dtype=np.float32)
     expected = _expected(reference, graph, images, layout, dims)
     if log is None:

@@ -69,7 +69,7 @@ def _parsed(text: str) -> Reference:
     if parsed.kind in KINDS:
         return parsed
     name, _, query = text.partition("?")
-    if Path(name).suffix in _CHECKPOINTS:
+    if ":" not in name and Path(name).suffix in _CHECKPOINTS:
         return replace(parse(f"state_dict:{name}?{query}" if query else f"state_dict:{name}"), text=text)
     known = [*(f"{kind}:…" for kind in KINDS), "run:RUN/trials/TRIAL", "FILE.safetensors"]
     raise ModelError(f"model: {unknown_name('model', text, known)}")

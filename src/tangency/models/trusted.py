@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _program(request: Request, read: Callable[[str], nn.Module]) -> Opened:
         warnings.simplefilter("ignore")  # torch calls its own formats old or new
         try:
             net = read(str(path))
-        except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError) as error:
+        except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
     module = Program(net)

@@ -11,13 +11,16 @@ from tangency.errors import ModelError
 from tangency.models import ARCHITECTURES, load_model, save_classifier
 from tangency.models.foreign import is_foreign
 from tangency.study.fit_network import convert_score
+from tangency.tensors import read_tensors
 from tangency.worlds import load_dataset
 
 _SCORES = ("edm", "diffusers")
 
 
 def is_score(source: str) -> bool:
-    """Whether a reference names a score network in place of a classifier."""
+    """Whether a reference names a score network in place of a classifier; a file of our own says so itself."""
+    if source.endswith(".safetensors") and parse(source).kind == source:
+        return "architecture" not in read_tensors(source)[1]
     return parse(source).kind in _SCORES or source.endswith(".pkl")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.models import Classifier
-from tangency.models.normalise import binomial_tail, clearly_better, conventions, correct_under
+from tangency.models.normalise import Convention, binomial_tail, clearly_better, conventions, correct_under
 from tangency.seeding import permutation
 from tangency.types import Dataset, LabelledImages
 
@@ -48,8 +49,7 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
         accuracy = float(right.double().mean())
         warnings = _constant(predicted, y)
         if accuracy < _GOOD:
-            warnings += _feeding(classifier, data.train, x, y, right)
-            warnings += _labels(predicted, y, right, data.test.classes)
+            warnings += _causes(classifier, data, x, y, predicted)
     chance = float(torch.bincount(y).max()) / len(y)
     p_value = binomial_tail(int(right.sum()), len(y), chance) if chance < 1 else 1.0
     if p_value > 0.01 and not warnings:
@@ -77,32 +77,64 @@ def _constant(predicted: Tensor, y: Tensor) -> list[str]:
     ]
 
 
-def _feeding(classifier: Classifier, data: LabelledImages, x: Tensor, y: Tensor, right: Tensor) -> list[str]:
-    """A range or normalisation under which it does clearly better."""
+@dataclass(frozen=True)
+class _Cause:
+    """Something else that would make the classifier right.
+
+    Args:
+        right: (N,) bool, images that it is then right for.
+        text: the warning.
+    """
+
+    right: Tensor
+    text: str
+
+
+def _causes(classifier: Classifier, data: Dataset, x: Tensor, y: Tensor, predicted: Tensor) -> list[str]:
+    """The change under which it does best, if clearly better than as it is."""
+    right = predicted == y
+    found = [*_feeding(classifier, data.train, x, y, right), *_shifts(predicted, y, right, classifier.classes)]
+    better = [cause for cause in found if clearly_better(cause.right, right, _LEVEL)]
+    best = max(better, key=lambda cause: int(cause.right.sum()), default=None)
+    permuted = _permuted(predicted, y, right if best is None else best.right, data.test.classes, _share(right))
+    return permuted or ([] if best is None else [best.text])
+
+
+def _feeding(classifier: Classifier, data: LabelledImages, x: Tensor, y: Tensor, right: Tensor) -> list[_Cause]:
+    """Other ranges and normalisations."""
     if not data.unit_range:
         return []
     tried = conventions(data)
-    found = correct_under(classifier.module, tried, x, y)
-    best = int(found.sum(1).argmax())
-    if not clearly_better(found[best], right, _LEVEL):
-        return []
-    kind = "normalisation" if tried[best].mean else "range or normalisation"
     return [
-        f"it is right for {_share(found[best])} of the images when given {tried[best].name}, and for {_share(right)} "
-        f"as its card feeds it: likely a wrong {kind}. Try ?{tried[best].options} behind its reference."
+        _Cause(
+            hits,
+            f"it is right for {_share(hits)} of the images when given {convention.name}, and for {_share(right)} as "
+            f"its card feeds it: likely a wrong {_kind(convention)}. Try "
+            f"?{convention.options} behind its reference.",
+        )
+        for convention, hits in zip(tried, correct_under(classifier.module, tried, x, y), strict=True)
     ]
 
 
-def _labels(predicted: Tensor, y: Tensor, right: Tensor, classes: tuple[str, ...]) -> list[str]:
-    """Another numbering of the classes under which it does clearly better; tried on images it was not found from."""
+def _kind(convention: Convention) -> str:
+    return "normalisation" if convention.mean else "range or normalisation"
+
+
+def _shifts(predicted: Tensor, y: Tensor, right: Tensor, count: int) -> list[_Cause]:
+    """Labels counted from another number."""
+    return [
+        _Cause(
+            hits := (predicted + offset) % count == y,
+            f"it is right for {_share(hits)} of the images when 1 is {said} its classes, and for {_share(right)} "
+            "without: likely labels that are off by one.",
+        )
+        for offset, said in ((1, "added to"), (-1, "taken off"))
+    ]
+
+
+def _permuted(predicted: Tensor, y: Tensor, rival: Tensor, classes: tuple[str, ...], now: str) -> list[str]:
+    """The best order of the classes on half of the images, if clearly better than `rival` on the other half."""
     count = len(classes)
-    for offset, said in ((1, "1 is added to"), (-1, "1 is taken off")):
-        shifted = (predicted + offset) % count == y
-        if clearly_better(shifted, right, _LEVEL):
-            return [
-                f"it is right for {_share(shifted)} of the images when {said} its classes, and for {_share(right)} "
-                "without: likely labels that are off by one."
-            ]
     if len(y) < _IMAGES_A_CLASS * count:
         return []
     from scipy.optimize import linear_sum_assignment
@@ -110,14 +142,14 @@ def _labels(predicted: Tensor, y: Tensor, right: Tensor, classes: tuple[str, ...
     table = torch.zeros(count, count, dtype=torch.int64)
     table.index_put_((predicted[::2].cpu(), y[::2].cpu()), torch.ones(len(y[::2]), dtype=torch.int64), accumulate=True)
     meant = torch.as_tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
-    other = meant.to(y.device)[predicted[1::2]] == y[1::2]
-    if not clearly_better(other, right[1::2], _LEVEL):
+    hits = meant.to(y.device)[predicted[1::2]] == y[1::2]
+    if not clearly_better(hits, rival[1::2], _LEVEL):
         return []
     moved = [f"{classes[i]} is {classes[j]}" for i, j in enumerate(meant.tolist()) if i != j]
     return [
-        f"it is right for {_share(other)} of the images with its classes in another order, and for "
-        f"{_share(right)} in the order given: likely permuted labels ({', '.join(moved[:4])}"
-        f"{', …' if len(moved) > 4 else ''}). Name them in the network's order with ?classes=a,b,c."
+        f"it is right for {_share(hits)} of the images with its classes in another order, and for {now} in the order "
+        f"given: likely permuted labels ({', '.join(moved[:4])}{', …' if len(moved) > 4 else ''}). Name them in the "
+        "network's order with ?classes=a,b,c."
     ]
 
 
