@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,11 @@ from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import ModelError, RunError
 from tangency.report import write_leaderboard
-from tangency.study import compare_measured, measure_reference, parse_spec, quickstart_spec, run_study
+from tangency.study import MeasureRequest, compare_measured, measure_models, parse_spec, quickstart_spec, run_study
+
+
+def _measured(model: str, **asked: Any) -> dict[str, Any]:
+    return measure_models(MeasureRequest((model,), **asked))[0]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def test_an_unknown_trial_is_named(run: Path) -> None:
 
 def test_measuring_a_trial_again_gives_what_the_study_found(run: Path, tmp_path: Path) -> None:
     name = trial(run, "standard-0-s0")
-    measured = measure_reference(name, limit=30, out=tmp_path / "standard")
+    measured = _measured(name, limit=30, out=tmp_path / "standard")
     found = compare_measured(name, str(tmp_path / "standard"))
     assert found["images"] == 30
     assert found["warnings"] == []
@@ -88,17 +93,17 @@ def test_a_regime_needs_a_baseline_and_is_that_of_the_study(run: Path, tmp_path:
 
 def test_a_baseline_that_is_not_standard_is_warned_of_and_one_that_guesses_gives_no_regime(run: Path) -> None:
     own, other = trial(run, "standard-0-s0"), trial(run, "gradient_norm-0.1-s0")
-    found = measure_reference(own, limit=20, baseline=other)["regime"]
+    found = _measured(own, limit=20, baseline=other)["regime"]
     assert "trained with gradient_norm" in found["warnings"][0]
-    untrained = measure_reference(own, limit=20, baseline=trial(run, "untrained-s0"))["regime"]
+    untrained = _measured(own, limit=20, baseline=trial(run, "untrained-s0"))["regime"]
     assert untrained["regime"] is None
     assert "baseline is not shown to be above a constant answer" in untrained["text"]
     with pytest.raises(ModelError):
-        measure_reference(own, limit=20, baseline="nothing.onnx")
+        _measured(own, limit=20, baseline="nothing.onnx")
 
 
 def test_trials_and_measured_models_share_a_leaderboard(run: Path, tmp_path: Path) -> None:
-    measure_reference(trial(run, "standard-0-s0"), limit=30, out=tmp_path / "measured")
+    _measured(trial(run, "standard-0-s0"), limit=30, out=tmp_path / "measured")
     references = [str(tmp_path / "measured"), trial(run, "gradient_norm-0.1-s0"), trial(run, "untrained-s0")]
     text = write_leaderboard(references, tmp_path / "out").read_text(encoding="utf-8")
     assert "3 measured models on 1 data set" in text

@@ -16,8 +16,7 @@ from study_support import tiny_spec, write_data
 from tangency.errors import ModelError, NumericsError, RunError, SpecError
 from tangency.report import write_report
 from tangency.score import FunctionScore, ScoreCard, build_network, load_score, save_score
-from tangency.study import parse_spec, run_study
-from tangency.study.single import MeasureRequest, measure_models
+from tangency.study import MeasureRequest, measure_models, parse_spec, run_study
 from tangency.study.trust import Trust, evaluate_score
 from tangency.study.trust_config import TrustConfig
 from tangency.study.verdict import verdict

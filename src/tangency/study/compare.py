@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tangency.errors import RunError, unknown_name
-from tangency.measures.registry import Better, control_of, describe, family
+from tangency.measures.info import Better
+from tangency.measures.registry import control_of, describe, family
 from tangency.statistics import (
     Contrast,
     Estimate,

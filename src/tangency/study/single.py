@@ -116,7 +116,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
                 summary["regime"] = regime_against(
                     rows[number][0].rows(), other, base.reference, base.classifier.card, data
                 )
-            _keep(asked.folder(number), summary, rows[number][0], setting, one)
+            _keep(asked, number, summary, rows[number][0], setting, one)
             summaries.append(summary)
     return summaries
 
@@ -256,12 +256,13 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
     return summary
 
 
-def _keep(out: Path | None, summary: dict[str, Any], shards: Shards, setting: _Setting, found: Found) -> None:
+def _keep(
+    asked: MeasureRequest, number: int, summary: dict[str, Any], shards: Shards, setting: _Setting, found: Found
+) -> None:
+    out = asked.folder(number)
     if out is None:
         return
     ids = torch.cat(shards.images).sort().values
-    keep_pictures(
-        out, found.classifier, setting.score, setting.data.test, ids, setting.config, setting.source.device
-    )
+    keep_pictures(out, found.classifier, setting.score, setting.data.test, ids, setting.config, asked.device)
     shards.write_long(out / "rows.parquet")
     write_json(out / "summary.json", summary)
