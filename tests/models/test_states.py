@@ -111,6 +111,15 @@ def test_a_normaliser_goes_to_the_card(tmp_path, names):
     assert fit_states(read_states(save(tmp_path / "b.pt", beside)), small(), "b").mean == found.mean
 
 
+def test_dicts_in_dicts_without_end_are_read_once(tmp_path):
+    """3,000³ ways lead to the innermost dict of a bomb; the weights beside it are still found."""
+    inner: dict[str, object] = {"a": {"lr": 1}}
+    for _ in range(3):
+        inner = {f"k{i}": inner for i in range(3000)}
+    path = save(tmp_path / "a.pt", {"bomb": inner, "model": small().state_dict()})
+    assert list(read_states(path)) == ["model"]
+
+
 def test_misfits_are_told(tmp_path):
     state = small().state_dict()
     state["3.weight"] = torch.zeros(7, 144)

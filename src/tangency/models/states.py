@@ -16,7 +16,7 @@ from tangency.errors import DataError, ModelError
 
 State = dict[str, Tensor]
 
-_DEEPEST, _MOST_MODULES = 4, 20_000
+_DEEPEST, _MOST_MODULES, _MOST_PREFIXES = 4, 20_000, 300
 # Moments of an optimiser are tensors too, often of the names and shapes of the weights.
 _NOT_WEIGHTS = ("opt", "sched", "scaler", "amp", "grad", "momentum", "rng", "exp_avg")
 _NORMALISERS = (("new_mean", "new_std"), ("mean", "std"), ("mu", "sigma"), ("_mean", "_std"), ("means", "sds"))
@@ -55,7 +55,7 @@ def read_states(path: Path | str) -> dict[str, State]:
         content = read_torch(path)
     except DataError as error:
         raise ModelError(str(error)) from error
-    states = dict(_walk(content, (), 0))
+    states = dict(_walk(content, (), 0, set()))
     if not states:
         raise ModelError(
             f"{path}: no dict of tensors in it, expected the state_dict of a network; it holds a {_about(content)}."
@@ -81,16 +81,17 @@ def _about(content: object) -> str:
     return content.name if isinstance(content, Inert) else type(content).__name__
 
 
-def _walk(node: object, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, State]]:
-    """Dicts of tensors in dicts in dicts; a module that was saved whole counts as its state_dict."""
+def _walk(node: object, path: tuple[str, ...], depth: int, seen: set[int]) -> Iterator[tuple[str, State]]:
+    """Dicts of tensors in dicts in dicts, each once; a module that was saved whole counts as its state_dict."""
     where = ".".join(path)
     if isinstance(node, Inert):
         state = _module_state(node)
         if state:
             yield where, state
         return
-    if not isinstance(node, dict) or depth > _DEEPEST:
+    if not isinstance(node, dict) or depth > _DEEPEST or id(node) in seen:
         return
+    seen.add(id(node))
     tensors = {_name(key): value for key, value in node.items() if isinstance(value, Tensor)}
     named = all(isinstance(key, str | bytes) for key in node)
     if named and any(value.dim() for value in tensors.values()) and 2 * len(tensors) > len(node):
@@ -98,7 +99,7 @@ def _walk(node: object, path: tuple[str, ...], depth: int) -> Iterator[tuple[str
         return
     for key, value in node.items():
         if isinstance(key, str | bytes) and not _name(key).lower().startswith(_NOT_WEIGHTS):
-            yield from _walk(value, (*path, _name(key)), depth + 1)
+            yield from _walk(value, (*path, _name(key)), depth + 1, seen)
 
 
 def _name(key: object) -> str:
@@ -169,11 +170,18 @@ def prefixes(names: Mapping[str, object]) -> list[str]:
     return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
 
 
+def _candidates(state: State, wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Prefixes under which the first of the wanted names stands, shortest first."""
+    first = next((name for name in wanted if not name.endswith(_COUNTER)), "")
+    found = {name[: len(name) - len(first)] for name in state if name == first or name.endswith(f".{first}")}
+    return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
+
+
 def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> Fitted | None:
     """The state without the prefix under which it has all that is wanted, or None."""
     found = [
         (prefix, stripped)
-        for prefix in prefixes(state)
+        for prefix in _candidates(state, wanted)
         if (stripped := _stripped(state, prefix, wanted, unused)) is not None
     ]
     if not found:
@@ -242,7 +250,7 @@ def _misfit(
     """What is missing, unexpected or of another shape under the prefix that fits best."""
     best: tuple[int, str, str] = (-1, "", "")
     for key, state in states.items():
-        for prefix in prefixes(state):
+        for prefix in prefixes(state)[:_MOST_PREFIXES]:
             hits = sum(prefix + name in state for name in wanted)
             best = max(best, (hits, key, prefix), key=lambda entry: entry[0])
     _, key, prefix = best
