@@ -40,7 +40,7 @@ def test_what_is_named_is_measured(trial: str, monkeypatch: pytest.MonkeyPatch) 
     assert measures["accuracy_pgd_linf.eps=0.0313725"]["mean"] <= measures["accuracy"]["mean"]
     assert measures["certified_accuracy.radius=0.25.sigma=0.1"]["chance"] == pytest.approx(1 / 3)
     assert "accuracy_pgd_l2.eps=0.5" not in measures
-    assert found["warnings"] == []
+    assert not any("pgd" in warning for warning in found["warnings"])
     monkeypatch.setattr("tangency.study.single.masking_warnings", lambda columns: ["pgd_l2: success falls"])
     printed = CliRunner().invoke(app, command).output
     assert "certified_radius.sigma=0.1" in printed

@@ -78,7 +78,9 @@ def about_measured(
 
 def settings(config: MeasureConfig, score: dict[str, Any], train: str, **more: Any) -> dict[str, Any]:
     """All that a number depends on besides the classifier and the test images, as JSON has it."""
-    asked = {"measures": dataclasses.asdict(config), "score": score, "training_images": train, **more}
+    measures = dataclasses.asdict(config)
+    del measures["network_controls"]  # more or fewer controls change no measure
+    asked = {"measures": measures, "score": score, "training_images": train, **more}
     plain: dict[str, Any] = json.loads(json.dumps(asked))
     return plain
 

@@ -12,10 +12,11 @@ from tangency.errors import RunError, SpecError
 from tangency.mixtures import fit_mixture, load_mixture, save_mixture
 from tangency.score import Denoiser, GaussianScore, MixtureScore, denoising_error
 from tangency.score.gaussian import LARGEST
+from tangency.seeding import permutation
 from tangency.study.spec import ScoreSpec, StudySpec
 from tangency.tangents import MixtureTangents, TangentEstimator, WorldTangents
 from tangency.tensors import read_tensors, write_tensors
-from tangency.types import Dataset
+from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World, world_of
 
 QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
@@ -43,7 +44,7 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
         write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": "exact", "card": card})
         return
     mixture, report = fit_mixture(
-        data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
+        fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     likelihood = {}
     for name, split in (("train", data.train), ("test", data.test)):
@@ -57,6 +58,12 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
         "denoising": _denoising(MixtureScore(mixture), data, device),
     }
     save_mixture(mixture, path, {"card": card})
+
+
+def fitted_images(data: Dataset, asked: ScoreSpec) -> LabelledImages:
+    """The training images that a mixture is fitted to: all, or a fixed random subset."""
+    few = len(data.train) <= asked.images
+    return data.train if few else data.train.subset(permutation(len(data.train), 0, "mixture")[: asked.images])
 
 
 def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, float]]:
@@ -95,6 +102,6 @@ def new_estimators(reference: str, data: Dataset, asked: ScoreSpec, device: str)
         world = world.to(device)
         return world, WorldTangents(world)
     mixture, _ = fit_mixture(
-        data.train, asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
+        fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     return MixtureScore(mixture), MixtureTangents(mixture)

@@ -52,13 +52,15 @@ class ModelSpec(_Strict):
 class ScoreSpec(_Strict):
     """The closed-form score, which also gives the tangent spaces.
 
-    "mfa" fits a mixture of factor analysers to each class; "exact" is the law itself, for data drawn from a world.
+    "mfa" fits a mixture of factor analysers to each class, on `images` training images at most, a fixed random subset;
+    "exact" is the law itself, for data drawn from a world.
     """
 
     kind: Literal["mfa", "exact"] = "mfa"
     components: int = Field(default=4, ge=1)
     rank: int = Field(default=12, ge=1)
     noise: Literal["isotropic", "diagonal"] = "isotropic"
+    images: int = Field(default=10_000, ge=1)
     seed: int = 0
 
 
