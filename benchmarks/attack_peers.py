@@ -1,13 +1,14 @@
 """PGD (l2) by us and by torchattacks, foolbox and ART on one network; run by the interpreter that has them.
 
-Each gets the same images, labels, budget, step size and number of steps, and starts at random. Printed as JSON: seconds
-over those of the bare input gradients, and the mean cross-entropy reached.
+Each gets the same images, labels, budget, step size and number of steps. Printed as JSON: seconds over those of the
+bare input gradients (random starts), and the mean cross-entropy reached from the image itself and a random start.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -32,37 +33,34 @@ def main() -> None:
     from art.estimators.classification import PyTorchClassifier
 
     model, x, y = setting()
-    theirs = torchattacks.PGDL2(model, eps=EPSILON, alpha=LENGTH, steps=STEPS, random_start=True)
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-    box = foolbox.attacks.L2PGD(abs_stepsize=LENGTH, steps=STEPS, random_start=True)
     classifier = PyTorchClassifier(model, nn.CrossEntropyLoss(), (3, 32, 32), 10, clip_values=(0, 1), device_type="cpu")
-    art = ProjectedGradientDescentPyTorch(
-        classifier,
-        norm=2,
-        eps=EPSILON,
-        eps_step=LENGTH,
-        max_iter=STEPS,
-        num_random_init=1,
-        batch_size=BATCH,
-        verbose=False,
-    )
-    draw = Draw(0, torch.arange(BATCH), "attack")
-    attacks = {
-        "tangency": lambda: pgd(model, x, y, EPSILON, steps=STEPS, draw=draw).images,
-        "torchattacks": lambda: theirs(x, y),
-        "foolbox": lambda: box.run(wrapped, x, foolbox.criteria.Misclassification(y), epsilon=EPSILON),
-        "ART": lambda: torch.from_numpy(art.generate(x.numpy(), np.eye(10, dtype=np.float32)[y.numpy()])),
-    }
+    draw, one_hot = Draw(0, torch.arange(BATCH), "attack"), np.eye(10, dtype=np.float32)[y.numpy()]
+    wrong = foolbox.criteria.Misclassification(y)
+
+    def attacks(random: bool) -> dict[str, Callable[[], Tensor]]:
+        theirs = torchattacks.PGDL2(model, eps=EPSILON, alpha=LENGTH, steps=STEPS, random_start=random)
+        box = foolbox.attacks.L2PGD(abs_stepsize=LENGTH, steps=STEPS, random_start=random)
+        art = ProjectedGradientDescentPyTorch(
+            classifier, 2, EPSILON, LENGTH, None, STEPS, num_random_init=int(random), batch_size=BATCH, verbose=False
+        )
+        return {
+            "tangency": lambda: pgd(model, x, y, EPSILON, steps=STEPS, draw=draw, random_start=random).images,
+            "torchattacks": lambda: theirs(x, y),
+            "foolbox": lambda: box.run(wrapped, x, wrong, epsilon=EPSILON),
+            "ART": lambda: torch.from_numpy(art.generate(x.numpy(), one_hot)),
+        }
 
     def loss(images: Tensor) -> float:
         model.eval()
         with torch.no_grad():
             return float(F.cross_entropy(model(images), y))
 
-    found = {f"loss {name}": loss(attack()) for name, attack in attacks.items()}
-    found["loss clean"] = loss(x)
-    seconds = interleaved({"bare": lambda: bare_gradients(model, x, y), **attacks}, repeats=3)
-    found |= {f"{name} over bare": seconds[name] / seconds["bare"] for name in attacks}
+    found = {"loss clean": loss(x)}
+    for start, random in (("the image", False), ("a random point", True)):
+        found |= {f"loss from {start}, {name}": loss(attack()) for name, attack in attacks(random).items()}
+    seconds = interleaved({"bare": lambda: bare_gradients(model, x, y), **attacks(True)}, repeats=2)
+    found |= {f"{name} over bare": value / seconds["bare"] for name, value in seconds.items() if name != "bare"}
     print(json.dumps(found))
 
 
