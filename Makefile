@@ -28,8 +28,9 @@ $(BIN)/.installed-test: $(BIN)/.installed
 quickstart: $(BIN)/.installed
 	$(BIN)/tangency quickstart --out $(OUT) $(ARGS)
 
+# A process for each core, each with one thread.
 test: $(BIN)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" $(TEST_PATHS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" $(TEST_PATHS)
 
 test-slow: $(BIN)/.installed-test
 	$(BIN)/python -m pytest $(TEST_PATHS)

@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tangency.cli.app import app
+from tangency.measures import ATTACKS, METRICS
+from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
 from tangency.tangents.references import LOADED, MADE
 from tangency.tangents.spectrum import RULES
@@ -85,3 +87,24 @@ def test_every_estimator_is_explained_and_every_command_exists() -> None:
         assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", TANGENT_PAGE):
         assert (ROOT / "docs" / picture).stat().st_size > 10_000
+
+
+MEASURE_PAGE = (ROOT / "docs" / "measure.md").read_text()
+
+
+def test_the_python_example_of_measuring_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", MEASURE_PAGE, re.S)
+    exec(compile(code, "measure.md", "exec"), {})
+    printed = [float(text) for text in re.findall(r"tensor\((-?0\.\d+)", capsys.readouterr().out)]
+    assert len(printed) == 3
+    assert 0 < printed[2] < 1
+
+
+def test_every_metric_attack_and_kind_of_model_is_explained() -> None:
+    for name in (*METRICS, *ATTACKS):
+        assert f"`{name}" in MEASURE_PAGE
+    for kind in KINDS:
+        assert f"`{kind}:" in MEASURE_PAGE
+    for options in re.findall(r"\$ tangency (?:measure|compare|report) (.*?)(?:  +#.*)?$", MEASURE_PAGE, re.M):
+        for option in re.findall(r"--[a-z-]+", options):
+            assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output
