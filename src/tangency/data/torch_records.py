@@ -87,7 +87,7 @@ def storage_name(identity: object) -> StorageName | Inert:
         raise DataError(f"a reference of unknown form, {brief(identity)}")
     dtype = _STORAGES.get(parts[1].name.rpartition(".")[2])
     key, count, view = parts[2], parts[4], parts[5] if len(parts) == 6 else None
-    if dtype is None or not isinstance(key, str) or not isinstance(count, int) or not _are_sizes((count,)):
+    if dtype is None or not isinstance(key, str) or not isinstance(count, int) or not are_sizes((count,)):
         raise DataError(f"a storage of {brief(count)} numbers of {parts[1].name} under {brief(key)}")
     return StorageName(key, dtype, count, None if view is None else _view(view, count))
 
@@ -95,7 +95,7 @@ def storage_name(identity: object) -> StorageName | Inert:
 def _view(view: object, count: int) -> tuple[int, int]:
     """(offset, count) of (key, offset, count), within a storage of `count` elements."""
     parts = view[1:] if type(view) is tuple and len(view) == 3 else ()
-    if not _are_sizes(parts) or len(parts) != 2 or sum(parts) > count:
+    if not are_sizes(parts) or len(parts) != 2 or sum(parts) > count:
         raise DataError(f"a view of a storage of unknown form, {brief(view)}")
     return parts[0], parts[1]
 
@@ -105,7 +105,8 @@ def _text(value: object) -> object:
     return value.decode("latin1") if isinstance(value, bytes) else value
 
 
-def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
+def are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
+    """Whether a value is a tuple of few whole numbers, as sizes and strides are."""
     return type(value) is tuple and len(value) <= _MOST_AXES and all(type(n) is int and 0 <= n < 2**63 for n in value)
 
 
@@ -115,7 +116,7 @@ def make_tensor(args: Arguments, dtype: torch.dtype | None = None) -> Tensor:
         raise DataError("a tensor of unknown form, expected (storage, offset, size, stride, …)")
     storage, (offset, size, stride) = args[0], args[1:4]
     shown = ", ".join(map(brief, (offset, size, stride)))
-    if not (_are_sizes((offset,)) and _are_sizes(size) and _are_sizes(stride) and len(size) == len(stride)):
+    if not (are_sizes((offset,)) and are_sizes(size) and are_sizes(stride) and len(size) == len(stride)):
         raise DataError(f"a tensor of offset, size and stride {shown}, expected whole numbers ≥ 0")
     dtype = dtype or storage.dtype
     count = len(storage.data) // dtype.itemsize
@@ -151,14 +152,16 @@ def _make_from_type(args: Arguments) -> object:
     return function.call(args[2])
 
 
-def _make_size(args: Arguments) -> tuple[int, ...]:
+def make_size(args: Arguments) -> tuple[int, ...]:
+    """A torch.Size as a tuple."""
     size = tuple(args[0]) if len(args) == 1 and type(args[0]) in (list, tuple) else None
-    if not _are_sizes(size):
+    if not are_sizes(size):
         raise DataError("a torch.Size of unknown form, expected whole numbers")
     return size
 
 
-def _make_device(args: Arguments) -> str:
+def make_device(args: Arguments) -> str:
+    """A torch.device as its name."""
     if not 1 <= len(args) <= 2 or type(args[0]) is not str or any(type(part) is not int for part in args[1:]):
         raise DataError("a torch.device of unknown form, expected a name and a number")
     return ":".join(map(str, args))
@@ -171,8 +174,8 @@ _ROWS: dict[tuple[str, str], Callable[[Arguments], object] | None] = {
     ("torch._utils", "_rebuild_parameter"): _make_parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _make_parameter,
     ("torch._tensor", "_rebuild_from_type_v2"): _make_from_type,
-    ("torch", "Size"): _make_size,
-    ("torch", "device"): _make_device,
+    ("torch", "Size"): make_size,
+    ("torch", "device"): make_device,
     **{("torch", name): None for name in _STORAGES},
     **{("torch.cuda", name): None for name in _STORAGES},
     ("torch.storage", "UntypedStorage"): None,

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from tangency.data.plain import PLAIN, Arguments, Draft, Global, Table, brief
+from tangency.data.torch_records import are_sizes, make_device, make_size
 from tangency.data.unpickle import next_pickle
 from tangency.errors import DataError
 
@@ -134,7 +135,7 @@ def _make_tensor(args: Arguments) -> np.ndarray:
     if len(args) not in (6, 7) or not isinstance(args[0], Storage):
         raise DataError("a tensor of unknown form, expected (storage, offset, size, stride, …)")
     values, (offset, size, stride) = args[0].values, args[1:4]
-    if not (_are_sizes((offset,)) and _are_sizes(size) and _are_sizes(stride) and len(size) == len(stride)):
+    if not (are_sizes((offset,)) and are_sizes(size) and are_sizes(stride) and len(size) == len(stride)):
         raise DataError(f"a tensor of offset, size and stride {_layout(args)}, expected whole numbers ≥ 0")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if not 0 < math.prod(size) <= values.size or last >= values.size:
@@ -145,10 +146,6 @@ def _make_tensor(args: Arguments) -> np.ndarray:
 
 def _layout(args: Arguments) -> str:
     return ", ".join(map(brief, args[1:4]))
-
-
-def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:
-    return type(value) is tuple and len(value) <= _MOST_AXES and all(type(n) is int and n >= 0 for n in value)
 
 
 def _make_parameter(args: Arguments) -> np.ndarray:
@@ -175,19 +172,6 @@ def _make_dict(args: Arguments) -> dict[object, object]:
     return {}
 
 
-def _make_size(args: Arguments) -> tuple[int, ...]:
-    size = tuple(args[0]) if len(args) == 1 and type(args[0]) in (list, tuple) else None
-    if not _are_sizes(size):
-        raise DataError("a torch.Size of unknown form, expected whole numbers")
-    return size
-
-
-def _make_device(args: Arguments) -> str:
-    if not 1 <= len(args) <= 2 or type(args[0]) is not str or any(type(part) is not int for part in args[1:]):
-        raise DataError("a torch.device of unknown form, expected a name and a number")
-    return ":".join(map(str, args))
-
-
 def _make_module(name: str) -> Callable[[Arguments], Draft]:
     def make(args: Arguments) -> Draft:
         if args:
@@ -204,8 +188,8 @@ def edm_table(limit: int) -> Table:
         ("torch.storage", "_load_from_bytes"): _StorageReader(limit),
         ("torch._utils", "_rebuild_tensor_v2"): _make_tensor,
         ("torch._utils", "_rebuild_parameter"): _make_parameter,
-        ("torch", "Size"): _make_size,
-        ("torch", "device"): _make_device,
+        ("torch", "Size"): make_size,
+        ("torch", "device"): make_device,
         ("dnnlib.util", "EasyDict"): _make_dict,
     }
     for module, names in _MODULES.items():
