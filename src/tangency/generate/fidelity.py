@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from tangency.errors import NumericsError
 from tangency.numerics import flat
 
-WINDOW, _SPREAD = 11, 1.5  # of SSIM: side and standard deviation of its Gaussian, in pixels
+_HALF, _SPREAD = 5, 1.5  # of SSIM: half the side of its window less ½, and the standard deviation of its Gaussian
 _STABILISERS = (0.01, 0.03)
 
 
@@ -29,13 +29,14 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
 def ssim(x: Tensor, truth: Tensor) -> Tensor:
     """Structural similarity of each image, pixels in [0, 1], (N, C, H, W) twice to (N,) in [−1, 1]; 1 for equal images.
 
-    Means, variances and covariances under an 11 × 11 Gaussian window of σ = 1.5 pixels, wherever the window fits.
+    Means, variances and covariances under an 11 × 11 Gaussian window of σ = 1.5 pixels about every pixel; images are
+    reflected at their borders, as in torchmetrics (the original leaves the borders out).
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
     _check(x, truth)
-    if min(x.shape[2:]) < WINDOW:
-        raise NumericsError(f"SSIM: got images of {tuple(x.shape[2:])} pixels, expected sides of at least {WINDOW}.")
+    if min(x.shape[2:]) <= _HALF:
+        raise NumericsError(f"SSIM: got images of {tuple(x.shape[2:])} pixels, expected sides of at least {_HALF + 1}.")
     n, channels = x.shape[:2]
     a, b = (values.reshape(n * channels, 1, *values.shape[2:]).double() for values in (x, truth))
     moments = _smooth(torch.cat([a, b, a * a, b * b, a * b])).chunk(5)
@@ -49,9 +50,10 @@ def ssim(x: Tensor, truth: Tensor) -> Tensor:
 
 def _smooth(x: Tensor) -> Tensor:
     """Weighted means under the window, rows then columns."""
-    place = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    place = torch.arange(-_HALF, _HALF + 1, dtype=x.dtype, device=x.device)
     weights = torch.exp(-((place / _SPREAD) ** 2) / 2)
     weights = weights / weights.sum()
+    x = F.pad(x, (_HALF,) * 4, mode="reflect")
     return F.conv2d(F.conv2d(x, weights.reshape(1, 1, -1, 1)), weights.reshape(1, 1, 1, -1))
 
 

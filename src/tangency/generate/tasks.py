@@ -32,6 +32,7 @@ from tangency.types import Sigma, check_images
 RULES = ("normalised", "gradient", "adam")
 LABELS = ("predicted", "energy", "oracle")
 _OVERSHOOT = 2.5  # radius is crossed this many times in all steps, as in PGD
+_NEAR = 0.05  # of √d: what a restoration goes by default, whose first guess is near
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class Restored:
     sigma: Tensor | None = None
 
 
-def default_radius(x: Tensor) -> float:
-    """√d/4: a quarter of the pixel range for each pixel, root mean square."""
-    return 0.25 * math.sqrt(x[0].numel()) if len(x) else 1.0
+def default_radius(x: Tensor, share: float = 0.25) -> float:
+    """share · √d: a quarter of the pixel range for each pixel, root mean square."""
+    return share * math.sqrt(x[0].numel()) if len(x) else 1.0
 
 
 def towards(model: nn.Module, start: Tensor, y: Tensor, climb: Climb, *, draw: Draw) -> Ascent:
@@ -228,7 +229,8 @@ def restore(
         operator: a `Mask` or `AveragePool`.
         measured: A of an image, (N, C, h, w); with a mask, only known pixels matter.
         start: (N, C, H, W), a first guess (`first_guess`); projected on what agrees.
-        climb: how; where a radius is given, it is a budget about the start.
+        climb: how; where a radius is given, it is a budget about the start, and there is none otherwise (the default
+            length of a move is that of a budget of √d/20).
         draw: of the images.
         label, y: see `denoise`.
     """
@@ -242,7 +244,7 @@ def restore(
     consistent = Consistent(operator, measured, climb.bounds)
     start = consistent(start.detach())
     labels, objective = _labelled(model, start, climb, label, y)
-    radius = climb.radius or default_radius(start)
+    radius = climb.radius or default_radius(start, _NEAR)
     inside: Constraint = consistent
     if climb.radius is not None:
         inside = Both(Ball(start, radius, climb.norm, climb.bounds), consistent)
