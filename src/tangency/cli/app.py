@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.generate import generate
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import convert, score_app
 from tangency.cli.tangents import references, tangents_app
@@ -47,6 +48,7 @@ app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
 app.add_typer(tangents_app, name="tangents")
 app.command("convert")(convert)
+app.command("generate")(generate)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]

@@ -12,6 +12,7 @@ from tangency.generate.judges import (
     judged,
     last_features,
     nearest_distance,
+    neighbour_distance,
     precision_recall,
 )
 from tangency.generate.masks import MASKS, make_mask
@@ -84,6 +85,7 @@ __all__ = [
     "last_features",
     "make_mask",
     "nearest_distance",
+    "neighbour_distance",
     "noise_seed",
     "pixel_mixture",
     "precision_recall",

@@ -76,7 +76,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     return float((a.mean(0) - b.mean(0)).square().sum() + first.trace() + second.trace() - 2 * cross)
 
 
-def precision_recall(made: Tensor, real: Tensor, neighbours: int = 3) -> tuple[Tensor, Tensor]:
+def precision_recall(
+    made: Tensor, real: Tensor, neighbours: int = 3, reach: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Which made pictures lie among the real ones, and which real ones among the made.
 
     A picture lies among others if it is within the distance from one of them to its k-th neighbour of its own kind.
@@ -84,6 +86,7 @@ def precision_recall(made: Tensor, real: Tensor, neighbours: int = 3) -> tuple[T
     Args:
         made, real: features (N, D) and (M, D), more than k of each.
         neighbours: k.
+        reach: `neighbour_distance(real, k)` (M,), where it is known already.
 
     Returns:
         (N,) and (M,) float64, 0 or 1; their means are precision and recall, both in [0, 1], higher is better.
@@ -94,11 +97,12 @@ def precision_recall(made: Tensor, real: Tensor, neighbours: int = 3) -> tuple[T
         raise NumericsError(
             f"precision and recall: got {len(made)} and {len(real)} pictures, expected more than {neighbours}."
         )
-    return _among(made, real, _reach(real, neighbours)), _among(real, made, _reach(made, neighbours))
+    reach = neighbour_distance(real, neighbours) if reach is None else reach
+    return _among(made, real, reach), _among(real, made, neighbour_distance(made, neighbours))
 
 
-def _reach(points: Tensor, neighbours: int) -> Tensor:
-    """Distance of each point to its k-th neighbour, (N,)."""
+def neighbour_distance(points: Tensor, neighbours: int) -> Tensor:
+    """Distance of each point to its k-th neighbour among the others, (N, D) to (N,)."""
     found = [torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in points.split(_AT_ONCE)]
     return torch.cat(found)
 

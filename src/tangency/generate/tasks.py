@@ -32,6 +32,7 @@ from tangency.types import Sigma, check_images
 RULES = ("normalised", "gradient", "adam")
 LABELS = ("predicted", "energy", "oracle")
 _OVERSHOOT = 2.5  # radius is crossed this many times in all steps, as in PGD
+_FLAT = 1e-5  # largest |Sobel| of an image that is even up to rounding
 _NEAR = 0.05  # of √d: what a restoration goes by default, whose first guess is near
 
 
@@ -122,12 +123,12 @@ class Restored:
     Args:
         ascent: where it came to.
         labels: (N,) the class that was raised; −1 where none was.
-        sigma: (N,) the noise level that was assumed; None where there is none.
+        sigma: (N,) the noise level that was assumed, 0 where there is none.
     """
 
     ascent: Ascent
     labels: Tensor
-    sigma: Tensor | None = None
+    sigma: Tensor
 
 
 def default_radius(x: Tensor, share: float = 0.25) -> float:
@@ -249,7 +250,7 @@ def restore(
     if climb.radius is not None:
         inside = Both(Ball(start, radius, climb.norm, climb.bounds), consistent)
     ascent = ascend(climb.raised(objective), start, climb.plan(radius, inside), draw=draw, models=(model,))
-    return Restored(ascent, labels)
+    return Restored(ascent, labels, torch.zeros(len(start), dtype=start.dtype, device=start.device))
 
 
 def first_guess(operator: Operator, measured: Tensor, like: Tensor) -> Tensor:
@@ -283,7 +284,8 @@ def sketch(x: Tensor) -> Tensor:
     both = torch.nn.functional.conv2d(grey, torch.stack([kernel, kernel.T])[:, None])
     size = both.square().sum(1, keepdim=True).sqrt()
     largest = size.flatten(1).amax(1)
-    return (1 - size / per_example(largest.clamp(min=1e-12), size)).expand_as(x).contiguous()
+    scale = torch.where(largest > _FLAT, largest, torch.inf)  # an even image has no lines
+    return (1 - size / per_example(scale, size)).expand_as(x).contiguous()
 
 
 def _labelled(
