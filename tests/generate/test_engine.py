@@ -227,7 +227,7 @@ def test_the_noise_of_an_image_is_found() -> None:
 def test_denoising_stays_within_its_budget_and_stops_on_it() -> None:
     model = net()
     noisy = images(6) + 0.3 * ids(6).normal(SHAPE)
-    found = denoise(model, noisy, Climb(steps=40), draw=ids(6), sigma=0.3)
+    found = denoise(model, noisy, Climb(steps=40), draw=ids(6), sigma=0.3, label="predicted")
     distance = (found.ascent.images - noisy).flatten(1).norm(dim=1)
     assert (distance <= 0.3 * 8 * (1 + 1e-5)).all()
     assert (distance[found.ascent.stopped] >= 0.3 * 8 * (1 - 2e-5)).all()

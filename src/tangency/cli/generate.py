@@ -42,9 +42,7 @@ def generate(
     sigma: Annotated[float, typer.Option("--sigma", help="Noise that denoise removes, pixels in [0, 1].")] = 0.25,
     blind: Annotated[bool, typer.Option("--blind", help="Denoise without being told σ.")] = False,
     method: Annotated[str, typer.Option("--method", help="Of denoise: budget, map or tweedie.")] = "budget",
-    label: Annotated[
-        str, typer.Option("--label", help="What restorations raise: predicted, energy, oracle.")
-    ] = "predicted",
+    label: Annotated[str, typer.Option("--label", help="Restorations raise: energy, predicted, oracle.")] = "energy",
     mask: Annotated[str, typer.Option("--mask", help="Of inpaint: rectangle, random or half.")] = "rectangle",
     share: Annotated[float, typer.Option("--share", help="Of the pixels that the mask hides.")] = 0.25,
     factor: Annotated[int, typer.Option("--factor", help="Of superres: 2 or 4.")] = 2,

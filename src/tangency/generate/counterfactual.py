@@ -14,6 +14,9 @@ from tangency.generate.halfspaces import nearest_in_halfspaces
 from tangency.numerics import norms, per_example
 from tangency.types import check_images, check_labels
 
+_PATIENCE = 3  # linearisations before more than the margin is aimed at
+_SLACK = 0.25  # of what is missing, aimed at beyond the margin at first
+
 
 @dataclass(frozen=True)
 class Counterfactual:
@@ -54,9 +57,10 @@ def counterfactual(
     """argmin ‖x′ − x‖ so that f_target(x′) ≥ f_c(x′) + margin for all classes c.
 
     Each step projects x itself on the decision region of the classifier as it is linearised at the last iterate, a
-    quadratic program with a half-space for each rival class, solved exactly; the nearest iterate inside the true region
-    is kept. For a linear classifier the first step is the orthogonal projection on its decision boundary; for others
-    it is a local minimum, with no guarantee of the least distance.
+    quadratic program with a half-space for each rival class, solved exactly; where curvature leaves an image short,
+    more than the margin is aimed at. The nearest iterate inside the true region is kept. For a linear classifier the
+    first step is the orthogonal projection on its decision boundary; for others it is a local minimum, with no
+    guarantee of the least distance.
 
     Args:
         model: maps (N, C, H, W) to logits; left as it was.
@@ -103,6 +107,7 @@ class _Search:
         self.stalled, self.diverged, self.evaluations = off, off, torch.zeros_like(off, dtype=torch.int64)
         self.best, self.distance = x, torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
         self.best_margin = torch.full_like(self.distance, torch.nan)
+        self.slack = torch.zeros_like(self.distance)
         self.path = [x]
 
     def step(self) -> None:
@@ -111,6 +116,7 @@ class _Search:
         gaps, gradients, lead = self._linearised(now)
         finite = gaps.isfinite().all(1) & gradients.isfinite().flatten(1).all(1)
         self._keep(now, lead, finite)
+        gaps = gaps - self._aim(lead)[:, None]
         flat_now, flat_x = now.flatten(1).double(), self.x.flatten(1).double()
         rows = torch.where(per_example(finite, gradients), gradients, 0.0).double()
         wanted = torch.einsum("nrd,nd->nr", rows, flat_now - flat_x) - torch.where(finite[:, None], gaps, 0.0).double()
@@ -120,6 +126,17 @@ class _Search:
         self.stalled, self.diverged = self.stalled | dead, self.diverged | ~finite
         going = per_example(finite & ~dead & ahead.isfinite().flatten(1).all(1), now)
         self.path.append(torch.where(going, ahead, now))
+
+    def _aim(self, lead: Tensor) -> Tensor:
+        """Logits beyond the margin to aim at, (N,): none at first, more where curvature keeps leaving an image short.
+
+        Halved once an image is inside, so that it returns to the boundary.
+        """
+        short = lead < self.margin - self.tolerance
+        more = torch.maximum(2 * self.slack, _SLACK * (self.margin - lead).abs())
+        patient = len(self.path) > _PATIENCE
+        self.slack = torch.where(short & patient, more, self.slack / 2)
+        return self.slack
 
     def _linearised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """f_t − f_r − margin (N, R) of the rivals, its gradients (N, R, d), and the true lead f_t − max f (N,)."""

@@ -30,7 +30,7 @@ from tangency.seeding import Draw
 from tangency.types import Sigma, check_images
 
 RULES = ("normalised", "gradient", "adam")
-LABELS = ("predicted", "energy", "oracle")
+LABELS = ("energy", "predicted", "oracle")
 _OVERSHOOT = 2.5  # radius is crossed this many times in all steps, as in PGD
 _FLAT = 1e-5  # largest |Sobel| of an image that is even up to rounding
 _NEAR = 0.05  # of √d: what a restoration goes by default, whose first guess is near
@@ -167,7 +167,7 @@ def denoise(
     *,
     draw: Draw,
     sigma: Sigma | None = None,
-    label: str = "predicted",
+    label: str = "energy",
     y: Tensor | None = None,
     likelihood: bool = False,
 ) -> Restored:
@@ -183,8 +183,8 @@ def denoise(
         climb: how; its radius is ignored, its default length 2.5 σ√d/steps.
         draw: of the images.
         sigma: noise level, one number or (N,); None estimates it from each image (`estimate_noise`).
-        label: "predicted" raises the class that the classifier sees in the noisy image, "energy" none but the
-            logsumexp, "oracle" the true one.
+        label: "energy" raises the logsumexp, which stands for log p(x), and no class; "predicted" the class that the
+            classifier sees in the noisy image, which is no score even of the Bayes rule; "oracle" the true one.
         y: (N,) true classes, for "oracle" only.
         likelihood: see above.
     """
@@ -220,7 +220,7 @@ def restore(
     climb: Climb,
     *,
     draw: Draw,
-    label: str = "predicted",
+    label: str = "energy",
     y: Tensor | None = None,
 ) -> Restored:
     """Inpainting and super-resolution: raise the objective among images that agree with what was measured.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tangency.generate import (
     AveragePool,
+    Box,
     Conditional,
     Restored,
     denoise,
@@ -27,13 +28,12 @@ _GRID = 200  # levels in a unit of σ at which the mixture is asked where each i
 
 def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
     """Gaussian noise is added, then removed."""
-    config, climb = shop.config, shop.config.climb
+    config, climb, inside = shop.config, shop.config.climb, Box(shop.config.climb.bounds)
     noisy = x + config.sigma * draw.of("noise to remove").normal(x.shape[1:], x.dtype)
     oracle = y if config.label == "oracle" else None
     outcome = Outcome(y)
-    clipped = noisy if climb.bounds is None else noisy.clamp(*climb.bounds)
     outcome.add(TRUTH, x, "test images")
-    outcome.add(START, clipped, f"with noise of σ = {config.sigma:g}, clipped to the range of pixels")
+    outcome.add(START, inside(noisy), f"with noise of σ = {config.sigma:g}, clipped to the range of pixels")
     for source, (network, words) in shop.networks.items():
         found = denoise(
             network,
@@ -46,7 +46,8 @@ def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
             likelihood=config.method == "map",
         )
         if config.method == "tweedie":
-            outcome.add(source, energy_denoise(network, noisy, found.sigma, oracle), f"one step of σ²∇ of {words}", 1)
+            once = inside(energy_denoise(network, noisy, found.sigma, oracle))
+            outcome.add(source, once, f"one step of σ²∇ of {words}", 1)
         else:
             outcome.add_ascent(source, found.ascent, f"{in_words(climb, words)}, method {config.method}")
         outcome.columns[source]["assumed_sigma"] = found.sigma
@@ -55,16 +56,16 @@ def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         levels = (levels * _GRID).round() / _GRID
     if shop.mixture is not None:
         exact = MixtureScore(shop.mixture).denoise(noisy, levels.clamp(min=1 / _GRID), oracle)
-        outcome.add("mixture", exact, "posterior mean of the mixture")
+        outcome.add("mixture", inside(exact), "posterior mean of the mixture")
     if shop.score is not None:
         known = oracle if shop.score.classes else None
-        outcome.add("score", shop.score.denoise(noisy, levels, known), "D(x; σ) of the score", 1)
+        outcome.add("score", inside(shop.score.denoise(noisy, levels, known)), "D(x; σ) of the score", 1)
     return outcome
 
 
 def restored(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
     """Pixels are hidden, or averaged away, then found again."""
-    config, climb = shop.config, shop.config.climb
+    config, climb, inside = shop.config, shop.config.climb, Box(shop.config.climb.bounds)
     inpaint = config.task == "inpaint"
     operator: Operator = (
         make_mask(config.mask, shop.data.test.shape, config.share, draw) if inpaint else AveragePool(config.factor)
@@ -82,13 +83,14 @@ def restored(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         outcome.add_ascent(source, found.ascent, in_words(climb, words))
         outcome.columns[source]["raised_class"] = found.labels
     if shop.mixture is not None:
-        outcome.add("mixture", Conditional(shop.mixture, operator, measured, oracle).mean(), "conditional mean")
+        exact = Conditional(shop.mixture, operator, measured, oracle).mean()
+        outcome.add("mixture", inside(exact), "conditional mean of the mixture")
     if shop.score is not None:
         known = oracle if shop.score.classes else None
         if known is None and shop.score.card.get("unconditional") is False:
             return outcome
         drawn = restore_by_score(shop.score, operator, measured, draw, config.budget, known)
-        outcome.add("score", drawn.images, f"a sample, {drawn.how}", drawn.evaluations)
+        outcome.add("score", inside(drawn.images), f"a sample, {drawn.how}", drawn.evaluations)
     return outcome
 
 
