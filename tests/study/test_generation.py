@@ -110,10 +110,10 @@ def test_a_kid_takes_a_thousand_pictures(nets: list[Classifier]) -> None:
     made = generate_with(nets[0], Dataset("tiny", *splits), config, judge=nets[1], mixture=mixture)
     sets = {name: told["set"] for name, told in made.summary["sources"].items()}
     assert "kid" not in made.summary["unavailable"]
-    assert abs(sets["mixture"]["kid"]) < 4 * sets["mixture"]["kid_standard_error"] + 0.05
-    assert sets["input"]["kid"] > 10 * abs(sets["real"]["kid"])
+    assert abs(sets["real"]["kid"]) < 4 * sets["real"]["kid_standard_error"]
+    assert sets["input"]["kid"] > 4 * sets["input"]["kid_standard_error"]
     assert sets["real"]["recall"] > 0.8
-    assert sets["real"]["fid"] < sets["input"]["fid"]  # 16 features, so 160 pictures are enough
+    assert sets["real"]["fid"] < sets["input"]["fid"]  # 4 features, so 40 pictures are enough
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class GenerationConfig:
         blind: whether it is not told, and estimates σ from each image.
         method: of "denoise": "budget" (within σ√d, stopping there), "map" (with the likelihood), or "tweedie" (one step
             of σ² times the gradient of the logsumexp).
-        label: what restorations raise: "energy", the logsumexp; or the class that is "predicted"; or the true one, "oracle".
+        label: what restorations raise: "energy", the logsumexp; the "predicted" class; or the true one, "oracle".
         mask: "rectangle", "random" or "half"; share: of the pixels that it hides.
         factor: of "superres".
         target: class, by number or name; of "feature" the unit's channel. None takes every class in turn (generate),
