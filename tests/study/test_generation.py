@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from support import make_mixture
 from tangency.errors import ModelError, NumericsError, SpecError
@@ -146,6 +147,20 @@ def test_bad_input_is_named(changes: dict, message: str, data: Dataset, nets: li
 def test_bad_settings_are_named(options: dict, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         GenerationConfig(**options)
+
+
+def test_any_module_will_do_on_colour_images() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    net = Classifier.wrap(nn.Sequential(*layers, nn.Linear(16, 10)), (3, 32, 32), 10, mean=(0.5,) * 3, std=(0.2,) * 3)
+    pixels = (torch.rand(60, 3, 32, 32) * 255).byte()
+    images = LabelledImages(pixels, torch.arange(60) % 10, tuple(map(str, range(10))))
+    for task in TASKS:
+        config = asked(task, count=3, unit="module.1" if task == "feature" else "", climb=Climb(steps=2))
+        made = generate_with(net, Dataset("colours", images, images), config)
+        assert made.pictures["classifier"].shape == (3, 3, 32, 32)
+        assert made.summary["unavailable"]["judge"]
+        assert not net.module[1].running_mean.any()
 
 
 def test_a_classifier_of_other_images_is_refused(data: Dataset) -> None:

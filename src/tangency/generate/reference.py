@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tangency.seeding import Draw
 from tangency.types import Sigma
 
 _GREY = 0.5
+_HIGHEST = 5.0  # σ that a restoration starts from
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,9 @@ def restore_by_score(
 ) -> Drawn:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
+    As much noise is put back at every step as the sampler allows: without it, what is found and what was measured do
+    not come to fit each other (Lugmayr et al., arXiv 2201.09865). It starts at σ = 5, where images of [0, 1] are noise.
+
     Args:
         score: any.
         operator: A.
@@ -174,7 +179,12 @@ def restore_by_score(
         raise NumericsError(f"score '{score.kind}': answers with labels only, expected them to be known.")
     counted = Counted(score)
     sampler = sampler_within(score, budget)
+    sampler = dataclasses.replace(sampler, churn=sampler.steps, sigma_max=min(_HIGHEST, sampler.sigma_max))
     start = _GREY + sampler.sigma_max * draw.of("sample").normal(score.shape, torch.float64)
     guided = ConsistentScore(counted, operator, measured)
     found = sampler.run(guided, start, draw.of("sample"), y)
-    return Drawn(operator.project(found, measured.to(found), None).float(), counted.count, "DDNM: null-space guidance")
+    return Drawn(
+        operator.project(found, measured.to(found), None).float(),
+        counted.count,
+        "null-space guidance (DDNM), with noise put back",
+    )
