@@ -2,7 +2,7 @@
 
 from tangency.generate.conditional import Conditional, pixel_mixture
 from tangency.generate.constraints import Ball, Both, Box, Consistent, free
-from tangency.generate.counterfactual import Counterfactual, counterfactual
+from tangency.generate.counterfactuals import Counterfactual, counterfactual
 from tangency.generate.energy import JointLogits, energy_denoise
 from tangency.generate.engine import Ascent, Plan, ascend
 from tangency.generate.fidelity import psnr, ssim
