@@ -101,6 +101,40 @@ def test_the_true_score_of_a_world_does_what_no_other_can() -> None:
     assert drawn.summary["settings"]["climb"]["bounds"] is None  # a world's pixels are not confined
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_a_network_that_gives_no_numbers_is_told_and_returns_images_unchanged(
+    task: str, data: Dataset, nets: list[Classifier]
+) -> None:
+    broken = build("convnet", (1, 8, 8), ("a", "b", "c"), 0, channels=(4, 4, 4))
+    with torch.no_grad():
+        broken.module.features[0].weight.fill_(torch.nan)
+    made = generate_with(broken, data, asked(task, references=()), judge=nets[1])
+    assert made.summary["sources"]["classifier"]["counts"]["diverged"] == 6
+    assert torch.allclose(made.pictures["classifier"], made.pictures["input"].clamp(0, 1))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_network_without_gradients_stalls(task: str, data: Dataset) -> None:
+    flat = build("convnet", (1, 8, 8), ("a", "b", "c"), 0, channels=(4, 4, 4))
+    with torch.no_grad():
+        for weight in flat.module.parameters():
+            weight.zero_()
+    made = generate_with(flat, data, asked(task, references=(), margin=0.5))
+    assert made.summary["sources"]["classifier"]["counts"]["stalled"] == 6
+    assert torch.allclose(made.pictures["classifier"], made.pictures["input"].clamp(0, 1))
+
+
+@pytest.mark.parametrize("changes", [{"blind": True}, {"method": "map"}, {"label": "oracle"}, {"label": "predicted"}])
+def test_ways_to_denoise(changes: dict, data: Dataset, nets: list[Classifier]) -> None:
+    made = generate_with(nets[0], data, asked("denoise", **changes))
+    told = made.summary["sources"]["classifier"]["measures"]
+    if changes.get("blind"):
+        assert told["assumed_sigma"]["mean"] > 0.25  # images of independent pixels: their texture reads as noise
+    else:
+        assert told["assumed_sigma"]["mean"] == pytest.approx(0.25)
+        assert made.summary["sources"]["mixture"]["measures"]["psnr_gain"]["low"] > 0
+
+
 def test_a_kid_takes_a_thousand_pictures(nets: list[Classifier]) -> None:
     mixture = make_mixture((1, 8, 8), 3, 1, 3, noise=0.003)
     x, y = mixture.sample(2200, 0)

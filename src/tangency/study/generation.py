@@ -38,6 +38,7 @@ Tell = Callable[[str, float], None]
 _FITTED = 5000  # training images that a mixture is fitted to at most
 _LARGEST = 4096  # pixels of images that one is fitted to
 _REPLICATES = 2000
+_FRAMED = 64  # images whose way is kept, of the first batch
 _COUNTED = ("stalled", "diverged", "stopped", "reached")
 
 
@@ -51,7 +52,7 @@ class Generated:
         columns: source to column to (N,) float64.
         pictures: source to (N, C, H, W) float32, "truth", "input" and "classifier" among them.
         y: (N,) classes that pictures are meant to show, −1 for none.
-        frames: (F, N, C, H, W) iterates of the classifier.
+        frames: (F, n, C, H, W) iterates of the classifier, of the first images, 64 at most.
     """
 
     summary: dict[str, Any]
@@ -267,7 +268,7 @@ def _joined(parts: list[Outcome]) -> Outcome:
         for source, names in first.columns.items()
     }
     pictures = {source: torch.cat([part.pictures[source] for part in parts]) for source in first.pictures}
-    frames = None if first.frames is None else torch.cat([p.frames for p in parts if p.frames is not None], 1)
+    frames = None if first.frames is None else first.frames[:, :_FRAMED]
     y = torch.cat([part.y for part in parts])
     return Outcome(y, pictures, columns, first.how, frames, first.frame_steps)
 

@@ -18,7 +18,7 @@ from tangency.generate import (
     restore_by_score,
 )
 from tangency.generate.operators import Operator
-from tangency.numerics import flat
+from tangency.numerics import flat, per_example
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop, in_words
@@ -47,7 +47,9 @@ def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         )
         if config.method == "tweedie":
             once = inside(energy_denoise(network, noisy, found.sigma, oracle))
-            outcome.add(source, once, f"one step of σ²∇ of {words}", 1)
+            lost = ~once.isfinite().flatten(1).all(1)
+            kept = torch.where(per_example(lost, once), inside(noisy), once)
+            outcome.add(source, kept, f"one step of σ²∇ of {words}", 1, diverged=lost)
         else:
             outcome.add_ascent(source, found.ascent, f"{in_words(climb, words)}, method {config.method}")
         outcome.columns[source]["assumed_sigma"] = found.sigma
