@@ -97,10 +97,14 @@ def generate(
 def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     """A table of every measure by source."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     sources = summary["sources"]
-    table = Table("measure", *sources, title=f"{summary['task']}, {summary['count']} images of {summary['data']}")
+    table = Table(
+        Column("measure", no_wrap=True),
+        *sources,
+        title=f"{summary['task']}, {summary['count']} images of {summary['data']}",
+    )
     measures = dict.fromkeys(name for source in sources.values() for name in source["measures"])
     for name in measures:
         cells = [_cell(source["measures"].get(name)) for source in sources.values()]
@@ -123,4 +127,6 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
 def _cell(found: dict[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
         return "–"
-    return f"{found['mean']:.3g} ({found['low']:.3g} … {found['high']:.3g})"
+    if not found["low"] < found["high"]:
+        return f"{found['mean']:.3g}"
+    return f"{found['mean']:.3g}\n{found['low']:.3g} … {found['high']:.3g}"

@@ -51,7 +51,7 @@ def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
             kept = torch.where(per_example(lost, once), inside(noisy), once)
             outcome.add(source, kept, f"one step of σ²∇ of {words}", 1, diverged=lost)
         else:
-            outcome.add_ascent(source, found.ascent, f"{in_words(climb, words)}, method {config.method}")
+            outcome.add_ascent(source, found.ascent, f"{in_words(climb, words, config.label)}, method {config.method}")
         outcome.columns[source]["assumed_sigma"] = found.sigma
     levels = outcome.columns[OWN]["assumed_sigma"].double()
     if config.blind:
@@ -82,7 +82,7 @@ def restored(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
     outcome.add(START, guess, told)
     for source, (network, words) in shop.networks.items():
         found: Restored = restore(network, operator, measured, guess, climb, draw=draw, label=config.label, y=oracle)
-        outcome.add_ascent(source, found.ascent, in_words(climb, words))
+        outcome.add_ascent(source, found.ascent, in_words(climb, words, config.label))
         outcome.columns[source]["raised_class"] = found.labels
     if shop.mixture is not None:
         exact = Conditional(shop.mixture, operator, measured, oracle).mean()

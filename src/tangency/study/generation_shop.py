@@ -81,7 +81,10 @@ class Outcome:
             self.frames, self.frame_steps = found.frames, found.frame_steps
 
 
-def in_words(climb: Climb, network: str) -> str:
-    """What an ascent did."""
-    raised = climb.objective + (f" − {climb.variation:g} total variation" if climb.variation else "")
+def in_words(climb: Climb, network: str, label: str = "") -> str:
+    """What an ascent did; a restoration by its label "energy" raises that, whatever the objective."""
+    raised = ("energy" if label == "energy" else climb.objective) + (
+        f" − {climb.variation:g} total variation" if climb.variation else ""
+    )
+    raised += f" of the {label} class" if label in ("predicted", "oracle") and climb.objective != "energy" else ""
     return f"at most {climb.steps} {climb.rule} steps up the {raised} of {network}"
