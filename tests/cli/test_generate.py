@@ -77,13 +77,14 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         (("--animation", "mp4"), "apng"),
         (("--references", "baies"), "bayes"),
         (("--judge", "nowhere.safetensors"), "nowhere"),
+        (("--judge", "MODEL"), "itself"),
     ],
 )
 def test_bad_input_is_exit_code_2(
     files: dict[str, str], tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     base = ("generate", "--model", files["MODEL"], "--data", files["DATA"], "--out", tmp_path / "out", *QUICK)
-    result = tangency(*base, *options)
+    result = tangency(*base, *[files.get(option, option) for option in options])
     assert result.returncode == 2
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr

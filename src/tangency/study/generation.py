@@ -27,7 +27,7 @@ from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
-from tangency.study.single import find_classifier
+from tangency.study.single import Found, find_classifier
 from tangency.types import Dataset
 from tangency.worlds import GaussianCore, load_dataset, world_of
 
@@ -166,7 +166,7 @@ def generate_reference(
         found.classifier,
         loaded,
         config,
-        judge=None if judge is None else find_classifier(judge, device).classifier,
+        judge=None if judge is None else _judge(judge, found, model, device),
         score=None if score is None else load_score(score, loaded, device),
         device=device,
         tell=tell,
@@ -176,6 +176,14 @@ def generate_reference(
         made.frame().write_parquet(temporary)
     write_json(out / "summary.json", made.summary)
     return made
+
+
+def _judge(reference: str, own: Found, model: str, device: str) -> Classifier:
+    """The held-out classifier; the one whose gradients are followed is refused."""
+    found = find_classifier(reference, device)
+    if found.path.resolve() == own.path.resolve():
+        raise SpecError(f"judge '{reference}': is '{model}' itself, expected another architecture and seed.")
+    return found.classifier
 
 
 def _check_fits(classifier: Classifier | None, data: Dataset, what: str) -> None:
