@@ -38,7 +38,7 @@ def test_measure_a_checkpoint_and_say_what_is_wrong(weights):
     assert found["check"]["warnings"]
     assert any("prefix 'module.'" in sentence for sentence in found["reading"])
     shown = run(*asked).output
-    assert "warning: it " in shown
+    assert "Warning: it " in shown
     assert "model: weights taken from 'model'" in shown
 
 

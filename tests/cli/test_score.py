@@ -120,7 +120,7 @@ def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
         (("score", "sample", "mfa", "--out", "OUT"), "--data"),
         (("score", "sample", "mfa", "--data", WORLD, "--out", "OUT", "--class", "2"), "0 to 1"),
         (("score", "sample", "mfa", "--data", WORLD, "--out", "OUT", "--unconditional", "--guidance", "2"), "guide"),
-        (("convert", "mfa", "OUT.safetensors"), "--data"),
+        (("convert", "mfa", "OUT.safetensors"), "unknown model"),
         (("convert", "nowhere.pkl", "OUT.safetensors"), "nowhere.pkl"),
         (("convert", "edm:nowhere.pkl", "OUT.pt"), "ends in .safetensors"),
     ],

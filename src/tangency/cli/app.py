@@ -10,6 +10,7 @@ import typer
 
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
+from tangency.cli.generate import generate
 from tangency.cli.measure import measure
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
@@ -53,6 +54,7 @@ app.command("measure")(measure)
 app.command("convert")(convert)
 app.command("compare")(compare)
 app.command("report")(report)
+app.command("generate")(generate)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]

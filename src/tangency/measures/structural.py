@@ -1,4 +1,4 @@
-"""Structural similarity of pictures in [−1, 1]."""
+"""Structural similarity of pictures."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from tangency.errors import NumericsError
 
-WINDOW, SIGMA, RANGE = 11, 1.5, 2.0
-_C1, _C2 = (0.01 * RANGE) ** 2, (0.03 * RANGE) ** 2
+WINDOW, SIGMA = 11, 1.5
 
 
-def ssim(a: Tensor, b: Tensor) -> Tensor:
+def ssim(a: Tensor, b: Tensor, value_range: float = 2.0) -> Tensor:
     """SSIM = mean of (2μ_aμ_b + C₁)(2σ_ab + C₂)/((μ_a² + μ_b² + C₁)(σ_a² + σ_b² + C₂)) over windows and channels.
 
     Args:
-        a, b: (N, C, H, W) in [−1, 1].
+        a, b: (N, C, H, W).
+        value_range: L, the width of the range of their values, 2 for [−1, 1]; C₁ = (0.01 L)², C₂ = (0.03 L)².
 
     Returns:
         (N,) float64 in [−1, 1]; 1 for equal pictures.
@@ -32,19 +32,20 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         1.0
 
     Source: Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment", 2004: Gaussian windows of 11 × 11 pixels and
-    σ = 1.5, K = (0.01, 0.03), one around every pixel. As in torchmetrics with data_range=2, to which it is equal, the
+    σ = 1.5, K = (0.01, 0.03), one around every pixel. As in torchmetrics, to which it is equal, the
     picture is mirrored at its border.
     Deviation: for a side under 6 pixels the window shrinks to 2·side − 1, as far as a mirror reaches, with the same σ.
     """
     if a.shape != b.shape or a.dim() != 4:
         raise NumericsError(f"SSIM: got shapes {tuple(a.shape)} and {tuple(b.shape)}, expected equal (N, C, H, W).")
     a, b = a.double(), b.double()
+    c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
     mean_a, mean_b = _blurred(a), _blurred(b)
     # Jensen's inequality holds of the exact sums; rounding may break it
     var_a, var_b = ((_blurred(x.square()) - mean.square()).clamp(min=0) for x, mean in ((a, mean_a), (b, mean_b)))
     covariance = _blurred(a * b) - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + _C1) / (mean_a.square() + mean_b.square() + _C1)
-    return (luminance * (2 * covariance + _C2) / (var_a + var_b + _C2)).flatten(1).mean(1)
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
+    return (luminance * (2 * covariance + c2) / (var_a + var_b + c2)).flatten(1).mean(1)
 
 
 def _blurred(x: Tensor) -> Tensor:

@@ -1,0 +1,132 @@
+"""`tangency generate`: what a classifier's gradients can do, in pictures and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tangency.cli.output import print_json
+
+TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
+OBJECTIVE = "log_odds, cross_entropy, logit, margin or energy."
+
+
+def generate(
+    model: Annotated[
+        str,
+        typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for pictures, rows.parquet, summary.json, index.html.")],
+    task: Annotated[str, typer.Option("--task", help=TASK)] = "generate",
+    data: Annotated[str | None, typer.Option("--data", help="Data set; that of the classifier by default.")] = None,
+    judge: Annotated[str | None, typer.Option("--judge", help="A classifier of another architecture and seed.")] = None,
+    score: Annotated[str | None, typer.Option("--score", help="A score to compare with: edm-fashion-mnist, …")] = None,
+    count: Annotated[int, typer.Option("--count", help="Images; 1000 and more give a KID.")] = 64,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Class, by number or name (channel of a unit).")
+    ] = None,
+    objective: Annotated[str, typer.Option("--objective", help=OBJECTIVE)] = "log_odds",
+    steps: Annotated[int, typer.Option("--steps", help="Gradient steps at most.")] = 60,
+    rule: Annotated[str, typer.Option("--rule", help="normalised, gradient or adam.")] = "normalised",
+    length: Annotated[float | None, typer.Option("--length", help="Of a step; 2.5·radius/steps by default.")] = None,
+    radius: Annotated[float | None, typer.Option("--radius", help="Budget about the start, pixels in [0, 1].")] = None,
+    norm: Annotated[str, typer.Option("--norm", help="Of the budget: l2 or linf.")] = "l2",
+    langevin: Annotated[float, typer.Option("--langevin", help="Noise added at each step.")] = 0.0,
+    average: Annotated[float, typer.Option("--average", help="Moving average of iterates, in [0, 1).")] = 0.0,
+    variation: Annotated[float, typer.Option("--variation", help="Weight of total variation; off by default.")] = 0.0,
+    decay: Annotated[bool, typer.Option("--decay", help="Let steps shrink to nothing.")] = False,
+    confidence: Annotated[float | None, typer.Option("--confidence", help="Stop an image at this p(y|x).")] = None,
+    start: Annotated[str, typer.Option("--start", help="Of generate and feature: noise or class.")] = "noise",
+    sigma: Annotated[float, typer.Option("--sigma", help="Noise that denoise removes, pixels in [0, 1].")] = 0.25,
+    blind: Annotated[bool, typer.Option("--blind", help="Denoise without being told σ.")] = False,
+    method: Annotated[str, typer.Option("--method", help="Of denoise: budget, map or tweedie.")] = "budget",
+    label: Annotated[str, typer.Option("--label", help="Restorations raise: energy, predicted, oracle.")] = "energy",
+    mask: Annotated[str, typer.Option("--mask", help="Of inpaint: rectangle, random or half.")] = "rectangle",
+    share: Annotated[float, typer.Option("--share", help="Of the pixels that the mask hides.")] = 0.25,
+    factor: Annotated[int, typer.Option("--factor", help="Of superres: 2 or 4.")] = 2,
+    unit: Annotated[str, typer.Option("--unit", help="Of feature: a module's name, e.g. module.features.3.")] = "",
+    margin: Annotated[float, typer.Option("--margin", help="Logits by which a counterfactual's class leads.")] = 0.0,
+    drawn: Annotated[bool, typer.Option("--drawn", help="The data of task sketch are sketches already.")] = False,
+    guidance: Annotated[float, typer.Option("--guidance", help="Weight of the score's guidance.")] = 1.0,
+    references: Annotated[str, typer.Option("--references", help="Of bayes, mixture, score, with commas; or none.")] = (
+        "bayes,mixture,score"
+    ),
+    frames: Annotated[int, typer.Option("--frames", help="Of the animation; 0 for none.")] = 16,
+    animation: Annotated[str, typer.Option("--animation", help="gif or apng.")] = "gif",
+    batch: Annotated[int, typer.Option("--batch", help="Images at once; changes memory, not results.")] = 256,
+    seed: Annotated[int, typer.Option("--seed", help="Of noise, masks and starts.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+) -> None:
+    """Generate, denoise, inpaint, enlarge or change images by a classifier's gradients, and judge what comes out.
+
+    The same is done by the Bayes rule of a mixture, by the mixture in closed form, and by a score, at an equal budget.
+    """
+    from tangency.cli.progress import advancing
+    from tangency.devices import resolve_device
+    from tangency.errors import SpecError, unknown_name
+    from tangency.generate import Climb
+    from tangency.report.generation import ANIMATIONS, write_generation
+    from tangency.study.generation import generate_reference
+    from tangency.study.generation_config import GenerationConfig
+
+    if animation not in ANIMATIONS:
+        raise SpecError(unknown_name("animation", animation, ANIMATIONS))
+    climb = Climb(
+        objective, steps, rule, length, radius, norm, langevin, average, variation, decay, confidence, frames=frames
+    )
+    named = tuple(part.strip() for part in references.split(",") if part.strip() not in ("", "none"))
+    config = GenerationConfig(
+        task=task, count=count, climb=climb, sigma=sigma, blind=blind, method=method, label=label, mask=mask,
+        share=share, factor=factor, target=target, start=start, unit=unit, margin=margin, drawn=drawn,
+        guidance=guidance, references=named, seed=seed, batch=batch,
+    )  # fmt: skip
+    with advancing(task, quiet=as_json) as advance:
+        made = generate_reference(
+            model, data, config, out, judge=judge, score=score, device=resolve_device(device), tell=advance
+        )
+    paths = write_generation(made.summary, made.arrays(), out, animation)
+    if as_json:
+        print_json(made.summary | {"files": {name: str(path) for name, path in paths.items()}})
+    else:
+        _show(made.summary, paths)
+
+
+def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
+    """A table of every measure by source."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    sources = summary["sources"]
+    table = Table(
+        Column("measure", no_wrap=True),
+        *sources,
+        title=f"{summary['task']}, {summary['count']} images of {summary['data']}",
+    )
+    measures = dict.fromkeys(name for source in sources.values() for name in source["measures"])
+    for name in measures:
+        cells = [_cell(source["measures"].get(name)) for source in sources.values()]
+        about = summary["about"][name]
+        table.add_row(f"{name}{' ' + about['unit'] if about['unit'] else ''}", *cells)
+    for name in ("kid", "fid", "recall"):
+        if any(name in source.get("set", {}) for source in sources.values()):
+            table.add_row(
+                name, *(f"{s['set'][name]:.3g}" if name in s.get("set", {}) else "–" for s in sources.values())
+            )
+    Console().print(table)
+    for what, reason in summary["unavailable"].items():
+        typer.echo(f"no {what}: {reason}")
+    counts = sources["classifier"]["counts"]
+    typer.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    for name, path in paths.items():
+        typer.echo(f"{name}: {path}")
+
+
+def _cell(found: dict[str, Any] | None) -> str:
+    if found is None or found["mean"] is None:
+        return "–"
+    if not found["low"] < found["high"]:
+        return f"{found['mean']:.3g}"
+    return f"{found['mean']:.3g}\n{found['low']:.3g} … {found['high']:.3g}"

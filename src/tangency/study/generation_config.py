@@ -1,0 +1,97 @@
+"""What `tangency generate`, and later a study, is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tangency.errors import SpecError, unknown_name
+from tangency.generate import LABELS, MASKS, Climb
+
+TASKS = ("generate", "denoise", "inpaint", "superres", "translate", "counterfactual", "feature", "sketch")
+WITH_TRUTH = frozenset({"denoise", "inpaint", "superres"})  # a picture can be compared with the truth
+METHODS = ("budget", "map", "tweedie")
+STARTS = ("noise", "class")
+REFERENCES = ("bayes", "mixture", "score")
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """One task, how its images are started from, and what it is compared with.
+
+    Args:
+        task: one of `TASKS`; "translate" takes a test image to another class within a budget, "counterfactual" by the
+            shortest way, "sketch" starts from the edges of a test image, "feature" raises one unit.
+        count: images.
+        climb: the ascent: objective, steps, budget and so on.
+        sigma: of the noise that "denoise" adds and is told of, pixels in [0, 1].
+        blind: whether it is not told, and estimates σ from each image.
+        method: of "denoise": "budget" (within σ√d, stopping there), "map" (with the likelihood), or "tweedie" (one step
+            of σ² times the gradient of the logsumexp).
+        label: what restorations raise: "energy", the logsumexp; the "predicted" class; or the true one, "oracle".
+        mask: "rectangle", "random" or "half"; share: of the pixels that it hides.
+        factor: of "superres".
+        target: class, by number or name; of "feature" the unit's channel. None takes every class in turn (generate),
+            the classifier's second choice (translate, counterfactual), the true class (sketch), every channel in turn
+            (feature).
+        start: of "generate" and "feature": grey "noise" or a draw from the "class"'s Gaussian.
+        unit: of "feature": dotted name of a module.
+        margin: of "counterfactual": logits by which the target must lead.
+        drawn: of "sketch": whether the data are sketches already.
+        guidance: weight of classifier-free guidance of the score, and of the classifier that guides it.
+        references: what is done beside the classifier, of `REFERENCES`: "bayes" is the same ascent on the Bayes rule of
+            the mixture, "mixture" its closed form, "score" a score model with at most as many evaluations.
+        components, rank: of the mixture that is fitted where none is known.
+        seed: of noise, masks and starts.
+        batch: images at once; it changes memory, not results.
+    """
+
+    task: str = "generate"
+    count: int = 64
+    climb: Climb = field(default_factory=Climb)
+    sigma: float = 0.25
+    blind: bool = False
+    method: str = "budget"
+    label: str = "energy"
+    mask: str = "rectangle"
+    share: float = 0.25
+    factor: int = 2
+    target: int | str | None = None
+    start: str = "noise"
+    unit: str = ""
+    margin: float = 0.0
+    drawn: bool = False
+    guidance: float = 1.0
+    references: tuple[str, ...] = REFERENCES
+    components: int = 4
+    rank: int = 12
+    seed: int = 0
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        named = (
+            ("task", self.task, TASKS),
+            ("method", self.method, METHODS),
+            ("label", self.label, LABELS),
+            ("mask", self.mask, MASKS),
+            ("start", self.start, STARTS),
+            *(("reference", name, REFERENCES) for name in self.references),
+        )
+        for kind, got, known in named:
+            if got not in known:
+                raise SpecError(unknown_name(kind, got, known))
+        if self.count < 1 or self.batch < 1 or not self.sigma > 0 or not self.guidance >= 0 or not self.margin >= 0:
+            raise SpecError(
+                f"generate: got count {self.count}, batch {self.batch}, sigma {self.sigma}, guidance {self.guidance}, "
+                f"margin {self.margin}; expected at least 1, 1, above 0, at least 0 and 0."
+            )
+        if (self.task == "feature") != bool(self.unit):
+            raise SpecError(
+                f"unit: got '{self.unit}' for task '{self.task}'; feature needs a module, others have none."
+            )
+        if self.method == "tweedie" and self.label == "predicted" and self.task == "denoise":
+            raise SpecError("label: the tweedie method raises the energy; give label energy, or oracle.")
+
+    @property
+    def budget(self) -> int:
+        """Evaluations of a network for each image that references get at most: those of the ascent."""
+        return self.climb.steps + 1
