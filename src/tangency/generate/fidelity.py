@@ -14,6 +14,7 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
     Higher is better; +∞ for equal images. White noise of σ has −20 log₁₀ σ (12.04 dB at 0.25).
 
     Example:
+        >>> import torch
         >>> psnr(torch.full((1, 1, 4, 4), 0.6), torch.full((1, 1, 4, 4), 0.5))
         tensor([20.0000])
     """

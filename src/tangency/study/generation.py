@@ -28,6 +28,7 @@ from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
+from tangency.tensors import digest
 from tangency.types import Dataset
 from tangency.worlds import GaussianCore, load_dataset, world_of
 
