@@ -70,7 +70,7 @@ class DenoiserTangents:
         rank: Rank = 12,
         most: int = 32,
         tolerance: float = 0.5,
-        products: int = 16,
+        products: int = 14,
         block: int = 0,
         draws: int = 0,
         at_reconstruction: bool = False,
