@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from tangency.errors import NumericsError, SpecError
 from tangency.generate.operators import Operator
 from tangency.score import ClassifierFreeGuided, ClassifierGuided, Denoiser, Sampler
-from tangency.score.derived import ScoreOfDenoiser
+from tangency.score.guidance import DerivedScore
 from tangency.seeding import Draw
 from tangency.types import Sigma
 
@@ -62,7 +61,7 @@ class Counted:
 
 
 @final
-class ConsistentScore(ScoreOfDenoiser):
+class ConsistentScore(DerivedScore):
     """D(x; σ) with what was measured put in its place: D − A⁺(A D − r), the posterior guidance of DDNM.
 
     The range of A is taken from the measurement, its null space from the denoiser. It keeps every sample exactly
@@ -79,28 +78,8 @@ class ConsistentScore(ScoreOfDenoiser):
     kind = "consistent"
 
     def __init__(self, base: Denoiser, operator: Operator, measured: Tensor) -> None:
-        self.base, self.operator, self.measured = base, operator, measured
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.base.shape
-
-    @property
-    def classes(self) -> int:
-        """How many classes it can be given."""
-        return self.base.classes
-
-    @property
-    def data_range(self) -> tuple[float, float]:
-        """What black and white are inside of the score that it is made of."""
-        return self.base.data_range
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """The limits of what it is made of."""
-        limits = {key: self.base.card[key] for key in ("sigma_range", "unconditional") if key in self.base.card}
-        return {"kind": self.kind, **limits, "base": dict(self.base.card)}
+        super().__init__(base)
+        self.operator, self.measured = operator, measured
 
     def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         return self.operator.project(self.base.denoise(x, levels, y), self.measured.to(x), None)

@@ -15,7 +15,7 @@ from tangency.score.denoiser import Denoiser
 from tangency.score.derived import ScoreOfDenoiser
 
 
-class _Derived(ScoreOfDenoiser):
+class DerivedScore(ScoreOfDenoiser):
     """Shape, classes and range of the score that another is made of."""
 
     def __init__(self, base: Denoiser, **about: Any) -> None:
@@ -49,7 +49,7 @@ class _Derived(ScoreOfDenoiser):
 
 
 @final
-class ClassifierFreeGuided(_Derived):
+class ClassifierFreeGuided(DerivedScore):
     """D_w(x; σ, y) = D(x; σ) + w (D(x; σ, y) − D(x; σ)): 0 ignores the label, 1 is conditional, above 1 exaggerates.
 
     Not the score of any noised density for w other than 0 and 1.
@@ -71,7 +71,7 @@ class ClassifierFreeGuided(_Derived):
 
 
 @final
-class ClassifierGuided(_Derived):
+class ClassifierGuided(DerivedScore):
     """D_w(x; σ, y) = D(x; σ) + w σ² ∇_x log p(y | x) of a classifier, which should know noisy images.
 
     Args:
