@@ -59,12 +59,19 @@ class Shards:
             pl.DataFrame(columns).write_parquet(temporary, compression="zstd")
 
     def rows(self) -> Rows:
-        """All of them, sorted by image."""
+        """All of them, sorted by image; filled in shard by shard, so that nothing is held twice."""
         import polars as pl
 
-        table = pl.concat([pl.read_parquet(path) for path in self.tables()]).sort(IMAGE)
-        columns = {name: torch.from_numpy(table[name].to_numpy(writable=True)) for name in table.columns}
-        return Rows(columns.pop(IMAGE), columns, self.dimension, self.classes)
+        ids = torch.cat(self.images)
+        place = torch.empty_like(ids)
+        place[ids.argsort()] = torch.arange(len(ids))
+        columns: dict[str, Tensor] = {}
+        for path, where in zip(self.tables(), place.split([len(part) for part in self.images]), strict=True):
+            table = pl.read_parquet(path)
+            for name in table.columns[1:]:
+                whole = columns.setdefault(name, torch.empty(len(ids), dtype=torch.float64))
+                whole[where] = torch.from_numpy(table[name].to_numpy(writable=True))
+        return Rows(ids.sort().values, columns, self.dimension, self.classes)
 
     def tables(self) -> Iterator[Path]:
         """Files of all shards, in order."""

@@ -41,7 +41,7 @@ _LARGEST = 2_000_000_000  # pixels of a split, 8 GB
 _HELD = 10_000_000  # pixels of a test split that is held, 40 MB; of a larger one the labels are
 _PREFIX = "world:"
 _LETTERS = "distractor:"
-_AT_ONCE = 5000  # images whose labels are drawn at once
+_AT_ONCE = 250  # images whose labels are drawn at once
 
 
 def make_world(reference: str, root: Path | None = None) -> World:
