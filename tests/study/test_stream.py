@@ -113,3 +113,4 @@ def test_rows_know_their_weights_and_measures(data: Dataset, classifier: Classif
     assert own != identity_of(other, ["data"], QUICK)
     assert own != identity_of(classifier, ["other data"], QUICK)
     assert own != identity_of(classifier, ["data"], MeasureConfig(metrics=("cosine",)))
+    assert identity_of(nn.Flatten(), [], QUICK) != identity_of(nn.Flatten(), [], QUICK)  # code alone says nothing

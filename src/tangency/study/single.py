@@ -191,7 +191,8 @@ def _rows(
         targets = []
         for classifier, own in classifiers:
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
-            identity = identity_of(classifier, [*setting.identity, card, own is not None], setting.config)
+            told = [*setting.identity, one.reference, card, own is not None]
+            identity = identity_of(classifier, told, setting.config)
             shards = planned_shards(setting.data.test, asked.limit, folder / identity, one.classifier.classes)
             targets.append(Target(shards, classifier, own))
         several.append(targets)

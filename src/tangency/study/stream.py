@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,12 @@ def planned_shards(data: LabelledImages, limit: int, folder: Path, classes: int)
 
 
 def identity_of(module: nn.Module, told: Sequence[object], config: MeasureConfig) -> str:
-    """Hash of all that decides a row: the weights, what is told (card, data, scores, tangent spaces), the measures."""
-    parts = [digest(module.state_dict()), config.digest(), *told]
+    """Hash of all that decides a row: the weights, what is told (card, data, scores, tangent spaces), the measures.
+
+    A module without weights is code that nothing here can tell from another, so its hash is never the same twice.
+    """
+    weights = module.state_dict()
+    parts = [digest(weights) if weights else uuid.uuid4().hex, config.digest(), *told]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
