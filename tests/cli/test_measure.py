@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars
 import pytest
 from typer.testing import CliRunner
 
 from study_support import write_data
 from tangency.cli.app import app
+from tangency.errors import RunError
 from tangency.models import build, save_classifier
 from tangency.study import quickstart_spec, run_study
 from tangency.worlds import load_dataset
@@ -63,6 +65,36 @@ def test_only_what_is_asked_for_is_measured(folder: Path) -> None:
     assert {"accuracy", "kappa.logp_y", "alignment_cosine.logp_y.bayes_gradient.sigma=0.25"} <= set(found["measures"])
     assert "--baseline" in found["regime"]["text"]
     assert found["check"]["images"] > 0
+
+
+def test_a_folder_keeps_one_classifier_and_one_setting(folder: Path, tmp_path: Path) -> None:
+    models = [str(folder / f"net{seed}.safetensors") for seed in (0, 1)]
+    out = ("--limit", "8", "--out", str(tmp_path))
+    measured(folder, "--model", models[0], *out)
+    measured(folder, "--model", models[0], "--limit", "10", "--out", str(tmp_path))
+    data = ("--data", f"npz:{next(folder.glob('*.npz'))}")
+    for options in (
+        ("--model", models[1]),
+        ("--model", models[0], "--sigmas", "0.5"),
+        ("--model", models[0], "--model", models[1]),
+    ):
+        refused = CliRunner().invoke(app, ["measure", *data, *QUICK, *out, *options])
+        assert isinstance(refused.exception, RunError)
+        assert str(tmp_path) in str(refused.exception)
+    assert json.loads((tmp_path / "summary.json").read_text())["measured"] == 10
+
+
+def test_few_images_and_empty_maps_are_told(folder: Path, tmp_path: Path) -> None:
+    data = load_dataset(f"npz:{next(folder.glob('*.npz'))}")
+    maps = np.zeros((len(data.test), *data.test.shape), dtype=np.float32)
+    maps[0] = 1
+    np.savez(tmp_path / "maps.npz", lime=maps)
+    found = measured(
+        folder, "--model", str(folder / "net0.safetensors"), "--limit", "1000", "--maps", f"npz:{tmp_path / 'maps.npz'}"
+    )
+    assert any(f"zero for {len(data.test) - 1} of {len(data.test)} images" in said for said in found["warnings"])
+    few = measured(folder, "--model", str(folder / "net0.safetensors"), "--limit", "4")
+    assert any("4 images are few" in said for said in few["warnings"])
 
 
 def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, tmp_path: Path) -> None:

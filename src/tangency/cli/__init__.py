@@ -24,7 +24,9 @@ def main() -> None:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
         print(
-            "interrupted; what a study has finished is kept, and the same command goes on from there.", file=sys.stderr
+            "interrupted; what a study has finished is kept, and so are whole shards of a measurement with --out: the "
+            "same command goes on from there.",
+            file=sys.stderr,
         )
         sys.exit(_INTERRUPTED)
 

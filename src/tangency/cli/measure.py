@@ -120,6 +120,8 @@ def measure(
         return
     for summary in found:
         print_measures(summary)
+    if out is not None:
+        typer.echo(f"rows, numbers and pictures: {out}")
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

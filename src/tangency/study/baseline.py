@@ -51,7 +51,8 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
     found: dict[str, Any] = {"baseline": name, "warnings": _doubts(card, data)}
     changes = [key for key in own.draws if family(key) == "change_on" and ".tangents=" not in key]
     if KAPPA not in own.draws or not changes:
-        return found | {"regime": None, "text": "No regime: κ of log p(y|x) and on-manifold changes are not measured."}
+        missing = "κ of log p(y|x)" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
+        return found | {"regime": None, "text": f"No regime: it needs {missing}, which are not measured."}
     guessing = float(data.test.class_counts.max()) / len(data.test)
     for who, numbers in (("model", own), ("baseline", base)):
         if not numbers.estimates["accuracy"].low > guessing:

@@ -158,16 +158,17 @@ def generate_reference(
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
-    found = find_classifier(model, device)
+    given = load_dataset(data) if data else None
+    found = find_classifier(model, device, given)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
     if not name:
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
-    loaded = load_dataset(name)
+    loaded = given or load_dataset(name)
     made = generate_with(
         found.classifier,
         loaded,
         config,
-        judge=None if judge is None else _judge(judge, found, model, device),
+        judge=None if judge is None else _judge(judge, found, loaded, device),
         score=None if score is None else load_score(score, loaded, device),
         device=device,
         tell=tell,
@@ -179,12 +180,12 @@ def generate_reference(
     return made
 
 
-def _judge(reference: str, own: Found, model: str, device: str) -> Classifier:
+def _judge(reference: str, own: Found, data: Dataset, device: str) -> Classifier:
     """The held-out classifier; the one whose gradients are followed is refused."""
-    found = find_classifier(reference, device)
+    found = find_classifier(reference, device, data)
     weights = [digest(one.classifier.module.state_dict()) for one in (found, own)]
     if weights[0] == weights[1]:
-        raise SpecError(f"judge '{reference}': is '{model}' itself, expected another architecture and seed.")
+        raise SpecError(f"judge '{reference}': is '{own.reference}' itself, expected another architecture and seed.")
     return found.classifier
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, RunError
 from tangency.files import write_json
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
@@ -33,7 +33,7 @@ from tangency.statistics import PairedBootstrap
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
 from tangency.study.found import Found, check_fits, find_classifier
-from tangency.study.layout import Layout
+from tangency.study.layout import Layout, read_json
 from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
 from tangency.study.numbers import as_json, trial_numbers
@@ -51,6 +51,7 @@ from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
 Tell = Callable[[str, float], None]
+_FEW = 30  # images
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class _Setting:
 def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict[str, Any]]:
     """Every measure of saved classifiers on a data set, with intervals.
 
-    Rows go to disk in shards of 1,000 images: memory does not grow with their number, and a measurement that was broken
+    Rows go to disk in shards of 250 images: memory does not grow with their number, and a measurement that was broken
     off goes on from its last shard.
 
     Args:
@@ -103,6 +104,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
     with TemporaryDirectory() as temporary:
         folder = asked.out or Path(temporary)
         setting = _setting(asked, found[0], str(name), data, folder)
+        _refuse_others(asked, setting)
         rows = _rows(asked, setting, [*found, *([base] if base else [])], folder / "shards", tell)
         summaries = []
         for number, one in enumerate(found):
@@ -201,8 +203,36 @@ def _rows(
     return [[target.shards for target in targets] for targets in several]
 
 
+def _refuse_others(asked: MeasureRequest, setting: _Setting) -> None:
+    """Raise where the folder holds the numbers of another classifier, or of other data or settings."""
+    if asked.out is not None and len(asked.models) > 1 and (asked.out / "summary.json").exists():
+        raise RunError(f"output '{asked.out}': holds one measured classifier, expected a free name for several.")
+    for number, model in enumerate(asked.models):
+        folder = asked.folder(number)
+        if folder is None or not (folder / "summary.json").exists():
+            continue
+        held = read_json(folder / "summary.json")
+        known = (held.get("model"), held.get("digest"), held.get("settings"))
+        if known != (model, setting.about["digest"], setting.about["settings"]):
+            raise RunError(
+                f"output '{folder}': holds the numbers of '{known[0]}' on '{held.get('data')}', or of other settings; "
+                "expected the same as asked for now, or a free name; use --out."
+            )
+
+
+def _told(setting: _Setting, rows: Rows, maps: MapFile | None) -> list[str]:
+    """What a reader of the numbers should know: in sentences."""
+    found = unidentified(setting.config.quantities) + masking_warnings(rows.columns)
+    if len(rows.ids) < _FEW:
+        found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
+    for name, values in (maps.at(rows.ids) if maps else {}).items():
+        zero = int((values.flatten(1) == 0).all(1).sum())
+        if zero:
+            found.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
+    return found
+
+
 def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows) -> dict[str, Any]:
-    warnings = unidentified(setting.config.quantities) + masking_warnings(rows.columns)
     weights = external_digests(setting.config.metrics)
     maps = setting.maps
     return {
@@ -211,7 +241,7 @@ def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows)
         "check": check_classifier(found.classifier, setting.data),
         "data": setting.data.name,
         "measured": len(rows.ids),
-        "warnings": warnings,
+        "warnings": _told(setting, rows, maps if found.reference == asked.models[0] else None),
         **setting.about,
         **estimates(rows),
         **({"weights": weights} if weights else {}),

@@ -22,7 +22,7 @@ from tangency.seeding import permutation
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 
-SHARD = 1000  # images, whatever is asked for, so that a larger limit goes on from a smaller one
+SHARD = 250  # images, whatever is asked for, so that a larger limit goes on from a smaller one
 BATCH = 100
 IMAGE = "image"
 Tell = Callable[[str, float], None]
@@ -30,7 +30,7 @@ Tell = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Shards:
-    """Rows of one classifier, as wide tables of at most 1,000 images each.
+    """Rows of one classifier, as wide tables of at most 250 images each.
 
     Args:
         folder: holds them, for one identity.
