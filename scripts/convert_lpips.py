@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from tangency.data.torch_file import read_torch
 from tangency.errors import DataError
 from tangency.files import atomic
 from tangency.measures.backbones import BACKBONES, parameter_names
@@ -41,8 +42,7 @@ def features(path: Path) -> dict[str, Tensor]:
 
 def linear(path: Path) -> dict[str, Tensor]:
     """The linear layers as vectors (C,) in half precision."""
-    # The published file is a legacy checkpoint; weights_only builds tensors and runs nothing else of it.
-    found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    found = read_torch(path)
     layers = {}
     for index, channels in enumerate(CHANNELS.values()):
         weight = found[f"lin{index}.model.1.weight"]
@@ -89,9 +89,10 @@ def published(network: str, features_path: Path, head_path: Path) -> dict[str, T
 def _tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    # weights_only builds tensors and runs nothing else of the file
-    found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    return found
+    found = read_torch(path)
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise DataError(f"{path}: holds a {type(found).__name__}, expected tensors by name.")
+    return dict(found)
 
 
 def hashes(*sources: Path) -> str:

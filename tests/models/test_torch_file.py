@@ -276,3 +276,12 @@ def test_an_old_checkpoint_cut_anywhere_is_refused(tmp_path):
     (tmp_path / "cut.pt").write_bytes(whole + b"x")
     with pytest.raises(DataError, match="behind its last storage"):
         read_torch(tmp_path / "cut.pt")
+
+
+def test_names_that_python_2_wrote_are_text():
+    import lpips
+
+    published = os.path.join(os.path.dirname(lpips.__file__), "weights", "v0.1", "alex.pth")
+    found, theirs = read_torch(published), torch.load(published, map_location="cpu", weights_only=True)
+    assert list(found) == list(theirs)
+    assert all(torch.equal(found[name], theirs[name]) for name in theirs)

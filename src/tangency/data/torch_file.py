@@ -53,7 +53,7 @@ def read_torch(path: Path | str) -> Any:
             f"{path}: this is {what}, neither a zip archive nor a pickle; expected {EXPECTED}. Fetch it again."
         )
     try:
-        return _read_zip(data) if data[:2] == b"PK" else _read_old(data)
+        return _with_text(_read_zip(data) if data[:2] == b"PK" else _read_old(data))
     except DataError as error:
         raise DataError(
             f"{path}: the file asks for or holds {error}; expected {EXPECTED}. It was refused and nothing in it was "
@@ -62,6 +62,14 @@ def read_torch(path: Path | str) -> Any:
     except (ValueError, KeyError, OverflowError, MemoryError, EOFError) as error:
         reason = "its pickle is damaged" if isinstance(error, KeyError) else str(error)[:200] or "it ends early"
         raise DataError(f"{path}: not a whole checkpoint ({reason}), expected {EXPECTED}. Fetch it again.") from error
+
+
+def _with_text(found: Any) -> Any:
+    """The same with the names in dicts as text, which Python 2 wrote as bytes."""
+    if not isinstance(found, dict):
+        return found
+    names = {key.decode("latin1") if isinstance(key, bytes) else key: _with_text(value) for key, value in found.items()}
+    return type(found)(names)
 
 
 class _Storages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ KEPT = 128 * 2**20  # bytes of random numbers that are kept for the next questio
 _AT_ONCE = 250  # resamples whose images are drawn at once
 
 
-class Blocks:
+class Blocks(ABC):
     """Random weights of images, (1 + R, N), that are made anew block by block whenever they are asked for.
 
     The first row is ones: the images themselves. What a block holds follows from (seed, number of the block) alone.
@@ -35,9 +36,9 @@ class Blocks:
         self._keep = 8 * images * (rows + 1) <= kept
         self._blocks: dict[int, Array] = {}
 
+    @abstractmethod
     def make(self, number: int, size: int) -> Array:
         """Weights of one block, (R, size)."""
-        raise NotImplementedError
 
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """Each block of images with its weights, (1 + R, n)."""
