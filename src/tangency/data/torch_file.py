@@ -65,11 +65,15 @@ def read_torch(path: Path | str) -> Any:
 
 
 def _with_text(found: Any) -> Any:
-    """The same with the names in dicts as text, which Python 2 wrote as bytes."""
+    """The same with the names in the outer dict, and in those that it holds, as text: Python 2 wrote them as bytes."""
     if not isinstance(found, dict):
         return found
-    names = {key.decode("latin1") if isinstance(key, bytes) else key: _with_text(value) for key, value in found.items()}
-    return type(found)(names)
+    return _named({key: _named(value) if isinstance(value, dict) else value for key, value in found.items()}, found)
+
+
+def _named(held: dict[Any, Any], like: dict[Any, Any] | None = None) -> dict[Any, Any]:
+    names = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in held.items()}
+    return type(held if like is None else like)(names)
 
 
 class _Storages:
