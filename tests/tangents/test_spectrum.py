@@ -46,9 +46,20 @@ def test_a_clear_gap_is_found_by_every_rule_of_gaps(rank: int, seed: int) -> Non
     generator = torch.Generator().manual_seed(seed)
     large, small = 1 + torch.rand(rank, generator=generator), 0.001 * torch.rand(10 - rank, generator=generator) + 0.001
     spectrum = torch.cat([large, small]).sort(descending=True).values[None]
-    for rule in ("gap", "drop"):
+    for rule in ("gap", "drop", "damped"):
         assert choose_rank(spectrum, rule, 9).item() == rank
     assert choose_rank(spectrum, "relative", 9, 0.1).item() == rank
+
+
+def test_the_damped_gap_is_fooled_neither_by_noise_nor_by_one_large_value() -> None:
+    noise = torch.tensor([[5.0, 4.0, 3.0, 0.5, 0.4, 0.01]])  # its largest ratio stands in the noise
+    large = torch.tensor([[9.0, 4.0, 3.9, 1.0, 0.9, 0.8]])  # its largest difference is the first
+    found = {
+        rule: [choose_rank(spectrum, rule, 5, 0.1).item() for spectrum in (noise, large)]
+        for rule in ("gap", "drop", "damped")
+    }
+    assert found == {"gap": [5, 3], "drop": [3, 1], "damped": [3, 3]}
+    assert choose_rank(noise, "damped", 5, 0.0).item() == 5
 
 
 def test_ranks_of_numbers_limits_and_spectra_of_zeros() -> None:
@@ -68,7 +79,7 @@ def test_a_rank_is_a_number_or_a_rule() -> None:
 
 
 def test_a_spectrum_of_one_value_has_one_direction() -> None:
-    for rule in ("gap", "drop"):
+    for rule in ("gap", "drop", "damped"):
         assert choose_rank(torch.tensor([[2.0], [0.0]]), rule, 1).tolist() == [1, 0]
     for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(SpecError, match="expected a share of the largest value"):

@@ -20,10 +20,12 @@ def choose_rank(spectrum: Tensor, rule: Rank, most: int, tolerance: float = 0.0)
 
     Args:
         spectrum: (N, m), descending, ≥ 0.
-        rule: a number; "gap": where λ_i/λ_{i+1} is largest; "drop": where λ_i − λ_{i+1} is; "participation":
-            (Σλ)²/Σλ², rounded; "relative": how many λ_i > tolerance · λ₁.
+        rule: a number; "gap": where λ_i/λ_{i+1} is largest; "drop": where λ_i − λ_{i+1} is; "damped": where
+            (λ_i + tolerance · λ₁)/(λ_{i+1} + tolerance · λ₁) is, between the two: ratios among small values count for
+            little, and so do differences among large ones; "participation": (Σλ)²/Σλ², rounded; "relative": how many
+            λ_i > tolerance · λ₁.
         most: the largest rank, m at most.
-        tolerance: of "relative".
+        tolerance: of "relative" and "damped".
 
     Example:
         >>> choose_rank(torch.tensor([[5.0, 4.0, 0.1, 0.05]]), "gap", 3).item()
@@ -67,9 +69,14 @@ def _drop(spectrum: Tensor, most: int, tolerance: float) -> Tensor:
     return (spectrum[:, :-1] - spectrum[:, 1:])[:, :most].argmax(1) + 1
 
 
+def _damped(spectrum: Tensor, most: int, tolerance: float) -> Tensor:
+    return _gap(spectrum + tolerance * spectrum[:, :1], most, tolerance)
+
+
 RULES: dict[str, Callable[[Tensor, int, float], Tensor]] = {
     "gap": _gap,
     "drop": _drop,
+    "damped": _damped,
     "participation": _participation,
     "relative": _relative,
 }
