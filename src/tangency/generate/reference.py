@@ -18,7 +18,6 @@ from tangency.seeding import Draw
 from tangency.types import Sigma
 
 _GREY = 0.5
-_HIGHEST = 5.0  # σ that a restoration starts from
 
 
 @dataclass(frozen=True)
@@ -139,12 +138,19 @@ def generate_by_score(
 
 
 def restore_by_score(
-    score: Denoiser, operator: Operator, measured: Tensor, draw: Draw, budget: int, y: Tensor | None = None
+    score: Denoiser,
+    operator: Operator,
+    measured: Tensor,
+    draw: Draw,
+    budget: int,
+    y: Tensor | None = None,
+    *,
+    highest: float = 5.0,
 ) -> Drawn:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
     As much noise is put back at every step as the sampler allows: without it, what is found and what was measured do
-    not come to fit each other (Lugmayr et al., arXiv 2201.09865). It starts at σ = 5, where images of [0, 1] are noise.
+    not come to fit each other (Lugmayr et al., arXiv 2201.09865).
 
     Args:
         score: any.
@@ -153,12 +159,13 @@ def restore_by_score(
         draw: of the images.
         budget: evaluations for each image at most.
         y: (N,) classes that are known, or None.
+        highest: σ to start from at most; at 5 images of [0, 1] are noise.
     """
     if y is None and score.card.get("unconditional") is False:
         raise NumericsError(f"score '{score.kind}': answers with labels only, expected them to be known.")
     counted = Counted(score)
     sampler = sampler_within(score, budget)
-    sampler = dataclasses.replace(sampler, churn=sampler.steps, sigma_max=min(_HIGHEST, sampler.sigma_max))
+    sampler = dataclasses.replace(sampler, churn=sampler.steps, sigma_max=min(highest, sampler.sigma_max))
     start = _GREY + sampler.sigma_max * draw.of("sample").normal(score.shape, torch.float64)
     guided = ConsistentScore(counted, operator, measured)
     found = sampler.run(guided, start, draw.of("sample"), y)

@@ -1,0 +1,86 @@
+"""What restorations raise, how far they step and where a score starts, tried on training images that no network saw.
+
+python scripts/choose_restoration.py runs/generation, the run of `tangency study run generation`: the defaults of
+`tangency generate` are chosen here and not on the test images that docs/generate.md reports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from tangency import load_classifier, load_dataset
+from tangency.errors import RunError
+from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.score import load_score
+from tangency.seeding import Draw, permutation
+from tangency.study.generation import Generated, generate_with
+from tangency.study.generation_config import GenerationConfig
+from tangency.study.layout import read_json
+from tangency.types import Dataset
+
+KEPT, COUNT = 20_000, 256  # training images of the study, and how many of the others are tried
+SHARES = (1 / 80, 1 / 40, 1 / 20, 1 / 10, 1 / 5)  # of √d: the budget that a step's length follows from
+HIGHEST = (0.5, 1.0, 2.0, 5.0, 20.0, 80.0)
+
+
+def unseen() -> Dataset:
+    """Training images that the study did not train on, in the place of the test images."""
+    whole, cut = load_dataset("fashion-mnist"), load_dataset(f"fashion-mnist?train={KEPT}")
+    others = permutation(len(whole.train), 0, "training images")[KEPT : KEPT + COUNT]
+    return dataclasses.replace(cut, test=whole.train.subset(others))
+
+
+def trials(run: Path) -> Iterator[tuple[str, Path]]:
+    """One network of each objective and strength."""
+    for path in sorted(run.glob("trials/*/trial.json")):
+        trial = read_json(path)
+        if trial["seed"] == 0 and trial["outcome"] == "ok" and not trial["id"].startswith(("judge", "untrained")):
+            yield f"{trial['objective']} {trial['strength']:g}", path.parent / "model.safetensors"
+
+
+def gain(made: Generated, source: str = "classifier") -> str:
+    """Mean PSNR gain, with its interval."""
+    found = made.summary["sources"][source]["measures"]["psnr_gain"]
+    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+
+
+def main() -> None:
+    """Print the tables."""
+    data, run = unseen(), Path(sys.argv[1])
+    networks = list(trials(run))
+    if not networks:
+        raise RunError(f"{run}: holds no trained network of seed 0, expected a run of the study 'generation'.")
+    whole = math.sqrt(math.prod(data.test.shape))
+    for name, path in networks:
+        network = load_classifier(path)
+        told = []
+        for label in ("energy", "predicted"):
+            denoised = GenerationConfig("denoise", COUNT, label=label, references=())
+            told.append(f"denoise {label} {gain(generate_with(network, data, denoised))}")
+        for share in SHARES:
+            climb = Climb(length=2.5 * share * whole / 60)
+            inpainted = GenerationConfig("inpaint", COUNT, climb, references=())
+            told.append(f"inpaint √d/{1 / share:.0f} {gain(generate_with(network, data, inpainted))}")
+        print(f"{name} | {' | '.join(told)}", flush=True)
+    for highest in HIGHEST:
+        print(f"score from σ = {highest:g} | inpaint {by_score(data, highest):+.2f}", flush=True)
+
+
+def by_score(data: Dataset, highest: float) -> float:
+    """Mean PSNR gain of inpainting by the shipped score, in dB."""
+    score, x, draw = load_score("edm-fashion-mnist", data, "cpu"), data.test.images(), Draw(0, torch.arange(COUNT))
+    operator = make_mask("rectangle", data.test.shape, 0.25, draw)
+    measured = operator.apply(x)
+    made = restore_by_score(score, operator, measured, draw, 61, highest=highest).images
+    before = first_guess(operator, measured, x)
+    return float((psnr(made, x) - psnr(before, x)).mean())
+
+
+if __name__ == "__main__":
+    main()
