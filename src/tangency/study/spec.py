@@ -101,7 +101,8 @@ class StudySpec(_Strict):
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
         seeds: each trial is trained once for each.
         network_score: reference of a trained score that gradients are compared with too, by the targets of
-            measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …).
+            measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …); it
+            is the reference "score" of `generate`, too.
         tangents: references of the tangent spaces that are measured with; the measures of those after the first have
             their kind in the key. By default those of `score`, as "mfa" or "exact" without options are.
         generate: tasks that every network's gradients are set to, as `GenerationConfig` has them; their quality is
@@ -167,7 +168,9 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _network(self) -> StudySpec:
-        check_network(self.measures, bool(self.network_score))
+        generated = any("score" in entry.references for entry in self.generate)
+        if self.measures.network_targets or not generated:  # else it stands among the references of generation
+            check_network(self.measures, bool(self.network_score))
         check_given(self.measures.maps, ())
         return self
 
