@@ -12,6 +12,7 @@ from tangency.statistics import spearman
 from tangency.statistics.resamples import Array
 from tangency.study.numbers import plain_number
 
+_REGIMES = {"bayes_aligned": "Bayes-aligned"}
 SURE = 0.95  # share of resamples from which something is said to be so
 
 
@@ -154,5 +155,5 @@ def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
 def _where(peak: Mapping[str, Any]) -> str:
     place = "the standard network" if peak["end"] == "standard" else f"strength {peak['strength']:g}"
     end = ", the largest of the sweep," if peak["end"] == "largest" else ""
-    regime = f", regime {peak['regime'].replace('_', ' ')}" if peak["regime"] else ""
+    regime = f", regime {_REGIMES.get(peak['regime'], peak['regime'])}" if peak["regime"] else ""
     return f"{place}{end} (in {peak['share']:.0%} of resamples{regime})"

@@ -171,7 +171,7 @@ def _cells(
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(cell_of(trial), []).append(trial)
-    cells = []
+    cells, curves = [], _curves(trials)
     for name, group in groups.items():
         usable = [trial for trial in group if trial.id in joined.numbers and trial.id not in joined.collapsed]
         # the Bayes rule is one, for all seeds
@@ -180,9 +180,17 @@ def _cells(
         seeds = SeedBootstrap(len(usable), spec.replicates)
         own = [dict(draws[trial.id]) | _aligned(joined, trial) for trial in usable]
         pooled = {key: seeds.mean(np.stack([one[key] for one in own])) for key in own[0] if all(key in o for o in own)}
-        first = group[0]
-        cells.append(Cell(name, first.name, first.strength, joined.regimes.get(name), pooled))
+        cells.append(Cell(name, curves[group[0].id], group[0].strength, joined.regimes.get(name), pooled))
     return cells
+
+
+def _curves(trials: Sequence[Trial]) -> dict[str, str]:
+    """Objective of each trial, with what sets it apart (other options, "pags") where there are several of its name."""
+    variants = {t.id: cell_of(t).removeprefix(f"{t.name}-{t.strength:g}") for t in trials if t.objective is not None}
+    several = {
+        name for name in {t.name for t in trials} if len({variants.get(t.id) for t in trials if t.name == name}) > 1
+    }
+    return {t.id: t.name + (variants[t.id] if t.name in several and t.id in variants else "") for t in trials}
 
 
 def _aligned(joined: Joined, trial: Trial) -> dict[str, Array]:

@@ -105,7 +105,7 @@ class Workbench:
             self.data.train,
             self.spec.measures,
             self.device,
-            self.network,
+            self.network if self.spec.measures.network_targets else None,  # else it is for generation alone
         )
 
     @cached_property
