@@ -84,6 +84,12 @@ def test_peaks_and_their_words(quality: list[float], aligned: list[float], sprea
     assert ("the largest of the sweep" in found["words"]) == (aligned[2] == 5)
 
 
+def test_two_that_rise_to_the_end_have_no_peak_to_compare() -> None:
+    (found,) = peaks(cells([1, 2, 5], [1, 2, 5], 0.1), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    assert "neither peak is seen" in found["words"]
+    assert found["F²"]["together"] == 1
+
+
 def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
     (found,) = peaks(cells([1, 5, 2], [3, 3, 3]), {"lpips": "lower"}, {"f": "F²"}, "standard")
     assert found["peak"]["strength"] == 1
@@ -95,7 +101,7 @@ def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
 
 def test_a_peak_at_the_standard_network_is_told() -> None:
     (found,) = peaks(cells([5, 2, 1], [1, 2, 3]), {"psnr": "higher"}, {"f": "F²"}, "standard")
-    assert found["words"].startswith("Best psnr at the standard network")
+    assert found["words"].startswith("Best PSNR at the standard network")
 
 
 def test_each_objective_is_told_apart() -> None:

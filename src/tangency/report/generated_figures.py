@@ -119,6 +119,8 @@ def _legend(figure: Figure, axes: Any, cells: Sequence[Mapping[str, Any]]) -> No
     for regime, colour in REGIME_COLOURS.items():
         if regime in regimes:
             lines[REGIMES[regime][0]] = Patch(facecolor=colour, alpha=0.3)
+    if "undetermined" in regimes:
+        lines["undetermined"] = Patch(facecolor="white", edgecolor=SOFT, linewidth=0.6)
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=4)
 
 

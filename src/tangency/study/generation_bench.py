@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tangency.errors import RunError, SpecError
+from tangency.errors import RunError
 from tangency.files import journal
 from tangency.mixtures import Mixture
 from tangency.models import Classifier, load_classifier
@@ -23,7 +23,6 @@ from tangency.study.generation_shop import OWN, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.layout import weights_file
 from tangency.study.plan import Trial, plan_judge
-from tangency.tensors import digest
 from tangency.worlds import GaussianCore, world_of
 
 if TYPE_CHECKING:
@@ -119,14 +118,8 @@ class GenerationBench:
         shards = entry.shards(bench.layout, trial)
         outcome = joined([shards.read(part, bench.device) for part in range(len(entry.batches))])
         network = None if trial is None else self.networks(trial)
-        self._refuse_own_judge(network)
         judges = self.judges[number].of(network, self.judges[number].mixture)
         sources = tuple(outcome.pictures) if trial is None else (OWN,)
         columns, sets = judge_outcome(judges, outcome, entry.config, sources)
         journal("generate.judged")
         shards.write_told(entry.ids, outcome, columns, {"sets": sets, "unavailable": judges.unavailable})
-
-    def _refuse_own_judge(self, network: nn.Module | None) -> None:
-        named = self.bench.spec.judge.reference
-        if named and network is not None and digest(network.state_dict()) == digest(self.judge.state_dict()):
-            raise SpecError(f"judge.reference: '{named}' is a trial of this study, expected another network.")

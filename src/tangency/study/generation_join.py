@@ -13,6 +13,7 @@ from tangency.statistics.resamples import Array
 from tangency.study.numbers import plain_number
 
 _REGIMES = {"bayes_aligned": "Bayes-aligned"}
+_SHORT = {"psnr": "PSNR", "psnr_gain": "PSNR gain", "ssim": "SSIM", "lpips": "LPIPS", "kid": "KID"}
 SURE = 0.95  # share of resamples from which something is said to be so
 
 
@@ -138,11 +139,14 @@ def _told(cells: Sequence[Cell], best: Array) -> dict[str, Any]:
 def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
     """The answer in a sentence for each other number."""
     peak = entry["peak"]
-    told = [f"Best {entry['quality'].replace('_', ' ')} at {_where(peak)}."]
+    quality = _SHORT.get(entry["quality"], entry["quality"].replace("_", " "))
+    told = [f"Best {quality} at {_where(peak)}."]
     for name in others:
         other = entry[name]
         same, share = other["strength"] == peak["strength"], other["together"]
-        if share >= SURE:
+        if share >= SURE and other["end"] == peak["end"] == "largest":
+            verdict = "both still rise at the end of the sweep, so neither peak is seen"
+        elif share >= SURE:
             verdict = "they peak together"
         elif share <= 1 - SURE:
             verdict = "they do not peak together"
@@ -154,6 +158,7 @@ def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
 
 def _where(peak: Mapping[str, Any]) -> str:
     place = "the standard network" if peak["end"] == "standard" else f"strength {peak['strength']:g}"
-    end = ", the largest of the sweep," if peak["end"] == "largest" else ""
-    regime = f", regime {_REGIMES.get(peak['regime'], peak['regime'])}" if peak["regime"] else ""
-    return f"{place}{end} (in {peak['share']:.0%} of resamples{regime})"
+    notes = ["the largest of the sweep"] if peak["end"] == "largest" else []
+    notes.append(f"{peak['share']:.0%} of resamples")
+    notes += [f"regime: {_REGIMES.get(peak['regime'], peak['regime'])}"] if peak["regime"] else []
+    return f"{place} ({'; '.join(notes)})"

@@ -10,7 +10,7 @@ from torch import Tensor
 from tangency.errors import SpecError, TangencyError
 from tangency.generate import JointLogits
 from tangency.mixtures import Mixture
-from tangency.models import Classifier
+from tangency.models import Classifier, build
 from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint
 from tangency.study.found import find_classifier
@@ -21,9 +21,10 @@ from tangency.study.generation_shop import Workshop
 from tangency.study.generation_spec import entry_names
 from tangency.study.generation_tasks import perform
 from tangency.study.layout import Layout
-from tangency.study.plan import Trial, judge_model, plan_judge, score_hash
+from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials, score_hash
 from tangency.study.spec import StudySpec
 from tangency.tensors import digest
+from tangency.training import refuse_lone_images
 from tangency.types import Dataset
 
 GENERATION_SCHEMA = 1
@@ -121,15 +122,24 @@ def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> No
         except TangencyError as error:
             raise SpecError(f"generate.{entry.number}: {error}") from error
     if spec.generate and spec.judge.reference:
-        check_fits(find_classifier(spec.judge.reference, "cpu", data).classifier, data, "judge.reference")
+        _refuse_saved_judge(spec, data)
     elif spec.generate:
-        _build_judge(spec, data)
+        _refuse_own_judge(spec, data)
 
 
-def _build_judge(spec: StudySpec, data: Dataset) -> None:
-    from tangency.models import build
-    from tangency.training import refuse_lone_images
+def _refuse_saved_judge(spec: StudySpec, data: Dataset) -> None:
+    """Of other images, or one of the trials, which its card tells."""
+    judge = find_classifier(spec.judge.reference, "cpu", data).classifier
+    check_fits(judge, data, "judge.reference")
+    trained = judge.card.provenance.get("train_hash")
+    if trained is not None and trained in {trial.train_hash for trial in plan_trials(spec, data)}:
+        raise SpecError(
+            f"judge.reference: '{spec.judge.reference}' is a trial of this study, expected another architecture and "
+            "seed; or leave it out, and the study trains a judge."
+        )
 
+
+def _refuse_own_judge(spec: StudySpec, data: Dataset) -> None:
     model = judge_model(spec)
     try:
         judge = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
