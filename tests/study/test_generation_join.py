@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from tangency.statistics import PairedBootstrap
+from tangency.study.generation import long_table
 from tangency.study.generation_join import Cell, peaks, rank_correlations
+from tangency.study.generation_shards import Told
+from tangency.study.generation_summary import qualities, trial_draws
 
 B = 400
 
@@ -108,3 +113,17 @@ def test_each_objective_is_told_apart() -> None:
     both = cells([1, 5, 2], [1, 5, 2]) + cells([1, 2, 5], [1, 5, 2], objective="pgd_l2")[1:]
     found = peaks(both, {"psnr": "higher"}, {"f": "F²"}, "standard")
     assert [(e["objective"], e["peak"]["strength"]) for e in found] == [("gradient_norm", 1), ("pgd_l2", 2)]
+
+
+def test_a_kid_has_the_interval_of_its_standard_error() -> None:
+    """Its resamples are normal: 0.5 ± 1.96 · 0.1, independent between trials; means over pictures are resampled."""
+    rows = long_table(torch.arange(50), torch.zeros(50), {"classifier": {"judge_accuracy": torch.arange(50) % 2}})
+    sets = {"classifier": {"kid": 0.5, "kid_standard_error": 0.1, "pictures": 1000}}
+    told = Told(rows, {}, torch.zeros(0), {}, sets, {})
+    one, other = (trial_draws(told, PairedBootstrap(50, 4000), 4000, place) for place in (0, 1))
+    assert one["kid"][0] == 0.5
+    assert np.quantile(one["kid"][1:], [0.025, 0.975]) == pytest.approx([0.304, 0.696], abs=0.015)
+    assert abs(np.corrcoef(one["kid"][1:], other["kid"][1:])[0, 1]) < 0.06
+    assert one["judge_accuracy"][0] == 0.5
+    np.testing.assert_array_equal(one["judge_accuracy"], other["judge_accuracy"])  # paired
+    assert qualities("generate", one) == {"judge_accuracy": "higher", "kid": "lower"}
