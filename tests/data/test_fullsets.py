@@ -138,3 +138,21 @@ def test_published_sets(monkeypatch):
     assert all(
         known[image.numpy().tobytes()] == int(label) for image, label in zip(sample.pixels, sample.labels, strict=True)
     )
+
+
+def test_fewer_training_images_are_a_fixed_part_of_more(tmp_path):
+    root = write(tmp_path / "root")
+    few, more, whole = (load(f"fashion-mnist{tail}", root) for tail in ("?train=5", "?train=9", ""))
+    assert [len(data.train) for data in (few, more, whole)] == [5, 9, 23]
+    assert torch.equal(few.train.pixels, more.train.pixels[:5])
+    assert few.name == "fashion-mnist?train=5"
+    assert few.test.digest == whole.test.digest
+    assert len({data.train.digest for data in (few, more, whole)}) == 3
+    assert load_split("fashion-mnist?train=5", "train", root).digest == few.train.digest
+    assert torch.equal(load(f"mnist:{root}?train=5").train.pixels, few.train.pixels)
+    with pytest.raises(DataError, match="there are 23 training images"):
+        load("fashion-mnist?train=24", root)
+    with pytest.raises(DataError, match="positive whole number"):
+        load("fashion-mnist?train=0", root)
+    with pytest.raises(DataError, match="unknown option of fashion-mnist 'tain'"):
+        load("fashion-mnist?tain=5", root)

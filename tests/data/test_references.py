@@ -36,7 +36,7 @@ def test_parse():
         ("fashion-mnist-5k:here", "takes no location"),
         ("npz:a.npz?lable=x", "unknown option of npz 'lable'"),
         ("parquet:a?imge=x", "Did you mean 'image'?"),
-        ("mnist:DIR?size=3", "'mnist' takes no options, got 'size'"),
+        ("mnist:DIR?size=3", "unknown option of mnist 'size'"),
         ("npz:a.npz?layout", "is not of the form ?key=value"),
         ("npz:a.npz?layout=NHW&layout=NHW", "given twice"),
         ("folder:.?size=0", "expected a positive whole number"),

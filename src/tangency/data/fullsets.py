@@ -14,6 +14,7 @@ from tangency.data.idx import read_idx, to_tensors
 from tangency.data.places import candidates, not_found
 from tangency.data.references import Reference
 from tangency.errors import DataError
+from tangency.seeding import permutation
 from tangency.types import LabelledImages
 
 _PREFIXES = {"train": "train", "test": "t10k"}
@@ -74,15 +75,27 @@ def _read(name: str, folder: Path, split: str) -> LabelledImages:
 
 
 def open_full_set(reference: Reference, root: Path | None) -> Source:
-    """Find the full set; an absent one is an error, never another set."""
-    name = reference.kind
+    """Find the full set; an absent one is an error, never another set. `train=N` keeps N training images, at random."""
+    name, kept = reference.kind, reference.integer("train")
     known = FULL_SETS[name]
     places = candidates(reference, root, (name, ".", f"{known.torchvision_name}/raw"))
     folder = next((place for place in places if any(_find(place, stem) for stem in _STEMS.values())), None)
     if folder is None:
         raise not_found(name, places, "idx files such as train-images-idx3-ubyte.gz", known.torchvision_name)
     return Source(
-        name,
-        {"train": lambda: _read(name, folder, "train"), "test": lambda: _read(name, folder, "test")},
+        name if kept is None else f"{name}?train={kept}",
+        {
+            "train": lambda: _cut(_read(name, folder, "train"), kept, reference.text),
+            "test": lambda: _read(name, folder, "test"),
+        },
         known.licence,
     )
+
+
+def _cut(images: LabelledImages, kept: int | None, reference: str) -> LabelledImages:
+    """The first images of one fixed permutation, so that fewer are among more."""
+    if kept is None:
+        return images
+    if kept > len(images):
+        raise DataError(f"{reference}: train={kept}, there are {len(images)} training images.")
+    return images.subset(permutation(len(images), 0, "training images")[:kept])

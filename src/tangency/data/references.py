@@ -59,8 +59,9 @@ def parse(text: str) -> Reference:
         {'label': 'fine_label'}
     """
     kind, colon, rest = text.partition(":")
-    if not colon:
-        return Reference(text, text)
+    if not colon or "?" in kind:
+        name, mark, query = text.partition("?")
+        return Reference(text, name, "", parse_options(text, query) if mark else {})
     location, mark, query = rest.rpartition("?")
     return Reference(text, kind, location, parse_options(text, query)) if mark else Reference(text, kind, rest)
 

@@ -36,7 +36,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     NAME: Kind(open_embedded, ""),
-    **{name: Kind(open_full_set, "[DIR]") for name in FULL_SETS},
+    **{name: Kind(open_full_set, "[DIR]", ("train",)) for name in FULL_SETS},
     "cifar10": Kind(open_cifar10, "[DIR]"),
     "parquet": Kind(open_parquet, "FILE", ("image", "label", "classes", "size", "channels")),
     "folder": Kind(open_folder, "DIR", ("size", "channels")),
@@ -68,8 +68,8 @@ def load(reference: str, root: Path | None = None) -> Dataset:
 
     Args:
         reference: `name` or `kind:location[?key=value&…]`: fashion-mnist-5k (in the package),
-            fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], parquet:FILE, folder:DIR, npz:FILE. `KINDS` lists
-            the options of each.
+            fashion-mnist[:DIR], mnist[:DIR] (?train=20000 keeps that many training images), cifar10[:DIR],
+            parquet:FILE, folder:DIR, npz:FILE. `KINDS` lists the options of each.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 

@@ -14,6 +14,7 @@ import numpy as np
 from tangency.files import atomic
 from tangency.report import pictures
 from tangency.report.canvas import COLOURS, INK, LEVEL, SOFT, STYLE, WIDTH, draw_bayes, new_figure
+from tangency.report.generated_figures import generation_figures
 from tangency.report.glossary import (
     BAYES,
     REGIMES,
@@ -63,6 +64,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
         "score": score,
         "noise": noise,
         "tangents": tangents_figure,
+        **generation_figures(run),
     }
     written = []
     with matplotlib.rc_context(STYLE):

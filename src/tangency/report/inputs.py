@@ -33,6 +33,7 @@ class RunFiles:
         rows: columns trial, seed, image, measure, value.
         pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
         network: pictures of the examination of the study's trained score; empty where there is none.
+        generated: the first generated pictures, "<task>.trial.<trial>", "<task>.reference.<source>", "<task>.labels".
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class RunFiles:
     rows: polars.DataFrame
     pictures: dict[str, np.ndarray]
     network: dict[str, np.ndarray] = field(default_factory=dict)
+    generated: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -59,6 +61,7 @@ def read_run(folder: Path) -> RunFiles:
         rows=read_rows(present(folder / "rows.parquet")),
         pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors")),
         network=read_network(folder, summary),
+        generated=read_generated(folder, summary),
     )
 
 
@@ -143,6 +146,12 @@ def read_network(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarr
     """Pictures of the examination that the summary names; none where it names none."""
     named = (summary["score"].get("network") or {}).get("file")
     return tensors_of(present(folder / "artefacts" / str(named))) if named else {}
+
+
+def read_generated(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Generated pictures, where the study made any."""
+    asked = summary.get("generation")
+    return tensors_of(present(folder / "artefacts" / "generation.safetensors")) if asked else {}
 
 
 def tensors_of(path: Path) -> dict[str, np.ndarray]:

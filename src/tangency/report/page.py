@@ -10,6 +10,7 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 from tangency.report import glossary, pictures, words, worlds
+from tangency.report.generated import generated_section
 from tangency.report.inputs import RunFiles
 from tangency.report.noise import noise_section
 from tangency.report.payload import FRACTION, all_keys, denoising, panels, payload, story_keys
@@ -70,6 +71,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "correlations": correlations(summary),
         "denoising": denoising(summary),
         "tangents": tangents_section(run),
+        "generation": generated_section(run),
         "trusted": trusted(summary["score"]["network"], run.network) if run.network else None,
         "regimes": glossary.REGIMES,
         "definitions": [(family, glossary.describe(glossary.parse(family))) for family in glossary.MEASURES],

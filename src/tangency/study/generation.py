@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,28 +65,33 @@ class Generated:
 
     def frame(self) -> polars.DataFrame:
         """Long table: image, class, source, measure, value."""
-        import polars as pl
-
-        ids, y = self.ids.cpu().numpy(), self.y.cpu().numpy()
-        parts = [
-            pl.DataFrame(
-                {
-                    "image": ids,
-                    "class": y,
-                    "source": [source] * len(ids),
-                    "measure": [name] * len(ids),
-                    "value": values.double().cpu().numpy(),
-                }
-            )
-            for source, columns in self.columns.items()
-            for name, values in columns.items()
-        ]
-        return pl.concat(parts)
+        return long_table(self.ids, self.y, self.columns)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Pictures by source, and "frames", "labels", for pages."""
         found = {source: pictures.cpu().numpy() for source, pictures in self.pictures.items()}
         return found | {"frames": self.frames.cpu().numpy(), "labels": self.y.cpu().numpy()}
+
+
+def long_table(ids: Tensor, y: Tensor, columns: Mapping[str, Mapping[str, Tensor]]) -> polars.DataFrame:
+    """Long table: image, class, source, measure, value."""
+    import polars as pl
+
+    numbers, classes = ids.cpu().numpy(), y.cpu().numpy()
+    parts = [
+        pl.DataFrame(
+            {
+                "image": numbers,
+                "class": classes,
+                "source": [source] * len(numbers),
+                "measure": [name] * len(numbers),
+                "value": values.double().cpu().numpy(),
+            }
+        )
+        for source, told in columns.items()
+        for name, values in told.items()
+    ]
+    return pl.concat(parts)
 
 
 def generate_with(
@@ -115,19 +120,19 @@ def generate_with(
     """
     started = time.monotonic()
     for each, what in ((classifier, "model"), (judge, "judge")):
-        _check_fits(each, data, what)
-    config = _within(config, data)
-    mixture = mixture if mixture is not None else _mixture(data, config.components, config.rank, config.seed, device)
+        check_fits(each, data, what)
+    config = fitted_to(config, data)
+    mixture = mixture if mixture is not None else mixture_for(data, config.components, config.rank, config.seed, device)
     shop = _workshop(classifier, data, config, mixture, score, device)
-    ids = _ids(config, data)
+    ids = picture_ids(config, data)
     outcomes = []
     for number, part in enumerate(batches := ids.split(config.batch)):
         _told(tell, config.task, number / len(batches) * 0.9)
         outcomes.append(perform(shop, part))
-    outcome = _joined(outcomes)
+    outcome = joined(outcomes)
     _told(tell, "judging", 0.9)
     judges = Judges(data, classifier, judge, mixture, device)
-    columns, sets = _judged(judges, outcome, config, device)
+    columns, sets = judge_outcome(judges, outcome, config, tuple(outcome.pictures))
     summary = _summary(outcome, columns, sets, judges, config, data)
     summary["seconds"] = round(time.monotonic() - started, 2)
     frames = outcome.frames if outcome.frames is not None else torch.zeros(0, *outcome.pictures[OWN].shape)
@@ -189,7 +194,7 @@ def _judge(reference: str, own: Found, data: Dataset, device: str) -> Classifier
     return found.classifier
 
 
-def _check_fits(classifier: Classifier | None, data: Dataset, what: str) -> None:
+def check_fits(classifier: Classifier | None, data: Dataset, what: str) -> None:
     if classifier is None:
         return
     card = classifier.card
@@ -200,7 +205,7 @@ def _check_fits(classifier: Classifier | None, data: Dataset, what: str) -> None
         )
 
 
-def _within(config: GenerationConfig, data: Dataset) -> GenerationConfig:
+def fitted_to(config: GenerationConfig, data: Dataset) -> GenerationConfig:
     """The task for these images: its class by number, and a world's pixels not confined."""
     config = dataclasses.replace(config, target=_target(config, data))
     if config.task not in ("generate", "feature") and config.count > len(data.test):
@@ -225,14 +230,14 @@ def _target(config: GenerationConfig, data: Dataset) -> int | None:
     return number
 
 
-def _ids(config: GenerationConfig, data: Dataset) -> Tensor:
+def picture_ids(config: GenerationConfig, data: Dataset) -> Tensor:
     """Numbers of pictures, or of test images: a fixed random subset, the first of those that a study measures."""
     if config.task in ("generate", "feature"):
         return torch.arange(config.count)
     return permutation(len(data.test), 0, "measured images")[: config.count].sort().values
 
 
-def _mixture(data: Dataset, components: int, rank: int, seed: int, device: str) -> Mixture | None:
+def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: str) -> Mixture | None:
     """The exact mixture of a world of Gaussians, else one fitted to the training images."""
     world = world_of(data.name)
     if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0:
@@ -257,7 +262,7 @@ def _workshop(
     asked = set(config.references)
     gaussians = None
     if config.task in ("generate", "feature") and config.start == "class":
-        gaussians = _mixture(data, 1, config.rank, config.seed, device)
+        gaussians = mixture_for(data, 1, config.rank, config.seed, device)
     smoothing = config.sigma if config.task == "denoise" and not config.blind else 0.0
     bayes = None if mixture is None or config.task == "feature" else JointLogits(mixture, smoothing)
     return Workshop(
@@ -272,7 +277,7 @@ def _workshop(
     )
 
 
-def _joined(parts: list[Outcome]) -> Outcome:
+def joined(parts: list[Outcome]) -> Outcome:
     first = parts[0]
     columns = {
         source: {name: torch.cat([part.columns[source][name] for part in parts]) for name in names}
@@ -284,18 +289,19 @@ def _joined(parts: list[Outcome]) -> Outcome:
     return Outcome(y, pictures, columns, first.how, frames, first.frame_steps)
 
 
-def _judged(
-    judges: Judges, outcome: Outcome, config: GenerationConfig, device: str
+def judge_outcome(
+    judges: Judges, outcome: Outcome, config: GenerationConfig, sources: Sequence[str]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
-    """Columns of each source, and numbers of each as a set."""
-    columns = {source: dict(told) for source, told in outcome.columns.items()}
-    for source, pictures in outcome.pictures.items():
+    """Columns of each of these sources, and numbers of each as a set."""
+    columns = {source: dict(outcome.columns[source]) for source in sources}
+    for source in sources:
+        pictures = outcome.pictures[source]
         columns[source] |= judges.likeness(pictures, outcome.y)
         if config.task in WITH_TRUTH and source != TRUTH:
             columns[source] |= judges.fidelity(pictures, outcome.pictures[START], outcome.pictures[TRUTH])
     if config.task in WITH_TRUTH or config.task == "feature":
         return columns, {}
-    sets, among = judges.sets(outcome.pictures)
+    sets, among = judges.sets({source: outcome.pictures[source] for source in sources})
     for source, values in among.items():
         columns[source]["among_real"] = values
     return columns, sets

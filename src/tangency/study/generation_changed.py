@@ -35,8 +35,8 @@ def aims(shop: Workshop, x: Tensor, y: Tensor) -> Tensor:
         return torch.full_like(y, int(shop.config.target))
     if shop.config.task == "sketch":
         return y
-    with undisturbed(shop.classifier), torch.no_grad():
-        return shop.classifier(x).topk(2, dim=1).indices[:, 1]
+    with undisturbed(shop.own), torch.no_grad():
+        return shop.own(x).topk(2, dim=1).indices[:, 1]
 
 
 def _counterfactual(shop: Workshop, outcome: Outcome, source: str, network: nn.Module, x: Tensor) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError
@@ -28,6 +31,7 @@ from tangency.study.generation_restored import noise_cosine
 from tangency.types import Dataset
 
 _ALEX_CHANNELS = (1, 3)
+_AT_ONCE = 1000
 _NEIGHBOURS = 3  # of precision and recall
 _REAL = 5000  # training images at most that sets are compared with
 
@@ -67,14 +71,14 @@ class Judges:
 
     Args:
         data: its training images are what distances and sets are taken to.
-        own: the classifier whose gradients were followed.
+        own: the classifier whose gradients were followed; None where there was none.
         judge: a classifier that took no part; None for none.
         mixture: None for none.
         device: where.
     """
 
     def __init__(
-        self, data: Dataset, own: nn.Module, judge: nn.Module | None, mixture: Mixture | None, device: str
+        self, data: Dataset, own: nn.Module | None, judge: nn.Module | None, mixture: Mixture | None, device: str
     ) -> None:
         self.data, self.own, self.judge, self.mixture, self.device = data, own, judge, mixture, device
         self.unavailable: dict[str, str] = {}
@@ -118,7 +122,8 @@ class Judges:
             found["log_density"] = joint.logsumexp(1)
         if len(y) and int(y.min()) >= 0:
             found["diversity"] = diversity(pictures, y)
-            found["own_confidence"] = judged(self.own, pictures, y)["confidence"]
+            if self.own is not None:
+                found["own_confidence"] = judged(self.own, pictures, y)["confidence"]
             if self.mixture is not None:
                 found["mixture_accuracy"] = (joint.argmax(1) == y).double()
             if self.judge is not None:
@@ -133,9 +138,7 @@ class Judges:
         if not self.features:
             self.unavailable["sets"] = "no network whose features sets could be compared in"
             return {}, {}
-        chosen = permutation(len(self.data.train), 0, "sets of generation")[:_REAL]
-        real = self.embedded(self.data.train.images(chosen).to(self.device))
-        reach = neighbour_distance(real, _NEIGHBOURS) if len(real) > _NEIGHBOURS else None
+        real, reach = self._real
         numbers: dict[str, dict[str, Any]] = {}
         among: dict[str, Tensor] = {}
         for source, found in pictures.items():
@@ -146,6 +149,22 @@ class Judges:
                 among[source], recalled = precision_recall(made, real, _NEIGHBOURS, reach)
                 numbers[source]["recall"] = float(recalled.mean())
         return numbers, among
+
+    @cached_property
+    def _real(self) -> tuple[Tensor, Tensor | None]:
+        """Features of training images, and how far each one's neighbours are."""
+        chosen = permutation(len(self.data.train), 0, "sets of generation")[:_REAL]
+        parts = [self.embedded(self.data.train.images(ids).to(self.device)) for ids in chosen.split(_AT_ONCE)]
+        real = torch.cat(parts)
+        return real, neighbour_distance(real, _NEIGHBOURS) if len(real) > _NEIGHBOURS else None
+
+    def of(self, own: nn.Module | None, mixture: Mixture | None) -> Judges:
+        """The same judges of another classifier's pictures; what they know of real images is not worked out again."""
+        if self.features:
+            _ = self._real
+        other = copy.copy(self)
+        other.own, other.mixture, other.unavailable = own, mixture, dict(self.unavailable)
+        return other
 
     def _kid(self, made: Tensor, real: Tensor) -> dict[str, Any]:
         if min(len(made), len(real)) < FEWEST:

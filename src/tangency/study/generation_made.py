@@ -55,7 +55,7 @@ def feature(shop: Workshop, draw: Draw) -> Outcome:
     start = _start(shop, draw.ids % len(shop.data.test.classes), draw)
     outcome = Outcome(y)
     outcome.add(START, start, f"{config.start} that the ascent starts from")
-    found = visualise(shop.classifier, config.unit, channels, start, config.climb, draw=draw)
+    found = visualise(shop.own, config.unit, channels, start, config.climb, draw=draw)
     outcome.add_ascent(OWN, found, f"{config.climb.steps} steps up the mean of a channel of '{config.unit}'")
     outcome.columns[OWN] |= {"channel": channels, "activation": found.values}
     return outcome
@@ -65,13 +65,13 @@ def _channels(shop: Workshop, draw: Draw) -> Tensor:
     """The channel of each image: the one that was asked for, or each in turn."""
     if shop.config.target is not None:
         return torch.full_like(draw.ids, int(shop.config.target))
-    named = dict(shop.classifier.named_modules())
+    named = dict(shop.own.named_modules())
     widths: list[int] = []
     if shop.config.unit in named:
         watch = named[shop.config.unit].register_forward_hook(lambda _m, _given, output: widths.append(output.shape[1]))
         try:
-            with undisturbed(shop.classifier), torch.no_grad():
-                shop.classifier(torch.zeros(1, *shop.data.test.shape, device=shop.device))
+            with undisturbed(shop.own), torch.no_grad():
+                shop.own(torch.zeros(1, *shop.data.test.shape, device=shop.device))
         finally:
             watch.remove()
     return draw.ids % (widths[0] if widths else 1)
@@ -85,7 +85,7 @@ def _by_score(shop: Workshop, outcome: Outcome, draw: Draw) -> None:
     if score.classes:
         found = generate_by_score(score, outcome.y, draw.ids, config.budget, seed=config.seed, guidance=config.guidance)
         outcome.add("score", found.images, found.how, found.evaluations)
-    if score.card.get("unconditional") is False:
+    if score.card.get("unconditional") is False or shop.classifier is None:
         return
     guided = generate_by_score(
         score,

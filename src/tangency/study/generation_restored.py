@@ -12,16 +12,17 @@ from tangency.generate import (
     Restored,
     denoise,
     energy_denoise,
+    estimate_noise,
     first_guess,
     make_mask,
     restore,
     restore_by_score,
 )
 from tangency.generate.operators import Operator
-from tangency.numerics import flat, per_example
+from tangency.numerics import flat, noise_levels, per_example
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
-from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop, in_words
+from tangency.study.generation_shop import START, TRUTH, Outcome, Workshop, in_words
 
 _GRID = 200  # levels in a unit of σ at which the mixture is asked where each image has a σ of its own
 
@@ -53,7 +54,7 @@ def denoised(shop: Workshop, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         else:
             outcome.add_ascent(source, found.ascent, f"{in_words(climb, words, config.label)}, method {config.method}")
         outcome.columns[source]["assumed_sigma"] = found.sigma
-    levels = outcome.columns[OWN]["assumed_sigma"].double()
+    levels = noise_levels(estimate_noise(noisy) if config.blind else config.sigma, noisy).to(noisy.dtype).double()
     if config.blind:
         levels = (levels * _GRID).round() / _GRID
     if shop.mixture is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from tangency.errors import SpecError
 from tangency.generate import Ascent, Climb
 from tangency.mixtures import Mixture
 from tangency.score import Denoiser
@@ -21,7 +22,7 @@ class Workshop:
     """Everything that a task is done with.
 
     Args:
-        classifier: maps (N, C, H, W) to logits.
+        classifier: maps (N, C, H, W) to logits; None where only references are wanted.
         data: its test images are what is restored or changed.
         config: the task.
         mixture: of the images, for references; None for none.
@@ -31,7 +32,7 @@ class Workshop:
         device: where.
     """
 
-    classifier: nn.Module
+    classifier: nn.Module | None
     data: Dataset
     config: GenerationConfig
     mixture: Mixture | None = None
@@ -43,8 +44,15 @@ class Workshop:
     @property
     def networks(self) -> dict[str, tuple[nn.Module, str]]:
         """The networks that the same ascent is done with, and what they are called."""
-        own = {OWN: (self.classifier, "the classifier")}
-        return own if self.bayes is None else own | {"bayes": (self.bayes, "the Bayes rule of the mixture")}
+        named = {OWN: (self.classifier, "the classifier"), "bayes": (self.bayes, "the Bayes rule of the mixture")}
+        return {source: (network, words) for source, (network, words) in named.items() if network is not None}
+
+    @property
+    def own(self) -> nn.Module:
+        """The classifier, where a task cannot be thought of without one."""
+        if self.classifier is None:
+            raise SpecError(f"task '{self.config.task}': expected a classifier, or a target class for its references.")
+        return self.classifier
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Outcome:
 
     def add(self, source: str, pictures: Tensor, how: str, evaluations: Tensor | int = 0, **columns: Tensor) -> None:
         """Pictures of a source, and how many evaluations of a network each took."""
-        spent = torch.as_tensor(evaluations, device=pictures.device).expand(len(pictures))
+        spent = torch.zeros(len(pictures), dtype=torch.int64, device=pictures.device) + evaluations
         self.pictures[source], self.how[source] = pictures.float(), how
         self.columns[source] = {"evaluations": spent, **columns}
 

@@ -70,6 +70,20 @@ class Layout:
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
         return self.trial(trial) / "rows" / trial.measure_hash / name
 
+    def generated(self, trial: Trial | None, digest: str) -> Path:
+        """Folder of what a trial's gradients made in one task, or of what it is compared with (trial None)."""
+        return (self.trial(trial) if trial else self.artefacts) / "generation" / digest
+
+    @property
+    def generation(self) -> Path:
+        """Every value of every generated picture, one row per trial, task, image, source and measure."""
+        return self.run / "generation.parquet"
+
+    @property
+    def generated_pictures(self) -> Path:
+        """The first pictures of each trial and task, which the report shows."""
+        return self.run / "artefacts" / "generation.safetensors"
+
     def outcome(self, trial: Trial) -> dict[str, Any]:
         """How a trial's training ended."""
         path = self.trial_json(trial)

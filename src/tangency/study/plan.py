@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from tangency.errors import SpecError
-from tangency.objectives import Objective
+from tangency.objectives import Objective, make
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.study.fit_tangents import tangents_identity
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec, StudySpec
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
@@ -47,6 +47,11 @@ class Trial:
     cost: float
 
 
+def cell_of(trial: Trial) -> str:
+    """Name of what a trial shares with the other seeds."""
+    return trial.id.removesuffix(f"-s{trial.seed}")
+
+
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -74,6 +79,21 @@ def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
     if twice:
         raise SpecError(f"sweep: trials {twice} are asked for more than once; remove the repeated strengths.")
     return trials
+
+
+def judge_model(spec: StudySpec) -> ModelSpec:
+    """Architecture and options of the judge that a study trains."""
+    architecture, options = spec.judge.network(spec.model.architecture)
+    return ModelSpec(architecture=architecture, options=options)
+
+
+def plan_judge(spec: StudySpec, data: Dataset) -> Trial | None:
+    """The held-out classifier that a study trains to judge pictures with; None where it needs none of its own."""
+    if not spec.generate or spec.judge.reference:
+        return None
+    own = spec.model_copy(update={"model": judge_model(spec)})
+    trial = _trial(own, data, "standard", 0.0, spec.judge.seed, make("standard", 0.0), "", {})
+    return dataclasses.replace(trial, id=f"judge-s{spec.judge.seed}")
 
 
 def _trial(

@@ -18,9 +18,11 @@ from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.fit_tangents import check_tangents, unfinished
+from tangency.study.generation_collect import collect, finished, making, telling
+from tangency.study.generation_plan import plan_entries, refuse_generation
 from tangency.study.layout import Layout, read_json
 from tangency.study.network import check_network_score, examination, examined, network_hash
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_trials, score_hash
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
 from tangency.study.pool import Pool
 from tangency.study.score import exact_world, score_card
 from tangency.study.spec import StudySpec, dump_spec
@@ -39,7 +41,7 @@ class Status:
     """What of a study is done.
 
     Args:
-        trials: id to "waiting", "trained" or "measured".
+        trials: id to "waiting", "trained", "measured", or "generated" where the spec asks for that too.
         score: whether the score is fitted.
         report: whether there is a report, and of this very spec.
     """
@@ -52,12 +54,14 @@ class Status:
 def study_status(spec: StudySpec, run: Path) -> Status:
     """What is done and what is missing in a run directory."""
     layout, data = Layout(run), load_dataset(spec.data)
-    shards = measured_images(spec, data)
+    shards, entries = measured_images(spec, data), plan_entries(spec, data)
     states = {}
     for trial in plan_trials(spec, data):
         measured = all(layout.measured(trial, images) for images in shards)
         trained = layout.trial_json(trial).exists()
-        states[trial.id] = "measured" if measured else "trained" if trained else "waiting"
+        done = ["waiting", "trained", "measured", "generated"]
+        steps = [trained, measured, bool(entries) and finished(entries, trial, layout)]
+        states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
     return Status(layout.score(score_hash(spec, data)).exists(), states, report)
 
@@ -127,6 +131,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     check_signal(spec.measures, data.test)
     check_network_score(spec, data)
     check_tangents(spec.tangents, data)
+    refuse_generation(spec, data, network)
     if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
         raise SpecError(
             "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
@@ -167,6 +172,9 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
         wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
     if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
         wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
+    judge = plan_judge(spec, data)
+    if judge is not None and not layout.trial_json(judge).exists():
+        wanted.append(Task("judge", cost=max([judge.cost, *(t.cost for t in wanted)])))
     yield "training", wanted
     usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]
     tasks = []
@@ -177,6 +185,10 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     if layout.pictured() != ([trials[i].measure_hash for i in usable], pictured_images(spec, data)):
         tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
     yield "measuring", tasks
+    if spec.generate:
+        entries = plan_entries(spec, data)
+        yield "generating", making(entries, trials, usable, layout)
+        yield "judging", telling(entries, trials, usable, layout)
 
 
 def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:
@@ -186,4 +198,5 @@ def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     card = score_card(layout.score(score_hash(spec, data)))
     if spec.network_score:
         card |= {"network": examination(layout.trust(network_hash(spec, data)))}
-    return summarise(spec, data, trials, outcomes, columns_by_trial(table), card)
+    generated = collect(spec, data, usable, layout) if spec.generate else None
+    return summarise(spec, data, trials, outcomes, columns_by_trial(table), card, generated)

@@ -15,14 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tangency.errors import SpecError, unknown_name
 from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
+from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, climb_keys
 from tangency.training import TrainConfig
 
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
 _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 # Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
-# and one of several estimators of the tangent space.
-SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents")
+# one of several estimators of the tangent space, and one of what the gradients can make.
+SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -99,9 +101,13 @@ class StudySpec(_Strict):
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
         seeds: each trial is trained once for each.
         network_score: reference of a trained score that gradients are compared with too, by the targets of
-            measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …).
+            measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …); it
+            is the reference "score" of `generate`, too.
         tangents: references of the tangent spaces that are measured with; the measures of those after the first have
             their kind in the key. By default those of `score`, as "mfa" or "exact" without options are.
+        generate: tasks that every network's gradients are set to, as `GenerationConfig` has them; their quality is
+            joined to alignment and regimes.
+        judge: the held-out classifier that rates what they make.
         bayes: also measure the Bayes rule, for data drawn from a world (world:linear, …): the known optimum.
         untrained: also measure the network as initialised, a control.
         weights: "last" epoch, or "best" on the validation images.
@@ -121,6 +127,8 @@ class StudySpec(_Strict):
     tangents: tuple[str, ...] = ()
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
     seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
+    generate: tuple[GenerationConfig, ...] = ()
+    judge: JudgeSpec = JudgeSpec()
     bayes: bool = False
     untrained: bool = True
     weights: Literal["last", "best"] = "last"
@@ -160,8 +168,19 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _network(self) -> StudySpec:
-        check_network(self.measures, bool(self.network_score))
+        generated = any("score" in entry.references for entry in self.generate)
+        if self.measures.network_targets or not generated:  # else it stands among the references of generation
+            check_network(self.measures, bool(self.network_score))
         check_given(self.measures.maps, ())
+        return self
+
+    @model_validator(mode="after")
+    def _generation(self) -> StudySpec:
+        check_entries(self.generate)
+        if self.generate:
+            check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
+        elif self.judge != JudgeSpec():
+            raise SpecError("judge: nothing is generated that it could judge; give generate, or leave judge out.")
         return self
 
     def digest(self) -> str:
@@ -171,6 +190,8 @@ class StudySpec(_Strict):
             del content["network_score"]
         if not self.tangents:
             del content["tangents"]
+        if not self.generate:
+            del content["generate"], content["judge"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -251,9 +272,13 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
         "score": ScoreSpec.model_fields,
         "measures": MeasureConfig.__dataclass_fields__,
         "sweep": SweepEntry.model_fields,
+        "generate": GenerationConfig.__dataclass_fields__,
+        "judge": JudgeSpec.model_fields,
     }
     if len(location) == 1:
         return list(StudySpec.model_fields)
     if location[:2] == ("measures", "robustness"):
         return [f"measures.robustness.{key}" for key in RobustnessConfig.__dataclass_fields__]
+    if location[0] == "generate" and "climb" in location[:-1]:
+        return [".".join([*map(str, location[:-1]), key]) for key in climb_keys()]
     return [".".join([*map(str, location[:-1]), key]) for key in tables[str(location[0])]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy as np
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
 from tangency.study.assemble import Columns
+from tangency.study.generation_collect import Generated
+from tangency.study.generation_summary import Joined, summarise_generation
 from tangency.study.judge import (
     STANDARD,
     baselines,
@@ -22,7 +25,7 @@ from tangency.study.judge import (
 )
 from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
 from tangency.study.optimum import about_world, excess_risks, noise_curves
-from tangency.study.plan import REFERENCES, UNTRAINED, Trial
+from tangency.study.plan import REFERENCES, UNTRAINED, Trial, cell_of
 from tangency.study.significance import add_holm, add_significance
 from tangency.study.spec import StudySpec
 from tangency.study.tangent_claim import compare_tangents
@@ -40,6 +43,7 @@ def summarise(
     outcomes: dict[str, dict[str, Any]],
     columns: dict[str, Columns],
     score_card: dict[str, Any],
+    generated: Sequence[Generated] | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run."""
     images = len(next(iter(columns.values()))["accuracy"])
@@ -59,6 +63,10 @@ def summarise(
     for entry in entries:
         add_significance(entry, columns.get(entry["id"], {}))
     add_holm(entry for entry in entries if entry["objective"] not in REFERENCES)
+    cells = _cells(planned, numbers, collapsed, epsilon, spec)
+    regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
+    regimes |= {cell["id"]: cell["regime"] for cell in cells}
+    joined = Joined(numbers, collapsed, regimes, main if has_main else "")
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
@@ -69,7 +77,7 @@ def summarise(
         "trials": entries,
         "world": about_world(spec),
         "noise_curves": noise_curves(spec, numbers, _standard_of(planned, numbers, collapsed)),
-        "cells": _cells(planned, numbers, collapsed, epsilon, spec),
+        "cells": cells,
         "regimes": {
             "thresholds": dataclasses.asdict(Thresholds()),
             "epsilon": epsilon,
@@ -78,6 +86,7 @@ def summarise(
             "seed.",
         },
         **({"tangents": compare_tangents(spec, planned, numbers, verdicts, columns)} if len(spec.tangents) > 1 else {}),
+        **({"generation": summarise_generation(spec, data, planned, generated, joined)} if generated else {}),
         "correlations": correlations(_by_cell(planned, numbers, collapsed)),
         "provenance": _provenance(spec, data, planned),
     }
@@ -161,11 +170,6 @@ def _judged(
         for trial in planned
         if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
     }
-
-
-def cell_of(trial: Trial) -> str:
-    """Name of what a trial shares with the other seeds."""
-    return trial.id.removesuffix(f"-s{trial.seed}")
 
 
 def bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:

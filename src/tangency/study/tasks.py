@@ -18,11 +18,21 @@ from tangency.measures import ReferenceSource, Rows
 from tangency.models import build, load_classifier, save_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.fit_tangents import fitted_tangents, study_tangents
+from tangency.study.generation_bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
 from tangency.study.network import examine_network, network_hash
-from tangency.study.plan import BAYES, Trial, measured_images, pictured_images, plan_trials, score_hash
+from tangency.study.plan import (
+    BAYES,
+    Trial,
+    judge_model,
+    measured_images,
+    pictured_images,
+    plan_judge,
+    plan_trials,
+    score_hash,
+)
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.stream import rows_of
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
@@ -46,15 +56,19 @@ class Task:
     """One piece of work.
 
     Args:
-        kind: "score", "tangents", "trust", "train", "measure" or "pictures".
-        index: of the trial ("train"), of the shard ("measure") or of the estimator ("tangents").
-        trials: numbers of the trials that a shard is still to be measured for, or that are to be pictured.
+        kind: "score", "tangents", "trust", "train", "judge", "measure", "pictures", "generate" or "tell".
+        index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents") or of the entry of
+            `generate` ("generate", "tell").
+        trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, or whose
+            pictures are to be made or judged; none for the references of an entry.
+        part: of the batch of pictures ("generate").
         cost: relative to the other tasks of its kind.
     """
 
     kind: str
     index: int = 0
     trials: tuple[int, ...] = ()
+    part: int = 0
     cost: float = 1.0
 
 
@@ -91,7 +105,7 @@ class Workbench:
             self.data.train,
             self.spec.measures,
             self.device,
-            self.network,
+            self.network if self.spec.measures.network_targets else None,  # else it is for generation alone
         )
 
     @cached_property
@@ -99,6 +113,11 @@ class Workbench:
         """The trained score that gradients are compared with too, where the spec names one."""
         reference = self.spec.network_score
         return load_score(reference, self.data, self.device) if reference else None
+
+    @cached_property
+    def generation(self) -> GenerationBench:
+        """What pictures are made and judged with."""
+        return GenerationBench(self, self.classifier)
 
     def do(self, task: Task, progress: Progress) -> None:
         """Do one task; its result is a file that stands, whole, when this returns."""
@@ -112,7 +131,17 @@ class Workbench:
                 self.spec.tangents[task.index], ground, self.layout.artefacts, lambda part, share: progress(share)
             )
         elif task.kind == "train":
-            self._train(self.trials[task.index], progress)
+            self._train(self.trials[task.index], self.spec.model, progress)
+        elif task.kind == "judge":
+            judge = plan_judge(self.spec, self.data)
+            assert judge is not None  # else there is no such task
+            self._train(judge, judge_model(self.spec), progress)
+        elif task.kind in ("generate", "tell"):
+            trial = self.trials[task.trials[0]] if task.trials else None
+            if task.kind == "generate":
+                self.generation.make(task.index, trial, task.part)
+            else:
+                self.generation.tell(task.index, trial)
         elif task.kind == "measure":
             self._measure(measured_images(self.spec, self.data)[task.index], task.trials, progress)
         else:
@@ -121,7 +150,7 @@ class Workbench:
     def _fit_score(self) -> None:
         fit_score(self.spec, self.data, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
-    def _train(self, trial: Trial, progress: Progress) -> None:
+    def _train(self, trial: Trial, model: ModelSpec, progress: Progress) -> None:
         folder, data = self.layout.trial(trial), self.data.train
         identity = {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed}
         identity |= {"train_hash": trial.train_hash}
@@ -129,9 +158,9 @@ class Workbench:
         if trial.name == BAYES:
             write_json(self.layout.trial_json(trial), identity | outcome)
             return
-        classifier = build(
-            self.spec.model.architecture, data.shape, data.classes, seed=trial.seed, **self.spec.model.options
-        ).to(self.device)
+        classifier = build(model.architecture, data.shape, data.classes, seed=trial.seed, **model.options).to(
+            self.device
+        )
         classifier.card = dataclasses.replace(classifier.card, provenance=self._provenance(trial))
         if trial.objective is None:
             save_classifier(classifier, folder / "model.safetensors")

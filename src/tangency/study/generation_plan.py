@@ -1,0 +1,149 @@
+"""The entries of `generate:` on the data of a study: which images, in which batches, under which identity."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tangency.errors import SpecError, TangencyError
+from tangency.generate import JointLogits
+from tangency.mixtures import Mixture
+from tangency.models import Classifier, build
+from tangency.score import Denoiser, MixtureScore
+from tangency.score.references import fingerprint
+from tangency.study.found import find_classifier
+from tangency.study.generation import check_fits, fitted_to, picture_ids
+from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_shards import Shards, identity
+from tangency.study.generation_shop import Workshop
+from tangency.study.generation_spec import entry_names
+from tangency.study.generation_tasks import perform
+from tangency.study.layout import Layout
+from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials, score_hash
+from tangency.study.spec import StudySpec
+from tangency.tensors import digest
+from tangency.training import refuse_lone_images
+from tangency.types import Dataset
+
+GENERATION_SCHEMA = 1
+_NOT_OWN = ("references", "guidance")  # what no trial's own pictures depend on
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of `generate:`.
+
+    Args:
+        number, name: in the spec.
+        config: for the data of the study.
+        ids: (N,) numbers of its pictures, or of the test images that it starts from.
+        own: hash of all but the weights that decides what a trial's pictures are and how they are judged.
+        shared: hash of all that decides the references.
+    """
+
+    number: int
+    name: str
+    config: GenerationConfig
+    ids: Tensor
+    own: str
+    shared: str
+
+    @property
+    def batches(self) -> tuple[Tensor, ...]:
+        """What is made at once, and lost at most where a worker dies."""
+        return self.ids.split(self.config.batch)
+
+    def shards(self, layout: Layout, trial: Trial | None) -> Shards:
+        """Where the pictures of a trial, or of the references (None), go."""
+        return Shards(layout.generated(trial, self.shared if trial is None else identity(trial.train_hash, self.own)))
+
+
+def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
+    """Every entry of the spec, in its order."""
+    if not spec.generate:
+        return []
+    judge = judge_identity(spec, data)
+    names, entries = entry_names(spec.generate), []
+    for number, (name, asked) in enumerate(zip(names, spec.generate, strict=True)):
+        try:
+            config = fitted_to(asked, data)
+        except SpecError as error:
+            raise SpecError(f"generate.{number}.{error}") from None
+        told = dataclasses.asdict(config)
+        own = {key: value for key, value in told.items() if key not in _NOT_OWN}
+        common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
+        score = fingerprint(spec.network_score) if spec.network_score else ""
+        hashes = identity(own, common), identity("references", told, score, common)
+        entries.append(Entry(number, name, config, picture_ids(config, data), *hashes))
+    return entries
+
+
+def judge_identity(spec: StudySpec, data: Dataset) -> str:
+    """Hash of the judge: of its training, or of its weights where it is a saved one."""
+    trial = plan_judge(spec, data)
+    if trial is not None:
+        return trial.train_hash
+    return digest(find_classifier(spec.judge.reference, "cpu", data).classifier.module.state_dict())
+
+
+def study_score(spec: StudySpec, own: Denoiser, network: Denoiser | None) -> Denoiser | None:
+    """The score that stands among the references: the trained one, or the exact law where that is no mixture."""
+    return own if network is None and spec.score.kind == "exact" and not isinstance(own, MixtureScore) else network
+
+
+def references_shop(
+    entry: Entry, data: Dataset, mixture: Mixture | None, gaussians: Mixture | None, score: Denoiser | None, device: str
+) -> Workshop:
+    """What references are made with: no classifier, so that they are the same for all trials."""
+    asked, config = set(entry.config.references), entry.config
+    smoothing = config.sigma if config.task == "denoise" and not config.blind else 0.0
+    bayes = JointLogits(mixture, smoothing) if mixture is not None and "bayes" in asked else None
+    return Workshop(
+        None,
+        data,
+        config,
+        mixture if "mixture" in asked else None,
+        gaussians,
+        bayes,
+        score if "score" in asked else None,
+        device,
+    )
+
+
+def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> None:
+    """Raise what generating or judging would raise, before anything is trained."""
+    for entry in plan_entries(spec, data):
+        climb = dataclasses.replace(entry.config.climb, steps=1)
+        config = dataclasses.replace(entry.config, climb=climb, start="noise")
+        try:
+            perform(Workshop(network, data, config), entry.ids[:1])
+        except TangencyError as error:
+            raise SpecError(f"generate.{entry.number}: {error}") from error
+    if spec.generate and spec.judge.reference:
+        _refuse_saved_judge(spec, data)
+    elif spec.generate:
+        _refuse_own_judge(spec, data)
+
+
+def _refuse_saved_judge(spec: StudySpec, data: Dataset) -> None:
+    """Of other images, or one of the trials, which its card tells."""
+    judge = find_classifier(spec.judge.reference, "cpu", data).classifier
+    check_fits(judge, data, "judge.reference")
+    trained = judge.card.provenance.get("train_hash")
+    if trained is not None and trained in {trial.train_hash for trial in plan_trials(spec, data)}:
+        raise SpecError(
+            f"judge.reference: '{spec.judge.reference}' is a trial of this study, expected another architecture and "
+            "seed; or leave it out, and the study trains a judge."
+        )
+
+
+def _refuse_own_judge(spec: StudySpec, data: Dataset) -> None:
+    model = judge_model(spec)
+    try:
+        judge = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
+    except TangencyError as error:
+        raise SpecError(f"judge: {error}") from error
+    if spec.train.batch_size == 1:
+        refuse_lone_images(judge)

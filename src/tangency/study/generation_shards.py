@@ -1,0 +1,136 @@
+"""Batches of generated pictures on disk, until they are judged; then rows and the few pictures that are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from tangency.errors import ModelError
+from tangency.files import atomic
+from tangency.study.generation import long_table
+from tangency.study.generation_shop import Outcome
+from tangency.tensors import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    import polars
+
+SHOWN = 10  # pictures of each source that are kept for the report
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is kept of one task of one trial, or of its references.
+
+    Args:
+        rows: columns image, class, source, measure, value.
+        pictures: source to the first pictures, (n, C, H, W).
+        labels: (n,) the classes they are meant to show.
+        how: source to words.
+        sets: source to numbers of its pictures as a set.
+        unavailable: what could not be judged, and why.
+    """
+
+    rows: polars.DataFrame
+    pictures: dict[str, Tensor]
+    labels: Tensor
+    how: dict[str, str]
+    sets: dict[str, dict[str, Any]]
+    unavailable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The files of one task of one trial, or of its references."""
+
+    folder: Path
+
+    def path(self, number: int) -> Path:
+        """Pictures of one batch."""
+        return self.folder / f"pictures-{number:04d}.safetensors"
+
+    @property
+    def rows(self) -> Path:
+        """Rows of all pictures."""
+        return self.folder / "rows.parquet"
+
+    @property
+    def told(self) -> Path:
+        """The few pictures that are kept, with what is told of them; written last."""
+        return self.folder / "told.safetensors"
+
+    def made(self, number: int) -> bool:
+        """Whether a batch is there and whole; a damaged one is made again."""
+        return _sound(self.path(number))
+
+    def done(self) -> bool:
+        """Whether all is judged."""
+        import polars
+
+        try:
+            columns = polars.read_parquet_schema(self.rows)
+        except (OSError, polars.exceptions.PolarsError):
+            return False
+        return {"image", "source", "measure", "value"} <= columns.keys() and _sound(self.told)
+
+    def write(self, number: int, outcome: Outcome) -> None:
+        """Write one batch, whole or not at all."""
+        tensors = {"y": outcome.y} | {f"picture.{source}": found for source, found in outcome.pictures.items()}
+        for source, columns in outcome.columns.items():
+            tensors |= {f"column.{source}.{name}": values for name, values in columns.items()}
+        write_tensors(self.path(number), tensors, {"how": outcome.how})
+
+    def read(self, number: int, device: str) -> Outcome:
+        """One batch as it was written."""
+        tensors, header = read_tensors(self.path(number))
+        outcome = Outcome(tensors["y"].to(device), how=header["how"])
+        for name, found in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "picture":
+                outcome.pictures[rest] = found.to(device)
+            elif kind == "column":
+                source, _, column = rest.partition(".")
+                outcome.columns.setdefault(source, {})[column] = found.to(device)
+        return outcome
+
+    def write_told(
+        self, ids: Tensor, outcome: Outcome, columns: dict[str, dict[str, Tensor]], header: dict[str, Any]
+    ) -> None:
+        """Write rows, then pictures with what is told of them; then the batches are needed no more."""
+        with atomic(self.rows) as temporary:
+            long_table(ids, outcome.y, columns).write_parquet(temporary, compression="zstd")
+        kept = {f"picture.{source}": outcome.pictures[source][:SHOWN] for source in columns}
+        how = {source: outcome.how[source] for source in columns}
+        write_tensors(self.told, kept | {"labels": outcome.y[:SHOWN]}, header | {"how": how})
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove batches that are judged."""
+        for path in self.folder.glob("pictures-*.safetensors"):
+            path.unlink()
+
+    def read_told(self) -> Told:
+        """What `write_told` wrote."""
+        import polars
+
+        tensors, header = read_tensors(self.told)
+        pictures = {name.removeprefix("picture."): found for name, found in tensors.items() if name != "labels"}
+        rows = polars.read_parquet(self.rows)
+        return Told(rows, pictures, tensors["labels"], header["how"], header["sets"], header["unavailable"])
+
+
+def _sound(path: Path) -> bool:
+    try:
+        read_tensors(path)
+    except ModelError:
+        return False
+    return True
+
+
+def identity(*parts: Any) -> str:
+    """Hash of all that decides the content of a folder."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

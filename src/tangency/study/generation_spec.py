@@ -1,0 +1,97 @@
+"""What a study's spec says of generation: the entries of `generate:`, each checked for its task, and their judge."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tangency.errors import SpecError, unknown_name
+from tangency.generate import Climb
+from tangency.study.generation_config import TASKS, GenerationConfig
+
+# Tasks whose pictures judges can rate; "feature" has neither a truth nor a class that is meant.
+RATED = tuple(task for task in TASKS if task != "feature")
+_EVERY = ("task", "count", "climb", "references", "components", "rank", "seed", "batch")
+_OWN = {
+    "generate": ("target", "start", "guidance"),
+    "denoise": ("sigma", "blind", "method", "label"),
+    "inpaint": ("mask", "share", "label"),
+    "superres": ("factor", "label"),
+    "translate": ("target",),
+    "counterfactual": ("target", "margin"),
+    "sketch": ("target", "drawn"),
+}
+_AIMED = ("translate", "counterfactual")  # whose default class is each network's own second choice
+
+
+class JudgeSpec(BaseModel):
+    """The held-out classifier that rates generated pictures.
+
+    Args:
+        reference: of a saved one; by default the study trains one, on the same images, by the standard objective.
+        architecture: of the one that is trained; by default resnet18, a narrow one, where the study's own is another,
+            else convnet.
+        options: of that architecture.
+        seed: of that one; no trial may have it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: str = ""
+    architecture: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 1000
+
+    def network(self, beside: str) -> tuple[str, dict[str, Any]]:
+        """Architecture and options of the judge of a study of the architecture `beside`."""
+        chosen = self.architecture or ("convnet" if beside == "resnet18" else "resnet18")
+        return chosen, self.options or ({"width": 16} if chosen == "resnet18" else {})
+
+
+def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
+    """Raise where an entry has an option of another task, or nothing that all networks share."""
+    for number, entry in enumerate(entries):
+        where = f"generate.{number}"
+        if entry.task not in RATED:
+            raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, RATED)}")
+        blank = GenerationConfig(entry.task)
+        for field in dataclasses.fields(GenerationConfig):
+            asked = getattr(entry, field.name)
+            if field.name not in (*_EVERY, *_OWN[entry.task]) and asked != getattr(blank, field.name):
+                known = ", ".join((*_OWN[entry.task], *_EVERY[1:]))
+                raise SpecError(f"{where}.{field.name}: no option of task {entry.task}, which takes {known}.")
+        if entry.climb.frames:
+            raise SpecError(f"{where}.climb.frames: a study keeps no frames; `tangency generate` does.")
+        if entry.task in _AIMED and entry.target is None:
+            raise SpecError(
+                f"{where}.target: got none, expected a class: each network would choose another, so that they could "
+                "not be compared."
+            )
+        if entry in entries[:number]:
+            raise SpecError(f"{where}: asked for more than once, expected entries that differ.")
+
+
+def check_judge(judge: JudgeSpec, architecture: str, options: dict[str, Any], seeds: tuple[int, ...]) -> None:
+    """Raise where the judge would be one of the networks that it judges, or too near to them."""
+    if judge.reference:
+        if judge.architecture or judge.options:
+            raise SpecError("judge.reference: a saved judge has an architecture of its own; leave the other keys out.")
+        return
+    if judge.network(architecture) == (architecture, options):
+        raise SpecError(f"judge.architecture: got '{architecture}' as the trials have, expected another architecture.")
+    if judge.seed in seeds:
+        raise SpecError(f"judge.seed: got {judge.seed}, which a trial has; expected another than {list(seeds)}.")
+
+
+def entry_names(entries: tuple[GenerationConfig, ...]) -> list[str]:
+    """Name of each entry: its task, with a number from the second of a kind on."""
+    tasks = [entry.task for entry in entries]
+    counts = [tasks[: number + 1].count(task) for number, task in enumerate(tasks)]
+    return [task if count == 1 else f"{task}-{count}" for task, count in zip(tasks, counts, strict=True)]
+
+
+def climb_keys() -> list[str]:
+    """Keys of an entry's `climb`."""
+    return [field.name for field in dataclasses.fields(Climb)]
