@@ -16,7 +16,9 @@ OBJECTIVE = "log_odds, cross_entropy, logit, margin or energy."
 def generate(
     model: Annotated[
         str,
-        typer.Option("--model", help="run:RUN/trials/TRIAL (its id or its hash), or a .safetensors file with a card."),
+        typer.Option(
+            "--model", help="run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, …: as of `tangency measure --model`."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for pictures, rows.parquet, summary.json, index.html.")],
     task: Annotated[str, typer.Option("--task", help=TASK)] = "generate",
@@ -58,6 +60,9 @@ def generate(
     batch: Annotated[int, typer.Option("--batch", help="Images at once; changes memory, not results.")] = 256,
     seed: Annotated[int, typer.Option("--seed", help="Of noise, masks and starts.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
 ) -> None:
     """Generate, denoise, inpaint, enlarge or change images by a classifier's gradients, and judge what comes out.
@@ -85,7 +90,15 @@ def generate(
     )  # fmt: skip
     with advancing(task, quiet=as_json) as advance:
         made = generate_reference(
-            model, data, config, out, judge=judge, score=score, device=resolve_device(device), tell=advance
+            model,
+            data,
+            config,
+            out,
+            judge=judge,
+            score=score,
+            device=resolve_device(device),
+            trust_code=trust_code,
+            tell=advance,
         )
     paths = write_generation(made.summary, made.arrays(), out, animation)
     if as_json:

@@ -22,7 +22,7 @@ from tangency.models import Classifier
 from tangency.score import Denoiser, load_score
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.found import Found, find_classifier
+from tangency.study.found import Found, check_fits, find_classifier
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
@@ -120,7 +120,8 @@ def generate_with(
     """
     started = time.monotonic()
     for each, what in ((classifier, "model"), (judge, "judge")):
-        check_fits(each, data, what)
+        if each is not None:
+            check_fits(each.card, data, what)
     config = fitted_to(config, data)
     mixture = mixture if mixture is not None else mixture_for(data, config.components, config.rank, config.seed, device)
     shop = _workshop(classifier, data, config, mixture, score, device)
@@ -148,6 +149,7 @@ def generate_reference(
     judge: str | None = None,
     score: str | None = None,
     device: str = "cpu",
+    trust_code: bool = False,
     tell: Tell | None = None,
 ) -> Generated:
     """`generate_with` by references; writes rows.parquet and summary.json into `out`.
@@ -159,12 +161,13 @@ def generate_reference(
         out: folder.
         judge, score: references; None for none.
         device: where.
+        trust_code: whether models that bring code may run it.
         tell: told the share that is done.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     given = load_dataset(data) if data else None
-    found = find_classifier(model, device, given)
+    found = find_classifier(model, device, given, trust_code)
     name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
     if not name:
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
@@ -173,7 +176,7 @@ def generate_reference(
         found.classifier,
         loaded,
         config,
-        judge=None if judge is None else _judge(judge, found, loaded, device),
+        judge=None if judge is None else _judge(judge, found, loaded, device, trust_code),
         score=None if score is None else load_score(score, loaded, device),
         device=device,
         tell=tell,
@@ -185,24 +188,13 @@ def generate_reference(
     return made
 
 
-def _judge(reference: str, own: Found, data: Dataset, device: str) -> Classifier:
+def _judge(reference: str, own: Found, data: Dataset, device: str, trust_code: bool) -> Classifier:
     """The held-out classifier; the one whose gradients are followed is refused."""
-    found = find_classifier(reference, device, data)
+    found = find_classifier(reference, device, data, trust_code)
     weights = [digest(one.classifier.module.state_dict()) for one in (found, own)]
     if weights[0] == weights[1]:
         raise SpecError(f"judge '{reference}': is '{own.reference}' itself, expected another architecture and seed.")
     return found.classifier
-
-
-def check_fits(classifier: Classifier | None, data: Dataset, what: str) -> None:
-    if classifier is None:
-        return
-    card = classifier.card
-    if card.shape != data.test.shape or len(card.classes) != len(data.test.classes):
-        raise ModelError(
-            f"{what}: takes images of {card.shape} in {len(card.classes)} classes, '{data.name}' has {data.test.shape} "
-            f"in {len(data.test.classes)}; choose data of the classifier's size and classes."
-        )
 
 
 def fitted_to(config: GenerationConfig, data: Dataset) -> GenerationConfig:

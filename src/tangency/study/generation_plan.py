@@ -14,7 +14,8 @@ from tangency.models import Classifier, build
 from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint
 from tangency.study.found import find_classifier
-from tangency.study.generation import check_fits, fitted_to, picture_ids
+from tangency.study.found import check_fits
+from tangency.study.generation import fitted_to, picture_ids
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.generation_shards import Shards, identity
 from tangency.study.generation_shop import Workshop
@@ -130,7 +131,7 @@ def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> No
 def _refuse_saved_judge(spec: StudySpec, data: Dataset) -> None:
     """Of other images, or one of the trials, which its card tells."""
     judge = find_classifier(spec.judge.reference, "cpu", data).classifier
-    check_fits(judge, data, "judge.reference")
+    check_fits(judge.card, data, "judge.reference")
     trained = judge.card.provenance.get("train_hash")
     if trained is not None and trained in {trial.train_hash for trial in plan_trials(spec, data)}:
         raise SpecError(
