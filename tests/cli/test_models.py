@@ -106,15 +106,6 @@ def test_bad_models_are_one_paragraph_and_code_two(tmp_path, case, command, monk
     assert "Traceback" not in said
 
 
-def test_code_cannot_be_converted(tmp_path):
-    (tmp_path / "nets.py").write_text(
-        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))\n"
-    )
-    reference = f"py:{tmp_path / 'nets.py'}:net?shape=1x2x2&range=0,1&mean=none"
-    result = run("convert", reference, tmp_path / "o.safetensors", "--trust-code")
-    assert "exists as code only" in str(result.exception)
-
-
 def test_doctor_lists_the_extras():
     found = json.loads(run("doctor", "--json").output)["extras"]
     assert found["onnx"].startswith("found: onnx ")
