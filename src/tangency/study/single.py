@@ -110,7 +110,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         for number, one in enumerate(found):
             summary = _summary(asked, setting, one, rows[number][0].rows())
             if number == 0 and asked.stages:
-                summary |= _cascaded(rows[0][1:], found[0], asked.stages, summary["measures"])
+                summary |= _cascaded(rows[0][1:], found[0], asked.stages, summary)
             if base is None:
                 summary["regime"] = regime_alone(summary)
             else:
@@ -249,8 +249,9 @@ def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows)
     }
 
 
-def _cascaded(shards: Sequence[Shards], found: Found, stages: int, measures: dict[str, Any]) -> dict[str, Any]:
+def _cascaded(shards: Sequence[Shards], found: Found, stages: int, summary: dict[str, Any]) -> dict[str, Any]:
     """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
+    measures, warnings = summary["measures"], list(summary["warnings"])
     names = [name for name, _ in cascade(found.classifier, 0, stages)]
     told = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = told[-1]["measures"]
@@ -259,7 +260,11 @@ def _cascaded(shards: Sequence[Shards], found: Found, stages: int, measures: dic
         for key in measures
         if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
     }
-    return {"cascade": told, "measures": measures | untrained}
+    if len(names) < stages:
+        warnings.append(
+            f"cascade: {stages} stages asked for, but only {len(names)} layers hold weights: {len(names)} run."
+        )
+    return {"cascade": told, "measures": measures | untrained, "warnings": warnings}
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
