@@ -84,7 +84,7 @@ def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
 def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path) -> None:
     asked = ("--metrics", "cka,cosine", "--epsilons", "none", "--rho-sigmas", "none", "--limit", "30")
     told = json.loads(measured(tmp_path, *asked, "--json").output)
-    assert told["measures"]["alignment_cka.logp_y.score.sigma=0.25"]["low"] is not None
+    assert told["measures"]["alignment_cka.logp_y.bayes_gradient.sigma=0.25"]["low"] is not None
     assert any("alignment_cka: its interval is too narrow" in sentence for sentence in told["warnings"])
     shown = measured(tmp_path, *asked, "--limit", "10")
     assert shown.exit_code == 0, shown.output
