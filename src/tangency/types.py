@@ -137,9 +137,21 @@ def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> No
         raise NumericsError(f"{what}: NaN or infinite pixels in images {bad}; remove or repair them.")
     if unit_range and x.numel() and (float(x.min()) < -1e-6 or float(x.max()) > 1 + 1e-6):
         raise NumericsError(
-            f"{what}: values in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected [0, 1]. Undo the normalisation "
-            "and give mean and std to the classifier instead."
+            f"{what}: values in [{float(x.min()):.3g}, {float(x.max()):.3g}], expected [0, 1]. "
+            f"{_likely_range(float(x.min()), float(x.max()))}"
         )
+
+
+def _likely_range(low: float, high: float) -> str:
+    """What images of these values probably are, and the way out."""
+    if low >= 0 and 1.5 < high <= 255:
+        return "They look like bytes: divide them by 255, or keep them as uint8."
+    if -1 <= low < 0 and high <= 1:
+        return (
+            "They look like images in [-1, 1]: (x + 1) / 2 brings them to [0, 1]; what the network is fed, its own "
+            "range says (?range=-1,1 behind its reference)."
+        )
+    return "Undo the normalisation and give mean and std to the classifier instead."
 
 
 def check_labels(labels: Tensor, n: int, classes: int, what: str = "labels") -> None:

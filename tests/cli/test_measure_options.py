@@ -59,14 +59,35 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
         assert f"tangent_fraction.{quantity}" in measures
         assert (f"{key}.untrained" in measures) == ("map" not in quantity)  # a given map has no untrained network
     assert "alignment_ssim.lse.score.sigma=0.25.norm=std3" in measures
-    assert "alignment_cka.lse.score.sigma=0.25" in measures
-    assert [sentence[:4] for sentence in told["warnings"]] == ["lse:", "10 i"]  # not identified; few images
+    cka = measures["alignment_cka.lse.score.sigma=0.25"]
+    assert (cka["mean"] is None, cka["low"], cka["high"]) == (False, None, None)
+    assert told["excess"]["alignment_cka.lse.score.sigma=0.25"]["low"] is None
+    assert "alignment_cka: has no interval: of fewer than 20 images (these are 10)" in told["warnings"][2]
+    assert [sentence[:4] for sentence in told["warnings"]] == ["lse:", "10 i", "alig"]  # not identified; few; CKA
     assert told["maps"]["names"] == ["rise"]
     assert len(told["maps"]["sha256"]) == 64
     assert len(told["cascade"]) == 2
     assert told["cascade"][-1]["measures"][f"{COS}.lse.score.sigma=0.25"]["mean"] == pytest.approx(
         measures[f"{COS}.lse.score.sigma=0.25.untrained"]["mean"]
     )
+
+
+def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--cascade", "99", "--epsilons", "none", "--rho-sigmas", "none", "--json")
+    told = json.loads(found.output)
+    layers = len(told["cascade"])
+    assert f"cascade: 99 stages asked for, but only {layers} layers hold weights: {layers} run." in told["warnings"]
+    exact = measured(tmp_path, "--cascade", str(layers), "--epsilons", "none", "--rho-sigmas", "none", "--json")
+    assert not any("cascade" in sentence for sentence in json.loads(exact.output)["warnings"])
+
+
+def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path) -> None:
+    asked = ("--metrics", "cka,cosine", "--epsilons", "none", "--rho-sigmas", "none", "--limit", "30")
+    told = json.loads(measured(tmp_path, *asked, "--json").output)
+    assert told["measures"]["alignment_cka.logp_y.bayes_gradient.sigma=0.25"]["low"] is not None
+    assert any("alignment_cka: its interval is too narrow" in sentence for sentence in told["warnings"])
+    shown = measured(tmp_path, *asked, "--limit", "10")
+    assert shown.exit_code == 0, shown.output
 
 
 def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:

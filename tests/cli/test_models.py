@@ -81,6 +81,12 @@ BAD = {
     "web page": (HTML, "state_dict:{}?arch=cifar:resnet18", "web page"),
     "bare name": (HTML, "{}?arch=cifar:resnet18", "web page"),
     "robustness": (HTML, "robustness:{}?arch=resnet18&dataset=cifar", "web page"),
+    "web page without an architecture": (HTML, "{}", "web page"),
+    "web page as state_dict": (HTML, "state_dict:{}", "web page"),
+    "web page for robustness": (HTML, "robustness:{}", "web page"),
+    "web page of onnx": (written("net.onnx", b"<html>Too many requests</html>"), "onnx:{}?shape=1x28x28", "web page"),
+    "web page of safetensors": (written("net.safetensors", b"<html></html>"), "{}", "web page"),
+    "absent without an architecture": (lambda folder: folder / "a.pt", "{}", "no such file"),
     "git lfs": (written("a.pt", b"version https://git-lfs"), "state_dict:{}?arch=cifar:resnet18", "Git LFS"),
     "no card": (tensors, "{}", "no tangency card"),
     "misfit": (tensors, "{}?arch=cifar:resnet18", "do not fit"),
@@ -104,15 +110,6 @@ def test_bad_models_are_one_paragraph_and_code_two(tmp_path, case, command, monk
     said = " ".join(capsys.readouterr().err.split())
     assert words in said
     assert "Traceback" not in said
-
-
-def test_code_cannot_be_converted(tmp_path):
-    (tmp_path / "nets.py").write_text(
-        "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))\n"
-    )
-    reference = f"py:{tmp_path / 'nets.py'}:net?shape=1x2x2&range=0,1&mean=none"
-    result = run("convert", reference, tmp_path / "o.safetensors", "--trust-code")
-    assert "exists as code only" in str(result.exception)
 
 
 def test_doctor_lists_the_extras():

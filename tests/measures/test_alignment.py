@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from support import make_mixture
+from measure_support import measured, toy_world
 from tangency.autodiff import AttributionOptions
 from tangency.errors import DataError, NumericsError, SpecError
-from tangency.measures import MeasureConfig, asked_config, measure, read_maps, unidentified
+from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
 from tangency.report import glossary
@@ -21,7 +21,6 @@ from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import shipped_spec
 from tangency.study.numbers import trial_numbers
-from tangency.tangents import MixtureTangents
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30
@@ -32,9 +31,7 @@ FAST = {"sigmas": (SIGMA,), "directions": 1, "rho_sigmas": (0.05,), "epsilons": 
 
 
 def world(n: int = N) -> tuple[object, LabelledImages]:
-    mixture = make_mixture(SHAPE, CLASSES, 2, 4, noise=0.003)
-    x, y = mixture.sample(n, 0)
-    return mixture, LabelledImages(x.clamp(0, 1).double(), y, ("a", "b", "c"))
+    return toy_world(SHAPE, n)
 
 
 class BayesRule(nn.Module):
@@ -56,18 +53,7 @@ def network() -> nn.Module:
 
 def rows(model: nn.Module, config: MeasureConfig, batch: int = 64, n: int = N, **more: object) -> object:
     mixture, data = world(n)
-    return measure(
-        model,
-        data.images(),
-        data.labels,
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
-        config=config,
-        pool=data,
-        batch_size=batch,
-        **more,
-    )
+    return measured(model, mixture, data, config, pool=data, batch_size=batch, **more)
 
 
 def config(**changes: object) -> MeasureConfig:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from support import make_mixture
+from measure_support import measured, toy_world
 from tangency.errors import SpecError
 from tangency.measures import (
     MeasureConfig,
@@ -18,7 +18,6 @@ from tangency.measures import (
     RobustnessConfig,
     describe,
     masking_warnings,
-    measure,
     measure_batch,
     parse_attacks,
 )
@@ -51,9 +50,7 @@ CONFIG = MeasureConfig(alignments=(), sigmas=(0.5,), rho_sigmas=(0.1,), epsilons
 
 
 def world() -> tuple[object, LabelledImages]:
-    mixture = make_mixture(SHAPE, CLASSES, 2, 4, noise=0.003)
-    x, y = mixture.sample(N, 0)
-    return mixture, LabelledImages(x.clamp(0, 1), y, ("a", "b", "c"))
+    return toy_world(SHAPE, N)
 
 
 def references(config: MeasureConfig = CONFIG) -> References:
@@ -91,17 +88,7 @@ def network() -> nn.Module:
 
 def rows(model: nn.Module, batch: int, config: MeasureConfig = CONFIG) -> object:
     mixture, data = world()
-    return measure(
-        model,
-        data.images(),
-        data.labels,
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
-        config=config,
-        pool=data,
-        batch_size=batch,
-    )
+    return measured(model, mixture, data, config, pool=data, batch_size=batch)
 
 
 @pytest.mark.parametrize("scale", [0.3, 3.0])
@@ -228,17 +215,7 @@ def test_a_space_without_directions_has_no_worst_case() -> None:
 
 def test_one_image_is_enough() -> None:
     mixture, data = world()
-    one = measure(
-        network(),
-        data.images()[3:4],
-        data.labels[3:4],
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
-        config=CONFIG,
-        pool=data,
-        ids=torch.tensor([3]),
-    )
+    one = measured(network(), mixture, data, CONFIG, at=torch.tensor([3]))
     whole = rows(network(), 64)
     for key, values in one.columns.items():
         torch.testing.assert_close(values[0], whole[key][3], rtol=1e-7, atol=1e-7, equal_nan=True)

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from support import make_mixture
+from measure_support import measured, toy_world
 from tangency.errors import DataError, NumericsError
-from tangency.measures import MeasureConfig, Rows, measure
+from tangency.measures import MeasureConfig, Rows
 from tangency.mixtures import Mixture
-from tangency.score import MixtureScore
-from tangency.tangents import MixtureTangents
 from tangency.types import LabelledImages
 
 SHAPE = (1, 7, 11)
@@ -19,21 +17,11 @@ CONFIG = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), direc
 
 
 def world() -> tuple[Mixture, LabelledImages]:
-    mixture = make_mixture(SHAPE, 3, 2, 4, noise=0.003)
-    x, y = mixture.sample(19, 0)
-    return mixture, LabelledImages(x.clamp(0, 1).float(), y, ("a", "b", "c"))
+    return toy_world(SHAPE, 19, torch.float32)
 
 
 def found(model: nn.Module, mixture: Mixture, data: LabelledImages, **changes: object) -> Rows:
-    arguments: dict = {
-        "images": data.images(),
-        "labels": data.labels,
-        "reference": data,
-        "score": MixtureScore(mixture),
-        "tangents": MixtureTangents(mixture),
-        "config": CONFIG,
-    }
-    return measure(model, **(arguments | changes))
+    return measured(model, mixture, data, **({"config": CONFIG} | changes))
 
 
 def network() -> nn.Module:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from support import make_mixture
+from measure_support import measured, toy_world
 from tangency.errors import DataError, NumericsError, SpecError
 from tangency.measures import MeasureConfig, ReferenceSource, describe, measure, measure_batch
 from tangency.measures.registry import CONTROLS, INGREDIENTS, control_of, family
@@ -22,9 +22,7 @@ BOUNDED = ("accuracy", "tangent_fraction", "alignment_cosine", "alignment_lpips"
 
 
 def world(n: int = 23, dtype: torch.dtype = torch.float32) -> tuple[object, LabelledImages]:
-    mixture = make_mixture(SHAPE, CLASSES, 2, 4, noise=0.003)
-    x, y = mixture.sample(n, 0)
-    return mixture, LabelledImages(x.clamp(0, 1).to(dtype), y, ("a", "b", "c"))
+    return toy_world(SHAPE, n, dtype)
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -51,17 +49,7 @@ def source(mixture: object, data: LabelledImages, config: MeasureConfig) -> Refe
 
 
 def rows(model: nn.Module, mixture: object, data: LabelledImages, config: MeasureConfig, batch: int) -> object:
-    return measure(
-        model,
-        data.images(),
-        data.labels,
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
-        config=config,
-        pool=data,
-        batch_size=batch,
-    )
+    return measured(model, mixture, data, config, pool=data, batch_size=batch)
 
 
 def tolerance(key: str, double: bool) -> dict[str, float]:
@@ -91,16 +79,7 @@ def test_one_image_alone_has_its_own_row() -> None:
     mixture, data = world()
     whole = rows(network(), mixture, data, MeasureConfig(), 23)
     for i in (0, 9, 22):
-        alone = measure(
-            network(),
-            data.images()[i : i + 1],
-            data.labels[i : i + 1],
-            reference=data,
-            score=MixtureScore(mixture),
-            tangents=MixtureTangents(mixture),
-            pool=data,
-            ids=torch.tensor([i]),
-        )
+        alone = measured(network(), mixture, data, at=torch.tensor([i]))
         for key, values in whole.columns.items():
             torch.testing.assert_close(alone[key][0], values[i], equal_nan=True, **tolerance(key, False))
 
@@ -163,15 +142,7 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
 
     mixture, data = world(40, torch.float64)
     config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(0.01,), directions=40, metrics=("cosine",))
-    found = measure(
-        Linear(w),
-        data.images(),
-        torch.zeros(40, dtype=torch.int64),
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=Fixed(),
-        config=config,
-    )
+    found = measured(Linear(w), mixture, data, config, labels=torch.zeros(40, dtype=torch.int64), tangents=Fixed())
     torch.testing.assert_close(
         found["tangent_fraction.logp_y"], torch.full((40,), inside, dtype=torch.float64), rtol=0, atol=1e-12
     )
@@ -278,15 +249,8 @@ def test_partners_are_other_images_of_the_pool_and_of_the_class() -> None:
 def test_an_only_image_has_no_shuffled_control() -> None:
     mixture, data = world()
     one = data.subset(slice(0, 1))
-    found = measure(
-        network(),
-        one.images(),
-        one.labels,
-        reference=data,
-        score=MixtureScore(mixture),
-        tangents=MixtureTangents(mixture),
-        config=MeasureConfig(sigmas=(0.5,), directions=1),
-    )
+    config = MeasureConfig(sigmas=(0.5,), directions=1)
+    found = measured(network(), mixture, data, config, images=one.images(), labels=one.labels)
     for key, values in found.columns.items():
         assert bool(values.isnan().all()) == (control_of(key) in ("shuffled", "shuffled_class")), key
 

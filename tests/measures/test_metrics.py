@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from tangency.measures.similarity import pair_metric
 from tangency.measures.spectral import band_cosines, high_pass, phase_randomised
 from tangency.measures.structural import ssim
 from tangency.seeding import Draw
+from tangency.statistics import Estimate, PairedBootstrap, SumCosine
 
 SHAPE, N = (1, 28, 28), 8
 Values = Callable[[Tensor, Tensor], Tensor]  # two sets of signals to one number a pair, or one for the set
@@ -229,6 +231,41 @@ def test_cka_against_a_gallery_is_that_of_the_set() -> None:
 
     assert pooled(ids, 0) == pytest.approx(linear_cka(a, b, unbiased=True), abs=0.05)
     assert abs(pooled(ids.roll(7), 1)) < 0.05
+
+
+def cka_estimate(n: int, pool: int, seed: int, r: float = 0.7) -> Estimate:
+    """CKA of n images and its interval: unit vectors of 64 Gaussian numbers, correlated by r."""
+    gallery = Gallery(pool, 100, seed)
+    held = torch.cat([torch.arange(n), gallery.index]).unique()
+    own, of_gallery = (torch.searchsorted(held, index) for index in (torch.arange(n), gallery.index))
+    z, w = (Draw(seed, held, purpose).normal((64,), torch.float64) for purpose in ("z", "w"))
+    a, b = z, r * z + math.sqrt(1 - r**2) * w
+    ids = torch.arange(n)
+    parts = gallery.kernels((a[own], a[of_gallery]), (b[own], b[of_gallery]), ids, ids, 0)
+    statistic = SumCosine(*(part.numpy() for part in parts))
+    (draws,) = PairedBootstrap(n, 300, seed).evaluate([statistic])
+    return Estimate.of(draws, n)
+
+
+def test_intervals_of_cka_hold_it_from_the_fewest_images_on() -> None:
+    """CKA = E[cos]² of isotropic unit vectors, E[cos] = r(1 + o(1)): here by 400,000 draws."""
+    z, w = (Draw(9, torch.arange(400_000), purpose).normal((64,), torch.float32) for purpose in ("z", "w"))
+    cosines = torch.nn.functional.cosine_similarity(z, 0.7 * z + math.sqrt(1 - 0.49) * w)
+    truth = float(cosines.double().mean()) ** 2
+
+    def coverage(n: int) -> float:
+        found = [cka_estimate(n, 10_000, seed) for seed in range(300)]
+        return sum(each.low <= truth <= each.high for each in found) / len(found)
+
+    assert SumCosine.fewest == 20
+    assert coverage(20) > 0.9 - 2 * math.sqrt(0.09 / 300)
+    assert coverage(4) < 0.9 - 2 * math.sqrt(0.09 / 300)
+
+
+@pytest.mark.parametrize("pool", [12, 40, 10_000])
+def test_cka_of_unrelated_signals_is_zero_on_average_however_few_are_compared(pool: int) -> None:
+    found = np.array([cka_estimate(12, pool, seed, r=0.0).mean for seed in range(200)])
+    assert abs(found.mean()) < 4 * found.std() / math.sqrt(len(found))
 
 
 def test_retrieval_of_random_gradients_has_its_chance_level() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -23,6 +24,19 @@ def rows_of(page: str, table: int = 0) -> list[str]:
     """Labels of a leaderboard table, from the top."""
     body = re.findall(r'<table class="plain sortable leaderboard">.*?</table>', page, re.DOTALL)[table]
     return re.findall(r'<th scope="row"[^>]*><code>([^<]*)</code>', body)
+
+
+FRACTION = "tangent_fraction.logp_y"
+
+
+def unescaped(text: str) -> str:
+    return " ".join(html.unescape(text).split())
+
+
+def numbers_of(text: str) -> list[dict]:
+    """The numbers of the download."""
+    found = json.loads(re.search(r'id="numbers">(.*?)</script>', text, re.DOTALL)[1])
+    return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
 
 
 @pytest.fixture
@@ -93,6 +107,41 @@ def test_the_same_folder_twice_is_one_model_and_equal_names_are_told_apart(tmp_p
     a, b = write_measured(tmp_path / "x" / "net"), write_measured(tmp_path / "y" / "net", columns(1))
     text = write_leaderboard([str(a), str(a), str(b)], tmp_path / "out").read_text(encoding="utf-8")
     assert len(rows_of(text)) == len(set(rows_of(text))) == 2
+
+
+def test_a_measured_folder_with_others_below_it_shows_all(tmp_path: Path) -> None:
+    own = write_measured(tmp_path / "own")
+    write_measured(own / "below", columns(1))
+    write_measured(own / "beside", columns(2))
+    page = write_leaderboard([str(own)])
+    assert page == own / "index.html"
+    assert sorted(rows_of(page.read_text(encoding="utf-8"))) == ["below", "beside", "own"]
+
+
+def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
+    """One model whose interval leaves out 0, among so many that Holm's p is above 0.05."""
+    rng = np.random.default_rng(0)
+
+    def made(seed: int, gain: float) -> dict[str, np.ndarray]:
+        found = columns(seed)
+        noise = np.random.default_rng(seed).normal(size=N)
+        noise = (noise - noise.mean()) / noise.std()
+        for control in ("shuffled", "shuffled_class", "pca"):
+            found[f"tangent_fraction.logp_y.{control}"] = found["tangent_fraction.logp_y"] - 0.05 * (noise + gain)
+        return found
+
+    folders = [write_measured(tmp_path / "slight", made(1, 0.25))]
+    folders += [write_measured(tmp_path / f"none-{i}", made(i, float(rng.uniform(-0.05, 0)))) for i in range(2, 6)]
+    alone = write_leaderboard([str(folders[0])], tmp_path / "one").read_text(encoding="utf-8")
+    assert "1 is shown to be above shuffled images, 1 above every control (Holm's p ≤ 0.05)" in unescaped(alone)
+    assert "not shown to be above its best control" not in alone
+    text = unescaped(write_leaderboard(list(map(str, folders)), tmp_path / "all").read_text(encoding="utf-8"))
+    (entry,) = [row for row in numbers_of(text) if row["model"] == "slight" and row["measure"] == f"excess.{FRACTION}"]
+    assert entry["low"] > 0
+    assert entry["p"] <= 0.05 < entry["p_holm"]
+    assert "0 are shown to be above shuffled images, 0 above every control (Holm's p ≤ 0.05)" in text
+    assert text.count("Its F² is not shown to be above its best control") >= 5
+    assert "shown to be above 0 where Holm's p ≤ 0.05, whatever the interval" in text
 
 
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:

@@ -194,6 +194,29 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path, reference: str) -> Non
         compare_measured(reference, str(write_measured(tmp_path / "a")))
 
 
+def test_a_folder_of_several_models_lists_them(tmp_path: Path) -> None:
+    alone = write_measured(tmp_path / "alone")
+    for name in ("01-a", "02-b"):
+        write_measured(tmp_path / "three" / name)
+    with pytest.raises(RunError) as told:
+        compare_measured(str(alone), str(tmp_path / "three"))
+    assert "holds 2 measured models, expected one" in str(told.value)
+    assert f"'{tmp_path / 'three' / '01-a'}', '{tmp_path / 'three' / '02-b'}'" in str(told.value)
+    for number in range(20):
+        write_measured(tmp_path / "three" / f"more-{number:02d}")
+    with pytest.raises(RunError, match=r"22 measured models.* and 10 more"):
+        compare_measured(str(tmp_path / "three"), str(alone))
+
+
+def test_a_file_in_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
+    alone, file = write_measured(tmp_path / "alone"), tmp_path / "h.pt"
+    file.write_bytes(b"weights")
+    with pytest.raises(RunError) as told:
+        compare_measured(str(alone), str(file))
+    assert f"'{file}': is a file, expected a folder that `tangency measure --out` wrote" in str(told.value)
+    assert f"tangency measure --model {file} --data REF --out DIR" in str(told.value)
+
+
 def test_the_terminal_says_in_words_what_is_shown(tmp_path: Path) -> None:
     a = write_measured(tmp_path / "a", columns(0))
     b = write_measured(tmp_path / "b", columns(0, fraction=0.2), config=MeasureConfig(directions=1))

@@ -99,10 +99,12 @@ def _lines(console: Console) -> Watcher:
 
 
 def _interval(entry: dict[str, Any] | None, signed: bool = False) -> str:
-    """ "0.314 ± 0.010": the mean and half the width of its interval."""
+    """ "0.314 ± 0.010": the mean and half the width of its interval, where it has one."""
     if not entry or entry["mean"] is None:
         return "–"
     mean = ("{:+.3f}" if signed else "{:.3f}").format(entry["mean"])
+    if entry["low"] is None:
+        return mean
     return f"{mean} ± {(entry['high'] - entry['low']) / 2:.3f}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tangency.data.build import Source
+from tangency.data.build import Source, labelled
 from tangency.data.cifar import open_cifar10
 from tangency.data.embedded import NAME, open_embedded
 from tangency.data.folder import open_folder
@@ -60,6 +60,18 @@ def _source(text: str, root: Path | None) -> Source:
     return kind.open(reference, root)
 
 
+def _same_numbers(train: LabelledImages, test: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """Both splits with the classes of the one that has more, where they are only numbered: a small one lacks some."""
+    most = max(train.classes, test.classes, key=len)
+    if any(split.classes != tuple(map(str, range(len(split.classes)))) for split in (train, test)):
+        return train, test
+    first, second = (
+        split if split.classes == most else labelled(split.pixels, split.labels, most, split.name)
+        for split in (train, test)
+    )
+    return first, second
+
+
 def load(reference: str, root: Path | None = None) -> Dataset:
     """Load a data set with a training and a test split.
 
@@ -91,6 +103,7 @@ def load(reference: str, root: Path | None = None) -> Dataset:
         train, test = five_to_one(source.splits["whole"]())
         return Dataset(f"{source.name} [split 5:1]", train, test, source.licence)
     train, test = source.splits["train"](), source.splits["test"]()
+    train, test = _same_numbers(train, test)
     if train.shape != test.shape or train.classes != test.classes:
         raise DataError(
             f"{reference}: train has shape {train.shape} and {len(train.classes)} classes, test {test.shape} "

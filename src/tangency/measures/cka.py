@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
@@ -57,12 +56,17 @@ def _unbiased(k: Tensor, m: Tensor) -> Tensor:
     return ((k * m).sum() + sums) / (n * (n - 3))
 
 
-def kernel_rows(vectors: Tensor, gallery: Tensor) -> Tensor:
-    """⟨u_i − ū, u_m − ū⟩ of unit vectors, ū the gallery's mean, (N, …) × (M, …) to (N, M) float64.
+def kernel_rows(vectors: Tensor, gallery: Tensor, others: Tensor) -> Tensor:
+    """⟨u_i − ū_i, u_m − ū_i⟩ of unit vectors, ū_i the mean of row i's others in the gallery; (N, M) float64.
 
-    A row's products with another signal's row, averaged over m, are its part of HSIC against the gallery.
+    A row's products with another signal's row, averaged over its others, are its part of HSIC against the gallery. Were
+    its own vector in the mean, those of unrelated signals would be positive, the more so the smaller the gallery.
+
+    Args:
+        vectors, gallery: (N, …) and (M, …).
+        others: (N, M) 0 or 1, which of the gallery are other images than the row's.
     """
-    held = flat(unit(gallery.double()))
-    known = held.isfinite().all(1, keepdim=True)
-    mean = held.nan_to_num().sum(0) / known.sum()
-    return (flat(unit(vectors.double())) - mean) @ torch.where(known, held - mean, 0.0).mT
+    own, held = flat(unit(vectors.double())), flat(unit(gallery.double())).nan_to_num()
+    products, share = own @ held.mT, others / others.sum(1, keepdim=True)
+    to_mean = share @ (held @ held.mT)
+    return products - (share * products).sum(1, keepdim=True) - to_mean + (share * to_mean).sum(1, keepdim=True)

@@ -81,7 +81,7 @@ class Gallery:
         index, held = self.index.to(ids.device), targets[1].roll(shift, 0)
         known = (flat(gradients[1]).abs().amax(1) > 0) & (flat(held).abs().amax(1) > 0)  # not of NaN either
         other = ((index != ids[:, None]) & (index.roll(shift) != owners[:, None]) & known).double()
-        g, s = kernel_rows(*gradients), kernel_rows(targets[0], held)
+        g, s = kernel_rows(*gradients, other), kernel_rows(targets[0], held, other)
         usable = g.isfinite().all(1) & s.isfinite().all(1)
         first, second, third = (
             ((a * b * other).sum(1) / other.sum(1)).where(usable, torch.nan) for a, b in ((g, s), (g, g), (s, s))

@@ -206,13 +206,16 @@ def _timm(request: Request) -> Opened:
 
 
 def _state_dict(request: Request) -> Opened:
+    file = request.path if request.reference.kind == "state_dict" else Path(request.reference.kind)
+    file = file.expanduser()
+    if not request.reference.options.get("arch"):
+        read_states(file)  # a file that holds no weights is told before anybody looks up what they are of
     architecture = request.option("arch", "cifar:resnet18")
     own = _own_options(request, architecture)
     request.check("arch", "key", "img_size", *own)
     size = request.reference.integer("img_size")
     extra = {name: value for name, value in own.items() if value is not None} | ({"img_size": size} if size else {})
-    file = request.path if request.reference.kind == "state_dict" else Path(request.reference.kind)
-    return from_states(request, architecture, file.expanduser(), None, extra)
+    return from_states(request, architecture, file, None, extra)
 
 
 def _own_options(request: Request, architecture: str) -> dict[str, Any]:
@@ -236,6 +239,8 @@ _ROBUSTNESS = {"cifar": ("cifar", "cifar", (32, 32)), "imagenet": ("torchvision"
 
 def _robustness(request: Request) -> Opened:
     request.check("arch", "dataset", "key")
+    if not {"arch", "dataset"} <= request.reference.options.keys():
+        read_states(request.path)
     name, dataset = request.option("arch", "resnet18"), request.option("dataset", "cifar")
     if dataset not in _ROBUSTNESS:
         raise ModelError(f"{request.reference.text}: {unknown_name('dataset', dataset, _ROBUSTNESS)}")

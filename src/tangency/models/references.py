@@ -53,7 +53,7 @@ def load_model(
         3
     """
     if reference.endswith(".safetensors") and parse(reference).kind not in KINDS:
-        return load_classifier(reference, device)
+        return load_classifier(reference, device, trust_code)
     parsed = _parsed(reference)
     try:
         request = Request(parsed, asked_feeding(parsed), data)

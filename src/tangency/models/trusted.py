@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-import importlib.util
-import sys
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,34 +14,9 @@ from torch import Tensor, nn
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier
+from tangency.models.code import Program, call, read_program
 from tangency.models.feeding import PRESETS, Feeding
 from tangency.models.loaders import Opened, Request, from_states
-
-
-class Program(nn.Module):
-    """A program of torch.export or TorchScript, which has one mode and may take one image at a time only.
-
-    Args:
-        net: the program.
-        single: whether its batch is fixed at 1; images then go through one by one.
-    """
-
-    def __init__(self, net: nn.Module, single: bool = False) -> None:
-        super().__init__()
-        self.net = net
-        self.single = single
-
-    def train(self, mode: bool = True) -> Program:
-        """Its own flag only: an exported program refuses to change its mode."""
-        self.training = mode
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, classes)."""
-        if not self.single:
-            found: Tensor = self.net(x)
-            return found
-        return torch.cat([self.net(image[None]) for image in x])
 
 
 def may_run(reference: Reference, trust_code: bool) -> None:
@@ -63,60 +35,36 @@ def _python(request: Request) -> Opened:
     where, _, name = request.reference.location.rpartition(":")
     if not where or not name.isidentifier():
         raise ModelError(f"{request.reference.text}: expected py:MODULE:FUNCTION or py:FILE.py:FUNCTION.")
-    function = vars(_module(where, request.reference.text)).get(name)
-    if not callable(function):
-        raise ModelError(f"{request.reference.text}: '{where}' has no function '{name}'.")
-    made = function()
+    made, sha256 = call(where, name, request.reference.text)
     if isinstance(made, Classifier):
         card = made.card
         known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes)
-        return Opened(made.module, card.architecture, made.classes, dict(card.options), known)
+        options = dict(card.options) | ({"sha256": sha256} if card.architecture == "custom" else {})
+        return Opened(made.module, card.architecture, made.classes, options, known)
     if not isinstance(made, nn.Module):
         raise ModelError(f"{request.reference.text}: returned a {type(made).__name__}, expected a torch.nn.Module.")
-    return Opened(made, "custom", _outputs(made, request))
-
-
-def _module(where: str, text: str) -> Any:
-    """A module by name (the working directory is looked in too), or the file of one."""
-    if where.endswith(".py"):
-        path = Path(where).expanduser()
-        spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
-        if spec is None or spec.loader is None:
-            raise ModelError(f"{text}: '{path}' is no Python file.")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return importlib.import_module(where)
-    except ImportError as error:
-        raise ModelError(f"{text}: cannot import '{where}' ({error}).") from error
-    finally:
-        sys.path.remove(here)
+    return Opened(made, "custom", _outputs(made, request), {"sha256": sha256})
 
 
 def _export(request: Request) -> Opened:
     request.check()
-    return _program(request, lambda path: torch.export.load(path).module())
+    return _program(request)
 
 
 def _torchscript(request: Request) -> Opened:
     request.check()
-    return _program(request, lambda path: torch.jit.load(path, map_location="cpu").eval())
+    return _program(request)
 
 
-def _program(request: Request, read: Callable[[str], nn.Module]) -> Opened:
+def _program(request: Request) -> Opened:
     path = request.path
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Check the path.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its own formats old or new
-        try:
-            net = read(str(path))
-        except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
+    try:
+        net = read_program(request.reference.kind, path)
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
     module = Program(net)
     outputs = _outputs(module, request)
     notes: tuple[str, ...] = ()
@@ -127,7 +75,8 @@ def _program(request: Request, read: Callable[[str], nn.Module]) -> Opened:
         single = True
     if single:
         module, notes = Program(net, single=True), ("its batch is fixed at 1, so images go through one by one (slow)",)
-    return Opened(module, "custom", outputs, feeding=Feeding(notes=notes), file=path)
+    options = {"single": single, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return Opened(module, "custom", outputs, options, Feeding(notes=notes), path)
 
 
 def _shape(request: Request) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError
 from tangency.models.classifier import Classifier, checked_card
+from tangency.models.code import check_trusted, from_code, is_code
 from tangency.models.foreign import is_foreign
 from tangency.models.registry import ARCHITECTURES, from_card
 from tangency.tensors import read_tensors, write_tensors
@@ -23,11 +24,17 @@ def save_classifier(classifier: Classifier, path: Path | str) -> None:
     write_tensors(path, classifier.module.state_dict(), dataclasses.asdict(classifier.card))
 
 
-def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> Classifier:
+def load_classifier(path: Path | str, device: torch.device | str = "cpu", trust_code: bool = False) -> Classifier:
     """Rebuild a classifier from a file of `save_classifier`, in eval mode.
 
+    Args:
+        path: the file.
+        device: where it is put.
+        trust_code: whether code may run, where the card says that the network exists as code only.
+
     Raises:
-        ModelError: the file is unreadable, has no card, or its tensors do not fit the architecture it names.
+        ModelError: the file is unreadable, has no card, its tensors do not fit the architecture it names, or that is
+            code which is not trusted, or was changed.
 
     Example:
         >>> from tangency.models import build
@@ -39,13 +46,16 @@ def load_classifier(path: Path | str, device: torch.device | str = "cpu") -> Cla
     """
     tensors, header = read_tensors(path)
     card = read_card(header, path)
-    if card.architecture not in ARCHITECTURES and not is_foreign(card.architecture):
+    code = is_code(card.architecture)
+    if code:
+        check_trusted(card, path, trust_code)
+    elif card.architecture not in ARCHITECTURES and not is_foreign(card.architecture):
         raise ModelError(
             f"{path}: the architecture '{card.architecture}' is not one that can be rebuilt from its name "
             f"({', '.join(sorted(ARCHITECTURES))}). Build the module, wrap it, and call load_weights(classifier, path)."
         )
     with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are overwritten at once
-        classifier = from_card(card, tensors)
+        classifier = from_code(card, tensors, path) if code else from_card(card, tensors)
     fill(classifier.module, tensors, path)
     return classifier.to(device).eval()
 

@@ -14,7 +14,8 @@ from tangency.report import glossary, leaderboard_table, leaderboard_warnings
 from tangency.report.inputs import tensors_of
 from tangency.report.leaderboard_pictures import PictureGrid, picture_grid
 from tangency.report.page import embedded_json, environment, resource
-from tangency.study.measured import Measured, open_measured
+from tangency.study.compare_words import SHOWN
+from tangency.study.measured import Measured, looks_measured, measured_inside, open_measured
 from tangency.study.significance import add_holm
 from tangency.study.single_pictures import FILE
 
@@ -63,11 +64,12 @@ def collect(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
     unread: list[str] = []
     for reference in references:
         folder = Path(reference)
-        if reference.startswith("run:") or not folder.is_dir() or _looks_measured(folder):
+        alone = reference.startswith("run:") or not folder.is_dir()
+        named = alone or looks_measured(folder)
+        if named:
             found.setdefault(_identity(reference), open_measured(reference))
-            continue
-        inside = sorted(child for child in folder.iterdir() if child.is_dir() and _looks_measured(child))
-        if not inside:
+        inside = [] if alone else measured_inside(folder)
+        if not named and not inside:
             raise RunError(f"report: '{reference}' holds no measured model, nor a folder of one. {_WAY_OUT}")
         for child in inside:
             try:
@@ -79,18 +81,14 @@ def collect(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
     return list(found.values()), unread
 
 
-def _looks_measured(folder: Path) -> bool:
-    return (folder / "summary.json").exists() or (folder / "rows.parquet").exists()
-
-
 def _identity(reference: str) -> str:
     return reference if reference.startswith("run:") else str(Path(reference).resolve())
 
 
 def _own_folder(references: Sequence[str]) -> Path | None:
-    """The one folder that was given, if it holds folders of models and is none itself."""
+    """The one folder that was given, if folders of models lie in it."""
     only = Path(references[0])
-    return only if len(references) == 1 and only.is_dir() and not _looks_measured(only) else None
+    return only if len(references) == 1 and only.is_dir() and measured_inside(only) else None
 
 
 def labelled(models: Sequence[Measured]) -> list[Entry]:
@@ -119,6 +117,7 @@ def render(entries: Sequence[Entry], unread: Sequence[str] = ()) -> str:
             unread=list(unread),
             definitions=[(f, glossary.describe(glossary.parse(f))) for f in leaderboard_table.FAMILIES],
             glossary=glossary,
+            shown=f"{SHOWN:g}",
             data_json=embedded_json({"columns": leaderboard_table.CSV_COLUMNS, "rows": _numbers(entries)}),
             style=resource("templates/page.css"),
             script=resource("templates/sorting.js", "templates/leaderboard.js"),

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tangency.report import glossary, words
-from tangency.report.leaderboard_warnings import of_model
+from tangency.report.leaderboard_warnings import is_shown, of_model
 from tangency.report.page import KAPPA, Head, heading
 from tangency.report.payload import ALIGNMENT, FRACTION
+from tangency.study.compare_words import SHOWN
 from tangency.study.measured import Measured
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
@@ -102,7 +103,7 @@ def rows(numbers: Mapping[str, Numbers], measured: Mapping[str, Measured], of: S
                 "rank": rank,
                 "regime": glossary.REGIMES[named][0] if named in glossary.REGIMES else "",
                 "cells": [_cell(head, found) for head in of],
-                "warnings": of_model(measured[label]),
+                "warnings": of_model(found),
             }
         )
     return out
@@ -172,18 +173,18 @@ def controls(numbers: Mapping[str, Numbers]) -> list[dict[str, Any]]:
 
 
 def sentence(numbers: Mapping[str, Numbers]) -> str:
-    """Who stands first, and how many are shown to know more than shuffled images and every other control do."""
+    """Who stands first, and how many are shown (by Holm's p) to know more than shuffled images and every control do."""
     ranked = [(label, own) for label, n in numbers.items() if (own := ranked_by(n))]
     if not ranked:
         return "No model can be ranked: none has both an accuracy above chance and F² with its shuffled control."
     label, first = ranked[0]
-    above = sum(words.above_zero(own) for _, own in ranked)
-    every = sum(words.above_zero(numbers[label]["excess"][FRACTION]) for label, _ in ranked)
+    above = sum(is_shown(own) for _, own in ranked)
+    every = sum(is_shown(numbers[label]["excess"][FRACTION]) for label, _ in ranked)
     whole = len(ranked)
     return (
         f"{label} stands first: its F² minus that of shuffled images is {words.estimate(first, signed=True)}. "
         f"Of {whole} ranked, {above} {'is' if above == 1 else 'are'} shown to be above shuffled images, {every} above "
-        "every control."
+        f"every control (Holm's p ≤ {SHOWN:g})."
     )
 
 

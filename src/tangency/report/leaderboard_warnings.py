@@ -7,6 +7,7 @@ from typing import Any
 
 from tangency.report.payload import FRACTION
 from tangency.study.compare import flat, said
+from tangency.study.compare_words import SHOWN
 from tangency.study.measured import Measured
 
 _MANY = 0.05  # share of images without a gradient that is worth a word
@@ -30,9 +31,15 @@ def of_group(models: Mapping[str, Measured]) -> list[str]:
     return found
 
 
-def of_model(model: Measured) -> list[str]:
+def is_shown(excess: Mapping[str, Any] | None) -> bool:
+    """Whether an excess is shown to be above 0: by its p, adjusted over the models of its table, not its interval."""
+    if excess is None or excess["mean"] is None or excess.get("p_holm") is None:
+        return False
+    return bool(excess["p_holm"] <= SHOWN and excess["mean"] > 0)
+
+
+def of_model(entry: Mapping[str, Any]) -> list[str]:
     """Warnings about one model: its own, a poor accuracy, images without a gradient, an excess that is not shown."""
-    entry: Mapping[str, Any] = model.entry
     found = [str(warning) for warning in entry.get("warnings", ())]
     regime = entry.get("regime")
     found += list(regime.get("warnings", ())) if isinstance(regime, Mapping) else []
@@ -43,6 +50,6 @@ def of_model(model: Measured) -> list[str]:
         whole = fraction["n"] + fraction["degenerate"]
         found.append(f"{fraction['degenerate']} of {whole} images have no gradient; they are left out.")
     excess = entry["excess"].get(FRACTION)
-    if excess and excess["low"] is not None and not excess["low"] > 0:
+    if excess and excess["mean"] is not None and not is_shown(excess):
         found.append(f"Its F² is not shown to be above its best control ({excess['best_control']}).")
     return found

@@ -32,15 +32,23 @@ class Estimate:
 
     @staticmethod
     def of(
-        draws: Array, n: int, degenerate: int = 0, level: float = 0.95, leave_one_out: Array | None = None
+        draws: Array,
+        n: int,
+        degenerate: int = 0,
+        level: float = 0.95,
+        leave_one_out: Array | None = None,
+        fewest: int = 1,
     ) -> Estimate:
         """From `draws` (1 + B,): the estimate first, then its bootstrap replicates.
 
-        The interval is the percentile one; with `leave_one_out` (N,), the estimate without each image, it is BCa.
+        The interval is the percentile one; with `leave_one_out` (N,), the estimate without each image, it is BCa. Of
+        fewer than `fewest` images there is none: its ends are NaN.
         """
         # an infinite ratio is no number either
         if not np.isfinite(draws[0]) or not np.isfinite(draws[1:]).any():
             return Estimate(float("nan"), float("nan"), float("nan"), 0, n + degenerate)
+        if n < fewest:
+            return Estimate(float(draws[0]), float("nan"), float("nan"), n, degenerate)
         if leave_one_out is None:
             low, high = percentile_interval(draws, level)
         else:

@@ -9,6 +9,7 @@ import abc
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,12 @@ _ALL = slice(None)
 
 
 class Pooled(abc.ABC):
-    """A statistic f(Σᵢ partsᵢ) of images; those that are not usable add nothing to any sum."""
+    """A statistic f(Σᵢ partsᵢ) of images; those that are not usable add nothing to any sum.
+
+    `fewest` is the number of images below which its bootstrap interval does not hold the truth as often as it says.
+    """
+
+    fewest: ClassVar[int] = 1
 
     @property
     @abc.abstractmethod
@@ -167,7 +173,13 @@ class Kappa(Pooled):
 
 @dataclass(frozen=True)
 class SumCosine(Pooled):
-    """Σ cross / √(Σ first · Σ second) where all are finite, (N,) each: CKA from the parts of three HSICs."""
+    """Σ cross / √(Σ first · Σ second) where all are finite, (N,) each: CKA from the parts of three HSICs.
+
+    Where CKA is known, its 95 % interval holds it in 50 % of sets of 2 images, 75 to 84 % of 4, 86 to 90 % of 8, and
+    91 to 94 % of 20.
+    """
+
+    fewest: ClassVar[int] = 20
 
     cross: Array
     first: Array

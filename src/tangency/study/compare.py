@@ -148,7 +148,7 @@ def _differences(
     for i, (key, pair, adjusted) in enumerate(zip(keys, pairs, holm(p), strict=True)):
         n = int(pair[0].usable().sum())
         of_a, of_b = draws[2 * i], draws[2 * i + 1]
-        each = [as_json(Estimate.of(row, n, images - n)) for row in (of_a, of_b, of_a - of_b)]
+        each = [as_json(Estimate.of(row, n, images - n, fewest=pair[0].fewest)) for row in (of_a, of_b, of_a - of_b)]
         entries.append(
             {
                 "key": key,

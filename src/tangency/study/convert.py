@@ -6,15 +6,21 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from tangency.data.references import parse
+import torch
+from torch import Tensor
+
+from tangency.data.references import Reference, parse
 from tangency.errors import ModelError
-from tangency.models import ARCHITECTURES, load_model, save_classifier
-from tangency.models.foreign import is_foreign
+from tangency.models import ARCHITECTURES, Classifier, load_model, save_classifier
+from tangency.models.code import Program, from_code, is_code, packed
+from tangency.models.foreign import Adapted, is_foreign
+from tangency.models.weights import fill
 from tangency.study.fit_network import convert_score
 from tangency.tensors import read_tensors
 from tangency.worlds import load_dataset
 
 _SCORES = ("edm", "diffusers")
+_TOLERANCE = 1e-5
 
 
 def is_score(source: str) -> bool:
@@ -29,6 +35,9 @@ def convert_model(
 ) -> dict[str, Any]:
     """Write a foreign score network or classifier as safetensors with its card, which is returned.
 
+    Of a network that exists as code only, the file holds the weights, and the graph of a program or the reference and
+    the hash of a Python function; it is loaded with `trust_code` only.
+
     Args:
         source: as `load_model` takes it; or edm:FILE.pkl, FILE.pkl or diffusers:DIR for scores.
         target: a .safetensors file.
@@ -37,7 +46,7 @@ def convert_model(
         trust_code: whether kinds of models that run code may.
 
     Raises:
-        ModelError: it cannot be read, or cannot be rebuilt without running code.
+        ModelError: it cannot be read, or cannot be rebuilt.
     """
     if is_score(source):
         return convert_score(source, target, half)
@@ -46,11 +55,40 @@ def convert_model(
     if half:
         raise ModelError(f"'{source}': --half is for scores; a classifier keeps its precision.")
     classifier = load_model(source, load_dataset(data) if data else None, trust_code=trust_code)
-    card = classifier.card
-    if card.architecture not in ARCHITECTURES and not is_foreign(card.architecture):
-        raise ModelError(
-            f"'{source}': its network exists as code only, so no file could rebuild it without running that. Export it "
-            "to ONNX (onnx:FILE converts), or give its weights as state_dict:FILE?arch=…."
-        )
+    known = classifier.card.architecture
+    if known not in ARCHITECTURES and not is_foreign(known) and not is_code(known):
+        classifier = _with_code(classifier, parse(source))
     save_classifier(classifier, target)
-    return dataclasses.asdict(card)
+    return dataclasses.asdict(classifier.card)
+
+
+def _with_code(classifier: Classifier, source: Reference) -> Classifier:
+    """The classifier with a card that says what code rebuilds it, tried out: rebuilt, it must give the same logits."""
+    module = classifier.module.net if isinstance(classifier.module, Adapted) else classifier.module
+    architecture = f"py:{source.location}" if source.kind == "py" else source.kind
+    if not is_code(architecture):
+        raise ModelError(
+            f"'{source.text}': its network exists as code of another package only, so no file of ours could rebuild "
+            f"it. Give its weights as {source.kind}:NAME?weights=FILE or state_dict:FILE?arch=…, or export it to ONNX."
+        )
+    if isinstance(module, Program):
+        module.program = packed(source.kind, source.path(None))
+    ours = Classifier(classifier.module, dataclasses.replace(classifier.card, architecture=architecture))
+    state = {name: value for name, value in ours.module.state_dict().items() if isinstance(value, Tensor)}
+    rebuilt = from_code(ours.card, state, source.text)
+    fill(rebuilt.module, state, source.text)
+    apart = _difference(ours.eval(), rebuilt.eval())
+    if not apart <= _TOLERANCE:
+        raise ModelError(
+            f"'{source.text}': rebuilt from its code and weights it gives other logits (by {apart:.2g} of the "
+            "largest), so it keeps something that is not in its state_dict. Register that as a parameter or a buffer."
+        )
+    return ours
+
+
+def _difference(a: Classifier, b: Classifier) -> float:
+    """Largest difference of logits of random images, relative to the largest logit or 1."""
+    x = torch.rand(3, *a.card.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted, got = a(x), b(x)
+    return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1))

@@ -79,11 +79,16 @@ class GenerationConfig:
         for kind, got, known in named:
             if got not in known:
                 raise SpecError(unknown_name(kind, got, known))
-        if self.count < 1 or self.batch < 1 or not self.sigma > 0 or not self.guidance >= 0 or not self.margin >= 0:
-            raise SpecError(
-                f"generate: got count {self.count}, batch {self.batch}, sigma {self.sigma}, guidance {self.guidance}, "
-                f"margin {self.margin}; expected at least 1, 1, above 0, at least 0 and 0."
-            )
+        limits = (
+            ("count", self.count, self.count >= 1, "at least 1 image"),
+            ("batch", self.batch, self.batch >= 1, "at least 1 image at once"),
+            ("sigma", self.sigma, self.sigma > 0, "a noise level above 0"),
+            ("guidance", self.guidance, self.guidance >= 0, "a weight of at least 0"),
+            ("margin", self.margin, self.margin >= 0, "at least 0 logits"),
+        )
+        for option, given, fits, expected in limits:
+            if not fits:
+                raise SpecError(f"{option}: got {given}, expected {expected}; give another --{option}.")
         if (self.task == "feature") != bool(self.unit):
             raise SpecError(
                 f"unit: got '{self.unit}' for task '{self.task}'; feature needs a module, others have none."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MEASURED_SCHEMA = 1
 _AGAIN = "Measure the model again: tangency measure --model REF --data REF --out DIR."
+_LISTED = 12  # folders in an error
 _KEYS = ("model", "data", "digest", "shape", "classes", "settings", "measures", "excess")
 
 
@@ -95,15 +96,16 @@ def open_measured(reference: str) -> Measured:
     if kind == "run" and location:
         return _trial(Path(location), reference)
     folder = Path(reference)
-    if not folder.is_dir():
-        raise RunError(
-            f"'{reference}': no such folder; expected one of `tangency measure --out`, or run:RUN/trials/ID."
-        )
+    _check_folder(folder, reference)
     if is_study(folder):
         raise RunError(
             f"'{reference}': is the run of a study, expected one measured model; name a trial of it: "
             f"run:{reference}/trials/ID."
         )
+    if not looks_measured(folder) and (inside := measured_inside(folder)):
+        names = ", ".join(f"'{child}'" for child in inside[:_LISTED])
+        more = f" and {len(inside) - _LISTED} more" if len(inside) > _LISTED else ""
+        raise RunError(f"'{reference}': holds {len(inside)} measured models, expected one; choose of {names}{more}.")
     summary = _summary(folder, reference)
     missing = [key for key in _KEYS if key not in summary]
     if missing:
@@ -120,9 +122,31 @@ def open_measured(reference: str) -> Measured:
     return Measured(str(summary["model"]), folder, summary, summary, ids, columns)
 
 
+def looks_measured(folder: Path) -> bool:
+    """Whether a folder holds, or held, the numbers of one measured model."""
+    return (folder / "summary.json").exists() or (folder / "rows.parquet").exists()
+
+
+def measured_inside(folder: Path) -> list[Path]:
+    """The folders of measured models that lie in a folder, by name."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and looks_measured(child))
+
+
 def is_study(folder: Path) -> bool:
     """Whether a folder is the run of a study."""
     return (folder / "spec.yaml").exists() or (folder / "trials").is_dir()
+
+
+def _check_folder(folder: Path, reference: str) -> None:
+    wanted = "a folder that `tangency measure --out` wrote, or run:RUN/trials/ID"
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise RunError(
+            f"'{reference}': is a file, expected {wanted}. A model is measured first: tangency measure --model "
+            f"{reference} --data REF --out DIR."
+        )
+    raise RunError(f"'{reference}': no such folder, expected {wanted}.")
 
 
 def _trial(named: Path, reference: str) -> Measured:

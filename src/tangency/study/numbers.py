@@ -72,7 +72,7 @@ def trial_numbers(
         usable = _usable(statistic)
         without = statistic.leave_one_out() if interval == "bca" else None
         n = int(usable.sum())
-        estimates[key] = Estimate.of(draws[key], n, len(usable) - n, leave_one_out=without)
+        estimates[key] = Estimate.of(draws[key], n, len(usable) - n, leave_one_out=without, fewest=statistic.fewest)
     chance = {key: chance_level(key, columns[_rank_key(key)], dimension, classes) for key in draws}
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
@@ -181,7 +181,7 @@ def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) ->
     found = {}
     for key in [key for key in draws if family(key) == "alignment_cka" and f"{key}.shuffled" in draws]:
         difference = draws[key] - draws[f"{key}.shuffled"]
-        estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate)
+        estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate, fewest=SumCosine.fewest)
         found[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
     return found
 

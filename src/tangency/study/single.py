@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.errors import ModelError, RunError
+from tangency.errors import DataError, ModelError, RunError
 from tangency.files import write_json
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
@@ -29,7 +29,7 @@ from tangency.measures.registry import control_of, family
 from tangency.measures.weights_files import external_digests
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
-from tangency.statistics import PairedBootstrap
+from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
 from tangency.study.found import Found, check_fits, find_classifier
@@ -51,7 +51,7 @@ from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
 Tell = Callable[[str, float], None]
-_FEW = 30  # images
+_FEW, _FEWEST = 30, 2  # images
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,10 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
     if not name:
         raise ModelError(f"model '{asked.models[0]}': its card names no data set; give one with --data.")
     data = given or load_dataset(str(name))
+    if len(data.test) < _FEWEST:
+        raise DataError(
+            f"'{data.name}': has one test image, expected at least {_FEWEST}, since the controls need another one."
+        )
     base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
     for one in [*found, *([base] if base else [])]:
         check_fits(one.classifier.card, data, one.reference)
@@ -110,7 +114,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         for number, one in enumerate(found):
             summary = _summary(asked, setting, one, rows[number][0].rows())
             if number == 0 and asked.stages:
-                summary |= _cascaded(rows[0][1:], found[0], asked.stages, summary["measures"])
+                summary |= _cascaded(rows[0][1:], found[0], asked.stages, summary)
             if base is None:
                 summary["regime"] = regime_alone(summary)
             else:
@@ -225,10 +229,27 @@ def _told(setting: _Setting, rows: Rows, maps: MapFile | None) -> list[str]:
     found = unidentified(setting.config.quantities) + masking_warnings(rows.columns)
     if len(rows.ids) < _FEW:
         found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
+    if "cka" in setting.config.metrics:
+        found += _about_cka(len(rows.ids), len(setting.data.test), setting.config.candidates + 1)
     for name, values in (maps.at(rows.ids) if maps else {}).items():
         zero = int((values.flatten(1) == 0).all(1).sum())
         if zero:
             found.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
+    return found
+
+
+def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
+    found = []
+    if images < SumCosine.fewest:
+        found.append(
+            f"alignment_cka: has no interval: of fewer than {SumCosine.fewest} images (these are {images}) none holds "
+            "the truth as often as it says."
+        )
+    elif pool < 2 * gallery:
+        found.append(
+            f"alignment_cka: its interval is too narrow (where the truth is known it holds it 70 to 90 % of the time, "
+            f"not 95 %), since most of the {pool} test images are in the gallery that they are compared with."
+        )
     return found
 
 
@@ -249,8 +270,9 @@ def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows)
     }
 
 
-def _cascaded(shards: Sequence[Shards], found: Found, stages: int, measures: dict[str, Any]) -> dict[str, Any]:
+def _cascaded(shards: Sequence[Shards], found: Found, stages: int, summary: dict[str, Any]) -> dict[str, Any]:
     """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
+    measures, warnings = summary["measures"], list(summary["warnings"])
     names = [name for name, _ in cascade(found.classifier, 0, stages)]
     told = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = told[-1]["measures"]
@@ -259,7 +281,11 @@ def _cascaded(shards: Sequence[Shards], found: Found, stages: int, measures: dic
         for key in measures
         if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
     }
-    return {"cascade": told, "measures": measures | untrained}
+    if len(names) < stages:
+        warnings.append(
+            f"cascade: {stages} stages asked for, but only {len(names)} layers hold weights: {len(names)} run."
+        )
+    return {"cascade": told, "measures": measures | untrained, "warnings": warnings}
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
