@@ -190,7 +190,7 @@ def test_a_judge_of_other_images_or_of_the_study_is_refused(ran: tuple[Path, dic
     path = tmp_path / "other.safetensors"
     save_classifier(build("convnet", (1, 12, 12), 3), path)
     spec = parse_spec(content | {"judge": {"reference": str(path)}}, "test")
-    with pytest.raises(TangencyError, match=r"judge\.reference: takes images of \(1, 12, 12\)"):
+    with pytest.raises(TangencyError, match=r"judge\.reference: takes images of shape \(1, 12, 12\)"):
         refuse_early(spec, load_dataset(spec.data))
     own = parse_spec(content | {"judge": {"reference": f"run:{run}/trials/standard-0-s0"}}, "test")
     with pytest.raises(SpecError, match=r"judge\.reference: .* is a trial of this study"):

@@ -55,30 +55,30 @@ def _trial_folder(named: Path, reference: str) -> Path:
     return ids[named.name]
 
 
-def check_fits(card: Card, data: Dataset, model: str) -> None:
+def check_fits(card: Card, data: Dataset, what: str) -> None:
     """Raise where a label of the data would mean something else to the classifier."""
     if card.shape != data.test.shape:
         colours = card.shape[0] != data.test.shape[0]
         raise ModelError(
-            f"model '{model}': takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; "
+            f"{what}: takes images of shape {card.shape}, '{data.name}' has {data.test.shape}; "
             + ("grey images do not fit a network for colour, nor colour one for grey: " if colours else "")
             + "choose data of the classifier's size, or a classifier trained on these."
         )
     if len(data.test.classes) < 2:
         raise ModelError(
-            f"model '{model}': '{data.name}' has one class, '{data.test.classes[0]}', expected at least 2: log p(y|x), "
+            f"{what}: '{data.name}' has one class, '{data.test.classes[0]}', expected at least 2: log p(y|x), "
             "margins and accuracy are about one class against others. Add images of another class, or, where these "
             "are a part of the network's classes, name them all with ?classes=a,b,c behind the reference of the data."
         )
     if card.classes != data.test.classes:
         if len(data.test.classes) == len(card.classes) + 1 and not int(data.train.class_counts[0]):
             raise ModelError(
-                f"model '{model}': has {len(card.classes)} classes, the labels of '{data.name}' go from 1 to "
+                f"{what}: has {len(card.classes)} classes, the labels of '{data.name}' go from 1 to "
                 f"{len(card.classes)} and none is 0: likely labels that are off by one. Take 1 off them: classes are "
                 "counted from 0."
             )
         raise ModelError(
-            f"model '{model}': its classes are {', '.join(card.classes)}, those of '{data.name}' are "
+            f"{what}: its classes are {', '.join(card.classes)}, those of '{data.name}' are "
             f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
             "name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data."
         )

@@ -13,8 +13,7 @@ from tangency.mixtures import Mixture
 from tangency.models import Classifier, build
 from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint
-from tangency.study.found import find_classifier
-from tangency.study.found import check_fits
+from tangency.study.found import check_fits, find_classifier
 from tangency.study.generation import fitted_to, picture_ids
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.generation_shards import Shards, identity

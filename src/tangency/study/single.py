@@ -104,7 +104,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         )
     base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
     for one in [*found, *([base] if base else [])]:
-        check_fits(one.classifier.card, data, one.reference)
+        check_fits(one.classifier.card, data, f"model '{one.reference}'")
     with TemporaryDirectory() as temporary:
         folder = asked.out or Path(temporary)
         setting = _setting(asked, found[0], str(name), data, folder)
