@@ -125,6 +125,16 @@ def test_a_small_split_that_lacks_a_class_is_measured(folder: Path) -> None:
     assert any("4 images are few" in sentence for sentence in told["warnings"])
 
 
+def test_few_training_images_of_a_class_take_a_smaller_mixture(folder: Path) -> None:
+    """Twelve training images: four of each class at most."""
+    data = arrays(folder, train_images=lambda x: x[:12], train_labels=lambda y: np.arange(12) % 3)
+    options = ("--model", str(folder / "net.safetensors"), "--data", f"npz:{data}", *QUICK, "--json")
+    found = CliRunner().invoke(app, ["measure", *options])
+    assert found.exit_code == 0, found.output
+    warnings = json.loads(found.stdout)["warnings"]
+    assert any("'0' has 4 training images" in said and "2 instead of 4 components" in said for said in warnings)
+
+
 def test_weights_from_a_gpu_are_measured_on_a_cpu(folder: Path) -> None:
     net = build("convnet", (1, 8, 8), 3, channels=(2, 2, 2))
     torch.save(net.module.state_dict(), folder / "cpu.pt")

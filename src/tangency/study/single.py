@@ -40,7 +40,7 @@ from tangency.study.numbers import as_json, trial_numbers
 from tangency.study.plan import score_hash
 from tangency.study.request import MeasureRequest
 from tangency.study.sanity import check_classifier
-from tangency.study.score import Estimators, new_estimators
+from tangency.study.score import Estimators, fitted_images, new_estimators
 from tangency.study.score import estimators as estimators_of
 from tangency.study.significance import add_significance
 from tangency.study.single_pictures import keep_pictures
@@ -48,7 +48,7 @@ from tangency.study.spec import ScoreSpec
 from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.tangents import Ground
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
+from tangency.worlds import load_dataset, world_of
 
 Tell = Callable[[str, float], None]
 _FEW, _FEWEST = 30, 2  # images
@@ -66,6 +66,7 @@ class _Setting:
         maps: attribution maps of the first classifier.
         about: what summary.json says of images and settings.
         identity: of the rows, besides their classifier and the measures.
+        warnings: about the closed form, in sentences.
     """
 
     data: Dataset
@@ -75,6 +76,7 @@ class _Setting:
     maps: MapFile | None
     about: dict[str, Any]
     identity: list[object]
+    warnings: list[str]
 
 
 def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict[str, Any]]:
@@ -131,7 +133,8 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
     network, config = _network(first, asked, data)
     config = asked.config(config)
     maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
-    closed_form, own = _estimators(first, name, data, asked.device)
+    fit, warnings = _fit(first, name, data)
+    closed_form, own = _estimators(first, name, data, fit, asked.device)
     tangents = asked.tangents or (first.spec.tangents if first.spec else ())
     check_tangents(tangents, data)
     ground = Ground(data, asked.device, network or closed_form)
@@ -146,7 +149,6 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         network,
     )
     named = asked.score or (first.spec.network_score if first.spec else "")
-    fit = first.spec.score if first.spec else ScoreSpec()
     about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
     identity: list[object] = [
         about["digest"],
@@ -156,7 +158,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         external_digests(config.metrics),
         maps.sha256 if maps else "",
     ]
-    return _Setting(data, config, closed_form, source, maps, about, identity)
+    return _Setting(data, config, closed_form, source, maps, about, identity, warnings)
 
 
 def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
@@ -175,13 +177,27 @@ def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denois
     return network, config
 
 
-def _estimators(found: Found, reference: str, data: Dataset, device: str) -> Estimators:
+def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[str]]:
+    """The mixture that is asked for; with fewer components, and a warning, where a class has too few images for it."""
+    asked = found.spec.score if found.spec else ScoreSpec()
+    counts = fitted_images(data, asked).class_counts
+    most = int(counts.min()) // 2
+    if found.spec is not None or world_of(reference) is not None or not 0 < most < asked.components:
+        return asked, []
+    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {int(counts.min())} training images"
+    return asked.model_copy(update={"components": most}), [
+        f"class {fewest}: the mixture that gives scores and tangent spaces has {most} instead of {asked.components} "
+        "components a class, and knows little of so few images."
+    ]
+
+
+def _estimators(found: Found, reference: str, data: Dataset, fit: ScoreSpec, device: str) -> Estimators:
     """The study's own fitted score where the data are the study's, else an exact one, or one fitted now."""
     if found.spec is not None and found.run is not None:
         stored = Layout(found.run).score(score_hash(found.spec, data))
         if stored.exists():
             return estimators_of(found.spec, stored, device)
-    return new_estimators(reference, data, found.spec.score if found.spec else ScoreSpec(), device)
+    return new_estimators(reference, data, fit, device)
 
 
 def _rows(
@@ -226,7 +242,7 @@ def _refuse_others(asked: MeasureRequest, setting: _Setting) -> None:
 
 def _told(setting: _Setting, rows: Rows, maps: MapFile | None) -> list[str]:
     """What a reader of the numbers should know: in sentences."""
-    found = unidentified(setting.config.quantities) + masking_warnings(rows.columns)
+    found = setting.warnings + unidentified(setting.config.quantities) + masking_warnings(rows.columns)
     if len(rows.ids) < _FEW:
         found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
     if "cka" in setting.config.metrics:
