@@ -14,15 +14,16 @@ from pathlib import Path
 
 import torch
 
-from tangency import load_classifier, load_dataset
 from tangency.errors import RunError
 from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.models import load_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation
-from tangency.study.generation import Generated, generate_with
+from tangency.study.generation import Generated, generate_with, mixture_for
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.layout import read_json
 from tangency.types import Dataset
+from tangency.worlds import load_dataset
 
 KEPT, COUNT = 20_000, 256  # training images of the study, and how many of the others are tried
 SHARES = (1 / 80, 1 / 40, 1 / 20, 1 / 10, 1 / 5)  # of √d: the budget that a step's length follows from
@@ -44,9 +45,9 @@ def trials(run: Path) -> Iterator[tuple[str, Path]]:
             yield f"{trial['objective']} {trial['strength']:g}", path.parent / "model.safetensors"
 
 
-def gain(made: Generated, source: str = "classifier") -> str:
+def gain(made: Generated) -> str:
     """Mean PSNR gain, with its interval."""
-    found = made.summary["sources"][source]["measures"]["psnr_gain"]
+    found = made.summary["sources"]["classifier"]["measures"]["psnr_gain"]
     return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
 
 
@@ -56,17 +57,18 @@ def main() -> None:
     networks = list(trials(run))
     if not networks:
         raise RunError(f"{run}: holds no trained network of seed 0, expected a run of the study 'generation'.")
+    mixture = mixture_for(data, 4, 12, 0, "cpu")
     whole = math.sqrt(math.prod(data.test.shape))
     for name, path in networks:
         network = load_classifier(path)
         told = []
         for label in ("energy", "predicted"):
             denoised = GenerationConfig("denoise", COUNT, label=label, references=())
-            told.append(f"denoise {label} {gain(generate_with(network, data, denoised))}")
+            told.append(f"denoise {label} {gain(generate_with(network, data, denoised, mixture=mixture))}")
         for share in SHARES:
             climb = Climb(length=2.5 * share * whole / 60)
             inpainted = GenerationConfig("inpaint", COUNT, climb, references=())
-            told.append(f"inpaint √d/{1 / share:.0f} {gain(generate_with(network, data, inpainted))}")
+            told.append(f"inpaint √d/{1 / share:.0f} {gain(generate_with(network, data, inpainted, mixture=mixture))}")
         print(f"{name} | {' | '.join(told)}", flush=True)
     for highest in HIGHEST:
         print(f"score from σ = {highest:g} | inpaint {by_score(data, highest):+.2f}", flush=True)

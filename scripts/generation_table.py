@@ -30,7 +30,7 @@ def cell(found: Mapping[str, Any] | None, scale: float, digits: int) -> str:
 
 def columns(entry: Mapping[str, Any]) -> dict[str, tuple[str, float, int]]:
     """Measures of the entry that stand in the table."""
-    wanted = ("psnr_gain",) if entry["task"] == "denoise" else ("psnr", "psnr_gain")
+    wanted: tuple[str, ...] = ("psnr_gain",) if entry["task"] == "denoise" else ("psnr", "psnr_gain")
     if "psnr" not in entry["qualities"]:
         wanted = ("judge_accuracy", "judge_confidence", "kid")
     return {name: SHOWN[name] for name in wanted if name in entry["qualities"]}
