@@ -1,4 +1,4 @@
-"""What networks make with their gradients, as the Markdown tables of docs/generate.md.
+"""What networks make with their gradients, as the Markdown of docs/generate.md.
 
 python scripts/generation_table.py runs/generation
 """
@@ -11,66 +11,79 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-SHOWN = {
-    "judge_accuracy": ("judge", 1, 3),
-    "judge_confidence": ("its confidence", 1, 3),
-    "kid": ("KID × 100", 100, 1),
-    "psnr_gain": ("PSNR gain, dB", 1, 2),
-    "psnr": ("PSNR, dB", 1, 2),
+# Entry, measure, heading and digits of each column.
+SHOWN = (
+    ("generate", "judge_accuracy", "judge accuracy", 3),
+    ("generate", "judge_confidence", "judge confidence", 3),
+    ("generate", "kid", "KID", 2),
+    ("denoise", "psnr_gain", "denoising σ = 0.25, dB", 2),
+    ("denoise-2", "psnr_gain", "denoising σ = 0.5, dB", 2),
+    ("inpaint", "psnr", "inpainting PSNR, dB", 2),
+)
+FRACTION = "tangent_fraction.logp_y"
+REFERENCES = {
+    "real": "test images",
+    "input": "nothing done",
+    "score": "score",
+    "mixture": "mixture",
+    "bayes": "Bayes rule",
 }
 
 
-def cell(found: Mapping[str, Any] | None, scale: float, digits: int) -> str:
+def cell(found: Mapping[str, Any] | None, digits: int) -> str:
     """Mean and 95 % interval."""
     if found is None or found["mean"] is None:
         return "–"
-    mean, low, high = (f"{found[name] * scale:.{digits}f}".replace("-", "−") for name in ("mean", "low", "high"))
+    mean, low, high = (f"{found[name]:.{digits}f}".replace("-", "−") for name in ("mean", "low", "high"))
     return mean if low == high else f"{mean} [{low}, {high}]"
 
 
-def columns(entry: Mapping[str, Any]) -> dict[str, tuple[str, float, int]]:
-    """Measures of the entry that stand in the table."""
-    wanted: tuple[str, ...] = ("psnr_gain",) if entry["task"] == "denoise" else ("psnr", "psnr_gain")
-    if "psnr" not in entry["qualities"]:
-        wanted = ("judge_accuracy", "judge_confidence", "kid")
-    return {name: SHOWN[name] for name in wanted if name in entry["qualities"]}
-
-
-def table(entry: Mapping[str, Any], excess: Mapping[str, str]) -> None:
+def table(entries: Mapping[str, Mapping[str, Any]], alignment: str) -> None:
     """One row a reference and a cell."""
-    shown = columns(entry)
-    print(f"| {entry['name']} | {' | '.join(what[0] for what in shown.values())} | {' | '.join(excess)} | regime |")
-    print(f"|{'---|' * (len(shown) + len(excess) + 2)}")
-    for source, told in entry["references"].items():
-        cells = [cell(told["measures"].get(name), scale, digits) for name, (_, scale, digits) in shown.items()]
-        print(f"| *{source}* | {' | '.join(cells)} |{' |' * (len(excess) + 1)}")
-    for one in entry["cells"]:
-        cells = [cell(one["measures"].get(name), scale, digits) for name, (_, scale, digits) in shown.items()]
-        beside = [cell(one["excess"].get(key), 1, 3) for key in excess.values()]
-        name = one["objective"] + (f" {one['strength']:g}" if one["strength"] else "")
-        print(f"| {name} | {' | '.join(cells)} | {' | '.join(beside)} | {one['regime'] or ''} |")
+    heads = [*(head for _, _, head, _ in SHOWN), "F² − shuffled", "alignment − shuffled", "regime"]
+    print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
+    for source, name in REFERENCES.items():
+        told = [entries[entry]["references"].get(source, {"measures": {}})["measures"] for entry, *_ in SHOWN]
+        cells = [cell(found.get(key), digits) for found, (_, key, _, digits) in zip(told, SHOWN, strict=True)]
+        print(f"| *{name}* | {' | '.join(cells)} | | | |")
+    for place, first in enumerate(entries["generate"]["cells"]):
+        told = [entries[entry]["cells"][place]["measures"] for entry, *_ in SHOWN]
+        cells = [cell(found.get(key), digits) for found, (_, key, _, digits) in zip(told, SHOWN, strict=True)]
+        cells += [cell(first["excess"].get(key), 3) for key in (FRACTION, alignment)]
+        name = first["objective"] + (f" {first['strength']:g}" if first["strength"] else "")
+        print(f"| {name} | {' | '.join(cells)} | {(first['regime'] or '').replace('_', '-')} |")
 
 
-def correlations(entry: Mapping[str, Any]) -> None:
-    """Rank correlations of every quality, and where the first peaks."""
-    for found in entry["correlations"]:
-        if found["quality"] in columns(entry) and found["rho"] is not None:
-            told = cell({"mean": found["rho"], "low": found["low"], "high": found["high"]}, 1, 2)
-            about = f"{found['quality']} with {found['against']}, {found['scope']}"
-            print(f"- {about}: {told}, p = {found['p']:.3g}, {found['n']} cells")
-    for found in entry["peaks"]:
-        if found["quality"] in columns(entry):
-            print(f"- {found['objective']}, {found['quality']}: {found['words']}")
+def correlations(entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Rank correlations over all cells and within each objective."""
+    named = {(found["scope"], found["against"]): "" for found in entries["generate"]["correlations"]}
+    heads = [head.partition(",")[0] for *_, head, _ in SHOWN]
+    print(f"\n| cells | with | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
+    for scope, against in named:
+        cells = []
+        for entry, key, _, _ in SHOWN:
+            wanted = {"quality": key, "scope": scope, "against": against}
+            found = next(c for c in entries[entry]["correlations"] if wanted.items() <= c.items())
+            cells.append(cell({"mean": found["rho"], **found}, 2))
+        print(f"| {scope} | {against.replace('_', ' ')} | {' | '.join(cells)} |")
+
+
+def peaks(entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Where each column is best, and whether alignment is largest there."""
+    print()
+    for entry, key, head, _ in SHOWN:
+        for found in entries[entry]["peaks"]:
+            if found["quality"] == key:
+                print(f"- {head}, {found['objective']}: {found['words']}")
 
 
 def main() -> None:
     """Print the tables of a run."""
     told = json.loads((Path(sys.argv[1]) / "summary.json").read_text())["generation"]
-    for entry in told["entries"]:
-        print()
-        table(entry, {"F² − shuffled": "tangent_fraction.logp_y", "alignment − shuffled": entry["alignment"]})
-        print()
-        correlations(entry)
+    entries = {entry["name"]: entry for entry in told["entries"]}
+    table(entries, entries["generate"]["alignment"])
+    correlations(entries)
+    peaks(entries)
 
 
 if __name__ == "__main__":
