@@ -135,6 +135,15 @@ def test_few_training_images_of_a_class_take_a_smaller_mixture(folder: Path) -> 
     assert any("'0' has 4 training images" in said and "2 instead of 4 components" in said for said in warnings)
 
 
+def test_a_class_without_training_images_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    data = arrays(folder, train_labels=lambda y: y.clip(max=1))
+    code, text = said(monkeypatch, capsys, "--model", folder / "net.safetensors", "--data", f"npz:{data}")
+    assert code == 2
+    assert "class '2' has 0 training images, expected at least 2" in text
+
+
 def test_weights_from_a_gpu_are_measured_on_a_cpu(folder: Path) -> None:
     net = build("convnet", (1, 8, 8), 3, channels=(2, 2, 2))
     torch.save(net.module.state_dict(), folder / "cpu.pt")

@@ -55,6 +55,13 @@ def broken():
     return open("weights-that-are-not-there.pt")
 def number():
     return 3
+def leaves():
+    print("good bye")
+    raise SystemExit(0)
+def infinite():
+    module = net()
+    nn.init.constant_(module[2].bias, float("inf"))
+    return module
 """
 
 
@@ -182,15 +189,22 @@ def test_a_program_that_was_tampered_with(kind: str, tmp_path: Path, monkeypatch
     [
         ("forgetful", "gives other logits .* not in its state_dict"),
         ("broken", "its own code raises FileNotFoundError.*weights-that-are-not-there"),
+        ("leaves", "its own code raises SystemExit"),
+        ("infinite", "NaN or infinite; nothing was written"),
         ("number", "returned a int"),
         ("absent", "no function 'absent'"),
     ],
 )
-def test_code_that_cannot_be_kept(name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_cannot_be_kept(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = reference("py file", tmp_path, monkeypatch).replace(":net?", f":{name}?")
     with pytest.raises(ModelError, match=said):
         convert_model(source, tmp_path / "o.safetensors", trust_code=True)
     assert not (tmp_path / "o.safetensors").exists()
+    told = capsys.readouterr()
+    assert not told.out
+    assert ("good bye" in told.err) == (name == "leaves")
 
 
 def test_another_size_and_order_of_classes_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

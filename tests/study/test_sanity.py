@@ -95,6 +95,17 @@ def test_constant_and_chance_predictions():
     assert any("no better than naming one class" in sentence for sentence in found["warnings"])
 
 
+def test_logits_that_are_no_numbers_are_told_and_wrong():
+    class Broken(Brightness):
+        def forward(self, x):
+            return super().forward(x).where(x[:, 0].mean((1, 2))[:, None] > 0.2, float("nan"))
+
+    found = check_classifier(wrapped(Broken()), data())
+    assert found["accuracy"] == pytest.approx(0.8, abs=0.05)
+    assert len(found["warnings"]) == 1
+    assert "logits are NaN or infinite for" in found["warnings"][0]
+
+
 def test_the_model_is_left_as_found():
     classifier = wrapped(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 5))).train()
     before = {name: value.clone() for name, value in classifier.state_dict().items()}

@@ -120,13 +120,14 @@ def call(where: str, name: str, text: str, beside: Sequence[Path] = (), sha256: 
                 "again from its source."
             )
         try:
-            held = vars(_module(where, file))
-            if not callable(held.get(name)):
-                raise ModelError(f"{text}: '{where}' has no function '{name}'.")
-            return held[name](), found
+            with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand before our JSON
+                held = vars(_module(where, file))
+                if not callable(held.get(name)):
+                    raise ModelError(f"{text}: '{where}' has no function '{name}'.")
+                return held[name](), found
         except ModelError:
             raise
-        except Exception as error:  # whatever a stranger's code raises
+        except (Exception, SystemExit) as error:  # whatever a stranger's code raises
             raise ModelError(
                 f"{text}: its own code raises {type(error).__name__}: {error}. Run it in Python to see where."
             ) from error

@@ -77,7 +77,7 @@ def _with_code(classifier: Classifier, source: Reference) -> Classifier:
     state = {name: value for name, value in ours.module.state_dict().items() if isinstance(value, Tensor)}
     rebuilt = from_code(ours.card, state, source.text)
     fill(rebuilt.module, state, source.text)
-    apart = _difference(ours.eval(), rebuilt.eval())
+    apart = _difference(ours.eval(), rebuilt.eval(), source.text)
     if not apart <= _TOLERANCE:
         raise ModelError(
             f"'{source.text}': rebuilt from its code and weights it gives other logits (by {apart:.2g} of the "
@@ -86,9 +86,11 @@ def _with_code(classifier: Classifier, source: Reference) -> Classifier:
     return ours
 
 
-def _difference(a: Classifier, b: Classifier) -> float:
+def _difference(a: Classifier, b: Classifier, text: str) -> float:
     """Largest difference of logits of random images, relative to the largest logit or 1."""
     x = torch.rand(3, *a.card.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted, got = a(x), b(x)
+    if not wanted.isfinite().all():
+        raise ModelError(f"'{text}': its logits of random images in [0, 1] are NaN or infinite; nothing was written.")
     return float((got - wanted).abs().max() / wanted.abs().max().clamp(min=1))

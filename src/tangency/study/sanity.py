@@ -44,11 +44,13 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
     device = classifier.scale.device
     x, y = data.test.images(chosen).to(device), data.test.labels[chosen].to(device)
     with undisturbed(classifier), torch.no_grad():
-        predicted = torch.cat([classifier(part).argmax(1) for part in x.split(128)])
-        right = predicted == y
+        logits = torch.cat([classifier(part) for part in x.split(128)])
+        broken = int((~logits.isfinite().all(1)).sum())
+        predicted = logits.argmax(1)
+        right = (predicted == y) & logits.isfinite().all(1)
         accuracy = float(right.double().mean())
-        warnings = _constant(predicted, y)
-        if accuracy < _GOOD:
+        warnings = _broken(broken, len(y)) or _constant(predicted, y)
+        if accuracy < _GOOD and not broken:
             warnings += _causes(classifier, data, x, y, predicted)
     chance = float(torch.bincount(y).max()) / len(y)
     p_value = binomial_tail(int(right.sum()), len(y), chance) if chance < 1 else 1.0
@@ -64,6 +66,15 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
         "p_value": p_value,
         "warnings": warnings,
     }
+
+
+def _broken(count: int, images: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"its logits are NaN or infinite for {count} of {images} images, which count as wrong and have no gradients: "
+        "its weights diverged in training, or its input is far outside what it was trained on."
+    ]
 
 
 def _constant(predicted: Tensor, y: Tensor) -> list[str]:

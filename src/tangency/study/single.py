@@ -182,9 +182,14 @@ def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[s
     asked = found.spec.score if found.spec else ScoreSpec()
     counts = fitted_images(data, asked).class_counts
     most = int(counts.min()) // 2
-    if found.spec is not None or world_of(reference) is not None or not 0 < most < asked.components:
+    if found.spec is not None or world_of(reference) is not None or most >= asked.components:
         return asked, []
     fewest = f"'{data.train.classes[int(counts.argmin())]}' has {int(counts.min())} training images"
+    if not most:
+        raise DataError(
+            f"'{data.name}': class {fewest}, expected at least 2: scores and tangent spaces are fitted to the training "
+            "images of each class. Add some, or leave the class out of data and classifier."
+        )
     return asked.model_copy(update={"components": most}), [
         f"class {fewest}: the mixture that gives scores and tangent spaces has {most} instead of {asked.components} "
         "components a class, and knows little of so few images."
