@@ -13,6 +13,7 @@ from torch import nn
 from tangency.measures import MeasureConfig, ReferenceSource
 from tangency.models import Classifier, build
 from tangency.study import stream
+from tangency.study.request import MeasureRequest
 from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.tangents import WorldTangents
 from tangency.types import Dataset
@@ -104,6 +105,15 @@ def test_the_long_table_has_a_row_for_each_image_and_measure(
     assert len(table) == 45 * len(rows.keys())
     one = table.filter(measure="accuracy").sort("image")["value"].to_numpy()
     np.testing.assert_array_equal(one, rows["accuracy"].numpy())
+
+
+def test_folders_of_several_models_have_short_names() -> None:
+    models = ("run:runs/long/trials/pgd_l2-1-s0", "onnx:nets/a b.onnx?range=0,255")
+    asked = MeasureRequest(models, "mnist", out=Path("out"))
+    assert [asked.folder(number) for number in (0, 1)] == [
+        Path("out/01-pgd_l2-1-s0"),
+        Path("out/02-onnx-nets-a-b.onnx-range-0-255"),
+    ]
 
 
 def test_rows_know_their_weights_and_measures(data: Dataset, classifier: Classifier) -> None:

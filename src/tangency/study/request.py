@@ -89,5 +89,7 @@ class MeasureRequest:
         """Where the numbers of one of the classifiers go: `out` itself where it is the only one."""
         if self.out is None or len(self.models) == 1:
             return self.out
-        tail = re.sub(r"[^\w.-]+", "-", self.models[number]).strip("-")[-60:]
+        model = self.models[number]
+        named = model.rpartition("/")[2] if model.startswith("run:") else model  # a trial's id says it all
+        tail = re.sub(r"[^\w.-]+", "-", named).strip("-")[-60:]
         return self.out / f"{number + 1:02d}-{tail}"
