@@ -173,6 +173,10 @@ def test_bad_specs_name_the_key(changes: dict, message: str) -> None:
         ({"generate": [{"task": "generate", "target": "d"}]}, r"generate\.0\.target: unknown class"),
         ({"generate": [{"task": "superres", "count": 6, "factor": 3}]}, r"generate\.0: .*divisor"),
         ({"generate": [{"task": "inpaint", "count": 6, "share": 1.0}]}, r"generate\.0: .*share"),
+        (
+            {"generate": [{"task": "generate", "target": target} for target in (1, "1")]},
+            r"generate\.1: asked for more than once",
+        ),
         ({"judge": {"options": {"wide": 2}}}, "judge: unknown option"),
         ({"judge": {"reference": "absent.safetensors"}}, "absent.safetensors"),
     ],
@@ -231,3 +235,13 @@ def test_a_world_with_its_bayes_rule(tmp_path: Path) -> None:
     assert gains["mixture"] > gains["bayes"] > 3  # the posterior mean has the least squared error
     assert "bayes" in [cell["objective"] for cell in entry["cells"]]
     assert torch.tensor(entry["cells"][0]["measures"]["psnr_gain"]["mean"]).isfinite()
+
+
+def test_entries_that_share_a_trials_pictures_and_a_batch_of_one(tmp_path: Path) -> None:
+    one = {"task": "denoise", "count": 5, "batch": 4, "climb": {"steps": 2}}
+    content = tiny_spec(write_data(tmp_path), judge=JUDGE, generate=[one, one | {"references": ["bayes"]}])
+    content |= {"sweep": content["sweep"][:1], "untrained": False}
+    told = run_study(parse_spec(content, "test"), tmp_path / "run")["generation"]["entries"]
+    first, second = ([(t["id"], t["measures"]["psnr"]["mean"]) for t in entry["trials"]] for entry in told)
+    assert first == second
+    assert not list((tmp_path / "run").rglob("pictures-*.safetensors"))

@@ -65,12 +65,14 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
     if not spec.generate:
         return []
     judge = judge_identity(spec, data)
-    names, entries = entry_names(spec.generate), []
+    names, entries = entry_names(spec.generate), list[Entry]()
     for number, (name, asked) in enumerate(zip(names, spec.generate, strict=True)):
         try:
             config = fitted_to(asked, data)
         except SpecError as error:
             raise SpecError(f"generate.{number}.{error}") from None
+        if config in [entry.config for entry in entries]:
+            raise SpecError(f"generate.{number}: asked for more than once, expected entries that differ.")
         told = dataclasses.asdict(config)
         own = {key: value for key, value in told.items() if key not in _NOT_OWN}
         common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
