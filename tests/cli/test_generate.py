@@ -78,7 +78,9 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         (("--references", "baies"), "bayes"),
         (("--judge", "nowhere.safetensors"), "nowhere"),
         (("--judge", "MODEL"), "itself"),
-        (("--count", "0"), "error: count: got 0, expected at least 1 image; give another --count."),
+        (("--steps", "-1"), "steps: got -1"),
+        (("--margin", "inf"), "margin: got inf"),
+        (("--count", "0"), "error: count: got 0, expected at least 1 image."),
     ],
 )
 def test_bad_input_is_exit_code_2(

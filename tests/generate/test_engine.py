@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -317,6 +319,15 @@ def test_bad_input_is_named(call, message: str) -> None:
         ({"radius": 0.0}, "radius"),
         ({"confidence": 1.0}, "confidence"),
         ({"confidence": 0.5, "objective": "energy"}, "no probability"),
+        ({"steps": -1}, "steps: got -1"),
+        ({"frames": -1}, "frames: got -1"),
+        ({"norm": "l3"}, "norm: unknown norm"),
+        ({"noise": math.inf}, "noise: got inf"),
+        ({"average": 1.0}, "average: got 1.0"),
+        ({"variation": math.nan}, "variation: got nan"),
+        ({"variation": -1.0}, "variation: got -1.0"),
+        ({"bounds": (1.0, 0.0)}, "bounds: got"),
+        ({"bounds": (0.0, math.inf)}, "bounds: got"),
     ],
 )
 def test_bad_settings_are_named(options: dict, message: str) -> None:

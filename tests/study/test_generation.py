@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.models import Classifier, build
 from tangency.score import MixtureScore
-from tangency.study.generation import generate_with
+from tangency.study.generation import fitted_to, generate_with
 from tangency.study.generation_config import TASKS, WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judged import ABOUT
 from tangency.types import Dataset, LabelledImages
@@ -175,6 +176,13 @@ def test_bad_input_is_named(changes: dict, message: str, data: Dataset, nets: li
         ({"task": "feature"}, "unit"),
         ({"references": ("score", "baies")}, "bayes"),
         ({"sigma": 0.0}, "sigma"),
+        ({"sigma": math.inf}, "sigma: got inf"),
+        ({"margin": math.inf}, "margin: got inf"),
+        ({"guidance": math.nan}, "guidance: got nan"),
+        ({"share": math.nan}, "share: got nan"),
+        ({"components": 0}, "components: got 0"),
+        ({"rank": 0}, "rank: got 0"),
+        ({"references": ("bayes", "bayes")}, "references: .*at most once"),
         ({"task": "denoise", "method": "tweedie", "label": "predicted"}, "tweedie"),
     ],
 )
@@ -200,3 +208,9 @@ def test_any_module_will_do_on_colour_images() -> None:
 def test_a_classifier_of_other_images_is_refused(data: Dataset, nets: list[Classifier]) -> None:
     with pytest.raises(ModelError, match="judge: its classes are"):
         generate_with(nets[0], data, asked("denoise"), judge=build("convnet", (1, 8, 8), 4))
+
+
+def test_bounds_are_refused_where_pixels_are_not_confined() -> None:
+    world = load_dataset("world:linear?rank=3&classes=2&shape=1x8x8&train=20&test=10&noise=0.001")
+    with pytest.raises(SpecError, match=r"climb\.bounds: got \[0\.0, 0\.5\]"):
+        fitted_to(GenerationConfig("denoise", 4, Climb(bounds=(0.0, 0.5))), world)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tangency.errors import ModelError, RunError, SpecError, unknown_name
 from tangency.files import atomic, write_json
-from tangency.generate import JointLogits, pixel_mixture
+from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, load_score
@@ -204,6 +204,11 @@ def fitted_to(config: GenerationConfig, data: Dataset) -> GenerationConfig:
         raise SpecError(f"count: got {config.count}, '{data.name}' has {len(data.test)} test images.")
     if data.test.unit_range:
         return config
+    bounds = config.climb.bounds
+    if bounds is not None and bounds != Climb().bounds:
+        raise SpecError(
+            f"climb.bounds: got {list(bounds)}, but pixels of '{data.name}' are not confined; leave bounds out."
+        )
     return dataclasses.replace(config, climb=dataclasses.replace(config.climb, bounds=None))
 
 
