@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
-from tangency.errors import SpecError, TangencyError
+from tangency.errors import RunError, SpecError, TangencyError
 from tangency.models import load_classifier
+from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
 from tangency.study.found import find_classifier
@@ -92,7 +94,13 @@ def test_references_are_made_once_and_by_no_trial(ran: tuple[Path, dict]) -> Non
 def test_the_summary_and_the_page_tell_of_every_cell(ran: tuple[Path, dict]) -> None:
     run, _ = ran
     told = json.loads((run / "summary.json").read_text())["generation"]
-    assert told["judge"] == {"architecture": "resnet18", "options": {"width": 2}, "seed": 1000}
+    judge = told["judge"]
+    accuracy = judge.pop("accuracy")
+    warning = judge.pop("warning")
+    assert judge == {"architecture": "resnet18", "options": {"width": 2}, "seed": 1000}
+    assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+    assert (accuracy["n"], accuracy["chance"]) == (30, pytest.approx(1 / 3))
+    assert bool(warning) == (accuracy["low"] <= 1 / 3)
     assert [entry["name"] for entry in told["entries"]] == ["generate", "denoise", "inpaint"]
     for entry in told["entries"]:
         assert [cell["id"] for cell in entry["cells"]] == ["untrained", "standard-0", "gradient_norm-0.1"]
@@ -186,7 +194,9 @@ def test_bad_specs_name_the_key(changes: dict, message: str) -> None:
             r"generate\.1: asked for more than once",
         ),
         ({"judge": {"options": {"wide": 2}}}, "judge: unknown option"),
-        ({"judge": {"reference": "absent.safetensors"}}, "absent.safetensors"),
+        ({"generate": [{"start": "class", "rank": 100}]}, r"generate\.0\.rank: got 100 for images of 64 values"),
+        ({"judge": {"reference": "absent.safetensors"}}, r"^judge\.reference: .*absent.safetensors"),
+        ({"judge": {"reference": "py:nets:make"}}, "a study takes no judge that is code"),
     ],
 )
 def test_what_would_fail_late_is_refused_early(changes: dict, message: str, tmp_path: Path) -> None:
@@ -215,7 +225,10 @@ def test_a_saved_judge_says_what_the_trained_one_said(ran: tuple[Path, dict], tm
         content | {"judge": {"reference": f"run:{run}/trials/judge-s1000"}, "generate": ENTRIES[1:2]}, "t"
     )
     told = run_study(spec, tmp_path / "run")["generation"]
-    assert told["judge"] == {"reference": f"run:{run}/trials/judge-s1000"}
+    assert told["judge"]["reference"] == f"run:{run}/trials/judge-s1000"
+    assert (
+        told["judge"]["accuracy"] == json.loads((run / "summary.json").read_text())["generation"]["judge"]["accuracy"]
+    )
     by_one, by_other = (
         values(pl.read_parquet(Layout(folder).generation), task="denoise", trial="standard-0-s0")
         for folder in (run, tmp_path / "run")
@@ -250,6 +263,40 @@ def test_entries_that_share_a_trials_pictures_and_a_batch_of_one(tmp_path: Path)
     content = tiny_spec(write_data(tmp_path), judge=JUDGE, generate=[one, one | {"references": ["bayes"]}])
     content |= {"sweep": content["sweep"][:1], "untrained": False}
     told = run_study(parse_spec(content, "test"), tmp_path / "run")["generation"]["entries"]
+    assert {"score", "bayes"} & set(told[1]["unavailable"]) == set()
+    assert "no network_score" in told[0]["unavailable"]["score"]
     first, second = ([(t["id"], t["measures"]["psnr"]["mean"]) for t in entry["trials"]] for entry in told)
     assert first == second
     assert not list((tmp_path / "run").rglob("pictures-*.safetensors"))
+
+
+def test_numbers_do_not_depend_on_what_else_is_asked_for(ran: tuple[Path, dict], tmp_path: Path) -> None:
+    run, content = ran
+    judge = {"reference": f"run:{run}/trials/judge-s1000"}
+    numbers = []
+    for name, entries in (("one", ENTRIES[1:2]), ("two", [ENTRIES[2], ENTRIES[1]])):
+        asked_for = content | {"judge": judge, "generate": entries, "sweep": content["sweep"][:1], "untrained": False}
+        numbers.append(run_study(parse_spec(asked_for, "test"), tmp_path / name)["generation"]["entries"][-1])
+    assert numbers[0]["trials"] == numbers[1]["trials"]
+    assert numbers[0]["references"] == numbers[1]["references"]
+
+
+def test_a_judge_that_diverged_is_told_right_after_training(tmp_path: Path) -> None:
+    content = asked(write_data(tmp_path))
+    content |= {"train": content["train"] | {"learning_rate": 1e30, "optimiser": "sgd"}}
+    with pytest.raises(RunError, match=r"judge: its training ended as '.*' 3 of|judge: .*learning_rate"):
+        run_study(parse_spec(content, "test"), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("generation"))
+    assert not list((tmp_path / "run").rglob("rows"))
+
+
+def test_what_a_spec_no_longer_asks_for_is_removed(ran: tuple[Path, dict], tmp_path: Path) -> None:
+    run = shutil.copytree(ran[0], tmp_path / "run")
+    write_report(run)
+    assert list((run / "report" / "figures").glob("generation-*"))
+    without = {key: value for key, value in ran[1].items() if key not in ("generate", "judge")}
+    run_study(parse_spec(without, "test"), run)
+    write_report(run)
+    assert not list((run / "report" / "figures").glob("generation-*"))
+    assert not (run / "generation.parquet").exists()
+    assert not (run / "artefacts" / "generation.safetensors").exists()

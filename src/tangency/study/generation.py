@@ -24,6 +24,7 @@ from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.study.found import Found, check_fits, find_classifier
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
+from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
@@ -135,6 +136,7 @@ def generate_with(
     judges = Judges(data, classifier, judge, mixture, device)
     columns, sets = judge_outcome(judges, outcome, config, tuple(outcome.pictures))
     summary = _summary(outcome, columns, sets, judges, config, data)
+    summary["judged_by"] = None if judge is None else judge_quality(judge, data, device)
     summary["seconds"] = round(time.monotonic() - started, 2)
     frames = outcome.frames if outcome.frames is not None else torch.zeros(0, *outcome.pictures[OWN].shape)
     return Generated(summary, ids, columns, outcome.pictures, outcome.y, frames)
@@ -239,13 +241,27 @@ def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: st
     world = world_of(data.name)
     if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0:
         return pixel_mixture(world).to(device)
-    d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
-    if d > _LARGEST or fewest < 2 * components or rank >= d:
+    if why_no_mixture(data, components, rank):
         return None
     images = data.train
     if len(images) > _FITTED:
         images = images.subset(permutation(len(images), seed, "mixture of generation")[:_FITTED])
     return fit_mixture(images, components, rank, seed=seed, device=device)[0]
+
+
+def why_no_mixture(data: Dataset, components: int, rank: int) -> str:
+    """The option, or what of the data, that no mixture can be fitted with, in a sentence; "" where one can be."""
+    d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
+    if d > _LARGEST:
+        return f"start: Gaussians of classes take images of at most {_LARGEST} values, '{data.name}' has {d}."
+    if rank >= d:
+        return f"rank: got {rank} for images of {d} values, expected 1 to {d - 1}."
+    if fewest < 2 * components:
+        return (
+            f"components: {components} to a class take at least {2 * components} training images of each class, one "
+            f"of '{data.name}' has {fewest}."
+        )
+    return ""
 
 
 def _workshop(
@@ -260,6 +276,8 @@ def _workshop(
     gaussians = None
     if config.task in ("generate", "feature") and config.start == "class":
         gaussians = mixture_for(data, 1, config.rank, config.seed, device)
+        if gaussians is None:
+            raise SpecError(why_no_mixture(data, 1, config.rank))
     smoothing = config.sigma if config.task == "denoise" and not config.blind else 0.0
     bayes = None if mixture is None or config.task == "feature" else JointLogits(mixture, smoothing)
     return Workshop(
