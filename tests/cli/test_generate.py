@@ -62,6 +62,8 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
     table = CliRunner().invoke(app, [*base, "--out", str(out), "--task", "inpaint", "--animation", "apng"])
     assert table.exit_code == 0, table.output
     assert "psnr_gain" in table.output
+    assert "judge: accuracy " in table.output
+    assert "on 30 test images" in page
     with Image.open(out / "trajectory.png") as moving:
         assert moving.n_frames == 3
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tangency.errors import SpecError, TangencyError
+from tangency.errors import NumericsError, SpecError, TangencyError
 from tangency.generate import (
     OBJECTIVES,
     AdamStep,
@@ -333,6 +333,13 @@ def test_bad_input_is_named(call, message: str) -> None:
 def test_bad_settings_are_named(options: dict, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Climb(**options)
+
+
+def test_a_module_that_does_not_run_is_told_with_those_that_do() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"idle": nn.ReLU()}))
+    model.forward = lambda x: model[0](x)  # the second part never runs
+    with unit_objective(model, "1.idle", 0) as objective, pytest.raises(NumericsError, match=r"ran 0 times.* do: 0\."):
+        objective(torch.rand(2, 1, 8, 8))
 
 
 def test_labels_are_predicted_unless_an_oracle_is_asked_for() -> None:
