@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from study_support import tangency, write_data
 from tangency.cli.app import app
 from tangency.models import build, save_classifier
+from tangency.study.spec import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,9 @@ def test_bad_input_is_exit_code_2(
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "status"])
+def test_help_lists_every_study_that_is_shipped(command: str) -> None:
+    told = CliRunner().invoke(app, ["study", command, "--help"], env={"COLUMNS": "200"}).output
+    assert ", ".join(SHIPPED) in " ".join(told.replace("│", " ").split())

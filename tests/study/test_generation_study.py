@@ -143,6 +143,7 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
     assert not list((tmp_path / "run").rglob("pictures-*.safetensors"))
     page = (tmp_path / "run" / "report" / "index.html").read_text()
     assert "What the gradients can make" in page
+    assert "of seed 1000, trained by this study, with accuracy" in page
     assert page.count('alt="Inpainting, ') == 6 * (4 + 3)  # truth, input, mixture, Bayes rule; three networks
     assert list((tmp_path / "run" / "report" / "figures").glob("generation-denoise.pdf"))
 

@@ -31,7 +31,7 @@ from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
 from tangency.tensors import digest
 from tangency.types import Dataset
-from tangency.worlds import GaussianCore, load_dataset, world_of
+from tangency.worlds import GaussianCore, World, load_dataset, world_of
 
 if TYPE_CHECKING:
     import polars
@@ -238,8 +238,8 @@ def picture_ids(config: GenerationConfig, data: Dataset) -> Tensor:
 
 def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: str) -> Mixture | None:
     """The exact mixture of a world of Gaussians, else one fitted to the training images."""
-    world = world_of(data.name)
-    if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0:
+    world = _gaussian_world(data)
+    if world is not None:
         return pixel_mixture(world).to(device)
     if why_no_mixture(data, components, rank):
         return None
@@ -249,8 +249,16 @@ def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: st
     return fit_mixture(images, components, rank, seed=seed, device=device)[0]
 
 
+def _gaussian_world(data: Dataset) -> World | None:
+    """The world that the data come from, where its law is a mixture of Gaussians with a density."""
+    world = world_of(data.name)
+    return world if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0 else None
+
+
 def why_no_mixture(data: Dataset, components: int, rank: int) -> str:
     """The option, or what of the data, that no mixture can be fitted with, in a sentence; "" where one can be."""
+    if _gaussian_world(data) is not None:
+        return ""
     d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
     if d > _LARGEST:
         return f"start: Gaussians of classes take images of at most {_LARGEST} values, '{data.name}' has {d}."
