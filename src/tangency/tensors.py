@@ -73,7 +73,8 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        # A lone value that was expanded counts as contiguous with stride 0, which no view as bytes takes.
+        sha.update(tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

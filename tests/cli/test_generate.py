@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from study_support import tangency, write_data
 from tangency.cli.app import app
 from tangency.models import build, save_classifier
+from tangency.study.spec import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,8 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
     table = CliRunner().invoke(app, [*base, "--out", str(out), "--task", "inpaint", "--animation", "apng"])
     assert table.exit_code == 0, table.output
     assert "psnr_gain" in table.output
+    assert "judge: accuracy " in table.output
+    assert "on 30 test images" in page
     with Image.open(out / "trajectory.png") as moving:
         assert moving.n_frames == 3
 
@@ -78,7 +81,9 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         (("--references", "baies"), "bayes"),
         (("--judge", "nowhere.safetensors"), "nowhere"),
         (("--judge", "MODEL"), "itself"),
-        (("--count", "0"), "error: count: got 0, expected at least 1 image; give another --count."),
+        (("--steps", "-1"), "steps: got -1"),
+        (("--margin", "inf"), "margin: got inf"),
+        (("--count", "0"), "error: count: got 0, expected at least 1 image."),
     ],
 )
 def test_bad_input_is_exit_code_2(
@@ -90,3 +95,9 @@ def test_bad_input_is_exit_code_2(
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "status"])
+def test_help_lists_every_study_that_is_shipped(command: str) -> None:
+    told = CliRunner().invoke(app, ["study", command, "--help"], env={"COLUMNS": "200"}).output
+    assert ", ".join(SHIPPED) in " ".join(told.replace("│", " ").split())

@@ -269,3 +269,14 @@ def test_null_space_guidance_keeps_what_was_measured_and_finds_the_rest() -> Non
     hidden = ~keep.expand_as(x)
     own, other = (((found.images - exact) * hidden).square().sum() for exact in (exact, exact.roll(1, 0)))
     assert own < 0.2 * other  # it is this image's missing part, and no other's
+
+
+def test_a_tie_without_a_gradient_is_not_reached() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    torch.nn.init.zeros_(net[1].weight)
+    torch.nn.init.zeros_(net[1].bias)
+    x = torch.rand(2, 1, 2, 2)
+    found = counterfactual(net, x, torch.tensor([0, 1]))
+    assert found.stalled.all()
+    assert not found.reached.any()
+    assert torch.equal(found.images, x)

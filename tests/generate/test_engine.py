@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tangency.errors import SpecError, TangencyError
+from tangency.errors import NumericsError, SpecError, TangencyError
 from tangency.generate import (
     OBJECTIVES,
     AdamStep,
@@ -317,11 +319,27 @@ def test_bad_input_is_named(call, message: str) -> None:
         ({"radius": 0.0}, "radius"),
         ({"confidence": 1.0}, "confidence"),
         ({"confidence": 0.5, "objective": "energy"}, "no probability"),
+        ({"steps": -1}, "steps: got -1"),
+        ({"frames": -1}, "frames: got -1"),
+        ({"norm": "l3"}, "norm: unknown norm"),
+        ({"noise": math.inf}, "noise: got inf"),
+        ({"average": 1.0}, "average: got 1.0"),
+        ({"variation": math.nan}, "variation: got nan"),
+        ({"variation": -1.0}, "variation: got -1.0"),
+        ({"bounds": (1.0, 0.0)}, "bounds: got"),
+        ({"bounds": (0.0, math.inf)}, "bounds: got"),
     ],
 )
 def test_bad_settings_are_named(options: dict, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         Climb(**options)
+
+
+def test_a_module_that_does_not_run_is_told_with_those_that_do() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"idle": nn.ReLU()}))
+    model.forward = lambda x: model[0](x)  # the second part never runs
+    with unit_objective(model, "1.idle", 0) as objective, pytest.raises(NumericsError, match=r"ran 0 times.* do: 0\."):
+        objective(torch.rand(2, 1, 8, 8))
 
 
 def test_labels_are_predicted_unless_an_oracle_is_asked_for() -> None:

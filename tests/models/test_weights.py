@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from tangency.errors import ModelError
 from tangency.models import Classifier, build, load_classifier, load_weights, save_classifier
-from tangency.tensors import read_tensors, write_tensors
+from tangency.tensors import digest, read_tensors, write_tensors
 
 
 def net():
@@ -138,3 +139,11 @@ def test_provenance_that_json_cannot_hold_is_refused_and_leaves_no_file(tmp_path
         with pytest.raises(ModelError, match="JSON"):
             save_classifier(classifier, tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lone_value_that_was_expanded_is_written(tmp_path: Path) -> None:
+    lone = torch.tensor(0.25).expand(1)
+    write_tensors(tmp_path / "x.safetensors", {"lone": lone, "none": torch.zeros(0, 3)}, {})
+    found = read_tensors(tmp_path / "x.safetensors")[0]
+    assert torch.equal(found["lone"], torch.tensor([0.25]))
+    assert digest({"lone": lone}) == digest({"lone": lone.clone(memory_format=torch.contiguous_format)})

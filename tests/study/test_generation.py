@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.models import Classifier, build
 from tangency.score import MixtureScore
-from tangency.study.generation import generate_with
+from tangency.study.generation import fitted_to, generate_with, why_no_mixture
 from tangency.study.generation_config import TASKS, WITH_TRUTH, GenerationConfig
+from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import load_dataset, make_world
@@ -175,6 +177,13 @@ def test_bad_input_is_named(changes: dict, message: str, data: Dataset, nets: li
         ({"task": "feature"}, "unit"),
         ({"references": ("score", "baies")}, "bayes"),
         ({"sigma": 0.0}, "sigma"),
+        ({"sigma": math.inf}, "sigma: got inf"),
+        ({"margin": math.inf}, "margin: got inf"),
+        ({"guidance": math.nan}, "guidance: got nan"),
+        ({"share": math.nan}, "share: got nan"),
+        ({"components": 0}, "components: got 0"),
+        ({"rank": 0}, "rank: got 0"),
+        ({"references": ("bayes", "bayes")}, "references: .*at most once"),
         ({"task": "denoise", "method": "tweedie", "label": "predicted"}, "tweedie"),
     ],
 )
@@ -200,3 +209,35 @@ def test_any_module_will_do_on_colour_images() -> None:
 def test_a_classifier_of_other_images_is_refused(data: Dataset, nets: list[Classifier]) -> None:
     with pytest.raises(ModelError, match="judge: its classes are"):
         generate_with(nets[0], data, asked("denoise"), judge=build("convnet", (1, 8, 8), 4))
+
+
+def test_bounds_are_refused_where_pixels_are_not_confined() -> None:
+    world = load_dataset("world:linear?rank=3&classes=2&shape=1x8x8&train=20&test=10&noise=0.001")
+    with pytest.raises(SpecError, match=r"climb\.bounds: got \[0\.0, 0\.5\]"):
+        fitted_to(GenerationConfig("denoise", 4, Climb(bounds=(0.0, 0.5))), world)
+
+
+def test_how_good_a_judge_is_has_a_known_answer() -> None:
+    pixels = torch.zeros(60, 1, 4, 4)
+    labels = torch.arange(60) % 3
+    pixels[torch.arange(60), 0, 0, labels] = 1
+    images = LabelledImages(pixels, labels, ("a", "b", "c"))
+    right, same = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with torch.no_grad():
+        right[1].weight.copy_(torch.eye(3, 16))
+        same[1].weight.zero_()
+    good, poor = (judge_quality(net, Dataset("tiny", images, images), "cpu") for net in (right, same))
+    assert good == {
+        "accuracy": {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 60, "degenerate": 0, "chance": 1 / 3},
+        "warning": "",
+    }
+    assert poor["accuracy"]["mean"] == pytest.approx(1 / 3)
+    assert "not above chance" in poor["warning"]
+
+
+def test_why_there_is_no_mixture(data: Dataset) -> None:
+    assert why_no_mixture(data, 1, 3) == ""
+    assert why_no_mixture(data, 1, 64).startswith("rank: got 64 for images of 64 values")
+    assert why_no_mixture(data, 100, 3).startswith("components: 100 to a class take at least 200")
+    world = load_dataset("world:linear?rank=3&classes=2&shape=1x8x8&train=20&test=10&noise=0.001")
+    assert why_no_mixture(world, 1, 64) == ""  # it has a mixture of its own

@@ -120,7 +120,7 @@ def test_a_kid_has_the_interval_of_its_standard_error() -> None:
     rows = long_table(torch.arange(50), torch.zeros(50), {"classifier": {"judge_accuracy": torch.arange(50) % 2}})
     sets = {"classifier": {"kid": 0.5, "kid_standard_error": 0.1, "pictures": 1000}}
     told = Told(rows, {}, torch.zeros(0), {}, sets, {})
-    one, other = (trial_draws(told, PairedBootstrap(50, 4000), 4000, place) for place in (0, 1))
+    one, other = (trial_draws(told, PairedBootstrap(50, 4000), (whose,)) for whose in "ab")
     assert one["kid"][0] == 0.5
     assert np.quantile(one["kid"][1:], [0.025, 0.975]) == pytest.approx([0.304, 0.696], abs=0.015)
     assert abs(np.corrcoef(one["kid"][1:], other["kid"][1:])[0, 1]) < 0.06

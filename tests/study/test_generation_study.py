@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
-from tangency.errors import SpecError, TangencyError
+from tangency.errors import RunError, SpecError, TangencyError
 from tangency.models import load_classifier
+from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
 from tangency.study.found import find_classifier
@@ -92,7 +94,13 @@ def test_references_are_made_once_and_by_no_trial(ran: tuple[Path, dict]) -> Non
 def test_the_summary_and_the_page_tell_of_every_cell(ran: tuple[Path, dict]) -> None:
     run, _ = ran
     told = json.loads((run / "summary.json").read_text())["generation"]
-    assert told["judge"] == {"architecture": "resnet18", "options": {"width": 2}, "seed": 1000}
+    judge = told["judge"]
+    accuracy = judge.pop("accuracy")
+    warning = judge.pop("warning")
+    assert judge == {"architecture": "resnet18", "options": {"width": 2}, "seed": 1000}
+    assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+    assert (accuracy["n"], accuracy["chance"]) == (30, pytest.approx(1 / 3))
+    assert bool(warning) == (accuracy["low"] <= 1 / 3)
     assert [entry["name"] for entry in told["entries"]] == ["generate", "denoise", "inpaint"]
     for entry in told["entries"]:
         assert [cell["id"] for cell in entry["cells"]] == ["untrained", "standard-0", "gradient_norm-0.1"]
@@ -135,6 +143,9 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
     assert not list((tmp_path / "run").rglob("pictures-*.safetensors"))
     page = (tmp_path / "run" / "report" / "index.html").read_text()
     assert "What the gradients can make" in page
+    assert "of seed 1000, trained by this study, with accuracy" in page
+    judge = json.loads((tmp_path / "run" / "summary.json").read_text())["generation"]["judge"]
+    assert ("The judge is not above chance" in page) == bool(judge["warning"])
     assert page.count('alt="Inpainting, ') == 6 * (4 + 3)  # truth, input, mixture, Bayes rule; three networks
     assert list((tmp_path / "run" / "report" / "figures").glob("generation-denoise.pdf"))
 
@@ -154,6 +165,15 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
         ({"generate": [{"task": "denoise", "count": "many"}]}, r"generate\.0\.count"),
         ({"generate": [{"task": "translate"}]}, r"generate\.0\.target"),
         ({"generate": [{"task": "denoise"}, {"task": "denoise"}]}, r"generate\.1: asked for more than once"),
+        ({"generate": [{"task": "inpaint"}, {"count": 0}]}, r"^test: generate\.1\.count: got 0, expected at least 1"),
+        ({"generate": [{"task": "inpaint", "share": 1.0}]}, r"test: generate\.0\.share: got 1\.0"),
+        ({"generate": [{"task": "inpaint", "mask": "hal"}]}, r"test: generate\.0\.mask: unknown mask"),
+        ({"generate": [{"references": ["bays"]}]}, r"test: generate\.0\.references: unknown reference"),
+        ({"generate": [{"climb": {"steps": -1}}]}, r"test: generate\.0\.climb\.steps: got -1"),
+        ({"generate": [{"climb": {"variation": float("nan")}}]}, r"generate\.0\.climb\.variation: got nan"),
+        ({"generate": [{"count": True}]}, r"generate\.0\.count: got true"),
+        ({"generate": [{"target": True}]}, r"generate\.0\.target: got true"),
+        ({"judge": {"options": {"classes": 3}}}, r"judge\.options: 'classes'"),
         ({"judge": {"architecture": "convnet"}}, r"judge\.architecture"),
         ({"judge": {"seed": 0}}, r"judge\.seed: got 0, which a trial has"),
         ({"judge": {"reference": "net.safetensors", "architecture": "convnet"}}, r"judge\.reference"),
@@ -172,9 +192,14 @@ def test_bad_specs_name_the_key(changes: dict, message: str) -> None:
         ({"generate": [{"task": "denoise", "count": 31}]}, r"generate\.0\.count: got 31"),
         ({"generate": [{"task": "generate", "target": "d"}]}, r"generate\.0\.target: unknown class"),
         ({"generate": [{"task": "superres", "count": 6, "factor": 3}]}, r"generate\.0: .*divisor"),
-        ({"generate": [{"task": "inpaint", "count": 6, "share": 1.0}]}, r"generate\.0: .*share"),
+        (
+            {"generate": [{"task": "generate", "target": target} for target in (1, "1")]},
+            r"generate\.1: asked for more than once",
+        ),
         ({"judge": {"options": {"wide": 2}}}, "judge: unknown option"),
-        ({"judge": {"reference": "absent.safetensors"}}, "absent.safetensors"),
+        ({"generate": [{"start": "class", "rank": 100}]}, r"generate\.0\.rank: got 100 for images of 64 values"),
+        ({"judge": {"reference": "absent.safetensors"}}, r"^judge\.reference: .*absent.safetensors"),
+        ({"judge": {"reference": "py:nets:make"}}, "a study takes no judge that is code"),
     ],
 )
 def test_what_would_fail_late_is_refused_early(changes: dict, message: str, tmp_path: Path) -> None:
@@ -203,7 +228,10 @@ def test_a_saved_judge_says_what_the_trained_one_said(ran: tuple[Path, dict], tm
         content | {"judge": {"reference": f"run:{run}/trials/judge-s1000"}, "generate": ENTRIES[1:2]}, "t"
     )
     told = run_study(spec, tmp_path / "run")["generation"]
-    assert told["judge"] == {"reference": f"run:{run}/trials/judge-s1000"}
+    assert told["judge"]["reference"] == f"run:{run}/trials/judge-s1000"
+    assert (
+        told["judge"]["accuracy"] == json.loads((run / "summary.json").read_text())["generation"]["judge"]["accuracy"]
+    )
     by_one, by_other = (
         values(pl.read_parquet(Layout(folder).generation), task="denoise", trial="standard-0-s0")
         for folder in (run, tmp_path / "run")
@@ -231,3 +259,47 @@ def test_a_world_with_its_bayes_rule(tmp_path: Path) -> None:
     assert gains["mixture"] > gains["bayes"] > 3  # the posterior mean has the least squared error
     assert "bayes" in [cell["objective"] for cell in entry["cells"]]
     assert torch.tensor(entry["cells"][0]["measures"]["psnr_gain"]["mean"]).isfinite()
+
+
+def test_entries_that_share_a_trials_pictures_and_a_batch_of_one(tmp_path: Path) -> None:
+    one = {"task": "denoise", "count": 5, "batch": 4, "climb": {"steps": 2}}
+    content = tiny_spec(write_data(tmp_path), judge=JUDGE, generate=[one, one | {"references": ["bayes"]}])
+    content |= {"sweep": content["sweep"][:1], "untrained": False}
+    told = run_study(parse_spec(content, "test"), tmp_path / "run")["generation"]["entries"]
+    assert {"score", "bayes"} & set(told[1]["unavailable"]) == set()
+    assert "no network_score" in told[0]["unavailable"]["score"]
+    first, second = ([(t["id"], t["measures"]["psnr"]["mean"]) for t in entry["trials"]] for entry in told)
+    assert first == second
+    assert not list((tmp_path / "run").rglob("pictures-*.safetensors"))
+
+
+def test_numbers_do_not_depend_on_what_else_is_asked_for(ran: tuple[Path, dict], tmp_path: Path) -> None:
+    run = shutil.copytree(ran[0], tmp_path / "run")
+    first = {e["name"]: e for e in json.loads((run / "summary.json").read_text())["generation"]["entries"]}
+    fewer = ran[1] | {"generate": [ENTRIES[2], ENTRIES[1]]}
+    for entry in run_study(parse_spec(fewer, "test"), run)["generation"]["entries"]:
+        assert entry["trials"] == first[entry["name"]]["trials"]
+        assert entry["references"] == first[entry["name"]]["references"]
+
+
+def test_a_judge_that_diverged_is_told_right_after_training(tmp_path: Path) -> None:
+    content = asked(write_data(tmp_path))
+    content |= {"train": content["train"] | {"learning_rate": 1e30, "optimiser": "sgd"}}
+    with pytest.raises(RunError, match=r"judge: its training ended as '.*' 3 of|judge: .*learning_rate"):
+        run_study(parse_spec(content, "test"), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("generation"))
+    assert not list((tmp_path / "run").rglob("rows"))
+
+
+def test_what_a_spec_no_longer_asks_for_is_removed(ran: tuple[Path, dict], tmp_path: Path) -> None:
+    run = shutil.copytree(ran[0], tmp_path / "run")
+    left = [run / name for name in ("report/figures/generation-denoise.pdf", "generation.parquet")]
+    left.append(run / "artefacts" / "generation.safetensors")
+    left[0].parent.mkdir(parents=True)
+    left[0].touch()
+    run_study(
+        parse_spec({key: value for key, value in ran[1].items() if key not in ("generate", "judge")}, "test"), run
+    )
+    write_report(run)
+    assert (run / "report" / "index.html").exists()
+    assert not any(path.exists() for path in left)

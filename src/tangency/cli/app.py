@@ -63,7 +63,8 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker pr
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor, tangents.", metavar="SPEC"
+        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor, tangents, generation.",
+        metavar="SPEC",
     ),
 ]
 

@@ -112,6 +112,8 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from tangency.report.generated import accuracy_words
+
     sources = summary["sources"]
     table = Table(
         Column("measure", no_wrap=True),
@@ -131,6 +133,8 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     Console().print(table)
     for what, reason in summary["unavailable"].items():
         typer.echo(f"no {what}: {reason}")
+    if (judge := summary["judged_by"]) is not None:
+        typer.echo(f"judge: {accuracy_words(judge['accuracy'])}. {judge['warning']}".rstrip())
     counts = sources["classifier"]["counts"]
     typer.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
     for name, path in paths.items():

@@ -115,12 +115,14 @@ class _Search:
         now = self.path[-1]
         gaps, gradients, lead = self._linearised(now)
         finite = gaps.isfinite().all(1) & gradients.isfinite().flatten(1).all(1)
-        self._keep(now, lead, finite)
+        # A tie that no gradient breaks is no answer with the target, whatever the margin.
+        tied = ((gradients == 0).all(2) & (gaps + self.margin <= 0)).any(1)
+        self._keep(now, lead, finite & ~tied)
         gaps = gaps - self._aim(lead)[:, None]
         flat_now, flat_x = now.flatten(1).double(), self.x.flatten(1).double()
         rows = torch.where(per_example(finite, gradients), gradients, 0.0).double()
         wanted = torch.einsum("nrd,nd->nr", rows, flat_now - flat_x) - torch.where(finite[:, None], gaps, 0.0).double()
-        dead = ((rows == 0).all(2) & (gaps < 0)).any(1) & finite
+        dead = (((rows == 0).all(2) & (gaps < 0)).any(1) | tied) & finite
         limits = None if self.bounds is None else (self.bounds[0] - flat_x, self.bounds[1] - flat_x)
         ahead = self.x + nearest_in_halfspaces(rows, wanted, limits).reshape(self.x.shape).to(self.x.dtype)
         self.stalled, self.diverged = self.stalled | dead, self.diverged | ~finite
@@ -172,7 +174,7 @@ class _Search:
         self.evaluations = self.evaluations + 1
         own = logits.gather(1, self.target[:, None]).squeeze(1)
         lead = own - logits.scatter(1, self.target[:, None], -torch.inf).amax(1)
-        self._keep(last, lead, lead.isfinite())
+        self._keep(last, lead, lead.isfinite() & ~self.stalled)
         reached = self.distance < torch.inf
         kept = per_example(reached, last)
         unchanged = per_example(self.stalled & ~reached, last)

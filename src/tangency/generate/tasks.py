@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tangency.attacks.balls import NORMS
 from tangency.autodiff import undisturbed
 from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.generate.constraints import Ball, Both, Bounds, Box, Consistent, Constraint
@@ -71,9 +72,14 @@ class Climb:
     frames: int = 0
 
     def __post_init__(self) -> None:
-        for kind, got, known in (("objective", self.objective, OBJECTIVES), ("rule", self.rule, RULES)):
+        for kind, got, known in (
+            ("objective", self.objective, OBJECTIVES),
+            ("rule", self.rule, RULES),
+            ("norm", self.norm, NORMS),
+        ):
             if got not in known:
-                raise SpecError(unknown_name(kind, got, known))
+                raise SpecError(f"{kind}: {unknown_name(kind, got, known)}")
+        self._check_numbers()
         if self.rule != "normalised" and self.length is None:
             raise SpecError(f"length: got none for rule '{self.rule}', whose moves have no length of their own.")
         for name, value in (("length", self.length), ("radius", self.radius)):
@@ -83,6 +89,21 @@ class Climb:
             raise SpecError(f"confidence: got {self.confidence}, expected a probability above 0 and below 1.")
         if self.confidence is not None and self.objective not in ("log_odds", "cross_entropy"):
             raise SpecError(f"confidence: '{self.objective}' is no probability; use log_odds or cross_entropy.")
+
+    def _check_numbers(self) -> None:
+        """Raise where a number is out of its range or not finite."""
+        limits = (
+            ("steps", self.steps, self.steps >= 0, "at least 0 steps"),
+            ("frames", self.frames, self.frames >= 0, "at least 0 frames"),
+            ("noise", self.noise, 0 <= self.noise < math.inf, "a finite standard deviation of at least 0"),
+            ("average", self.average, 0 <= self.average < 1, "a weight of at least 0 and below 1"),
+            ("variation", self.variation, 0 <= self.variation < math.inf, "a finite weight of at least 0"),
+        )
+        for name, value, fits, expected in limits:
+            if not fits:
+                raise SpecError(f"{name}: got {value}, expected {expected}.")
+        if self.bounds is not None and not -math.inf < self.bounds[0] < self.bounds[1] < math.inf:
+            raise SpecError(f"bounds: got {list(self.bounds)}, expected two finite numbers, the lower one first.")
 
     def step_rule(self, radius: float | Tensor) -> Rule:
         """The rule, of a default length for this budget."""

@@ -43,13 +43,34 @@ def unit_objective(model: nn.Module, module: str, channel: int | Tensor) -> Iter
         caught.clear()
         model(x)
         if len(caught) != 1:
-            raise NumericsError(f"module '{module}': ran {len(caught)} times in a forward pass, expected once.")
+            ran = len(caught)
+            raise NumericsError(
+                f"module '{module}': ran {ran} times in a forward pass, expected once. Modules that do: "
+                f"{', '.join(_running_once(model, x))}."
+            )
         return _mean_activation(caught.pop(), channel, module, len(x))
 
     try:
         yield objective
     finally:
         handle.remove()
+
+
+@torch.no_grad()
+def _running_once(model: nn.Module, x: Tensor) -> list[str]:
+    """Names of the modules that run once in a forward pass, and give a tensor with channels."""
+    outputs: dict[str, list[Any]] = {}
+    with contextlib.ExitStack() as hooks:
+        for name, part in model.named_modules():
+            kept = outputs.setdefault(name, [])
+            handle = part.register_forward_hook(lambda _module, _given, output, kept=kept: kept.append(output))
+            hooks.callback(handle.remove)
+        model(x.clone())
+    return [
+        name
+        for name, found in outputs.items()
+        if name and len(found) == 1 and isinstance(found[0], Tensor) and found[0].dim() >= 2
+    ]
 
 
 def _mean_activation(output: Any, channel: int | Tensor, module: str, n: int) -> Tensor:

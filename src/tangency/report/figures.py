@@ -79,6 +79,8 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
                 with atomic(path) as temporary:
                     figure.savefig(temporary, format=suffix[1:], **options)
                 written.append(path)
+    for left in set(folder.glob("generation-*")).difference(written):  # of entries that the spec no longer has
+        left.unlink()
     return written
 
 

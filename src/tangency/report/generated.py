@@ -52,16 +52,27 @@ def generated_section(run: RunFiles) -> dict[str, Any] | None:
                 figure = None if draw is None else draw(run)
                 found["figures"][place] = None if figure is None else png_uri(figure)
             entries.append(found)
-    return {"judge": judge_words(told["judge"]), "method": told["method"], "entries": entries}
+    judge = told["judge"]
+    words = {"judge": judge_words(judge), "warning": judge["warning"]}
+    return words | {"method": told["method"], "entries": entries}
 
 
 def judge_words(judge: Mapping[str, Any]) -> str:
-    """The judge in words."""
+    """The judge in words, with how good it is."""
     if "reference" in judge:
-        return f"the saved network {judge['reference']}"
-    options = ", ".join(f"{name} {value}" for name, value in judge["options"].items())
+        who = f"the saved network {judge['reference']}"
+    else:
+        options = ", ".join(f"{name} {value}" for name, value in judge["options"].items())
+        kind = f"{judge['architecture']}{f' ({options})' if options else ''}"
+        who = f"a {kind} of seed {judge['seed']}, trained by this study"
+    return f"{who}, with {accuracy_words(judge['accuracy'])}"
+
+
+def accuracy_words(found: Mapping[str, Any]) -> str:
+    """The accuracy of a judge, with its interval and chance."""
     return (
-        f"a {judge['architecture']}{f' ({options})' if options else ''} of seed {judge['seed']}, trained by this study"
+        f"accuracy {found['mean']:.1%} on {found['n']} test images ({found['low']:.1%} to {found['high']:.1%}; "
+        f"chance {found['chance']:.1%})"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tangency.files import atomic
+from tangency.report.generated import accuracy_words
 from tangency.report.page import environment, resource
 from tangency.report.pictures import data_uri, photograph
 
@@ -123,6 +124,7 @@ def _render(
             summary=summary,
             sources=sources,
             names=NAMES,
+            judge=accuracy_words(summary["judged_by"]["accuracy"]) if summary["judged_by"] else "",
             pictures=pictures,
             labels=shown,
             measures=measures,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tangency.errors import ModelError, RunError, SpecError, unknown_name
 from tangency.files import atomic, write_json
-from tangency.generate import JointLogits, pixel_mixture
+from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, load_score
@@ -24,13 +24,14 @@ from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.study.found import Found, check_fits, find_classifier
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
+from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
 from tangency.tensors import digest
 from tangency.types import Dataset
-from tangency.worlds import GaussianCore, load_dataset, world_of
+from tangency.worlds import GaussianCore, World, load_dataset, world_of
 
 if TYPE_CHECKING:
     import polars
@@ -135,6 +136,7 @@ def generate_with(
     judges = Judges(data, classifier, judge, mixture, device)
     columns, sets = judge_outcome(judges, outcome, config, tuple(outcome.pictures))
     summary = _summary(outcome, columns, sets, judges, config, data)
+    summary["judged_by"] = None if judge is None else judge_quality(judge, data, device)
     summary["seconds"] = round(time.monotonic() - started, 2)
     frames = outcome.frames if outcome.frames is not None else torch.zeros(0, *outcome.pictures[OWN].shape)
     return Generated(summary, ids, columns, outcome.pictures, outcome.y, frames)
@@ -204,6 +206,11 @@ def fitted_to(config: GenerationConfig, data: Dataset) -> GenerationConfig:
         raise SpecError(f"count: got {config.count}, '{data.name}' has {len(data.test)} test images.")
     if data.test.unit_range:
         return config
+    bounds = config.climb.bounds
+    if bounds is not None and bounds != Climb().bounds:
+        raise SpecError(
+            f"climb.bounds: got {list(bounds)}, but pixels of '{data.name}' are not confined; leave bounds out."
+        )
     return dataclasses.replace(config, climb=dataclasses.replace(config.climb, bounds=None))
 
 
@@ -231,16 +238,38 @@ def picture_ids(config: GenerationConfig, data: Dataset) -> Tensor:
 
 def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: str) -> Mixture | None:
     """The exact mixture of a world of Gaussians, else one fitted to the training images."""
-    world = world_of(data.name)
-    if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0:
+    world = _gaussian_world(data)
+    if world is not None:
         return pixel_mixture(world).to(device)
-    d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
-    if d > _LARGEST or fewest < 2 * components or rank >= d:
+    if why_no_mixture(data, components, rank):
         return None
     images = data.train
     if len(images) > _FITTED:
         images = images.subset(permutation(len(images), seed, "mixture of generation")[:_FITTED])
     return fit_mixture(images, components, rank, seed=seed, device=device)[0]
+
+
+def _gaussian_world(data: Dataset) -> World | None:
+    """The world that the data come from, where its law is a mixture of Gaussians with a density."""
+    world = world_of(data.name)
+    return world if world is not None and isinstance(world.core, GaussianCore) and world.embedding.noise > 0 else None
+
+
+def why_no_mixture(data: Dataset, components: int, rank: int) -> str:
+    """The option, or what of the data, that no mixture can be fitted with, in a sentence; "" where one can be."""
+    if _gaussian_world(data) is not None:
+        return ""
+    d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
+    if d > _LARGEST:
+        return f"start: Gaussians of classes take images of at most {_LARGEST} values, '{data.name}' has {d}."
+    if rank >= d:
+        return f"rank: got {rank} for images of {d} values, expected 1 to {d - 1}."
+    if fewest < 2 * components:
+        return (
+            f"components: {components} to a class take at least {2 * components} training images of each class, one "
+            f"of '{data.name}' has {fewest}."
+        )
+    return ""
 
 
 def _workshop(
@@ -255,6 +284,8 @@ def _workshop(
     gaussians = None
     if config.task in ("generate", "feature") and config.start == "class":
         gaussians = mixture_for(data, 1, config.rank, config.seed, device)
+        if gaussians is None:
+            raise SpecError(why_no_mixture(data, 1, config.rank))
     smoothing = config.sigma if config.task == "denoise" and not config.blind else 0.0
     bayes = None if mixture is None or config.task == "feature" else JointLogits(mixture, smoothing)
     return Workshop(

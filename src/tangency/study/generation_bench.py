@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from tangency.errors import RunError
 from tangency.files import journal
 from tangency.mixtures import Mixture
-from tangency.models import Classifier, load_classifier
+from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
-from tangency.study.found import find_classifier
 from tangency.study.generation import joined, judge_outcome, mixture_for
 from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_judge import load_judge
 from tangency.study.generation_judged import Judges
 from tangency.study.generation_plan import Entry, plan_entries, references_shop, study_score
 from tangency.study.generation_shop import OWN, Workshop
 from tangency.study.generation_tasks import perform
-from tangency.study.layout import weights_file
-from tangency.study.plan import Trial, plan_judge
+from tangency.study.plan import Trial
 from tangency.worlds import GaussianCore, world_of
 
 if TYPE_CHECKING:
@@ -49,17 +47,7 @@ class GenerationBench:
     @cached_property
     def judge(self) -> Classifier:
         """The held-out classifier."""
-        spec, device = self.bench.spec, self.bench.device
-        if spec.judge.reference:
-            return find_classifier(spec.judge.reference, device, self.bench.data).classifier
-        trial = plan_judge(spec, self.bench.data)
-        assert trial is not None  # there are tasks, so something is generated
-        outcome = self.bench.layout.outcome(trial)["outcome"]
-        if outcome != "ok":
-            raise RunError(
-                f"judge: its training ended as '{outcome}'; choose another judge.architecture or judge.seed."
-            )
-        return load_classifier(weights_file(self.bench.layout.trial(trial), spec.weights), device)
+        return load_judge(self.bench.spec, self.bench.device, self.bench.data, self.bench.layout)
 
     @cached_property
     def judges(self) -> dict[int, Judges]:

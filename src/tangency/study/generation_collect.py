@@ -45,10 +45,14 @@ def finished(entries: list[Entry], trial: Trial | None, layout: Layout) -> bool:
 def _missing(
     entries: list[Entry], trials: list[Trial], usable: list[int], layout: Layout
 ) -> Iterator[tuple[Entry, Trial | None, tuple[int, ...]]]:
+    """Each folder once: entries that differ in their references alone share a trial's pictures."""
+    folders = set()
     for entry in entries:
         for numbers in ((), *((number,) for number in usable)):
             trial = trials[numbers[0]] if numbers else None
-            if not entry.shards(layout, trial).done():
+            shards = entry.shards(layout, trial)
+            if shards.folder not in folders and not shards.done():
+                folders.add(shards.folder)
                 yield entry, trial, numbers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from tangency.errors import SpecError, unknown_name
@@ -74,27 +75,36 @@ class GenerationConfig:
             ("label", self.label, LABELS),
             ("mask", self.mask, MASKS),
             ("start", self.start, STARTS),
-            *(("reference", name, REFERENCES) for name in self.references),
+            *(("references", name, REFERENCES) for name in self.references),
         )
         for kind, got, known in named:
             if got not in known:
-                raise SpecError(unknown_name(kind, got, known))
-        limits = (
-            ("count", self.count, self.count >= 1, "at least 1 image"),
-            ("batch", self.batch, self.batch >= 1, "at least 1 image at once"),
-            ("sigma", self.sigma, self.sigma > 0, "a noise level above 0"),
-            ("guidance", self.guidance, self.guidance >= 0, "a weight of at least 0"),
-            ("margin", self.margin, self.margin >= 0, "at least 0 logits"),
-        )
-        for option, given, fits, expected in limits:
-            if not fits:
-                raise SpecError(f"{option}: got {given}, expected {expected}; give another --{option}.")
+                raise SpecError(f"{kind}: {unknown_name(kind.removesuffix('s'), got, known)}")
+        if len(set(self.references)) != len(self.references):
+            raise SpecError(f"references: got {', '.join(self.references)}, expected each at most once.")
+        self._check_numbers()
         if (self.task == "feature") != bool(self.unit):
             raise SpecError(
                 f"unit: got '{self.unit}' for task '{self.task}'; feature needs a module, others have none."
             )
         if self.method == "tweedie" and self.label == "predicted" and self.task == "denoise":
             raise SpecError("label: the tweedie method raises the energy; give label energy, or oracle.")
+
+    def _check_numbers(self) -> None:
+        """Raise where a number is out of its range or not finite."""
+        limits = (
+            ("count", self.count, self.count >= 1, "at least 1 image"),
+            ("batch", self.batch, self.batch >= 1, "at least 1 image at once"),
+            ("sigma", self.sigma, 0 < self.sigma < math.inf, "a finite noise level above 0"),
+            ("share", self.share, 0 < self.share < 1, "a share above 0 and below 1"),
+            ("guidance", self.guidance, 0 <= self.guidance < math.inf, "a finite weight of at least 0"),
+            ("margin", self.margin, 0 <= self.margin < math.inf, "a finite number of logits, at least 0"),
+            ("components", self.components, self.components >= 1, "at least 1 component"),
+            ("rank", self.rank, self.rank >= 1, "a rank of at least 1"),
+        )
+        for option, given, fits, expected in limits:
+            if not fits:
+                raise SpecError(f"{option}: got {given}, expected {expected}.")
 
     @property
     def budget(self) -> int:

@@ -10,21 +10,19 @@ from torch import Tensor
 from tangency.errors import SpecError, TangencyError
 from tangency.generate import JointLogits
 from tangency.mixtures import Mixture
-from tangency.models import Classifier, build
+from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint
-from tangency.study.found import check_fits, find_classifier
-from tangency.study.generation import fitted_to, picture_ids
+from tangency.study.generation import fitted_to, picture_ids, why_no_mixture
 from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_judge import judge_identity, refuse_judge
 from tangency.study.generation_shards import Shards, identity
 from tangency.study.generation_shop import Workshop
 from tangency.study.generation_spec import entry_names
 from tangency.study.generation_tasks import perform
 from tangency.study.layout import Layout
-from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials, score_hash
+from tangency.study.plan import Trial, score_hash
 from tangency.study.spec import StudySpec
-from tangency.tensors import digest
-from tangency.training import refuse_lone_images
 from tangency.types import Dataset
 
 GENERATION_SCHEMA = 1
@@ -65,12 +63,14 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
     if not spec.generate:
         return []
     judge = judge_identity(spec, data)
-    names, entries = entry_names(spec.generate), []
+    names, entries = entry_names(spec.generate), list[Entry]()
     for number, (name, asked) in enumerate(zip(names, spec.generate, strict=True)):
         try:
             config = fitted_to(asked, data)
         except SpecError as error:
             raise SpecError(f"generate.{number}.{error}") from None
+        if config in [entry.config for entry in entries]:
+            raise SpecError(f"generate.{number}: asked for more than once, expected entries that differ.")
         told = dataclasses.asdict(config)
         own = {key: value for key, value in told.items() if key not in _NOT_OWN}
         common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
@@ -78,14 +78,6 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
         hashes = identity(own, common), identity("references", told, score, common)
         entries.append(Entry(number, name, config, picture_ids(config, data), *hashes))
     return entries
-
-
-def judge_identity(spec: StudySpec, data: Dataset) -> str:
-    """Hash of the judge: of its training, or of its weights where it is a saved one."""
-    trial = plan_judge(spec, data)
-    if trial is not None:
-        return trial.train_hash
-    return digest(find_classifier(spec.judge.reference, "cpu", data).classifier.module.state_dict())
 
 
 def study_score(spec: StudySpec, own: Denoiser, network: Denoiser | None) -> Denoiser | None:
@@ -121,29 +113,9 @@ def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> No
             perform(Workshop(network, data, config), entry.ids[:1])
         except TangencyError as error:
             raise SpecError(f"generate.{entry.number}: {error}") from error
-    if spec.generate and spec.judge.reference:
-        _refuse_saved_judge(spec, data)
-    elif spec.generate:
-        _refuse_own_judge(spec, data)
-
-
-def _refuse_saved_judge(spec: StudySpec, data: Dataset) -> None:
-    """Of other images, or one of the trials, which its card tells."""
-    judge = find_classifier(spec.judge.reference, "cpu", data).classifier
-    check_fits(judge.card, data, "judge.reference")
-    trained = judge.card.provenance.get("train_hash")
-    if trained is not None and trained in {trial.train_hash for trial in plan_trials(spec, data)}:
-        raise SpecError(
-            f"judge.reference: '{spec.judge.reference}' is a trial of this study, expected another architecture and "
-            "seed; or leave it out, and the study trains a judge."
-        )
-
-
-def _refuse_own_judge(spec: StudySpec, data: Dataset) -> None:
-    model = judge_model(spec)
-    try:
-        judge = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
-    except TangencyError as error:
-        raise SpecError(f"judge: {error}") from error
-    if spec.train.batch_size == 1:
-        refuse_lone_images(judge)
+        if config.task == "generate" and entry.config.start == "class":
+            lacking = why_no_mixture(data, 1, entry.config.rank)
+            if lacking:
+                raise SpecError(f"generate.{entry.number}.{lacking}")
+    if spec.generate:
+        refuse_judge(spec, data)

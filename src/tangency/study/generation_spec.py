@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, unknown_name
 from tangency.generate import Climb
@@ -71,6 +72,30 @@ def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
             )
         if entry in entries[:number]:
             raise SpecError(f"{where}: asked for more than once, expected entries that differ.")
+
+
+def check_raw_entries(entries: Any) -> Any:
+    """Raise where an entry as written is refused by what is built of it, naming the entry and its key."""
+    for number, raw in enumerate(entries if isinstance(entries, list | tuple) else ()):
+        if isinstance(raw, dict):
+            where, climb = f"generate.{number}", raw.get("climb")
+            if isinstance(climb, dict):
+                _try(Climb, climb, f"{where}.climb")
+            _try(GenerationConfig, {key: value for key, value in raw.items() if key != "climb"}, where)
+    return entries
+
+
+def _try(kind: type, raw: dict[str, Any], where: str) -> None:
+    """Build from plain values; what is of no fitting type is left to the spec, which names it itself."""
+    for field in dataclasses.fields(kind):
+        value = raw.get(field.name)
+        if isinstance(value, bool) and not isinstance(field.default, bool):
+            raise SpecError(f"{where}.{field.name}: got {str(value).lower()}, expected no truth value.")
+    with contextlib.suppress(ValidationError):
+        try:
+            TypeAdapter(kind).validate_python(raw)
+        except SpecError as error:
+            raise SpecError(f"{where}.{error}") from None
 
 
 def check_judge(judge: JudgeSpec, architecture: str, options: dict[str, Any], seeds: tuple[int, ...]) -> None:

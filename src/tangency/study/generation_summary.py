@@ -15,7 +15,7 @@ from tangency.study.generation_collect import Generated
 from tangency.study.generation_config import WITH_TRUTH
 from tangency.study.generation_join import Cell, peaks, rank_correlations
 from tangency.study.generation_judged import ABOUT, chance
-from tangency.study.generation_shards import Told
+from tangency.study.generation_shards import Told, identity
 from tangency.study.judge import FRACTION, STANDARD
 from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
@@ -44,12 +44,14 @@ class Joined:
         collapsed: trials that are not compared.
         regimes: of each cell, where it is judged.
         alignment: key of the headline's alignment; "" where it was not measured.
+        judge: how good the judge is, as `judge_quality` has it.
     """
 
     numbers: Mapping[str, TrialNumbers]
     collapsed: set[str]
     regimes: Mapping[str, str | None]
     alignment: str
+    judge: Mapping[str, Any]
 
 
 def summarise_generation(
@@ -57,7 +59,7 @@ def summarise_generation(
 ) -> dict[str, Any]:
     """The entry "generation" of summary.json."""
     model = judge_model(spec)
-    judge = (
+    judge: dict[str, Any] = (
         {"reference": spec.judge.reference}
         if spec.judge.reference
         else {"architecture": model.architecture, "options": model.options, "seed": spec.judge.seed}
@@ -69,7 +71,12 @@ def summarise_generation(
         "better": "lower",
         "words": "kernel distance to training images, unbiased; 0 for equal sets",
     }
-    return {"judge": judge, "method": METHOD, "about": about, "entries": entries}
+    return {"judge": judge | dict(joined.judge), "method": METHOD, "about": about, "entries": entries}
+
+
+def seed_of(*whose: str) -> int:
+    """A seed from identities, so that no number depends on what else the spec asks for, or in which order."""
+    return int(identity("resamples", whose), 16)
 
 
 def qualities(task: str, keys: Mapping[str, Any]) -> dict[str, str]:
@@ -82,9 +89,10 @@ def qualities(task: str, keys: Mapping[str, Any]) -> dict[str, str]:
 
 def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: Generated, joined: Joined) -> dict[str, Any]:
     """One entry of `generate:`."""
-    classes, boot = len(data.test.classes), PairedBootstrap(len(one.entry.ids), spec.replicates, 1 + one.entry.number)
+    classes = len(data.test.classes)
+    boot = PairedBootstrap(len(one.entry.ids), spec.replicates, seed_of(one.entry.own))
     trials = [trial for trial in planned if trial.id in one.trials]
-    draws = {t.id: trial_draws(one.trials[t.id], boot, spec.replicates, place) for place, t in enumerate(trials)}
+    draws = {t.id: trial_draws(one.trials[t.id], boot, (one.entry.own, t.train_hash)) for t in trials}
     told = [_trial(trial, one.trials[trial.id], draws[trial.id], classes) for trial in trials]
     cells = _cells(spec, trials, draws, joined)
     trained = [cell for cell in cells if cell.objective not in REFERENCES]
@@ -103,19 +111,30 @@ def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: Genera
         "alignment": joined.alignment,
         "correlations": rank_correlations(trained, list(better), others, STANDARD),
         "peaks": peaks(trained, better, others, STANDARD),
-        "unavailable": {name: why for told_ in one.trials.values() for name, why in told_.unavailable.items()},
+        "unavailable": {name: why for told_ in one.trials.values() for name, why in told_.unavailable.items()}
+        | _absent(one),
     }
 
 
+def _absent(one: Generated) -> dict[str, str]:
+    """References that were asked for, and why there are none."""
+    config, made = one.entry.config, one.references.how
+    why = {"bayes": "there is no mixture, neither of a world nor a fitted one, whose Bayes rule it would be"}
+    if config.task in (*WITH_TRUTH, "generate"):
+        why["mixture"] = "there is none, neither of a world nor a fitted one"
+        why["score"] = "the study has no network_score that does this task"
+    return {name: why[name] for name in config.references if name in why and name not in made}
+
+
 def trial_draws(
-    told: Told, boot: PairedBootstrap, replicates: int, place: int, source: str = "classifier"
+    told: Told, boot: PairedBootstrap, whose: tuple[str, ...], source: str = "classifier"
 ) -> dict[str, Array]:
-    """Draws (1 + B,) of each measure; of KID, normal ones with its standard error."""
+    """Draws (1 + B,) of each measure; of KID, normal ones with its standard error, seeded by who made the pictures."""
     columns = _columns(told, source)
     found = {name: boot.mean(values) for name, values in columns.items() if name in ABOUT}
     numbers = told.sets.get(source, {})
     if KID in numbers:
-        spread = np.random.default_rng([replicates, place]).standard_normal(1 + replicates)
+        spread = np.random.default_rng(seed_of(*whose, source)).standard_normal(1 + boot.resamples.rows)
         spread[0] = 0
         found[KID] = numbers[KID] + numbers["kid_standard_error"] * spread
     return found
@@ -156,8 +175,8 @@ def _trial(trial: Trial, told: Told, draws: Mapping[str, Array], classes: int) -
 
 def _references(one: Generated, boot: PairedBootstrap, classes: int) -> dict[str, Any]:
     told, found = one.references, {}
-    for place, (source, how) in enumerate(told.how.items()):
-        draws = trial_draws(told, boot, boot.resamples.rows, 1000 + place, source)
+    for source, how in told.how.items():
+        draws = trial_draws(told, boot, (one.entry.own,), source)
         measures = _estimates(told, draws, classes, source)
         found[source] = {"how": how, "measures": measures, "set": told.sets.get(source, {})}
         found[source]["counts"] = _counts(told, source)

@@ -19,6 +19,7 @@ from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.fit_tangents import check_tangents, unfinished
 from tangency.study.generation_collect import collect, finished, making, telling
+from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
 from tangency.study.generation_plan import plan_entries, refuse_generation
 from tangency.study.layout import Layout, read_json
 from tangency.study.network import check_network_score, examination, examined, network_hash
@@ -176,6 +177,7 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     if judge is not None and not layout.trial_json(judge).exists():
         wanted.append(Task("judge", cost=max([judge.cost, *(t.cost for t in wanted)])))
     yield "training", wanted
+    refuse_failed_judge(spec, data, trials, layout)
     usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]
     tasks = []
     for number, images in enumerate(measured_images(spec, data)):
@@ -198,5 +200,10 @@ def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     card = score_card(layout.score(score_hash(spec, data)))
     if spec.network_score:
         card |= {"network": examination(layout.trust(network_hash(spec, data)))}
-    generated = collect(spec, data, usable, layout) if spec.generate else None
-    return summarise(spec, data, trials, outcomes, columns_by_trial(table), card, generated)
+    summary = partial(summarise, spec, data, trials, outcomes, columns_by_trial(table), card)
+    if not spec.generate:
+        for left in (layout.generation, layout.generated_pictures):  # of an earlier spec of this run
+            left.unlink(missing_ok=True)
+        return summary()
+    generated, device = collect(spec, data, usable, layout), resolve_device(spec.device)
+    return summary(generated, judge_quality(load_judge(spec, device, data, layout), data, device))

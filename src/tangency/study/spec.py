@@ -16,7 +16,7 @@ from tangency.errors import SpecError, unknown_name
 from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
 from tangency.study.generation_config import GenerationConfig
-from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, climb_keys
+from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
 
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
@@ -140,6 +140,11 @@ class StudySpec(_Strict):
     device: str = "auto"
     replicates: int = Field(2000, ge=100)
 
+    @field_validator("generate", mode="before")
+    @classmethod
+    def _built(cls, entries: Any) -> Any:
+        return check_raw_entries(entries)
+
     @model_validator(mode="after")
     def _distinct(self) -> StudySpec:
         if len(set(self.seeds)) != len(self.seeds):
@@ -177,6 +182,7 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _generation(self) -> StudySpec:
         check_entries(self.generate)
+        _refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
         if self.generate:
             check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
         elif self.judge != JudgeSpec():
@@ -201,6 +207,8 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
         raise SpecError(f"{origin}: got {type(content).__name__}, expected a mapping with at least the key 'sweep'.")
     try:
         return StudySpec.model_validate(content)
+    except SpecError as error:
+        raise SpecError(f"{origin}: {error}") from None
     except ValidationError as error:
         # A list whose members are wrong is also "too short"; that says nothing more.
         items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def summarise(
     columns: dict[str, Columns],
     score_card: dict[str, Any],
     generated: Sequence[Generated] | None = None,
+    judge: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run."""
     images = len(next(iter(columns.values()))["accuracy"])
@@ -66,7 +67,7 @@ def summarise(
     cells = _cells(planned, numbers, collapsed, epsilon, spec)
     regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
     regimes |= {cell["id"]: cell["regime"] for cell in cells}
-    joined = Joined(numbers, collapsed, regimes, main if has_main else "")
+    joined = Joined(numbers, collapsed, regimes, main if has_main else "", judge or {})
     return {
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
