@@ -144,7 +144,7 @@ def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> No
 
 def _likely_range(low: float, high: float) -> str:
     """What images of these values probably are, and the way out."""
-    if low >= 0 and 1.5 < high <= 255:
+    if low >= 0 and 16 < high <= 255:  # a normalised image does not reach so far
         return "They look like bytes: divide them by 255, or keep them as uint8."
     if -1 <= low < 0 and high <= 1:
         return (

@@ -24,6 +24,7 @@ def linear_cka(a: Tensor, b: Tensor, unbiased: bool = False) -> float:
         NumericsError: for too few vectors or sets of different size.
 
     Example:
+        >>> import torch
         >>> a = torch.randn(20, 5)
         >>> round(linear_cka(a, 3 * a.flip(1)), 6)
         1.0
