@@ -1,0 +1,43 @@
+"""Checkpoints as robustness and RobustBench themselves make them give the logits that these give.
+
+Both pin packages that fit nothing else, so they live in an environment of their own: `python -m venv OWNERS`, then
+`OWNERS/bin/pip install torch torchvision robustness robustbench 'setuptools<80'`, and TANGENCY_OWNERS is its python.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tangency.models import load_model
+from tangency.models.trusted import ROBUSTBENCH
+
+OWNERS = os.environ.get("TANGENCY_OWNERS", "")
+ROBUSTNESS = ("resnet18", "resnet50")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OWNERS, reason="TANGENCY_OWNERS names no interpreter with robustness and robustbench")
+@pytest.mark.parametrize("name", [*(f"robustness:{name}" for name in ROBUSTNESS), *ROBUSTBENCH])
+def test_logits_are_those_of_the_package_that_owns_the_checkpoint(name: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    script = Path(__file__).parent / "owners.py"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([OWNERS, "-W", "ignore", str(script), str(tmp_path), name], env=environment, check=True)
+    path, wanted = (tmp_path / f"{name.replace(':', '-')}{end}" for end in (".ckpt", ".npy"))
+    architecture = name.partition(":")[2]
+    found = load_model(
+        f"robustness:{path}?arch={architecture}&dataset=cifar" if architecture else f"robustbench:{name}?weights={path}"
+    )
+    with torch.no_grad():
+        logits = found(torch.from_numpy(images)).numpy()
+    path.unlink()
+    expected = np.load(wanted)
+    assert np.abs(expected).max() > 1e-3
+    assert np.abs(logits - expected).max() <= 1e-5 * np.abs(expected).max()
