@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from study_support import tangency, write_data
 from tangency.cli.app import app
+from tangency.errors import RunError
 from tangency.models import build, save_classifier
+from tangency.study.measured import open_measured
 from tangency.study.spec import SHIPPED
 
 
@@ -53,6 +55,8 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
     assert rows.filter(source="classifier", measure="judge_accuracy").height == 6
     mean = rows.filter(source="classifier", measure="judge_accuracy")["value"].mean()
     assert mean == pytest.approx(told["sources"]["classifier"]["measures"]["judge_accuracy"]["mean"])
+    with pytest.raises(RunError, match="was written by `tangency generate`"):
+        open_measured(str(out))
     with Image.open(out / "trajectory.gif") as moving:
         assert moving.n_frames == 3
     page = (out / "index.html").read_text()

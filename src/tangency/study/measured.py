@@ -107,6 +107,11 @@ def open_measured(reference: str) -> Measured:
         more = f" and {len(inside) - _LISTED} more" if len(inside) > _LISTED else ""
         raise RunError(f"'{reference}': holds {len(inside)} measured models, expected one; choose of {names}{more}.")
     summary = _summary(folder, reference)
+    if "task" in summary and "sources" in summary:
+        raise RunError(
+            f"'{reference}': was written by `tangency generate`, expected a measured model; its page is "
+            f"'{folder / 'index.html'}'."
+        )
     missing = [key for key in _KEYS if key not in summary]
     if missing:
         raise RunError(
