@@ -1,7 +1,7 @@
 """What restorations raise, how far they step and where a score starts, tried on training images that no network saw.
 
 python scripts/choose_restoration.py runs/generation, the run of `tangency study run generation`: the defaults of
-`tangency generate` are chosen here and not on the test images that docs/generate.md reports.
+`tangency generate`, first set on a few test images, are checked here on others than docs/generate.md reports.
 """
 
 from __future__ import annotations
