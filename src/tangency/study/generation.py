@@ -301,6 +301,7 @@ def _workshop(
 
 
 def joined(parts: list[Outcome]) -> Outcome:
+    """Batches of one task, one after the other; frames are those of the first batch."""
     first = parts[0]
     columns = {
         source: {name: torch.cat([part.columns[source][name] for part in parts]) for name in names}
