@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from processes import run
 from support import make_mixture
 
 SWEEP = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
@@ -58,11 +58,5 @@ def write_spec(folder: Path, spec: dict) -> Path:
 
 def tangency(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "tangency", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    command = [sys.executable, "-m", "tangency", *map(str, arguments)]
+    return run(command, {"OMP_NUM_THREADS": "1", **environment}, check=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
 
 import torch
 
+from processes import Processes
 from tangency.mixtures import Mixture
 
 
@@ -42,7 +42,7 @@ def make_mixture(
     )
 
 
-def two_processes(script: str, *arguments: object) -> list[subprocess.Popen[bytes]]:
+def two_processes(processes: Processes, script: str, *arguments: object) -> list[subprocess.Popen[bytes]]:
     """A script in two processes that train together, as `torchrun` starts them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -50,4 +50,4 @@ def two_processes(script: str, *arguments: object) -> list[subprocess.Popen[byte
     common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     common |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return [subprocess.Popen(command, env={**os.environ, **common, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    return [processes.start(command, {**common, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]

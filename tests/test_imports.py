@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
+import pytest
+
 import tangency
+from processes import run
+
+pytestmark = pytest.mark.processes
 
 
 def loaded_by(statement: str) -> set[str]:
     code = f"import sys\n{statement}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    return set(done.stdout.split())
+    return set(run([sys.executable, "-c", code]).stdout.split())
 
 
 def test_the_package_alone_loads_no_heavy_package() -> None:

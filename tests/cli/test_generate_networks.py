@@ -10,6 +10,7 @@ import polars
 import pytest
 from typer.testing import CliRunner
 
+from data.full_data import needs
 from tangency.cli.app import app
 from tangency.study import quickstart_spec, run_study
 from tangency.study.generation_config import TASKS
@@ -53,6 +54,7 @@ def test_every_task_on_a_network_of_the_embedded_study(objective: str, embedded:
 
 
 @pytest.mark.slow
+@needs("onnx", "cifar10-train.parquet", "cifar10-test.parquet")
 def test_every_task_on_a_network_of_others(tmp_path: Path, data_root: Path) -> None:
     model = ("--model", f"onnx:{data_root / 'onnx' / 'cifar10_small.onnx'}", "--data", "cifar10")
     for task in TASKS:
@@ -61,6 +63,7 @@ def test_every_task_on_a_network_of_others(tmp_path: Path, data_root: Path) -> N
 
 
 @pytest.mark.slow
+@needs("onnx", "mnist")
 def test_every_task_on_a_network_that_is_flat_on_noise(tmp_path: Path, data_root: Path) -> None:
     """All units of this network of MNIST are off where images are noisy, and its gradient is zero: that is told."""
     model = ("--model", f"onnx:{data_root / 'onnx' / 'mnist-net_256x2.onnx'}", "--data", "mnist")

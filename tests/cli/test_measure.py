@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +15,8 @@ import polars
 import pytest
 from typer.testing import CliRunner
 
+from data.full_data import needs
+from processes import run
 from study_support import write_data
 from tangency.cli.app import app
 from tangency.errors import RunError
@@ -97,6 +97,7 @@ def test_few_images_and_empty_maps_are_told(folder: Path, tmp_path: Path) -> Non
     assert any("4 images are few" in said for said in few["warnings"])
 
 
+@pytest.mark.processes
 def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, tmp_path: Path) -> None:
     data = f"npz:{next(folder.glob('*.npz'))}"
     model = str(folder / "net0.safetensors")
@@ -121,11 +122,12 @@ def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, 
 
 
 def _python(script: str, journal: Path, kill: str) -> int:
-    environment = os.environ | {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill}
-    return subprocess.run([sys.executable, "-c", script], env=environment, stdout=subprocess.DEVNULL).returncode
+    order = {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill}
+    return run([sys.executable, "-c", script], order, check=False).returncode
 
 
 @pytest.mark.slow
+@needs("onnx", "cifar10-train.parquet", "cifar10-test.parquet")
 def test_the_examples_of_the_help_run_as_documented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_root: Path
 ) -> None:
@@ -146,6 +148,7 @@ def test_the_examples_of_the_help_run_as_documented(
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_many_images_take_no_more_memory_and_time_each(tmp_path: Path) -> None:
     data = load_dataset("world:fitted?train=100&test=10")
     save_classifier(build("convnet", data.test.shape, data.test.classes), tmp_path / "net.safetensors")
@@ -166,7 +169,7 @@ def test_many_images_take_no_more_memory_and_time_each(tmp_path: Path) -> None:
             "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
             "print(seconds, peak.split()[1])\n"
         )
-        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+        out = run([sys.executable, "-c", script]).stdout.split()
         seconds[count], peak[count] = float(out[0]), int(out[1]) / 1024
     print(f"seconds {seconds}, peak MB {peak}")
     assert peak[100_000] <= 1.1 * peak[5_000]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from data.full_data import needs
 from tangency.errors import ModelError, NumericsError
 from tangency.measures import LPIPS
 from tangency.measures.lpips import embedding_distance
@@ -25,6 +26,7 @@ def pictures(n: int = 5, channels: int = 3, side: int = 64, seed: int = 0) -> to
     return (2 * smooth - 1).clamp(-1, 1)
 
 
+@needs("lpips")
 @pytest.mark.parametrize(("name", "expected"), [("ex_p0", 0.722), ("ex_p1", 0.138)])
 def test_the_authors_published_values(data_root: Path, name: str, expected: float) -> None:
     from PIL import Image

@@ -6,6 +6,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from data.full_data import needs
 from models.onnx_graphs import CLASSES, SHAPE, ints, network, weight, write
 from tangency.autodiff import double_backward
 from tangency.data import load
@@ -268,6 +269,7 @@ REAL = {
 }
 
 
+@needs("onnx", "mnist", "cifar10-train.parquet", "cifar10-test.parquet")
 @pytest.mark.parametrize("name", REAL)
 def test_third_party_networks_reach_their_accuracy(data_root, name):
     kind, shape, accuracy = REAL[name]

@@ -7,13 +7,13 @@ Both pin packages that fit nothing else, so they live in an environment of their
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from processes import run
 from tangency.models import load_model
 from tangency.models.trusted import ROBUSTBENCH
 
@@ -22,14 +22,14 @@ ROBUSTNESS = ("resnet18", "resnet50")
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.skipif(not OWNERS, reason="TANGENCY_OWNERS names no interpreter with robustness and robustbench")
 @pytest.mark.parametrize("name", [*(f"robustness:{name}" for name in ROBUSTNESS), *ROBUSTBENCH])
 def test_logits_are_those_of_the_package_that_owns_the_checkpoint(name: str, tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
     script = Path(__file__).parent / "owners.py"
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    subprocess.run([OWNERS, "-W", "ignore", str(script), str(tmp_path), name], env=environment, check=True)
+    run([OWNERS, "-W", "ignore", str(script), str(tmp_path), name], {"PYTHONPATH": ""})
     path, wanted = (tmp_path / f"{name.replace(':', '-')}{end}" for end in (".ckpt", ".npy"))
     architecture = name.partition(":")[2]
     found = load_model(

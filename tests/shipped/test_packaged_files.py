@@ -2,19 +2,20 @@
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import pytest
 import yaml
 from safetensors import safe_open
 
+from data.full_data import ROOT as DATA
+from data.full_data import needs
 from tangency.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tangency"
 WEIGHTS = PACKAGE / "measures" / "weights"
-FEATURES = Path(os.environ.get("TANGENCY_DATA") or "unset") / "lpips" / "alexnet_features.safetensors"
+FEATURES = DATA / "lpips" / "alexnet_features.safetensors"
 CHANNELS = (64, 192, 384, 256, 256)
 
 
@@ -46,7 +47,7 @@ def test_lpips_weights_are_small_half_precision_and_say_what_they_are():
     assert all(bool((tensors[f"linear.{i}"] >= 0).all()) for i in range(5))
 
 
-@pytest.mark.skipif(not FEATURES.exists(), reason=f"no {FEATURES}: TANGENCY_DATA does not hold it")
+@needs("lpips/alexnet_features.safetensors")
 @pytest.mark.skipif(linear_layers() is None, reason="the package lpips is not installed")
 def test_converting_again_gives_the_same_bytes(script, tmp_path, monkeypatch):
     again = tmp_path / "again.safetensors"

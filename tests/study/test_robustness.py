@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from processes import PATIENCE, Processes, members, until
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.data import load
 from tangency.errors import DataError, ModelError, RunError, SpecError
@@ -32,23 +32,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     return content, folder / "run"
 
 
-def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path, processes: Processes) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), train={"epochs": 100_000}, workers=2))
     journal = tmp_path / "journal"
     command = [sys.executable, "-m", "tangency", "study", "run", str(spec), "--out", str(tmp_path / "run")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TANGENCY_JOURNAL": str(journal)}
-    study = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while not (journal.exists() and "train.step" in journal.read_text()):
-        assert study.poll() is None
-        time.sleep(0.05)
+    environment = {"OMP_NUM_THREADS": "1", "TANGENCY_JOURNAL": str(journal)}
+    study = processes.start(command, environment, stderr=subprocess.PIPE, text=True)
+    until(lambda: study.poll() is not None or (journal.exists() and "train.step" in journal.read_text()), "a step")
+    assert study.poll() is None
     os.killpg(study.pid, signal.SIGINT)  # as a terminal does: driver and workers alike
-    _, errors = study.communicate(timeout=60)
+    _, errors = study.communicate(timeout=PATIENCE)
     assert study.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; what a study has finished is kept")
-    reached = journal.read_text()
-    time.sleep(0.3)
-    assert journal.read_text() == reached, "a worker still trains"
+    until(lambda: not members(study.pid), "the workers end")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +83,7 @@ def test_a_spec_of_the_user_is_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", "..", "", "x" * 300])
+@pytest.mark.processes
 def test_a_name_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), name=name))
     done = tangency("study", "run", spec)

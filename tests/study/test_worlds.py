@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from processes import run
 from study_support import SWEEP
 from tangency.errors import NumericsError, SpecError
 from tangency.report import write_report
@@ -169,20 +171,16 @@ def test_relative_noise_robustness_has_a_band_over_the_grid(tmp_path: Path) -> N
         assert robust["high"][i] - robust["low"][i] > 0.9 * (pointwise["high"] - pointwise["low"])
 
 
+@pytest.mark.processes
 def test_data_from_a_world_have_the_same_digest_in_every_process() -> None:
     """Their last bits depend on the number of threads, so it must not come from the pixels."""
-    import subprocess
-    import sys
-
     code = (
         "import torch; torch.set_num_threads({}); from tangency.worlds import load_dataset; "
         "data = load_dataset('world:fitted?components=2&rank=4&images=500&train=40&test=20'); "
         "print(data.train.digest, data.test.digest)"
     )
     found = {
-        subprocess.run(
-            [sys.executable, "-c", code.format(threads)], capture_output=True, text=True, check=True, timeout=120
-        ).stdout
+        run([sys.executable, "-c", code.format(threads)]).stdout
         for threads in (1, 2)
     }
     assert len(found) == 1

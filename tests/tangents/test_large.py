@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from processes import run
 from tangency.tangents import StoredTangents
 from tangency.worlds import load_dataset
 
@@ -37,23 +36,24 @@ print(json.dumps({"mean": total / n, "resident": resource.getrusage(resource.RUS
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_a_large_computation_survives_kills(tmp_path: Path) -> None:
     folder, journal = tmp_path / "stored", tmp_path / "journal"
     program = STORE.replace("FOLDER", str(folder))
 
-    def run(kill: str) -> tuple[int, int]:
+    def stored_until(kill: str) -> tuple[int, int]:
         """Exit code, and the shards that were begun."""
         journal.unlink(missing_ok=True)
-        environment = os.environ | {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill, "OMP_NUM_THREADS": "1"}
-        code = subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode
+        environment = {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill, "OMP_NUM_THREADS": "1"}
+        code = run([sys.executable, "-c", program], environment, check=False).returncode
         return code, journal.read_text().splitlines().count("tangents.shard")
 
     begun = 0
     for kill in ("tangents.shard#2", "rename:00003.safetensors#1", "tangents.shard#2"):
-        code, shards = run(kill)
+        code, shards = stored_until(kill)
         assert code == -9
         begun += shards
-    code, shards = run("")
+    code, shards = stored_until("")
     assert code == 0
     whole = len(list(folder.glob("[0-9]*.safetensors")))
     assert whole == 8
@@ -67,11 +67,11 @@ def test_a_large_computation_survives_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 def test_memory_is_flat_in_the_number_of_images() -> None:
     found = {}
     for n in (500, 10_000):
-        told = subprocess.run([sys.executable, "-c", STREAM, str(n)], check=True, capture_output=True, text=True).stdout
-        found[n] = json.loads(told)
+        found[n] = json.loads(run([sys.executable, "-c", STREAM, str(n)]).stdout)
     assert 0 < found[10_000]["mean"] < 1
     assert found[10_000]["resident"] < 2e9
     assert found[10_000]["resident"] < 1.2 * found[500]["resident"]

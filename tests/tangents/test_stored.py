@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from processes import run
 from tangency.errors import NumericsError, RunError
 from tangency.tangents import (
     Ground,
@@ -67,28 +66,29 @@ def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, Labe
         stored.at(x[:1], torch.tensor([50]))
 
 
+@pytest.mark.processes
 def test_a_kill_at_any_moment_costs_at_most_a_shard(tmp_path: Path) -> None:
     folder, journal = tmp_path / "stored", tmp_path / "journal"
     program = PROGRAM.replace("FOLDER", str(folder))
 
-    def run(kill: str = "") -> int:
+    def code(kill: str = "") -> int:
         journal.unlink(missing_ok=True)
-        environment = os.environ | {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill}
-        return subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode
+        order = {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": kill}
+        return run([sys.executable, "-c", program], order, check=False).returncode
 
     def shards() -> int:
         return journal.read_text().splitlines().count("tangents.shard")
 
     for kill, done in (("tangents.shard#1", 0), ("rename:00001.safetensors#1", 1), ("tangents.shard#3", 3)):
-        assert run(kill) == -9
+        assert code(kill) == -9
         assert len(list(folder.glob("[0-9]*.safetensors"))) == done
-    assert run() == 0
+    assert code() == 0
     assert shards() == 2  # only those that were not there
     assert not list(folder.rglob("*.tmp"))
     data = load_dataset(WORLD).test
     again = tmp_path / "again"
     whole = PROGRAM.replace("FOLDER", str(again))
-    subprocess.run([sys.executable, "-c", whole], check=True)
+    run([sys.executable, "-c", whole])
     for path in sorted(again.glob("*.safetensors")):
         assert digest(read_tensors(path)[0]) == digest(read_tensors(folder / path.name)[0])
     assert StoredTangents(folder, data).at(data.images(), torch.arange(50)).rank.tolist() == [4] * 50

@@ -1,9 +1,7 @@
 """A run that is stopped anywhere, in any way, ends as if it had never stopped; two processes train as one does."""
 
 import dataclasses
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from processes import run
 from support import two_processes
 from tangency.models import Classifier, build, load_classifier
 from tangency.objectives import make
@@ -115,13 +114,7 @@ train(net(), data(), make("gnorm", 0.1), ALWAYS, sys.argv[1])
 """
 
 
-def run_script(folder, **environment):
-    here = str(Path(__file__).parent)
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT, str(folder), here], env={**os.environ, **environment}
-    )
-
-
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "point",
     ["train.step#4", "rename:checkpoint.safetensors#5", "rename:best.safetensors#1", "rename:model.safetensors#1"],
@@ -130,8 +123,9 @@ def test_killed_at_any_point(tmp_path, point):
     """As kill -9 would: no clean-up runs, then the same call again."""
     train(net(), data(), make("gnorm", 0.1), CONFIG, tmp_path / "whole")
     journal = tmp_path / "journal"
-    killed = run_script(tmp_path / "run", TANGENCY_JOURNAL=str(journal), TANGENCY_KILL=point)
-    assert killed.wait(60) == -signal.SIGKILL
+    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(tmp_path / "run"), str(Path(__file__).parent)]
+    killed = run(command, {"TANGENCY_JOURNAL": str(journal), "TANGENCY_KILL": point}, check=False)
+    assert killed.returncode == -signal.SIGKILL
     steps = sum("train.step" in line for line in journal.read_text().splitlines())
     journal.unlink()
     seen = []
@@ -141,15 +135,16 @@ def test_killed_at_any_point(tmp_path, point):
     assert len(list((tmp_path / "run").iterdir())) == 3, "leftovers of the killed process remain"
 
 
-def test_two_processes_train_as_one_does(tmp_path):
+@pytest.mark.processes
+def test_two_processes_train_as_one_does(tmp_path, processes):
     """Each takes half of every batch and the gradients are summed; group norm, as batch norm sees half a batch."""
     script = SCRIPT.replace("net()", "grouped()").replace("import ALWAYS, data, net", "import ALWAYS, data, grouped")
-    processes = two_processes(script, tmp_path / "two", Path(__file__).parent)
+    both = two_processes(processes, script, tmp_path / "two", Path(__file__).parent)
     alone = train(grouped(), data(), make("gnorm", 0.1), CONFIG, tmp_path / "one").classifier
-    assert [process.wait(90) for process in processes] == [0, 0]
-    both = load_classifier(tmp_path / "two" / "model.safetensors")
+    assert processes.codes(*both) == [0, 0]
+    together = load_classifier(tmp_path / "two" / "model.safetensors")
     for name, value in alone.module.state_dict().items():
-        torch.testing.assert_close(both.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(together.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 def grouped():

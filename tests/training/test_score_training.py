@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from processes import Processes, run
 from support import two_processes
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.score import EDMLoss, FunctionScore, NetworkScore, ScoreCard, build_network, denoising_error, load_network
@@ -89,31 +89,30 @@ train_score(network(), data(), EDMLoss(), ALWAYS, sys.argv[1])
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "point", ["train.step#2", "rename:checkpoint.safetensors#3", "train.epoch#1", "rename:score.safetensors#1"]
 )
 def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
     train_score(network(), data(), EDMLoss(), CONFIG, tmp_path / "whole")
 
-    def run(**environment: str) -> int:
-        here = str(Path(__file__).parent)
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), here]
-        return subprocess.run(command, env=os.environ | environment, check=False).returncode
-
-    assert run(TANGENCY_JOURNAL=str(tmp_path / "journal"), TANGENCY_KILL=point) == -signal.SIGKILL
-    assert run() == 0
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "killed"), str(Path(__file__).parent)]
+    order = {"TANGENCY_JOURNAL": str(tmp_path / "journal"), "TANGENCY_KILL": point}
+    assert run(command, order, check=False).returncode == -signal.SIGKILL
+    run(command)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
-def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+@pytest.mark.processes
+def test_two_processes_train_as_one_does(tmp_path: Path, processes: Processes) -> None:
     """Each takes half of every batch; gradients are summed, and both keep the same average."""
     script = SCRIPT.replace("network()", "network(options={'dropout': 0.0})")
-    processes = two_processes(script, tmp_path / "two", Path(__file__).parent)
+    both = two_processes(processes, script, tmp_path / "two", Path(__file__).parent)
     alone = train_score(network(options={"dropout": 0.0}), data(), EDMLoss(), CONFIG, tmp_path / "one").score
-    assert [process.wait(90) for process in processes] == [0, 0]
-    both = load_network(tmp_path / "two" / "score.safetensors")
+    assert processes.codes(*both) == [0, 0]
+    together = load_network(tmp_path / "two" / "score.safetensors")
     for name, value in alone.module.state_dict().items():
-        torch.testing.assert_close(both.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(together.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_finished_training_is_not_repeated_and_another_is_refused(tmp_path: Path) -> None:
@@ -319,10 +318,11 @@ except Stop:
 """
 
 
+@pytest.mark.processes
 def test_memory_is_that_of_the_images_as_bytes() -> None:
     def peak(n: int) -> float:
         command = [sys.executable, "-c", MEMORY, str(n), str(Path(__file__).parent)]
-        return 1024 * float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return 1024 * float(run(command).stdout)
 
     n = 2_000_000
     growth, stored = peak(n) - peak(1000), n * (6 * 7 + 8)  # pixels and labels; as float32 it were 336 MB more

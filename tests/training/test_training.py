@@ -67,7 +67,7 @@ def test_learns_and_leaves_model_best_and_history(tmp_path, optimiser):
     record = last.card.provenance["training"]
     assert record["objective"]["name"] == "standard"
     assert last.card.provenance["initial_seed"] == 0
-    assert sum(history["seconds"]) == pytest.approx(result.seconds, rel=0.5)
+    assert 0 < sum(history["seconds"]) <= result.seconds
 
 
 def test_history_holds_what_an_evaluation_of_the_weights_gives(tmp_path):
