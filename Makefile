@@ -6,11 +6,12 @@ OUT ?= runs/quickstart
 TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help quickstart test test-slow bench lint types format wheel clean
+.PHONY: help quickstart test test-data test-slow bench lint types format wheel clean
 
 help:
 	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
 	@echo "make test         the test suite"
+	@echo "make test-data    of it, what wants full data sets: TANGENCY_DATA=DIR make test-data"
 	@echo "make test-slow    the slow tests too"
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
 	@echo "make lint types   ruff and mypy"
@@ -18,7 +19,7 @@ help:
 $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit('tangency needs Python 3.11 or newer, got ' + sys.version.split()[0] if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[models]'
 	@touch $@
 
 $(BIN)/.installed-test: $(BIN)/.installed
@@ -31,6 +32,9 @@ quickstart: $(BIN)/.installed
 # A process for each core, each with one thread.
 test: $(BIN)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" $(TEST_PATHS)
+
+test-data: $(BIN)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "full_data and not slow" -rs $(TEST_PATHS)
 
 test-slow: $(BIN)/.installed-test
 	$(BIN)/python -m pytest $(TEST_PATHS)

@@ -50,7 +50,8 @@ class Processes:
     def codes(self, *processes: subprocess.Popen) -> list[int]:
         """Exit codes of processes that work together; where one fails the others, which wait for it, are killed."""
         until(
-            lambda: all(p.poll() is not None for p in processes) or any(p.poll() for p in processes), "the processes end"
+            lambda: all(p.poll() is not None for p in processes) or any(p.poll() for p in processes),
+            "the processes end",
         )
         for process in processes:
             if process.poll() is None:

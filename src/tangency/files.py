@@ -7,7 +7,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ def journal(point: str) -> None:
     path = os.environ.get("TANGENCY_JOURNAL")
     if not path:
         return
-    with open(path, "a+") as log:
+    with open(path, "a+", encoding="utf-8") as log:
         log.write(f"{point}\n")
         log.flush()
         log.seek(0)
@@ -38,9 +37,13 @@ def journal(point: str) -> None:
     count, _, whom = rest.partition("@")
     matching = fnmatch.fnmatch(point, pattern) and sum(fnmatch.fnmatch(line, pattern) for line in reached)
     if matching and matching == int(count):
-        if whom == "driver":
-            os.kill(os.getppid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        import psutil
+
+        own = psutil.Process()
+        driver = own.parent() if whom == "driver" else None
+        if driver is not None:
+            driver.kill()
+        own.kill()
 
 
 @contextlib.contextmanager
@@ -66,11 +69,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         finally:
             with contextlib.suppress(NotADirectoryError):
                 temporary.unlink(missing_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync(path.parent)
     except Exception as error:
         # safetensors and polars report a full disk as an error of their own that quotes the system's.
         if not isinstance(error, OSError) and "(os error " not in str(error):
@@ -82,10 +81,22 @@ def atomic(path: Path | str) -> Iterator[Path]:
         ) from error
 
 
+def _sync(folder: Path) -> None:
+    """Make a rename in a folder last."""
+    try:
+        directory = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders; its own journal keeps the order of renames
+        return
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def write_json(path: Path | str, content: Any) -> None:
     """Write JSON atomically; NaN and infinity are refused, as strict readers refuse them too."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -13,6 +13,8 @@ from tangency.errors import SpecError
 from tangency.report import write_report
 from tangency.study import MeasureRequest, measure_models, parse_spec, run_study
 
+pytestmark = pytest.mark.processes
+
 ATTACKS = {"attacks": ["pgd_l2"], "l2_epsilons": [0.5], "steps": 2}
 
 

@@ -15,6 +15,8 @@ import tangency as tangency_package
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 
+pytestmark = pytest.mark.processes
+
 COMMANDS = [
     "quickstart",
     "study plan",

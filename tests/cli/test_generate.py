@@ -73,6 +73,7 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         assert moving.n_frames == 3
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -15,6 +15,8 @@ from tangency.cli.app import app
 from tangency.study import quickstart_spec, run_study
 from tangency.study.generation_config import TASKS
 
+pytestmark = pytest.mark.processes
+
 SWEEP = [
     {"objective": "standard"},
     {"objective": "gradient_norm", "strengths": [0.3]},

@@ -126,6 +126,7 @@ def _python(script: str, journal: Path, kill: str) -> int:
     return run([sys.executable, "-c", script], order, check=False).returncode
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @needs("onnx", "cifar10-train.parquet", "cifar10-test.parquet")
 def test_the_examples_of_the_help_run_as_documented(

@@ -104,6 +104,7 @@ def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
     assert read_tensors(tmp_path / "samples.safetensors")[0]["labels"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -71,6 +71,7 @@ def test_measure_takes_several(tmp_path: Path) -> None:
     assert found["tangent_fraction.logp_y"]["chance"] == pytest.approx(3 / 64)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -84,6 +84,7 @@ def test_the_distractor_study_prints_a_curve(tmp_path: Path) -> None:
     assert "untrained-s0 minus" not in again.output
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -31,5 +31,5 @@ def lacking(names):
     if ROOT.is_dir() and not missing:
         return None
     wanted = "; ".join(f"{name} ({WANTED[name]})" if name in WANTED else name for name in missing or names)
-    found = f"'{ROOT}' lacks it" if ROOT.is_dir() else "it names no folder"
-    return f"wants {wanted or 'full data sets'} in the folder that {VARIABLE} names; {found}: make test-data {VARIABLE}=DIR"
+    found = f"'{ROOT}' lacks it" if ROOT.is_dir() else "it names none"
+    return f"wants {wanted or 'data'} in the folder that {VARIABLE} names; {found}: make test-data {VARIABLE}=DIR"

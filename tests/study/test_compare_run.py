@@ -15,6 +15,8 @@ from tangency.errors import ModelError, RunError
 from tangency.report import write_leaderboard
 from tangency.study import MeasureRequest, compare_measured, measure_models, parse_spec, quickstart_spec, run_study
 
+pytestmark = pytest.mark.processes
+
 
 def _measured(model: str, **asked: Any) -> dict[str, Any]:
     return measure_models(MeasureRequest((model,), **asked))[0]

@@ -24,6 +24,8 @@ from tangency.study.plan import plan_judge, plan_trials, score_hash
 from tangency.study.score import estimators
 from tangency.worlds import load_dataset
 
+pytestmark = pytest.mark.processes
+
 QUICK = {"steps": 3}
 ENTRIES = [
     {"task": "generate", "count": 9, "climb": QUICK, "batch": 4},

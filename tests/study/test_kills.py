@@ -10,6 +10,8 @@ import pytest
 
 from study_support import tangency, tiny_spec, write_data, write_spec
 
+pytestmark = pytest.mark.processes
+
 # (who is killed, at which point, proof of partial work: files that exist afterwards or, where the same run goes on with
 # a new worker, a file that the first worker had written)
 POINTS = [

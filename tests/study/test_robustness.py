@@ -22,6 +22,8 @@ from tangency.study import MeasureRequest, load_spec, measure_models, parse_spec
 from tangency.study.layout import Layout
 from tangency.study.plan import pictured_images, plan_trials
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
@@ -32,7 +34,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     return content, folder / "run"
 
 
-@pytest.mark.processes
 def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path, processes: Processes) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), train={"epochs": 100_000}, workers=2))
     journal = tmp_path / "journal"
@@ -83,7 +84,6 @@ def test_a_spec_of_the_user_is_not_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", "..", "", "x" * 300])
-@pytest.mark.processes
 def test_a_name_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), name=name))
     done = tangency("study", "run", spec)

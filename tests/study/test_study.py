@@ -27,6 +27,8 @@ from tangency.study import (
 from tangency.study.layout import Layout
 from tangency.study.plan import measured_images, plan_trials
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path, dict]:

@@ -165,6 +165,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.processes
 def test_a_study_measures_by_every_estimator(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     told = summary["tangents"]
@@ -183,6 +184,7 @@ def test_a_study_measures_by_every_estimator(run: Path) -> None:
     assert measures["residual_curved.eps=2"]["mean"] < measures["residual_on.eps=2"]["mean"] + 1e-6
 
 
+@pytest.mark.processes
 def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
     summary = json.loads((run / "summary.json").read_text())
     trial = summary["trials"][-1]
@@ -197,6 +199,7 @@ def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
     assert trial["measures"]["kappa.logp_y.tangents=pca-4"]["mean"] == pytest.approx(expected)
 
 
+@pytest.mark.processes
 def test_the_page_compares_them(run: Path) -> None:
     page = write_report(run).read_text()
     assert "Under which tangent space?" in page
@@ -217,6 +220,7 @@ def test_what_was_asked_is_part_of_the_identity(tmp_path: Path) -> None:
     assert not hashes() & hashes(tangents=["pca?rank=2"])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -206,6 +206,7 @@ def with_network(folder: Path, classes: tuple[str, ...] = ("0", "1", "2"), **cha
     return spec
 
 
+@pytest.mark.processes
 def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path: Path) -> None:
     spec = parse_spec(with_network(tmp_path), "test")
     summary = run_study(spec, tmp_path / "run")
@@ -228,6 +229,7 @@ def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path
     assert found == pytest.approx(measures["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"], rel=1e-4)
 
 
+@pytest.mark.processes
 def test_another_network_measures_anew_and_trains_nothing(tmp_path: Path) -> None:
     spec = parse_spec(with_network(tmp_path), "test")
     run_study(spec, tmp_path / "run")
@@ -244,6 +246,7 @@ def test_another_network_measures_anew_and_trains_nothing(tmp_path: Path) -> Non
     assert not rows.filter(changed).equals(new.filter(changed))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("changes", "classes", "error", "message"),
     [

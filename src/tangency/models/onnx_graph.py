@@ -67,8 +67,11 @@ def read_graph(path: Path | str, output: str | None = None) -> Graph:
     Raises:
         ModelError: another kind of file, a damaged one, several inputs or outputs, or integers for images.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise ModelError(f"{path}: {error}; install the extra with pip install 'tangency[onnx]'.") from error
 
     path = Path(path)
     try:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from tangency.errors import ModelError, RunError
 from tangency.study.plan import Trial
@@ -130,19 +129,19 @@ class Layout:
                     "with a folder of its own."
                 )
             self.run.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.run / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+            # The file stays: it tells a run from a folder of somebody else's.
+            lock = FileLock(self.run / ".lock", timeout=0, preserve_lock_file=True)
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                f"run '{self.run}': another process is working on it; wait for it, or use another --out."
+            ) from None
         except OSError as error:
             raise RunError(f"output '{self.run}': cannot be written ({error.strerror}); use --out.") from None
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"run '{self.run}': another process is working on it; wait for it, or use another --out."
-                ) from None
             yield
         finally:
-            os.close(handle)
+            lock.release()
 
 
 def weights_file(folder: Path, weights: str) -> Path:
@@ -154,7 +153,7 @@ def weights_file(folder: Path, weights: str) -> Path:
 def read_json(path: Path) -> Any:
     """A JSON file of a run, or a `RunError` that says what is wrong with it."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
     except (OSError, ValueError) as error:

@@ -117,6 +117,9 @@ def _receive(connection: Connection) -> tuple | None:
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Processes started here never see Ctrl-C, which goes to all that a terminal started: the driver ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: a worker ignores it itself, once it runs
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -126,6 +129,7 @@ def _without_interrupts() -> Iterator[None]:
 
 def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> None:
     """Body of a worker process: tasks in, progress and results out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     journal("worker.start")
     import torch
