@@ -1,4 +1,4 @@
-"""The folder of a study, with rows, shards and cards, as a subject: it is gone on with, summed up, reported, compared."""
+"""The folder of a study, with rows, shards and cards: it is gone on with, summed up, reported, compared."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def _study(folder: Path) -> None:
     if spec.exists():
         asked = load_spec(spec)
     else:
-        asked = parse_spec(
-            tiny_spec(folder / "data" / "tiny.npz", workers=1, sweep=[{"objective": "standard"}]), "fuzz"
-        )
+        asked = parse_spec(tiny_spec(folder / "data" / "tiny.npz", sweep=[{"objective": "standard"}]), "fuzz")
     with mock.patch("tangency.study.run.Pool", _Here):
         run_study(asked, run)
 
