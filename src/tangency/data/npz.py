@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangency.data.arrays import read_arrays
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
@@ -28,23 +28,6 @@ _COLOURS = (1, 3)
 _LAYOUTS = ("NHW", "NHWC", "NCHW")
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
-    """The named arrays, none of them of objects."""
-    arrays = []
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in names:
-                arrays.append(archive[name])
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"{path}: the array '{name}' holds Python objects (a pickle, which could run code), expected "
-                "numbers. Save it again with a numeric dtype, all images of one size."
-            ) from error
-        raise DataError(f"{path}: cannot be read ({error}), expected {_EXPECTED}. It may be truncated.") from error
-    return arrays
-
-
 def _names(path: Path) -> list[str]:
     with existing_file(path, _EXPECTED).open("rb") as handle:
         head = handle.read(512)
@@ -53,7 +36,7 @@ def _names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a readable archive ({error}), expected {_EXPECTED}.") from error
 
 
@@ -108,7 +91,7 @@ def to_pixels(images: np.ndarray, reference: Reference, what: str) -> Tensor:
 
 def _read(path: Path, keys: tuple[str, str], reference: Reference, split: str) -> LabelledImages:
     named = "classes" in _names(path)
-    images, targets, *names = _arrays(path, (*keys, *(("classes",) if named else ())))
+    images, targets, *names = read_arrays(path, _EXPECTED, (*keys, *(("classes",) if named else ()))).values()
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.dtype.kind not in "iuf":

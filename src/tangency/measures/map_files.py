@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangency.data.arrays import read_arrays
 from tangency.errors import DataError
 from tangency.measures.quantities import map_quantity
 
@@ -67,12 +67,9 @@ def _arrays(path: Path, reference: str) -> dict[str, np.ndarray]:
     if path.is_file() and not zipfile.is_zipfile(path):
         raise DataError(f"maps '{reference}': no archive, expected the .npz that numpy.savez writes.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"maps '{reference}': cannot be read ({error}), expected an .npz archive of numbers, as numpy.savez writes."
-        ) from None
+        return read_arrays(path, "an .npz archive of numbers, as numpy.savez writes")
+    except DataError as error:
+        raise DataError(f"maps '{reference}': {error}") from error
 
 
 def _check(name: str, array: np.ndarray, reference: str, count: int, shape: tuple[int, int, int]) -> None:

@@ -269,13 +269,15 @@ def _hf(request: Request) -> Opened:
 
 
 def _onnx(request: Request) -> Opened:
+    from tangency.models.onnx_graph import told_of
     from tangency.models.onnx_network import load_onnx, onnx_feeding
 
     request.check("layout", "ending", "batch", "output")
     options = request.reference.options
     chosen = {name: options.get(name) for name in ("layout", "ending", "batch", "output")}
-    shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
-    network, found, notes, graph = load_onnx(request.path, shape, **chosen)
+    with told_of(request.path):
+        shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
+        network, found, notes, graph = load_onnx(request.path, shape, **chosen)
     known = Feeding(native=native, notes=tuple(notes))
     if graph.inside is not None and graph.inside.input_range is not None:
         low, high = graph.inside.input_range

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tangency.data.opening import read_bytes, refuse_foreign
-from tangency.errors import DataError, ModelError
+from tangency.errors import DataError, ModelError, TangencyError
 
 _EXPECTED = "a network in ONNX"
 _MOVES = ("Transpose", "Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze", "Cast", "Dropout")
@@ -55,6 +57,21 @@ class Graph:
     batch: int | None
     ending: str
     inside: Affine | None
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Whatever a converter raises over a graph that passed onnx's checker becomes a ModelError."""
+    try:
+        yield
+    except TangencyError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{path}: the graph cannot be converted ({type(error).__name__}: {reason}); expected {_EXPECTED}. It may "
+            "be damaged: export it again."
+        ) from error
 
 
 def read_graph(path: Path | str, output: str | None = None) -> Graph:

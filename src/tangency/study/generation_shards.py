@@ -14,6 +14,7 @@ from tangency.errors import ModelError
 from tangency.files import atomic
 from tangency.study.generation import long_table
 from tangency.study.generation_shop import Outcome
+from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -69,13 +70,7 @@ class Shards:
 
     def done(self) -> bool:
         """Whether all is judged."""
-        import polars
-
-        try:
-            columns = polars.read_parquet_schema(self.rows)
-        except (OSError, polars.exceptions.PolarsError):
-            return False
-        return {"image", "source", "measure", "value"} <= columns.keys() and _sound(self.told)
+        return is_whole(self.rows, ("image", "source", "measure", "value")) and _sound(self.told)
 
     def write(self, number: int, outcome: Outcome) -> None:
         """Write one batch, whole or not at all."""

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from tangency.errors import ModelError, RunError
 from tangency.study.plan import Trial
+from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors
 
 
@@ -93,13 +94,7 @@ class Layout:
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""
-        import polars
-
-        try:
-            columns = polars.read_parquet_schema(self.shard(trial, images))
-        except (OSError, polars.exceptions.PolarsError):
-            return False
-        return {"image", "measure", "value"} <= columns.keys()
+        return is_whole(self.shard(trial, images), ("image", "measure", "value"))
 
     def study_name(self) -> str | None:
         """Name of the study that this folder belongs to; None where there is none, or none that can be read."""

@@ -19,6 +19,7 @@ from tangency.measures import MapFile, MeasureConfig, ReferenceSource, Rows, mea
 from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
 from tangency.seeding import permutation
+from tangency.study.tables import is_whole
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 
@@ -47,9 +48,9 @@ class Shards:
         """File of a shard; its name holds its size, since the last one grows with the limit."""
         return self.folder / f"{number:05d}-{len(self.images[number])}.parquet"
 
-    def missing(self) -> list[int]:
-        """Shards that are not there."""
-        return [number for number in range(len(self.images)) if not self.path(number).exists()]
+    def holds(self, number: int) -> bool:
+        """Whether a shard is there and whole; a damaged one is measured again."""
+        return is_whole(self.path(number), (IMAGE,))
 
     def write(self, number: int, rows: Rows) -> None:
         """Write a shard, whole or not at all."""
@@ -142,7 +143,7 @@ def fill_shards(
             remove_leftovers(target.shards.folder)
     total, done, now = sum(map(len, images)), 0, 0
     for number, ids in enumerate(images):
-        missing = [target for target in targets if not target.shards.path(number).exists()]
+        missing = [target for target in targets if not target.shards.holds(number)]
         parts = []
         for some in ids.split(batch_size) if missing else ():
             maps = [target.maps.at(some) if target.maps else {} for target in missing]
