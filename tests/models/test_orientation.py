@@ -80,14 +80,16 @@ def test_onnx_has_its_own_layout_beside(tmp_path, graph, name):
     plain = load_model(f"onnx:{path}?range=0,1&mean=none&shape=3x6x5")
     for options in (f"layout={name}", f"layout={graph},{name}"):
         found = load_model(f"onnx:{path}?range=0,1&mean=none&shape=3x{sides[0]}x{sides[1]}&{options}")
-        assert SHAPE == plain.card.shape
+        assert plain.card.shape == SHAPE
         assert torch.equal(found(x), plain(turned(x, name)))
         save_classifier(found, tmp_path / "b.safetensors")
         assert torch.equal(load_classifier(tmp_path / "b.safetensors")(x), found(x))
 
 
 def test_code_is_turned_too(tmp_path):
-    (tmp_path / "net.py").write_text("from torch import nn\ndef net():\n return nn.Sequential(nn.Flatten(), nn.Linear(6, 2))\n")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net():\n return nn.Sequential(nn.Flatten(), nn.Linear(6, 2))\n"
+    )
     reference = f"py:{tmp_path / 'net.py'}:net?range=0,1&mean=none&shape=1x2x3&layout=transposed"
     convert_model(reference, tmp_path / "b.safetensors", trust_code=True)
     found = load_classifier(tmp_path / "b.safetensors", trust_code=True)

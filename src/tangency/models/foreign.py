@@ -96,7 +96,19 @@ def _torchvision(name: str, shape: Shape, classes: int, options: dict[str, Any])
         raise ModelError(f"torchvision:{name}: takes colour images, got {shape[0]} channels; use a network for these.")
     if name in ("googlenet", "inception_v3"):
         options = {"init_weights": False, "transform_input": True, **options}
-    return get_model(name, weights=None, num_classes=classes, **options)
+    stride = options.get("stride", "3x3")
+    net = get_model(name, weights=None, num_classes=classes, **{k: v for k, v in options.items() if k != "stride"})
+    return net if stride == "3x3" else _strided_before(net)
+
+
+def _strided_before(net: nn.Module) -> nn.Module:
+    """The network with each 3×3 convolution's stride in the 1×1 convolution before it."""
+    from torchvision.models.resnet import Bottleneck
+
+    for block in net.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return net
 
 
 def _timm(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:

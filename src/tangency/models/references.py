@@ -15,8 +15,9 @@ from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.classifier import Classifier
 from tangency.models.feeding import Feeding, asked_feeding, plain, settled
 from tangency.models.foreign import adapted
-from tangency.models.loaders import LOADERS, Opened, Request
+from tangency.models.loaders import LOADERS
 from tangency.models.normalise import clearly_better, conventions, correct_under
+from tangency.models.opening import Opened, Request
 from tangency.models.trusted import TRUSTED, may_run, open_robustbench
 from tangency.models.weights import load_classifier
 from tangency.seeding import permutation
