@@ -1,7 +1,8 @@
 """The CIFAR networks of robustness papers, under the names of weights that their checkpoints have.
 
 ResNet and PreActResNet for 32×32 images (He et al., arXiv 1512.03385 and 1603.05027, with a 3×3 stem), as in
-MadryLab/robustness and RobustBench, and the wide ResNet (Zagoruyko and Komodakis, arXiv 1605.07146) of TRADES.
+MadryLab/robustness and RobustBench, and the wide ResNet (Zagoruyko and Komodakis, arXiv 1605.07146) of TRADES, with the
+twin of FixMatch-pytorch, whose weights have the same names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangency.errors import ModelError, unknown_name
+from tangency.models.cifar_densenet import DENSENETS, CifarDenseNet
+from tangency.models.cifar_vgg import VGGS, CifarVGG
 
 
 def _conv(before: int, after: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -147,13 +150,38 @@ class WideBlock(nn.Module):
         return kept + self.conv2(F.relu(self.bn2(self.conv1(inner))))
 
 
+_LEAK = 0.1
+
+
+class FixMatchBlock(WideBlock):
+    """As `WideBlock` with leaky ReLUs; where the width changes, conv1 and the shortcut see x, not relu(bn1(x)).
+
+    In the first stage, whose width changes too, both see relu(bn1(x)) (`activated`).
+    """
+
+    activated = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.leaky_relu(self.bn1(x), _LEAK)
+        if self.convShortcut is None:
+            kept = x
+        else:
+            inner = inner if self.activated else x
+            kept = self.convShortcut(inner)
+        return kept + self.conv2(F.leaky_relu(self.bn2(self.conv1(inner)), _LEAK))
+
+
+class _FixMatchFirst(FixMatchBlock):
+    activated = True
+
+
 class _WideStage(nn.Module):
     """Blocks under the name that checkpoints give them, `blockK.layer.I`."""
 
-    def __init__(self, before: int, after: int, depth: int, stride: int) -> None:
+    def __init__(self, before: int, after: int, depth: int, stride: int, block: type[WideBlock]) -> None:
         super().__init__()
-        first = WideBlock(before, after, stride)
-        self.layer = nn.Sequential(first, *(WideBlock(after, after, 1) for _ in range(depth - 1)))
+        first = block(before, after, stride)
+        self.layer = nn.Sequential(first, *(block(after, after, 1) for _ in range(depth - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer(x)
@@ -168,25 +196,31 @@ class WideResNet(nn.Module):
         classes: number of logits.
         depth: 6n + 4.
         factor: widening of 16, 32 and 64 channels.
+        fixmatch: blocks of FixMatch-pytorch in place of TRADES'.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, depth: int, factor: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, depth: int, factor: int, fixmatch: bool = False
+    ) -> None:
         super().__init__()
         blocks, rest = divmod(depth - 4, 6)
         if rest or blocks < 1:
             raise ModelError(f"cifar:wrn-{depth}-{factor}: got depth {depth}, expected 6 n + 4, such as 28 or 34.")
         widths = [16 * factor, 32 * factor, 64 * factor]
+        first, block = (_FixMatchFirst, FixMatchBlock) if fixmatch else (WideBlock, WideBlock)
+        self.leak = _LEAK if fixmatch else None
         self.conv1 = _conv(shape[0], 16, 3)
-        self.block1 = _WideStage(16, widths[0], blocks, 1)
-        self.block2 = _WideStage(widths[0], widths[1], blocks, 2)
-        self.block3 = _WideStage(widths[1], widths[2], blocks, 2)
+        self.block1 = _WideStage(16, widths[0], blocks, 1, first)
+        self.block2 = _WideStage(widths[0], widths[1], blocks, 2, block)
+        self.block3 = _WideStage(widths[1], widths[2], blocks, 2, block)
         self.bn1 = nn.BatchNorm2d(widths[2])
         self.fc = nn.Linear(widths[2], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
         x = self.block3(self.block2(self.block1(self.conv1(x))))
-        return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
+        x = self.bn1(x)
+        return self.fc((F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)).mean((2, 3)))
 
 
 _RESNETS: dict[str, tuple[Block, tuple[int, ...], int]] = {
@@ -200,8 +234,10 @@ _RESNETS: dict[str, tuple[Block, tuple[int, ...], int]] = {
     "preactresnet18": (PreActBasic, (2, 2, 2, 2), 64),
     "preactresnet18v2": (PreActV2, (2, 2, 2, 2), 64),
     "preactresnet34": (PreActBasic, (3, 4, 6, 3), 64),
+    "preactresnet34v2": (PreActV2, (3, 4, 6, 3), 64),
 }
-NAMES = (*_RESNETS, "preactresnet18bn", "preactresnet18v2bn", "wrn-DEPTH-FACTOR")
+_NORMED = tuple(f"{name}bn" for name in _RESNETS if name.startswith("preact"))
+NAMES = (*_RESNETS, *_NORMED, *VGGS, *DENSENETS, "wrn-DEPTH-FACTOR", "wrn-DEPTH-FACTOR-fixmatch")
 
 
 def build_cifar(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -210,9 +246,13 @@ def build_cifar(name: str, shape: tuple[int, int, int], classes: int) -> nn.Modu
     Raises:
         ModelError: an unknown name.
     """
-    wide = re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})", name)
+    wide = re.fullmatch(r"wrn-(\d{1,3})-(\d{1,2})(-fixmatch)?", name)
     if wide:
-        return WideResNet(shape, classes, int(wide[1]), int(wide[2]))
+        return WideResNet(shape, classes, int(wide[1]), int(wide[2]), bool(wide[3]))
+    if name in VGGS:
+        return CifarVGG(shape, classes, VGGS[name])
+    if name in DENSENETS:
+        return CifarDenseNet(shape, classes, *DENSENETS[name])
     head_norm = name.startswith("preact") and name.endswith("bn")
     plain = name.removesuffix("bn") if head_norm else name
     if plain not in _RESNETS:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ _DEEPEST, _MOST_MODULES, _MOST_PREFIXES = 4, 20_000, 300
 # Moments of an optimiser are tensors too, often of the names and shapes of the weights.
 _NOT_WEIGHTS = ("opt", "sched", "scaler", "amp", "grad", "momentum", "rng", "exp_avg")
 _NORMALISERS = (("new_mean", "new_std"), ("mean", "std"), ("mu", "sigma"), ("_mean", "_std"), ("means", "sds"))
+# What wrappers put into names, anywhere: torch.compile, DataParallel, FSDP, activation checkpointing.
+_WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _COUNTER = "num_batches_tracked"  # older than torch 0.4.1: not there, and of no effect on a trained network
 
 
@@ -131,8 +133,9 @@ def fit_states(
     path: Path | str,
     key: str | None = None,
     unused: tuple[str, ...] = (),
+    prefix: str | None = None,
 ) -> Fitted:
-    """The one dict of weights that fits a module, its prefix taken off.
+    """The one dict of weights that fits a module, its prefix taken off, and the names of wrappers inside.
 
     Args:
         states: from `read_states`.
@@ -140,6 +143,7 @@ def fit_states(
         path: for errors.
         key: the dict to take, where there are several.
         unused: beginnings of names that checkpoints of this network hold and it never uses.
+        prefix: the beginning of the names to take, where there are several; a dot at its end may be left out.
 
     Raises:
         ModelError: none fits (the nearest misfit is told), or several do and differ; all are named.
@@ -148,7 +152,17 @@ def fit_states(
         raise ModelError(f"{path}: no weights under key={key}; there are {_listed(states)}.")
     chosen = dict(states) if key is None else {key: states[key]}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    fits = {name: fit for name, state in chosen.items() if (fit := _fit(state, wanted, unused)) is not None}
+    first = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
+    fits = {}
+    for name, state in chosen.items():
+        fit = _fit(state, wanted, unused, first, path) or _fit_unwrapped(state, wanted, unused, first, path)
+        if fit is not None:
+            fits[name] = fit
+    if not fits and first is not None and not any(n.startswith(first) for state in chosen.values() for n in state):
+        there = sorted({p for state in chosen.values() for p in prefixes(state) if p})
+        raise ModelError(
+            f"{path}: no weights under prefix={prefix}; names begin with {', '.join(there[:10]) or 'no prefix'}."
+        )
     if not fits:
         raise ModelError(_misfit(chosen, wanted, module, path))
     if len(fits) > 1 and not _same([fit.tensors for fit in fits.values()]):
@@ -170,6 +184,24 @@ def prefixes(names: Mapping[str, object]) -> list[str]:
     return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
 
 
+def _fit_unwrapped(
+    state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...], prefix: str | None, path: Path | str
+) -> Fitted | None:
+    """As `_fit`, without the parts of names that only a wrapper around an inner module puts there."""
+    own = {part for name in wanted for part in name.split(".")}
+    left_out = [name for name in _WRAPPERS if name not in own]
+    plain = {".".join(part for part in name.split(".") if part not in left_out): name for name in state}
+    if len(plain) < len(state) or plain.keys() == state.keys():
+        return None
+    kept = None if prefix is None else ".".join(part for part in prefix.split(".") if part not in left_out)
+    fit = _fit({name: state[old] for name, old in plain.items()}, wanted, unused, kept, path)
+    if fit is None:
+        return None
+    seen = [part for part in left_out if any(part in name.split(".") for name in state)]
+    said = f"{' and '.join(repr(part) for part in seen)} left out inside the names of the weights"
+    return replace(fit, notes=(said, *fit.notes))
+
+
 def _candidates(state: State, wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Prefixes under which the first of the wanted names stands, shortest first."""
     first = next((name for name in wanted if not name.endswith(_COUNTER)), "")
@@ -177,12 +209,19 @@ def _candidates(state: State, wanted: Mapping[str, tuple[int, ...]]) -> list[str
     return sorted(found, key=lambda prefix: (prefix.count("."), prefix))
 
 
-def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> Fitted | None:
-    """The state without the prefix under which it has all that is wanted, or None."""
+def _fit(
+    state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...], asked: str | None, path: Path | str
+) -> Fitted | None:
+    """The state without the prefix (the one asked for, if any) under which it has all that is wanted, or None."""
+    there = {
+        prefix: tensors
+        for prefix in dict.fromkeys([*_candidates(state, wanted), *([] if asked is None else [asked])])
+        if (tensors := _complete(state, prefix, wanted)) is not None
+    }
     found = [
-        (prefix, stripped)
-        for prefix in _candidates(state, wanted)
-        if (stripped := _stripped(state, prefix, wanted, unused)) is not None
+        (prefix, tensors)
+        for prefix, tensors in there.items()
+        if asked in (None, prefix) and _alone(state, prefix, wanted, unused, there)
     ]
     if not found:
         return None
@@ -190,10 +229,14 @@ def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str,
     if not _same([tensors for _, tensors in found]):
         # Two networks in one dict: nothing says which one is meant.
         names = ", ".join(f"'{prefix}'" for prefix, _ in found)
-        raise ModelError(f"the weights fit under several prefixes and differ, {names}; save the wanted ones alone.")
+        raise ModelError(
+            f"{path}: the weights fit under several prefixes and differ, {names}; choose one with ?prefix=…, for "
+            f"example prefix={found[-1][0]}"
+        )
     rest = {name: value for name, value in state.items() if not any(name.startswith(p) for p, _ in found if p)}
     mean, std, used = _normaliser(rest if prefix else {n: v for n, v in state.items() if n not in tensors})
-    ignored = sorted(name for name in rest if name not in used and name not in tensors) if prefix else []
+    known = {prefix + name for name in tensors} | used
+    ignored = sorted(name for name in rest if name not in known and not name.startswith(unused))
     notes = [f"prefix '{prefix}' taken off the names of the weights"] if prefix else []
     if mean:
         notes.append(f"mean and std taken from the checkpoint ({', '.join(sorted(used))})")
@@ -202,10 +245,8 @@ def _fit(state: State, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str,
     return Fitted(tensors, mean, std, tuple(notes))
 
 
-def _stripped(
-    state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]
-) -> State | None:
-    """Exactly the wanted tensors, if they are there under a prefix; beside them only a normaliser may stand."""
+def _complete(state: State, prefix: str, wanted: Mapping[str, tuple[int, ...]]) -> State | None:
+    """Exactly the wanted tensors, if they are all there under a prefix."""
     found = {}
     for name, shape in wanted.items():
         value = state.get(prefix + name)
@@ -214,9 +255,25 @@ def _stripped(
         if value is None or tuple(value.shape) != shape:
             return None
         found[name] = value
-    under = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    return found
+
+
+def _alone(
+    state: State,
+    prefix: str,
+    wanted: Mapping[str, tuple[int, ...]],
+    unused: tuple[str, ...],
+    networks: Collection[str],
+) -> bool:
+    """Whether beside the wanted tensors only a normaliser, or another whole network of `networks`, has that prefix."""
+    others = tuple(other for other in networks if other != prefix and other.startswith(prefix))
+    under = {
+        name[len(prefix) :]: value
+        for name, value in state.items()
+        if name.startswith(prefix) and not name.startswith(others)
+    }
     extra = {name: value for name, value in under.items() if name not in wanted and not name.startswith(unused)}
-    return found if not extra or set(extra) <= _normaliser(extra)[2] else None
+    return not extra or set(extra) <= _normaliser(extra)[2]
 
 
 def _normaliser(rest: State) -> tuple[tuple[float, ...], tuple[float, ...], set[str]]:

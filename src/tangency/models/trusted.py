@@ -16,7 +16,7 @@ from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier
 from tangency.models.code import Program, call, read_program
 from tangency.models.feeding import PRESETS, Feeding
-from tangency.models.loaders import Opened, Request, from_states
+from tangency.models.opening import WEIGHTS, Opened, Request, from_states
 
 
 def may_run(reference: Reference, trust_code: bool) -> None:
@@ -127,7 +127,7 @@ ROBUSTBENCH = {
 
 def open_robustbench(request: Request, trust_code: bool) -> Opened:
     """`robustbench:NAME?weights=FILE` without the package where the network is known, else through the package."""
-    request.check("weights", "key", "dataset", "threat", "folder")
+    request.check("weights", *WEIGHTS, "dataset", "threat", "folder")
     name, options = request.reference.location, request.reference.options
     if "weights" in options:
         if name not in ROBUSTBENCH:
