@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from functools import partial
@@ -25,23 +26,41 @@ _KEYS: tuple[dict[str, tuple[str, str]], ...] = (
     {"whole": ("x", "y")},
 )
 _COLOURS = (1, 3)
+# What zipfile and NumPy raise for archives that are damaged, encrypted or packed in a way they do not know.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    MemoryError,
+    OverflowError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _LAYOUTS = ("NHW", "NHWC", "NCHW")
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+def read_arrays(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
     """The named arrays, none of them of objects."""
-    arrays = []
+    arrays, name = [], ""
     try:
         with np.load(path, allow_pickle=False) as archive:
             for name in names:
                 arrays.append(archive[name])
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
+    except _UNREADABLE as error:
+        if name and "allow_pickle" in str(error):
             raise DataError(
                 f"{path}: the array '{name}' holds Python objects (a pickle, which could run code), expected "
                 "numbers. Save it again with a numeric dtype, all images of one size."
             ) from error
         raise DataError(f"{path}: cannot be read ({error}), expected {_EXPECTED}. It may be truncated.") from error
+    for name, array in zip(names, arrays, strict=True):
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path}: '{name}' is no array of NumPy's, expected {_EXPECTED}.")
     return arrays
 
 
@@ -53,7 +72,7 @@ def _names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: not a readable archive ({error}), expected {_EXPECTED}.") from error
 
 
@@ -108,14 +127,14 @@ def to_pixels(images: np.ndarray, reference: Reference, what: str) -> Tensor:
 
 def _read(path: Path, keys: tuple[str, str], reference: Reference, split: str) -> LabelledImages:
     named = "classes" in _names(path)
-    images, targets, *names = _arrays(path, (*keys, *(("classes",) if named else ())))
+    images, targets, *names = read_arrays(path, (*keys, *(("classes",) if named else ())))
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.dtype.kind not in "iuf":
         raise DataError(f"{path}: the array '{keys[1]}' holds {targets.dtype}, expected class numbers.")
     labels = torch.from_numpy(targets.astype(np.int64 if targets.dtype.kind in "iu" else np.float64))
     given = reference.options.get("classes", "")
-    classes = tuple(map(str, names[0])) if names and not given else numbered_classes(labels, given, str(path))
+    classes = tuple(map(str, np.atleast_1d(names[0]))) if names and not given else numbered_classes(labels, given, str(path))
     name = reference.text if split == "whole" else f"{reference.text} {split}"
     return labelled(to_pixels(images, reference, f"{path}: {keys[0]}"), labels, classes, name)
 
