@@ -1,13 +1,17 @@
 """The sanity check names the usual mistakes, and is silent on a classifier that is fed as it was trained."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from tangency.data import load
 from tangency.models import Classifier
+from tangency.models.foreign import Adapted
 from tangency.models.normalise import binomial_tail, clearly_better, conventions
+from tangency.models.orientation import ORIENTATIONS, turned
 from tangency.study.sanity import check_classifier
 from tangency.types import Dataset, LabelledImages
 
@@ -75,6 +79,37 @@ def test_the_likely_cause_is_named(case):
     found = check_classifier(wrapped(module, **options), data())
     assert found["accuracy"] < 0.9
     assert any(re.search(words, sentence) for sentence in found["warnings"]), found["warnings"]
+
+
+class Nearest(nn.Module):
+    """Logit k is x·m − |m|²/2 with the mean m of class k of the images that it was trained on, turned."""
+
+    def __init__(self, images, turn):
+        super().__init__()
+        x = turned(images.images(), turn).flatten(1)
+        means = torch.stack([x[images.labels == k].mean(0) for k in range(len(images.classes))])
+        self.register_buffer("means", means)
+
+    def forward(self, x):
+        return x.flatten(1) @ self.means.T - (self.means**2).sum(1) / 2
+
+
+@pytest.mark.parametrize("turn", ORIENTATIONS)
+def test_turned_images_are_told_as_such(turn):
+    """And not as permuted labels, though a turned image often looks like another class."""
+    known = load("fashion-mnist-5k")
+    net = Nearest(known.train, turn)
+    found = check_classifier(Classifier.wrap(net, (1, 28, 28), known.test.classes), known)
+    assert [f"likely {turn} images" in sentence for sentence in found["warnings"]] == [True], found["warnings"]
+    assert f"?layout={turn} behind" in found["warnings"][0]
+    card = Classifier.wrap(net, (1, 28, 28), known.test.classes).card
+    already = Classifier(Adapted(net, orientation="mirrored"), replace(card, options={"orientation": "mirrored"}))
+    advice = check_classifier(already, known)["warnings"]
+    wanted = {"mirrored": []}.get(turn, [f"Try ?layout={turn} behind"])
+    assert len(advice) == len(wanted)
+    assert all(text in sentence for text, sentence in zip(wanted, advice, strict=True))
+    right = Classifier(Adapted(net, orientation=turn), card)
+    assert not any("images. Try" in sentence for sentence in check_classifier(right, known)["warnings"])
 
 
 class Constant(nn.Module):

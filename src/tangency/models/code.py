@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError
 from tangency.models.classifier import Classifier
-from tangency.models.foreign import Adapted
+from tangency.models.foreign import adapted
 from tangency.types import Card
 
 PROGRAMS = ("export", "torchscript")
@@ -195,10 +195,7 @@ def from_code(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Cl
         module = module.module if isinstance(module, Classifier) else module
         if not isinstance(module, nn.Module):
             raise ModelError(f"{text}: returned a {type(module).__name__}, expected a torch.nn.Module.")
-    options: Mapping[str, Any] = card.options
-    if options.get("resize") or options.get("order"):
-        module = Adapted(module, options.get("resize"), options.get("order"))
-    return Classifier(module, card)
+    return Classifier(adapted(module, card.options), card)
 
 
 def _unpacked(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Program:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tangency.data.references import Reference
-from tangency.errors import ModelError
+from tangency.errors import ModelError, unknown_name
+from tangency.models.orientation import ORIENTATIONS, composed, turned_sides
 from tangency.types import Dataset
 
-OPTIONS = ("shape", "range", "mean", "std", "classes", "resize")
+OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout")
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -35,6 +36,7 @@ class Feeding:
         mean, std: per channel, in units of the range; () for no normalisation.
         classes: names, or their number.
         resize: (H, W) that images are brought to before the network.
+        orientation: of `ORIENTATIONS`, how images are turned before that.
         notes: where each thing is from, in sentences.
     """
 
@@ -45,6 +47,7 @@ class Feeding:
     std: tuple[float, ...] | None = None
     classes: tuple[str, ...] | int | None = None
     resize: tuple[int, int] | None = None
+    orientation: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     def or_else(self, other: Feeding) -> Feeding:
@@ -57,6 +60,7 @@ class Feeding:
             input_range=both.input_range or other.input_range,
             classes=other.classes if both.classes is None else both.classes,
             resize=both.resize or other.resize,
+            orientation=both.orientation or other.orientation,
             notes=both.notes + other.notes,
         )
 
@@ -87,7 +91,25 @@ def asked_feeding(reference: Reference) -> Feeding:
         std=std,
         classes=_classes(text, options.get("classes")),
         resize=None if sides is None else (sides[0], sides[1]),
+        orientation=_orientation(reference),
     )
+
+
+def graph_layout(reference: Reference) -> str | None:
+    """What of the option `layout` is not about how images are turned: the order of the axes of an ONNX graph."""
+    named = reference.options.get("layout")
+    return ",".join(part for part in named.split(",") if part not in ORIENTATIONS) or None if named else None
+
+
+def _orientation(reference: Reference) -> str | None:
+    """What of the option `layout` turns images; several are done one after the other."""
+    found = None
+    for part in reference.options["layout"].split(",") if "layout" in reference.options else ():
+        if part in ORIENTATIONS:
+            found = composed(found, part)
+        elif reference.kind != "onnx":
+            raise ModelError(f"{reference.text}: {unknown_name('layout', part, ORIENTATIONS)}")
+    return found
 
 
 def _sizes(text: str, option: str, value: str | None, count: int) -> tuple[int, ...] | None:
@@ -155,19 +177,21 @@ def settled(known: Feeding, reference: Reference, outputs: int, data: Dataset | 
     notes = list(known.notes)
     shape = known.shape or (data.test.shape if data is not None else None)
     if shape is None and known.native is not None:
-        shape = (3, *known.native)
+        shape = (3, *turned_sides(known.native, known.orientation))
     if shape is None:
         raise ModelError(f"{reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data.")
-    resize = known.resize
-    if resize is None and known.native not in (None, shape[1:]) and reference.options.get("resize") != "no":
+    resize, sides = known.resize, turned_sides(shape[1:], known.orientation)
+    if resize is None and known.native not in (None, sides) and reference.options.get("resize") != "no":
         side = "x".join(map(str, known.native or ()))
         raise ModelError(
-            f"{reference.text}: made for images of {side} pixels, these have {shape[1]}x{shape[2]}. Add resize={side} "
+            f"{reference.text}: made for images of {side} pixels, these have {sides[0]}x{sides[1]}. Add resize={side} "
             "to have them brought to that size (bilinear, part of the classifier, so gradients are those of the small "
             "images), or resize=no to feed them as they are."
         )
-    if resize is not None and resize != shape[1:]:
-        notes.append(f"images of {shape[1]}x{shape[2]} are brought to {resize[0]}x{resize[1]} by bilinear resampling")
+    if known.orientation is not None:
+        notes.append(f"images are {known.orientation} before the network (?layout={known.orientation})")
+    if resize is not None and resize != sides:
+        notes.append(f"images of {sides[0]}x{sides[1]} are brought to {resize[0]}x{resize[1]} by bilinear resampling")
     classes, said = _names(known.classes, outputs, reference, data)
     return replace(known, shape=shape, resize=resize, classes=classes, notes=(*notes, *said))
 

@@ -12,31 +12,56 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.cifar import build_cifar
+from tangency.models.orientation import ORIENTATIONS, turned, turned_sides
 
 Shape = tuple[int, int, int]
 
 
+ADAPTATIONS = ("resize", "order", "orientation")  # options of a card that are `Adapted`'s
+
+
 class Adapted(nn.Module):
-    """A network behind a change of image size, and before a change of the order of classes.
+    """A network behind a turn of the images and a change of their size, and before a change of the order of classes.
 
     Args:
         net: maps (N, C, *resize) to (N, classes).
         resize: (H, W) that images are brought to, bilinearly, with low-pass filtering where they shrink; None for none.
         order: logit i of the result is logit order[i] of the network; None for the network's own order.
+        orientation: of `ORIENTATIONS`, how images are turned before all else; None for as they are.
     """
 
-    def __init__(self, net: nn.Module, resize: list[int] | None = None, order: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        resize: list[int] | None = None,
+        order: list[int] | None = None,
+        orientation: str | None = None,
+    ) -> None:
         super().__init__()
+        if orientation is not None and orientation not in ORIENTATIONS:
+            raise ModelError(unknown_name("orientation", orientation, ORIENTATIONS))
         self.net = net
-        self.resize, self.order = resize, order
+        self.resize, self.order, self.orientation = resize, order, orientation
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
+        x = turned(x, self.orientation)
         if self.resize is not None and list(x.shape[2:]) != self.resize:
             shrinks = self.resize[0] < x.shape[2] or self.resize[1] < x.shape[3]
             x = F.interpolate(x, tuple(self.resize), mode="bilinear", align_corners=False, antialias=shrinks)
         logits: Tensor = self.net(x)
         return logits if self.order is None else logits[:, self.order]
+
+
+def adapted(module: nn.Module, options: Mapping[str, Any]) -> nn.Module:
+    """The module behind what a card's options say of `ADAPTATIONS`; itself where they say nothing."""
+    found = {name: options[name] for name in ADAPTATIONS if options.get(name)}
+    return Adapted(module, **found) if found else module
+
+
+def fed_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
+    """(C, H, W) that the network within `Adapted` is fed, for images of `shape`."""
+    return shape[0], *(options.get("resize") or turned_sides(shape[1:], options.get("orientation")))
 
 
 class HuggingFaceNetwork(nn.Module):
@@ -126,24 +151,22 @@ def build_foreign(
         architecture: "cifar:…", "torchvision:…", "timm:…", "hf:…" or "onnx".
         shape: (C, H, W) of the images.
         classes: number of logits.
-        options: of its constructor, and `resize` and `order` of `Adapted`.
+        options: of its constructor, and `ADAPTATIONS`.
         tensors: for "onnx", whose graph is one of them.
 
     Raises:
         ModelError: an unknown name, a package that is not installed, or options that do not fit.
     """
-    inner = {name: value for name, value in options.items() if name not in ("resize", "order")}
+    inner = {name: value for name, value in options.items() if name not in ADAPTATIONS}
     family, _, name = architecture.partition(":")
     try:
         if family == "onnx":
             module = _onnx(inner, tensors or {})
         else:
-            module = FAMILIES[family](name, shape, classes, inner)
+            module = FAMILIES[family](name, fed_shape(shape, options), classes, inner)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, AssertionError) as error:
         raise ModelError(f"{architecture}: cannot be built with options {inner}: {error}.") from error
-    if options.get("resize") or options.get("order"):
-        return Adapted(module, options.get("resize"), options.get("order"))
-    return module
+    return adapted(module, options)
 
 
 def _onnx(options: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:

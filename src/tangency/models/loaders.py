@@ -14,8 +14,9 @@ from torch import nn
 from tangency.data.classes import CIFAR10
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
-from tangency.models.feeding import OPTIONS, PRESETS, Feeding
+from tangency.models.feeding import OPTIONS, PRESETS, Feeding, graph_layout
 from tangency.models.foreign import FAMILIES, build_foreign, is_foreign, needs
+from tangency.models.orientation import turned_sides
 from tangency.models.registry import ARCHITECTURES
 from tangency.models.states import State, fit_states, read_states
 from tangency.models.weights import fill
@@ -60,11 +61,11 @@ class Request:
 
     @property
     def shape(self) -> Shape | None:
-        """(C, H, W) that the network is fed: as asked or as the data, at the size they are brought to."""
+        """(C, H, W) that the network is fed: as asked or as the data, as they are turned and at the size they are brought to."""
         found = self.asked.shape or (self.data.test.shape if self.data is not None else None)
-        if found is None or self.asked.resize is None:
-            return found
-        return found[0], *self.asked.resize
+        if found is None:
+            return None
+        return found[0], *(self.asked.resize or turned_sides(found[1:], self.asked.orientation))
 
     def option(self, name: str, example: str) -> str:
         """An option that must be given."""
@@ -271,9 +272,10 @@ def _hf(request: Request) -> Opened:
 def _onnx(request: Request) -> Opened:
     from tangency.models.onnx_network import load_onnx, onnx_feeding
 
-    request.check("layout", "ending", "batch", "output")
+    request.check("ending", "batch", "output")
     options = request.reference.options
-    chosen = {name: options.get(name) for name in ("layout", "ending", "batch", "output")}
+    chosen = {name: options.get(name) for name in ("ending", "batch", "output")}
+    chosen["layout"] = graph_layout(request.reference)
     shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
     network, found, notes, graph = load_onnx(request.path, shape, **chosen)
     known = Feeding(native=native, notes=tuple(notes))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tangency.errors import ModelError, unknown_name
 from tangency.models.feeding import Feeding
 from tangency.models.onnx_graph import Graph, read_graph, with_free_batch, without_ending
+from tangency.models.orientation import ORIENTATIONS, turned_sides
 from tangency.types import Dataset
 
 LAYOUTS = ("nchw", "nhwc", "flat", "flat-nhwc")
@@ -145,7 +146,7 @@ def _layout(
 ) -> tuple[str, tuple[int, ...], list[str]]:
     """How an image is laid out for the graph, and the axes that it then has."""
     if asked is not None and asked not in LAYOUTS:
-        raise ModelError(f"{path}: {unknown_name('layout', asked, LAYOUTS)}")
+        raise ModelError(f"{path}: {unknown_name('layout', asked, (*LAYOUTS, *ORIENTATIONS))}")
     channels, height, width = shape
     by_name = {"nchw": (channels, height, width), "nhwc": (height, width, channels)}
     fits = [name for name, axes in by_name.items() if _match(graph.dims, axes)]
@@ -283,6 +284,4 @@ def onnx_feeding(
     if shape is None:
         axes = "x".join("?" if d is None else str(d) for d in dims)
         raise ModelError(f"{path}: takes {axes} numbers an image; give the shape of its images as ?shape=1x28x28.")
-    if asked.resize is not None:
-        return (shape[0], *asked.resize), native
-    return shape, native
+    return (shape[0], *(asked.resize or turned_sides(shape[1:], asked.orientation))), native

@@ -14,7 +14,7 @@ from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.classifier import Classifier
 from tangency.models.feeding import Feeding, asked_feeding, plain, settled
-from tangency.models.foreign import Adapted
+from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS, Opened, Request
 from tangency.models.normalise import clearly_better, conventions, correct_under
 from tangency.models.trusted import TRUSTED, may_run, open_robustbench
@@ -36,7 +36,8 @@ def load_model(
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE",
             "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "export:FILE", "torchscript:FILE". Options of all:
-            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW.
+            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
+            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network).
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
         trust_code: whether kinds that run code may.
@@ -99,7 +100,8 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
         )
     extra: dict[str, Any] = {"resize": list(known.resize)} if known.resize else {}
     extra |= {"order": order} if order else {}
-    module = Adapted(opened.module, extra.get("resize"), extra.get("order")) if extra else opened.module
+    extra |= {"orientation": known.orientation} if known.orientation else {}
+    module = adapted(opened.module, extra)
     known = _normalised(known, module.eval(), request)
     card = Card(
         architecture=opened.architecture,

@@ -11,6 +11,7 @@ from torch import Tensor
 from tangency.autodiff import undisturbed
 from tangency.models import Classifier
 from tangency.models.normalise import Convention, binomial_tail, clearly_better, conventions, correct_under
+from tangency.models.orientation import ORIENTATIONS, composed, swaps_sides, turned
 from tangency.seeding import permutation
 from tangency.types import Dataset, LabelledImages
 
@@ -23,7 +24,7 @@ _IMAGES_A_CLASS = 8  # fewer say little about a permutation of labels
 def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -> dict[str, Any]:
     """Accuracy against chance by an exact binomial test, and warnings in words about the likely mistake.
 
-    Chance is the share of the largest class. Other ranges, normalisations and labels are tried on the same images, and
+    Chance is the share of the largest class. Other ranges, normalisations, orientations and labels are tried on the same images, and
     reported where they are right clearly more often (one-sided exact sign test at 0.001).
 
     Args:
@@ -57,7 +58,7 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
     if p_value > 0.01 and not warnings:
         warnings.append(
             f"it is right for {accuracy:.1%} of {len(y)} images, no better than naming one class ({chance:.1%}); no "
-            "usual range, normalisation or shift of labels helps: its weights may be untrained, or of other data."
+            "usual range, normalisation, turn of the images or shift of labels helps: its weights may be untrained, or of other data."
         )
     return {
         "images": len(y),
@@ -104,7 +105,11 @@ class _Cause:
 def _causes(classifier: Classifier, data: Dataset, x: Tensor, y: Tensor, predicted: Tensor) -> list[str]:
     """The change under which it does best, if clearly better than as it is."""
     right = predicted == y
-    found = [*_feeding(classifier, data.train, x, y, right), *_shifts(predicted, y, right, classifier.classes)]
+    found = [
+        *_feeding(classifier, data.train, x, y, right),
+        *_turns(classifier, x, y, right),
+        *_shifts(predicted, y, right, classifier.classes),
+    ]
     better = [cause for cause in found if clearly_better(cause.right, right, _LEVEL)]
     best = max(better, key=lambda cause: int(cause.right.sum()), default=None)
     permuted = _permuted(predicted, y, right if best is None else best.right, data.test.classes, _share(right))
@@ -125,6 +130,25 @@ def _feeding(classifier: Classifier, data: LabelledImages, x: Tensor, y: Tensor,
         )
         for convention, hits in zip(tried, correct_under(classifier.module, tried, x, y), strict=True)
     ]
+
+
+def _turns(classifier: Classifier, x: Tensor, y: Tensor, right: Tensor) -> list[_Cause]:
+    """Images transposed, mirrored or rotated, beyond what its card already does with them."""
+    now = classifier.card.options.get("orientation")
+    square = x.shape[2] == x.shape[3]
+    found = []
+    for name in ORIENTATIONS:
+        if swaps_sides(name) and not square:
+            continue
+        hits = torch.cat([classifier(part).argmax(1) for part in turned(x, name).split(128)]) == y
+        whole = composed(name, now)
+        advice = f"Try ?layout={whole} behind its reference." if whole else f"Leave ?layout={now} out."
+        text = (
+            f"it is right for {_share(hits)} of the images when they are {name}, and for {_share(right)} as they are: "
+            f"likely {name} images. {advice}"
+        )
+        found.append(_Cause(hits, text))
+    return found
 
 
 def _kind(convention: Convention) -> str:
