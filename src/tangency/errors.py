@@ -30,6 +30,17 @@ class NumericsError(TangencyError, ValueError):
     """An argument of a computation has the wrong shape, range or dtype."""
 
 
+def some(names: Iterable[str], most: int = 10) -> str:
+    """Names with commas between, the first of them and the number of the others where there are many.
+
+    Example:
+        >>> some(map(str, range(1000)), 3)
+        '0, 1, 2 and 997 more'
+    """
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
     """Sentence for an unknown name: what was got, the nearest known name, and all of them."""
     known = sorted(known)

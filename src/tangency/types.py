@@ -15,6 +15,7 @@ from tangency.errors import DataError, NumericsError
 
 # A noise level in [0, 1] pixel units, or one for each image, (N,).
 Sigma = float | Tensor
+_CHANNELS = (1, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class LabelledImages:
             law.
         drawn: from indices (n,) to images (n, C, H, W), for images that are made anew whenever they are asked for;
             `pixels` is then (0, C, H, W).
+        notes: what was decided in reading them and a reader of numbers should know, in sentences.
+
+    Raises:
+        DataError: pixels that are not (N, C, H, W), or look like (N, H, W, C).
     """
 
     pixels: Tensor
@@ -42,6 +47,18 @@ class LabelledImages:
     signal: Tensor | None = None
     unit_range: bool = True
     drawn: Callable[[Tensor], Tensor] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        got = tuple(self.pixels.shape)
+        if len(got) != 4:
+            hint = "pixels[:, None] adds the axis of channels." if len(got) == 3 else "Reshape them."
+            raise DataError(f"{self.name}: pixels of shape {got}, expected (N, C, H, W). {hint}")
+        if self.unit_range and got[1] not in _CHANNELS and got[3] in (1, 3):
+            raise DataError(
+                f"{self.name}: pixels of shape {got} look like (N, H, W, C), expected (N, C, H, W); "
+                "pixels.permute(0, 3, 1, 2) brings the channels forward."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,12 +98,13 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split of the same classes and image shape."""
+    """A training and a test split of the same classes and image shape; notes say what was decided in reading them."""
 
     name: str
     train: LabelledImages
     test: LabelledImages
     licence: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +163,7 @@ def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> No
 def _likely_range(low: float, high: float) -> str:
     """What images of these values probably are, and the way out."""
     if low >= 0 and 16 < high <= 255:  # a normalised image does not reach so far
-        return "They look like bytes: divide them by 255, or keep them as uint8."
+        return "They look like bytes: divide them by 255."
     if -1 <= low < 0 and high <= 1:
         return (
             "They look like images in [-1, 1]: (x + 1) / 2 brings them to [0, 1]; what the network is fed, its own "

@@ -1,5 +1,6 @@
 """CIFAR-10 in both of its forms; a hostile batch is refused and not run."""
 
+import json
 import pickle
 import re
 
@@ -113,3 +114,26 @@ def test_published_files():
     test = load_split("cifar10", root=ROOT)
     assert test.pixels.shape == (10000, 3, 32, 32)
     assert test.class_counts.tolist() == [1000] * 10
+
+
+def test_other_data_under_cifars_file_names(tmp_path):
+    write_batches(tmp_path / "data")
+    data = load("cifar10?train=9&test=3")
+    assert (len(data.train), len(data.test), data.name) == (9, 3, "cifar10?train=9&test=3")
+    assert all("are not the published ones of cifar10" in note for note in data.notes)
+    meta = {"label_names": ["fork", *data.test.classes[1:]], "num_vis": 3072}
+    (tmp_path / "data" / "batches.meta").write_bytes(pickle.dumps(meta))
+    with pytest.raises(DataError, match="names the classes fork, automobile.*expected those of CIFAR-10"):
+        load("cifar10")
+    meta["label_names"][0] = "airplane"
+    (tmp_path / "data" / "batches.meta").write_bytes(pickle.dumps(meta))
+    assert load("cifar10?train=9&test=3").test.digest == data.test.digest
+
+
+def test_parquet_that_names_other_classes(tmp_path):
+    names = [*"abcdefghij"]
+    info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    table = pl.DataFrame({"img": [encode(np.zeros((32, 32, 3), np.uint8))] * 3, "label": [0, 1, 2]})
+    table.write_parquet(tmp_path / "cifar10-test.parquet", metadata={"huggingface": json.dumps(info)})
+    with pytest.raises(DataError, match=r"names the classes a, b, c.*other data under this name"):
+        load_split("cifar10", root=tmp_path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data.full_data import ROOT, needs
-from tangency.data import fullsets, load, load_split
+from tangency.data import load, load_split, published
 from tangency.data.idx import encode_idx
 from tangency.errors import DataError
 
@@ -60,7 +60,7 @@ def test_every_place_is_searched(tmp_path, monkeypatch, place, reference, variab
         monkeypatch.setenv("TANGENCY_DATA", str(tmp_path / variable))
     data = load(reference)
     check(data)
-    assert data.name == reference.partition(":")[0]
+    assert data.name == reference  # another content than the published one: the name alone would not find it again
 
 
 def test_plain_files_and_explicit_root(tmp_path):
@@ -117,8 +117,8 @@ def test_one_set_is_not_taken_for_the_other(tmp_path, monkeypatch):
     import hashlib
 
     folder = write(tmp_path / "set")
-    published = {hashlib.sha256(PARTS["t10k"][1].tobytes()).hexdigest(): "mnist"}
-    monkeypatch.setattr(fullsets, "_PUBLISHED_LABELS", published)
+    labels = {hashlib.sha256(labels.tobytes()).hexdigest(): "mnist" for _, labels in PARTS.values()}
+    monkeypatch.setattr(published, "LABELS", labels)
     check(load("mnist", folder))
     with pytest.raises(DataError, match="this is mnist, expected fashion-mnist"):
         load("fashion-mnist", folder)
@@ -156,3 +156,76 @@ def test_fewer_training_images_are_a_fixed_part_of_more(tmp_path):
         load("fashion-mnist?train=0", root)
     with pytest.raises(DataError, match="unknown option of fashion-mnist 'tain'"):
         load("fashion-mnist?tain=5", root)
+
+
+def test_another_set_under_the_same_names_has_numbered_classes_and_a_warning(tmp_path):
+    folder = write(tmp_path / "set")
+    data = load(f"fashion-mnist:{folder}")
+    assert data.train.classes == data.test.classes == tuple("0123456789")
+    assert data.name == f"fashion-mnist:{folder}"
+    assert all(
+        f"{split} is not the published fashion-mnist" in note for split, note in zip(("train", "test"), data.notes)
+    )
+    assert load_split(f"fashion-mnist:{folder}").notes == data.notes[1:]
+    assert data.licence == ""
+
+
+def test_published_labels_with_other_pixels_are_told(tmp_path, monkeypatch):
+    import hashlib
+
+    folder = write(tmp_path / "set")
+    labels = {hashlib.sha256(labels.tobytes()).hexdigest(): "fashion-mnist" for _, labels in PARTS.values()}
+    monkeypatch.setattr(published, "LABELS", labels)
+    pixels = {hashlib.sha256(images.tobytes()).hexdigest(): "fashion-mnist" for images, _ in PARTS.values()}
+    data = load("fashion-mnist", folder)
+    assert data.name == "fashion-mnist"
+    assert data.train.classes[0] == "T-shirt/top"
+    assert "its pixels are not the published ones" in data.notes[0]
+    monkeypatch.setattr(published, "PIXELS", pixels)
+    assert load("fashion-mnist", folder).notes == ()
+
+
+def test_kmnist_is_recognised_by_its_files(tmp_path, monkeypatch):
+    import hashlib
+
+    from torchvision.datasets import KMNIST
+
+    known = {md5 for name, md5 in KMNIST.resources if "labels" in name}
+    assert {md5 for md5, name in published.FILES.items() if name == "kmnist"} == known
+    folder = write(tmp_path / "kmnist")
+    files = {hashlib.md5(path.read_bytes()).hexdigest(): "kmnist" for path in folder.glob("*labels*")}
+    monkeypatch.setattr(published, "FILES", files)
+    with pytest.raises(
+        DataError, match=r"this is kmnist, expected mnist.*idx:DIR\?classes=o,ki,su,tsu,na,ha,ma,ya,re,wo"
+    ):
+        load("mnist", folder)
+    data = load(f"idx:{folder}?classes=o,ki,su,tsu,na,ha,ma,ya,re,wo")
+    check(data)
+    assert data.train.classes == tuple(KMNIST.classes)
+
+
+def test_idx_files_of_any_set(tmp_path):
+    """EMNIST's letters: a prefix, 27 classes, `test` instead of `t10k`."""
+    folder = tmp_path / "emnist"
+    folder.mkdir()
+    for split, (images, labels) in zip(("train", "test"), PARTS.values(), strict=True):
+        start = f"emnist-letters-{split}"
+        (folder / f"{start}-images-idx3-ubyte.gz").write_bytes(gzip.compress(encode_idx(images)))
+        (folder / f"{start}-labels-idx1-ubyte").write_bytes(encode_idx(labels + 17))
+    data = load(f"idx:{folder}?train=7")
+    assert data.train.classes == tuple(map(str, range(27)))
+    assert len(data.train) == 7
+    assert torch.equal(data.test.pixels[:, 0], torch.from_numpy(PARTS["t10k"][0]))
+    assert data.test.labels.tolist() == (PARTS["t10k"][1] + 17).tolist()
+    (folder / "emnist-digits-train-images-idx3-ubyte.gz").write_bytes(b"x")
+    with pytest.raises(DataError, match="emnist-digits-train, emnist-letters-train, expected one set"):
+        load(f"idx:{folder}")
+    with pytest.raises(DataError, match="no such folder"):
+        load(f"idx:{tmp_path}/none")
+
+
+@needs("fashion-mnist", "mnist")
+def test_published_sets_are_recognised():
+    for name in ("fashion-mnist", "mnist"):
+        data = load(name, ROOT / name)
+        assert (data.name, data.notes) == (name, ())

@@ -128,3 +128,52 @@ def test_damaged_archives(tmp_path):
         (tmp_path / "b.npz").write_bytes(content)
         with pytest.raises(DataError, match=sentence):
             load_split("npz:b.npz", root=tmp_path)
+
+
+def test_a_damaged_directory(tmp_path):
+    np.savez(tmp_path / "a.npz", images=PIXELS, labels=LABELS)
+    whole = (tmp_path / "a.npz").read_bytes()
+    place = whole.rindex(b"PK\x01\x02")
+    spoiled = {
+        "version": whole[: place + 6] + b"\xff" + whole[place + 7 :],
+        "method": whole[: place + 10] + b"\x63" + whole[place + 11 :],
+        "encrypted": whole[: place + 8] + b"\x01" + whole[place + 9 :],
+        "offset": whole[: place + 42] + b"\xff\xff\x00\x00" + whole[place + 46 :],
+    }
+    for name, content in spoiled.items():
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(DataError, match=r"b\.npz"):
+            load_split("npz:b.npz", root=tmp_path)
+        assert content != whole, name
+
+
+def test_an_archive_that_only_numpy_refuses(tmp_path):
+    """zipfile looks for the directory at the end, NumPy for "PK" at the start, and takes all else for a pickle."""
+    np.savez(tmp_path / "a.npz", images=PIXELS, labels=LABELS)
+    whole = (tmp_path / "a.npz").read_bytes()
+    for content in (b"\xff" + whole[1:], b"four" + whole):
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(DataError, match=r"b\.npz: cannot be read"):
+            load_split("npz:b.npz", root=tmp_path)
+
+
+def test_what_is_no_array_of_numpys(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images", b"hello")
+        archive.writestr("labels", b"hello")
+    with pytest.raises(DataError, match="'images' is no array of NumPy's"):
+        load_split("npz:a.npz", root=tmp_path)
+
+
+def test_test_images_in_a_file_apart(tmp_path):
+    np.savez(tmp_path / "train.npz", images=PIXELS[:7], labels=LABELS[:7])
+    np.savez(tmp_path / "test.npz", x=PIXELS[7:], y=LABELS[7:])
+    data = load("npz:train.npz?test=test.npz", tmp_path)
+    assert (len(data.train), len(data.test)) == (7, 4)
+    assert torch.equal(data.test.pixels, torch.from_numpy(PIXELS[7:]))
+    assert "5:1" not in data.name
+    assert len(load_split("npz:train.npz?test=test.npz&train=3", "train", tmp_path)) == 3
+    with pytest.raises(DataError, match=r"tset\.npz: there is no such file"):
+        load("npz:train.npz?test=tset.npz", tmp_path)

@@ -13,6 +13,7 @@ from tangency.data.build import digest, labelled, numbered_classes
 from tangency.data.references import parse
 from tangency.data.splits import five_to_one, held_out
 from tangency.errors import DataError
+from tangency.types import LabelledImages
 
 
 def test_parse():
@@ -28,7 +29,8 @@ def test_parse():
         ("fasion-mnist", "unknown data set 'fasion-mnist'. Did you mean 'fashion-mnist'?"),
         (
             "imagenet:somewhere",
-            "Known: cifar10, fashion-mnist, fashion-mnist-5k, folder, mnist, npz, parquet.",
+            "Known: cifar10, fashion-mnist, fashion-mnist-5k, folder, idx, imagenet16, imagenet32, imagenet64, imagenet8, mnist, "
+            "npz, parquet.",
         ),
         ("", "unknown data set ''"),
         ("parquet", "no location, expected parquet:FILE"),
@@ -129,3 +131,37 @@ def test_a_class_of_one_image_cannot_be_split(tmp_path):
     with pytest.raises(DataError, match="class '1' has 1 images, expected at least 2"):
         load("npz:a.npz", tmp_path)
     assert len(load_split("npz:a.npz", root=tmp_path)) == 3
+
+
+def test_every_set_takes_numbers_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", images=rng.integers(0, 255, (60, 5, 7), np.uint8), labels=np.arange(60) % 2)
+    for reference, name in (
+        ("fashion-mnist-5k?train=40&test=9", "fashion-mnist-5k?train=40&test=9"),
+        ("npz:a.npz?train=40&test=9", "npz:a.npz?train=40&test=9 [split 5:1]"),
+    ):
+        data = load(reference, tmp_path)
+        assert (len(data.train), len(data.test), data.name) == (40, 9, name)
+        assert load_split(reference, "train", tmp_path).digest == data.train.digest
+        more = load(reference.replace("40", "41"), tmp_path)
+        assert torch.equal(more.train.pixels[:40], data.train.pixels)
+    assert len(load_split("npz:a.npz?test=9", root=tmp_path)) == 9
+    with pytest.raises(DataError, match="test=61, there are 10 test images"):
+        load("npz:a.npz?test=61", tmp_path)
+    with pytest.raises(DataError, match="train=few, expected a positive whole number"):
+        load("fashion-mnist-5k?train=few", tmp_path)
+
+
+def test_images_of_a_wrong_layout_are_refused():
+    labels = torch.zeros(4, dtype=torch.int64)
+    for shape, sentence in (
+        ((4, 32, 32, 3), r"look like \(N, H, W, C\).*pixels.permute\(0, 3, 1, 2\)"),
+        ((4, 28, 28, 1), "look like"),
+        ((4, 28, 28), r"pixels\[:, None\] adds"),
+        ((4, 784), r"expected \(N, C, H, W\)"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            LabelledImages(torch.zeros(*shape), labels, ("a",))
+    for shape in ((4, 1, 28, 28), (4, 3, 32, 3), (4, 1, 5, 1), (4, 2, 5, 7), (4, 9, 8, 8)):
+        assert LabelledImages(torch.zeros(*shape), labels, ("a",)).shape == shape[1:]
+    assert LabelledImages(torch.zeros(4, 5, 7, 3), labels, ("a",), unit_range=False).shape == (5, 7, 3)

@@ -76,6 +76,14 @@ def measure(
         typer.Option("--out", help="Folder for rows.parquet, summary.json, pictures; running again goes on there."),
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
+    class_map: Annotated[
+        str | None,
+        typer.Option(
+            "--class-map",
+            help="Which outputs are the data's classes, where these are some of the network's: imagenet, order, indices "
+            "or names with commas between, or a .txt, .csv or .json file.",
+        ),
+    ] = None,
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
     ] = False,
@@ -90,14 +98,15 @@ def measure(
     from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
     from tangency.measures import parse_attacks
+    from tangency.models.class_map import with_option
     from tangency.study import MeasureRequest, measure_models
 
     asked = MeasureRequest(
-        tuple(model),
+        tuple(with_option(one, class_map) for one in model),
         data,
         score=score,
         tangents=references(tangents) if tangents else (),
-        baseline=baseline,
+        baseline=with_option(baseline, class_map) if baseline else None,
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),

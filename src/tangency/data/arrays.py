@@ -14,7 +14,7 @@ import numpy as np
 from tangency.errors import DataError
 
 # What zipfile, zlib and NumPy's parser of headers raise on damaged, encrypted or foreign members.
-_DAMAGED = (
+DAMAGED = (
     *(ValueError, EOFError, OSError, MemoryError, KeyError, OverflowError, RuntimeError, SyntaxError, TypeError),
     *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
@@ -37,7 +37,7 @@ def read_arrays(path: Path, expected: str, names: Sequence[str] | None = None) -
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files if names is None else names:
                 found[name] = archive[name]
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if "allow_pickle" in str(error):
             raise DataError(
                 f"{path}: the array '{name}' holds Python objects (a pickle, which could run code), expected "

@@ -22,11 +22,15 @@ class Source:
         name: the reference.
         splits: functions that read "train" and "test", or only "whole" where there is one split.
         licence: of the data, where known.
+        notes: what was decided in finding it, in sentences.
+        counted: whether the readers keep to the options `train` and `test` (numbers of images) themselves.
     """
 
     name: str
     splits: dict[str, Callable[[], LabelledImages]]
     licence: str = ""
+    notes: tuple[str, ...] = ()
+    counted: bool = False
 
 
 def digest(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
@@ -44,7 +48,9 @@ def digest(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:
     return hasher.hexdigest()
 
 
-def labelled(pixels: Tensor, labels: Tensor, classes: Sequence[str], name: str) -> LabelledImages:
+def labelled(
+    pixels: Tensor, labels: Tensor, classes: Sequence[str], name: str, notes: Sequence[str] = ()
+) -> LabelledImages:
     """Checked images with labels and digest.
 
     Args:
@@ -52,6 +58,7 @@ def labelled(pixels: Tensor, labels: Tensor, classes: Sequence[str], name: str) 
         labels: (N,), integers in [0, len(classes)).
         classes: names, index = label; all different.
         name: what errors and results call the data.
+        notes: what was decided in reading them, in sentences.
 
     Raises:
         DataError: no images, another number of labels than of images, labels out of range, equal class names.
@@ -63,7 +70,7 @@ def labelled(pixels: Tensor, labels: Tensor, classes: Sequence[str], name: str) 
         twice = next(c for c in classes if list(classes).count(c) > 1)
         raise DataError(f"{name}: the class name '{twice}' stands twice, expected different names.")
     labels = labels.to(torch.int64)
-    return LabelledImages(pixels, labels, tuple(classes), name, digest(pixels, labels, classes))
+    return LabelledImages(pixels, labels, tuple(classes), name, digest(pixels, labels, classes), notes=tuple(notes))
 
 
 def numbered_classes(labels: Tensor, given: str, name: str) -> tuple[str, ...]:

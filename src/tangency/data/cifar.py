@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tangency.data import published
 from tangency.data.build import Source, labelled
 from tangency.data.classes import CIFAR10
 from tangency.data.parquet import read_parquet
 from tangency.data.places import candidates, not_found
 from tangency.data.references import Reference
 from tangency.data.unpickle import read_pickle
-from tangency.errors import DataError
+from tangency.errors import DataError, some
 from tangency.types import LabelledImages
 
 _BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
@@ -46,15 +47,35 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return data.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
 
 
+def _check_names(folder: Path) -> None:
+    """Raise where batches.meta, beside the batches, names other classes than CIFAR-10's."""
+    path = folder / "batches.meta"
+    if not path.is_file():
+        return
+    content = read_pickle(path)
+    names = content.get(b"label_names", content.get("label_names")) if isinstance(content, dict) else None
+    if not isinstance(names, list):
+        return
+    found = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    if found != CIFAR10:
+        raise DataError(
+            f"{path}: names the classes {some(found)}, expected those of CIFAR-10 ({some(CIFAR10)}): other data under "
+            "its file names. Save them as .npz with the array 'classes'."
+        )
+
+
 def _read_batches(folder: Path, split: str) -> LabelledImages:
+    _check_names(folder)
     batches = [read_batch(folder / name) for name in _BATCHES[split]]
     pixels, labels = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*batches, strict=True))
-    return labelled(pixels, labels, CIFAR10, f"cifar10 {split}")
+    own = all(published.of_file(folder / name) == "cifar10" for name in _BATCHES[split])
+    note = f"{folder}: the batches of {split} are not the published ones of cifar10; their labels are taken for its own"
+    return labelled(pixels, labels, CIFAR10, f"cifar10 {split}", [] if own else [note])
 
 
 def _read_parquet(folder: Path, split: str) -> LabelledImages:
     path = folder / f"cifar10-{split}.parquet"
-    whole = read_parquet(path, Reference(f"cifar10 {split}", "cifar10"), CIFAR10)
+    whole = read_parquet([path], Reference(f"cifar10 {split}", "cifar10"), CIFAR10)
     if whole.shape != (3, 32, 32):
         raise DataError(f"{path}: images of shape {whole.shape}, expected (3, 32, 32).")
     return whole

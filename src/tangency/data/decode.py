@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _CHUNK = 256  # images a task: large against the cost of a task, small against a data set
+_ORIENTATION = 0x0112
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    IndexError,
+    ZeroDivisionError,
+    struct.error,
+)
 _MODES = {1: "L", 3: "RGB"}
 _CHANNELS = {"L": 1, "LA": 1, "1": 1, "RGB": 3, "RGBA": 3, "RGBX": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3}
 
@@ -37,6 +49,7 @@ class Frame:
         first: the image that set the frame, for errors.
         convert: turn colour into grey instead of refusing it (the user gave `channels`).
         resize: scale and crop instead of refusing another size (the user gave `size`).
+        upright: turn and mirror as the EXIF orientation says.
     """
 
     channels: int
@@ -45,6 +58,7 @@ class Frame:
     first: str
     convert: bool
     resize: bool
+    upright: bool
 
 
 def _open(encoded: bytes | Path, where: str) -> Image.Image:
@@ -66,12 +80,37 @@ def _channels(image: Image.Image, where: str) -> int:
     return _CHANNELS[image.mode]
 
 
-def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> np.ndarray:
-    """(C, H, W) uint8."""
+def _orientation(image: Image.Image, where: str, needed: bool) -> int:
+    """The EXIF orientation, 1 for none; a damaged one matters only where it is needed."""
+    try:
+        return int(image.getexif().get(_ORIENTATION) or 1)
+    except _DAMAGED as error:
+        if needed:
+            raise DataError(f"{where}: a damaged image or EXIF block ({error}). Remove or replace it.") from error
+        return 1
+
+
+def _upright(image: Image.Image, where: str, frame_upright: bool) -> tuple[Image.Image, bool]:
+    """The image, turned where that is wanted, and whether it has an orientation other than the usual."""
+    from PIL import ImageOps
+
+    # PIL itself turns TIFF files while loading them.
+    turned = image.format != "TIFF" and 2 <= _orientation(image, where, frame_upright) <= 8
+    if not turned or not frame_upright:
+        return image, turned
+    try:
+        return ImageOps.exif_transpose(image), turned
+    except _DAMAGED as error:
+        raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
+
+
+def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.ndarray, bool]:
+    """(C, H, W) uint8, and whether an EXIF orientation other than the usual was found."""
     from PIL import Image, ImageOps
 
     size = (frame.width, frame.height)
-    with _open(encoded, where) as image:
+    with _open(encoded, where) as opened:
+        image, turned = _upright(opened, where, frame.upright)
         if _channels(image, where) > frame.channels and not frame.convert:
             raise DataError(
                 f"{where}: a colour image, expected grey as {frame.first} is. The option channels=3 takes "
@@ -84,21 +123,23 @@ def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> np.ndarray:
             )
         try:
             decoded = image.convert(_MODES[frame.channels])
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        except _DAMAGED as error:
             raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
     if decoded.size != size:
         decoded = ImageOps.fit(decoded, size, Image.Resampling.BICUBIC)
-    return np.asarray(decoded).reshape(frame.height, frame.width, -1).transpose(2, 0, 1)
+    return np.asarray(decoded).reshape(frame.height, frame.width, -1).transpose(2, 0, 1), turned
 
 
-def _frame(encoded: bytes | Path, where: str, reference: Reference) -> Frame:
+def _frame(encoded: bytes | Path, where: str, reference: Reference, upright: bool, channels: int | None) -> Frame:
     """The frame that the first image and the options `size` and `channels` set."""
-    side, channels = reference.integer("size"), reference.integer("channels")
+    side, channels = reference.integer("size"), reference.integer("channels") or channels
     if channels not in (None, 1, 3):
         raise DataError(f"{reference.text}: channels={channels}, expected 1 (grey) or 3 (colour).")
-    with _open(encoded, where) as image:
+    with _open(encoded, where) as opened:
+        image, _ = _upright(opened, where, upright)
         width, height = (side, side) if side else image.size
-        return Frame(channels or _channels(image, where), width, height, where, channels is not None, side is not None)
+        found = channels or _channels(image, where)
+        return Frame(found, width, height, where, channels is not None, side is not None, upright)
 
 
 def decode_images(
@@ -106,7 +147,9 @@ def decode_images(
     where: Callable[[int], str],
     reference: Reference,
     threads: int | None = None,
-) -> Tensor:
+    upright: bool = False,
+    channels: int | None = None,
+) -> tuple[Tensor, int]:
     """Decode JPEG or PNG images of one size.
 
     Args:
@@ -115,25 +158,30 @@ def decode_images(
         reference: its options `size` (pixels; scale the shorter side to it and crop the middle) and
             `channels`.
         threads: number of threads; the number of processors (at most 16) where None.
+        upright: turn and mirror images as their EXIF orientation says, as `datasets` does and torchvision does not.
+        channels: 1 or 3 where the data declare them; the option goes before it.
 
     Returns:
-        (N, C, H, W) uint8.
+        (N, C, H, W) uint8, and how many images have an EXIF orientation other than 1.
 
     Raises:
         DataError: an image is damaged, or of another size or colour than the first.
     """
-    frame = _frame(encoded[0], where(0), reference)
+    frame = _frame(encoded[0], where(0), reference, upright, channels)
     pixels = np.empty((len(encoded), frame.channels, frame.height, frame.width), np.uint8)
 
-    def decode_chunk(start: int) -> None:
+    def decode_chunk(start: int) -> int:
+        turned = 0
         for index in range(start, min(start + _CHUNK, len(encoded))):
-            pixels[index] = _decode_one(encoded[index], where(index), frame)
+            pixels[index], found = _decode_one(encoded[index], where(index), frame)
+            turned += found
+        return turned
 
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:
         tasks = [pool.submit(decode_chunk, start) for start in range(0, len(encoded), _CHUNK)]
         try:
-            for task in tasks:  # in order, so that the first bad image is the one reported
-                task.result()
+            # in order, so that the first bad image is the one reported
+            turned = sum(task.result() for task in tasks)
         finally:
             pool.shutdown(cancel_futures=True)
-    return torch.from_numpy(pixels)
+    return torch.from_numpy(pixels), turned

@@ -1,37 +1,26 @@
-"""The full Fashion-MNIST and MNIST, from idx files as published or as torchvision keeps them."""
+"""The full Fashion-MNIST and MNIST, from idx files as published or as torchvision keeps them; any other set of such
+files by the kind `idx`."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from tangency.data.build import Source, labelled
-from tangency.data.classes import FASHION_MNIST, MNIST
+from tangency.data import published
+from tangency.data.build import Source, labelled, numbered_classes
+from tangency.data.classes import FASHION_MNIST, KMNIST, MNIST
 from tangency.data.idx import read_idx, to_tensors
 from tangency.data.places import candidates, not_found
 from tangency.data.references import Reference
-from tangency.errors import DataError
-from tangency.seeding import permutation
+from tangency.errors import DataError, some
 from tangency.types import LabelledImages
 
-_PREFIXES = {"train": "train", "test": "t10k"}
-_STEMS = {
-    (split, axes): f"{prefix}-{part}-idx{axes}-ubyte"
-    for split, prefix in _PREFIXES.items()
-    for axes, part in ((3, "images"), (1, "labels"))
-}
-
-# SHA-256 of the published label bytes: both sets use the same file names, so one is easily taken for the
-# other.
-_PUBLISHED_LABELS = {
-    "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": "fashion-mnist",
-    "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9": "fashion-mnist",
-    "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13": "mnist",
-    "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5": "mnist",
-}
+_PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
+_PARTS = {3: "images", 1: "labels"}
+_NEUTRAL = tuple("0123456789")
 
 
 @dataclass(frozen=True)
@@ -45,57 +34,108 @@ FULL_SETS = {
     "fashion-mnist": _FullSet("FashionMNIST", FASHION_MNIST, "MIT, Zalando SE 2017"),
     "mnist": _FullSet("MNIST", MNIST, "CC BY-SA 3.0, Y. LeCun, C. Cortes, C. J. C. Burges"),
 }
+_OTHERS = {"kmnist": f"idx:DIR?classes={','.join(KMNIST)}"}
 
 
-def _find(folder: Path, stem: str) -> Path | None:
-    """The file `stem`, plain or gzipped, in `folder`."""
+def _stem(prefix: str, axes: int) -> str:
+    return f"{prefix}-{_PARTS[axes]}-idx{axes}-ubyte"
+
+
+def _find(folder: Path, prefix: str, axes: int) -> Path | None:
+    """The file of that prefix, plain or gzipped, in `folder`."""
+    stem = _stem(prefix, axes)
     found = (folder / name for name in (stem, f"{stem}.gz", stem.replace("-idx", ".idx")))
     return next((path for path in found if path.is_file()), None)
 
 
-def _array(folder: Path, split: str, axes: int) -> np.ndarray:
-    stem = _STEMS[split, axes]
-    path = _find(folder, stem)
+def _path(folder: Path, prefix: str, axes: int) -> Path:
+    path = _find(folder, prefix, axes)
     if path is None:
+        stem = _stem(prefix, axes)
         raise DataError(f"{folder}: holds other parts of the set, but neither {stem} nor {stem}.gz. Fetch it too.")
-    return read_idx(path, axes)
+    return path
 
 
-def _read(name: str, folder: Path, split: str) -> LabelledImages:
-    """One split out of `folder`."""
-    images, labels = _array(folder, split, 3), _array(folder, split, 1)
-    published = _PUBLISHED_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest(), name)
-    if published != name:
+def _recognised(name: str, folder: Path, path: Path, labels: np.ndarray) -> bool:
+    """Whether these are the published labels of `name`; those of another known set are refused."""
+    found = published.of_labels(labels) or published.of_file(path)
+    if found and found != name:
         raise DataError(
-            f"{folder}: this is {published}, expected {name} (both have the same file names). "
-            f"Name the right folder as '{name}:DIR'."
+            f"{folder}: this is {found}, expected {name} (both have the same file names). Name the right folder as "
+            f"'{name}:DIR', or these images as '{_OTHERS.get(found, f'{found}:DIR')}'."
         )
+    return found == name
+
+
+def _read(reference: Reference, folder: Path, split: str) -> LabelledImages:
+    """One split of a known set out of `folder`; what is not its published content gets neutral class names."""
+    name, prefix = reference.kind, _PREFIXES[split][0]
+    images, path = read_idx(_path(folder, prefix, 3), 3), _path(folder, prefix, 1)
+    labels = read_idx(path, 1)
+    known = _recognised(name, folder, path, labels)
     pixels, targets = to_tensors(images, labels, f"{folder} ({split})")
-    return labelled(pixels, targets, FULL_SETS[name].classes, f"{name} {split}")
+    if known:
+        changed = not published.of_pixels(images)
+        note = f"{folder}: the labels of {split} are those of {name}, its pixels are not the published ones"
+        return labelled(pixels, targets, FULL_SETS[name].classes, f"{name} {split}", [note] if changed else [])
+    note = (
+        f"{folder}: {split} is not the published {name}; it may be another set under the same file names (KMNIST, "
+        "EMNIST, notMNIST, …) or a part of it, so its classes are only numbered. idx:DIR?classes=a,b,… names them"
+    )
+    return labelled(pixels, targets, _NEUTRAL, f"{reference.text} {split}", [note])
+
+
+def _published_labels(name: str, folder: Path) -> bool:
+    """Whether the labels that are there are those of `name`, so that its name says what is meant."""
+    paths = [path for prefix in ("train", "t10k") if (path := _find(folder, prefix, 1))]
+    try:
+        return all(published.of_labels(read_idx(path, 1)) == name for path in paths)
+    except DataError:
+        return False  # a damaged file is reported where it is read
 
 
 def open_full_set(reference: Reference, root: Path | None) -> Source:
-    """Find the full set; an absent one is an error, never another set. `train=N` keeps N training images, at random."""
-    name, kept = reference.kind, reference.integer("train")
+    """Find the full set; an absent one is an error, never another set."""
+    name = reference.kind
     known = FULL_SETS[name]
     places = candidates(reference, root, (name, ".", f"{known.torchvision_name}/raw"))
-    folder = next((place for place in places if any(_find(place, stem) for stem in _STEMS.values())), None)
+    parts = [(prefix, axes) for prefix in ("train", "t10k") for axes in _PARTS]
+    folder = next((place for place in places if any(_find(place, *part) for part in parts)), None)
     if folder is None:
         raise not_found(name, places, "idx files such as train-images-idx3-ubyte.gz", known.torchvision_name)
+    own = _published_labels(name, folder)
+    text = name if own or not reference.location else f"{name}:{reference.location}"
+    splits = {split: partial(_read, reference, folder, split) for split in _PREFIXES}
+    return Source(text, splits, known.licence if own else "")
+
+
+def _read_any(reference: Reference, folder: Path, prefix: str, split: str) -> LabelledImages:
+    images, labels = (read_idx(_path(folder, prefix, axes), axes) for axes in _PARTS)
+    pixels, targets = to_tensors(images, labels, f"{folder} ({split})")
+    classes = numbered_classes(targets, reference.options.get("classes", ""), str(folder))
+    return labelled(pixels, targets, classes, f"{reference.text} {split}")
+
+
+def open_idx(reference: Reference, root: Path | None) -> Source:
+    """A folder of idx files whatever they hold: [NAME-]train-images-idx3-ubyte[.gz] and its three companions."""
+    folder = reference.path(root)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, expected one with idx files such as train-images-idx3-ubyte.gz.")
+    ends = {split: tuple(f"{word}-images" for word in words) for split, words in _PREFIXES.items()}
+    found: dict[str, set[str]] = {split: set() for split in ends}
+    for path in folder.iterdir():
+        start = path.name.partition("idx3-ubyte")[0].rstrip("-.")
+        for split, ending in ends.items():
+            if "idx3-ubyte" in path.name and start.endswith(ending):
+                found[split].add(start.removesuffix("-images"))
+    for split, prefixes in found.items():
+        if len(prefixes) != 1:
+            got = some(sorted(prefixes)) or "none"
+            raise DataError(
+                f"{folder}: idx files of images for {split}: {got}, expected one set such as "
+                f"{_stem(_PREFIXES[split][0], 3)}.gz. Put each set into a folder of its own."
+            )
     return Source(
-        name if kept is None else f"{name}?train={kept}",
-        {
-            "train": lambda: _cut(_read(name, folder, "train"), kept, reference.text),
-            "test": lambda: _read(name, folder, "test"),
-        },
-        known.licence,
+        reference.text,
+        {split: partial(_read_any, reference, folder, next(iter(found[split])), split) for split in found},
     )
-
-
-def _cut(images: LabelledImages, kept: int | None, reference: str) -> LabelledImages:
-    """The first images of one fixed permutation, so that fewer are among more."""
-    if kept is None:
-        return images
-    if kept > len(images):
-        raise DataError(f"{reference}: train={kept}, there are {len(images)} training images.")
-    return images.subset(permutation(len(images), 0, "training images")[:kept])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.data.arrays import read_arrays
+from tangency.data.arrays import DAMAGED, read_arrays
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
@@ -36,7 +36,7 @@ def _names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: not a readable archive ({error}), expected {_EXPECTED}.") from error
 
 
@@ -98,7 +98,9 @@ def _read(path: Path, keys: tuple[str, str], reference: Reference, split: str) -
         raise DataError(f"{path}: the array '{keys[1]}' holds {targets.dtype}, expected class numbers.")
     labels = torch.from_numpy(targets.astype(np.int64 if targets.dtype.kind in "iu" else np.float64))
     given = reference.options.get("classes", "")
-    classes = tuple(map(str, names[0])) if names and not given else numbered_classes(labels, given, str(path))
+    classes = (
+        tuple(map(str, np.atleast_1d(names[0]))) if names and not given else numbered_classes(labels, given, str(path))
+    )
     name = reference.text if split == "whole" else f"{reference.text} {split}"
     return labelled(to_pixels(images, reference, f"{path}: {keys[0]}"), labels, classes, name)
 

@@ -1,11 +1,12 @@
-"""Parquet files in the layout of Hugging Face's datasets: a column of encoded images, a column of labels."""
+"""Parquet and Arrow files of Hugging Face's datasets: a column of encoded images, a column of labels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.decode import decode_images
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
-from tangency.errors import DataError
+from tangency.data.shards import Shards, find_shards
+from tangency.errors import DataError, some, unknown_name
 from tangency.types import LabelledImages
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("label", "labels", "fine_label")
 _EXPECTED = "a Parquet file with a column of images and a column of labels"
+_TEST_NAMES = ("test", "testing", "validation", "valid", "val", "dev")
+_MODES = {"L": 1, "1": 1, "RGB": 3}
 
 
 def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], role: str, path: Path) -> str:
@@ -36,30 +40,37 @@ def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], ro
     return there[0]
 
 
-def _label_names(path: Path, column: str) -> tuple[str, ...]:
-    """Class names from Hugging Face's metadata in the file; empty where there are none."""
+def _metadata(path: Path) -> dict[str, Any]:
+    """Hugging Face's description of the columns in the file; empty where there is none."""
     import polars
 
-    text = polars.read_parquet_metadata(path).get("huggingface")
-    if text is None:
-        return ()
+    if path.suffix == ".arrow":
+        return {}
     try:
-        names = json.loads(text)["info"]["features"][column]["names"]
-    except (ValueError, KeyError, TypeError):
-        return ()  # the metadata is optional, and other writers fill it otherwise
-    return tuple(map(str, names))
+        found = json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}  # the metadata is optional, and other writers fill it otherwise
+    return found if isinstance(found, dict) else {}
+
+
+def _label_names(features: Mapping[str, Any], column: str) -> tuple[str, ...]:
+    """Class names of a column of labels; empty where nothing names them."""
+    described = features.get(column)
+    names = described.get("names") if isinstance(described, dict) else None
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _encoded(column: polars.Series, path: Path) -> list[bytes]:
     """The encoded images of a column of bytes, or of structs with a field `bytes`."""
     import polars
 
+    name = column.name
     if isinstance(column.dtype, polars.Struct) and "bytes" in column.struct.fields:
         column = column.struct.field("bytes")
-    if column.dtype != polars.Binary:
+    if column.dtype not in (polars.Binary, polars.Null):
         raise DataError(
-            f"{path}: the column '{column.name}' holds {column.dtype}, expected encoded images (bytes, or a "
-            "struct with a field 'bytes'). Name another one with image=COLUMN."
+            f"{path}: the column '{name}' holds {str(column.dtype)[:100]}, expected encoded images (bytes, or a "
+            "struct with a field 'bytes'). Name another one with image=COLUMN; arrays of pixels are read from .npz."
         )
     if column.null_count():
         row = column.is_null().arg_max()
@@ -76,56 +87,163 @@ def _targets(column: polars.Series, names: tuple[str, ...], given: str, path: Pa
 
     if column.null_count():
         raise DataError(f"{path}: row {column.is_null().arg_max()} has no label. Remove the row.")
-    if column.dtype in (polars.String, polars.Categorical):
-        texts = column.cast(polars.String)
-        names = tuple(texts.unique().sort().to_list())
-        return torch.tensor([names.index(text) for text in texts], dtype=torch.int64), names
+    if column.dtype == polars.Boolean:
+        column, names = column.cast(polars.Int64), names or ("False", "True")
+    if column.dtype in (polars.String, polars.Categorical) or isinstance(column.dtype, polars.Enum):
+        return _named_targets(column.cast(polars.String), given, path)
     if not column.dtype.is_integer():
         raise DataError(
-            f"{path}: the column '{column.name}' holds {column.dtype}, expected class numbers or class "
+            f"{path}: the column '{column.name}' holds {str(column.dtype)[:100]}, expected class numbers or class "
             "names. Name another one with label=COLUMN."
         )
-    labels = torch.from_numpy(column.cast(polars.Int64).to_numpy().copy())
+    whole = column.cast(polars.Int64, strict=False)
+    if whole.null_count():
+        raise DataError(f"{path}: row {whole.is_null().arg_max()} has a label beyond 64 bits, expected class numbers.")
+    labels = torch.from_numpy(whole.to_numpy().copy())
+    if bool((labels == -1).all()):
+        raise DataError(
+            f"{path}: each label is -1, as where a competition keeps the labels of its test images to itself. Take "
+            "the images of another split, as with test=validation."
+        )
     return labels, names if names and not given else numbered_classes(labels, given, str(path))
 
 
-def read_parquet(path: Path, reference: Reference, classes: tuple[str, ...] = ()) -> LabelledImages:
-    """All images of a Parquet file.
+def _named_targets(texts: polars.Series, given: str, path: Path) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels from class names: sorted, or in the order of the option `classes`."""
+    found = tuple(texts.unique().sort().to_list())
+    names = tuple(part.strip() for part in given.split(",")) if given else found
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        raise DataError(f"{path}: classes={given} lacks the labels {some(unknown)}. Name them all.")
+    place = {name: number for number, name in enumerate(names)}
+    return torch.tensor([place[text] for text in texts], dtype=torch.int64), names
 
-    Args:
-        path: the file.
-        reference: its options `image` and `label` name columns; `classes=a,b,c`, `size` and `channels` as
-            elsewhere.
-        classes: names, where the caller knows them.
 
-    Raises:
-        DataError: not a Parquet file, no such columns, a damaged image (with its row), labels out of range.
-    """
+def _table(path: Path, options: Mapping[str, str]) -> tuple[polars.DataFrame, str, str]:
+    """The two columns of a file, and their names."""
     import polars
     from polars.exceptions import PolarsError
 
-    options = reference.options
+    arrow = path.suffix == ".arrow"
     with existing_file(path, _EXPECTED).open("rb") as handle:
         head = handle.read(512)
-    if not head.startswith(b"PAR1"):
+    if not arrow and not head.startswith(b"PAR1"):
         refuse_foreign(head, str(path), _EXPECTED)
     try:
-        schema = polars.read_parquet_schema(path)
-        image = _column(list(schema), options.get("image"), _IMAGE_COLUMNS, "image", path)
-        label = _column(list(schema), options.get("label"), _LABEL_COLUMNS, "label", path)
-        table = polars.read_parquet(path, columns=[image, label])
-        names = classes or _label_names(path, label)
-    except (PolarsError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({error}), expected {_EXPECTED}.") from error
+        whole = polars.read_ipc_stream(path) if arrow else None
+        schema = list(polars.read_parquet_schema(path) if whole is None else whole.schema)
+        image = _column(schema, options.get("image"), _IMAGE_COLUMNS, "image", path)
+        label = _column(schema, options.get("label"), _LABEL_COLUMNS, "label", path)
+        table = polars.read_parquet(path, columns=[image, label]) if whole is None else whole.select(image, label)
+    except (PolarsError, OSError, ValueError) as error:
+        what = "Arrow" if arrow else "Parquet"
+        raise DataError(f"{path}: cannot be read as {what} ({error}), expected {_EXPECTED}.") from error
     if not table.height:
         raise DataError(f"{path}: has no rows, expected at least one image.")
-    labels, names = _targets(table[label], names, options.get("classes", ""), path)
-    encoded = _encoded(table[image], path)
-    pixels = decode_images(encoded, lambda row: f"{path}, row {row}", reference)
-    return labelled(pixels, labels, names, reference.text)
+    return table, image, label
+
+
+def read_parquet(
+    paths: Sequence[Path],
+    reference: Reference,
+    classes: tuple[str, ...] = (),
+    features: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    name: str = "",
+) -> LabelledImages:
+    """All images of one or several Parquet (or Arrow stream) files, turned as their EXIF orientation says.
+
+    Args:
+        paths: the files, in order.
+        reference: its options `image` and `label` name columns; `classes=a,b,c`, `size` and `channels` as
+            elsewhere.
+        classes: names, where the caller knows them.
+        features: the columns as a file beside them describes them.
+        notes: of the finding of the files.
+        name: what results call the images; the reference by default.
+
+    Raises:
+        DataError: not a Parquet file, no such columns, a damaged image (with its row), labels out of range, files that
+            name different classes.
+    """
+    import polars
+
+    tables = [_table(path, reference.options) for path in paths]
+    described = [dict(features) if features else _metadata(path) for path in paths]
+    named = {_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)} - {()}
+    if len(named) > 1 and not classes:
+        raise DataError(
+            f"{reference.text}: its files name different classes, expected the same: {some(map(str, paths))}."
+        )
+    own = next(iter(named), ())
+    if classes and own and own != classes:
+        raise DataError(
+            f"{paths[0]}: names the classes {some(own)}, expected {some(classes)}: other data under this name. Give it "
+            f"as parquet:{paths[0]}."
+        )
+    texts = [table[label] for table, _, label in tables]
+    if len({str(one.dtype) for one in texts}) > 1:
+        raise DataError(f"{reference.text}: labels of different kinds in its files, expected one kind.")
+    column = polars.concat(texts)
+    labels, names = _targets(column, classes or own, reference.options.get("classes", ""), paths[0])
+    encoded = [
+        one for path, (table, image, _) in zip(paths, tables, strict=True) for one in _encoded(table[image], path)
+    ]
+    places = [(path, row) for path, (table, _, _) in zip(paths, tables, strict=True) for row in range(table.height)]
+    mode = described[0].get(tables[0][1])
+    pixels, turned = decode_images(
+        encoded,
+        lambda index: f"{places[index][0]}, row {places[index][1]}",
+        reference,
+        upright=True,
+        channels=_MODES.get(str(mode.get("mode"))) if isinstance(mode, dict) else None,
+    )
+    said = [f"{turned} images were turned as their EXIF orientation says, as datasets does"] if turned else []
+    return labelled(pixels, labels, names, name or reference.text, [*notes, *said])
 
 
 def open_parquet(reference: Reference, root: Path | None) -> Source:
-    """A Parquet file as one split."""
-    path = existing_file(reference.path(root), _EXPECTED)
-    return Source(reference.text, {"whole": lambda: read_parquet(path, reference)})
+    """Parquet files: one split, or those that names of files, folders or a dataset card tell apart."""
+    path = reference.path(root)
+    if not path.exists() and not any(sign in path.name for sign in "*["):
+        existing_file(path, _EXPECTED)
+    found = find_shards(path, reference)
+    chosen, notes = _chosen(found, reference)
+    whole = len(chosen) == 1
+    return Source(
+        reference.text,
+        {
+            part: partial(
+                read_parquet,
+                found.splits[split],
+                reference,
+                features=found.features,
+                name=reference.text if whole else f"{reference.text} {split}",
+            )
+            for part, split in chosen.items()
+        },
+        notes=(*found.notes, *notes),
+    )
+
+
+def _chosen(found: Shards, reference: Reference) -> tuple[dict[str, str], list[str]]:
+    """Which splits are train and test; the only one is split by us. Said where there are more."""
+    names = list(found.splits)
+    asked = {part: reference.options.get(part, "") for part in ("train", "test")}
+    asked = {part: name for part, name in asked.items() if name and not name.isdecimal()}
+    for name in asked.values():
+        if name not in names:
+            raise DataError(f"{reference.text}: {unknown_name('split or file', name, names)}")
+    if len(names) == 1:
+        said = [] if names[0] == "whole" else [f"only the split '{names[0]}' is there: it is split five to one"]
+        return {"whole": names[0]}, said
+    train = asked.get("train", "train")
+    test = asked.get("test") or next((name for name in _TEST_NAMES if name in names and name != train), "")
+    if train not in names or test not in names:
+        raise DataError(
+            f"{reference.text}: has the splits {some(names)}, expected train and test. Choose them with "
+            "train=NAME&test=NAME."
+        )
+    rest = [name for name in names if name not in (train, test)]
+    said = [f"train is the split '{train}', test is '{test}', not used: {some(rest)}"] if rest or test != "test" else []
+    return {"train": train, "test": test}, said

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tangency.data.build import Source, labelled
 from tangency.data.cifar import open_cifar10
+from tangency.data.downsampled import SIZES, open_downsampled
 from tangency.data.embedded import NAME, open_embedded
 from tangency.data.folder import open_folder
-from tangency.data.fullsets import FULL_SETS, open_full_set
+from tangency.data.fullsets import FULL_SETS, open_full_set, open_idx
 from tangency.data.npz import open_npz
 from tangency.data.parquet import open_parquet
 from tangency.data.references import Reference, parse
-from tangency.data.splits import five_to_one
-from tangency.errors import DataError, unknown_name
+from tangency.data.splits import cut, five_to_one
+from tangency.errors import DataError, some, unknown_name
 from tangency.types import Dataset, LabelledImages
 
 
@@ -26,25 +28,35 @@ class Kind:
     Args:
         open: finds the data and says how to read each split.
         location: what may follow the colon: "" nothing, "[DIR]" optional, else required.
-        options: names that may follow the question mark.
+        options: names that may follow the question mark, besides `COUNTS`.
     """
 
     open: Callable[[Reference, Path | None], Source]
     location: str
     options: tuple[str, ...] = ()
 
+    @property
+    def pairs(self) -> bool:
+        """Whether `test=` may name the test images: another file or folder of the same kind."""
+        return bool(self.location) and not self.location.startswith("[")
+
 
 KINDS: dict[str, Kind] = {
     NAME: Kind(open_embedded, ""),
-    **{name: Kind(open_full_set, "[DIR]", ("train",)) for name in FULL_SETS},
+    **{name: Kind(open_full_set, "[DIR]") for name in FULL_SETS},
     "cifar10": Kind(open_cifar10, "[DIR]"),
-    "parquet": Kind(open_parquet, "FILE", ("image", "label", "classes", "size", "channels")),
+    "parquet": Kind(open_parquet, "FILE", ("image", "label", "classes", "size", "channels", "config")),
     "folder": Kind(open_folder, "DIR", ("size", "channels")),
     "npz": Kind(open_npz, "FILE", ("layout", "classes")),
+    "idx": Kind(open_idx, "DIR", ("classes",)),
+    **{f"imagenet{size}": Kind(open_downsampled, "DIR") for size in SIZES},
 }
+# Options of every kind: how many images of each split are kept, at random but always the same.
+COUNTS = ("train", "test")
 
 
-def _source(text: str, root: Path | None) -> Source:
+def _source(text: str, root: Path | None) -> tuple[Source, dict[str, int | None]]:
+    """What a reference names, and how many images of each split are asked for."""
     reference = parse(text)
     if reference.kind not in KINDS:
         forms = (f"{name}:{kind.location}" if kind.location else name for name, kind in KINDS.items())
@@ -54,22 +66,66 @@ def _source(text: str, root: Path | None) -> Source:
         raise DataError(
             f"{text}: '{reference.kind}' is in the package and takes no location, got {reference.location}."
         )
-    if not reference.location and kind.location and not kind.location.startswith("["):
+    if not reference.location and kind.pairs:
         raise DataError(f"{text}: no location, expected {reference.kind}:{kind.location}.")
-    reference.check_options(kind.options)
-    return kind.open(reference, root)
+    reference.check_options((*kind.options, *COUNTS))
+    splits = _named_splits(reference, kind)
+    counts = {part: None if part in splits else reference.integer(part) for part in COUNTS}
+    source = _paired(reference, kind, root) if "test" in splits else kind.open(reference, root)
+    if source.counted:
+        return source, dict.fromkeys(COUNTS)
+    given = "&".join(f"{part}={count}" for part, count in counts.items() if count is not None)
+    named = source.name if "?" in source.name or not given else f"{source.name}?{given}"
+    return replace(source, name=named), counts
 
 
-def _same_numbers(train: LabelledImages, test: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
-    """Both splits with the classes of the one that has more, where they are only numbered: a small one lacks some."""
-    most = max(train.classes, test.classes, key=len)
-    if any(split.classes != tuple(map(str, range(len(split.classes)))) for split in (train, test)):
+def _named_splits(reference: Reference, kind: Kind) -> tuple[str, ...]:
+    """Which of `train` and `test` name images rather than count them."""
+    if not kind.pairs:
+        return ()
+    texts = {part: reference.options.get(part, "") for part in COUNTS}
+    return tuple(part for part, text in texts.items() if text and not text.lstrip("-+.").isdecimal())
+
+
+def _paired(reference: Reference, kind: Kind, root: Path | None) -> Source:
+    """Training images of the location, test images of another one, which `test=` names."""
+    other = reference.options["test"]
+    place = replace(reference, location=other).path(root)
+    if reference.kind == "parquet" and not place.exists() and not any(sign in other for sign in "*[/\\."):
+        return kind.open(reference, root)  # the name of a split
+    options = {name: value for name, value in reference.options.items() if name != "test"}
+    parts = {
+        part: kind.open(replace(reference, location=location, options=options), root)
+        for part, location in (("train", reference.location), ("test", other))
+    }
+    splits = {}
+    for part, source in parts.items():
+        usual = source.splits.get("whole") or source.splits[part]
+        splits[part] = usual
+    notes = tuple(note for source in parts.values() for note in source.notes if "five to one" not in note)
+    return Source(reference.text, splits, parts["train"].licence, notes)
+
+
+def _same_classes(train: LabelledImages, test: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    """Both splits with the same classes in the same order, where the names of one are among those of the other."""
+    if train.classes == test.classes:
         return train, test
-    first, second = (
-        split if split.classes == most else labelled(split.pixels, split.labels, most, split.name)
-        for split in (train, test)
-    )
+    numbered = [split.classes == tuple(map(str, range(len(split.classes)))) for split in (train, test)]
+    most = max(train.classes, test.classes, key=len)
+    if any(numbered) != all(numbered) or not set(train.classes) | set(test.classes) == set(most):
+        return train, test
+    first, second = (_renumbered(split, most) for split in (train, test))
     return first, second
+
+
+def _renumbered(split: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+    if split.classes == classes:
+        return split
+    place = split.labels.new_tensor([classes.index(name) for name in split.classes])
+    notes = split.notes
+    if split.classes != classes[: len(split.classes)]:
+        notes = (*notes, f"{split.name}: labels are brought to the classes of both splits, by name")
+    return labelled(split.pixels, place[split.labels], classes, split.name, notes)
 
 
 def load(reference: str, root: Path | None = None) -> Dataset:
@@ -80,14 +136,16 @@ def load(reference: str, root: Path | None = None) -> Dataset:
 
     Args:
         reference: `name` or `kind:location[?key=value&…]`: fashion-mnist-5k (in the package),
-            fashion-mnist[:DIR], mnist[:DIR] (?train=20000 keeps that many training images), cifar10[:DIR],
-            parquet:FILE, folder:DIR, npz:FILE. `KINDS` lists the options of each.
+            fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], parquet:FILE (or a folder or pattern of files, a Hub
+            repository, what save_to_disk wrote), folder:DIR, npz:FILE, idx:DIR, and imagenet64:DIR, imagenet32:DIR,
+            imagenet16:DIR, imagenet8:DIR. `?train=20000` keeps that many training images, `?test=500` test images;
+            `?test=FILE` names the test images where they lie apart. docs/data.md lists the options of each.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 
     Returns:
         Train and test, images uint8 or float32 (N, C, H, W), labels (N,) int64; each with its own SHA-256
-        digest.
+        digest; `notes` says what was decided in reading them.
 
     Raises:
         DataError: an unknown reference, absent, damaged or inconsistent data. A full set is never replaced by
@@ -98,19 +156,30 @@ def load(reference: str, root: Path | None = None) -> Dataset:
         >>> data.train.pixels.shape
         torch.Size([5000, 1, 28, 28])
     """
-    source = _source(reference, root)
+    source, counts = _source(reference, root)
+    name = source.name
     if "whole" in source.splits:
         train, test = five_to_one(source.splits["whole"]())
-        return Dataset(f"{source.name} [split 5:1]", train, test, source.licence)
-    train, test = source.splits["train"](), source.splits["test"]()
-    train, test = _same_numbers(train, test)
+        name = f"{name} [split 5:1]"
+    else:
+        train, test = _same_classes(source.splits["train"](), source.splits["test"]())
     if train.shape != test.shape or train.classes != test.classes:
         raise DataError(
             f"{reference}: train has shape {train.shape} and {len(train.classes)} classes, test {test.shape} "
-            f"and {len(test.classes)}; expected the same. Name the classes (classes=a,b,c), or "
+            f"and {len(test.classes)} ({_odd(train, test)}); expected the same. Name the classes (classes=a,b,c), or "
             "convert the images."
         )
-    return Dataset(source.name, train, test, source.licence)
+    notes = tuple(dict.fromkeys((*source.notes, *train.notes, *test.notes)))
+    train, test = (cut(split, counts[part], reference, part) for part, split in (("train", train), ("test", test)))
+    return Dataset(name, train, test, source.licence, notes)
+
+
+def _odd(train: LabelledImages, test: LabelledImages) -> str:
+    """What only one of two splits has, in words."""
+    odd = [name for name in (*train.classes, *test.classes) if (name in train.classes) != (name in test.classes)]
+    return (
+        f"only one of them has {some(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
+    )
 
 
 def load_split(reference: str, split: str | None = None, root: Path | None = None) -> LabelledImages:
@@ -127,10 +196,10 @@ def load_split(reference: str, split: str | None = None, root: Path | None = Non
     """
     if split not in (None, "train", "test"):
         raise DataError(f"{reference}: {unknown_name('split', split, ('train', 'test'))}")
-    source = _source(reference, root)
-    if "whole" not in source.splits:
-        return source.splits[split or "test"]()
-    if split is None:
-        return source.splits["whole"]()
-    parts = load(reference, root)
-    return parts.train if split == "train" else parts.test
+    source, counts = _source(reference, root)
+    if "whole" in source.splits and split is not None:
+        parts = load(reference, root)
+        return parts.train if split == "train" else parts.test
+    part = split or "test"
+    found = cut(source.splits["whole" if "whole" in source.splits else part](), counts[part], reference, part)
+    return dataclasses.replace(found, notes=tuple(dict.fromkeys((*source.notes, *found.notes))))

@@ -42,7 +42,24 @@ def five_to_one(whole: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     mask = held_out(whole.labels, whole.classes, whole.name)
     parts = (("train: 5 of 6 images of each class", ~mask), ("test: 1 of 6 images of each class", mask))
     train, test = (
-        labelled(whole.pixels[chosen], whole.labels[chosen], whole.classes, f"{whole.name} [{what}]")
+        labelled(whole.pixels[chosen], whole.labels[chosen], whole.classes, f"{whole.name} [{what}]", whole.notes)
         for what, chosen in parts
     )
     return train, test
+
+
+def cut(images: LabelledImages, kept: int | None, reference: str, part: str) -> LabelledImages:
+    """The first images of one fixed permutation, so that fewer are among more; all of them where `kept` is None.
+
+    Args:
+        images: one split.
+        kept: how many are kept.
+        reference: for errors.
+        part: "train" or "test".
+    """
+    if kept is None:
+        return images
+    kind = "training" if part == "train" else "test"
+    if kept > len(images):
+        raise DataError(f"{reference}: {part}={kept}, there are {len(images)} {kind} images.")
+    return images.subset(permutation(len(images), 0, f"{kind} images")[:kept])

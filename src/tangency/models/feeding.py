@@ -9,10 +9,11 @@ from pathlib import Path
 
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
+from tangency.models.class_names import own_order, plain
 from tangency.models.orientation import ORIENTATIONS, composed, turned_sides
 from tangency.types import Dataset
 
-OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout")
+OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout", "class-map")
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -206,11 +207,7 @@ def _names(
         if data is not None and tuple(map(plain, known)) == tuple(map(plain, data.test.classes)):
             return data.test.classes, []
         return known, []
-    if data is not None and len(data.test.classes) == outputs:
+    unsure = "class-map" in reference.options or (data is not None and own_order(data.test.classes, outputs))
+    if data is not None and len(data.test.classes) == outputs and not unsure:
         return data.test.classes, ["class names are those of the data, in their order: nothing in the file names them"]
     return tuple(map(str, range(outputs))), ["classes are numbered: nothing in the file names them"]
-
-
-def plain(name: str) -> str:
-    """A class name without case, spaces, hyphens and underscores, for comparison."""
-    return "".join(c for c in name.casefold() if c.isalnum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -51,6 +52,12 @@ class Adapted(nn.Module):
             x = F.interpolate(x, tuple(self.resize), mode="bilinear", align_corners=False, antialias=shrinks)
         logits: Tensor = self.net(x)
         return logits if self.order is None else logits[:, self.order]
+
+    def reordered(self, order: list[int]) -> Adapted:
+        """The same network with other logits kept, or in another order."""
+        changed = copy.copy(self)
+        changed.order = order
+        return changed
 
 
 def adapted(module: nn.Module, options: Mapping[str, Any]) -> nn.Module:
@@ -163,13 +170,14 @@ def build_foreign(
         architecture: "cifar:…", "torchvision:…", "timm:…", "hf:…" or "onnx".
         shape: (C, H, W) of the images.
         classes: number of logits.
-        options: of its constructor, and `ADAPTATIONS`.
+        options: of its constructor, `ADAPTATIONS`, and `logits`, how many the network has where fewer are kept.
         tensors: for "onnx", whose graph is one of them.
 
     Raises:
         ModelError: an unknown name, a package that is not installed, or options that do not fit.
     """
-    inner = {name: value for name, value in options.items() if name not in ADAPTATIONS}
+    inner = {name: value for name, value in options.items() if name not in (*ADAPTATIONS, "logits")}
+    classes = options.get("logits", classes)
     family, _, name = architecture.partition(":")
     try:
         if family == "onnx":

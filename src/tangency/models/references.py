@@ -12,8 +12,9 @@ from torch import nn
 
 from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
+from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
-from tangency.models.feeding import Feeding, asked_feeding, plain, settled
+from tangency.models.feeding import Feeding, asked_feeding, settled
 from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS
 from tangency.models.normalise import clearly_better, conventions, correct_under
@@ -29,7 +30,11 @@ _TRIED_IMAGES = 1000
 
 
 def load_model(
-    reference: str, data: Dataset | None = None, device: torch.device | str = "cpu", trust_code: bool = False
+    reference: str,
+    data: Dataset | None = None,
+    device: torch.device | str = "cpu",
+    trust_code: bool = False,
+    class_map: ClassMap | None = None,
 ) -> Classifier:
     """A classifier by reference, in eval mode; what was found out about it stands in its card under "reading".
 
@@ -38,10 +43,13 @@ def load_model(
             "timm:NAME?weights=FILE", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE",
             "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "export:FILE", "torchscript:FILE". Options of all:
             shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
-            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network).
+            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=….
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
         trust_code: whether kinds that run code may.
+        class_map: which of its outputs stand for the classes of the data, where these are a part of its classes and
+            names do not tell: indices or names, one a class, a mapping from the data's names, "imagenet", "order", or a
+            file; `?class-map=…` behind the reference says the same. The others are left out of the softmax.
 
     Raises:
         ModelError: the file cannot be read, does not fit, or something must be said that nothing says.
@@ -54,13 +62,21 @@ def load_model(
         ...     load_model(folder + "/net.safetensors").classes
         3
     """
-    if reference.endswith(".safetensors") and parse(reference).kind not in KINDS:
-        return load_classifier(reference, device, trust_code)
+    bare, asked = without_option(reference)
+    class_map = class_map if asked is None else asked
+    if bare.endswith(".safetensors") and parse(bare).kind not in KINDS:
+        return restricted(load_classifier(bare, device, trust_code), data, class_map, reference)
+    if class_map is not None and data is None:
+        raise ModelError(
+            f"{reference}: class-map is for data with other classes than the network's; name the data, too."
+        )
     parsed = _parsed(reference)
+    if class_map is not None:  # names are then not guessed from their number
+        parsed = replace(parsed, options={**parsed.options, OPTION: str(class_map)})
     try:
         request = Request(parsed, asked_feeding(parsed), data)
         opened = _opened(request, trust_code)
-        return _assembled(request, opened).to(device).eval()
+        return _assembled(request, opened, class_map).to(device).eval()
     except DataError as error:
         raise ModelError(str(error)) from error
 
@@ -89,18 +105,17 @@ def _opened(request: Request, trust_code: bool) -> Opened:
     return LOADERS[kind](request)
 
 
-def _assembled(request: Request, opened: Opened) -> Classifier:
+def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> Classifier:
     """The card decided, and the module behind a change of size and of the order of classes where they differ."""
     known = settled(request.asked.or_else(opened.feeding), request.reference, opened.outputs, request.data)
-    order = _order(known, request.data)
-    if order is not None and request.data is not None:
-        known = replace(
-            known,
-            classes=request.data.test.classes,
-            notes=(*known.notes, "its classes stand in another order than the data's; logits are brought to theirs"),
-        )
+    order = None
+    if request.data is not None and isinstance(known.classes, tuple):
+        wanted = request.data.test.classes
+        order, said = data_outputs(known.classes, wanted, class_map, request.reference.text)
+        known = replace(known, classes=wanted, notes=(*known.notes, said)) if said else known
     extra: dict[str, Any] = {"resize": list(known.resize)} if known.resize else {}
     extra |= {"order": order} if order else {}
+    extra |= {"logits": opened.outputs} if order and len(order) < opened.outputs else {}
     extra |= {"orientation": known.orientation} if known.orientation else {}
     module = adapted(opened.module, extra)
     known = _normalised(known, module.eval(), request)
@@ -115,16 +130,6 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
         provenance=_provenance(request, opened, known),
     )
     return Classifier(module, card)
-
-
-def _order(known: Feeding, data: Dataset | None) -> list[int] | None:
-    """Logits in the data's order, where both name the same classes in different orders."""
-    if data is None or not isinstance(known.classes, tuple):
-        return None
-    own, wanted = list(map(plain, known.classes)), list(map(plain, data.test.classes))
-    if own == wanted or sorted(own) != sorted(wanted) or len(set(own)) < len(own):
-        return None
-    return [own.index(name) for name in wanted]
 
 
 def _normalised(known: Feeding, module: nn.Module, request: Request) -> Feeding:

@@ -81,12 +81,12 @@ def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classi
         raise ModelError(unknown_name("architecture", card.architecture, ARCHITECTURES))
     make = ARCHITECTURES[card.architecture]
     known = [name for name in inspect.signature(make).parameters if name not in ("shape", "classes")]
-    inner = {name: value for name, value in card.options.items() if name not in ADAPTATIONS}
+    inner = {name: value for name, value in card.options.items() if name not in (*ADAPTATIONS, "logits")}
     for option in inner:
         if option not in known:
             raise ModelError(unknown_name(f"option of {card.architecture}", option, known))
     try:
-        module = make(fed_shape(card.shape, card.options), len(card.classes), **inner)
+        module = make(fed_shape(card.shape, card.options), card.options.get("logits", len(card.classes)), **inner)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{card.architecture}: cannot be built with options {inner}: {error}.") from error
     return Classifier(adapted(module, card.options), card)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tangency.errors import ModelError, RunError, unknown_name
+from tangency.errors import ModelError, RunError, some, unknown_name
 from tangency.models import Classifier, load_classifier, load_model
+from tangency.models.class_map import restricted, without_option
+from tangency.models.class_names import plain
 from tangency.study.layout import read_json, weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec
@@ -25,7 +27,8 @@ class Found:
 
 def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
     """The classifier behind `run:RUN/trials/TRIAL` (id or hash), or any reference of `tangency.models.load_model`."""
-    kind, _, location = reference.partition(":")
+    bare, asked = without_option(reference)
+    kind, _, location = bare.partition(":")
     if kind == "run" and location:
         folder = _trial_folder(Path(location), reference)
         path, run = folder / "model.safetensors", folder.parent.parent
@@ -41,7 +44,8 @@ def find_classifier(reference: str, device: str, data: Dataset | None = None, tr
         if not (run / "spec.yaml").exists():
             raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
         spec = load_spec(run / "spec.yaml")
-        return Found(reference, load_classifier(weights_file(folder, spec.weights), device), run, spec)
+        found = load_classifier(weights_file(folder, spec.weights), device)
+        return Found(reference, restricted(found, data, asked, reference), run, spec)
     return Found(reference, load_model(reference, data, device, trust_code), None, None)
 
 
@@ -77,8 +81,12 @@ def check_fits(card: Card, data: Dataset, what: str) -> None:
                 f"{len(card.classes)} and none is 0: likely labels that are off by one. Take 1 off them: classes are "
                 "counted from 0."
             )
+        own = {plain(name) for name in card.classes}
+        foreign = [name for name in data.test.classes if plain(name) not in own]
+        lacking = f", of which {len(foreign)} are none of its ({some(foreign)})" if foreign else ""
         raise ModelError(
-            f"{what}: its classes are {', '.join(card.classes)}, those of '{data.name}' are "
-            f"{', '.join(data.test.classes)}; expected the same in the same order. Where only the names differ, "
-            "name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data."
+            f"{what}: its {len(card.classes)} classes are {some(card.classes)}, the {len(data.test.classes)} of "
+            f"'{data.name}' are {some(data.test.classes)}{lacking}; expected the same in the same order. Where only the "
+            "names differ, name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data; "
+            "where the data have some of its classes, say which outputs these are with --class-map (or ?class-map=…)."
         )

@@ -132,7 +132,7 @@ def load_dataset(reference: str, root: Path | None = None) -> Dataset:
     if reference.startswith(_LETTERS):
         real = load(reference.removeprefix(_LETTERS), root)
         train, test = with_distractor(real.train, 0), with_distractor(real.test, 1)
-        return Dataset(f"{_LETTERS}{real.name}", train, test, real.licence)
+        return Dataset(f"{_LETTERS}{real.name}", train, test, real.licence, real.notes)
     if not reference.startswith(_PREFIX):
         return load(reference, root)
     counts = dict(_DRAWN)

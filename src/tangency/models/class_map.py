@@ -1,0 +1,241 @@
+"""Which outputs of a network stand for the classes of the data: by name, by ImageNet's synset, by index, by a file.
+
+A network of 1,000 classes on data of ten of them is restricted to these: the logits of the ten are kept and the others
+dropped, so that log p(y|x) = z_y − ln Σ_{c in data} exp z_c. Accuracy, margins and attacks are over the same ten, as are
+the classes of mixtures and of the Bayes rule that gradients are compared with.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+from tangency.data.classes import imagenet_synsets
+from tangency.data.references import parse
+from tangency.errors import ModelError, some
+from tangency.models.class_names import IMAGENET, alike_imagenets, imagenet_names, numbered, plain
+from tangency.models.classifier import Classifier
+from tangency.models.foreign import Adapted
+from tangency.types import Dataset
+
+OPTION = "class-map"
+ClassMap = str | Sequence[int | str] | Mapping[str, int | str]
+_FORMS = "'imagenet', 'order', indices or names with commas between (one a class of the data), or a .txt, .csv or .json"
+
+
+def without_option(reference: str) -> tuple[str, str | None]:
+    """A model reference without its option `class-map`, and the option."""
+    head, mark, query = reference.rpartition("?")
+    parts = query.split("&") if mark else []
+    kept = [part for part in parts if not part.startswith(f"{OPTION}=")]
+    if len(kept) == len(parts):
+        return reference, None
+    return f"{head}?{'&'.join(kept)}" if kept else head, parse(f"x:?{query}").options[OPTION]
+
+
+def with_option(reference: str, asked: str | None) -> str:
+    """A model reference with the option `class-map`, where it has none of its own."""
+    if asked is None or without_option(reference)[1] is not None:
+        return reference
+    return f"{reference}{'&' if '?' in reference else '?'}{OPTION}={quote(asked, safe=',/:.-_~')}"
+
+
+def data_outputs(
+    own: Sequence[str], wanted: Sequence[str], asked: ClassMap | None, text: str
+) -> tuple[list[int] | None, str]:
+    """The output for each class of the data, or None where they are the network's in order; and what to say of it.
+
+    Args:
+        own: names of the network's classes, index = logit; numbers where nothing names them.
+        wanted: class names of the data.
+        asked: what the option `class-map` says.
+        text: the model's reference, for errors.
+
+    Returns:
+        Indices of logits, one for each name in `wanted`; "" where nothing was decided and the network stays as it is.
+
+    Raises:
+        ModelError: an option that names no output, or the same one for two classes.
+
+    Example:
+        >>> data_outputs(("cat", "dog", "eel"), ("Eel", "cat"), None, "net")[0]
+        [2, 0]
+    """
+    if list(map(plain, own)) == list(map(plain, wanted)) and (asked is None or not numbered(own)):
+        return None, ""
+    found, how = _by_name(own, wanted) if asked is None else _asked(own, wanted, asked, text)
+    if found is None:
+        return None, ""
+    identity, all_kept = found == list(range(len(own))), len(found) == len(own)
+    if all_kept and not identity and not how:
+        return found, "its classes stand in another order than the data's; logits are brought to theirs"
+    shown = some([f"'{name}' is output {place}" for name, place in zip(wanted, found, strict=True)], 3)
+    taken = "its outputs are taken for ImageNet's classes in the order of their synsets; " if how == "imagenet" else ""
+    kept = f"of its {len(own):,} outputs those of the data's {len(wanted):,} classes are kept: log p(y|x) is over these"
+    matched = "its outputs are matched with the classes of the data"
+    return None if identity else found, f"{taken}{matched if all_kept else kept} ({shown})"
+
+
+def restricted(classifier: Classifier, data: Dataset | None, asked: ClassMap | None, text: str) -> Classifier:
+    """The classifier with the outputs of the data's classes in their order; itself where its classes are the data's."""
+    if data is None:
+        if asked is not None:
+            raise ModelError(f"{text}: {OPTION} is for data with other classes than the network's; name the data, too.")
+        return classifier
+    card = classifier.card
+    order, said = data_outputs(card.classes, data.test.classes, asked, text)
+    if not said:
+        return classifier
+    module, options = classifier.module, dict(card.options)
+    if order is not None:
+        if len(order) < len(card.classes):
+            options |= {"logits": options.get("logits", len(card.classes))}
+        if isinstance(module, Adapted):
+            order = [module.order[place] for place in order] if module.order else order
+            module = module.reordered(order)
+        else:
+            module = Adapted(module, order=order)
+        options |= {"order": order}
+    listed = card.provenance.get("reading")
+    reading = [*(listed if isinstance(listed, list) else []), said]
+    provenance = {**card.provenance, "reading": reading}
+    card = replace(card, classes=data.test.classes, options=options, provenance=provenance)
+    return Classifier(module, card).train(classifier.training)
+
+
+def _by_name(own: Sequence[str], wanted: Sequence[str]) -> tuple[list[int] | None, str]:
+    """Outputs by name, all found and all different, or None; "imagenet" where the order of its synsets was used."""
+    if numbered(wanted) and set(own) != set(wanted):
+        return None, ""  # numbers of different sets say nothing about each other
+    find = _finder(_aliases(own))
+    places = [find(name) for name in wanted]
+    if None in places and len(own) == IMAGENET and (numbered(own) or alike_imagenets(own)):
+        find = _finder([*_aliases(own), *_imagenet_aliases()])
+        places = [find(name) for name in wanted]
+        return _distinct(places), "imagenet" if numbered(own) else "synset"
+    return _distinct(places), ""
+
+
+def _distinct(places: Sequence[int | None]) -> list[int] | None:
+    found = [place for place in places if place is not None]
+    return found if len(found) == len(places) == len(set(found)) else None
+
+
+_Level = Mapping[str, set[int]]
+
+
+def _aliases(own: Sequence[str]) -> list[_Level]:
+    """Names to outputs, the surest first: as they are, without case and spaces, each of several synonyms."""
+    exact: dict[str, set[int]] = {}
+    loose: dict[str, set[int]] = {}
+    parts: dict[str, set[int]] = {}
+    for place, name in enumerate(own):
+        exact.setdefault(name, set()).add(place)
+        loose.setdefault(plain(name), set()).add(place)
+        for part in name.split(",") if "," in name else ():
+            parts.setdefault(plain(part), set()).add(place)
+    return [exact, loose, parts]
+
+
+def _imagenet_aliases() -> list[_Level]:
+    synsets = {name: {place} for place, name in enumerate(imagenet_synsets())}
+    names: dict[str, set[int]] = {}
+    for place, name in enumerate(imagenet_names()):
+        names.setdefault(plain(name), set()).add(place)
+    return [synsets, names]
+
+
+def _finder(levels: Sequence[_Level]) -> Callable[[str], int | None]:
+    """From a name to its only output; None where there is none, or more than one."""
+
+    def find(name: str) -> int | None:
+        for level in levels:
+            found = level.get(name) or level.get(plain(name)) or set()
+            if not found and "," in name:
+                found = set().union(*(level.get(plain(part), set()) for part in name.split(",")))
+            if found:
+                return next(iter(found)) if len(found) == 1 else None
+        return None
+
+    return find
+
+
+def _asked(own: Sequence[str], wanted: Sequence[str], asked: ClassMap, text: str) -> tuple[list[int], str]:
+    if asked == "order":
+        if len(own) != len(wanted):
+            raise ModelError(
+                f"{text}: {OPTION}=order, but it has {len(own)} outputs and the data {len(wanted)} classes; expected as "
+                "many."
+            )
+        return list(range(len(own))), "asked"
+    if asked == "imagenet":
+        if len(own) != IMAGENET:
+            raise ModelError(f"{text}: {OPTION}=imagenet, but it has {len(own)} outputs, expected {IMAGENET}.")
+        find, entries = _finder(_imagenet_aliases()), list[int | str](wanted)
+    else:
+        find, entries = _finder(_aliases(own)), _entries(wanted, asked, text)
+    found: list[int] = []
+    for name, entry in zip(wanted, entries, strict=True):
+        by_index = isinstance(entry, int) or (entry.isdecimal() and entry not in own)
+        place = int(entry) if by_index or (numbered(own) and str(entry).isdecimal()) else find(str(entry))
+        if place is None or not 0 <= place < len(own):
+            raise ModelError(
+                f"{text}: {OPTION} names '{entry}' for the class '{name}' of the data, which is none of its {len(own):,} "
+                f"outputs, or more than one ({some(own, 5)}); give an index from 0 to {len(own) - 1}."
+            )
+        found.append(place)
+    twice = next((place for place in found if found.count(place) > 1), None)
+    if twice is not None:
+        raise ModelError(f"{text}: {OPTION} gives output {twice} to two classes of the data, expected one each.")
+    return found, "imagenet" if asked == "imagenet" else "asked"
+
+
+def _entries(wanted: Sequence[str], asked: ClassMap, text: str) -> list[int | str]:
+    """An index or a name for each class of the data."""
+    if isinstance(asked, str) and asked.endswith((".txt", ".csv", ".json")):
+        asked = _file(Path(asked).expanduser(), text)
+    if isinstance(asked, Mapping):
+        loose = {plain(str(name)): entry for name, entry in asked.items()}
+        missing = [name for name in wanted if plain(name) not in loose]
+        if missing:
+            raise ModelError(
+                f"{text}: {OPTION} lacks {len(missing)} of the data's {len(wanted)} classes: {some(missing)}. Add them."
+            )
+        return [loose[plain(name)] for name in wanted]
+    listed = asked.split(",") if isinstance(asked, str) else list(asked)
+    entries = [entry.strip() if isinstance(entry, str) else int(entry) for entry in listed]
+    if len(entries) != len(wanted):
+        raise ModelError(
+            f"{text}: {OPTION} names {len(entries)} outputs, the data have {len(wanted)} classes ({some(wanted)}); "
+            f"expected one each. It takes {_FORMS} file with a class of the data and an output a line."
+        )
+    return entries
+
+
+def _file(path: Path, text: str) -> dict[str, int | str] | list[int | str]:
+    """Class of the data → output, of a file with both on each line, or of JSON; a list where a line holds one thing."""
+    if not path.is_file():
+        raise ModelError(f"{text}: '{path}' is no file, expected a class of the data and an output on each line.")
+    try:
+        content = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            found = json.loads(content)
+            items = found.items() if isinstance(found, dict) else [(str(i), one) for i, one in enumerate(found)]
+            entries = {str(name): one if isinstance(one, int) else str(one) for name, one in items}
+            return entries if isinstance(found, dict) else list(entries.values())
+        rows = [line for line in content.splitlines() if line.strip()]
+        split = [next(csv.reader([row], delimiter="\t" if "\t" in row else ",")) for row in rows]
+    except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
+        raise ModelError(f"{path}: cannot be read as a class map ({error}).") from error
+    if all(len(row) == 1 for row in split):
+        split = [row[0].rsplit(None, 1) for row in split]
+    if all(len(row) == 1 for row in split):
+        return [row[0].strip() for row in split]
+    odd = next((row for row, parts in zip(rows, split, strict=True) if len(parts) != 2), None)
+    if odd is not None:
+        raise ModelError(f"{path}: the line '{odd[:60]}', expected a class of the data and an output, as in 'tench,0'.")
+    return {name.strip(): output.strip() for name, output in split}
