@@ -76,6 +76,15 @@ def kdiffusion_files(path: Path, config: Path | None = None) -> tuple[Path, ...]
     return (path,) if config is None and (_header(path) or not beside.is_file()) else (path, config or beside)
 
 
+def is_kdiffusion(path: Path) -> bool:
+    """Whether the header of a file holds a configuration of k-diffusion; False also where it cannot be read."""
+    try:
+        model = parsed_settings(_header(path), str(path)).get("model")
+    except ModelError:
+        return False
+    return isinstance(model, dict) and str(model.get("type", "")).startswith("image_")
+
+
 def _header(path: Path) -> str:
     """The configuration in the header of a file, "" where there is none."""
     from safetensors import SafetensorError, safe_open

@@ -19,7 +19,7 @@ from tangency.score.diffusers_folder import diffusers_files, load_diffusers
 from tangency.score.edm_pickle import load_edm_pickle
 from tangency.score.empirical import EmpiricalScore
 from tangency.score.gaussian import GaussianScore
-from tangency.score.kdiffusion_file import kdiffusion_files, load_kdiffusion
+from tangency.score.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
 from tangency.score.mixture import MixtureScore
 from tangency.score.store import load_network
 from tangency.tensors import read_tensors
@@ -129,6 +129,8 @@ def _config(parsed: Reference) -> Path | None:
 
 
 def _safetensors(path: Path, device: str) -> Denoiser:
+    if is_kdiffusion(path):
+        raise ModelError(f"{path}: holds a network of k-diffusion, not a file of ours; load it as k-diffusion:{path}.")
     header = read_tensors(path)[1]
     if header.get("kind") == "mfa":
         mixture, header = load_mixture(path, device)
