@@ -15,7 +15,7 @@ def convert(
         str,
         typer.Argument(
             help="A classifier as `measure --model` takes it (onnx:FILE, hf:DIR, state_dict:FILE?arch=…, …), or a "
-            "score: edm:FILE.pkl, FILE.pkl or diffusers:DIR.",
+            "score: edm:FILE.pkl, FILE.pkl, diffusers:DIR or k-diffusion:FILE.safetensors.",
             metavar="SRC",
         ),
     ],

@@ -18,7 +18,8 @@ _SHEET = 256  # pictures of samples.png at most; all are in samples.safetensors
 Ref = Annotated[
     str,
     typer.Argument(
-        help="mfa, gaussian, empirical, exact, edm-fashion-mnist, FILE.safetensors, diffusers:DIR or edm:FILE.pkl.",
+        help="mfa, gaussian, empirical, exact, edm-fashion-mnist, FILE.safetensors, diffusers:DIR, edm:FILE.pkl or "
+        "k-diffusion:FILE.safetensors.",
         metavar="REF",
     ),
 ]

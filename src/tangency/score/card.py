@@ -12,7 +12,7 @@ from typing import Any
 from tangency.errors import ModelError, unknown_name
 
 # How the output F of a network becomes D; `parametrisation.py` holds the formulas.
-PREDICTIONS = ("edm", "epsilon", "v", "sample", "vp", "ve", "iddpm")
+PREDICTIONS = ("edm", "epsilon", "v", "sample", "score", "vp", "ve", "iddpm")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,13 @@ from torch import Tensor, nn
 from tangency.errors import ModelError
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard
+from tangency.score.config_values import read_settings, whole, wholes
+from tangency.score.diffusers_schedule import read_schedule, schedule_file
+from tangency.score.diffusers_weights import FolderWeights, current_names, find_weights, read_weights
 from tangency.score.network import NetworkScore
-from tangency.score.parametrisation import ddpm_levels
 
-_PREDICTIONS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "sample"}
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
-_SCHEDULE_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-)
-_LARGEST_LEVEL = 1e6  # of a schedule that ends in pure noise, whose last σ is infinite
+_MODEL = "a folder that save_pretrained of diffusers wrote (UNet2DModel), with its scheduler"
+_WIDEST, _MOST_LEVELS, _MOST_LAYERS, _LARGEST = 16_384, 12, 64, 100_000
 
 
 class DiffusersUNet(nn.Module):
@@ -54,84 +45,89 @@ def load_diffusers(
     device: str | torch.device = "cpu",
     *,
     size: int | None = None,
+    variant: str | None = None,
+    span: str | None = None,
     kind: str = "",
 ) -> NetworkScore:
     """A pipeline folder with `unet/` and `scheduler/`, or a `UNet2DModel` folder beside or above a scheduler's.
 
     D(x; σ) = x − σ ε_θ(x/√(1 + σ²), t(σ)) and likewise for v and x₀, with σ_t² = (1 − ᾱ_t)/ᾱ_t of the scheduler's own
-    ᾱ, and t linear in ln σ between its steps. Nothing is clipped.
+    ᾱ, and t linear in ln σ between its steps; D(x; σ) = x + σ² s_θ(x, σ) for the networks of a `ScoreSdeVeScheduler`,
+    that answer the score of images in [0, 1]. Nothing is clipped. Weights of any version since 0.1, in float32.
 
     Args:
-        folder: as `save_pretrained` writes it, weights in safetensors.
+        folder: as `save_pretrained` writes it: safetensors or a pickle, none of which is run; whole or in shards.
         device: where it is asked.
         size: side of the images, for a network whose configuration does not name one.
+        variant: of the weights, such as "fp16"; by default the plain ones, or the only variant that there is.
+        span: "0..1" or "-1..1", images of a variance-exploding network that does not centre them itself.
         kind: short name for reports; by default that of the folder.
 
     Raises:
-        ModelError: not such a folder, pickled weights, a latent or text-conditional network, an unknown schedule.
+        ModelError: not such a folder, a latent or text-conditional network, an unknown schedule or variant, weights
+            that do not fit.
     """
     folder = Path(folder)
-    home = folder / "unet" if (folder / "unet").is_dir() else folder
-    config = _config(home, "config.json", "UNet2DModel")
-    schedule = _schedule(home)
-    _refuse_unknown(home, config)
+    home = _home(folder)
+    config = read_settings(home / "config.json", _MODEL)
+    schedule = read_schedule(schedule_file(home, home != folder), config, span)
+    _refuse_unknown(home, config, schedule["prediction"])
+    weights = find_weights(home, variant)
+    classes = whole(config, "num_class_embeds", home, 0, _LARGEST, 0)
     card = ScoreCard(
         network="diffusers",
         options={name: value for name, value in config.items() if not name.startswith("_")},
         shape=_shape(home, config, size),
-        classes=tuple(map(str, range(config.get("num_class_embeds") or 0))),
-        unconditional=not config.get("num_class_embeds"),
-        provenance={"scheduler": schedule.pop("scheduler"), "diffusers": config.get("_diffusers_version", "")},
+        classes=tuple(map(str, range(classes))),
+        unconditional=not classes,
+        provenance={
+            "scheduler": schedule.pop("scheduler"),
+            "diffusers": config.get("_diffusers_version", ""),
+            "weights": [path.name for path in weights.files],
+            "reading": schedule.pop("reading"),
+        },
         **schedule,
     )
-    score = NetworkScore(_built(home, card), card, kind or f"diffusers:{folder.name}")
-    return score.to(device)
+    return NetworkScore(_built(home, card, weights), card, kind or f"diffusers:{folder.name}").to(device)
 
 
-def _built(home: Path, card: ScoreCard) -> nn.Module:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def diffusers_files(folder: Path | str, variant: str | None = None) -> tuple[Path, ...]:
+    """Every file that `load_diffusers` reads, with what it finds in them."""
+    folder = Path(folder)
+    home = _home(folder)
+    read_settings(home / "config.json", _MODEL)
+    return (home / "config.json", schedule_file(home, home != folder), *find_weights(home, variant).all_files)
 
-    weights = home / _WEIGHTS
-    if not weights.is_file():
-        pickled = sorted(path.name for path in home.glob("*.bin"))
-        hint = (
-            f"only the pickled {', '.join(pickled)}; write safetensors with save_pretrained(safe_serialization=True)"
-            if pickled
-            else "nothing of the kind"
-        )
-        raise ModelError(f"'{home}': expected the weights in {_WEIGHTS}, got {hint}.")
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{weights}: not a readable safetensors file ({error}). Fetch or write it again.") from error
-    with torch.random.fork_rng(devices=[]):
-        try:
-            module = build_diffusers(card.options)
-        except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
-            raise ModelError(f"'{home}': diffusers cannot build the network of its config.json ({error}).") from error
-    fill(module, {f"net.{name}": value.float() for name, value in tensors.items()}, weights)
+
+def _home(folder: Path) -> Path:
+    return folder / "unet" if (folder / "unet").is_dir() else folder
+
+
+def _built(home: Path, card: ScoreCard, weights: FolderWeights) -> nn.Module:
+    """The network with its weights; memory is taken only once they are known to fit. Adds to the card's reading."""
+    tensors, notes = read_weights(weights)
+    with torch.device("meta"):
+        plan = _made(home, card)
+    tensors, renamed = current_names(
+        {f"net.{name}": value for name, value in tensors.items()}, plan.state_dict().keys()
+    )
+    fill(plan, {name: torch.empty(value.shape, device="meta") for name, value in tensors.items()}, weights.files[0])
+    module = _made(home, card)
+    fill(module, tensors, weights.files[0])
+    card.provenance["reading"] += notes + renamed
     return module
 
 
-def _config(folder: Path, name: str, what: str) -> dict[str, Any]:
-    path = folder / name
-    if not path.is_file():
-        raise ModelError(
-            f"'{folder}': no {name} in it, expected a folder that save_pretrained of diffusers wrote ({what}), with "
-            "its scheduler."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error}); fetch or write it again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: got {type(content).__name__}, expected a mapping of settings.")
-    return content
+def _made(home: Path, card: ScoreCard) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return build_diffusers(card.options)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError, ZeroDivisionError) as error:
+            raise ModelError(f"'{home}': diffusers cannot build the network of its config.json ({error}).") from error
 
 
-def _refuse_unknown(home: Path, config: dict[str, Any]) -> None:
-    """Networks that D = … does not hold for."""
+def _refuse_unknown(home: Path, config: dict[str, Any], prediction: str) -> None:
+    """Networks that D = … does not hold for, and sizes that no network has."""
     name = config.get("_class_name")
     if name != "UNet2DModel":
         raise ModelError(
@@ -145,61 +141,31 @@ def _refuse_unknown(home: Path, config: dict[str, Any]) -> None:
         ("class_embed_type", "timestep", "takes numbers for classes"),
         ("class_embed_type", "identity", "takes embeddings for classes"),
     ):
-        if config.get(key) == wrong:
+        if config.get(key) == wrong and not (prediction == "score" and wrong in (True, "fourier")):
             raise ModelError(
-                f"'{home}': {key} = {wrong}: no support for a network that {why}; wrap it as FunctionScore."
+                f"'{home}': {key} = {wrong}: no support for a network that {why}, under a scheduler other than "
+                "ScoreSdeVeScheduler; wrap it as FunctionScore."
             )
+    if "block_out_channels" in config:
+        wholes(config, "block_out_channels", home, 1, _WIDEST, _MOST_LEVELS)
+    whole(config, "layers_per_block", home, 1, _MOST_LAYERS, 2)
+    for key, value in config.items():
+        if type(value) is int and abs(value) > _LARGEST:
+            raise ModelError(f"'{home}': {key} is {value}, expected no number above {_LARGEST} in its config.json.")
 
 
 def _shape(home: Path, config: dict[str, Any], size: int | None) -> tuple[int, int, int]:
+    """(C, H, W); sides that the network cannot halve and double again are refused."""
     found = config.get("sample_size") if size is None else size
     if found is None:
         raise ModelError(f"'{home}': its configuration names no sample_size; give the side of its images as ?size=32.")
-    height, width = found if isinstance(found, list | tuple) else (found, found)
-    return int(config.get("in_channels", 3)), int(height), int(width)
-
-
-def _schedule(home: Path) -> dict[str, Any]:
-    """The parts of the card that the scheduler decides."""
-    places = [home.parent / "scheduler", home / "scheduler", home]
-    folder = next((place for place in places if (place / "scheduler_config.json").is_file()), None)
-    if folder is None:
+    sides = wholes(
+        {"sample_size": found if isinstance(found, list | tuple) else [found] * 2}, "sample_size", home, 1, _LARGEST, 2
+    )
+    multiple = 2 ** (len(config.get("block_out_channels") or [1] * 4) - 1)
+    if len(sides) != 2 or any(side % multiple for side in sides):
         raise ModelError(
-            f"'{home}': no scheduler_config.json beside it, so its noise levels are unknown; put the scheduler that it "
-            "was trained with into the folder (scheduler.save_pretrained)."
+            f"'{home}': its images are of {' x '.join(map(str, sides))}, expected two sides that {multiple} divides, "
+            f"as its {multiple.bit_length()} levels need it; give the side as ?size=…."
         )
-    config = _config(folder, "scheduler_config.json", "scheduler")
-    name, asked = str(config.get("_class_name", "")), str(config.get("prediction_type", "epsilon"))
-    if name.startswith("EDM"):
-        if asked != "epsilon":
-            raise ModelError(f"'{folder}': {name} with prediction '{asked}', expected epsilon (Karras et al.).")
-        low, high = float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0))
-        data = float(config.get("sigma_data", 0.5))
-        return {"scheduler": name, "prediction": "edm", "sigma_data": data, "sigma_range": (low / 2, high / 2)}
-    if asked not in _PREDICTIONS:
-        raise ModelError(f"'{folder}': prediction '{asked}', expected one of {', '.join(_PREDICTIONS)}.")
-    levels = _levels(folder, name, config)
-    return {
-        "scheduler": name,
-        "prediction": _PREDICTIONS[asked],
-        "levels": levels,
-        "sigma_range": (levels[0] / 2, levels[-1] / 2),
-    }
-
-
-def _levels(folder: Path, name: str, config: dict[str, Any]) -> tuple[float, ...]:
-    from diffusers import DDPMScheduler
-
-    if "beta_schedule" not in config and "trained_betas" not in config:
-        raise ModelError(
-            f"'{folder}': the scheduler {name} has no beta_schedule, expected one of the DDPM family or an EDM one."
-        )
-    try:
-        scheduler = DDPMScheduler(**{key: config[key] for key in _SCHEDULE_KEYS if key in config})
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ModelError(f"'{folder}': diffusers does not know its schedule ({error}).") from error
-    levels = ddpm_levels(scheduler.alphas_cumprod)
-    finite = tuple(level for level in levels if math.isfinite(level) and level < _LARGEST_LEVEL)
-    if len(finite) < 2 or finite[0] <= 0:
-        raise ModelError(f"'{folder}': its schedule has {len(finite)} finite noise levels, expected at least 2.")
-    return finite
+    return whole(config, "in_channels", home, 1, 256, 3), sides[0], sides[1]

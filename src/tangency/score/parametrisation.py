@@ -48,6 +48,8 @@ def coefficients(card: ScoreCard, sigma: Tensor) -> Coefficients:
     shrink = (1 + sigma**2).rsqrt()
     if card.prediction == "edm":
         return edm_coefficients(sigma, card.sigma_data)
+    if card.prediction == "score":
+        return Coefficients(one, sigma**2, one, sigma)
     if card.prediction == "ve":
         return Coefficients(one, sigma, one, (sigma / 2).log())
     if card.prediction == "vp":

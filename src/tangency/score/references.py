@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -13,10 +15,11 @@ from tangency.errors import ModelError, RunError, SpecError, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
-from tangency.score.diffusers_folder import load_diffusers
+from tangency.score.diffusers_folder import diffusers_files, load_diffusers
 from tangency.score.edm_pickle import load_edm_pickle
 from tangency.score.empirical import EmpiricalScore
 from tangency.score.gaussian import GaussianScore
+from tangency.score.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
 from tangency.score.mixture import MixtureScore
 from tangency.score.store import load_network
 from tangency.tensors import read_tensors
@@ -40,7 +43,7 @@ def _empirical(data: LabelledImages, device: str) -> Denoiser:
 
 # name -> maker(training images, device, *, options with defaults)
 FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian, "empirical": _empirical}
-_TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl")
+_TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-diffusion:FILE.safetensors")
 
 
 def load_score(reference: str, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
@@ -49,7 +52,8 @@ def load_score(reference: str, data: Dataset | None = None, device: str = "cpu")
     Args:
         reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
-            of our own; "diffusers:DIR"; "edm:FILE.pkl".
+            of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
+            (?config=FILE.json).
         data: what it is for: its images must be of the score's shape and classes.
         device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
 
@@ -92,9 +96,11 @@ def _loaded(reference: str, device: str) -> Denoiser:
     if reference in SHIPPED:
         with resources.as_file(resources.files("tangency.score") / "weights" / SHIPPED[reference]) as path:
             return load_network(path, device, kind=reference)
+    parsed = parse(reference)
+    if parsed.kind == "k-diffusion":
+        return load_kdiffusion(parsed.path(None), device, config=_config(parsed))
     if reference.endswith(".safetensors"):
         return _safetensors(Path(reference), device)
-    parsed = parse(reference)
     if parsed.kind == "diffusers":
         return _diffusers(parsed, device)
     if parsed.kind == "edm":
@@ -105,11 +111,26 @@ def _loaded(reference: str, device: str) -> Denoiser:
 
 
 def _diffusers(parsed: Reference, device: str) -> Denoiser:
-    parsed.check_options(("size",))
-    return load_diffusers(parsed.path(None), device, size=parsed.integer("size"), kind=parsed.text)
+    parsed.check_options(("size", "variant", "range"))
+    return load_diffusers(
+        parsed.path(None),
+        device,
+        size=parsed.integer("size"),
+        variant=parsed.options.get("variant"),
+        span=parsed.options.get("range"),
+        kind=parsed.text,
+    )
+
+
+def _config(parsed: Reference) -> Path | None:
+    """The file that a reference to a network of k-diffusion names with ?config=."""
+    parsed.check_options(("config",))
+    return Path(parsed.options["config"]).expanduser() if "config" in parsed.options else None
 
 
 def _safetensors(path: Path, device: str) -> Denoiser:
+    if is_kdiffusion(path):
+        raise ModelError(f"{path}: holds a network of k-diffusion, not a file of ours; load it as k-diffusion:{path}.")
     header = read_tensors(path)[1]
     if header.get("kind") == "mfa":
         mixture, header = load_mixture(path, device)
@@ -119,18 +140,28 @@ def _safetensors(path: Path, device: str) -> Denoiser:
 
 
 def fingerprint(reference: str) -> str:
-    """SHA-256 of the file that a reference of a trained score names, so that results know which weights they had."""
+    """SHA-256 of the files that a reference of a trained score names, so that results know which weights they had."""
     name = reference.partition("?")[0]
     if name in FITTED or name == "exact":
         raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
-    if name in SHIPPED:
-        path = Path(str(resources.files("tangency.score") / "weights" / SHIPPED[name]))
-    else:
-        path = Path(name if name.endswith(".safetensors") else name.partition(":")[2])
+    parsed = parse(reference)
     try:
-        return file_digest(path)
+        if parsed.kind == "diffusers":
+            return _digest(parsed, diffusers_files(parsed.path(None), parsed.options.get("variant")))
+        if parsed.kind == "k-diffusion":
+            return _digest(parsed, kdiffusion_files(parsed.path(None), _config(parsed)))
+        if name in SHIPPED:
+            return file_digest(Path(str(resources.files("tangency.score") / "weights" / SHIPPED[name])))
+        return file_digest(Path(name if name.endswith(".safetensors") else name.partition(":")[2]))
     except RunError as error:
         raise ModelError(f"score '{reference}': {error}") from None
+
+
+def _digest(parsed: Reference, files: tuple[Path, ...]) -> str:
+    """SHA-256 over the names and bytes of files, wherever they lie, and the options of a reference."""
+    options = {key: value for key, value in parsed.options.items() if key != "config"}  # its bytes are there
+    content = [sorted(options.items()), [(path.name, file_digest(path)) for path in files]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:

@@ -15,6 +15,7 @@ from tangency.models.weights import fill
 from tangency.score.card import ScoreCard, read_score_card
 from tangency.score.dhariwal import build_dhariwal
 from tangency.score.diffusers_folder import build_diffusers
+from tangency.score.kdiffusion_file import BUILDERS
 from tangency.score.network import NetworkScore
 from tangency.score.songunet import build_songunet
 from tangency.score.unet import build_unet, resolved_options
@@ -25,6 +26,7 @@ NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
     "diffusers": build_diffusers,
     "songunet": build_songunet,
     "dhariwal": build_dhariwal,
+    **BUILDERS,
 }
 
 

@@ -19,7 +19,7 @@ from tangency.study.fit_network import convert_score
 from tangency.tensors import read_tensors
 from tangency.worlds import load_dataset
 
-_SCORES = ("edm", "diffusers")
+_SCORES = ("edm", "diffusers", "k-diffusion")
 _TOLERANCE = 1e-5
 
 
@@ -39,7 +39,8 @@ def convert_model(
     the hash of a Python function; it is loaded with `trust_code` only.
 
     Args:
-        source: as `load_model` takes it; or edm:FILE.pkl, FILE.pkl or diffusers:DIR for scores.
+        source: as `load_model` takes it; or edm:FILE.pkl, FILE.pkl, diffusers:DIR or
+            k-diffusion:FILE.safetensors for scores.
         target: a .safetensors file.
         half: scores only: whether it is stored in half precision.
         data: reference of a data set that says shape, classes and normalisation where nothing else does.

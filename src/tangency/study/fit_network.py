@@ -81,7 +81,7 @@ def convert_score(source: str, target: Path, half: bool = False) -> dict[str, An
     """Write a foreign score network as safetensors with its card, which is returned.
 
     Args:
-        source: edm:FILE.pkl, FILE.pkl, diffusers:DIR, or a file of our own.
+        source: edm:FILE.pkl, FILE.pkl, diffusers:DIR, k-diffusion:FILE.safetensors, or a file of our own.
         target: a .safetensors file.
         half: whether it is stored in half precision.
     """
@@ -91,6 +91,9 @@ def convert_score(source: str, target: Path, half: bool = False) -> dict[str, An
         raise ModelError(f"'{target}': got a folder, expected the name of a file.")
     score = load_score(f"edm:{source}" if source.endswith(".pkl") and not source.startswith("edm:") else source)
     if not isinstance(score, NetworkScore):
-        raise ModelError(f"'{source}': is fitted, not a network; expected edm:FILE.pkl or diffusers:DIR.")
+        raise ModelError(
+            f"'{source}': is fitted, not a network; expected edm:FILE.pkl, diffusers:DIR or "
+            "k-diffusion:FILE.safetensors."
+        )
     save_score(score, target, half=half)
     return dataclasses.asdict(score.settings)

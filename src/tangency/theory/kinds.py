@@ -89,7 +89,7 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
-    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:")):
+    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:", "k-diffusion:")):
         return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made
