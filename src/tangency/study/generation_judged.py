@@ -170,12 +170,16 @@ class Judges:
         if min(len(made), len(real)) < FEWEST:
             self.unavailable["kid"] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
             return {}
-        found = kid(made, real, self.features)
+        try:
+            found = kid(made, real, self.features)
+        except NumericsError as error:  # features that do not vary
+            self.unavailable["kid"] = str(error)
+            return {}
         return {"kid": found.value, "kid_standard_error": found.standard_error}
 
     def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
         try:
-            return {"fid": frechet_distance(made, real)}
+            return {"frechet_judge" if self.judge is not None else "frechet_alexnet": frechet_distance(made, real)}
         except NumericsError as error:
             self.unavailable["fid"] = str(error)
             return {}
