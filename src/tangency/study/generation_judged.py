@@ -30,6 +30,7 @@ from tangency.seeding import permutation
 from tangency.study.generation_restored import noise_cosine
 from tangency.types import Dataset
 
+FRECHET = ("frechet_judge", "frechet_alexnet")  # of the judge's features, and of LPIPS' where there is no judge
 _ALEX_CHANNELS = (1, 3)
 _AT_ONCE = 1000
 _NEIGHBOURS = 3  # of precision and recall
@@ -95,6 +96,11 @@ class Judges:
         if self.judge is not None:
             return "last hidden layer of the judge"
         return "alexnet-lpips" if self.lpips is not None else ""
+
+    @property
+    def frechet(self) -> str:
+        """Key of the Fréchet distance, named by its features: FID is that of Inception's alone."""
+        return FRECHET[0] if self.judge is not None else FRECHET[1]
 
     def embedded(self, pictures: Tensor) -> Tensor:
         """Features (N, D)."""
@@ -179,9 +185,9 @@ class Judges:
 
     def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
         try:
-            return {"frechet_judge" if self.judge is not None else "frechet_alexnet": frechet_distance(made, real)}
+            return {self.frechet: frechet_distance(made, real)}
         except NumericsError as error:
-            self.unavailable["fid"] = str(error)
+            self.unavailable[self.frechet] = str(error)
             return {}
 
 
