@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from support import make_mixture
 from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.models import Classifier, build
+from tangency.report.generation import write_generation
 from tangency.score import MixtureScore
 from tangency.study.generation import fitted_to, generate_with, why_no_mixture
 from tangency.study.generation_config import TASKS, WITH_TRUTH, GenerationConfig
@@ -71,7 +73,7 @@ def test_every_task_is_judged_and_does_not_depend_on_batches(task: str, data: Da
     assert spent.max() <= asked(task).budget
     if task not in WITH_TRUTH and task != "feature":
         assert "it takes 1000 a side" in made.summary["unavailable"]["kid"]
-        assert "at least" in made.summary["unavailable"]["fid"]
+        assert "at least" in made.summary["unavailable"]["frechet_judge"]
 
 
 def test_the_true_score_of_a_world_does_what_no_other_can() -> None:
@@ -137,7 +139,7 @@ def test_ways_to_denoise(changes: dict, data: Dataset, nets: list[Classifier]) -
         assert made.summary["sources"]["mixture"]["measures"]["psnr_gain"]["low"] > 0
 
 
-def test_a_kid_takes_a_thousand_pictures(nets: list[Classifier]) -> None:
+def test_a_kid_takes_a_thousand_pictures(nets: list[Classifier], tmp_path: Path) -> None:
     mixture = make_mixture((1, 8, 8), 3, 1, 3, noise=0.003)
     x, y = mixture.sample(2200, 0)
     splits = [
@@ -150,7 +152,12 @@ def test_a_kid_takes_a_thousand_pictures(nets: list[Classifier]) -> None:
     assert abs(sets["real"]["kid"]) < 4 * sets["real"]["kid_standard_error"]
     assert sets["input"]["kid"] > 4 * sets["input"]["kid_standard_error"]
     assert sets["real"]["recall"] > 0.8
-    assert sets["real"]["fid"] < sets["input"]["fid"]  # 4 features, so 40 pictures are enough
+    assert sets["real"]["frechet_judge"] < sets["input"]["frechet_judge"]  # 4 features, so 40 pictures are enough
+    assert not {"fid", "frechet_alexnet"} & sets["real"].keys()  # FID is of Inception's features only
+    page = write_generation(made.summary, made.arrays(), tmp_path)["page"].read_text(encoding="utf-8")
+    assert "Fréchet distance ↓" in page
+    assert f"{sets['real']['frechet_judge']:.3g}" in page
+    assert "FID ↓" not in page
 
 
 @pytest.mark.parametrize(

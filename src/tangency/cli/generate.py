@@ -113,6 +113,7 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     from rich.table import Column, Table
 
     from tangency.report.generated import accuracy_words
+    from tangency.study.generation_judged import FRECHET
 
     sources = summary["sources"]
     table = Table(
@@ -125,7 +126,7 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
         cells = [_cell(source["measures"].get(name)) for source in sources.values()]
         about = summary["about"][name]
         table.add_row(f"{name}{' ' + about['unit'] if about['unit'] else ''}", *cells)
-    for name in ("kid", "fid", "recall"):
+    for name in ("kid", *FRECHET, "recall"):
         if any(name in source.get("set", {}) for source in sources.values()):
             table.add_row(
                 name, *(f"{s['set'][name]:.3g}" if name in s.get("set", {}) else "–" for s in sources.values())

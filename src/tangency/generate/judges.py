@@ -56,8 +56,9 @@ def last_features(judge: nn.Module, x: Tensor, batch: int = 256) -> Tensor:
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½) of features (N, D) and (M, D): FID where they are Inception's.
+    """‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½) of features (N, D) and (M, D).
 
+    Of Inception's features it is known as FID; of others its numbers are of another scale, and so is its name here.
     It is biased upwards, the more the fewer images, so fewer than ten for each dimension are refused.
 
     Source: Heusel et al., arXiv 1706.08500; on the bias: Chong and Forsyth, arXiv 1911.07023.

@@ -30,6 +30,7 @@ from tangency.seeding import permutation
 from tangency.study.generation_restored import noise_cosine
 from tangency.types import Dataset
 
+FRECHET = ("frechet_judge", "frechet_alexnet")  # of the judge's features, and of LPIPS' where there is no judge
 _ALEX_CHANNELS = (1, 3)
 _AT_ONCE = 1000
 _NEIGHBOURS = 3  # of precision and recall
@@ -95,6 +96,11 @@ class Judges:
         if self.judge is not None:
             return "last hidden layer of the judge"
         return "alexnet-lpips" if self.lpips is not None else ""
+
+    @property
+    def frechet(self) -> str:
+        """Key of the Fréchet distance, named by its features: FID is that of Inception's alone."""
+        return FRECHET[0] if self.judge is not None else FRECHET[1]
 
     def embedded(self, pictures: Tensor) -> Tensor:
         """Features (N, D)."""
@@ -170,14 +176,18 @@ class Judges:
         if min(len(made), len(real)) < FEWEST:
             self.unavailable["kid"] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
             return {}
-        found = kid(made, real, self.features)
+        try:
+            found = kid(made, real, self.features)
+        except NumericsError as error:  # features that do not vary
+            self.unavailable["kid"] = str(error)
+            return {}
         return {"kid": found.value, "kid_standard_error": found.standard_error}
 
     def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
         try:
-            return {"fid": frechet_distance(made, real)}
+            return {self.frechet: frechet_distance(made, real)}
         except NumericsError as error:
-            self.unavailable["fid"] = str(error)
+            self.unavailable[self.frechet] = str(error)
             return {}
 
 

@@ -25,7 +25,7 @@ from tangency.study.plan import Trial, score_hash
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
-GENERATION_SCHEMA = 1
+GENERATION_SCHEMA = 2
 _NOT_OWN = ("references", "guidance")  # what no trial's own pictures depend on
 
 

@@ -30,7 +30,7 @@ _COUNTED = ("stalled", "diverged", "stopped", "reached")
 METHOD = (
     "Intervals: 95 %. A cell is the mean over seeds; its resamples draw seeds with replacement, the same for every "
     "number, then images: those of the pictures, and apart from them those that alignment is measured on. KID is a "
-    "number of a whole set: its resamples are normal, with the standard error of leaving blocks out. A rank "
+    "number of a whole set: its resamples are normal, with the standard error of both orders of its variance. A rank "
     "correlation resamples cells on top of that; p permutes cells. F² and alignment are less their shuffled control."
 )
 

@@ -66,5 +66,5 @@ def _kid(x: Tensor, data: Dataset, config: TrustConfig) -> dict[str, Any]:
     count = min(config.samples, len(data.test), len(data.train))
     held = alexnet_features(data.test.images(permutation(len(data.test), 2, "KID")[:count]), lpips)
     train = alexnet_features(data.train.images(permutation(len(data.train), 2, "KID")[:count]), lpips)
-    ours = kid(alexnet_features(x, lpips), held, "alexnet-lpips", config.seed)
+    ours = kid(alexnet_features(x, lpips), held, "alexnet-lpips")
     return dataclasses.asdict(ours) | {"training_images": dataclasses.asdict(kid(train, held, "alexnet-lpips"))}
