@@ -182,7 +182,10 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a readable safetensors"):
         load_diffusers(tmp_path)
     weights.rename(weights.with_suffix(".bin"))
-    with pytest.raises(ModelError, match="only the pickled"):
+    with pytest.raises(ModelError, match="neither a zip archive nor a pickle"):
+        load_diffusers(tmp_path)
+    weights.with_suffix(".bin").rename(weights.with_suffix(".msgpack"))
+    with pytest.raises(ModelError, match=r"got diffusion_pytorch_model\.msgpack"):
         load_diffusers(tmp_path)
     (tmp_path / "scheduler" / "scheduler_config.json").unlink()
     with pytest.raises(ModelError, match="scheduler_config"):

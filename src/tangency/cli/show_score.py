@@ -21,6 +21,8 @@ def print_trust(summary: Mapping[str, Any]) -> None:
         f"[bold]{escape(summary['score']['kind'])}[/] on {escape(str(summary['data']))}: {summary['images']} held-out "
         "images; mean squared denoising error in squared [0, 1] pixels (95 % interval)"
     )
+    for sentence in summary["score"]["reading"]:
+        console.print(f"read: {sentence}", markup=False, soft_wrap=True)
     console.print(_errors(levels))
     console.print("\nIdentities that a true score keeps; at noisy images unless said otherwise")
     console.print(_identities(levels))

@@ -17,7 +17,7 @@ from tangency.score.config_values import read_settings
 
 _STEM = "diffusion_pytorch_model"
 # name.safetensors, name.fp16.safetensors; name.safetensors.index.json, ….index.fp16.json, and ….fp16.index.json of old
-_WHOLE = re.compile(rf"{_STEM}(?:\.(?P<variant>[^.]+))?\.(?P<form>safetensors|bin)")
+_WHOLE = re.compile(rf"{_STEM}(?:\.(?P<variant>(?![^.]*-\d+-of-)[^.]+))?\.(?P<form>safetensors|bin)")
 _INDEX = re.compile(
     rf"{_STEM}\.(?P<form>safetensors|bin)(?:\.(?P<early>(?!index)[^.]+))?\.index(?:\.(?P<variant>[^.]+))?\.json"
 )
@@ -140,12 +140,18 @@ def read_weights(weights: FolderWeights) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def current_names(tensors: dict[str, Tensor], wanted: Collection[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors with attention under today's names, where a network wants it so; and whether that was needed."""
+    """The tensors under today's names, where a network wants them so; and what is to be said of it.
+
+    Attention had other names before diffusers 0.17, and the frequencies of noise levels had two.
+    """
+    frequencies, twin = (next((n for n in tensors if n.endswith(f"time_proj.{end}")), "") for end in ("weight", "W"))
+    if frequencies and twin and torch.equal(tensors[frequencies], tensors[twin]):
+        tensors = {name: value for name, value in tensors.items() if name != twin}
     names = {}
     for name in tensors:
         match = _OLD_NAME.fullmatch(name)
         new = f"{match[1]}.{_RENAMED[match[2]]}.{match[3]}" if match else name
         names[name] = new if new in wanted and name not in wanted and new not in tensors else name
-    renamed = any(new != old for old, new in names.items())
+    renamed = any(_RENAMED[m[2]] != "weight" for o, n in names.items() if n != o and (m := _OLD_NAME.fullmatch(o)))
     note = "attention under its names from before diffusers 0.17 (query, key, value, proj_attn)"
     return {names[name]: value for name, value in tensors.items()}, [note] if renamed else []

@@ -139,6 +139,12 @@ def _safetensors(path: Path, device: str) -> Denoiser:
     return load_network(path, device)
 
 
+def readings(score: Denoiser) -> list[str]:
+    """What was decided when the file of a score was read, in sentences; of others nothing."""
+    provenance = score.card.get("provenance")
+    return list(provenance.get("reading", ())) if isinstance(provenance, dict) else []
+
+
 def fingerprint(reference: str) -> str:
     """SHA-256 of the files that a reference of a trained score names, so that results know which weights they had."""
     name = reference.partition("?")[0]

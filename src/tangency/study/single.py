@@ -28,7 +28,7 @@ from tangency.measures import (
 from tangency.measures.registry import control_of, family
 from tangency.measures.weights_files import external_digests
 from tangency.score import Denoiser, load_score
-from tangency.score.references import fingerprint
+from tangency.score.references import fingerprint, readings
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
@@ -149,6 +149,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         network,
     )
     named = asked.score or (first.spec.network_score if first.spec else "")
+    warnings += [f"score '{named}': {sentence}" for sentence in (readings(network) if network else ())]
     about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
     identity: list[object] = [
         about["digest"],

@@ -28,6 +28,7 @@ from tangency.score.derived import ScoreOfDenoiser
 from tangency.score.diagnostics import mean_image
 from tangency.score.empirical import TRUSTED
 from tangency.score.quality import noised
+from tangency.score.references import readings
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.study.numbers import as_json
@@ -104,7 +105,12 @@ def evaluate_score(
         score, data, config, device, lambda share: tell("drawing samples", 0.8 + 0.19 * share)
     )
     summary: dict[str, Any] = {
-        "score": {"kind": score.kind, "classes": score.classes, "shape": list(score.shape)},
+        "score": {
+            "kind": score.kind,
+            "classes": score.classes,
+            "shape": list(score.shape),
+            "reading": readings(score),
+        },
         "conditional": conditional_only(score),
         "data": data.name,
         "images": len(held),
