@@ -64,6 +64,7 @@ def test_a_trial_in_json_in_a_file_and_as_tables(tmp_path: Path) -> None:
     assert "coverage" in table
 
 
+@pytest.mark.processes
 def test_the_distractor_study_prints_a_curve(tmp_path: Path) -> None:
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from tangency.errors import TangencyError
@@ -11,6 +12,8 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it; typer exits with it, too
 
 def main() -> None:
     """Entry point of `tangency`; a user's mistake is one paragraph and exit code 2, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every console and code page has a σ
     try:
         from tangency.cli.app import app
 

@@ -86,7 +86,8 @@ class HuggingFaceNetwork(nn.Module):
 
 def needs(package: str, extra: str, error: ImportError) -> ModelError:
     """The error for an optional package that is not there."""
-    return ModelError(f"{package} is not installed ({error}); install it with pip install 'tangency[{extra}]'.")
+    reason = " ".join(str(error).split())
+    return ModelError(f"{package} is not installed ({reason}); install it with pip install 'tangency[{extra}]'.")
 
 
 def _cifar(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
@@ -184,6 +185,8 @@ def build_foreign(
             module = _onnx(inner, tensors or {})
         else:
             module = FAMILIES[family](name, fed_shape(shape, options), classes, inner)
+    except ImportError as error:
+        raise needs(f"a package that {architecture} takes", "models", error) from error
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, AssertionError) as error:
         raise ModelError(f"{architecture}: cannot be built with options {inner}: {error}.") from error
     return adapted(module, options)

@@ -64,6 +64,8 @@ def _loaded(folder: Path) -> tuple[Any, dict[str, Any]]:
                 attn_implementation="eager",
                 dtype=torch.float32,
             )
+    except ImportError as error:
+        raise needs(f"a package that '{folder}' takes", "models", error) from error
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
         raise ModelError(f"'{folder}': transformers cannot read it ({reason}); expected {_WHAT}.") from error
