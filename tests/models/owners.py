@@ -1,7 +1,7 @@
 """Run by an interpreter that has robustness and robustbench: their own networks, weights and logits, into a folder.
 
-OWNERS/bin/python tests/models/owners.py FOLDER NAME...; a NAME is robustness:ARCH or a network of RobustBench. Images
-are read from FOLDER/images.npy; FOLDER/NAME.ckpt and FOLDER/NAME.npy are written.
+OWNERS/bin/python tests/models/owners.py FOLDER NAME...; a NAME is robustness:DATASET:ARCH or a network of RobustBench,
+with DATASET a class of robustness.datasets. Images are read from FOLDER/images.npy; FOLDER/NAME.ckpt and FOLDER/NAME.npy are written.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def stand_in(module: str, **held: object) -> None:
     sys.modules.setdefault(module, made)
 
 
-def of_robustness(architecture: str, images: Tensor) -> tuple[object, Tensor]:
+def of_robustness(dataset: str, architecture: str, images: Tensor) -> tuple[object, Tensor]:
     """A checkpoint as robustness' `train_model` writes it, and the logits of its `AttackerModel`."""
     stand_in("torchvision.models.utils", load_state_dict_from_url=None)  # torchvision has dropped it
+    from robustness import datasets
     from robustness.attacker import AttackerModel
-    from robustness.datasets import CIFAR
 
-    data = CIFAR("")  # what `make_and_restore_model` does, which wants a GPU
+    data = getattr(datasets, dataset)("")  # what `make_and_restore_model` does, which wants a GPU
     model = AttackerModel(data.get_model(architecture, False), data)
     spread(model)
     logits, _ = model(images)
@@ -63,8 +63,8 @@ def of_robustbench(name: str, images: Tensor) -> tuple[object, Tensor]:
 
 def made(names: list[str], images: Tensor) -> Iterator[tuple[str, object, Tensor]]:
     for name in names:
-        owner, _, architecture = name.rpartition(":")
-        yield name, *(of_robustness(architecture, images) if owner else of_robustbench(name, images))
+        owner, *rest = name.split(":")
+        yield name, *(of_robustness(*rest, images) if owner == "robustness" else of_robustbench(name, images))
 
 
 if __name__ == "__main__":

@@ -18,23 +18,27 @@ from tangency.models import load_model
 from tangency.models.trusted import ROBUSTBENCH
 
 OWNERS = os.environ.get("TANGENCY_OWNERS", "")
-ROBUSTNESS = ("resnet18", "resnet50")
+# Data set, as a reference and as robustness name it, and architecture.
+ROBUSTNESS = (
+    *(("cifar", "CIFAR", name) for name in ("resnet18", "resnet50", "vgg11", "vgg16", "densenet121", "densenet161")),
+    *(("restricted_imagenet", "RestrictedImageNet", name) for name in ("resnet50", "vgg16_bn", "densenet161")),
+    ("imagenet", "ImageNet", "vgg11"),
+)
 
 
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.skipif(not OWNERS, reason="TANGENCY_OWNERS names no interpreter with robustness and robustbench")
-@pytest.mark.parametrize("name", [*(f"robustness:{name}" for name in ROBUSTNESS), *ROBUSTBENCH])
+@pytest.mark.parametrize("name", [*(f"robustness:{theirs}:{name}" for _, theirs, name in ROBUSTNESS), *ROBUSTBENCH])
 def test_logits_are_those_of_the_package_that_owns_the_checkpoint(name: str, tmp_path: Path) -> None:
-    images = np.random.default_rng(0).random((4, 3, 32, 32), dtype=np.float32)
+    side = 224 if "ImageNet" in name else 32
+    images = np.random.default_rng(0).random((4, 3, side, side), dtype=np.float32)
     np.save(tmp_path / "images.npy", images)
     script = Path(__file__).parent / "owners.py"
     run([OWNERS, "-W", "ignore", str(script), str(tmp_path), name], {"PYTHONPATH": ""})
     path, wanted = (tmp_path / f"{name.replace(':', '-')}{end}" for end in (".ckpt", ".npy"))
-    architecture = name.partition(":")[2]
-    found = load_model(
-        f"robustness:{path}?arch={architecture}&dataset=cifar" if architecture else f"robustbench:{name}?weights={path}"
-    )
+    known = {f"robustness:{theirs}:{name}": f"arch={name}&dataset={ours}" for ours, theirs, name in ROBUSTNESS}
+    found = load_model(f"robustness:{path}?{known[name]}" if name in known else f"robustbench:{name}?weights={path}")
     with torch.no_grad():
         logits = found(torch.from_numpy(images)).numpy()
     path.unlink()

@@ -339,3 +339,126 @@ def test_what_nothing_says_is_asked_for_by_name(tmp_path, case):
     options, words = QUESTIONS[case]
     with pytest.raises(ModelError, match=words):
         load_model(f"state_dict:{path}?{options}")
+
+
+# --- Names of wrappers inside, several networks in one file, heads that only training uses ---
+
+
+class Parts(nn.Module):
+    """As users have them: parts that are wrapped one by one."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.classifier = nn.Linear(4 * 36, 5)
+
+
+def compiled_inside(net):
+    net.features = torch.compile(net.features)
+    return net
+
+
+def parallel_inside(net):
+    """As pytorch/examples wraps AlexNet and VGG."""
+    net.features = nn.DataParallel(net.features)
+    return net
+
+
+INSIDE = {
+    "_orig_mod": compiled_inside,
+    "module": parallel_inside,
+    "both": lambda net: nn.DataParallel(torch.compile(parallel_inside(net))),
+}
+
+
+@pytest.mark.parametrize("case", INSIDE)
+def test_wrappers_inside_the_names(tmp_path, case):
+    wrapped = INSIDE[case](Parts())
+    path = save(tmp_path / "a.pt", {"state_dict": wrapped.state_dict()})
+    found = fit_states(read_states(path), Parts(), path)
+    assert all(torch.equal(value, found.tensors[name]) for name, value in Parts().state_dict().items())
+    assert any("left out inside the names" in note for note in found.notes)
+
+
+def test_a_prefix_chooses_between_networks_in_one_dict(tmp_path):
+    net, other = small().state_dict(), {name: value + 1 for name, value in small().state_dict().items()}
+    path = save(tmp_path / "a.pt", {**prefixed(net, "student."), **prefixed(other, "teacher.")})
+    states = read_states(path)
+    with pytest.raises(ModelError, match=r"'student\.', 'teacher\.'; choose one with \?prefix=…, for example"):
+        fit_states(states, small(), path)
+    for prefix in ("teacher", "teacher."):
+        found = fit_states(states, small(), path, prefix=prefix)
+        assert torch.equal(found.tensors["0.bias"], other["0.bias"])
+        assert any("ignored in the checkpoint: student." in note for note in found.notes)
+    with pytest.raises(ModelError, match=r"no weights under prefix=tutor; names begin with student\., .*teacher\."):
+        fit_states(states, small(), path, prefix="tutor")
+
+
+def test_a_copy_under_a_prefix_is_not_taken_in_silence(tmp_path):
+    """The network itself and an average of its weights in one dict: before, the average was taken."""
+    net, other = small().state_dict(), {name: value + 1 for name, value in small().state_dict().items()}
+    path = save(tmp_path / "a.pt", {**net, **prefixed(other, "ema.")})
+    with pytest.raises(ModelError, match=r"'', 'ema\.'; choose one with \?prefix=…, for example prefix=ema"):
+        fit_states(read_states(path), small(), path)
+    for prefix, wanted in (("", net), ("ema", other)):
+        found = fit_states(read_states(path), small(), path, prefix=prefix)
+        assert torch.equal(found.tensors["0.bias"], wanted["0.bias"])
+
+
+def test_key_and_prefix_stand_in_a_reference(tmp_path):
+    from tangency.models import build
+
+    nets = {name: build("convnet", (3, 12, 12), 4, seed).module for seed, name in enumerate("abcd")}
+    pairs = {
+        key: {**prefixed(nets[one].state_dict(), "student."), **prefixed(nets[two].state_dict(), "teacher.")}
+        for key, one, two in (("model", "a", "b"), ("model_ema", "c", "d"))
+    }
+    path = save(tmp_path / "gan.pt", {**pairs, "generator": nn.Linear(3, 3).state_dict()})
+    reference = f"state_dict:{path}?arch=convnet&shape=3x12x12&{RAW}"
+    found = load_model(f"{reference}&key=model_ema&prefix=student")
+    x = torch.rand(2, 3, 12, 12)
+    with torch.no_grad():
+        assert torch.equal(found(x), nets["c"].eval()(x))
+    with pytest.raises(ModelError, match=r"choose one with \?key="):
+        load_model(f"{reference}&prefix=student")
+    with pytest.raises(ModelError, match=r"choose one with \?prefix="):
+        load_model(f"{reference}&key=model")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("built", [True, False])
+def test_files_without_auxiliary_heads(tmp_path, name, built):
+    """torchvision's own writer: built without them, or with them taken out of the state dict."""
+    from torchvision import models
+
+    from tangency.models import load_classifier, save_classifier
+
+    net = getattr(models, name)(num_classes=5, aux_logits=built, init_weights=False, transform_input=False)
+    state = random_state(net)
+    net.load_state_dict(state)
+    kept = {key: value for key, value in state.items() if not key.startswith(("aux", "AuxLogits"))}
+    assert (len(kept) < len(state)) == built
+    side = 80 if name == "inception_v3" else 48
+    path = save(tmp_path / "a.pt", {"model": prefixed(kept, "module.")})
+    found = load_model(f"torchvision:{name}?weights={path}&{RAW}&shape=3x{side}x{side}&transform_input=false")
+    x = torch.rand(2, 3, side, side)
+    with torch.no_grad():
+        assert torch.allclose(found(x), net.eval()(x), rtol=1e-5, atol=1e-5)
+    assert any("no auxiliary heads" in note for note in found.card.provenance["reading"])
+    save_classifier(found, tmp_path / "b.safetensors")
+    with torch.no_grad():
+        assert torch.equal(load_classifier(tmp_path / "b.safetensors")(x), found(x))
+
+
+def test_timms_inception_leaves_its_auxiliary_head_out(tmp_path):
+    import timm
+
+    state = timm.create_model("inception_v3", num_classes=5, aux_logits=True).state_dict()
+    path = save(tmp_path / "a.pt", state)
+    net = timm.create_model("inception_v3", num_classes=5)
+    assert set(net.load_state_dict(state, strict=False).unexpected_keys)
+    found = load_model(f"timm:inception_v3?weights={path}&{RAW}&shape=3x80x80&resize=no")
+    x = torch.rand(1, 3, 80, 80)
+    with torch.no_grad():
+        assert torch.allclose(found(x), net.eval()(x), rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ from tangency.measures.metrics import METRICS
 from tangency.measures.quantities import check_given, unidentified
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
-from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, parse_attacks
+from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, budget_warnings, parse_attacks
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
 from tangency.measures.signal import check_signal
@@ -29,6 +29,7 @@ __all__ = [
     "RobustnessConfig",
     "Rows",
     "asked_config",
+    "budget_warnings",
     "cascade",
     "check_given",
     "check_network",

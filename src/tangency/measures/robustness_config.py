@@ -75,6 +75,37 @@ class RobustnessConfig:
             )
 
 
+def budget_warnings(config: RobustnessConfig, epsilons: tuple[float, ...], shape: tuple[int, int, int]) -> list[str]:
+    """Budgets within which any image of [0, 1] becomes any other, as grey levels out of 255 would be, in words.
+
+    Args:
+        config: of which only grids that an attack uses are looked at.
+        epsilons: lengths of the random steps, in [0, 1] pixel units, which "worst_case" has where it names none.
+        shape: (C, H, W) of the images; their l2 distances reach √(C H W).
+
+    Example:
+        >>> budget_warnings(parse_attacks("pgd_linf:8"), (), (3, 32, 32))[0][:38]
+        'attacks: pgd_linf with ε = 8 lies beyo'
+    """
+    furthest = math.sqrt(math.prod(shape))
+    apart = f"the l2 distance of black from white, √{math.prod(shape)} = {furthest:.3g}"
+    grids = {
+        "pgd_l2": (config.l2_epsilons, furthest, apart),
+        "pgd_linf": (config.linf_epsilons, 1.0, "the range of pixels, which is [0, 1]"),
+        "worst_case": (config.worst_epsilons or epsilons, furthest, apart),
+    }
+    used = {*config.attacks, *(("pgd_l2", "pgd_linf") if "autoattack" in config.attacks else ())}
+    found = []
+    for name, (budgets, most, what) in grids.items():
+        beyond = [f"{budget:g}" for budget in budgets if budget > most]
+        if name in used and beyond:
+            found.append(
+                f"attacks: {name} with ε = {', '.join(beyond)} lies beyond {what}, so any image is within reach: "
+                f"likely meant as {', '.join(f'{value}/255' for value in beyond)}."
+            )
+    return found
+
+
 _GRIDS = {
     "pgd_l2": ("l2_epsilons",),
     "pgd_linf": ("linf_epsilons",),

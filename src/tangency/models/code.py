@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import io
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from tangency.models.classifier import Classifier
 from tangency.models.foreign import adapted
 from tangency.types import Card
 
+CLASS_ARGUMENTS = ("num_classes", "n_classes", "nb_classes", "num_class", "classes")
 PROGRAMS = ("export", "torchscript")
 _PROGRAM = "program"
 
@@ -97,15 +99,23 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def call(where: str, name: str, text: str, beside: Sequence[Path] = (), sha256: str | None = None) -> tuple[Any, str]:
-    """What a function of no arguments returns, and the hash of the file that it stands in.
+def call(
+    where: str,
+    name: str,
+    text: str,
+    beside: Sequence[Path] = (),
+    sha256: str | None = None,
+    use: Callable[[Callable[..., Any]], Any] | None = None,
+) -> tuple[Any, str]:
+    """What a function or class of no arguments returns, and the hash of the file that it stands in.
 
     Args:
         where: a module, which the working directory is looked in for, too; or FILE.py.
-        name: of the function.
+        name: of the function or class.
         text: what asks for it, for errors.
         beside: folders that are looked in as well.
         sha256: what the file must be, if known; where it is another, nothing of it is run.
+        use: what is done with it, in place of a call without arguments.
 
     Raises:
         ModelError: no such file or function, another hash, or the code itself raises.
@@ -124,13 +134,53 @@ def call(where: str, name: str, text: str, beside: Sequence[Path] = (), sha256: 
                 held = vars(_module(where, file))
                 if not callable(held.get(name)):
                     raise ModelError(f"{text}: '{where}' has no function '{name}'.")
-                return held[name](), found
+                return (use or _called)(held[name]), found
         except ModelError:
             raise
         except (Exception, SystemExit) as error:  # whatever a stranger's code raises
             raise ModelError(
                 f"{text}: its own code raises {type(error).__name__}: {error}. Run it in Python to see where."
             ) from error
+
+
+def made(target: Callable[..., Any], outputs: int | None, text: str) -> Any:
+    """What a function or class returns, given the number of classes where it takes that.
+
+    Args:
+        target: of no required arguments, but one of `CLASS_ARGUMENTS`.
+        outputs: number of logits; None where that is not known.
+        text: what asks for it, for errors.
+    """
+    taken = class_argument(target)
+    given = {} if taken is None or outputs is None else {taken: outputs}
+    lacking = [name for name in _required(target) if name not in given]
+    if lacking:
+        raise ModelError(
+            f"{text}: takes {', '.join(lacking)}, expected a function or class without required arguments, but for "
+            f"{CLASS_ARGUMENTS[0]}. Write a function of no arguments that makes the network, and name that."
+        )
+    return target(**given)
+
+
+def class_argument(target: Callable[..., Any]) -> str | None:
+    """The argument of a function or class that is the number of classes, if it has one."""
+    return next((name for name in CLASS_ARGUMENTS if name in _parameters(target)), None)
+
+
+def _required(target: Callable[..., Any]) -> list[str]:
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, p in _parameters(target).items() if p.default is p.empty and p.kind not in variadic]
+
+
+def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):  # of a builtin
+        return {}
+
+
+def _called(target: Callable[..., Any]) -> Any:
+    return target()
 
 
 @contextlib.contextmanager
@@ -191,7 +241,9 @@ def from_code(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Cl
     else:
         where, _, name = card.architecture.removeprefix("py:").rpartition(":")
         text = f"{path}: {card.architecture}"
-        module, _ = call(where, name, text, [Path(path).parent], str(card.options.get("sha256", "")))
+        outputs = cast("int | None", card.options.get("outputs"))
+        sha256, beside = str(card.options.get("sha256", "")), [Path(path).parent]
+        module, _ = call(where, name, text, beside, sha256, lambda target: made(target, outputs, text))
         module = module.module if isinstance(module, Classifier) else module
         if not isinstance(module, nn.Module):
             raise ModelError(f"{text}: returned a {type(module).__name__}, expected a torch.nn.Module.")

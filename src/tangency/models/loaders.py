@@ -42,12 +42,17 @@ def _torchvision(request: Request) -> Opened:
 
 def _is_published(name: str, file: Path) -> bool:
     """Whether a file is one of torchvision's own weights, whose addresses hold the beginning of their SHA-256."""
-    from torchvision.models import get_model_weights
-
-    hashes = [re.search(r"-([0-9a-f]{8})\.pth$", weights.url) for weights in get_model_weights(name)]
+    hashes = [re.search(r"-([0-9a-f]{8})\.pth$", address) for address in _published(name)]
     with open(file, "rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     return any(match and found.startswith(match[1]) for match in hashes)
+
+
+def _published(name: str) -> list[str]:
+    """Addresses of torchvision's own weights of a network."""
+    from torchvision.models import get_model_weights
+
+    return [weights.url for weights in get_model_weights(name)]
 
 
 def _timm(request: Request) -> Opened:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tangency.autodiff import input_gradients
+from tangency.models.feeding import PRESETS
+from tangency.numerics import unit
 from tangency.types import LabelledImages
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Two functions are measured alike where they say the same class this often, where the median cosine of their gradients
+# is at least this, and their sizes are within this factor: on small networks with a gradient penalty on CIFAR-10 and
+# Fashion-MNIST, F² of such pairs differed by at most 3 %, and changes under steps by at most 20 %.
+_SAME_CLASS, _SAME_DIRECTION, _SAME_SIZE = 0.75, 0.85, 1.5
+_NEAR = 0.02  # of a mean, by which a data set is taken for CIFAR-10 or one like it
+IMAGENET = PRESETS["imagenet"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,74 @@ class Convention:
         return (x - _column(self.mean, x)) / _column(self.std, x)
 
 
+class Fed(nn.Module):
+    """A network as a function of images in [0, 1], fed by a convention."""
+
+    def __init__(self, module: nn.Module, convention: Convention) -> None:
+        super().__init__()
+        self.module, self.convention = module, convention
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, classes)."""
+        found: Tensor = self.module(self.convention.feed(x))
+        return found
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near two functions of the same images are to each other.
+
+    Args:
+        same: share of the images that both put into the same class.
+        cosine: median cosine of their gradients of log p(y|x); NaN where most have none.
+        size: mean l2 norm of the gradient of p(y|x) of the second, over that of the first.
+    """
+
+    same: float
+    cosine: float
+    size: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether measures of both are of the same order of size: F², cosines, changes under steps."""
+        return self.same >= _SAME_CLASS and self.cosine >= _SAME_DIRECTION and 1 / _SAME_SIZE <= self.size <= _SAME_SIZE
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return (
+            f"the same class for {self.same:.0%} of the images, gradients with a median cosine of {self.cosine:.2f} "
+            f"and {self.size:.3g} times the size"
+        )
+
+
+def agreement(first: nn.Module, second: nn.Module, x: Tensor, y: Tensor) -> Agreement:
+    """How near two classifiers of images in [0, 1] are to each other, on labelled images."""
+    directions, sizes, classes = [], [], []
+    for model in (first, second):
+        found = input_gradients(model, x, y, ["logp_y"], batch_size=64)["logp_y"]
+        with torch.no_grad():
+            logits = torch.cat([model(part) for part in x.split(64)])
+        directions.append(unit(found.direction))
+        sizes.append((found.log_norm + logits.log_softmax(1).gather(1, y[:, None])[:, 0]).exp())
+        classes.append(logits.argmax(1))
+    cosines = (directions[0] * directions[1]).flatten(1).sum(1)
+    return Agreement(
+        float((classes[0] == classes[1]).double().mean()),
+        float(cosines.nanmedian()) if float(cosines.isfinite().double().mean()) > 0.5 else math.nan,
+        float(sizes[1].mean() / sizes[0].mean()),
+    )
+
+
 def _column(values: tuple[float, ...], x: Tensor) -> Tensor:
     return torch.tensor(values, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
 
 
 def conventions(data: LabelledImages) -> list[Convention]:
-    """[0, 1], [−1, 1] and [0, 255], each bare; mean and std of these images; those of ImageNet for colour."""
+    """[0, 1], [−1, 1] and [0, 255], each bare; mean and std of these images; those of ImageNet for colour.
+
+    Of images whose mean is CIFAR-10's, also the std that most scripts for it have, which is not its own.
+    """
     found = [
         Convention("images in [0, 1]", "range=0,1&mean=none", (0.0, 1.0)),
         Convention("images in [-1, 1]", "range=-1,1&mean=none", (-1.0, 1.0)),
@@ -55,6 +125,9 @@ def conventions(data: LabelledImages) -> list[Convention]:
         shown = f"mean={_listed(mean)}&std={_listed(std)}"
         found.append(Convention("mean and std of the training images", f"range=0,1&{shown}", (0.0, 1.0), mean, std))
     if data.shape[0] == 3:
+        if max(abs(a - b) for a, b in zip(mean, PRESETS["cifar"][0], strict=True)) < _NEAR:
+            name = "mean and std of most scripts for CIFAR-10"
+            found.append(Convention(name, "range=0,1&mean=cifar", (0.0, 1.0), *PRESETS["cifar"]))
         found.append(Convention("mean and std of ImageNet", "range=0,1&mean=imagenet", (0.0, 1.0), *IMAGENET))
     return found
 

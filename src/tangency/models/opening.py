@@ -73,7 +73,7 @@ class Request:
 
     @property
     def shape(self) -> Shape | None:
-        """(C, H, W) that the network is fed: as asked or as the data, as they are turned and at the size they are brought to."""
+        """(C, H, W) that the network is fed: as asked or as the data, turned and at the size they are brought to."""
         found = self.asked.shape or (self.data.test.shape if self.data is not None else None)
         if found is None:
             return None
@@ -117,18 +117,10 @@ def from_states(
         twins: what that architecture leaves open; None where its owner is known.
         choice: of `twins`, where something else than an option of the reference tells it.
     """
-    states, options, told = read_states(file), dict(extra or {}), request.reference.options
-    auxiliary = _AUXILIARY.get(architecture)
-    notes: tuple[str, ...] = ()
-    if auxiliary and not any(
-        f".{head}" in f".{name}" for state in states.values() for name in state for head in auxiliary
-    ):
-        options["aux_logits"] = False
-        notes = ("its file holds no auxiliary heads, which are used in training only",)
+    states, told = read_states(file), request.reference.options
+    options, notes = _without_auxiliary(architecture, states, dict(extra or {}))
     choice = _asked(request, twins) or choice
-    if twins is not None and choice is not None:
-        notes = (*notes, f"taken as {twins.said(choice)}")
-    value = choice or (twins.usual if twins else None) or next(iter(twins.choices), None) if twins else None
+    value = choice or (None if twins is None else twins.usual or next(iter(twins.choices)))
     named, more = twins.choices[value] if twins is not None and value is not None else (architecture, {})
     shape, outputs = _read_sizes(request, architecture, states, options)
     with torch.random.fork_rng(devices=[]):
@@ -136,6 +128,8 @@ def from_states(
     unused = next((names for name, names in _UNUSED.items() if architecture.startswith(name)), ())
     found = fit_states(states, module, file, told.get("key"), unused, told.get("prefix"))
     fill(module, found.tensors, file)
+    if twins is not None and choice is not None:
+        notes = (*notes, f"the network is {twins.said(choice)}")
     own = Feeding(
         input_range=(0.0, 1.0) if found.mean else None,
         mean=found.mean or None,
@@ -143,12 +137,22 @@ def from_states(
         notes=(*found.notes, *notes),
     )
     opened = Opened(module, named, outputs, {**options, **more}, own.or_else(feeding or Feeding()), file)
-    if twins is None or choice is not None:
+    if twins is None or value is None or choice is not None:
         return opened
-    others = {
-        name: partial(_twin, opened, twins, name, shape, options, found) for name in twins.choices if name != value
-    }
-    return replace(opened, twins=twins, others=others, choice=value or "")
+    opened = replace(opened, twins=twins, choice=value)
+    rest = [name for name in twins.choices if name != value]
+    return replace(opened, others={name: partial(_twin, opened, name, shape, options, found) for name in rest})
+
+
+def _without_auxiliary(
+    architecture: str, states: Mapping[str, State], options: dict[str, Any]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The options, and what is said, of a network whose file leaves out the heads that only training uses."""
+    heads = tuple(f".{head}" for head in _AUXILIARY.get(architecture, ()))
+    held = any(head in f".{name}" for state in states.values() for name in state for head in heads)
+    if held or not heads:
+        return options, ()
+    return {**options, "aux_logits": False}, ("its file holds no auxiliary heads, which are used in training only",)
 
 
 def _asked(request: Request, twins: Twins | None) -> str | None:
@@ -161,9 +165,9 @@ def _asked(request: Request, twins: Twins | None) -> str | None:
     return value
 
 
-def _twin(opened: Opened, twins: Twins, choice: str, shape: Shape, options: Mapping[str, Any], found: Fitted) -> Opened:
+def _twin(opened: Opened, choice: str, shape: Shape, options: Mapping[str, Any], found: Fitted) -> Opened:
     """The same weights in another architecture."""
-    architecture, more = twins.choices[choice]
+    architecture, more = opened.twins.choices[choice] if opened.twins is not None else (opened.architecture, {})
     with torch.random.fork_rng(devices=[]):
         module = build(architecture, shape, opened.outputs, {**options, **more})
     fill(module, found.tensors, opened.file or "")

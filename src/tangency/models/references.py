@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
-from tangency.models.feeding import Feeding, asked_feeding, settled
+from tangency.models.deciding import Decided, decided
+from tangency.models.feeding import asked_feeding, settled
 from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS
-from tangency.models.normalise import clearly_better, conventions, correct_under
 from tangency.models.opening import Opened, Request
-from tangency.models.trusted import TRUSTED, may_run, open_robustbench
+from tangency.models.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.weights import load_classifier
-from tangency.seeding import permutation
 from tangency.types import Card, Dataset
 
 KINDS = (*LOADERS, "robustbench", *TRUSTED)
@@ -41,7 +39,8 @@ def load_model(
     Args:
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE",
-            "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "export:FILE", "torchscript:FILE". Options of all:
+            "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE",
+            "torchscript:FILE". Options of all:
             shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
             layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=….
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
@@ -99,6 +98,9 @@ def _opened(request: Request, trust_code: bool) -> Opened:
         raise ModelError(f"{request.reference.text}: nothing stands behind '{kind}:', expected a name or a file.")
     if kind == "robustbench":
         return open_robustbench(request, trust_code)
+    if runs_own_class(request.reference):
+        may_run(request.reference, trust_code)
+        return open_own_class(request)
     if kind in TRUSTED:
         may_run(request.reference, trust_code)
         return TRUSTED[kind](request)
@@ -117,8 +119,8 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
     extra |= {"order": order} if order else {}
     extra |= {"logits": opened.outputs} if order and len(order) < opened.outputs else {}
     extra |= {"orientation": known.orientation} if known.orientation else {}
-    module = adapted(opened.module, extra)
-    known = _normalised(known, module.eval(), request)
+    found = decided(known, opened, request, lambda module: adapted(module, extra))
+    opened, known = found.opened, found.known
     card = Card(
         architecture=opened.architecture,
         shape=known.shape or (0, 0, 0),
@@ -127,51 +129,17 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
         input_range=known.input_range or (0.0, 1.0),
         mean=known.mean or (),
         std=known.std or (),
-        provenance=_provenance(request, opened, known),
+        provenance=_provenance(request, found),
     )
-    return Classifier(module, card)
+    return Classifier(found.module, card)
 
 
-def _normalised(known: Feeding, module: nn.Module, request: Request) -> Feeding:
-    """Range, mean and std decided: known, or the one under which training images are classified best."""
-    if known.mean is not None:
-        if known.input_range is not None:
-            return known
-        bytes_meant = max((*known.mean, *(known.std or ()), 0.0)) > 1.5
-        limits = (0.0, 255.0) if bytes_meant else (0.0, 1.0)
-        said = f"range [{limits[0]:g}, {limits[1]:g}], as its mean and std suggest" if known.mean else "range [0, 1]"
-        return replace(known, input_range=limits, notes=(*known.notes, said))
-    if known.input_range is not None:
-        return replace(known, mean=(), std=(), notes=(*known.notes, "no mean and std, as none are named"))
-    ask = (
-        f"{request.reference.text}: nothing says how its images are normalised. Give ?range=0,1&mean=none for plain "
-        "images in [0, 1], range=-1,1 or range=0,255 for others, or mean=…&std=… (numbers, or mean=imagenet, "
-        "mean=cifar10, …)"
-    )
-    if request.data is None:
-        raise ModelError(f"{ask}; with --data it is found from the training images.")
-    return _found_normalisation(known, module, request.data, ask)
-
-
-def _found_normalisation(known: Feeding, module: nn.Module, data: Dataset, ask: str) -> Feeding:
-    """The usual convention that classifies training images clearly better than each other one."""
-    chosen = permutation(len(data.train), 0, "normalisation")[:_TRIED_IMAGES]
-    tried = conventions(data.train)
-    right = correct_under(module, tried, data.train.images(chosen), data.train.labels[chosen])
-    shares = right.double().mean(1)
-    best = int(shares.argmax())
-    rivals = [i for i in range(len(tried)) if i != best and not clearly_better(right[best], right[i])]
-    table = ", ".join(f"{c.name} {share:.1%}" for c, share in zip(tried, shares.tolist(), strict=True))
-    chance = float(data.train.class_counts.max()) / len(data.train)
-    if rivals or float(shares[best]) < 1.5 * chance:
-        raise ModelError(f"{ask}; {len(chosen)} training images do not decide it: accuracy with {table}.")
-    said = f"normalisation found from {len(chosen)} training images: {tried[best].name} (accuracy with {table})"
-    found = tried[best]
-    return replace(known, input_range=found.input_range, mean=found.mean, std=found.std, notes=(*known.notes, said))
-
-
-def _provenance(request: Request, opened: Opened, known: Feeding) -> dict[str, object]:
-    found: dict[str, object] = {"source": request.reference.text, "reading": list(known.notes)}
+def _provenance(request: Request, decision: Decided) -> dict[str, object]:
+    reading = [*decision.known.notes, *decision.warnings]
+    found: dict[str, object] = {"source": request.reference.text, "reading": reading}
+    if decision.warnings:
+        found["warnings"] = list(decision.warnings)
+    opened = decision.opened
     if opened.file is not None:
         with open(opened.file, "rb") as handle:
             found |= {"file": opened.file.name, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -14,19 +14,73 @@ from torch import Tensor, nn
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier
-from tangency.models.code import Program, call, read_program
+from tangency.models.code import Program, call, class_argument, made, read_program
 from tangency.models.feeding import PRESETS, Feeding
 from tangency.models.opening import WEIGHTS, Opened, Request, from_states
+from tangency.models.states import Fitted, State, fit_states, read_states
+from tangency.models.weights import fill
 
 
 def may_run(reference: Reference, trust_code: bool) -> None:
     """Raise where code would run that nobody trusted."""
     if not trust_code:
+        what = f"{reference.kind}:" if not runs_own_class(reference) else "arch=py:"
         raise ModelError(
-            f"{reference.text}: loading '{reference.kind}:' runs code that comes with the model, as you would run it "
+            f"{reference.text}: loading '{what}' runs code that comes with the model, as you would run it "
             "yourself. Add --trust-code (trust_code=True) where you trust its source; or give the weights as "
             "state_dict:FILE?arch=… or the network as onnx:FILE, which run nothing."
         )
+
+
+def runs_own_class(reference: Reference) -> bool:
+    """Whether a reference is of weights whose network exists as code: state_dict:FILE?arch=py:…."""
+    return reference.kind == "state_dict" and reference.options.get("arch", "").startswith("py:")
+
+
+def open_own_class(request: Request) -> Opened:
+    """`state_dict:FILE?arch=py:MODULE:CLASS` or `?arch=py:FILE.py:CLASS`: weights of one's own class.
+
+    Where it takes a number of classes, that of `classes`, of the last tensor of the file, or of the data is tried.
+    """
+    request.check("arch", *WEIGHTS)
+    file, text, options = request.path.expanduser(), request.reference.text, request.reference.options
+    states = read_states(file)
+    where, _, name = options["arch"].removeprefix("py:").rpartition(":")
+    if not where or not name.isidentifier():
+        raise ModelError(f"{text}: expected arch=py:MODULE:CLASS or arch=py:FILE.py:CLASS.")
+
+    def filled(target: Callable[..., object]) -> tuple[nn.Module, int | None, Fitted]:
+        counts = _counts(request, states) if class_argument(target) else [None]
+        for attempt, count in enumerate(counts, 1):
+            module = made(target, count, text)
+            if not isinstance(module, nn.Module):
+                raise ModelError(f"{text}: '{name}' made a {type(module).__name__}, expected a torch.nn.Module.")
+            try:
+                return module, count, fit_states(states, module, file, options.get("key"), (), options.get("prefix"))
+            except ModelError:
+                if attempt == len(counts):
+                    raise
+        raise ModelError(f"{text}: nothing says how many classes it has; give ?classes=10.")
+
+    (module, count, found), sha256 = call(where, name, text, use=filled)
+    fill(module, found.tensors, file)
+    known = Feeding(
+        input_range=(0.0, 1.0) if found.mean else None,
+        mean=found.mean or None,
+        std=found.std or None,
+        notes=found.notes,
+    )
+    card = {"sha256": sha256} | ({"outputs": count} if count is not None else {})
+    return Opened(module.eval(), "custom", _outputs(module, request), card, known, file)
+
+
+def _counts(request: Request, states: Mapping[str, State]) -> list[int]:
+    """Numbers of classes that a network may have, likeliest first."""
+    asked = request.asked.classes
+    if asked is not None:
+        return [asked if isinstance(asked, int) else len(asked)]
+    rows = [tensor.shape[0] for state in states.values() for tensor in [*state.values()][-1:] if tensor.dim()]
+    return list(dict.fromkeys([*rows, *([len(request.data.test.classes)] if request.data is not None else [])]))
 
 
 def _python(request: Request) -> Opened:
@@ -35,15 +89,16 @@ def _python(request: Request) -> Opened:
     where, _, name = request.reference.location.rpartition(":")
     if not where or not name.isidentifier():
         raise ModelError(f"{request.reference.text}: expected py:MODULE:FUNCTION or py:FILE.py:FUNCTION.")
-    made, sha256 = call(where, name, request.reference.text)
-    if isinstance(made, Classifier):
-        card = made.card
+    text = request.reference.text
+    found, sha256 = call(where, name, text, use=lambda target: made(target, None, text))
+    if isinstance(found, Classifier):
+        card = found.card
         known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes)
         options = dict(card.options) | ({"sha256": sha256} if card.architecture == "custom" else {})
-        return Opened(made.module, card.architecture, made.classes, options, known)
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"{request.reference.text}: returned a {type(made).__name__}, expected a torch.nn.Module.")
-    return Opened(made, "custom", _outputs(made, request), {"sha256": sha256})
+        return Opened(found.module, card.architecture, found.classes, options, known)
+    if not isinstance(found, nn.Module):
+        raise ModelError(f"{request.reference.text}: returned a {type(found).__name__}, expected a torch.nn.Module.")
+    return Opened(found, "custom", _outputs(found, request), {"sha256": sha256})
 
 
 def _export(request: Request) -> Opened:
@@ -146,14 +201,14 @@ def open_robustbench(request: Request, trust_code: bool) -> Opened:
             f"nothing, for {', '.join(ROBUSTBENCH)}."
         ) from error
     may_run(request.reference, trust_code)
-    made = utils.load_model(
+    loaded = utils.load_model(
         model_name=name,
         model_dir=options.get("folder", "./models"),
         dataset=options.get("dataset", "cifar10"),
         threat_model=options.get("threat", "Linf"),
     )
     known_input = Feeding(input_range=(0.0, 1.0), mean=(), std=(), notes=("RobustBench normalises inside",))
-    return Opened(made, "custom", _outputs(made, request), feeding=known_input)
+    return Opened(loaded, "custom", _outputs(loaded, request), feeding=known_input)
 
 
 # kind -> loader that runs code.

@@ -71,7 +71,7 @@ def twins_of(architecture: str) -> Twins | None:
             "transform_input",
             {value: (architecture, {"transform_input": value == "true"}) for value in ("true", "false")},
             {
-                "true": "a network that rescales its input itself, as torchvision's own weights and those tuned from them",
+                "true": "a network that rescales its input, as torchvision's own weights and those tuned from them",
                 "false": "one that takes its input as it is, as torchvision makes it for training from scratch",
             },
             published="true",

@@ -66,7 +66,7 @@ def convert_model(
 def _with_code(classifier: Classifier, source: Reference) -> Classifier:
     """The classifier with a card that says what code rebuilds it, tried out: rebuilt, it must give the same logits."""
     module = classifier.module.net if isinstance(classifier.module, Adapted) else classifier.module
-    architecture = f"py:{source.location}" if source.kind == "py" else source.kind
+    architecture = f"py:{source.location}" if source.kind == "py" else source.options.get("arch", source.kind)
     if not is_code(architecture):
         raise ModelError(
             f"'{source.text}': its network exists as code of another package only, so no file of ours could rebuild "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ _IMAGES_A_CLASS = 8  # fewer say little about a permutation of labels
 def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -> dict[str, Any]:
     """Accuracy against chance by an exact binomial test, and warnings in words about the likely mistake.
 
-    Chance is the share of the largest class. Other ranges, normalisations, orientations and labels are tried on the same images, and
-    reported where they are right clearly more often (one-sided exact sign test at 0.001).
+    Chance is the share of the largest class. Other ranges, normalisations, orientations and labels are tried on the
+    same images, and reported where they are right clearly more often (one-sided exact sign test at 0.001).
 
     Args:
         classifier: left as found.
@@ -58,7 +58,8 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
     if p_value > 0.01 and not warnings:
         warnings.append(
             f"it is right for {accuracy:.1%} of {len(y)} images, no better than naming one class ({chance:.1%}); no "
-            "usual range, normalisation, turn of the images or shift of labels helps: its weights may be untrained, or of other data."
+            "usual range, normalisation, turn of the images or shift of labels helps: its weights may be untrained, or "
+            "of other data."
         )
     return {
         "images": len(y),
@@ -134,7 +135,7 @@ def _feeding(classifier: Classifier, data: LabelledImages, x: Tensor, y: Tensor,
 
 def _turns(classifier: Classifier, x: Tensor, y: Tensor, right: Tensor) -> list[_Cause]:
     """Images transposed, mirrored or rotated, beyond what its card already does with them."""
-    now = classifier.card.options.get("orientation")
+    now = cast("str | None", classifier.card.options.get("orientation"))
     square = x.shape[2] == x.shape[3]
     found = []
     for name in ORIENTATIONS:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from tangency.measures import (
     MeasureConfig,
     ReferenceSource,
     Rows,
+    budget_warnings,
     cascade,
     masking_warnings,
     read_maps,
@@ -246,9 +247,12 @@ def _refuse_others(asked: MeasureRequest, setting: _Setting) -> None:
             )
 
 
-def _told(setting: _Setting, rows: Rows, maps: MapFile | None) -> list[str]:
+def _told(setting: _Setting, network: Found, rows: Rows, maps: MapFile | None) -> list[str]:
     """What a reader of the numbers should know: in sentences."""
-    found = setting.warnings + unidentified(setting.config.quantities) + masking_warnings(rows.columns)
+    config = setting.config
+    found = cast("list[str]", network.classifier.card.provenance.get("warnings", []))
+    found = found + setting.warnings + budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
+    found += unidentified(config.quantities) + masking_warnings(rows.columns)
     if len(rows.ids) < _FEW:
         found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
     if "cka" in setting.config.metrics:
@@ -284,7 +288,7 @@ def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows)
         "check": check_classifier(found.classifier, setting.data),
         "data": setting.data.name,
         "measured": len(rows.ids),
-        "warnings": _told(setting, rows, maps if found.reference == asked.models[0] else None),
+        "warnings": _told(setting, found, rows, maps if found.reference == asked.models[0] else None),
         **setting.about,
         **estimates(rows),
         **({"weights": weights} if weights else {}),
