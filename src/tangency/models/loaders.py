@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tangency.data.classes import CIFAR10
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
 from tangency.models.feeding import OPTIONS, PRESETS, Feeding
-from tangency.models.foreign import FAMILIES, build_foreign, is_foreign, needs
+from tangency.models.foreign import FAMILIES, build_foreign, is_foreign
 from tangency.models.registry import ARCHITECTURES
 from tangency.models.states import State, fit_states, read_states
 from tangency.models.weights import fill
@@ -34,6 +34,7 @@ class Opened:
         outputs: number of logits.
         feeding: what its files say of its input.
         file: where its weights are from.
+        channels: of the images that it takes, where its weights say so.
     """
 
     module: nn.Module
@@ -42,6 +43,7 @@ class Opened:
     options: dict[str, Any] = field(default_factory=dict)
     feeding: Feeding = field(default_factory=Feeding)
     file: Path | None = None
+    channels: int = 3
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,7 @@ def from_states(
         probe = build(architecture, assumed, 10, options)
     channels, outputs = _sizes(probe, states, assumed[0])
     shape = request.shape or (channels or 3, 32, 32)
-    if channels is not None and channels != shape[0]:
-        raise ModelError(
-            f"{request.reference.text}: a network for images of {channels} channel{'s' * (channels > 1)}, these have "
-            f"{shape[0]}; {_way_out(channels)}"
-        )
+    _check_channels(request, channels)
     with torch.random.fork_rng(devices=[]):
         module = build(architecture, shape, outputs or 10, options)
     unused = ("sub_block1.",) if architecture.startswith("cifar:wrn") else ()
@@ -126,7 +124,16 @@ def from_states(
         std=found.std or None,
         notes=found.notes,
     )
-    return Opened(module, architecture, outputs or 10, options, own.or_else(feeding or Feeding()), file)
+    return Opened(module, architecture, outputs or 10, options, own.or_else(feeding or Feeding()), file, shape[0])
+
+
+def _check_channels(request: Request, channels: int | None) -> None:
+    """Raise where the images are known to have another number of channels than the network takes."""
+    if channels is not None and request.shape is not None and channels != request.shape[0]:
+        raise ModelError(
+            f"{request.reference.text}: a network for images of {channels} channel{'s' * (channels > 1)}, these have "
+            f"{request.shape[0]}; {_way_out(channels)}"
+        )
 
 
 def _way_out(channels: int) -> str:
@@ -181,28 +188,35 @@ def _torchvision(request: Request) -> Opened:
 
 
 def _timm(request: Request) -> Opened:
-    try:
-        import timm
-    except ImportError as error:
-        raise needs("timm", "timm", error) from error
+    from tangency.models.timm_models import imported, own_feeding
 
+    if "weights" not in request.reference.options and request.path.is_dir():
+        return _timm_folder(request)
+    imported()
     request.check("weights", "key", "img_size")
     name, file = request.reference.location, Path(request.option("weights", "FILE.safetensors")).expanduser()
     size = request.reference.integer("img_size")
-    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    known = Feeding()
-    if config is not None:
-        _, height, width = config.input_size
-        native = (size, size) if size else (height, width)
-        grey = request.shape is not None and request.shape[0] == 1
-        known = Feeding(
-            native=native,
-            input_range=(0.0, 1.0),
-            mean=config.mean[:1] if grey else tuple(config.mean),
-            std=config.std[:1] if grey else tuple(config.std),
-            notes=(f"input as timm's configuration of {name}: {native[0]}x{native[1]}, mean {config.mean}",),
+    opened = from_states(request, f"timm:{name}", file, None, {"img_size": size} if size else None)
+    found_later = any(found is not None for found in (opened.feeding.mean, request.asked.mean, request.data))
+    known = own_feeding(name, opened.outputs, opened.channels, size, found_later)
+    return replace(opened, feeding=opened.feeding.or_else(known))
+
+
+def _timm_folder(request: Request) -> Opened:
+    """A folder that timm wrote, or transformers' wrapper around timm."""
+    from tangency.models.shards import weights_of
+    from tangency.models.timm_models import WHAT, read_timm_folder
+
+    request.check("variant")
+    said = read_timm_folder(request.path)
+    file = weights_of(request.path, WHAT, request.reference.options.get("variant"))
+    opened = from_states(request, f"timm:{said.architecture}", file, None, said.options)
+    if said.outputs not in (None, opened.outputs):
+        raise ModelError(
+            f"{request.reference.text}: config.json says {said.outputs} classes, the weights have {opened.outputs}; "
+            "they are of different networks."
         )
-    return from_states(request, f"timm:{name}", file, known, {"img_size": size} if size else None)
+    return replace(opened, feeding=opened.feeding.or_else(said.feeding(opened.channels)))
 
 
 def _state_dict(request: Request) -> Opened:
@@ -261,11 +275,24 @@ def _robustness(request: Request) -> Opened:
 
 
 def _hf(request: Request) -> Opened:
-    from tangency.models.huggingface import open_folder
+    from tangency.models.huggingface import WHAT, channels_of, folder_config, open_folder, tried
+    from tangency.models.shards import weights_of
+    from tangency.models.timm_models import is_timm_config
 
-    request.check()
-    module, options, outputs, known, file = open_folder(request.path)
-    return Opened(module, "hf:folder", outputs, options, known, file)
+    folder, asked = request.path, request.reference.options
+    weights_of(folder, WHAT, asked.get("variant"))
+    if is_timm_config(folder_config(folder)):
+        return _timm_folder(request)
+    request.check("variant", "channels")
+    module, options, outputs, known, file = open_folder(folder, asked.get("variant"), asked.get("channels"))
+    channels = channels_of(module.net.config)
+    _check_channels(request, channels)
+    if request.shape is None and known.native is not None:
+        known = replace(known, shape=(channels, *known.native))
+    size = request.asked.resize or known.native or (request.shape or (channels,))[1:]
+    if len(size) == 2:
+        tried(module, (channels, *size), outputs, folder)
+    return Opened(module, "hf:folder", outputs, options, known, file, channels)
 
 
 def _onnx(request: Request) -> Opened:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tangency.models.feeding import Feeding, asked_feeding, plain, settled
 from tangency.models.foreign import Adapted
 from tangency.models.loaders import LOADERS, Opened, Request
 from tangency.models.normalise import clearly_better, conventions, correct_under
+from tangency.models.shards import content_hash
 from tangency.models.trusted import TRUSTED, may_run, open_robustbench
 from tangency.models.weights import load_classifier
 from tangency.seeding import permutation
@@ -165,8 +165,7 @@ def _found_normalisation(known: Feeding, module: nn.Module, data: Dataset, ask: 
 def _provenance(request: Request, opened: Opened, known: Feeding) -> dict[str, object]:
     found: dict[str, object] = {"source": request.reference.text, "reading": list(known.notes)}
     if opened.file is not None:
-        with open(opened.file, "rb") as handle:
-            found |= {"file": opened.file.name, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+        found |= {"file": opened.file.name, "sha256": content_hash(opened.file)}
     if request.data is not None:
         found["data"] = request.data.name
     return found
