@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from models.tiny import SIDES, TINY
 
+from models.tiny import SIDES, TINY
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
 from tangency.models.hf_processors import BGR_KINDS, processing
@@ -420,7 +420,7 @@ def test_a_broken_index(tmp_path, index):
     _, folder = folder_of(tmp_path, "vit")
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match="index.json"):
+    with pytest.raises(ModelError, match=r"index\.json"):
         load_model(f"hf:{folder}")
 
 

@@ -197,7 +197,7 @@ def _affine(x: Tensor, y: Tensor, said: str, name: str) -> tuple[tuple[int, ...]
 def _said(processor: Any, settings: dict[str, Any]) -> str:
     """The class, and what it is set to do beside what every processor does."""
     found = {**settings, **{name: value for name, value in vars(processor).items() if name.startswith("do_")}}
-    odd = sorted(f"{name}={value}" for name, value in found.items() if name not in _KNOWN and value not in (None, False))
+    odd = sorted(f"{name}={value}" for name, value in found.items() if name not in _KNOWN and value)
     return f"{type(processor).__name__} with {', '.join(odd)[:300] or 'none that is unknown'}"
 
 

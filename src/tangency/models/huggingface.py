@@ -38,7 +38,7 @@ def open_folder(
         ModelError: not such a folder, code of its own, a network of something else than images, weights that do not
             fit, or a processor that is no affine map of each channel.
     """
-    file, config = weights_of(folder, WHAT, variant), folder_config(folder)
+    config, file = folder_config(folder), weights_of(folder, WHAT, variant)
     kind = _classifier_class(folder, config)
     module, plain = _loaded(folder, kind, _state(file))
     channels, outputs = channels_of(module.config), int(module.config.num_labels)
@@ -48,12 +48,14 @@ def open_folder(
     known = replace(known.or_else(Feeding(native=_pair(config.get("image_size")))), classes=_labels(module, outputs))
     if file.name not in ("model.safetensors", "pytorch_model.bin"):
         known = replace(known, notes=(*known.notes, f"weights in {', '.join(path.name for path in pieces(file)[:4])}"))
-    options = {"config": plain, **({"channels": list(fed)} if fed else {})}
+    options: dict[str, Any] = {"config": plain} | ({"channels": list(fed)} if fed else {})
     return HuggingFaceNetwork(module, options.get("channels")), options, outputs, known, file
 
 
 def folder_config(folder: Path) -> dict[str, Any]:
     """config.json of a folder, which must not ask for code."""
+    if not folder.is_dir():
+        raise ModelError(f"'{folder}': no such folder, expected {WHAT}. Nothing is ever fetched from the network.")
     if not (folder / "config.json").is_file():
         raise ModelError(f"'{folder}': no config.json in it, expected {WHAT}.")
     config = read_json(folder / "config.json")
@@ -144,8 +146,8 @@ def tried(module: nn.Module, shape: tuple[int, int, int], outputs: int, folder: 
             logits = module(torch.zeros(1, *shape))
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:
         raise ModelError(
-            f"'{folder}': {kind} cannot take images of {shape[0]}x{shape[1]}x{shape[2]} ({first_line(error)}); give the "
-            "size that it takes, as in resize=224."
+            f"'{folder}': {kind} cannot take images of {shape[0]}x{shape[1]}x{shape[2]} ({first_line(error)}); give "
+            "the size that it takes, as in resize=224."
         ) from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (1, outputs):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -169,9 +171,7 @@ def _labels(module: Any, outputs: int) -> tuple[str, ...] | None:
     return tuple(labels[index] for index in range(outputs))
 
 
-def _order(
-    folder: Path, kind: str, channels: int, asked: str | None, found: tuple[int, ...] | None
-) -> tuple[int, ...]:
+def _order(folder: Path, kind: str, channels: int, asked: str | None, found: tuple[int, ...] | None) -> tuple[int, ...]:
     """Order in which channels are fed, () for that of the images; a question where nothing says it."""
     if asked is not None:
         if asked not in ("rgb", "bgr") or channels != 3:

@@ -275,12 +275,10 @@ def _robustness(request: Request) -> Opened:
 
 
 def _hf(request: Request) -> Opened:
-    from tangency.models.huggingface import WHAT, channels_of, folder_config, open_folder, tried
-    from tangency.models.shards import weights_of
+    from tangency.models.huggingface import channels_of, folder_config, open_folder, tried
     from tangency.models.timm_models import is_timm_config
 
     folder, asked = request.path, request.reference.options
-    weights_of(folder, WHAT, asked.get("variant"))
     if is_timm_config(folder_config(folder)):
         return _timm_folder(request)
     request.check("variant", "channels")

@@ -72,10 +72,8 @@ def weights_of(folder: Path, what: str, variant: str | None = None) -> Path:
         variant: "fp16" for model.fp16.safetensors; None for the weights without one, or the only one there is.
 
     Raises:
-        ModelError: no folder, no weights, or several variants of which none is named.
+        ModelError: no weights, or several variants of which none is named.
     """
-    if not folder.is_dir():
-        raise ModelError(f"'{folder}': no such folder, expected {what}. Nothing is ever fetched from the network.")
     found = _variants(folder)
     if variant is None and None not in found and len(found) > 1:
         raise ModelError(
@@ -86,7 +84,7 @@ def weights_of(folder: Path, what: str, variant: str | None = None) -> Path:
     if variant not in found:
         there = ", ".join(sorted(path.name for path in found.values())) or "none"
         wanted = f"model.{variant}.safetensors" if variant else "model.safetensors or pytorch_model.bin"
-        raise ModelError(f"'{folder}': expected weights in {wanted}, got {there}.")
+        raise ModelError(f"'{folder}': expected weights in {wanted}, got {there}; it should be {what}.")
     return found[variant]
 
 

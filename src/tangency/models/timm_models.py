@@ -103,7 +103,9 @@ def _resolved(settings: dict[str, Any], path: Path) -> dict[str, Any]:
         if len(found["input_size"]) != 3 or not all(isinstance(value, int | float) for value in numbers):
             raise ValueError(f"input_size {found['input_size']}, mean {found['mean']}, std {found['std']}")
     except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
-        raise ModelError(f"{path}: pretrained_cfg does not say how images are fed ({error}); write it again.") from error
+        raise ModelError(
+            f"{path}: pretrained_cfg does not say how images are fed ({error}); write it again."
+        ) from error
     return found
 
 
@@ -130,7 +132,7 @@ def own_feeding(name: str, outputs: int, channels: int, size: int | None, found_
         found_later: whether mean and std are given, or can be found from data.
 
     Raises:
-        ModelError: nothing else says mean and std, timm has sets of weights that differ in mean or std, and the name does not say which one it is.
+        ModelError: nothing else says mean and std, and timm has sets of weights that differ in them.
     """
     sets = _sets(name)
     if not sets:
@@ -150,8 +152,8 @@ def own_feeding(name: str, outputs: int, channels: int, size: int | None, found_
         told = "; ".join(f"mean {mean}, std {std} of {name}.{tag}" for (mean, std), tag in pairs.items())
         if not found_later:
             raise ModelError(
-                f"timm:{name}: timm has several sets of weights of it, and they are fed differently: {told}. Name the "
-                f"one this is, as in timm:{name}.{next(iter(pairs.values()))}?weights=…, or give mean=…&std=…, or --data."
+                f"timm:{name}: timm has several sets of weights of it, and they are fed differently: {told}. Name "
+                f"the one this is, as in timm:{name}.{next(iter(pairs.values()))}, or give mean=…&std=…, or --data."
             )
         return Feeding(native=(height, width), notes=(f"timm's own sets of weights are fed differently: {told}",))
     ((mean, std),) = pairs
@@ -164,11 +166,13 @@ def _sets(name: str) -> dict[str, Any]:
     timm = imported()
     if not timm.is_model(name):
         return {}
-    if "." in name:
-        found = timm.get_pretrained_cfg(name, allow_unregistered=False)
-        return {} if found is None else {name.partition(".")[2]: found}
     from timm.models import get_arch_pretrained_cfgs
 
-    sets, default = get_arch_pretrained_cfgs(name), timm.get_pretrained_cfg(name)
-    first = {default.tag or "": default} if default is not None else {}
-    return first | {full.partition(".")[2]: config for full, config in sets.items()}
+    base, _, wanted = name.partition(".")
+    sets = {full.partition(".")[2]: config for full, config in get_arch_pretrained_cfgs(base).items()}
+    if wanted and wanted not in sets:
+        raise ModelError(f"timm:{name}: {unknown_name(f'set of weights of {base}', wanted, sets)}")
+    if wanted:
+        return {wanted: sets[wanted]}
+    default = timm.get_pretrained_cfg(name)
+    return ({default.tag or "": default} if default is not None else {}) | sets
