@@ -424,9 +424,43 @@ def test_a_broken_index(tmp_path, index):
         load_model(f"hf:{folder}")
 
 
-def test_quantised_weights_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ({"problem_type": "multi_label_classification"}, "one class of several"),
+        ({"transformers_weights": "../model.safetensors"}, "no file in it"),
+        ({"architectures": ["FooForImageClassification"]}, "FooForImageClassification, which transformers"),
+    ],
+)
+def test_configs_that_are_refused(tmp_path, settings, words):
     _, folder = folder_of(tmp_path, "vit")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(ModelError, match="quantised"):
+    (folder / "config.json").write_text(json.dumps({**config, **settings}))
+    with pytest.raises(ModelError, match=words):
         load_model(f"hf:{folder}")
+
+
+def test_weights_that_the_config_names(tmp_path):
+    from transformers import ViTForImageClassification
+
+    _, folder = folder_of(tmp_path, "vit")
+    state = load_file(folder / "model.safetensors")
+    save_file({name: value * 1.5 for name, value in state.items()}, folder / "other.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "transformers_weights": "other.safetensors"}))
+    own, x = ViTForImageClassification.from_pretrained(folder).eval(), torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        wanted = own(pixel_values=x).logits
+        assert torch.allclose(load_model(f"hf:{folder}?range=0,1&mean=none")(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_processor_of_images_and_text(tmp_path):
+    from transformers import AutoImageProcessor, CLIPImageProcessor, ViTConfig
+
+    ViTConfig().save_pretrained(tmp_path)
+    inner = CLIPImageProcessor(crop_size={"height": 64, "width": 48}, image_mean=[0.1, 0.2, 0.3]).to_dict()
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inner}))
+    check_against(AutoImageProcessor.from_pretrained(tmp_path), processing(tmp_path, "vit", 3))
+    (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    assert processing(tmp_path, "vit", 3) is None

@@ -38,7 +38,8 @@ def open_folder(
         ModelError: not such a folder, code of its own, a network of something else than images, weights that do not
             fit, or a processor that is no affine map of each channel.
     """
-    config, file = folder_config(folder), weights_of(folder, WHAT, variant)
+    config = folder_config(folder)
+    file = _named_weights(folder, config) or weights_of(folder, WHAT, variant)
     kind = _classifier_class(folder, config)
     module, plain = _loaded(folder, kind, _state(file))
     channels, outputs = channels_of(module.config), int(module.config.num_labels)
@@ -66,7 +67,22 @@ def folder_config(folder: Path) -> dict[str, Any]:
             f"'{folder}': its weights are quantised (quantization_config in config.json), which has no exact gradients "
             "here; write it again in float32."
         )
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise ModelError(
+            f"'{folder}': its config.json says problem_type {config['problem_type']}, expected a network that gives "
+            "each image one class of several (single_label_classification)."
+        )
     return config
+
+
+def _named_weights(folder: Path, config: dict[str, Any]) -> Path | None:
+    """The file of weights that config.json itself names; None where it names none, which is usual."""
+    name = config.get("transformers_weights")
+    if name is None:
+        return None
+    if Path(str(name)).name != name or not (folder / name).is_file():
+        raise ModelError(f"'{folder}': its config.json names the weights {str(name)[:100]!r}, which is no file in it.")
+    return folder / name
 
 
 def _classifier_class(folder: Path, config: dict[str, Any]) -> Any:
