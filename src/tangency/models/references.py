@@ -35,8 +35,9 @@ def load_model(
     Args:
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "timm:DIR", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar",
-            "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "export:FILE", "torchscript:FILE". Options of all:
-            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW.
+            "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
+            "export:FILE", "torchscript:FILE". Options of all: shape=CxHxW, range=low,high, mean=…, std=… (numbers,
+            none, imagenet, cifar10, …), classes=a,b,c, resize=HxW.
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
         trust_code: whether kinds that run code may.
