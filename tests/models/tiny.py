@@ -1,6 +1,8 @@
-"""Small configs of every image classifier that transformers has, so that each can be built at random in a moment."""
+"""Every image classifier that transformers has, small and at random."""
 
 from typing import Any
+
+import torch
 
 _VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 _PATCHES = {**_VIT, "image_size": 32, "patch_size": 8}
@@ -75,3 +77,42 @@ TINY: dict[str, dict[str, Any]] = {
     "vit_msn": _PATCHES,
 }
 SIDES = {"hiera": 64, "levit": 64, "mobilevit": 64, "mobilevitv2": 64, "perceiver": 224, "textnet": 64}
+
+
+def classifier_kinds():
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as names
+
+    return {kind: (value,) if isinstance(value, str) else tuple(value) for kind, value in names.items()}
+
+
+def settle(net, side, channels):
+    """Running statistics of batch normalisation as images make them, else differences die out layer by layer."""
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            net.train()(pixel_values=torch.rand(8, channels, side, side))
+    net.eval()
+
+
+def folder_of(tmp_path, kind, name=None, processor=None, **settings):
+    """A small random network of transformers, written by itself, beside its processor."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.CONFIG_MAPPING[kind](num_labels=5, **{**TINY[kind], **settings})
+    net = getattr(transformers, name or classifier_kinds()[kind][0])._from_config(config).eval()
+    for name, tensor in net.state_dict().items():
+        # As they come, heads of zeros, small weights and small scales would hide what comes before them.
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
+        elif name.endswith("weight") or "scale" in name or "lambda" in name:
+            tensor.uniform_(0.5, 1.5)
+        elif name.endswith("bias"):
+            tensor.uniform_(-0.5, 0.5)
+    settle(net, SIDES.get(kind, 32), settings.get("num_channels", 3))
+    net.save_pretrained(tmp_path / kind)
+    if processor is not None:
+        processor.save_pretrained(tmp_path / kind)
+    return net, tmp_path / kind
