@@ -96,7 +96,7 @@ TIMM = {
 def test_timm(tmp_path, name):
     import timm
 
-    net = timm.create_model(name, num_classes=7).eval()
+    net = timm.create_model(name, num_classes=1000).eval()
     save_file(net.state_dict(), tmp_path / "w.safetensors")
     found = load_model(f"timm:{name}?weights={tmp_path / 'w.safetensors'}")
     config = timm.get_pretrained_cfg(name)
@@ -126,7 +126,7 @@ def test_attention_has_second_derivatives_and_forward_mode(tmp_path):
     import timm
 
     save_file(timm.create_model("test_vit", num_classes=5).state_dict(), tmp_path / "w.safetensors")
-    found = load_model(f"timm:test_vit?weights={tmp_path / 'w.safetensors'}").double()
+    found = load_model(f"timm:test_vit?weights={tmp_path / 'w.safetensors'}&range=0,1&mean=none").double()
     x = torch.rand(1, 3, 160, 160, dtype=torch.float64, requires_grad=True)
     v = torch.randn_like(x)
     with double_backward():
@@ -204,10 +204,11 @@ def test_classes_in_another_order_are_brought_to_the_datas(tmp_path):
 
 HF = {
     "no folder": (lambda f: f.parent / "absent", "no such folder|no config.json"),
-    "pickled": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin").parent, "only the pickled"),
+    "no weights": (lambda f: (f / "model.safetensors").rename(f / "weights").parent, "expected weights in model.safe"),
+    "no torch file": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin").parent, "torch.save wrote"),
     "no config": (lambda f: (f / "config.json").rename(f / "c.json").parent, "no config.json"),
     "json": (lambda f: [(f / "config.json").write_text("{"), f][1], "not readable as JSON"),
-    "web page": (lambda f: [(f / "model.safetensors").write_text("<html>"), f][1], "cannot read it"),
+    "web page": (lambda f: [(f / "model.safetensors").write_text("<html>"), f][1], "not a readable safetensors"),
 }
 
 

@@ -72,15 +72,25 @@ def fed_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
 
 
 class HuggingFaceNetwork(nn.Module):
-    """An image classifier of transformers as a function of pixels to logits."""
+    """An image classifier of transformers as a function of pixels to logits.
 
-    def __init__(self, net: nn.Module) -> None:
+    Args:
+        net: of transformers.
+        channels: channel c of what it is fed is channel channels[c] of x; None for the order of x.
+    """
+
+    def __init__(self, net: nn.Module, channels: list[int] | None = None) -> None:
         super().__init__()
         self.net = net
+        self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
-        found: Tensor = self.net(pixel_values=x).logits
+        if self.channels is not None:
+            x = x[:, self.channels]
+        given = self.net(pixel_values=x)
+        # PP-LCNet calls its logits last_hidden_state; that those of others are no logits their shape says.
+        found: Tensor = given.logits if "logits" in given else given.last_hidden_state
         return found
 
 
@@ -139,7 +149,8 @@ def _hf(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Mo
     config = dict(options["config"])
     kind = config.pop("model_type")
     return HuggingFaceNetwork(
-        AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **config), attn_implementation="eager")
+        AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **config), attn_implementation="eager"),
+        options.get("channels"),
     )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from tangency.errors import ModelError
 from tangency.models.feeding import PRESETS, Feeding, graph_layout
-from tangency.models.foreign import needs
-from tangency.models.opening import WEIGHTS, Opened, Request, from_states
+from tangency.models.opening import WEIGHTS, Opened, Request, check_channels, from_states
 from tangency.models.registry import ARCHITECTURES
 from tangency.models.robustness_loader import open_robustness
 from tangency.models.states import read_states
@@ -56,28 +56,35 @@ def _published(name: str) -> list[str]:
 
 
 def _timm(request: Request) -> Opened:
-    try:
-        import timm
-    except ImportError as error:
-        raise needs("timm", "timm", error) from error
+    from tangency.models.timm_models import imported, own_feeding
 
+    if "weights" not in request.reference.options and request.path.is_dir():
+        return _timm_folder(request)
+    imported()
     request.check("weights", *WEIGHTS, "img_size")
     name, file = request.reference.location, Path(request.option("weights", "FILE.safetensors")).expanduser()
     size = request.reference.integer("img_size")
-    config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    known = Feeding()
-    if config is not None:
-        _, height, width = config.input_size
-        native = (size, size) if size else (height, width)
-        grey = request.shape is not None and request.shape[0] == 1
-        known = Feeding(
-            native=native,
-            input_range=(0.0, 1.0),
-            mean=config.mean[:1] if grey else tuple(config.mean),
-            std=config.std[:1] if grey else tuple(config.std),
-            notes=(f"input as timm's configuration of {name}: {native[0]}x{native[1]}, mean {config.mean}",),
+    opened = from_states(request, f"timm:{name}", file, None, {"img_size": size} if size else None)
+    found_later = any(found is not None for found in (opened.feeding.mean, request.asked.mean, request.data))
+    known = own_feeding(name, opened.outputs, opened.channels, size, found_later)
+    return replace(opened, feeding=opened.feeding.or_else(known))
+
+
+def _timm_folder(request: Request) -> Opened:
+    """A folder that timm wrote, or transformers' wrapper around timm."""
+    from tangency.models.shards import weights_of
+    from tangency.models.timm_models import WHAT, read_timm_folder
+
+    request.check("variant")
+    said = read_timm_folder(request.path)
+    file = weights_of(request.path, WHAT, request.reference.options.get("variant"))
+    opened = from_states(request, f"timm:{said.architecture}", file, None, said.options)
+    if said.outputs not in (None, opened.outputs):
+        raise ModelError(
+            f"{request.reference.text}: config.json says {said.outputs} classes, the weights have {opened.outputs}; "
+            "they are of different networks."
         )
-    return from_states(request, f"timm:{name}", file, known, {"img_size": size} if size else None)
+    return replace(opened, feeding=opened.feeding.or_else(said.feeding(opened.channels)))
 
 
 def _state_dict(request: Request) -> Opened:
@@ -110,11 +117,22 @@ def _own_options(request: Request, architecture: str) -> dict[str, Any]:
 
 
 def _hf(request: Request) -> Opened:
-    from tangency.models.huggingface import open_folder
+    from tangency.models.huggingface import channels_of, folder_config, open_folder, tried
+    from tangency.models.timm_models import is_timm_config
 
-    request.check()
-    module, options, outputs, known, file = open_folder(request.path)
-    return Opened(module, "hf:folder", outputs, options, known, file)
+    folder, asked = request.path, request.reference.options
+    if is_timm_config(folder_config(folder)):
+        return _timm_folder(request)
+    request.check("variant", "channels")
+    module, options, outputs, known, file = open_folder(folder, asked.get("variant"), asked.get("channels"))
+    channels = channels_of(module.net.config)
+    check_channels(request, channels)
+    if request.shape is None and known.native is not None:
+        known = replace(known, shape=(channels, *known.native))
+    size = request.asked.resize or known.native or (request.shape or (channels,))[1:]
+    if len(size) == 2:
+        tried(module, (channels, *size), outputs, folder)
+    return Opened(module, "hf:folder", outputs, options, known, file, channels)
 
 
 def _onnx(request: Request) -> Opened:

@@ -41,6 +41,7 @@ class Opened:
         outputs: number of logits.
         feeding: what its files say of its input.
         file: where its weights are from.
+        channels: of the images that it takes, where its weights say so.
         twins: what the weights leave open, where nothing has decided it.
         others: the network under each choice of `twins` but its own.
         choice: of `twins`, that this is.
@@ -52,6 +53,7 @@ class Opened:
     options: dict[str, Any] = field(default_factory=dict)
     feeding: Feeding = field(default_factory=Feeding)
     file: Path | None = None
+    channels: int = 3
     twins: Twins | None = None
     others: Mapping[str, Callable[[], Opened]] = field(default_factory=dict)
     choice: str = ""
@@ -136,7 +138,7 @@ def from_states(
         std=found.std or None,
         notes=(*found.notes, *notes),
     )
-    opened = Opened(module, named, outputs, {**options, **more}, own.or_else(feeding or Feeding()), file)
+    opened = Opened(module, named, outputs, {**options, **more}, own.or_else(feeding or Feeding()), file, shape[0])
     if twins is None or value is None or choice is not None:
         return opened
     opened = replace(opened, twins=twins, choice=value)
@@ -187,12 +189,17 @@ def _read_sizes(
         probe = build(architecture, assumed, 10, options)
     channels, outputs = _sizes(probe, states, assumed[0])
     shape = request.shape or (channels or 3, 32, 32)
-    if channels is not None and channels != shape[0]:
+    check_channels(request, channels)
+    return shape, outputs or 10
+
+
+def check_channels(request: Request, channels: int | None) -> None:
+    """Raise where the images are known to have another number of channels than the network takes."""
+    if channels is not None and request.shape is not None and channels != request.shape[0]:
         raise ModelError(
             f"{request.reference.text}: a network for images of {channels} channel{'s' * (channels > 1)}, these have "
-            f"{shape[0]}; {_way_out(channels)}"
+            f"{request.shape[0]}; {_way_out(channels)}"
         )
-    return shape, outputs or 10
 
 
 def _way_out(channels: int) -> str:

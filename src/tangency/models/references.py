@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tangency.models.feeding import asked_feeding, settled
 from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS
 from tangency.models.opening import Opened, Request
+from tangency.models.shards import content_hash
 from tangency.models.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.weights import load_classifier
 from tangency.types import Card, Dataset
@@ -38,10 +38,10 @@ def load_model(
 
     Args:
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
-            "timm:NAME?weights=FILE", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE",
-            "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE",
-            "torchscript:FILE". Options of all:
-            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
+            "timm:NAME?weights=FILE", "timm:DIR", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar",
+            "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
+            "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE". Options of all: shape=CxHxW,
+            range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
             layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=….
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
@@ -141,8 +141,7 @@ def _provenance(request: Request, decision: Decided) -> dict[str, object]:
         found["warnings"] = list(decision.warnings)
     opened = decision.opened
     if opened.file is not None:
-        with open(opened.file, "rb") as handle:
-            found |= {"file": opened.file.name, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
+        found |= {"file": opened.file.name, "sha256": content_hash(opened.file)}
     if request.data is not None:
         found["data"] = request.data.name
     return found

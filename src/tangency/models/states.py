@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tangency.data.plain import Inert
 from tangency.data.torch_file import read_torch
 from tangency.errors import DataError, ModelError
+from tangency.models.shards import pieces
 
 State = dict[str, Tensor]
 
@@ -45,12 +46,14 @@ def read_states(path: Path | str) -> dict[str, State]:
     """Every dict of weights in a file, by the keys that lead to it ("" for the file itself, "model", "a.b", …).
 
     Args:
-        path: safetensors, or a checkpoint of `torch.save`; nothing in it is run.
+        path: safetensors, or a checkpoint of `torch.save`, or the index of their pieces; nothing in it is run.
 
     Raises:
         ModelError: no such file, another kind of file, or no weights in it.
     """
     path = Path(path)
+    if (parts := pieces(path)) != [path]:
+        return {"": {name: value for part in parts for name, value in read_states(part).get("", {}).items()}}
     if path.suffix == ".safetensors":
         return {"": _safetensors(path)}
     try:

@@ -1,0 +1,100 @@
+"""Weights of a folder: which file holds them, in whatever number of pieces."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tangency.errors import ModelError
+
+# In the order in which transformers and timm look for them; what stands between the dots is a variant, as fp16.
+_WEIGHTS = tuple(
+    re.compile(pattern)
+    for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin"))
+    for pattern in (rf"{stem}(?:\.([^.]+))?\.{ending}", rf"{stem}\.{ending}\.index(?:\.([^.]+))?\.json")
+)
+_INDEX = re.compile(r".*\.index(\.[^.]+)?\.json")
+_PIECE = re.compile(r".*-\d{5}-of-\d{5}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A mapping of settings from a file of JSON."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error}); fetch or write it again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: got a {type(content).__name__}, expected a mapping of settings.")
+    return content
+
+
+def pieces(path: Path) -> list[Path]:
+    """The files that hold the weights: those that an index names, else the file itself.
+
+    Raises:
+        ModelError: an index that names no files, files elsewhere, or files that are not there.
+    """
+    if not _INDEX.fullmatch(path.name):
+        return [path]
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Check the path.")
+    named = read_json(path).get("weight_map")
+    names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    if not names:
+        raise ModelError(f"{path}: its weight_map names no files, expected the index of weights in pieces.")
+    if outside := [name for name in names if Path(name).name != name or _INDEX.fullmatch(name)]:
+        raise ModelError(f"{path}: names {outside[0][:100]!r}, expected files beside it.")
+    if missing := [name for name in names if not (path.parent / name).is_file()]:
+        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        raise ModelError(f"{path}: of {len(names)} pieces of the weights {some} lacks; fetch the whole folder again.")
+    return [path.parent / name for name in names]
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file of weights; of an index, of its pieces one behind the other."""
+    digest = hashlib.sha256()
+    for piece in pieces(path):
+        with open(piece, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def weights_of(folder: Path, what: str, variant: str | None = None) -> Path:
+    """The file of weights of a folder, or the index of its pieces; safetensors before pickles.
+
+    Args:
+        folder: of a network.
+        what: that it should be, for errors.
+        variant: "fp16" for model.fp16.safetensors; None for the weights without one, or the only one there is.
+
+    Raises:
+        ModelError: no weights, or several variants of which none is named.
+    """
+    found = _variants(folder)
+    if variant is None and None not in found and len(found) > 1:
+        raise ModelError(
+            f"'{folder}': holds weights as variants {', '.join(sorted(map(str, found)))}; choose one with ?variant=…."
+        )
+    if variant is None and len(found) == 1:
+        return next(iter(found.values()))
+    if variant not in found:
+        there = ", ".join(sorted(path.name for path in found.values())) or "none"
+        wanted = f"model.{variant}.safetensors" if variant else "model.safetensors or pytorch_model.bin"
+        raise ModelError(f"'{folder}': expected weights in {wanted}, got {there}; it should be {what}.")
+    return found[variant]
+
+
+def _variants(folder: Path) -> dict[str | None, Path]:
+    """Variant to its file or index, None for the weights without one."""
+    found: dict[str | None, Path] = {}
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for pattern in _WEIGHTS:
+        for path in files:
+            match = pattern.fullmatch(path.name)
+            if match and not _PIECE.fullmatch(match[1] or ""):
+                found.setdefault(match[1], path)
+    return found
