@@ -163,7 +163,10 @@ def test_another_set_under_the_same_names_has_numbered_classes_and_a_warning(tmp
     data = load(f"fashion-mnist:{folder}")
     assert data.train.classes == data.test.classes == tuple("0123456789")
     assert data.name == f"fashion-mnist:{folder}"
-    assert all(f"{split} is not the published fashion-mnist" in note for split, note in zip(("train", "test"), data.notes))
+    assert all(
+        f"{split} is not the published fashion-mnist" in note
+        for split, note in zip(("train", "test"), data.notes, strict=True)
+    )
     assert load_split(f"fashion-mnist:{folder}").notes == data.notes[1:]
     assert data.licence == ""
 
@@ -193,7 +196,9 @@ def test_kmnist_is_recognised_by_its_files(tmp_path, monkeypatch):
     folder = write(tmp_path / "kmnist")
     files = {hashlib.md5(path.read_bytes()).hexdigest(): "kmnist" for path in folder.glob("*labels*")}
     monkeypatch.setattr(published, "FILES", files)
-    with pytest.raises(DataError, match=r"this is kmnist, expected mnist.*idx:DIR\?classes=o,ki,su,tsu,na,ha,ma,ya,re,wo"):
+    with pytest.raises(
+        DataError, match=r"this is kmnist, expected mnist.*idx:DIR\?classes=o,ki,su,tsu,na,ha,ma,ya,re,wo"
+    ):
         load("mnist", folder)
     data = load(f"idx:{folder}?classes=o,ki,su,tsu,na,ha,ma,ya,re,wo")
     check(data)

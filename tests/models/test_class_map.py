@@ -53,7 +53,9 @@ def own_logits(net, x):
         return net(normalised(up, *IMAGENET))
 
 
-@pytest.mark.parametrize("classes", [tuple(IMAGENETTE), NAMES, tuple(reversed(NAMES))], ids=["synsets", "names", "turned"])
+@pytest.mark.parametrize(
+    "classes", [tuple(IMAGENETTE), NAMES, tuple(reversed(NAMES))], ids=["synsets", "names", "turned"]
+)
 def test_folders_of_imagenette_and_a_network_of_torchvision(mobilenet, tmp_path, classes):
     net, reference = mobilenet
     data, x = imagenette(classes), torch.rand(3, 3, 32, 32)
@@ -92,8 +94,10 @@ def hf_folder(folder, labels):
     net = ConvNextForImageClassification(config).eval()
     net.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(
-        json.dumps({"image_processor_type": "ConvNextImageProcessor", "size": {"height": 32, "width": 32}}
-                   | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": True, "do_rescale": True})
+        json.dumps(
+            {"image_processor_type": "ConvNextImageProcessor", "size": {"height": 32, "width": 32}}
+            | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": True, "do_rescale": True}
+        )
     )
     return net
 
@@ -160,7 +164,9 @@ def test_the_argument_of_load_model(tmp_path, given):
     save_classifier(net, tmp_path / "net.safetensors")
     data, x = images((3, 8, 8), ("Red fox", "house cat", "eels")), torch.rand(4, 3, 8, 8)
     with torch.no_grad():
-        assert torch.equal(load_model(str(tmp_path / "net.safetensors"), data, class_map=given)(x), net(x)[:, [4, 0, 2]])
+        assert torch.equal(
+            load_model(str(tmp_path / "net.safetensors"), data, class_map=given)(x), net(x)[:, [4, 0, 2]]
+        )
     with pytest.raises(ModelError, match="name the data, too"):
         load_model(str(tmp_path / "net.safetensors"), class_map=given)
 

@@ -70,9 +70,7 @@ def labelled(
         twice = next(c for c in classes if list(classes).count(c) > 1)
         raise DataError(f"{name}: the class name '{twice}' stands twice, expected different names.")
     labels = labels.to(torch.int64)
-    return LabelledImages(
-        pixels, labels, tuple(classes), name, digest(pixels, labels, classes), notes=tuple(notes)
-    )
+    return LabelledImages(pixels, labels, tuple(classes), name, digest(pixels, labels, classes), notes=tuple(notes))
 
 
 def numbered_classes(labels: Tensor, given: str, name: str) -> tuple[str, ...]:

@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 _CHUNK = 256  # images a task: large against the cost of a task, small against a data set
 _ORIENTATION = 0x0112
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, KeyError, TypeError, IndexError, ZeroDivisionError, struct.error)
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    IndexError,
+    ZeroDivisionError,
+    struct.error,
+)
 _MODES = {1: "L", 3: "RGB"}
 _CHANNELS = {"L": 1, "LA": 1, "1": 1, "RGB": 3, "RGBA": 3, "RGBX": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3}
 

@@ -158,12 +158,16 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
     tests = _named(folder, _TEST)
     labelled_tests = [path for path in tests if _is_split(path)]
     if len(trains) > 1:
-        raise DataError(f"{folder}: holds {some(path.name for path in trains)}, expected one folder of training images.")
+        raise DataError(
+            f"{folder}: holds {some(path.name for path in trains)}, expected one folder of training images."
+        )
     if trains and labelled_tests:
         return _two(reference, trains[0], labelled_tests[0], tests)
     if trains and len(_folders(folder)) == len(tests) + 1:
         unlabelled = f", as {some(path.name for path in tests)} has no class folders" if tests else ""
-        note = f"only '{trains[0].name}' holds labelled images{unlabelled}: they are split five to one for train and test"
+        note = (
+            f"only '{trains[0].name}' holds labelled images{unlabelled}: they are split five to one for train and test"
+        )
         return Source(reference.text, {"whole": partial(_read, trains[0], reference, reference.text)}, notes=(note,))
     return Source(reference.text, {"whole": partial(_read, folder, reference, reference.text)})
 

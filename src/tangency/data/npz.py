@@ -134,7 +134,9 @@ def _read(path: Path, keys: tuple[str, str], reference: Reference, split: str) -
         raise DataError(f"{path}: the array '{keys[1]}' holds {targets.dtype}, expected class numbers.")
     labels = torch.from_numpy(targets.astype(np.int64 if targets.dtype.kind in "iu" else np.float64))
     given = reference.options.get("classes", "")
-    classes = tuple(map(str, np.atleast_1d(names[0]))) if names and not given else numbered_classes(labels, given, str(path))
+    classes = (
+        tuple(map(str, np.atleast_1d(names[0]))) if names and not given else numbered_classes(labels, given, str(path))
+    )
     name = reference.text if split == "whole" else f"{reference.text} {split}"
     return labelled(to_pixels(images, reference, f"{path}: {keys[0]}"), labels, classes, name)
 

@@ -106,15 +106,13 @@ def _paired(reference: Reference, kind: Kind, root: Path | None) -> Source:
     return Source(reference.text, splits, parts["train"].licence, notes)
 
 
-def _same_classes(
-    train: LabelledImages, test: LabelledImages
-) -> tuple[LabelledImages, LabelledImages]:
+def _same_classes(train: LabelledImages, test: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     """Both splits with the same classes in the same order, where the names of one are among those of the other."""
     if train.classes == test.classes:
         return train, test
     numbered = [split.classes == tuple(map(str, range(len(split.classes)))) for split in (train, test)]
     most = max(train.classes, test.classes, key=len)
-    if any(numbered) != all(numbered) or not set(train.classes) | set(test.classes) == set(most):
+    if any(numbered) != all(numbered) or set(train.classes) | set(test.classes) != set(most):
         return train, test
     first, second = (_renumbered(split, most) for split in (train, test))
     return first, second
@@ -179,7 +177,9 @@ def load(reference: str, root: Path | None = None) -> Dataset:
 def _odd(train: LabelledImages, test: LabelledImages) -> str:
     """What only one of two splits has, in words."""
     odd = [name for name in (*train.classes, *test.classes) if (name in train.classes) != (name in test.classes)]
-    return f"only one of them has {some(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
+    return (
+        f"only one of them has {some(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
+    )
 
 
 def load_split(reference: str, split: str | None = None, root: Path | None = None) -> LabelledImages:

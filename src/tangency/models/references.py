@@ -66,7 +66,9 @@ def load_model(
     if bare.endswith(".safetensors") and parse(bare).kind not in KINDS:
         return restricted(load_classifier(bare, device, trust_code), data, class_map, reference)
     if class_map is not None and data is None:
-        raise ModelError(f"{reference}: class-map is for data with other classes than the network's; name the data, too.")
+        raise ModelError(
+            f"{reference}: class-map is for data with other classes than the network's; name the data, too."
+        )
     parsed = _parsed(reference)
     if class_map is not None:  # names are then not guessed from their number
         parsed = replace(parsed, options={**parsed.options, OPTION: str(class_map)})
