@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tangency.cli.app import app
+from tangency.data import KINDS as DATA_KINDS
+from tangency.data.registry import COUNTS
 from tangency.measures import ATTACKS, METRICS
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
@@ -107,4 +109,26 @@ def test_every_metric_attack_and_kind_of_model_is_explained() -> None:
         assert f"`{kind}:" in MEASURE_PAGE
     for options in re.findall(r"\$ tangency (?:measure|compare|report) (.*?)(?:  +#.*)?$", MEASURE_PAGE, re.M):
         for option in re.findall(r"--[a-z-]+", options):
+            assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output
+
+
+DATA_PAGE = (ROOT / "docs" / "data.md").read_text()
+
+
+def test_the_python_example_of_data_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DATA_PAGE, re.S)
+    exec(compile(code, "data.md", "exec"), {})
+    assert capsys.readouterr().out == "1000 100 (1, 28, 28) ()\n"
+
+
+def test_every_kind_of_data_and_option_is_explained() -> None:
+    rows = [line for line in DATA_PAGE.splitlines() if line.startswith("| `")]
+    for name, kind in DATA_KINDS.items():
+        (row,) = [line for line in rows if f"`{name}`" in line or f"`{name}[" in line or f"`{name}:" in line]
+        for option in kind.options:
+            assert f"`{option}=" in row
+    for option in COUNTS:
+        assert f"`{option}=" in DATA_PAGE
+    for options in re.findall(r"\$ tangency measure (.*)$", DATA_PAGE, re.M):
+        for option in [*re.findall(r"--[a-z-]+", options), "--class-map"]:
             assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output

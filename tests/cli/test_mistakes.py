@@ -87,7 +87,7 @@ MISTAKES = {
     "one class": (both(np.zeros_like, "labels"), "net", "has one class, '0', expected at least 2"),
     "off by one": (both(lambda y: y + 1, "labels"), "net", "likely labels that are off by one. Take 1 off them"),
     "negative labels": (both(lambda y: y - 1, "labels"), "net", "values from -1 to"),
-    "other classes": (both(lambda y: y % 2, "labels"), "net", "its classes are 0, 1, 2, those of"),
+    "other classes": (both(lambda y: y % 2, "labels"), "net", "its 3 classes are 0, 1, 2, the 2 of"),
 }
 
 

@@ -123,7 +123,7 @@ def test_other_data_under_cifars_file_names(tmp_path):
     assert all("are not the published ones of cifar10" in note for note in data.notes)
     meta = {"label_names": ["fork", *data.test.classes[1:]], "num_vis": 3072}
     (tmp_path / "data" / "batches.meta").write_bytes(pickle.dumps(meta))
-    with pytest.raises(DataError, match="names the classes fork, automobile.*expected those of CIFAR-10"):
+    with pytest.raises(DataError, match=r"names the classes fork, automobile.*expected those of CIFAR-10"):
         load("cifar10")
     meta["label_names"][0] = "airplane"
     (tmp_path / "data" / "batches.meta").write_bytes(pickle.dumps(meta))

@@ -164,7 +164,8 @@ def test_another_set_under_the_same_names_has_numbered_classes_and_a_warning(tmp
     assert data.train.classes == data.test.classes == tuple("0123456789")
     assert data.name == f"fashion-mnist:{folder}"
     assert all(
-        f"{split} is not the published fashion-mnist" in note for split, note in zip(("train", "test"), data.notes)
+        f"{split} is not the published fashion-mnist" in note
+        for split, note in zip(("train", "test"), data.notes, strict=True)
     )
     assert load_split(f"fashion-mnist:{folder}").notes == data.notes[1:]
     assert data.licence == ""

@@ -133,14 +133,25 @@ def test_a_missing_shard_is_refused(repository):
         load(f"parquet:{folder}/data/t*-*?test=valdation".replace("t*-*", "*[nt]-*"))
 
 
+CARD = """---
+configs:
+- config_name: small
+  data_files:
+  - {split: train, path: data/validation-*}
+  - split: test
+    path: [data/test-*]
+- config_name: default
+  data_files:
+  - {split: train, path: data/train-*}
+  - {split: test, path: 'data/test-*'}
+---
+# A set
+"""
+
+
 def test_the_card_of_a_repository_says_which_files(repository):
     folder, parts = repository
-    card = "\n".join(
-        ["---", "configs:", "- config_name: small", "  data_files:", "  - {split: train, path: data/validation-*}"]
-        + ["  - split: test", "    path: [data/test-*]", "- config_name: default", "  data_files:"]
-        + ["  - {split: train, path: data/train-*}", "  - {split: test, path: 'data/test-*'}", "---", "# A set"]
-    )
-    (folder / "README.md").write_text(card)
+    (folder / "README.md").write_text(CARD)
     same(load(f"parquet:{folder}").train, parts["train"])
     small = load(f"parquet:{folder}?config=small")
     same(small.train, parts["validation"])
@@ -213,10 +224,9 @@ def test_kinds_of_labels(tmp_path, kind):
 
 
 def test_labels_as_text_in_another_order(tmp_path):
+    described = features(label=hub.Value("string"))
     for name, count in (("train", 9), ("test", 2)):
-        rows = dataset(
-            labels=[NAMES[2 - i % 3] for i in range(count)], count=count, described=features(label=hub.Value("string"))
-        )
+        rows = dataset(labels=[NAMES[2 - i % 3] for i in range(count)], count=count, described=described)
         rows.to_parquet(tmp_path / f"{name}.parquet")
     reference = f"parquet:{tmp_path}/train.parquet?test={tmp_path}/test.parquet"
     data = load(reference)  # the test images lack "cat"

@@ -1,4 +1,4 @@
-"""Folders of images as people have them: split names, Tiny-ImageNet, what systems leave, EXIF as torchvision treats it."""
+"""Folders of images as people have them: split names, Tiny-ImageNet, what systems leave, EXIF as torchvision has it."""
 
 import io
 import re

@@ -29,8 +29,8 @@ def test_parse():
         ("fasion-mnist", "unknown data set 'fasion-mnist'. Did you mean 'fashion-mnist'?"),
         (
             "imagenet:somewhere",
-            "Known: cifar10, fashion-mnist, fashion-mnist-5k, folder, idx, imagenet16, imagenet32, imagenet64, imagenet8, mnist, "
-            "npz, parquet.",
+            "Known: cifar10, fashion-mnist, fashion-mnist-5k, folder, idx, imagenet16, imagenet32, imagenet64, "
+            "imagenet8, mnist, npz, parquet.",
         ),
         ("", "unknown data set ''"),
         ("parquet", "no location, expected parquet:FILE"),

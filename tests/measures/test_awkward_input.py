@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from measure_support import measured, toy_world
-from tangency.errors import DataError, NumericsError
+from tangency.errors import DataError, ModelError, NumericsError
 from tangency.measures import MeasureConfig, Rows
 from tangency.mixtures import Mixture
 from tangency.types import LabelledImages
@@ -140,3 +140,31 @@ def test_requests_that_cannot_be_met_are_named() -> None:
 class Pair(Halving):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
         return super().forward(x), x
+
+
+def test_bytes_and_a_class_map_give_the_same_rows() -> None:
+    mixture, data = world()
+    x = (data.images() * 255).round()
+    expected = found(network(), mixture, data, images=x / 255)
+    assert_same(found(network(), mixture, data, images=x.to(torch.uint8)), expected)
+    with pytest.raises(NumericsError, match=r"They look like bytes: divide them by 255\."):
+        found(network(), mixture, data, images=x)
+
+    class Wider(nn.Module):
+        """Seven outputs, of which 5, 0 and 3 are the classes."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = self.inner(x)
+            other = logits.new_full((len(x), 7), 9.0)
+            return other.index_copy(1, torch.tensor([5, 0, 3]), logits)
+
+    assert_same(found(Wider(), mixture, data, images=x / 255, class_map=[5, 0, 3]), expected)
+    for wrong in ([5, 0], [5, 5, 3], [5, 0, -1]):
+        with pytest.raises(NumericsError, match="expected 3 different indices of outputs"):
+            found(Wider(), mixture, data, class_map=wrong)
+    with pytest.raises(ModelError, match="names output 7, the network has 7"):
+        found(Wider(), mixture, data, class_map=[5, 0, 7])

@@ -95,7 +95,7 @@ def hf_folder(folder, labels):
     net.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(
         json.dumps(
-            {"image_processor_type": "ConvNextImageProcessor", "size": {"height": 32, "width": 32}}
+            {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 32}}
             | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": True, "do_rescale": True}
         )
     )

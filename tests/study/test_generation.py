@@ -214,7 +214,7 @@ def test_any_module_will_do_on_colour_images() -> None:
 
 
 def test_a_classifier_of_other_images_is_refused(data: Dataset, nets: list[Classifier]) -> None:
-    with pytest.raises(ModelError, match="judge: its classes are"):
+    with pytest.raises(ModelError, match="judge: its 4 classes are"):
         generate_with(nets[0], data, asked("denoise"), judge=build("convnet", (1, 8, 8), 4))
 
 

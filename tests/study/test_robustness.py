@@ -148,7 +148,7 @@ def test_a_classifier_is_not_measured_on_other_classes_or_sizes(finished: tuple[
     model = f"run:{sorted(run.glob('trials/*'))[0]}"
     labels = np.arange(30) % 4
     np.savez(tmp_path / "four.npz", images=np.random.default_rng(0).random((30, 8, 8)), labels=labels)
-    with pytest.raises(ModelError, match="its classes are 0, 1, 2"):
+    with pytest.raises(ModelError, match="its 3 classes are 0, 1, 2"):
         measure_models(MeasureRequest((model,), f"npz:{tmp_path / 'four.npz'}"))[0]
     with pytest.raises(ModelError, match="takes images of shape"):
         measure_models(MeasureRequest((model,), "fashion-mnist-5k"))[0]

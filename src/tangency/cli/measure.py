@@ -80,8 +80,8 @@ def measure(
         str | None,
         typer.Option(
             "--class-map",
-            help="Which outputs are the data's classes, where these are some of the network's: imagenet, order, indices "
-            "or names with commas between, or a .txt, .csv or .json file.",
+            help="Which outputs are the data's classes, where these are some of the network's: imagenet, order, "
+            "indices or names with commas between, or a .txt, .csv or .json file.",
         ),
     ] = None,
     trust_code: Annotated[

@@ -112,5 +112,6 @@ def open_downsampled(reference: Reference, root: Path | None) -> Source:
     folder, side = reference.path(root), int(reference.kind.removeprefix("imagenet"))
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with train_data_batch_1 to 10 and val_data.")
-    splits = {split: partial(_read, reference, folder, split, side) for split in _FILES}
-    return Source(reference.text, splits, counted=True)
+    return Source(
+        reference.text, {split: partial(_read, reference, folder, split, side) for split in _FILES}, counted=True
+    )

@@ -105,8 +105,8 @@ def open_full_set(reference: Reference, root: Path | None) -> Source:
         raise not_found(name, places, "idx files such as train-images-idx3-ubyte.gz", known.torchvision_name)
     own = _published_labels(name, folder)
     text = name if own or not reference.location else f"{name}:{reference.location}"
-    splits = {split: partial(_read, reference, folder, split) for split in _PREFIXES}
-    return Source(text, splits, known.licence if own else "")
+    licence = known.licence if own else ""
+    return Source(text, {split: partial(_read, reference, folder, split) for split in _PREFIXES}, licence)
 
 
 def _read_any(reference: Reference, folder: Path, prefix: str, split: str) -> LabelledImages:

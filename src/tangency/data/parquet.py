@@ -148,7 +148,6 @@ def read_parquet(
     reference: Reference,
     classes: tuple[str, ...] = (),
     features: Mapping[str, Any] | None = None,
-    notes: Sequence[str] = (),
     name: str = "",
 ) -> LabelledImages:
     """All images of one or several Parquet (or Arrow stream) files, turned as their EXIF orientation says.
@@ -159,37 +158,27 @@ def read_parquet(
             elsewhere.
         classes: names, where the caller knows them.
         features: the columns as a file beside them describes them.
-        notes: of the finding of the files.
         name: what results call the images; the reference by default.
 
     Raises:
         DataError: not a Parquet file, no such columns, a damaged image (with its row), labels out of range, files that
             name different classes.
     """
-    import polars
-
     tables = [_table(path, reference.options) for path in paths]
     described = [dict(features) if features else _metadata(path) for path in paths]
-    named = {_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)} - {()}
-    if len(named) > 1 and not classes:
-        raise DataError(
-            f"{reference.text}: its files name different classes, expected the same: {some(map(str, paths))}."
-        )
-    own = next(iter(named), ())
+    own = _common_names(paths, [_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)])
     if classes and own and own != classes:
         raise DataError(
             f"{paths[0]}: names the classes {some(own)}, expected {some(classes)}: other data under this name. Give it "
             f"as parquet:{paths[0]}."
         )
-    texts = [table[label] for table, _, label in tables]
-    if len({str(one.dtype) for one in texts}) > 1:
-        raise DataError(f"{reference.text}: labels of different kinds in its files, expected one kind.")
-    column = polars.concat(texts)
+    column = _joined([table[label] for table, _, label in tables], reference)
     labels, names = _targets(column, classes or own, reference.options.get("classes", ""), paths[0])
-    encoded = [
-        one for path, (table, image, _) in zip(paths, tables, strict=True) for one in _encoded(table[image], path)
-    ]
-    places = [(path, row) for path, (table, _, _) in zip(paths, tables, strict=True) for row in range(table.height)]
+    encoded: list[bytes] = []
+    places: list[tuple[Path, int]] = []
+    for path, (table, image, _) in zip(paths, tables, strict=True):
+        encoded += _encoded(table[image], path)
+        places += [(path, row) for row in range(table.height)]
     mode = described[0].get(tables[0][1])
     pixels, turned = decode_images(
         encoded,
@@ -199,7 +188,24 @@ def read_parquet(
         channels=_MODES.get(str(mode.get("mode"))) if isinstance(mode, dict) else None,
     )
     said = [f"{turned} images were turned as their EXIF orientation says, as datasets does"] if turned else []
-    return labelled(pixels, labels, names, name or reference.text, [*notes, *said])
+    return labelled(pixels, labels, names, name or reference.text, said)
+
+
+def _common_names(paths: Sequence[Path], found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The class names that all files agree on; empty where none names any."""
+    named = set(found) - {()}
+    if len(named) > 1:
+        raise DataError(f"{some(map(str, paths), 3)}: these files name different classes, expected the same.")
+    return next(iter(named), ())
+
+
+def _joined(columns: Sequence[polars.Series], reference: Reference) -> polars.Series:
+    import polars
+
+    kinds = sorted({str(column.dtype)[:60] for column in columns})
+    if len(kinds) > 1:
+        raise DataError(f"{reference.text}: its files hold labels of the kinds {some(kinds)}, expected one kind.")
+    return polars.concat(columns)
 
 
 def open_parquet(reference: Reference, root: Path | None) -> Source:

@@ -112,7 +112,7 @@ def _same_classes(train: LabelledImages, test: LabelledImages) -> tuple[Labelled
         return train, test
     numbered = [split.classes == tuple(map(str, range(len(split.classes)))) for split in (train, test)]
     most = max(train.classes, test.classes, key=len)
-    if any(numbered) != all(numbered) or not set(train.classes) | set(test.classes) == set(most):
+    if any(numbered) != all(numbered) or set(train.classes) | set(test.classes) != set(most):
         return train, test
     first, second = (_renumbered(split, most) for split in (train, test))
     return first, second

@@ -132,7 +132,7 @@ def _split_of(path: Path, where: Path) -> str:
 
 
 def _check_complete(files: list[Path], where: Path, strict: bool) -> list[str]:
-    """Whether each of "00000-of-00003" is there; a missing one is an error, or a note where the user chose the files."""
+    """Whether each of "00000-of-00003" is there; a missing one is an error, a note where the user chose the files."""
     sets: dict[tuple[Path, str, int], set[int]] = {}
     for path in files:
         if found := _SHARD.match(path.name):
@@ -241,10 +241,10 @@ def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
     entries = files if isinstance(files, list) else [files]
     if all(isinstance(one, str) for one in entries):
         return [("train", list(entries))]
-    found = []
+    found: list[tuple[str, list[str]]] = []
     for one in entries:
-        path = one.get("path") if isinstance(one, dict) else None
-        paths = path if isinstance(path, list) else [path]
+        path: Any = one.get("path") if isinstance(one, dict) else None
+        paths: list[Any] = path if isinstance(path, list) else [path]
         if not isinstance(one, dict) or not all(isinstance(each, str) for each in paths):
             raise DataError(f"{folder / 'README.md'}: data_files is of an unknown form, expected split and path.")
         if any(Path(each).is_absolute() or ".." in Path(each).parts for each in paths):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
-from tangency.errors import NumericsError
+from tangency.errors import NumericsError, some
 from tangency.measures.aligned import aligned
 from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
@@ -22,6 +22,7 @@ from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
 from tangency.measures.smoothed import certified, smoothed_gradients
 from tangency.mixtures import fit_mixture
+from tangency.models.foreign import Adapted
 from tangency.numerics import unit
 from tangency.score import Denoiser, MixtureScore
 from tangency.tangents import MixtureTangents, TangentEstimator
@@ -46,13 +47,15 @@ def measure(
     network: Denoiser | None = None,
     maps: Mapping[str, Tensor] | None = None,
     batch_size: int = 128,
+    class_map: Sequence[int] | None = None,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits. It runs in eval mode and is left as it was found.
-        images: (N, C, H, W) in [0, 1] (any range where `reference` is drawn from a world, see its `unit_range`).
-            Without `pool`, at least 2: the shuffled controls need another image, and are NaN for an only one.
+        images: (N, C, H, W) in [0, 1] (any range where `reference` is drawn from a world, see its `unit_range`), or
+            uint8 in [0, 255], which is brought there. Without `pool`, at least 2: the shuffled controls need another
+            image, and are NaN for an only one.
         labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
@@ -68,6 +71,8 @@ def measure(
         maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
             "map(NAME)".
         batch_size: images at once; it changes memory, not results.
+        class_map: where the classes of `reference` are some of the model's, the output that stands for each of them:
+            the other logits are left out, so that log p(y|x) is over the classes of `reference`.
 
     Returns:
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
@@ -84,6 +89,7 @@ def measure(
     """
     config = (config or MeasureConfig()).with_maps(maps or ())
     _check_types(images, labels, reference, pool)
+    images = images.float() / 255 if images.dtype == torch.uint8 else images
     check_images(images, unit_range=reference is None or reference.unit_range)
     if reference is None:
         raise NumericsError(
@@ -92,6 +98,7 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
+    model = model if class_map is None else _kept(model, class_map, len(reference.classes))
     check_network(config, network is not None)
     maps = check_maps(maps or {}, images)
     check_given(config.maps, maps)
@@ -113,6 +120,17 @@ def measure(
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
         parts.append(measure_batch(model, references, config, given))
     return Rows.concatenate(parts)
+
+
+def _kept(model: nn.Module, class_map: Sequence[int], classes: int) -> nn.Module:
+    """The model with these of its outputs only, in this order."""
+    order = [int(place) for place in class_map]
+    if len(order) != classes or len(set(order)) < len(order) or min(order) < 0:
+        raise NumericsError(
+            f"class_map: got {some(map(str, order))}, expected {classes} different indices of outputs, one for each "
+            "class of the reference."
+        )
+    return Adapted(model, order=order)
 
 
 def _named(tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator]) -> Named:

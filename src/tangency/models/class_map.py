@@ -1,8 +1,8 @@
 """Which outputs of a network stand for the classes of the data: by name, by ImageNet's synset, by index, by a file.
 
 A network of 1,000 classes on data of ten of them is restricted to these: the logits of the ten are kept and the others
-dropped, so that log p(y|x) = z_y − ln Σ_{c in data} exp z_c. Accuracy, margins and attacks are over the same ten, as are
-the classes of mixtures and of the Bayes rule that gradients are compared with.
+dropped, so that log p(y|x) = z_y − ln Σ_{c in data} exp z_c. Accuracy, margins and attacks are over the same ten, as
+are the classes of mixtures and of the Bayes rule that gradients are compared with.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def _asked(own: Sequence[str], wanted: Sequence[str], asked: ClassMap, text: str
     if asked == "order":
         if len(own) != len(wanted):
             raise ModelError(
-                f"{text}: {OPTION}=order, but it has {len(own)} outputs and the data {len(wanted)} classes; expected as "
-                "many."
+                f"{text}: {OPTION}=order, but it has {len(own)} outputs and the data {len(wanted)} classes; expected "
+                "as many."
             )
         return list(range(len(own))), "asked"
     if asked == "imagenet":
@@ -184,8 +184,8 @@ def _asked(own: Sequence[str], wanted: Sequence[str], asked: ClassMap, text: str
         place = int(entry) if by_index or (numbered(own) and str(entry).isdecimal()) else find(str(entry))
         if place is None or not 0 <= place < len(own):
             raise ModelError(
-                f"{text}: {OPTION} names '{entry}' for the class '{name}' of the data, which is none of its {len(own):,} "
-                f"outputs, or more than one ({some(own, 5)}); give an index from 0 to {len(own) - 1}."
+                f"{text}: {OPTION} names '{entry}' for the class '{name}' of the data, which is none of its "
+                f"{len(own):,} outputs, or more than one ({some(own, 5)}); give an index from 0 to {len(own) - 1}."
             )
         found.append(place)
     twice = next((place for place in found if found.count(place) > 1), None)

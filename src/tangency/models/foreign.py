@@ -51,7 +51,14 @@ class Adapted(nn.Module):
             shrinks = self.resize[0] < x.shape[2] or self.resize[1] < x.shape[3]
             x = F.interpolate(x, tuple(self.resize), mode="bilinear", align_corners=False, antialias=shrinks)
         logits: Tensor = self.net(x)
-        return logits if self.order is None else logits[:, self.order]
+        if self.order is None:
+            return logits
+        if isinstance(logits, Tensor) and logits.dim() == 2 and logits.shape[1] <= max(self.order):
+            raise ModelError(
+                f"class map: names output {max(self.order)}, the network has {logits.shape[1]}; expected 0 to "
+                f"{logits.shape[1] - 1}."
+            )
+        return logits[:, self.order]
 
     def reordered(self, order: list[int]) -> Adapted:
         """The same network with other logits kept, or in another order."""

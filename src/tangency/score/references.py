@@ -11,7 +11,7 @@ from typing import Any
 
 from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
-from tangency.errors import ModelError, RunError, SpecError, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, some, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -186,6 +186,6 @@ def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:
     numbers = tuple(map(str, range(score.classes)))
     if names and names != numbers and names != data.train.classes:
         raise ModelError(
-            f"score '{reference}': its classes are {', '.join(names)}, those of '{data.name}' are "
-            f"{', '.join(data.train.classes)}; expected the same in the same order."
+            f"score '{reference}': its classes are {some(names)}, those of '{data.name}' are "
+            f"{some(data.train.classes)}; expected the same in the same order."
         )

@@ -86,7 +86,7 @@ def check_fits(card: Card, data: Dataset, what: str) -> None:
         lacking = f", of which {len(foreign)} are none of its ({some(foreign)})" if foreign else ""
         raise ModelError(
             f"{what}: its {len(card.classes)} classes are {some(card.classes)}, the {len(data.test.classes)} of "
-            f"'{data.name}' are {some(data.test.classes)}{lacking}; expected the same in the same order. Where only the "
-            "names differ, name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: data; "
-            "where the data have some of its classes, say which outputs these are with --class-map (or ?class-map=…)."
+            f"'{data.name}' are {some(data.test.classes)}{lacking}; expected the same in the same order. Where only "
+            "the names differ, name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: "
+            "data; where the data have some of its classes, say which outputs they are with --class-map (?class-map=…)."
         )

@@ -67,7 +67,7 @@ class _Setting:
         maps: attribution maps of the first classifier.
         about: what summary.json says of images and settings.
         identity: of the rows, besides their classifier and the measures.
-        warnings: about the closed form, in sentences.
+        warnings: about the data and the closed form, in sentences.
     """
 
     data: Dataset
@@ -160,7 +160,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         external_digests(config.metrics),
         maps.sha256 if maps else "",
     ]
-    return _Setting(data, config, closed_form, source, maps, about, identity, warnings)
+    return _Setting(data, config, closed_form, source, maps, about, identity, [*data.notes, *warnings])
 
 
 def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
