@@ -13,7 +13,7 @@ from tangency.data.folder import open_folder
 from tangency.data.fullsets import FULL_SETS, open_full_set
 from tangency.data.npz import open_npz
 from tangency.data.parquet import open_parquet
-from tangency.data.references import Reference, parse
+from tangency.data.references import Reference, as_reference, parse
 from tangency.data.splits import five_to_one
 from tangency.errors import DataError, unknown_name
 from tangency.types import Dataset, LabelledImages
@@ -44,7 +44,8 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def _source(text: str, root: Path | None) -> Source:
+def _source(named: str | Path, root: str | Path | None) -> Source:
+    text = as_reference(named)
     reference = parse(text)
     if reference.kind not in KINDS:
         forms = (f"{name}:{kind.location}" if kind.location else name for name, kind in KINDS.items())
@@ -57,7 +58,7 @@ def _source(text: str, root: Path | None) -> Source:
     if not reference.location and kind.location and not kind.location.startswith("["):
         raise DataError(f"{text}: no location, expected {reference.kind}:{kind.location}.")
     reference.check_options(kind.options)
-    return kind.open(reference, root)
+    return kind.open(reference, None if root is None else Path(root))
 
 
 def _same_numbers(train: LabelledImages, test: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
@@ -72,7 +73,7 @@ def _same_numbers(train: LabelledImages, test: LabelledImages) -> tuple[Labelled
     return first, second
 
 
-def load(reference: str, root: Path | None = None) -> Dataset:
+def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
     """Load a data set with a training and a test split.
 
     Where the reference has one split only, each class is split five to one, always in the same way, and the
@@ -81,7 +82,8 @@ def load(reference: str, root: Path | None = None) -> Dataset:
     Args:
         reference: `name` or `kind:location[?key=value&…]`: fashion-mnist-5k (in the package),
             fashion-mnist[:DIR], mnist[:DIR] (?train=20000 keeps that many training images), cifar10[:DIR],
-            parquet:FILE, folder:DIR, npz:FILE. `KINDS` lists the options of each.
+            parquet:FILE, folder:DIR, npz:FILE. `KINDS` lists the options of each. FILE.npz and FILE.parquet alone
+            will do, and so will the `Path` of a folder.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 
@@ -113,7 +115,7 @@ def load(reference: str, root: Path | None = None) -> Dataset:
     return Dataset(source.name, train, test, source.licence)
 
 
-def load_split(reference: str, split: str | None = None, root: Path | None = None) -> LabelledImages:
+def load_split(reference: str | Path, split: str | None = None, root: str | Path | None = None) -> LabelledImages:
     """Load one split, without reading the other where the source keeps them apart.
 
     Args:

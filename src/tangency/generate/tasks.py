@@ -89,6 +89,8 @@ class Climb:
             raise SpecError(f"confidence: got {self.confidence}, expected a probability above 0 and below 1.")
         if self.confidence is not None and self.objective not in ("log_odds", "cross_entropy"):
             raise SpecError(f"confidence: '{self.objective}' is no probability; use log_odds or cross_entropy.")
+        if self.confidence is not None and self.variation:
+            raise SpecError("confidence: less total variation, the objective is no probability; leave variation out.")
 
     def _check_numbers(self) -> None:
         """Raise where a number is out of its range or not finite."""

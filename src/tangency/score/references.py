@@ -43,7 +43,7 @@ FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian
 _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl")
 
 
-def load_score(reference: str, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
+def load_score(reference: str | Path, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
     """A score by reference.
 
     Args:
@@ -62,6 +62,7 @@ def load_score(reference: str, data: Dataset | None = None, device: str = "cpu")
         >>> load_score("mfa?components=1&rank=2", load("fashion-mnist-5k")).kind
         'mfa'
     """
+    reference = str(reference)
     name, mark, query = reference.partition("?")
     if name in FITTED or name == "exact":
         if data is None:

@@ -26,6 +26,7 @@ from tangency.study.found import Found, check_fits, find_classifier
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
+from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
@@ -120,6 +121,7 @@ def generate_with(
         tell: told the share that is done.
     """
     started = time.monotonic()
+    refuse_unguided(config, score is not None)
     for each, what in ((classifier, "model"), (judge, "judge")):
         if each is not None:
             check_fits(each.card, data, what)
@@ -146,7 +148,7 @@ def generate_reference(
     model: str,
     data: str | None,
     config: GenerationConfig,
-    out: Path,
+    out: str | Path,
     *,
     judge: str | None = None,
     score: str | None = None,
@@ -166,6 +168,7 @@ def generate_reference(
         trust_code: whether models that bring code may run it.
         tell: told the share that is done.
     """
+    out = Path(out)
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     given = load_dataset(data) if data else None
@@ -355,7 +358,7 @@ def _summary(
         "data": data.name,
         "count": len(outcome.y),
         "budget": config.budget,
-        "settings": dataclasses.asdict(config),
+        "settings": task_settings(config),
         "sources": sources,
         "about": {name: dataclasses.asdict(about) for name, about in ABOUT.items()},
         "unavailable": judges.unavailable,

@@ -16,6 +16,7 @@ from tangency.errors import SpecError, unknown_name
 from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
 from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
 
@@ -182,6 +183,8 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _generation(self) -> StudySpec:
         check_entries(self.generate)
+        for entry in self.generate:
+            refuse_unguided(entry, bool(self.network_score) or self.score.kind == "exact")
         _refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
         if self.generate:
             check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
@@ -229,8 +232,9 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
     return parse_spec(yaml.safe_load(text) | changes, name)
 
 
-def load_spec(path: Path) -> StudySpec:
+def load_spec(path: str | Path) -> StudySpec:
     """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    path = Path(path)
     if str(path) in SHIPPED and not path.exists():
         return shipped_spec(str(path))
     try:
@@ -256,9 +260,16 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def spec_content(spec: StudySpec) -> dict[str, Any]:
+    """The resolved spec as plain data, every default written out; of each task of generation, the options it has."""
+    content = spec.model_dump(mode="json")
+    told = zip(spec.generate, content["generate"], strict=True)
+    return content | {"generate": [task_settings(entry, options) for entry, options in told]}
+
+
 def dump_spec(spec: StudySpec) -> str:
     """The resolved spec as YAML, every default written out."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(spec_content(spec), sort_keys=False, allow_unicode=True)
 
 
 def _complaint(item: Any) -> str:
