@@ -26,9 +26,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def spec_of(data: Path, **changes: object) -> StudySpec:
+def spec_of(data: Path, /, **changes: object) -> StudySpec:
     base: dict = {"untrained": False, "train": {"epochs": 1, "batch_size": 40}}
-    return parse_spec(tiny_spec(data, **{**base, **changes}), "test")
+    return parse_spec(tiny_spec(data) | base | changes, "test")
 
 
 def check(run: Path, spec: StudySpec) -> None:
@@ -48,7 +48,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 MORE: dict[str, dict] = {
     "the same": {},
     "strengths": {"sweep": [*ONE, {"objective": "gradient_norm", "strengths": [0.1, 0.2]}]},
-    "an objective": {"sweep": [*ONE, NORM, {"objective": "jacobian", "strengths": [1.0]}]},
+    "an objective": {"sweep": [*ONE, NORM, {"objective": "pgd_l2", "strengths": [1.0]}]},
     "seeds": {"seeds": [0, 1]},
     "measured images": {"measured": 20},
     "a control": {"untrained": True},

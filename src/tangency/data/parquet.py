@@ -14,7 +14,7 @@ from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.decode import decode_images
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
-from tangency.errors import DataError
+from tangency.errors import DataError, listed
 from tangency.types import LabelledImages
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], ro
     if not there:
         wanted = f"'{given}'" if given else " or ".join(usual)
         raise DataError(
-            f"{path}: no {role} column {wanted}; the columns are {', '.join(schema)}. Name it with {role}=COLUMN."
+            f"{path}: no {role} column {wanted}; the columns are {listed(schema)}. Name it with {role}=COLUMN."
         )
     return there[0]
 

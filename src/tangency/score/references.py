@@ -9,7 +9,7 @@ from typing import Any
 
 from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
-from tangency.errors import ModelError, RunError, SpecError, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -150,6 +150,6 @@ def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:
     numbers = tuple(map(str, range(score.classes)))
     if names and names != numbers and names != data.train.classes:
         raise ModelError(
-            f"score '{reference}': its classes are {', '.join(names)}, those of '{data.name}' are "
-            f"{', '.join(data.train.classes)}; expected the same in the same order."
+            f"score '{reference}': its classes are {listed(names)}, those of '{data.name}' are "
+            f"{listed(data.train.classes)}; expected the same in the same order."
         )

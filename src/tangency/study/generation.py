@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.errors import ModelError, RunError, SpecError, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
@@ -228,7 +228,7 @@ def _target(config: GenerationConfig, data: Dataset) -> int | None:
         raise SpecError(f"target: {unknown_name('class', asked, names)} A number will do too.")
     number = int(asked)
     if config.task != "feature" and not 0 <= number < len(names):
-        raise SpecError(f"target: got class {number}, expected 0 to {len(names) - 1}, or one of {', '.join(names)}.")
+        raise SpecError(f"target: got class {number}, expected 0 to {len(names) - 1}, or one of {listed(names)}.")
     return number
 
 
