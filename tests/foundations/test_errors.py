@@ -43,5 +43,5 @@ def test_errors_of_commands_list_ten_names_at_most() -> None:
     assert "Did you mean 'cosine'?" in str(metrics.value)
     assert re.search(r" and \d more\.$", str(metrics.value))
     data = load_dataset("world:linear?rank=2&classes=12&shape=1x8x8&train=48&test=24")
-    with pytest.raises(SpecError, match="or one of .* and 2 more"):
+    with pytest.raises(SpecError, match=r"or one of .* and 2 more"):
         fitted_to(GenerationConfig("translate", 4, target=12), data)

@@ -112,20 +112,27 @@ def study_run(
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
     from tangency.study import dump_spec, load_spec, refuse_early
-    from tangency.study.plan import plan_trials
+    from tangency.study.generation_plan import plan_entries
+    from tangency.study.plan import plan_judge, plan_trials
     from tangency.study.spec import spec_content
     from tangency.worlds import load_dataset
 
     loaded = load_spec(spec)
     data = load_dataset(loaded.data)
     refuse_early(loaded, data)
-    trials = plan_trials(loaded, data)
+    trials, judge = plan_trials(loaded, data), plan_judge(loaded, data)
+    pictures = {entry.name: len(entry.ids) * len(trials) for entry in plan_entries(loaded, data)}
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
-        print_json({"spec": spec_content(loaded), "spec_hash": loaded.digest(), "trials": entries})
+        more = {"judge": None if judge is None else judge.id, "pictures": pictures}
+        print_json({"spec": spec_content(loaded), "spec_hash": loaded.digest(), "trials": entries} | more)
         return
     typer.echo(dump_spec(loaded))
     typer.echo(f"{len(trials)} trials: {', '.join(trial.id for trial in trials)}")
+    if judge is not None:
+        typer.echo(f"1 judge to train: {judge.id}")
+    for name, count in pictures.items():
+        typer.echo(f"{name}: {count} pictures, {count // len(trials)} by each trial")
 
 
 @study_app.command("status")

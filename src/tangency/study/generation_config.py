@@ -12,6 +12,7 @@ from tangency.study.generation_options import REFERENCES, TASKS, changed_options
 WITH_TRUTH = frozenset(name for name, task in TASKS.items() if task.truth)
 METHODS = ("budget", "map", "tweedie")
 STARTS = ("noise", "class")
+_MOST = 10_000_000  # images
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class GenerationConfig:
         """Raise where a number is out of its range or not finite."""
         limits = (
             ("count", self.count, self.count >= 1, "at least 1 image"),
+            ("count", self.count, self.count <= _MOST, f"at most {_MOST:,} images"),
             ("batch", self.batch, self.batch >= 1, "at least 1 image at once"),
             ("sigma", self.sigma, 0 < self.sigma < math.inf, "a finite noise level above 0"),
             ("share", self.share, 0 < self.share < 1, "a share above 0 and below 1"),

@@ -57,6 +57,8 @@ class Status:
 def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     """What is done and what is missing in a run directory."""
     spec, run = _as_spec(spec), Path(run)
+    if run.exists() and not run.is_dir():
+        raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
     layout, data = Layout(run), load_dataset(spec.data)
     shards, entries = measured_images(spec, data), plan_entries(spec, data)
     states = {}

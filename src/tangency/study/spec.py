@@ -26,6 +26,7 @@ _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 # Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
 # one of several estimators of the tangent space, and one of what the gradients can make.
 SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
+_COMPLAINTS = 5  # in an error
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -136,10 +137,10 @@ class StudySpec(_Strict):
     measures: MeasureConfig = MeasureConfig()
     pictures: int = Field(10, ge=1, le=64)
     shard: int = Field(125, ge=1)
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)
+    workers: int = Field(2, ge=1, le=1024)
+    threads: int = Field(1, ge=1, le=1024)
     device: str = "auto"
-    replicates: int = Field(2000, ge=100)
+    replicates: int = Field(2000, ge=100, le=10_000_000)
 
     @field_validator("generate", mode="before")
     @classmethod
@@ -215,7 +216,8 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     except ValidationError as error:
         # A list whose members are wrong is also "too short"; that says nothing more.
         items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]
-        complaints = "; ".join(map(_complaint, items))
+        more = f"; and {len(items) - _COMPLAINTS} more" if len(items) > _COMPLAINTS else ""
+        complaints = "; ".join(map(_complaint, items[:_COMPLAINTS])) + more
         raise SpecError(f"{origin}: {complaints}") from None
 
 
