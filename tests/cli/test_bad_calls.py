@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import resource
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +59,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier, data, a spec, things in the place of others; in a folder of spaces and letters that are no ASCII."""
+    """A classifier, data, a spec, and what stands in the place of others; in a folder with spaces and accents."""
     folder = tmp_path_factory.mktemp("wrong") / "où est le nœud"
     write_spec(folder, tiny_spec(write_data(folder)))
     save_classifier(build("convnet", (1, 8, 8), 3, channels=(2, 2, 2)), folder / "net.safetensors")
@@ -229,6 +228,8 @@ def test_every_command_is_called_wrongly() -> None:
 @contextmanager
 def full_disk(most: int) -> Iterator[None]:
     """No file can grow beyond so many bytes: the system answers as it does where a disk is full."""
+    import resource  # not on Windows
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:

@@ -8,6 +8,7 @@ import sys
 
 from tangency.errors import RunError
 
+_KILLED = 9  # SIGKILL, which Windows does not have
 IMPORTED = 76  # exit code of a worker that met the study's own call while it imported the script
 _GUARD = """\
     def main():
@@ -45,7 +46,7 @@ def unguarded() -> RunError:
 
 def why(code: int | None, begun: bool) -> str:
     """Why a worker ended, of its exit code, and whether it had begun to work."""
-    if code == -signal.SIGKILL:
+    if code == -_KILLED:
         return "killed, as systems do when memory runs out; use fewer --workers, or smaller batches"
     if code is not None and code < 0:
         return f"ended by signal {-code}, {signal.strsignal(-code) or 'unknown'}"

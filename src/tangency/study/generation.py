@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangency.data.references import as_reference
 from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
@@ -145,8 +146,8 @@ def generate_with(
 
 
 def generate_reference(
-    model: str,
-    data: str | None,
+    model: str | Path,
+    data: str | Path | None,
     config: GenerationConfig,
     out: str | Path,
     *,
@@ -168,7 +169,7 @@ def generate_reference(
         trust_code: whether models that bring code may run it.
         tell: told the share that is done.
     """
-    out = Path(out)
+    model, data, out = str(model), None if data is None else as_reference(data), Path(out)
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     given = load_dataset(data) if data else None
