@@ -30,20 +30,27 @@ class NumericsError(TangencyError, ValueError):
     """An argument of a computation has the wrong shape, range or dtype."""
 
 
-def some(names: Iterable[str], most: int = 10) -> str:
-    """Names with commas between, the first of them and the number of the others where there are many.
+_LISTED, _SHOWN = 10, 200  # names in an error, and letters of one
+
+
+def listed(names: Iterable[object], most: int = _LISTED) -> str:
+    """Names with commas between; of many the first, and how many more there are.
 
     Example:
-        >>> some(map(str, range(1000)), 3)
-        '0, 1, 2 and 997 more'
+        >>> listed(range(3)), listed(range(1000), most=2)
+        ('0, 1, 2', '0, 1 and 998 more')
     """
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    told = [str(name) for name in names]
+    more = f" and {len(told) - most} more" if len(told) > most else ""
+    return ", ".join(told[:most]) + more
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
-    """Sentence for an unknown name: what was got, the nearest known name, and all of them."""
+    """Sentence for an unknown name: what was got, the nearest known name, and all of them, or the ten nearest."""
     known = sorted(known)
     near = difflib.get_close_matches(got, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"unknown {kind} '{got}'.{hint} Known: {', '.join(known)}."
+    if len(known) > _LISTED:
+        nearest = difflib.get_close_matches(got, known, n=_LISTED, cutoff=0.0)
+        known = nearest + sorted(set(known) - set(nearest))
+    return f"unknown {kind} '{got[:_SHOWN]}{'…' if len(got) > _SHOWN else ''}'.{hint} Known: {listed(known)}."

@@ -13,6 +13,7 @@ from typing import Any
 
 from tangency.errors import RunError
 
+_UNWRITTEN = ("(os error ", "Invalid thrift: transport error")  # how libraries quote a system that refuses to write
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -72,7 +73,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         _sync(path.parent)
     except Exception as error:
         # safetensors and polars report a full disk as an error of their own that quotes the system's.
-        if not isinstance(error, OSError) and "(os error " not in str(error):
+        if not isinstance(error, OSError) and not any(words in str(error) for words in _UNWRITTEN):
             raise
         reason = error.strerror if isinstance(error, OSError) else None
         raise RunError(

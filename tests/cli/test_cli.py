@@ -54,6 +54,19 @@ def test_plan_prints_trials_and_trains_nothing(tmp_path: Path) -> None:
     text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
     assert "learning_rate" in text
     assert "3 trials" in text
+    assert "judge to train" not in text
+
+
+def test_a_plan_counts_the_judge_and_the_pictures(tmp_path: Path) -> None:
+    generated = [{"task": "generate", "count": 9}, {"task": "denoise", "count": 6}]
+    judge = {"options": {"width": 2}}
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), generate=generated, judge=judge))
+    told = json.loads(CliRunner().invoke(app, ["study", "plan", str(spec), "--json"]).output)
+    assert told["judge"] == "judge-s1000"
+    assert told["pictures"] == {"generate": 27, "denoise": 18}
+    assert "sigma" not in told["spec"]["generate"][0]
+    text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
+    assert "1 judge to train: judge-s1000\ngenerate: 27 pictures, 9 by each trial\n" in text
 
 
 def test_doctor_says_what_is_there() -> None:

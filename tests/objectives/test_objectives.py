@@ -21,7 +21,7 @@ def setting(norm="none", n=N):
     return model, x, torch.arange(n) % CLASSES, Draw(3, torch.arange(n), "test")
 
 
-def some(draw, index):
+def listed(draw, index):
     return Draw(draw.seed, draw.ids[index], draw.purpose)
 
 
@@ -84,7 +84,7 @@ def test_losses_do_not_depend_on_batch_or_order(name, strength):
     model, x, y, draw = setting()
     objective, order = make(name, strength), torch.tensor([5, 1, 3])
     together = objective.losses(model, x, y, draw)
-    parts = objective.losses(model, x[order], y[order], some(draw, order))
+    parts = objective.losses(model, x[order], y[order], listed(draw, order))
     torch.testing.assert_close(parts, together[order], rtol=1e-9, atol=1e-9)
 
 
@@ -113,7 +113,7 @@ def test_under_batch_normalisation_the_penalty_of_an_image_does_not_see_its_neig
     def penalties(legacy, index):
         model, x, y, draw = setting("batch")
         model.module.features[1].running_var *= 2  # unlike any batch
-        x, y, draw = x[index], y[index], some(draw, index)
+        x, y, draw = x[index], y[index], listed(draw, index)
         clean = cross_entropy(setting("batch")[0], x, y)  # in train mode: of this batch
         return make(name, 0.3, legacy=legacy).losses(model, x, y, draw) - clean
 

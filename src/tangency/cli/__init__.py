@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
+from itertools import pairwise
+from typing import NoReturn
 
-from tangency.errors import TangencyError
+from tangency.errors import SpecError, TangencyError
 
+# What a system refuses because of the place or the name that it is given.
+_REFUSED = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP}
+)
+_SHOWN = 200  # letters of a name
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it; typer exits with it, too
 
 
@@ -17,12 +25,14 @@ def main() -> None:
     try:
         from tangency.cli.app import app
 
+        _refuse_empty(sys.argv)
         app()
     except TangencyError as error:
-        from rich.console import Console
-
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}")
-        sys.exit(2)
+        _leave(str(error))
+    except OSError as error:
+        if error.errno not in _REFUSED or error.filename is None:
+            raise
+        _leave(f"'{str(error.filename)[:_SHOWN]}': {error.strerror}. Choose another place or name, or make room there.")
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
@@ -32,6 +42,24 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(_INTERRUPTED)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Raise where an argument is empty, as one is whose shell variable is not set: a folder "" would be this one."""
+    for before, argument in pairwise(arguments):
+        if argument == "" or (argument.startswith("--") and argument.endswith("=")):
+            raise SpecError(
+                f"{argument or before}: got an empty argument, expected a value. Leave an option out where it is not "
+                "wanted; a shell variable may not be set."
+            )
+
+
+def _leave(text: str) -> NoReturn:
+    """One paragraph on standard error, and exit code 2."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(text)}")
+    sys.exit(2)
 
 
 def _escaped(text: str) -> str:

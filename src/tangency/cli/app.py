@@ -59,6 +59,9 @@ app.command("generate")(generate)
 Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Go on where networks trained by an earlier spec are then left out.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
 SpecFile = Annotated[
     Path,
@@ -75,6 +78,7 @@ def quickstart(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")] = None,
     workers: Workers = None,
     device: Device = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Run the embedded study on real images, end to end, report included.
@@ -85,7 +89,7 @@ def quickstart(
     from tangency.study import quickstart_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    _run(quickstart_spec(**changes, **_given(workers=workers, device=device)), out, as_json)
+    _run(quickstart_spec(**changes, **_given(workers=workers, device=device)), out, as_json, replace)
 
 
 @study_app.command("run")
@@ -94,32 +98,41 @@ def study_run(
     out: Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")] = None,
     workers: Workers = None,
     device: Device = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """Run a study: train, measure, sum up, report. Killed at any moment, it goes on from there when run again."""
     from tangency.study import load_spec
 
     loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
-    _run(loaded, out or _folder(loaded.name), as_json)
+    _run(loaded, out or _folder(loaded.name), as_json, replace)
 
 
 @study_app.command("plan")
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
     from tangency.study import dump_spec, load_spec, refuse_early
-    from tangency.study.plan import plan_trials
+    from tangency.study.generation_plan import plan_entries
+    from tangency.study.plan import plan_judge, plan_trials
+    from tangency.study.spec import spec_content
     from tangency.worlds import load_dataset
 
     loaded = load_spec(spec)
     data = load_dataset(loaded.data)
     refuse_early(loaded, data)
-    trials = plan_trials(loaded, data)
+    trials, judge = plan_trials(loaded, data), plan_judge(loaded, data)
+    pictures = {entry.name: len(entry.ids) * len(trials) for entry in plan_entries(loaded, data)}
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
-        print_json({"spec": loaded.model_dump(mode="json"), "spec_hash": loaded.digest(), "trials": entries})
+        more = {"judge": None if judge is None else judge.id, "pictures": pictures}
+        print_json({"spec": spec_content(loaded), "spec_hash": loaded.digest(), "trials": entries} | more)
         return
     typer.echo(dump_spec(loaded))
     typer.echo(f"{len(trials)} trials: {', '.join(trial.id for trial in trials)}")
+    if judge is not None:
+        typer.echo(f"1 judge to train: {judge.id}")
+    for name, count in pictures.items():
+        typer.echo(f"{name}: {count} pictures, {count // len(trials)} by each trial")
 
 
 @study_app.command("status")
@@ -155,10 +168,10 @@ def doctor(as_json: Json = False) -> None:
         print_examination(found)
 
 
-def _run(spec: Any, out: Path, as_json: bool) -> None:
+def _run(spec: Any, out: Path, as_json: bool, replace: bool) -> None:
     from tangency.cli.show import print_study
 
-    run_and_report(spec, out, as_json, print_study)
+    run_and_report(spec, out, as_json, print_study, replace)
 
 
 def _folder(name: str) -> Path:

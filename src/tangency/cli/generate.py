@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tangency.cli.output import print_json
+from tangency.errors import SpecError, unknown_name
 
 TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
+_WIDE = 200  # columns of a table that goes into a file, where nothing can be folded at the edge of a screen
+_CLIMB = (
+    "objective",
+    "steps",
+    "rule",
+    "length",
+    "radius",
+    "norm",
+    "average",
+    "variation",
+    "decay",
+    "confidence",
+    "frames",
+)
+_NAMES = {"langevin": "climb.noise"} | {name: f"climb.{name}" for name in _CLIMB}  # as the task's options call them
 OBJECTIVE = "log_odds, cross_entropy, logit, margin or energy."
 
 
 def generate(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Option(
@@ -68,26 +87,33 @@ def generate(
     """Generate, denoise, inpaint, enlarge or change images by a classifier's gradients, and judge what comes out.
 
     The same is done by the Bayes rule of a mixture, by the mixture in closed form, and by a score, at an equal budget.
+    An option that the task does not have is refused.
     """
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.errors import SpecError, unknown_name
     from tangency.generate import Climb
     from tangency.report.generation import ANIMATIONS, write_generation
     from tangency.study.generation import generate_reference
     from tangency.study.generation_config import GenerationConfig
+    from tangency.study.generation_options import refuse_foreign, refuse_moot
 
     if animation not in ANIMATIONS:
         raise SpecError(unknown_name("animation", animation, ANIMATIONS))
-    climb = Climb(
-        objective, steps, rule, length, radius, norm, langevin, average, variation, decay, confidence, frames=frames
-    )
+    given = _given(context)
     named = tuple(part.strip() for part in references.split(",") if part.strip() not in ("", "none"))
-    config = GenerationConfig(
-        task=task, count=count, climb=climb, sigma=sigma, blind=blind, method=method, label=label, mask=mask,
-        share=share, factor=factor, target=target, start=start, unit=unit, margin=margin, drawn=drawn,
-        guidance=guidance, references=named, seed=seed, batch=batch,
-    )  # fmt: skip
+    with _as_typed():
+        refuse_foreign(task, given)
+        climb = Climb(
+            objective, steps, rule, length, radius, norm, langevin, average, variation, decay, confidence, frames=frames
+        )
+        config = GenerationConfig(
+            task=task, count=count, climb=climb, sigma=sigma, blind=blind, method=method, label=label, mask=mask,
+            share=share, factor=factor, target=target, start=start, unit=unit, margin=margin, drawn=drawn,
+            guidance=guidance, references=named, seed=seed, batch=batch,
+        )  # fmt: skip
+        refuse_moot(config, given)
+        if "references" in given and "score" in named and score is None:
+            raise SpecError("references: got score, but there is none; give one with --score.")
     with advancing(task, quiet=as_json) as advance:
         made = generate_reference(
             model,
@@ -105,6 +131,25 @@ def generate(
         print_json(made.summary | {"files": {name: str(path) for name, path in paths.items()}})
     else:
         _show(made.summary, paths)
+
+
+def _given(context: typer.Context) -> list[str]:
+    """The options that stand on the command line, as a task calls them, also where their values are the default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [_NAMES.get(name, name) for name, source in sources.items() if source and source.name == "COMMANDLINE"]
+
+
+@contextmanager
+def _as_typed() -> Iterator[None]:
+    """Errors call an option of the climb as it stands on the command line."""
+    try:
+        yield
+    except SpecError as error:
+        option, _, rest = str(error).partition(":")
+        typed = next((name for name, known in _NAMES.items() if known == option), None)
+        if typed is None:
+            raise
+        raise SpecError(f"--{typed}:{rest}") from None
 
 
 def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
@@ -131,7 +176,8 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
             table.add_row(
                 name, *(f"{s['set'][name]:.3g}" if name in s.get("set", {}) else "–" for s in sources.values())
             )
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
     for what, reason in summary["unavailable"].items():
         typer.echo(f"no {what}: {reason}")
     if (judge := summary["judged_by"]) is not None:

@@ -87,7 +87,7 @@ def score_eval(
     from tangency.cli.show_score import print_trust
     from tangency.devices import resolve_device
     from tangency.report.score_page import refuse_file, write_score_page
-    from tangency.study.trust import evaluate_reference
+    from tangency.study.trust import evaluate_score
     from tangency.study.trust_config import TrustConfig
 
     against = tuple(name.strip() for name in baselines.split(",") if name.strip())
@@ -95,7 +95,7 @@ def score_eval(
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_reference(score, data, config, resolve_device(device), advance)
+        found = evaluate_score(score, data, config, resolve_device(device), advance)
     page = None if out is None else write_score_page(found.summary, found.arrays(), out)
     if as_json:
         print_json(found.summary | ({} if page is None else {"report": str(page)}))

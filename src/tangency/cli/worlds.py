@@ -109,6 +109,9 @@ def worlds_distractor(
         "runs/distractor"
     ),
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Go on where networks trained by an earlier spec are then left out.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The paper's Figure 5: do robust networks respond to the signal rather than to the distractor?
@@ -120,4 +123,4 @@ def worlds_distractor(
     from tangency.study import shipped_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    run_and_report(shipped_spec("distractor", data=f"distractor:{data}", **changes), out, as_json, print_noise)
+    run_and_report(shipped_spec("distractor", data=f"distractor:{data}", **changes), out, as_json, print_noise, replace)

@@ -16,7 +16,7 @@ from tangency.data.parquet import read_parquet
 from tangency.data.places import candidates, not_found
 from tangency.data.references import Reference
 from tangency.data.unpickle import read_pickle
-from tangency.errors import DataError, some
+from tangency.errors import DataError, listed
 from tangency.types import LabelledImages
 
 _BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
@@ -59,7 +59,7 @@ def _check_names(folder: Path) -> None:
     found = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
     if found != CIFAR10:
         raise DataError(
-            f"{path}: names the classes {some(found)}, expected those of CIFAR-10 ({some(CIFAR10)}): other data under "
+            f"{path}: names the classes {listed(found)}, expected those of CIFAR-10 ({listed(CIFAR10)}): other data under "
             "its file names. Save them as .npz with the array 'classes'."
         )
 

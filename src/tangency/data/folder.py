@@ -12,7 +12,7 @@ import torch
 from tangency.data.build import Source, labelled
 from tangency.data.decode import decode_images
 from tangency.data.references import Reference
-from tangency.errors import DataError, some
+from tangency.errors import DataError, listed
 from tangency.types import LabelledImages
 
 _LAYOUT = "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
@@ -111,7 +111,7 @@ def _read(folder: Path, reference: Reference, name: str, annotated: Sequence[str
     pixels, turned = decode_images([path for path, _ in files], lambda index: str(files[index][0]), reference)
     notes = []
     if listing.skipped:
-        kinds = some(sorted(set(listing.skipped)), 3)
+        kinds = listed(sorted(set(listing.skipped)), 3)
         notes.append(f"{folder}: {len(listing.skipped)} files or folders that systems leave were skipped ({kinds})")
     if turned:
         notes.append(
@@ -159,12 +159,12 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
     labelled_tests = [path for path in tests if _is_split(path)]
     if len(trains) > 1:
         raise DataError(
-            f"{folder}: holds {some(path.name for path in trains)}, expected one folder of training images."
+            f"{folder}: holds {listed(path.name for path in trains)}, expected one folder of training images."
         )
     if trains and labelled_tests:
         return _two(reference, trains[0], labelled_tests[0], tests)
     if trains and len(_folders(folder)) == len(tests) + 1:
-        unlabelled = f", as {some(path.name for path in tests)} has no class folders" if tests else ""
+        unlabelled = f", as {listed(path.name for path in tests)} has no class folders" if tests else ""
         note = (
             f"only '{trains[0].name}' holds labelled images{unlabelled}: they are split five to one for train and test"
         )
@@ -176,7 +176,7 @@ def _two(reference: Reference, train: Path, test: Path, tests: list[Path]) -> So
     notes, annotated = [], None
     others = [path.name for path in tests if path != test]
     if others:
-        notes.append(f"test images are those of '{test.name}'; not used: {some(others)}")
+        notes.append(f"test images are those of '{test.name}'; not used: {listed(others)}")
     if _annotated(test):
         annotated = [path.name for path in _folders(train)]
         if (test.parent / "wnids.txt").is_file():

@@ -15,7 +15,7 @@ from tangency.data.classes import FASHION_MNIST, KMNIST, MNIST
 from tangency.data.idx import read_idx, to_tensors
 from tangency.data.places import candidates, not_found
 from tangency.data.references import Reference
-from tangency.errors import DataError, some
+from tangency.errors import DataError, listed
 from tangency.types import LabelledImages
 
 _PREFIXES = {"train": ("train",), "test": ("t10k", "test")}
@@ -130,7 +130,7 @@ def open_idx(reference: Reference, root: Path | None) -> Source:
                 found[split].add(start.removesuffix("-images"))
     for split, prefixes in found.items():
         if len(prefixes) != 1:
-            got = some(sorted(prefixes)) or "none"
+            got = listed(sorted(prefixes)) or "none"
             raise DataError(
                 f"{folder}: idx files of images for {split}: {got}, expected one set such as "
                 f"{_stem(_PREFIXES[split][0], 3)}.gz. Put each set into a folder of its own."

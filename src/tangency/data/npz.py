@@ -14,7 +14,7 @@ from tangency.data.arrays import DAMAGED, read_arrays
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
-from tangency.errors import DataError, NumericsError
+from tangency.errors import DataError, NumericsError, listed
 from tangency.types import LabelledImages, check_images
 
 _EXPECTED = "an .npz archive with the arrays images and labels, or train_images, train_labels, test_images, …"
@@ -115,4 +115,4 @@ def open_npz(reference: Reference, root: Path | None) -> Source:
                 reference.text,
                 {split: partial(_read, path, keys, reference, split) for split, keys in keys_of.items()},
             )
-    raise DataError(f"{path}: holds {', '.join(names) or 'nothing'}; expected {_EXPECTED}.")
+    raise DataError(f"{path}: holds {listed(names) or 'nothing'}; expected {_EXPECTED}.")

@@ -42,9 +42,13 @@ def refuse_foreign(head: bytes, what: str, expected: str) -> None:
 
 def existing_file(path: Path, expected: str) -> Path:
     """`path` if it is a file; else a DataError that says what is there instead."""
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:  # a name that is too long
+        raise DataError(f"{str(path)[:200]}…: {error.strerror}, expected {expected}.") from None
+    if folder:
         raise DataError(f"{path}: this is a folder, expected {expected}.")
-    if not path.exists():
+    if not there:
         raise DataError(f"{path}: there is no such file, expected {expected}. Check the path.")
     return path
 

@@ -16,7 +16,7 @@ from tangency.data.decode import decode_images
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
 from tangency.data.shards import Shards, find_shards
-from tangency.errors import DataError, some, unknown_name
+from tangency.errors import DataError, listed, unknown_name
 from tangency.types import LabelledImages
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], ro
     if not there:
         wanted = f"'{given}'" if given else " or ".join(usual)
         raise DataError(
-            f"{path}: no {role} column {wanted}; the columns are {', '.join(schema)}. Name it with {role}=COLUMN."
+            f"{path}: no {role} column {wanted}; the columns are {listed(schema)}. Name it with {role}=COLUMN."
         )
     return there[0]
 
@@ -114,7 +114,7 @@ def _named_targets(texts: polars.Series, given: str, path: Path) -> tuple[Tensor
     names = tuple(part.strip() for part in given.split(",")) if given else found
     unknown = [name for name in found if name not in names]
     if unknown:
-        raise DataError(f"{path}: classes={given} lacks the labels {some(unknown)}. Name them all.")
+        raise DataError(f"{path}: classes={given} lacks the labels {listed(unknown)}. Name them all.")
     place = {name: number for number, name in enumerate(names)}
     return torch.tensor([place[text] for text in texts], dtype=torch.int64), names
 
@@ -169,7 +169,7 @@ def read_parquet(
     own = _common_names(paths, [_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)])
     if classes and own and own != classes:
         raise DataError(
-            f"{paths[0]}: names the classes {some(own)}, expected {some(classes)}: other data under this name. Give it "
+            f"{paths[0]}: names the classes {listed(own)}, expected {listed(classes)}: other data under this name. Give it "
             f"as parquet:{paths[0]}."
         )
     column = _joined([table[label] for table, _, label in tables], reference)
@@ -195,7 +195,7 @@ def _common_names(paths: Sequence[Path], found: Sequence[tuple[str, ...]]) -> tu
     """The class names that all files agree on; empty where none names any."""
     named = set(found) - {()}
     if len(named) > 1:
-        raise DataError(f"{some(map(str, paths), 3)}: these files name different classes, expected the same.")
+        raise DataError(f"{listed(map(str, paths), 3)}: these files name different classes, expected the same.")
     return next(iter(named), ())
 
 
@@ -204,7 +204,7 @@ def _joined(columns: Sequence[polars.Series], reference: Reference) -> polars.Se
 
     kinds = sorted({str(column.dtype)[:60] for column in columns})
     if len(kinds) > 1:
-        raise DataError(f"{reference.text}: its files hold labels of the kinds {some(kinds)}, expected one kind.")
+        raise DataError(f"{reference.text}: its files hold labels of the kinds {listed(kinds)}, expected one kind.")
     return polars.concat(columns)
 
 
@@ -247,9 +247,9 @@ def _chosen(found: Shards, reference: Reference) -> tuple[dict[str, str], list[s
     test = asked.get("test") or next((name for name in _TEST_NAMES if name in names and name != train), "")
     if train not in names or test not in names:
         raise DataError(
-            f"{reference.text}: has the splits {some(names)}, expected train and test. Choose them with "
+            f"{reference.text}: has the splits {listed(names)}, expected train and test. Choose them with "
             "train=NAME&test=NAME."
         )
     rest = [name for name in names if name not in (train, test)]
-    said = [f"train is the split '{train}', test is '{test}', not used: {some(rest)}"] if rest or test != "test" else []
+    said = [f"train is the split '{train}', test is '{test}', not used: {listed(rest)}"] if rest or test != "test" else []
     return {"train": train, "test": test}, said

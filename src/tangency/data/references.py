@@ -66,6 +66,20 @@ def parse(text: str) -> Reference:
     return Reference(text, kind, location, parse_options(text, query)) if mark else Reference(text, kind, rest)
 
 
+def as_reference(named: str | Path) -> str:
+    """A reference of data as text; the path of a file or folder that is known by its look gets its kind.
+
+    Example:
+        >>> as_reference(Path("tiny.npz")), as_reference("mnist?train=500")
+        ('npz:tiny.npz', 'mnist?train=500')
+    """
+    text = str(named)
+    suffix = text.partition("?")[0].rpartition(".")[2]
+    if suffix in ("npz", "parquet") and ":" not in text:
+        return f"{suffix}:{text}"
+    return f"folder:{text}" if isinstance(named, Path) and named.is_dir() else text
+
+
 def maker_options(text: str, query: str, maker: Callable[..., object]) -> dict[str, Any]:
     """The options behind the question mark of `text` as keyword arguments of a maker, each of its default's kind.
 

@@ -15,9 +15,9 @@ from tangency.data.folder import open_folder
 from tangency.data.fullsets import FULL_SETS, open_full_set, open_idx
 from tangency.data.npz import open_npz
 from tangency.data.parquet import open_parquet
-from tangency.data.references import Reference, parse
+from tangency.data.references import Reference, as_reference, parse
 from tangency.data.splits import cut, five_to_one
-from tangency.errors import DataError, some, unknown_name
+from tangency.errors import DataError, listed, unknown_name
 from tangency.types import Dataset, LabelledImages
 
 
@@ -55,8 +55,9 @@ KINDS: dict[str, Kind] = {
 COUNTS = ("train", "test")
 
 
-def _source(text: str, root: Path | None) -> tuple[Source, dict[str, int | None]]:
+def _source(named: str | Path, root: str | Path | None) -> tuple[Source, dict[str, int | None]]:
     """What a reference names, and how many images of each split are asked for."""
+    text, root = as_reference(named), None if root is None else Path(root)
     reference = parse(text)
     if reference.kind not in KINDS:
         forms = (f"{name}:{kind.location}" if kind.location else name for name, kind in KINDS.items())
@@ -75,8 +76,8 @@ def _source(text: str, root: Path | None) -> tuple[Source, dict[str, int | None]
     if source.counted:
         return source, dict.fromkeys(COUNTS)
     given = "&".join(f"{part}={count}" for part, count in counts.items() if count is not None)
-    named = source.name if "?" in source.name or not given else f"{source.name}?{given}"
-    return replace(source, name=named), counts
+    name = source.name if "?" in source.name or not given else f"{source.name}?{given}"
+    return replace(source, name=name), counts
 
 
 def _named_splits(reference: Reference, kind: Kind) -> tuple[str, ...]:
@@ -128,7 +129,7 @@ def _renumbered(split: LabelledImages, classes: tuple[str, ...]) -> LabelledImag
     return labelled(split.pixels, place[split.labels], classes, split.name, notes)
 
 
-def load(reference: str, root: Path | None = None) -> Dataset:
+def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
     """Load a data set with a training and a test split.
 
     Where the reference has one split only, each class is split five to one, always in the same way, and the
@@ -139,7 +140,8 @@ def load(reference: str, root: Path | None = None) -> Dataset:
             fashion-mnist[:DIR], mnist[:DIR], cifar10[:DIR], parquet:FILE (or a folder or pattern of files, a Hub
             repository, what save_to_disk wrote), folder:DIR, npz:FILE, idx:DIR, and imagenet64:DIR, imagenet32:DIR,
             imagenet16:DIR, imagenet8:DIR. `?train=20000` keeps that many training images, `?test=500` test images;
-            `?test=FILE` names the test images where they lie apart. docs/data.md lists the options of each.
+            `?test=FILE` names the test images where they lie apart. docs/data.md lists the options of each. FILE.npz
+            and FILE.parquet alone will do, and so will the `Path` of a folder.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 
@@ -178,11 +180,11 @@ def _odd(train: LabelledImages, test: LabelledImages) -> str:
     """What only one of two splits has, in words."""
     odd = [name for name in (*train.classes, *test.classes) if (name in train.classes) != (name in test.classes)]
     return (
-        f"only one of them has {some(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
+        f"only one of them has {listed(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
     )
 
 
-def load_split(reference: str, split: str | None = None, root: Path | None = None) -> LabelledImages:
+def load_split(reference: str | Path, split: str | None = None, root: str | Path | None = None) -> LabelledImages:
     """Load one split, without reading the other where the source keeps them apart.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.data.references import Reference
-from tangency.errors import DataError, some, unknown_name
+from tangency.errors import DataError, listed, unknown_name
 
 _SUFFIXES = (".parquet", ".arrow")
 _SHARD = re.compile(r"^(?P<name>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -103,7 +103,7 @@ def _sorted_out(files: list[Path], where: Path, strict: bool) -> Shards:
         splits.setdefault(_split_of(path, where), []).append(path)
     if "" in splits and len(splits) > 1:
         raise DataError(
-            f"{where}: the split of {some([path.name for path in splits['']])} is in no name, others name theirs; "
+            f"{where}: the split of {listed([path.name for path in splits['']])} is in no name, others name theirs; "
             "name one file or a pattern, as parquet:DIR/train-*.parquet, and the test images with test=…"
         )
     notes: list[str] = []
@@ -112,7 +112,7 @@ def _sorted_out(files: list[Path], where: Path, strict: bool) -> Shards:
         if strict and len(folders) > 1:
             raise DataError(
                 f"{where}: {len(folders)} folders hold {f'the split {name}' if name else 'files'} "
-                f"({some(folders)}), expected one set. Name one of these folders."
+                f"({listed(folders)}), expected one set. Name one of these folders."
             )
         notes += _check_complete(members, where, strict)
     if "" in splits:
@@ -163,7 +163,7 @@ def _saved(folder: Path) -> Shards:
             raise DataError(f"{several}: lists no splits, expected {{'splits': ['train', 'test']}}.")
         parts = {name: _saved_split(folder / name) for name in names if (folder / name).is_dir()}
         if len(parts) < len(names):
-            raise DataError(f"{folder}: lists the splits {', '.join(names)}, only {some(list(parts))} are there.")
+            raise DataError(f"{folder}: lists the splits {', '.join(names)}, only {listed(list(parts))} are there.")
         first = next(iter(parts.values()))
         return Shards({name: part.splits["whole"] for name, part in parts.items()}, first.features)
     return _saved_split(folder)
@@ -220,17 +220,17 @@ def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> Sha
     if asked is None and chosen not in named and len(named) == 1:
         chosen = next(iter(named))
     if chosen not in named:
-        said = unknown_name("configuration", chosen, named) if asked else f"has {some(list(named))}, none the default."
+        said = unknown_name("configuration", chosen, named) if asked else f"has {listed(list(named))}, none the default."
         raise DataError(f"{reference.text}: {said} Choose one with config=NAME.")
     splits: dict[str, list[Path]] = {}
     base = folder / str(named[chosen].get("data_dir") or ".")
     for split, patterns in _patterns(named[chosen]["data_files"], folder):
         files = [path for path in _matching(base, patterns) if path.suffix in _SUFFIXES]
         if not files:
-            raise DataError(f"{folder}: its README.md names {some(patterns)} for '{split}', no such file. Fetch them.")
+            raise DataError(f"{folder}: its README.md names {listed(patterns)} for '{split}', no such file. Fetch them.")
         _check_complete(files, folder, strict=True)
         splits.setdefault(split, []).extend(files)
-    notes = (f"configuration '{chosen}' of {some(list(named))}",) if len(named) > 1 else ()
+    notes = (f"configuration '{chosen}' of {listed(list(named))}",) if len(named) > 1 else ()
     if list(splits) == ["train"] and not isinstance(named[chosen]["data_files"], list):
         splits = {"whole": splits["train"]}
     return Shards(splits, _card_features(card, chosen), notes)
@@ -248,7 +248,7 @@ def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
         if not isinstance(one, dict) or not all(isinstance(each, str) for each in paths):
             raise DataError(f"{folder / 'README.md'}: data_files is of an unknown form, expected split and path.")
         if any(Path(each).is_absolute() or ".." in Path(each).parts for each in paths):
-            raise DataError(f"{folder / 'README.md'}: data_files leave its folder ({some(paths)}).")
+            raise DataError(f"{folder / 'README.md'}: data_files leave its folder ({listed(paths)}).")
         found.append((str(one.get("split", "train")), paths))
     return found
 

@@ -33,6 +33,7 @@ from tangency.types import Sigma, check_images
 RULES = ("normalised", "gradient", "adam")
 LABELS = ("energy", "predicted", "oracle")
 _OVERSHOOT = 2.5  # radius is crossed this many times in all steps, as in PGD
+_FRAMES = 10_000
 _FLAT = 1e-5  # largest |Sobel| of an image that is even up to rounding
 _NEAR = 0.05  # of √d: what a restoration goes by default, whose first guess is near
 
@@ -89,12 +90,14 @@ class Climb:
             raise SpecError(f"confidence: got {self.confidence}, expected a probability above 0 and below 1.")
         if self.confidence is not None and self.objective not in ("log_odds", "cross_entropy"):
             raise SpecError(f"confidence: '{self.objective}' is no probability; use log_odds or cross_entropy.")
+        if self.confidence is not None and self.variation:
+            raise SpecError("confidence: less total variation, the objective is no probability; leave variation out.")
 
     def _check_numbers(self) -> None:
         """Raise where a number is out of its range or not finite."""
         limits = (
             ("steps", self.steps, self.steps >= 0, "at least 0 steps"),
-            ("frames", self.frames, self.frames >= 0, "at least 0 frames"),
+            ("frames", self.frames, 0 <= self.frames <= _FRAMES, f"0 to {_FRAMES} frames"),
             ("noise", self.noise, 0 <= self.noise < math.inf, "a finite standard deviation of at least 0"),
             ("average", self.average, 0 <= self.average < 1, "a weight of at least 0 and below 1"),
             ("variation", self.variation, 0 <= self.variation < math.inf, "a finite weight of at least 0"),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import NumericsError, unknown_name
+from tangency.errors import NumericsError, listed, unknown_name
 from tangency.generate.objectives import Objective
 
 
@@ -46,7 +46,7 @@ def unit_objective(model: nn.Module, module: str, channel: int | Tensor) -> Iter
             ran = len(caught)
             raise NumericsError(
                 f"module '{module}': ran {ran} times in a forward pass, expected once. Modules that do: "
-                f"{', '.join(_running_once(model, x))}."
+                f"{listed(_running_once(model, x))}."
             )
         return _mean_activation(caught.pop(), channel, module, len(x))
 

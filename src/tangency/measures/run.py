@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
-from tangency.errors import NumericsError, some
+from tangency.errors import NumericsError, listed
 from tangency.measures.aligned import aligned
 from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
@@ -127,7 +127,7 @@ def _kept(model: nn.Module, class_map: Sequence[int], classes: int) -> nn.Module
     order = [int(place) for place in class_map]
     if len(order) != classes or len(set(order)) < len(order) or min(order) < 0:
         raise NumericsError(
-            f"class_map: got {some(map(str, order))}, expected {classes} different indices of outputs, one for each "
+            f"class_map: got {listed(map(str, order))}, expected {classes} different indices of outputs, one for each "
             "class of the reference."
         )
     return Adapted(model, order=order)

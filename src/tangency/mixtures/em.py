@@ -71,6 +71,11 @@ def fit_mixture(
     Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
         "The EM algorithm for mixtures of factor analyzers", 1996.
     """
+    if not isinstance(data, LabelledImages):
+        raise NumericsError(
+            f"data: got {type(data).__name__}, expected labelled images, such as those of "
+            "tangency.load_data('mnist').train."
+        )
     started = time.perf_counter()
     d = math.prod(data.shape)
     if not 1 <= rank < d:

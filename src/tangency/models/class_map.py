@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from tangency.data.classes import imagenet_synsets
 from tangency.data.references import parse
-from tangency.errors import ModelError, some
+from tangency.errors import ModelError, listed
 from tangency.models.class_names import IMAGENET, alike_imagenets, imagenet_names, numbered, plain
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import Adapted
@@ -73,7 +73,7 @@ def data_outputs(
     identity, all_kept = found == list(range(len(own))), len(found) == len(own)
     if all_kept and not identity and not how:
         return found, "its classes stand in another order than the data's; logits are brought to theirs"
-    shown = some([f"'{name}' is output {place}" for name, place in zip(wanted, found, strict=True)], 3)
+    shown = listed([f"'{name}' is output {place}" for name, place in zip(wanted, found, strict=True)], 3)
     taken = "its outputs are taken for ImageNet's classes in the order of their synsets; " if how == "imagenet" else ""
     kept = f"of its {len(own):,} outputs those of the data's {len(wanted):,} classes are kept: log p(y|x) is over these"
     matched = "its outputs are matched with the classes of the data"
@@ -185,7 +185,7 @@ def _asked(own: Sequence[str], wanted: Sequence[str], asked: ClassMap, text: str
         if place is None or not 0 <= place < len(own):
             raise ModelError(
                 f"{text}: {OPTION} names '{entry}' for the class '{name}' of the data, which is none of its "
-                f"{len(own):,} outputs, or more than one ({some(own, 5)}); give an index from 0 to {len(own) - 1}."
+                f"{len(own):,} outputs, or more than one ({listed(own, 5)}); give an index from 0 to {len(own) - 1}."
             )
         found.append(place)
     twice = next((place for place in found if found.count(place) > 1), None)
@@ -203,14 +203,14 @@ def _entries(wanted: Sequence[str], asked: ClassMap, text: str) -> list[int | st
         missing = [name for name in wanted if plain(name) not in loose]
         if missing:
             raise ModelError(
-                f"{text}: {OPTION} lacks {len(missing)} of the data's {len(wanted)} classes: {some(missing)}. Add them."
+                f"{text}: {OPTION} lacks {len(missing)} of the data's {len(wanted)} classes: {listed(missing)}. Add them."
             )
         return [loose[plain(name)] for name in wanted]
     listed = asked.split(",") if isinstance(asked, str) else list(asked)
     entries = [entry.strip() if isinstance(entry, str) else int(entry) for entry in listed]
     if len(entries) != len(wanted):
         raise ModelError(
-            f"{text}: {OPTION} names {len(entries)} outputs, the data have {len(wanted)} classes ({some(wanted)}); "
+            f"{text}: {OPTION} names {len(entries)} outputs, the data have {len(wanted)} classes ({listed(wanted)}); "
             f"expected one each. It takes {_FORMS} file with a class of the data and an output a line."
         )
     return entries

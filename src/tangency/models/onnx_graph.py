@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tangency.data.opening import read_bytes, refuse_foreign
-from tangency.errors import DataError, ModelError, TangencyError
+from tangency.errors import DataError, ModelError, TangencyError, listed
 
 _EXPECTED = "a network in ONNX"
 _MOVES = ("Transpose", "Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze", "Cast", "Dropout")
@@ -123,9 +123,9 @@ def _described(model: Any, path: Path, output: str | None) -> Graph:
     if len(inputs) != 1:
         raise ModelError(f"{path}: {len(inputs)} inputs, expected one, the images.")
     if output is not None and output not in outputs:
-        raise ModelError(f"{path}: no output '{output}'; there are {', '.join(outputs)}.")
+        raise ModelError(f"{path}: no output '{output}'; there are {listed(outputs)}.")
     if len(outputs) != 1 and output is None:
-        raise ModelError(f"{path}: the outputs {', '.join(outputs)}; choose the logits with ?output=NAME.")
+        raise ModelError(f"{path}: the outputs {listed(outputs)}; choose the logits with ?output=NAME.")
     kind = inputs[0].type.tensor_type
     if kind.elem_type != 1:
         raise ModelError(f"{path}: takes numbers of ONNX type {kind.elem_type}, expected float32 images.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -97,17 +97,26 @@ def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) ->
 
 def _lead(entry: Mapping[str, Any]) -> str:
     settings = entry["settings"]
-    climb = settings["climb"]
-    what = {
-        "denoise": f"noise of σ = {settings['sigma']:g}, {settings['method']} method, raising the {settings['label']}",
-        "inpaint": f"{settings['mask']} mask on {settings['share']:.0%} of the pixels, raising the {settings['label']}",
-        "superres": f"×{settings['factor']}, raising the {settings['label']}",
-        "generate": f"from {settings['start']}",
-    }.get(entry["task"], "")
+    climb, task = settings["climb"], entry["task"]
+    what = f", {_WHAT[task](settings)}" if task in _WHAT else ""
+    ways = f"at most {climb['steps']} {climb['rule']} steps, " if "steps" in climb else ""
     return (
-        f"{entry['count']} images for each network{', ' + what if what else ''}; at most {climb['steps']} "
-        f"{climb['rule']} steps, the same seeds for every network. References get as many passes of a network."
+        f"{entry['count']} images for each network{what}; {ways}the same seeds for every network. References get as "
+        "many passes of a network."
     )
+
+
+def _hidden(settings: Mapping[str, Any]) -> str:
+    """What a mask hides; half of the pixels where no share is told."""
+    return f"{settings['mask']} mask on {settings.get('share', 0.5):.0%} of the pixels, raising the {settings['label']}"
+
+
+_WHAT: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "denoise": lambda told: f"noise of σ = {told['sigma']:g}, {told['method']} method, raising the {told['label']}",
+    "inpaint": _hidden,
+    "superres": lambda told: f"×{told['factor']}, raising the {told['label']}",
+    "generate": lambda told: f"from {told['start']}",
+}
 
 
 def _peaks(entry: Mapping[str, Any], shown: list[str]) -> list[str]:

@@ -33,7 +33,7 @@ class Entry:
     numbers: dict[str, Any]
 
 
-def write_leaderboard(references: Sequence[str], out: Path | None = None) -> Path:
+def write_leaderboard(references: Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Write OUT/index.html and OUT/leaderboard-rows.parquet from measured models.
 
     Args:
@@ -46,8 +46,9 @@ def write_leaderboard(references: Sequence[str], out: Path | None = None) -> Pat
     Raises:
         RunError: a folder that was named cannot be read, or none holds a model.
     """
-    models, unread = collect(references)
-    folder = out or _own_folder(references) or DEFAULT
+    named = [str(reference) for reference in references]
+    models, unread = collect(named)
+    folder = Path(out) if out else _own_folder(named) or DEFAULT
     if folder.exists() and not folder.is_dir():
         raise RunError(f"output '{folder}': got a file, expected a folder or a name that is free; use --out.")
     entries = labelled(models)

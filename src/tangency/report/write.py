@@ -10,7 +10,7 @@ from tangency.report.inputs import read_run
 from tangency.report.page import render
 
 
-def write_report(run: Path) -> Path:
+def write_report(run: str | Path) -> Path:
     """Write RUN/report/index.html and RUN/report/figures/*.pdf|png from the files of a run.
 
     Reads spec.yaml, summary.json, rows.parquet and artefacts/pictures.safetensors; no model, no tensor, no network.

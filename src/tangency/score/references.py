@@ -11,7 +11,7 @@ from typing import Any
 
 from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
-from tangency.errors import ModelError, RunError, SpecError, some, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -46,7 +46,7 @@ FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian
 _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-diffusion:FILE.safetensors")
 
 
-def load_score(reference: str, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
+def load_score(reference: str | Path, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
     """A score by reference.
 
     Args:
@@ -66,6 +66,7 @@ def load_score(reference: str, data: Dataset | None = None, device: str = "cpu")
         >>> load_score("mfa?components=1&rank=2", load("fashion-mnist-5k")).kind
         'mfa'
     """
+    reference = str(reference)
     name, mark, query = reference.partition("?")
     if name in FITTED or name == "exact":
         if data is None:
@@ -186,6 +187,6 @@ def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:
     numbers = tuple(map(str, range(score.classes)))
     if names and names != numbers and names != data.train.classes:
         raise ModelError(
-            f"score '{reference}': its classes are {some(names)}, those of '{data.name}' are "
-            f"{some(data.train.classes)}; expected the same in the same order."
+            f"score '{reference}': its classes are {listed(names)}, those of '{data.name}' are "
+            f"{listed(data.train.classes)}; expected the same in the same order."
         )

@@ -5,7 +5,7 @@ from tangency.study.request import MeasureRequest
 from tangency.study.run import Status, refuse_early, run_study, study_status
 from tangency.study.single import estimates, measure_models
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
-from tangency.study.trust import Trust, evaluate_reference, evaluate_score
+from tangency.study.trust import Trust, evaluate_score
 from tangency.study.trust_config import TrustConfig
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "compare_measured",
     "dump_spec",
     "estimates",
-    "evaluate_reference",
     "evaluate_score",
     "load_spec",
     "measure_models",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ class _Side:
 
 
 def compare_measured(
-    a: str,
-    b: str,
+    a: str | Path,
+    b: str | Path,
     keys: Sequence[str] = (),
     *,
     replicates: int = 2000,
@@ -68,6 +69,7 @@ def compare_measured(
     Raises:
         RunError: a folder cannot be read, the data differ, fewer than two images are shared, or no key fits.
     """
+    a, b = str(a), str(b)
     first, second = open_measured(a), open_measured(b)
     _check_same_data(first, second, a, b)
     ids, in_a, in_b = np.intersect1d(first.ids, second.ids, assume_unique=True, return_indices=True)

@@ -31,7 +31,7 @@ def is_score(source: str) -> bool:
 
 
 def convert_model(
-    source: str, target: Path, *, half: bool = False, data: str | None = None, trust_code: bool = False
+    source: str | Path, target: str | Path, *, half: bool = False, data: str | None = None, trust_code: bool = False
 ) -> dict[str, Any]:
     """Write a foreign score network or classifier as safetensors with its card, which is returned.
 
@@ -49,10 +49,13 @@ def convert_model(
     Raises:
         ModelError: it cannot be read, or cannot be rebuilt.
     """
+    source, target = str(source), Path(target)
     if is_score(source):
         return convert_score(source, target, half)
     if target.suffix != ".safetensors" or target.is_dir():
         raise ModelError(f"'{target}': expected the name of a file that ends in .safetensors.")
+    if target.exists() and any(Path(part).exists() and target.samefile(part) for part in _files(source)):
+        raise ModelError(f"'{target}': is the file that is converted, expected another name.")
     if half:
         raise ModelError(f"'{source}': --half is for scores; a classifier keeps its precision.")
     classifier = load_model(source, load_dataset(data) if data else None, trust_code=trust_code)
@@ -61,6 +64,12 @@ def convert_model(
         classifier = _with_code(classifier, parse(source))
     save_classifier(classifier, target)
     return dataclasses.asdict(classifier.card)
+
+
+def _files(source: str) -> tuple[str, str]:
+    """What a reference may name as a file: all but its options, with and without its kind."""
+    body = source.partition("?")[0]
+    return body, body.partition(":")[2] or body
 
 
 def _with_code(classifier: Classifier, source: Reference) -> Classifier:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, SpecError
 from tangency.score import EDMLoss, NetworkScore, ScoreCard, build_network, load_score, save_score
 from tangency.training import SCORE_CONFIG, ScoreResult, Step, train_score
 from tangency.worlds import load_dataset
@@ -29,6 +29,10 @@ class FitConfig:
     flip: bool = False
     sigma_data: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**63:
+            raise SpecError(f"seed: got {self.seed}, expected a whole number of 64 bits.")
 
 
 def telling(tell: Tell | None) -> Callable[[Step], None]:

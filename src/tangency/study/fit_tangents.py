@@ -55,6 +55,8 @@ class AutoencoderFit:
                 f"autoencoder: got latent {self.latent}, width {self.width}, beta {self.beta}; expected at "
                 "least 1, 1, 0."
             )
+        if not -(2**63) <= self.seed < 2**63:
+            raise SpecError(f"seed: got {self.seed}, expected a whole number of 64 bits.")
 
 
 def fit_autoencoder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tangency.errors import ModelError, RunError, some, unknown_name
+from tangency.errors import ModelError, RunError, listed, unknown_name
 from tangency.models import Classifier, load_classifier, load_model
 from tangency.models.class_map import restricted, without_option
 from tangency.models.class_names import plain
@@ -83,10 +83,10 @@ def check_fits(card: Card, data: Dataset, what: str) -> None:
             )
         own = {plain(name) for name in card.classes}
         foreign = [name for name in data.test.classes if plain(name) not in own]
-        lacking = f", of which {len(foreign)} are none of its ({some(foreign)})" if foreign else ""
+        lacking = f", of which {len(foreign)} are none of its ({listed(foreign)})" if foreign else ""
         raise ModelError(
-            f"{what}: its {len(card.classes)} classes are {some(card.classes)}, the {len(data.test.classes)} of "
-            f"'{data.name}' are {some(data.test.classes)}{lacking}; expected the same in the same order. Where only "
+            f"{what}: its {len(card.classes)} classes are {listed(card.classes)}, the {len(data.test.classes)} of "
+            f"'{data.name}' are {listed(data.test.classes)}{lacking}; expected the same in the same order. Where only "
             "the names differ, name them with ?classes=a,b,c behind the reference of the model, or of parquet: or npz: "
             "data; where the data have some of its classes, say which outputs they are with --class-map (?class-map=…)."
         )

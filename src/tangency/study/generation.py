@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.errors import ModelError, RunError, SpecError, unknown_name
+from tangency.data.references import as_reference
+from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
@@ -26,6 +27,7 @@ from tangency.study.found import Found, check_fits, find_classifier
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
+from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
 from tangency.study.numbers import as_json
@@ -120,6 +122,7 @@ def generate_with(
         tell: told the share that is done.
     """
     started = time.monotonic()
+    refuse_unguided(config, score is not None)
     for each, what in ((classifier, "model"), (judge, "judge")):
         if each is not None:
             check_fits(each.card, data, what)
@@ -143,10 +146,10 @@ def generate_with(
 
 
 def generate_reference(
-    model: str,
-    data: str | None,
+    model: str | Path,
+    data: str | Path | None,
     config: GenerationConfig,
-    out: Path,
+    out: str | Path,
     *,
     judge: str | None = None,
     score: str | None = None,
@@ -166,6 +169,7 @@ def generate_reference(
         trust_code: whether models that bring code may run it.
         tell: told the share that is done.
     """
+    model, data, out = str(model), None if data is None else as_reference(data), Path(out)
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     given = load_dataset(data) if data else None
@@ -225,7 +229,7 @@ def _target(config: GenerationConfig, data: Dataset) -> int | None:
         raise SpecError(f"target: {unknown_name('class', asked, names)} A number will do too.")
     number = int(asked)
     if config.task != "feature" and not 0 <= number < len(names):
-        raise SpecError(f"target: got class {number}, expected 0 to {len(names) - 1}, or one of {', '.join(names)}.")
+        raise SpecError(f"target: got class {number}, expected 0 to {len(names) - 1}, or one of {listed(names)}.")
     return number
 
 
@@ -355,7 +359,7 @@ def _summary(
         "data": data.name,
         "count": len(outcome.y),
         "budget": config.budget,
-        "settings": dataclasses.asdict(config),
+        "settings": task_settings(config),
         "sources": sources,
         "about": {name: dataclasses.asdict(about) for name, about in ABOUT.items()},
         "unavailable": judges.unavailable,

@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 
 from tangency.errors import SpecError, unknown_name
 from tangency.generate import LABELS, MASKS, Climb
+from tangency.study.generation_options import REFERENCES, TASKS, changed_options, refuse_foreign, refuse_moot
 
-TASKS = ("generate", "denoise", "inpaint", "superres", "translate", "counterfactual", "feature", "sketch")
-WITH_TRUTH = frozenset({"denoise", "inpaint", "superres"})  # a picture can be compared with the truth
+WITH_TRUTH = frozenset(name for name, task in TASKS.items() if task.truth)
 METHODS = ("budget", "map", "tweedie")
 STARTS = ("noise", "class")
-REFERENCES = ("bayes", "mixture", "score")
+_MOST = 10_000_000  # images
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
     """One task, how its images are started from, and what it is compared with.
+
+    An option that the task does not have (`TASKS` says which it has) or that changes nothing is refused.
 
     Args:
         task: one of `TASKS`; "translate" takes a test image to another class within a budget, "counterfactual" by the
@@ -40,7 +42,8 @@ class GenerationConfig:
         drawn: of "sketch": whether the data are sketches already.
         guidance: weight of classifier-free guidance of the score, and of the classifier that guides it.
         references: what is done beside the classifier, of `REFERENCES`: "bayes" is the same ascent on the Bayes rule of
-            the mixture, "mixture" its closed form, "score" a score model with at most as many evaluations.
+            the mixture, "mixture" its closed form, "score" a score model with at most as many evaluations; all that
+            there are for the task by default.
         components, rank: of the mixture that is fitted where none is known.
         seed: of noise, masks and starts.
         batch: images at once; it changes memory, not results.
@@ -83,17 +86,29 @@ class GenerationConfig:
         if len(set(self.references)) != len(self.references):
             raise SpecError(f"references: got {', '.join(self.references)}, expected each at most once.")
         self._check_numbers()
-        if (self.task == "feature") != bool(self.unit):
-            raise SpecError(
-                f"unit: got '{self.unit}' for task '{self.task}'; feature needs a module, others have none."
-            )
+        self._check_task()
+        if self.task == "feature" and not self.unit:
+            raise SpecError("unit: got none, expected the name of a module for task 'feature'.")
         if self.method == "tweedie" and self.label == "predicted" and self.task == "denoise":
             raise SpecError("label: the tweedie method raises the energy; give label energy, or oracle.")
+
+    def _check_task(self) -> None:
+        """Raise where an option is none of the task, or changes nothing; leave the references that there are."""
+        if self.references == REFERENCES:
+            object.__setattr__(self, "references", TASKS[self.task].references)
+        for name in self.references:
+            if name not in TASKS[self.task].references:
+                known = ", ".join(TASKS[self.task].references) or "none"
+                raise SpecError(f"references: there is no '{name}' for task '{self.task}', expected of {known}.")
+        changed = changed_options(self)
+        refuse_foreign(self.task, changed)
+        refuse_moot(self, changed)
 
     def _check_numbers(self) -> None:
         """Raise where a number is out of its range or not finite."""
         limits = (
             ("count", self.count, self.count >= 1, "at least 1 image"),
+            ("count", self.count, self.count <= _MOST, f"at most {_MOST:,} images"),
             ("batch", self.batch, self.batch >= 1, "at least 1 image at once"),
             ("sigma", self.sigma, 0 < self.sigma < math.inf, "a finite noise level above 0"),
             ("share", self.share, 0 < self.share < 1, "a share above 0 and below 1"),

@@ -16,6 +16,7 @@ from tangency.score.references import fingerprint
 from tangency.study.generation import fitted_to, picture_ids, why_no_mixture
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.generation_judge import judge_identity, refuse_judge
+from tangency.study.generation_options import TASKS
 from tangency.study.generation_shards import Shards, identity
 from tangency.study.generation_shop import Workshop
 from tangency.study.generation_spec import entry_names
@@ -107,8 +108,9 @@ def references_shop(
 def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> None:
     """Raise what generating or judging would raise, before anything is trained."""
     for entry in plan_entries(spec, data):
-        climb = dataclasses.replace(entry.config.climb, steps=1)
-        config = dataclasses.replace(entry.config, climb=climb, start="noise")
+        config = dataclasses.replace(entry.config, start="noise")
+        if "steps" in TASKS[config.task].climb and config.method != "tweedie":
+            config = dataclasses.replace(config, climb=dataclasses.replace(config.climb, steps=1))
         try:
             perform(Workshop(network, data, config), entry.ids[:1])
         except TangencyError as error:

@@ -10,20 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, unknown_name
 from tangency.generate import Climb
-from tangency.study.generation_config import TASKS, GenerationConfig
+from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_options import TASKS
 
-# Tasks whose pictures judges can rate; "feature" has neither a truth nor a class that is meant.
-RATED = tuple(task for task in TASKS if task != "feature")
-_EVERY = ("task", "count", "climb", "references", "components", "rank", "seed", "batch")
-_OWN = {
-    "generate": ("target", "start", "guidance"),
-    "denoise": ("sigma", "blind", "method", "label"),
-    "inpaint": ("mask", "share", "label"),
-    "superres": ("factor", "label"),
-    "translate": ("target",),
-    "counterfactual": ("target", "margin"),
-    "sketch": ("target", "drawn"),
-}
+RATED = tuple(name for name, task in TASKS.items() if task.judged)
 _AIMED = ("translate", "counterfactual")  # whose default class is each network's own second choice
 
 
@@ -52,17 +42,11 @@ class JudgeSpec(BaseModel):
 
 
 def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
-    """Raise where an entry has an option of another task, or nothing that all networks share."""
+    """Raise where an entry has nothing that all networks share."""
     for number, entry in enumerate(entries):
         where = f"generate.{number}"
         if entry.task not in RATED:
             raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, RATED)}")
-        blank = GenerationConfig(entry.task)
-        for field in dataclasses.fields(GenerationConfig):
-            asked = getattr(entry, field.name)
-            if field.name not in (*_EVERY, *_OWN[entry.task]) and asked != getattr(blank, field.name):
-                known = ", ".join((*_OWN[entry.task], *_EVERY[1:]))
-                raise SpecError(f"{where}.{field.name}: no option of task {entry.task}, which takes {known}.")
         if entry.climb.frames:
             raise SpecError(f"{where}.climb.frames: a study keeps no frames; `tangency generate` does.")
         if entry.task in _AIMED and entry.target is None:
@@ -81,7 +65,7 @@ def check_raw_entries(entries: Any) -> Any:
             where, climb = f"generate.{number}", raw.get("climb")
             if isinstance(climb, dict):
                 _try(Climb, climb, f"{where}.climb")
-            _try(GenerationConfig, {key: value for key, value in raw.items() if key != "climb"}, where)
+            _try(GenerationConfig, raw, where)
     return entries
 
 

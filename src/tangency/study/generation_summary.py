@@ -15,6 +15,7 @@ from tangency.study.generation_collect import Generated
 from tangency.study.generation_config import WITH_TRUTH
 from tangency.study.generation_join import Cell, peaks, rank_correlations
 from tangency.study.generation_judged import ABOUT, chance
+from tangency.study.generation_options import task_settings
 from tangency.study.generation_shards import Told, identity
 from tangency.study.judge import FRACTION, STANDARD
 from tangency.study.numbers import TrialNumbers, as_json
@@ -103,7 +104,7 @@ def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: Genera
         "task": one.entry.config.task,
         "count": len(one.entry.ids),
         "budget": one.entry.config.budget,
-        "settings": dataclasses.asdict(one.entry.config),
+        "settings": task_settings(one.entry.config),
         "qualities": better,
         "references": _references(one, boot, classes),
         "trials": told,

@@ -61,6 +61,10 @@ class Layout:
         """Folder of one trial's weights and rows."""
         return self.run / "trials" / trial.train_hash
 
+    def finished(self, train_hash: str) -> bool:
+        """Whether the training of this identity ended here."""
+        return (self.run / "trials" / train_hash / "trial.json").exists()
+
     def trial_json(self, trial: Trial) -> Path:
         """Outcome of a trial's training; its presence means that training is finished."""
         return self.trial(trial) / "trial.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.errors import RunError, unknown_name
+from tangency.errors import RunError, listed, unknown_name
 from tangency.measures import MeasureConfig
 from tangency.statistics.resamples import Array
 from tangency.study.assemble import Columns
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MEASURED_SCHEMA = 1
 _AGAIN = "Measure the model again: tangency measure --model REF --data REF --out DIR."
-_LISTED = 12  # folders in an error
 _KEYS = ("model", "data", "digest", "shape", "classes", "settings", "measures", "excess")
 
 
@@ -103,9 +102,8 @@ def open_measured(reference: str) -> Measured:
             f"run:{reference}/trials/ID."
         )
     if not looks_measured(folder) and (inside := measured_inside(folder)):
-        names = ", ".join(f"'{child}'" for child in inside[:_LISTED])
-        more = f" and {len(inside) - _LISTED} more" if len(inside) > _LISTED else ""
-        raise RunError(f"'{reference}': holds {len(inside)} measured models, expected one; choose of {names}{more}.")
+        names = listed(f"'{child}'" for child in inside)
+        raise RunError(f"'{reference}': holds {len(inside)} measured models, expected one; choose of {names}.")
     summary = _summary(folder, reference)
     if "task" in summary and "sources" in summary:
         raise RunError(

@@ -14,7 +14,7 @@ from tangency.measures import MeasureConfig
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
 from tangency.study.spec import StudySpec
-from tangency.study.trust import evaluate_reference
+from tangency.study.trust import evaluate_score
 from tangency.study.trust_config import TrustConfig
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Dataset
@@ -64,7 +64,7 @@ def examine_network(spec: StudySpec, path: Path, device: str) -> None:
     loaded = load_score(spec.network_score, load_dataset(spec.data), device)
     largest = (loaded.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
-    found = evaluate_reference(spec.network_score, spec.data, config, device)
+    found = evaluate_score(spec.network_score, spec.data, config, device)
     del found.summary["seconds"]  # differs from run to run
     write_tensors(path, found.pictures, {"trust": found.summary})
 

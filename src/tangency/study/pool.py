@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tangency.errors import RunError, TangencyError
 from tangency.files import journal
+from tangency.study.deaths import IMPORTED, out_of_memory, refuse_daemon, unguarded, why
 from tangency.study.spec import StudySpec
 from tangency.study.tasks import Task, Workbench
 
@@ -28,6 +29,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     task: Task | None = None
+    begun: bool = False
 
 
 class Pool:
@@ -39,6 +41,7 @@ class Pool:
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Pool:
+        refuse_daemon()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,6 +75,8 @@ class Pool:
                 message = _receive(worker.connection)
                 if message is None:
                     self._replace(position, waiting, attempts)
+                elif message[0] == "begun":
+                    worker.begun = True
                 elif message[0] == "progress" and worker.task:
                     on_progress(worker.task, message[1])
                 elif message[0] == "done" and worker.task:
@@ -93,12 +98,13 @@ class Pool:
         dead.process.join()
         task = dead.task
         assert task is not None  # only workers with a task are waited for
+        if dead.process.exitcode == IMPORTED:
+            raise unguarded()
         attempts[task] = attempts.get(task, 0) + 1
         if attempts[task] >= _ATTEMPTS:
             raise RunError(
-                f"task '{task.kind} {task.index}': its process died {_ATTEMPTS} times (exit code "
-                f"{dead.process.exitcode}; -9 often means that memory ran out). Finished work is kept: run the study "
-                "again, with fewer --workers."
+                f"task '{task.kind} {task.index}': its process died {_ATTEMPTS} times, the last time "
+                f"{why(dead.process.exitcode, dead.begun)}. Finished work is kept: run the study again."
             )
         self._workers[position] = self._start(self._devices[position])
         waiting.insert(0, task)
@@ -131,22 +137,25 @@ def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> N
     """Body of a worker process: tasks in, progress and results out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
+    connection.send(("begun",))
     journal("worker.start")
     import torch
 
     torch.set_num_threads(spec.threads)
-    bench = Workbench(spec, run, device)
+    bench: Workbench | None = None
     while True:
         try:
             task: Task = connection.recv()
         except EOFError:
             return
         try:
+            bench = bench or Workbench(spec, run, device)
             bench.do(task, lambda share: connection.send(("progress", share)))
         except TangencyError as error:
             connection.send(("error", error))
-        except Exception:  # reported whole to the driver, which raises it
-            connection.send(("error", RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
+        except Exception as error:  # reported whole to the driver, which raises it
+            told = out_of_memory(error, f"task '{task.kind} {task.index}'")
+            connection.send(("error", told or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
         else:
             connection.send(("done",))
 

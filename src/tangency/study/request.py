@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tangency.data.references import as_reference
 from tangency.errors import RunError, SpecError
 from tangency.measures import MeasureConfig, RobustnessConfig, asked_config
+from tangency.study.names import short_names
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class MeasureRequest:
     """
 
     models: tuple[str, ...]
-    data: str | None = None
-    score: str | None = None
+    data: str | Path | None = None
+    score: str | Path | None = None
     tangents: tuple[str, ...] = ()
     baseline: str | None = None
     limit: int = 500
-    out: Path | None = None
+    out: str | Path | None = None
     device: str = "cpu"
     trust_code: bool = False
     scalars: tuple[str, ...] = ()
@@ -60,12 +61,22 @@ class MeasureRequest:
     rho_sigmas: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        models = (self.models,) if isinstance(self.models, str | Path) else self.models
+        object.__setattr__(self, "models", tuple(map(str, models)))
+        for name in ("data", "score", "baseline", "maps"):
+            if isinstance(given := getattr(self, name), Path):
+                object.__setattr__(self, name, as_reference(given) if name == "data" else str(given))
         if not self.models or len(set(self.models)) < len(self.models):
             raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
         if self.limit < 2:
             raise RunError(f"limit: got {self.limit}, expected at least 2 images, since the controls need another one.")
-        if self.out is not None and self.out.exists() and not self.out.is_dir():
+        if self.place is not None and self.place.exists() and not self.place.is_dir():
             raise RunError(f"output '{self.out}': got a file, expected a folder or a name that is free; use --out.")
+
+    @property
+    def place(self) -> Path | None:
+        """The output folder as a path."""
+        return None if self.out is None else Path(self.out)
 
     def config(self, base: MeasureConfig) -> MeasureConfig:
         """The measures of a study, or the default ones, with what is asked for in their place."""
@@ -86,10 +97,7 @@ class MeasureRequest:
         return dataclasses.replace(base, **changes)
 
     def folder(self, number: int) -> Path | None:
-        """Where the numbers of one of the classifiers go: `out` itself where it is the only one."""
-        if self.out is None or len(self.models) == 1:
-            return self.out
-        model = self.models[number]
-        named = model.rpartition("/")[2] if model.startswith("run:") else model  # a trial's id says it all
-        tail = re.sub(r"[^\w.-]+", "-", named).strip("-")[-60:]
-        return self.out / f"{number + 1:02d}-{tail}"
+        """Where the numbers of one of the classifiers go: the output folder itself where it is the only one."""
+        if self.place is None or len(self.models) == 1:
+            return self.place
+        return self.place / f"{number + 1:02d}-{short_names(self.models)[number]}"

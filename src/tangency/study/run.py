@@ -17,6 +17,7 @@ from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.measures import check_signal
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
+from tangency.study.deaths import leave_if_imported
 from tangency.study.fit_tangents import check_tangents, unfinished
 from tangency.study.generation_collect import collect, finished, making, telling
 from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
@@ -25,8 +26,9 @@ from tangency.study.layout import Layout, read_json
 from tangency.study.network import check_network_score, examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
 from tangency.study.pool import Pool
+from tangency.study.replaced import refuse_replacing, unused_networks
 from tangency.study.score import exact_world, score_card
-from tangency.study.spec import StudySpec, dump_spec
+from tangency.study.spec import StudySpec, dump_spec, load_spec
 from tangency.study.summary import summarise
 from tangency.study.tasks import Task
 from tangency.training import refuse_lone_images
@@ -52,8 +54,11 @@ class Status:
     report: bool
 
 
-def study_status(spec: StudySpec, run: Path) -> Status:
+def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     """What is done and what is missing in a run directory."""
+    spec, run = _as_spec(spec), Path(run)
+    if run.exists() and not run.is_dir():
+        raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
     layout, data = Layout(run), load_dataset(spec.data)
     shards, entries = measured_images(spec, data), plan_entries(spec, data)
     states = {}
@@ -67,20 +72,29 @@ def study_status(spec: StudySpec, run: Path) -> Status:
     return Status(layout.score(score_hash(spec, data)).exists(), states, report)
 
 
-def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> dict[str, Any]:
+def run_study(
+    spec: StudySpec | str | Path, run: str | Path, watch: Watcher = lambda *_: None, *, replace: bool = False
+) -> dict[str, Any]:
     """Train, measure and sum up; killed at any moment, it goes on from there when run again.
 
+    Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
+
     Args:
-        spec: what is asked.
+        spec: what is asked, or the YAML file that says so.
         run: output folder; made where it is not there.
         watch: called as work goes on, for a progress display.
+        replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
+            A spec that only asks for more needs no leave.
 
     Returns:
         The content of summary.json.
 
     Raises:
-        RunError: the folder is a file, or held by another process, or a worker died again and again.
+        RunError: the folder is a file, or held by another process, or holds networks that would be left out, or a
+            worker died again and again, or could not start.
     """
+    leave_if_imported()
+    spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load_dataset(spec.data)
     trials = plan_trials(spec, data)
@@ -89,6 +103,8 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
     layout = Layout(run)
     with layout.locked():
         _refuse_other_study(layout, spec)
+        if not replace:
+            refuse_replacing(layout, spec, data, trials)
         remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
@@ -98,12 +114,18 @@ def run_study(spec: StudySpec, run: Path, watch: Watcher = lambda *_: None) -> d
                 pool.do(tasks, partial(watch, phase, tasks))
         summary = _sum_up(spec, data, trials, layout)
         earlier = _earlier(layout, spec)
+        judge = plan_judge(spec, data)
+        summary["unused_networks"] = unused_networks(layout, [*trials, *([judge] if judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
         journal("summary")
         write_json(layout.summary, summary)
     return summary
+
+
+def _as_spec(spec: StudySpec | str | Path) -> StudySpec:
+    return spec if isinstance(spec, StudySpec) else load_spec(spec)
 
 
 def _refuse_other_study(layout: Layout, spec: StudySpec) -> None:

@@ -109,7 +109,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
     for one in [*found, *([base] if base else [])]:
         check_fits(one.classifier.card, data, f"model '{one.reference}'")
     with TemporaryDirectory() as temporary:
-        folder = asked.out or Path(temporary)
+        folder = asked.place or Path(temporary)
         setting = _setting(asked, found[0], str(name), data, folder)
         _refuse_others(asked, setting)
         rows = _rows(asked, setting, [*found, *([base] if base else [])], folder / "shards", tell)
@@ -149,7 +149,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         asked.device,
         network,
     )
-    named = asked.score or (first.spec.network_score if first.spec else "")
+    named = str(asked.score or (first.spec.network_score if first.spec else ""))
     warnings += [f"score '{named}': {sentence}" for sentence in (readings(network) if network else ())]
     about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
     identity: list[object] = [
@@ -166,7 +166,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
 def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
     """The trained score that is compared with too, and what is measured: its targets where nobody named others."""
     config = found.spec.measures if found.spec else MeasureConfig()
-    reference = asked.score or (found.spec.network_score if found.spec else "")
+    reference = str(asked.score or (found.spec.network_score if found.spec else ""))
     if not reference:
         return None, config
     fingerprint(reference)  # a closed form is refused
@@ -232,7 +232,7 @@ def _rows(
 
 def _refuse_others(asked: MeasureRequest, setting: _Setting) -> None:
     """Raise where the folder holds the numbers of another classifier, or of other data or settings."""
-    if asked.out is not None and len(asked.models) > 1 and (asked.out / "summary.json").exists():
+    if asked.place is not None and len(asked.models) > 1 and (asked.place / "summary.json").exists():
         raise RunError(f"output '{asked.out}': holds one measured classifier, expected a free name for several.")
     for number, model in enumerate(asked.models):
         folder = asked.folder(number)

@@ -16,6 +16,7 @@ from tangency.errors import SpecError, unknown_name
 from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
 from tangency.study.generation_config import GenerationConfig
+from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
 
@@ -25,6 +26,7 @@ _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 # Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
 # one of several estimators of the tangent space, and one of what the gradients can make.
 SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
+_COMPLAINTS = 5  # in an error
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -135,10 +137,10 @@ class StudySpec(_Strict):
     measures: MeasureConfig = MeasureConfig()
     pictures: int = Field(10, ge=1, le=64)
     shard: int = Field(125, ge=1)
-    workers: int = Field(2, ge=1)
-    threads: int = Field(1, ge=1)
+    workers: int = Field(2, ge=1, le=1024)
+    threads: int = Field(1, ge=1, le=1024)
     device: str = "auto"
-    replicates: int = Field(2000, ge=100)
+    replicates: int = Field(2000, ge=100, le=10_000_000)
 
     @field_validator("generate", mode="before")
     @classmethod
@@ -182,6 +184,8 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _generation(self) -> StudySpec:
         check_entries(self.generate)
+        for entry in self.generate:
+            refuse_unguided(entry, bool(self.network_score) or self.score.kind == "exact")
         _refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
         if self.generate:
             check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
@@ -212,7 +216,8 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     except ValidationError as error:
         # A list whose members are wrong is also "too short"; that says nothing more.
         items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]
-        complaints = "; ".join(map(_complaint, items))
+        more = f"; and {len(items) - _COMPLAINTS} more" if len(items) > _COMPLAINTS else ""
+        complaints = "; ".join(map(_complaint, items[:_COMPLAINTS])) + more
         raise SpecError(f"{origin}: {complaints}") from None
 
 
@@ -229,8 +234,9 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
     return parse_spec(yaml.safe_load(text) | changes, name)
 
 
-def load_spec(path: Path) -> StudySpec:
+def load_spec(path: str | Path) -> StudySpec:
     """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    path = Path(path)
     if str(path) in SHIPPED and not path.exists():
         return shipped_spec(str(path))
     try:
@@ -256,9 +262,16 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def spec_content(spec: StudySpec) -> dict[str, Any]:
+    """The resolved spec as plain data, every default written out; of each task of generation, the options it has."""
+    content = spec.model_dump(mode="json")
+    told = zip(spec.generate, content["generate"], strict=True)
+    return content | {"generate": [task_settings(entry, options) for entry, options in told]}
+
+
 def dump_spec(spec: StudySpec) -> str:
     """The resolved spec as YAML, every default written out."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(spec_content(spec), sort_keys=False, allow_unicode=True)
 
 
 def _complaint(item: Any) -> str:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,26 +60,21 @@ class Trust:
         return {name: picture.numpy() for name, picture in self.pictures.items()}
 
 
-def evaluate_reference(
-    reference: str, data: str, config: TrustConfig | None = None, device: str = "cpu", tell: Tell | None = None
-) -> Trust:
-    """`evaluate_score` of a score and a data set by reference."""
-    loaded = load_dataset(data)
-    found = evaluate_score(load_score(reference, loaded, device), loaded, config, device, tell)
-    found.summary["score"]["reference"] = reference
-    return found
-
-
 def evaluate_score(
-    score: Denoiser, data: Dataset, config: TrustConfig | None = None, device: str = "cpu", tell: Tell | None = None
+    score: Denoiser | str | Path,
+    data: Dataset | str | Path,
+    config: TrustConfig | None = None,
+    device: str = "cpu",
+    tell: Tell | None = None,
 ) -> Trust:
     """Examine a score on held-out images of `data`; its baselines are fitted to the training images.
 
     A score that cannot be asked without labels is asked with the true ones.
 
     Args:
-        score: the score, on `device`.
-        data: training and test images; where they are drawn from a world, its exact score is compared with too.
+        score: the score, on `device`, or its reference as `load_score` takes it.
+        data: training and test images, or their reference as `load_data` takes it; where they are
+            drawn from a world, its exact score is compared with too.
         config: how.
         device: where everything is computed.
         tell: told what is being done and the share that is done.
@@ -88,6 +84,9 @@ def evaluate_score(
         NumericsError: a σ above what the score was trained for, or answers that are not finite.
     """
     config, tell, started = config or TrustConfig(), tell or (lambda part, share: None), time.monotonic()
+    data = load_dataset(data) if isinstance(data, str | Path) else data
+    named = {"reference": str(score)} if isinstance(score, str | Path) else {}
+    score = load_score(score, data, device) if isinstance(score, str | Path) else score
     if len(data.test) < 2:
         raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
     held = data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
@@ -110,6 +109,7 @@ def evaluate_score(
             "classes": score.classes,
             "shape": list(score.shape),
             "reading": readings(score),
+            **named,
         },
         "conditional": conditional_only(score),
         "data": data.name,

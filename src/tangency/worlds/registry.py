@@ -14,7 +14,7 @@ import torch
 
 from tangency.data import load
 from tangency.data.build import digest
-from tangency.data.references import parse_options
+from tangency.data.references import as_reference, parse_options
 from tangency.errors import DataError, SpecError, unknown_name
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds.curved import sphere, torus
@@ -44,7 +44,7 @@ _LETTERS = "distractor:"
 _AT_ONCE = 250  # images whose labels are drawn at once
 
 
-def make_world(reference: str, root: Path | None = None) -> World:
+def make_world(reference: str | Path, root: str | Path | None = None) -> World:
     """A world by reference: a name in `WORLDS`, with options behind a question mark.
 
     Args:
@@ -59,6 +59,7 @@ def make_world(reference: str, root: Path | None = None) -> World:
         >>> make_world("torus?rank=3").intrinsic_dimension
         3
     """
+    reference, root = str(reference), None if root is None else Path(root)
     name, options = _parsed(reference)
     for key, text in options.items():
         if key in _DRAWN:
@@ -112,7 +113,7 @@ def world_of(reference: str) -> World | None:
     return make_world(reference) if reference.startswith(_PREFIX) else None
 
 
-def load_dataset(reference: str, root: Path | None = None) -> Dataset:
+def load_dataset(reference: str | Path, root: str | Path | None = None) -> Dataset:
     """A data set by reference, real or drawn: all that `data.load` takes, "world:NAME?…", and "distractor:DATA".
 
     Args:
@@ -129,6 +130,7 @@ def load_dataset(reference: str, root: Path | None = None) -> Dataset:
         >>> len(data.train), data.test.shape, data.test.unit_range
         (20, (1, 16, 16), False)
     """
+    reference = as_reference(reference)
     if reference.startswith(_LETTERS):
         real = load(reference.removeprefix(_LETTERS), root)
         train, test = with_distractor(real.train, 0), with_distractor(real.test, 1)
