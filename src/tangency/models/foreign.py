@@ -12,31 +12,48 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.cifar import build_cifar
+from tangency.models.outputs import logits_of
 
 Shape = tuple[int, int, int]
 
 
+ADAPTED = ("resize", "order", "outputs")
+
+
 class Adapted(nn.Module):
-    """A network behind a change of image size, and before a change of the order of classes.
+    """A network behind a change of image size, before one from probabilities to logits and one of the classes' order.
 
     Args:
         net: maps (N, C, *resize) to (N, classes).
         resize: (H, W) that images are brought to, bilinearly, with low-pass filtering where they shrink; None for none.
         order: logit i of the result is logit order[i] of the network; None for the network's own order.
+        outputs: what the network returns, as of `logits_of`.
     """
 
-    def __init__(self, net: nn.Module, resize: list[int] | None = None, order: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        resize: list[int] | None = None,
+        order: list[int] | None = None,
+        outputs: str | None = None,
+    ) -> None:
         super().__init__()
         self.net = net
-        self.resize, self.order = resize, order
+        self.resize, self.order, self.outputs = resize, order, outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
         if self.resize is not None and list(x.shape[2:]) != self.resize:
             shrinks = self.resize[0] < x.shape[2] or self.resize[1] < x.shape[3]
             x = F.interpolate(x, tuple(self.resize), mode="bilinear", align_corners=False, antialias=shrinks)
-        logits: Tensor = self.net(x)
+        logits: Tensor = logits_of(self.net, x, self.outputs)
         return logits if self.order is None else logits[:, self.order]
+
+
+def adapted(module: nn.Module, options: Mapping[str, Any]) -> nn.Module:
+    """The module as the options `ADAPTED` of a card have it; itself where there are none."""
+    chosen = {name: options[name] for name in ADAPTED if options.get(name)}
+    return Adapted(module, **chosen) if chosen else module
 
 
 class HuggingFaceNetwork(nn.Module):
@@ -126,13 +143,13 @@ def build_foreign(
         architecture: "cifar:…", "torchvision:…", "timm:…", "hf:…" or "onnx".
         shape: (C, H, W) of the images.
         classes: number of logits.
-        options: of its constructor, and `resize` and `order` of `Adapted`.
+        options: of its constructor, and those of `Adapted`.
         tensors: for "onnx", whose graph is one of them.
 
     Raises:
         ModelError: an unknown name, a package that is not installed, or options that do not fit.
     """
-    inner = {name: value for name, value in options.items() if name not in ("resize", "order")}
+    inner = {name: value for name, value in options.items() if name not in ADAPTED}
     family, _, name = architecture.partition(":")
     try:
         if family == "onnx":
@@ -141,9 +158,7 @@ def build_foreign(
             module = FAMILIES[family](name, shape, classes, inner)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, AssertionError) as error:
         raise ModelError(f"{architecture}: cannot be built with options {inner}: {error}.") from error
-    if options.get("resize") or options.get("order"):
-        return Adapted(module, options.get("resize"), options.get("order"))
-    return module
+    return adapted(module, options)
 
 
 def _onnx(options: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:

@@ -34,6 +34,7 @@ class Opened:
         outputs: number of logits.
         feeding: what its files say of its input.
         file: where its weights are from.
+        settled: whether what it returns is known to be logits, and not to be found out.
     """
 
     module: nn.Module
@@ -42,6 +43,7 @@ class Opened:
     options: dict[str, Any] = field(default_factory=dict)
     feeding: Feeding = field(default_factory=Feeding)
     file: Path | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,12 @@ def _onnx(request: Request) -> Opened:
     request.check("layout", "ending", "batch", "output")
     options = request.reference.options
     chosen = {name: options.get(name) for name in ("layout", "ending", "batch", "output")}
+    returns = options.get("outputs")
+    chosen["ending"] = chosen["ending"] or ("keep" if returns == "logits" else None)
     shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
     network, found, notes, graph = load_onnx(request.path, shape, **chosen)
+    if returns not in (None, "logits", graph.ending.lower() or returns):
+        raise ModelError(f"{request.reference.text}: ends in {graph.ending}, but outputs={returns} is asked for.")
     known = Feeding(native=native, notes=tuple(notes))
     if graph.inside is not None and graph.inside.input_range is not None:
         low, high = graph.inside.input_range
@@ -284,7 +290,8 @@ def _onnx(request: Request) -> Opened:
         known = known.or_else(inside)
     with torch.no_grad():
         outputs = network(torch.zeros(1, *shape)).shape[1]
-    return Opened(network, "onnx", outputs, found, known, request.path)
+    settled = bool(graph.ending or chosen["ending"] or found["log"])
+    return Opened(network, "onnx", outputs, found, known, request.path, settled)
 
 
 # kind -> loader; what stands before the colon of a reference.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.classifier import Classifier
 from tangency.models.feeding import Feeding, asked_feeding, plain, settled
-from tangency.models.foreign import Adapted
+from tangency.models.foreign import Adapted, adapted
 from tangency.models.loaders import LOADERS, Opened, Request
 from tangency.models.normalise import clearly_better, conventions, correct_under
+from tangency.models.outputs import found_outputs, probes
 from tangency.models.trusted import TRUSTED, may_run, open_robustbench
 from tangency.models.weights import load_classifier
 from tangency.seeding import permutation
@@ -36,7 +38,8 @@ def load_model(
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE",
             "onnx:FILE", and, running code, "py:MODULE:FUNCTION", "export:FILE", "torchscript:FILE". Options of all:
-            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW.
+            shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
+            outputs=logits, softmax or sigmoid (what the network returns, where that cannot be told).
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
         trust_code: whether kinds that run code may.
@@ -99,8 +102,8 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
         )
     extra: dict[str, Any] = {"resize": list(known.resize)} if known.resize else {}
     extra |= {"order": order} if order else {}
-    module = Adapted(opened.module, extra.get("resize"), extra.get("order")) if extra else opened.module
-    known = _normalised(known, module.eval(), request)
+    plain = Adapted(opened.module, extra.get("resize"), extra.get("order"))
+    known = _normalised(known, plain.eval(), request)
     card = Card(
         architecture=opened.architecture,
         shape=known.shape or (0, 0, 0),
@@ -109,9 +112,27 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
         input_range=known.input_range or (0.0, 1.0),
         mean=known.mean or (),
         std=known.std or (),
-        provenance=_provenance(request, opened, known),
     )
-    return Classifier(module, card)
+    own, said = _outputs(Classifier(Adapted(opened.module, extra.get("resize")), card), opened, request)
+    known = replace(known, notes=(*known.notes, *said))
+    card = dataclasses.replace(card, options={**card.options, **own}, provenance=_provenance(request, opened, known))
+    return Classifier(adapted(opened.module, {**extra, **own}), card)
+
+
+def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[dict[str, object], list[str]]:
+    """What the network returns, as an option of its card and in a sentence, where it is not plainly logits."""
+    if opened.settled:
+        return {}, []
+    x = probes(request.data.train if request.data is not None else None, classifier.card.shape)
+    scale, shift, text = classifier.scale, classifier.shift, request.reference.text
+    kind, said = found_outputs(
+        lambda images: classifier.module.eval()(images * scale + shift),
+        x,
+        request.reference.options.get("outputs"),
+        text,
+        "?outputs=logits or ?outputs=sigmoid behind its reference",
+    )
+    return {"outputs": kind} if said else {}, said
 
 
 def _order(known: Feeding, data: Dataset | None) -> list[int] | None:

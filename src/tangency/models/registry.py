@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier, class_names
 from tangency.models.convnet import ConvNet
-from tangency.models.foreign import build_foreign, is_foreign
+from tangency.models.foreign import ADAPTED, adapted, build_foreign, is_foreign
 from tangency.models.resnet import ResNet18
 from tangency.seeding import derive_seed
 from tangency.types import Card
@@ -81,11 +81,12 @@ def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classi
         raise ModelError(unknown_name("architecture", card.architecture, ARCHITECTURES))
     make = ARCHITECTURES[card.architecture]
     known = [name for name in inspect.signature(make).parameters if name not in ("shape", "classes")]
-    for option in card.options:
+    own = {name: value for name, value in card.options.items() if name not in ADAPTED}
+    for option in own:
         if option not in known:
             raise ModelError(unknown_name(f"option of {card.architecture}", option, known))
     try:
-        module = make(card.shape, len(card.classes), **card.options)
+        module = make(card.shape, len(card.classes), **own)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{card.architecture}: cannot be built with options {card.options}: {error}.") from error
-    return Classifier(module, card)
+        raise ModelError(f"{card.architecture}: cannot be built with options {own}: {error}.") from error
+    return Classifier(adapted(module, card.options), card)
