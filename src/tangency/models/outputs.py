@@ -150,7 +150,7 @@ def found_outputs(net: Function, images: Tensor, asked: str | None, name: str, w
     found, unit = first, _in_unit_range(first)
     if unit:
         with torch.no_grad():
-            rest = [picked(net(part.clone())) for part in images[2 * _LOOK :].split(2 * _LOOK)]
+            rest = [picked(net(part.clone())) for part in images[2 * _LOOK :].split(2 * _LOOK) if len(part)]
         found = torch.cat([first, *rest])
         unit = _in_unit_range(found)
     kind = "softmax" if unit and _rows_sum_to_one(found) else "between" if unit and _varies(found) else "logits"

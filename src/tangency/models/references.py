@@ -121,14 +121,16 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
 
 def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[dict[str, object], list[str]]:
     """What the network returns, as an option of its card and in a sentence, where it is not plainly logits."""
-    if opened.settled:
+    asked = request.reference.options.get("outputs")
+    by_name = opened.architecture not in ("custom", "onnx")  # all of whose networks return logits
+    if opened.settled or (by_name and asked is None):
         return {}, []
     x = probes(request.data.train if request.data is not None else None, classifier.card.shape)
     scale, shift, text = classifier.scale, classifier.shift, request.reference.text
     kind, said = found_outputs(
         lambda images: classifier.module.eval()(images * scale + shift),
         x,
-        request.reference.options.get("outputs"),
+        asked,
         text,
         "?outputs=logits or ?outputs=sigmoid behind its reference",
     )
