@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
 
 from tangency.autodiff import undisturbed
 from tangency.errors import ModelError
@@ -40,29 +42,43 @@ class Averaged(nn.Module):
 
     def __init__(self, net: nn.Module, draws: int = DRAWS) -> None:
         super().__init__()
-        self.net, self.draws, self.vectorised = net, draws, True
+        self.net, self.draws = net, draws
+        self.vectorised: bool | None = None  # found out at the first call
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes), the logarithm of mean probabilities."""
-        parts = [self._pass(x, derive_seed("random classifier", k)).log_softmax(1) for k in range(self.draws)]
-        return torch.stack(parts).logsumexp(0) - torch.tensor(float(self.draws)).log()
+        if self.vectorised is None:
+            self.vectorised = self._maps(x[:1].detach().clone().requires_grad_())
+        seeds = [derive_seed("random classifier", k) for k in range(self.draws)]
+        # A pass is repeated for its gradients, so that the graph of one is held at a time.
+        parts = [checkpoint(self._pass, x, seed, use_reentrant=False, preserve_rng_state=False) for seed in seeds]
+        return torch.stack([part.log_softmax(1) for part in parts]).logsumexp(0) - math.log(self.draws)
 
     def _pass(self, x: Tensor, seed: int) -> Tensor:
-        if self.vectorised and len(x):
-            try:
-                with seeded(seed, x.device):
-                    found: Tensor = torch.func.vmap(lambda image: self.net(image[None])[0], randomness="same")(x)
-                    return found
-            except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-                if isinstance(error, torch.OutOfMemoryError):
-                    raise
-                self.vectorised = False
-        return torch.cat([self._alone(image[None], seed) for image in x]) if len(x) else self.net(x)
+        with seeded(seed, x.device):
+            if self.vectorised or not len(x):
+                return self._mapped(x) if len(x) else self.net(x)
+        return torch.cat([self._alone(image[None], seed) for image in x])
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.func.vmap(lambda image: self.net(image[None])[0], randomness="same")(x)
+        return found
 
     def _alone(self, image: Tensor, seed: int) -> Tensor:
         with seeded(seed, image.device):
             found: Tensor = self.net(image)
             return found
+
+    def _maps(self, x: Tensor) -> bool:
+        """Whether vmap takes the network and its backward pass."""
+        try:
+            with seeded(0, x.device), torch.enable_grad():
+                torch.autograd.grad(self._mapped(x).sum(), x, materialize_grads=True)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            return False
+        return True
 
 
 @contextlib.contextmanager

@@ -33,16 +33,26 @@ class _Endings(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        name = getattr(func, "__name__", "").partition(".")[0].lstrip("_")
+        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
         source = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        if name == "cat" and isinstance(out, Tensor):
+            self._joined(out, args, kwargs)
         if not isinstance(out, Tensor) or not isinstance(source, Tensor) or out is source:
             return out
         if name in _KINDS and _of_classes(out) and (name != "softmax" or _axis(args, kwargs, out.dim()) == 1):
             self.seen[id(out)] = out, source, _KINDS[name]
-        elif name in _MOVES and id(source) in self.seen:
+        elif id(source) in self.seen and (name in _MOVES or (name == "getitem" and isinstance(args[1], slice))):
             _, before, kind = self.seen[id(source)]
             self.seen[id(out)] = out, func(before, *args[1:], **kwargs) if args else before, kind
         return out
+
+    def _joined(self, out: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """Parts of a batch that went through alone, one behind the other."""
+        parts = [self.seen.get(id(part)) for part in (args[0] if args else kwargs.get("tensors", ()))]
+        known = [part for part in parts if part is not None]
+        rows = not kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        if rows and known and len(known) == len(parts) and len({kind for _, _, kind in known}) == 1:
+            self.seen[id(out)] = out, torch.cat([before for _, before, _ in known]), known[0][2]
 
     def ending(self, found: Tensor) -> tuple[str, Tensor] | None:
         """The kind of operation that made `found`, and what it was applied to; None for any other."""
@@ -80,13 +90,13 @@ def logits_of(net: Function, x: Tensor, outputs: str | None) -> Any:
     Args:
         net: maps (N, C, H, W) to (N, classes), or to something that holds it as "logits".
         x: (N, C, H, W).
-        outputs: one of `OUTPUTS`; None for logits.
+        outputs: one of `OUTPUTS`; None for whatever it returns, as it is.
 
     Returns:
         (N, classes), or whatever else the network returns, for the caller to refuse.
     """
     if outputs in (None, "logits"):
-        return picked(net(x))
+        return net(x) if outputs is None else picked(net(x))
     with _Endings() as endings:
         found = picked(net(x))
     known = endings.ending(found) if isinstance(found, Tensor) else None

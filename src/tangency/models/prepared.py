@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError, TangencyError
 from tangency.models.classifier import Classifier
-from tangency.models.independence import Averaged, averaged_note, check_independent
+from tangency.models.independence import Averaged, averaged_note, check_independent, seeded
 from tangency.models.outputs import found_outputs, logits_of, picked
 
 _NAME = "classifier"
@@ -69,6 +69,13 @@ def prepared(
     """
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module  # the same function, on one device
+    with seeded(0, images.device):  # what it draws is no draw of the caller's
+        return _decided(model, images, classes, outputs, allow_random)
+
+
+def _decided(
+    model: nn.Module, images: Tensor, classes: int, outputs: str | None, allow_random: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
     x = images[:2]
     plain, returned, precision = _fed(model, x)
     logits = _check_classes(picked(returned), classes)

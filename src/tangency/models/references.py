@@ -102,7 +102,7 @@ def _assembled(request: Request, opened: Opened) -> Classifier:
         )
     extra: dict[str, Any] = {"resize": list(known.resize)} if known.resize else {}
     extra |= {"order": order} if order else {}
-    plain = Adapted(opened.module, extra.get("resize"), extra.get("order"))
+    plain = Adapted(opened.module, extra.get("resize"), extra.get("order"), "logits")
     known = _normalised(known, plain.eval(), request)
     card = Card(
         architecture=opened.architecture,

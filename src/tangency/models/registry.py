@@ -82,11 +82,13 @@ def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classi
     make = ARCHITECTURES[card.architecture]
     known = [name for name in inspect.signature(make).parameters if name not in ("shape", "classes")]
     own = {name: value for name, value in card.options.items() if name not in ADAPTED}
+    resized = card.options.get("resize")
+    shape = (card.shape[0], *resized) if isinstance(resized, list | tuple) else card.shape
     for option in own:
         if option not in known:
             raise ModelError(unknown_name(f"option of {card.architecture}", option, known))
     try:
-        module = make(card.shape, len(card.classes), **own)
+        module = make(shape, len(card.classes), **own)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{card.architecture}: cannot be built with options {own}: {error}.") from error
     return Classifier(adapted(module, card.options), card)
