@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
     from tangency.errors import TangencyError as TangencyError
+    from tangency.errors import TangencyWarning as TangencyWarning
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
@@ -36,6 +37,7 @@ _HOME = {
     "LabelledImages": ("types", "LabelledImages"),
     "MeasureConfig": ("measures", "MeasureConfig"),
     "TangencyError": ("errors", "TangencyError"),
+    "TangencyWarning": ("errors", "TangencyWarning"),
     "estimates": ("study", "estimates"),
     "evaluate_score": ("study", "evaluate_score"),
     "fit_mixture": ("mixtures", "fit_mixture"),
@@ -56,6 +58,7 @@ __all__ = [
     "LabelledImages",
     "MeasureConfig",
     "TangencyError",
+    "TangencyWarning",
     "estimates",
     "evaluate_score",
     "fit_mixture",

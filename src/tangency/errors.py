@@ -10,6 +10,10 @@ class TangencyError(Exception):
     """Base of all errors that a user can cause; the command line prints it as one paragraph, exit code 2."""
 
 
+class TangencyWarning(UserWarning):
+    """What was decided about an input that could have been meant otherwise; numbers are as the sentence says."""
+
+
 class DataError(TangencyError):
     """A data set is missing, unreadable or inconsistent."""
 

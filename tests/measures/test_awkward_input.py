@@ -133,7 +133,7 @@ def test_requests_that_cannot_be_met_are_named() -> None:
         found(model, mixture, data, reference=bytes_as_floats)
     with pytest.raises(DataError, match="pool labels"):
         found(model, mixture, data, pool=LabelledImages(data.pixels, data.labels + 1, data.classes))
-    with pytest.raises(NumericsError, match="got tuple for 1 images"):
+    with pytest.raises(NumericsError, match="got tuple for 2 images"):
         found(Pair(), mixture, data)
 
 

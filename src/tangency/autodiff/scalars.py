@@ -62,8 +62,19 @@ def check_logits(output: object, n: int, classes: int = 2) -> Tensor:
     got = f"an output of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
     raise NumericsError(
         f"classifier: got {got} for {n} images, expected a tensor of logits (N, classes) with at least {classes} "
-        "classes; wrap the model so that its forward returns just that."
+        f"classes; {_way_out(output, classes)}"
     )
+
+
+def _way_out(output: object, classes: int) -> str:
+    shape = tuple(output.shape) if isinstance(output, Tensor) else ()
+    if len(shape) > 2 and all(side == 1 for side in shape[2:]):
+        return "append .flatten(1) in its forward."
+    if classes == 2 and isinstance(output, Tensor) and (len(shape) == 1 or shape[1:] == (1,)):
+        return "a network of two classes with one logit z has the logits torch.stack([0 * z, z], 1)."
+    if isinstance(output, tuple | list):
+        return "wrap the model so that its forward returns just that, as in out[0] of a tuple."
+    return "wrap the model so that its forward returns just that."
 
 
 def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:

@@ -87,6 +87,10 @@ def measure(
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
     ] = False,
+    allow_random: Annotated[
+        bool,
+        typer.Option("--allow-random", help="Average models that are random in eval mode over 16 passes."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
 ) -> None:
     """Measure any classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals.
@@ -111,6 +115,7 @@ def measure(
         out=out,
         device=resolve_device(device or "auto"),
         trust_code=trust_code,
+        allow_random=allow_random,
         scalars=names(scalars),
         attributions=names(attributions),
         metrics=names(metrics),

@@ -59,8 +59,8 @@ def _check_names(folder: Path) -> None:
     found = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
     if found != CIFAR10:
         raise DataError(
-            f"{path}: names the classes {listed(found)}, expected those of CIFAR-10 ({listed(CIFAR10)}): other data under "
-            "its file names. Save them as .npz with the array 'classes'."
+            f"{path}: names the classes {listed(found)}, expected those of CIFAR-10 ({listed(CIFAR10)}): other data "
+            "under its file names. Save them as .npz with the array 'classes'."
         )
 
 

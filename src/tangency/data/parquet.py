@@ -169,8 +169,8 @@ def read_parquet(
     own = _common_names(paths, [_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)])
     if classes and own and own != classes:
         raise DataError(
-            f"{paths[0]}: names the classes {listed(own)}, expected {listed(classes)}: other data under this name. Give it "
-            f"as parquet:{paths[0]}."
+            f"{paths[0]}: names the classes {listed(own)}, expected {listed(classes)}: other data under this name. "
+            f"Give it as parquet:{paths[0]}."
         )
     column = _joined([table[label] for table, _, label in tables], reference)
     labels, names = _targets(column, classes or own, reference.options.get("classes", ""), paths[0])
@@ -251,5 +251,5 @@ def _chosen(found: Shards, reference: Reference) -> tuple[dict[str, str], list[s
             "train=NAME&test=NAME."
         )
     rest = [name for name in names if name not in (train, test)]
-    said = [f"train is the split '{train}', test is '{test}', not used: {listed(rest)}"] if rest or test != "test" else []
-    return {"train": train, "test": test}, said
+    told = f"train is the split '{train}', test is '{test}', not used: {listed(rest)}"
+    return {"train": train, "test": test}, [told] if rest or test != "test" else []

@@ -172,7 +172,7 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
             "convert the images."
         )
     notes = tuple(dict.fromkeys((*source.notes, *train.notes, *test.notes)))
-    train, test = (cut(split, counts[part], reference, part) for part, split in (("train", train), ("test", test)))
+    train, test = (cut(split, counts[part], str(reference), part) for part, split in (("train", train), ("test", test)))
     return Dataset(name, train, test, source.licence, notes)
 
 
@@ -203,5 +203,5 @@ def load_split(reference: str | Path, split: str | None = None, root: str | Path
         parts = load(reference, root)
         return parts.train if split == "train" else parts.test
     part = split or "test"
-    found = cut(source.splits["whole" if "whole" in source.splits else part](), counts[part], reference, part)
+    found = cut(source.splits["whole" if "whole" in source.splits else part](), counts[part], str(reference), part)
     return dataclasses.replace(found, notes=tuple(dict.fromkeys((*source.notes, *found.notes))))

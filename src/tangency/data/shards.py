@@ -208,10 +208,10 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> Shards | None:
     """The files that `configs` of a Hub repository's card name; None where it names none."""
-    listed = card.get("configs")
-    configs = [one for one in listed if isinstance(one, dict) and one.get("data_files")] if listed else []
+    given = card.get("configs")
+    configs = [one for one in given if isinstance(one, dict) and one.get("data_files")] if given else []
     asked = reference.options.get("config")
-    if not isinstance(listed, list) or not configs:
+    if not isinstance(given, list) or not configs:
         if asked is not None:
             raise DataError(f"{reference.text}: config={asked}, but the README.md of '{folder}' names none.")
         return None
@@ -220,17 +220,20 @@ def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> Sha
     if asked is None and chosen not in named and len(named) == 1:
         chosen = next(iter(named))
     if chosen not in named:
-        said = unknown_name("configuration", chosen, named) if asked else f"has {listed(list(named))}, none the default."
+        none = f"has {listed(named)}, none the default."
+        said = unknown_name("configuration", chosen, named) if asked else none
         raise DataError(f"{reference.text}: {said} Choose one with config=NAME.")
     splits: dict[str, list[Path]] = {}
     base = folder / str(named[chosen].get("data_dir") or ".")
     for split, patterns in _patterns(named[chosen]["data_files"], folder):
         files = [path for path in _matching(base, patterns) if path.suffix in _SUFFIXES]
         if not files:
-            raise DataError(f"{folder}: its README.md names {listed(patterns)} for '{split}', no such file. Fetch them.")
+            raise DataError(
+                f"{folder}: its README.md names {listed(patterns)} for '{split}', no such file. Fetch them."
+            )
         _check_complete(files, folder, strict=True)
         splits.setdefault(split, []).extend(files)
-    notes = (f"configuration '{chosen}' of {listed(list(named))}",) if len(named) > 1 else ()
+    notes = (f"configuration '{chosen}' of {listed(named)}",) if len(named) > 1 else ()
     if list(splits) == ["train"] and not isinstance(named[chosen]["data_files"], list):
         splits = {"whole": splits["train"]}
     return Shards(splits, _card_features(card, chosen), notes)

@@ -24,12 +24,14 @@ class Rows:
             (ln κ is ±∞ where a gradient lies wholly off or on the tangent space).
         dimension: d = C·H·W of an image.
         classes: number of classes.
+        notes: what was decided about the classifier, in sentences ("its last softmax is taken off, …").
     """
 
     ids: Tensor
     columns: dict[str, Tensor]
     dimension: int
     classes: int
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Tensor:
         """Values of one measure, (N,); an unknown key is a `NumericsError` that names the near ones."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
-from tangency.errors import NumericsError, listed
+from tangency.errors import NumericsError, TangencyWarning, listed
 from tangency.measures.aligned import aligned
 from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
@@ -22,6 +23,7 @@ from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
 from tangency.measures.smoothed import certified, smoothed_gradients
 from tangency.mixtures import fit_mixture
+from tangency.models import prepared, probes
 from tangency.models.foreign import Adapted
 from tangency.numerics import unit
 from tangency.score import Denoiser, MixtureScore
@@ -48,11 +50,16 @@ def measure(
     maps: Mapping[str, Tensor] | None = None,
     batch_size: int = 128,
     class_map: Sequence[int] | None = None,
+    outputs: str | None = None,
+    allow_random: bool = False,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
 
     Args:
-        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits. It runs in eval mode and is left as it was found.
+        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits, with one for each class of `reference`. It runs in
+            eval mode, uncompiled, and is left as it was found. A softmax or sigmoid that it ends in is taken off, of
+            other probabilities the logarithm is taken, weights in half precision or bfloat16 run in float32, and of a
+            result with an entry "logits" that one is taken: each with a `TangencyWarning`, kept in `Rows.notes`.
         images: (N, C, H, W) in [0, 1] (any range where `reference` is drawn from a world, see its `unit_range`), or
             uint8 in [0, 255], which is brought there. Without `pool`, at least 2: the shuffled controls need another
             image, and are NaN for an only one.
@@ -73,9 +80,17 @@ def measure(
         batch_size: images at once; it changes memory, not results.
         class_map: where the classes of `reference` are some of the model's, the output that stands for each of them:
             the other logits are left out, so that log p(y|x) is over the classes of `reference`.
+        outputs: what the model returns, "logits", "softmax" or "sigmoid", where that cannot be told.
+        allow_random: whether a model that is random in eval mode is measured as the logarithm of its mean softmax over
+            passes with fixed random numbers (see `tangency.models.Averaged`), at 16 times the cost.
 
     Returns:
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
+
+    Raises:
+        NumericsError: images, labels or maps that do not fit, or a model without logits of the classes, or gradients.
+        ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or of which nobody
+            can tell whether they are logits or sigmoids.
 
     Example:
         >>> from tangency.data import load
@@ -98,14 +113,13 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
-    model = model if class_map is None else _kept(model, class_map, len(reference.classes))
     check_network(config, network is not None)
+    images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
     maps = check_maps(maps or {}, images)
     check_given(config.maps, maps)
     pool = _pool(pool, images, labels, reference, config)
-    with undisturbed(model), torch.no_grad():  # an unfit model is refused before anything is fitted
-        check_logits(model(images[:1].clone()), 1, max(2, int(labels.max()) + 1))
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
+    model, notes = _ready(model, images, reference, outputs, allow_random, class_map)  # refused before anything is fitted
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
@@ -119,7 +133,25 @@ def measure(
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
         parts.append(measure_batch(model, references, config, given))
-    return Rows.concatenate(parts)
+    return dataclasses.replace(Rows.concatenate(parts), notes=notes)
+
+
+def _ready(
+    model: nn.Module,
+    images: Tensor,
+    reference: LabelledImages,
+    outputs: str | None,
+    allow_random: bool,
+    class_map: Sequence[int] | None,
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The model as a function of one image to logits; it is asked on reference images, so not on what is measured."""
+    tried = probes(reference, tuple(images.shape[1:]), images.device).to(images.dtype)
+    classes = len(reference.classes)
+    model, notes = prepared(model, tried, classes if class_map is None else None, outputs, allow_random)
+    model = model if class_map is None else _kept(model, class_map, classes)
+    for note in notes:
+        warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
+    return model, notes
 
 
 def _kept(model: nn.Module, class_map: Sequence[int], classes: int) -> nn.Module:

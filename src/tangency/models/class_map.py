@@ -203,11 +203,12 @@ def _entries(wanted: Sequence[str], asked: ClassMap, text: str) -> list[int | st
         missing = [name for name in wanted if plain(name) not in loose]
         if missing:
             raise ModelError(
-                f"{text}: {OPTION} lacks {len(missing)} of the data's {len(wanted)} classes: {listed(missing)}. Add them."
+                f"{text}: {OPTION} lacks {len(missing)} of the data's {len(wanted)} classes: {listed(missing)}. Add "
+                "them."
             )
         return [loose[plain(name)] for name in wanted]
-    listed = asked.split(",") if isinstance(asked, str) else list(asked)
-    entries = [entry.strip() if isinstance(entry, str) else int(entry) for entry in listed]
+    given = asked.split(",") if isinstance(asked, str) else list(asked)
+    entries = [entry.strip() if isinstance(entry, str) else int(entry) for entry in given]
     if len(entries) != len(wanted):
         raise ModelError(
             f"{text}: {OPTION} names {len(entries)} outputs, the data have {len(wanted)} classes ({listed(wanted)}); "

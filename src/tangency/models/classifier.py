@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, unknown_name
+from tangency.models.foreign import adapted
+from tangency.models.outputs import OUTPUTS
 from tangency.types import Card
 
 
@@ -57,25 +59,36 @@ class Classifier(nn.Module):
         input_range: tuple[float, float] = (0.0, 1.0),
         mean: Sequence[float] = (),
         std: Sequence[float] = (),
+        outputs: str | None = None,
     ) -> Classifier:
         """A classifier around any module.
 
         Args:
-            module: maps (N, C, H, W) in `input_range`, normalised by `mean` and `std`, to (N, classes) logits.
+            module: maps (N, C, H, W) in `input_range`, normalised by `mean` and `std`, to (N, classes) logits, or to
+                what `outputs` says.
             shape: (C, H, W) of one image.
             classes: class names, index = logit; or their number.
             input_range: what the module calls black and white before normalisation: (0, 1), (−1, 1), (0, 255).
             mean, std: per channel, in units of `input_range`; empty for none.
+            outputs: "logits", or "softmax" or "sigmoid" of them, which is then undone; None leaves it to be found out
+                by what measures it.
+
+        Raises:
+            ModelError: an unknown name of outputs, or numbers that contradict each other.
         """
+        if outputs is not None and outputs not in OUTPUTS:
+            raise ModelError(unknown_name("outputs", outputs, OUTPUTS))
+        options: dict[str, object] = {} if outputs is None else {"outputs": outputs}
         card = Card(
             architecture="custom",
+            options=options,
             shape=shape,
             classes=class_names(classes),
             input_range=input_range,
             mean=tuple(mean),
             std=tuple(std),
         )
-        return cls(module, card)
+        return cls(adapted(module, options), card)
 
     @property
     def classes(self) -> int:

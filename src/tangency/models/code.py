@@ -1,4 +1,4 @@
-"""Networks that exist as code only, in our files: the graph of a program beside its weights, a function by its hash."""
+"""Networks that exist as code only, rebuilt: the graph of a program beside its weights, a function by its hash."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
-import io
 import sys
-import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,85 +15,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tangency.autodiff import undisturbed
 from tangency.errors import ModelError
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import adapted
+from tangency.models.programs import PROGRAM, PROGRAMS, Program, unpacked
 from tangency.types import Card
 
 CLASS_ARGUMENTS = ("num_classes", "n_classes", "nb_classes", "num_class", "classes")
-PROGRAMS = ("export", "torchscript")
-_PROGRAM = "program"
-
-
-class Program(nn.Module):
-    """A program of torch.export or TorchScript, which has one mode and may take one image at a time only.
-
-    Args:
-        net: the program.
-        single: whether its batch is fixed at 1; images then go through one by one.
-        program: its graph, as `packed` makes it, kept as a buffer so that it travels with the weights.
-    """
-
-    program: Tensor | None
-
-    def __init__(self, net: nn.Module, single: bool = False, program: Tensor | None = None) -> None:
-        super().__init__()
-        self.net = net
-        self.single = single
-        self.register_buffer(_PROGRAM, program)
-
-    def train(self, mode: bool = True) -> Program:
-        """Its own flag only: an exported program refuses to change its mode."""
-        self.training = mode
-        return self
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, classes)."""
-        if not self.single:
-            found: Tensor = self.net(x)
-            return found
-        return torch.cat([self.net(image[None]) for image in x])
 
 
 def is_code(architecture: str) -> bool:
     """Whether a card's architecture is rebuilt by running code that came with the model."""
     return architecture in PROGRAMS or architecture.startswith("py:")
-
-
-def read_program(kind: str, source: Path | io.BytesIO) -> nn.Module:
-    """The module of a program; whatever torch raises where it is none, is raised."""
-    with _quiet():
-        if kind == "export":
-            return torch.export.load(source).module()
-        script: nn.Module = torch.jit.load(source, map_location="cpu").eval()
-        return script
-
-
-def packed(kind: str, path: Path) -> Tensor:
-    """A program as (bytes,) uint8, compressed, with every weight zero, since they stand beside it under their names."""
-    buffer = io.BytesIO()
-    with _quiet(), torch.no_grad():
-        if kind == "export":
-            program = torch.export.load(path)
-            _zero(program.state_dict)
-            torch.export.save(program, buffer)
-        else:
-            script = torch.jit.load(path, map_location="cpu")
-            _zero(script.state_dict())
-            torch.jit.save(script, buffer)
-    return torch.frombuffer(bytearray(zlib.compress(buffer.getvalue())), dtype=torch.uint8)
-
-
-def _zero(state: Mapping[str, Tensor]) -> None:
-    for tensor in state.values():
-        tensor.zero_()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its own formats old or new
-        yield
 
 
 def call(
@@ -236,29 +167,48 @@ def check_trusted(card: Card, path: Path | str, trust_code: bool) -> None:
 
 def from_code(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Classifier:
     """The classifier of a card whose architecture is code, with whatever weights that code gives it."""
+    options: Mapping[str, Any] = card.options
     if card.architecture in PROGRAMS:
         module: Any = _unpacked(card, tensors, path)
     else:
         where, _, name = card.architecture.removeprefix("py:").rpartition(":")
         text = f"{path}: {card.architecture}"
-        outputs = cast("int | None", card.options.get("outputs"))
+        outputs = cast("int | None", card.options.get("logits"))
         sha256, beside = str(card.options.get("sha256", "")), [Path(path).parent]
         module, _ = call(where, name, text, beside, sha256, lambda target: made(target, outputs, text))
-        module = module.module if isinstance(module, Classifier) else module
+        if isinstance(module, Classifier):
+            if "outputs" in module.card.options:  # it undoes what its network returns itself
+                options = {name: value for name, value in options.items() if name != "outputs"}
+            module = module.module
         if not isinstance(module, nn.Module):
             raise ModelError(f"{text}: returned a {type(module).__name__}, expected a torch.nn.Module.")
-    return Classifier(adapted(module, card.options), card)
+    return Classifier(adapted(in_float32(module, card.shape)[0], options), card)
+
+
+def in_float32(module: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, str]:
+    """The module itself, its weights in float32 where it takes no float32 images else, and a sentence then."""
+    own = {parameter.dtype for parameter in module.parameters()} - {torch.float32}
+    if not own:
+        return module, ""
+    try:
+        with undisturbed(module), torch.no_grad():
+            module(torch.full((1, *shape), 0.5))
+    except (RuntimeError, ValueError, TypeError, AssertionError):
+        kinds = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in own))
+        return module.float(), f"its weights, {kinds}, are taken in float32"
+    return module, ""
 
 
 def _unpacked(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Program:
-    program = tensors.get(_PROGRAM, tensors.get(f"net.{_PROGRAM}"))
+    program = next((value for name, value in tensors.items() if name in (PROGRAM, f"net.{PROGRAM}")), None)
     if program is None or program.dtype != torch.uint8:
-        raise ModelError(f"{path}: holds no program of {card.architecture}, expected its bytes under '{_PROGRAM}'.")
+        raise ModelError(f"{path}: holds no program of {card.architecture}, expected its bytes under '{PROGRAM}'.")
     try:
-        net = read_program(card.architecture, io.BytesIO(zlib.decompress(program.numpy().tobytes())))
+        net = unpacked(card.architecture, program)
     except Exception as error:  # torch raises nearly anything for a program of another version
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot read the program of {card.architecture} in it "
             f"({type(error).__name__}: {error}). Convert the model again from its source, with this version."
         ) from error
-    return Program(net, bool(card.options.get("single")), program)
+    batch: Any = card.options.get("batch", (1, None))
+    return Program(net, batch, program)

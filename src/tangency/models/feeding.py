@@ -13,7 +13,7 @@ from tangency.models.class_names import own_order, plain
 from tangency.models.orientation import ORIENTATIONS, composed, turned_sides
 from tangency.types import Dataset
 
-OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout", "class-map")
+OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout", "class-map", "outputs")
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),

@@ -14,21 +14,23 @@ from torch.nn import functional as F
 from tangency.errors import ModelError, unknown_name
 from tangency.models.cifar import build_cifar
 from tangency.models.orientation import ORIENTATIONS, turned, turned_sides
+from tangency.models.outputs import logits_of
 
 Shape = tuple[int, int, int]
 
 
-ADAPTATIONS = ("resize", "order", "orientation")  # options of a card that are `Adapted`'s
+ADAPTATIONS = ("resize", "order", "orientation", "outputs")  # options of a card that are `Adapted`'s
 
 
 class Adapted(nn.Module):
-    """A network behind a turn of the images and a change of their size, and before a change of the order of classes.
+    """A network between changes of its images (turn, size) and of what it returns (to logits, their order).
 
     Args:
         net: maps (N, C, *resize) to (N, classes).
         resize: (H, W) that images are brought to, bilinearly, with low-pass filtering where they shrink; None for none.
         order: logit i of the result is logit order[i] of the network; None for the network's own order.
         orientation: of `ORIENTATIONS`, how images are turned before all else; None for as they are.
+        outputs: what the network returns, as of `logits_of`.
     """
 
     def __init__(
@@ -37,12 +39,13 @@ class Adapted(nn.Module):
         resize: list[int] | None = None,
         order: list[int] | None = None,
         orientation: str | None = None,
+        outputs: str | None = None,
     ) -> None:
         super().__init__()
         if orientation is not None and orientation not in ORIENTATIONS:
             raise ModelError(unknown_name("orientation", orientation, ORIENTATIONS))
         self.net = net
-        self.resize, self.order, self.orientation = resize, order, orientation
+        self.resize, self.order, self.orientation, self.outputs = resize, order, orientation, outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
@@ -50,7 +53,7 @@ class Adapted(nn.Module):
         if self.resize is not None and list(x.shape[2:]) != self.resize:
             shrinks = self.resize[0] < x.shape[2] or self.resize[1] < x.shape[3]
             x = F.interpolate(x, tuple(self.resize), mode="bilinear", align_corners=False, antialias=shrinks)
-        logits: Tensor = self.net(x)
+        logits: Tensor = logits_of(self.net, x, self.outputs)
         if self.order is None:
             return logits
         if isinstance(logits, Tensor) and logits.dim() == 2 and logits.shape[1] <= max(self.order):

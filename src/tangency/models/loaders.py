@@ -142,10 +142,13 @@ def _onnx(request: Request) -> Opened:
     request.check("ending", "batch", "output")
     options = request.reference.options
     chosen = {name: options.get(name) for name in ("ending", "batch", "output")}
-    chosen["layout"] = graph_layout(request.reference)
+    chosen["layout"], returns = graph_layout(request.reference), options.get("outputs")
+    chosen["ending"] = chosen["ending"] or ("keep" if returns == "logits" else None)
     with told_of(request.path):
         shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
         network, found, notes, graph = load_onnx(request.path, shape, **chosen)
+    if returns not in (None, "logits", graph.ending.lower() or returns):
+        raise ModelError(f"{request.reference.text}: ends in {graph.ending}, but outputs={returns} is asked for.")
     known = Feeding(native=native, notes=tuple(notes))
     if graph.inside is not None and graph.inside.input_range is not None:
         low, high = graph.inside.input_range
@@ -154,7 +157,8 @@ def _onnx(request: Request) -> Opened:
         known = known.or_else(inside)
     with torch.no_grad():
         outputs = network(torch.zeros(1, *shape)).shape[1]
-    return Opened(network, "onnx", outputs, found, known, request.path)
+    settled = bool(graph.ending or chosen["ending"] or found["log"])
+    return Opened(network, "onnx", outputs, found, known, request.path, settled)
 
 
 # kind -> loader; what stands before the colon of a reference.

@@ -46,7 +46,7 @@ class Graph:
         input_name, output_name: of the tensors.
         dims: of the input behind the batch axis; None for one that is not fixed.
         batch: fixed batch size, None where it is free.
-        ending: "Softmax", "LogSoftmax" or "" for the last operation.
+        ending: "Softmax", "LogSoftmax", "Sigmoid" or "" for the last operation.
         inside: the normalisation that it begins with, None where there is none.
     """
 
@@ -133,17 +133,28 @@ def _described(model: Any, path: Path, output: str | None) -> Graph:
     if len(dims) < 2:
         raise ModelError(f"{path}: an input of {len(dims)} axes, expected a batch of images or of flat pixels.")
     name = output or next(iter(outputs))
+    if len(outputs) > 1:  # what nobody asks for is not computed
+        model = _copy(model)
+        graph = model.graph
+        del graph.output[:]
+        graph.output.append(outputs[name])
     return Graph(
         model, inputs[0].name, name, tuple(dims[1:]), dims[0], _ending(graph, name), _inside(graph, inputs[0].name)
     )
 
 
-def _ending(graph: Any, output: str) -> str:
+def _last(graph: Any, output: str) -> Any:
+    """The node that an output is from, behind those that move values only."""
     made_by = {name: node for node in graph.node for name in node.output}
     node = made_by.get(output)
     while node is not None and node.op_type in ("Identity", "Cast", "Flatten", "Squeeze"):
         node = made_by.get(node.input[0])
-    return node.op_type if node is not None and node.op_type in ("Softmax", "LogSoftmax") else ""
+    return node
+
+
+def _ending(graph: Any, output: str) -> str:
+    node = _last(graph, output)
+    return node.op_type if node is not None and node.op_type in ("Softmax", "LogSoftmax", "Sigmoid") else ""
 
 
 def constants(graph: Any) -> dict[str, np.ndarray]:
@@ -196,10 +207,10 @@ def _composed(
 
 
 def without_ending(graph: Graph) -> Any:
-    """A copy of the model whose last softmax passes logits on."""
+    """A copy of the model whose last softmax or sigmoid passes logits on."""
     model = _copy(graph.model)
     if graph.ending:
-        last = [node for node in model.graph.node if node.op_type == graph.ending][-1]
+        last = _last(model.graph, graph.output_name)
         last.op_type = "Identity"
         del last.attribute[:]
     return model

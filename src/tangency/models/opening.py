@@ -42,6 +42,7 @@ class Opened:
         feeding: what its files say of its input.
         file: where its weights are from.
         channels: of the images that it takes, where its weights say so.
+        settled: whether what it returns is known to be logits, and not to be found out.
         twins: what the weights leave open, where nothing has decided it.
         others: the network under each choice of `twins` but its own.
         choice: of `twins`, that this is.
@@ -54,6 +55,7 @@ class Opened:
     feeding: Feeding = field(default_factory=Feeding)
     file: Path | None = None
     channels: int = 3
+    settled: bool = False
     twins: Twins | None = None
     others: Mapping[str, Callable[[], Opened]] = field(default_factory=dict)
     choice: str = ""

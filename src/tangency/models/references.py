@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tangency.models.feeding import asked_feeding, settled
 from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS
 from tangency.models.opening import Opened, Request
+from tangency.models.outputs import found_outputs, probes
 from tangency.models.shards import content_hash
 from tangency.models.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.weights import load_classifier
@@ -42,7 +44,8 @@ def load_model(
             "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
             "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE". Options of all: shape=CxHxW,
             range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
-            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=….
+            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=…,
+            outputs=logits, softmax or sigmoid (what the network returns, where that cannot be told).
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
         device: where it is put; weights that lay on a GPU load on a CPU.
         trust_code: whether kinds that run code may.
@@ -119,7 +122,7 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
     extra |= {"order": order} if order else {}
     extra |= {"logits": opened.outputs} if order and len(order) < opened.outputs else {}
     extra |= {"orientation": known.orientation} if known.orientation else {}
-    found = decided(known, opened, request, lambda module: adapted(module, extra))
+    found = decided(known, opened, request, lambda module: adapted(module, {**extra, "outputs": "logits"}))
     opened, known = found.opened, found.known
     card = Card(
         architecture=opened.architecture,
@@ -129,9 +132,30 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
         input_range=known.input_range or (0.0, 1.0),
         mean=known.mean or (),
         std=known.std or (),
-        provenance=_provenance(request, found),
     )
-    return Classifier(found.module, card)
+    turned = {name: value for name, value in extra.items() if name in ("resize", "orientation")}
+    own, told = _outputs(Classifier(adapted(opened.module, turned), card), opened, request)
+    found = replace(found, known=replace(known, notes=(*known.notes, *told)))
+    card = dataclasses.replace(card, options={**card.options, **own}, provenance=_provenance(request, found))
+    return Classifier(adapted(opened.module, {**extra, **own}), card)
+
+
+def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[dict[str, object], list[str]]:
+    """What the network returns, as an option of its card and in a sentence, where it is not plainly logits."""
+    asked = request.reference.options.get("outputs")
+    by_name = opened.architecture not in ("custom", "onnx")  # all of whose networks return logits
+    if opened.settled or (by_name and asked is None):
+        return {}, []
+    x = probes(request.data.train if request.data is not None else None, classifier.card.shape)
+    scale, shift, text = classifier.scale, classifier.shift, request.reference.text
+    kind, said = found_outputs(
+        lambda images: classifier.module.eval()(images * scale + shift),
+        x,
+        asked,
+        text,
+        "?outputs=logits or ?outputs=sigmoid behind its reference",
+    )
+    return {"outputs": kind} if said else {}, said
 
 
 def _provenance(request: Request, decision: Decided) -> dict[str, object]:

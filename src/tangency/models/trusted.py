@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from tangency.data.references import Reference
 from tangency.errors import ModelError, unknown_name
 from tangency.models.classifier import Classifier
-from tangency.models.code import Program, call, class_argument, made, read_program
+from tangency.models.code import call, class_argument, in_float32, made
 from tangency.models.feeding import PRESETS, Feeding
 from tangency.models.opening import WEIGHTS, Opened, Request, from_states
+from tangency.models.outputs import picked
+from tangency.models.programs import Program, batch_sizes, read_program
 from tangency.models.states import Fitted, State, fit_states, read_states
 from tangency.models.weights import fill
 
@@ -70,7 +73,7 @@ def open_own_class(request: Request) -> Opened:
         std=found.std or None,
         notes=found.notes,
     )
-    card = {"sha256": sha256} | ({"outputs": count} if count is not None else {})
+    card = {"sha256": sha256} | ({"logits": count} if count is not None else {})
     return Opened(module.eval(), "custom", _outputs(module, request), card, known, file)
 
 
@@ -95,10 +98,15 @@ def _python(request: Request) -> Opened:
         card = found.card
         known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes)
         options = dict(card.options) | ({"sha256": sha256} if card.architecture == "custom" else {})
-        return Opened(found.module, card.architecture, found.classes, options, known)
+        module, note = in_float32(found.module, card.shape)
+        known = replace(known, notes=(note,) if note else ())
+        decided = "outputs" in card.options
+        return Opened(module, card.architecture, found.classes, options, known, settled=decided)
     if not isinstance(found, nn.Module):
         raise ModelError(f"{request.reference.text}: returned a {type(found).__name__}, expected a torch.nn.Module.")
-    return Opened(found, "custom", _outputs(found, request), {"sha256": sha256})
+    module, note = in_float32(found, _shape(request))
+    notes = (note,) if note else ()
+    return Opened(module, "custom", _outputs(module, request), {"sha256": sha256}, Feeding(notes=notes))
 
 
 def _export(request: Request) -> Opened:
@@ -120,18 +128,23 @@ def _program(request: Request) -> Opened:
     except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
-    module = Program(net)
+    net, note = in_float32(net, _shape(request))
+    batch = batch_sizes(request.reference.kind, path, net, _shape(request)) or (1, None)
+    module = Program(net, batch)
     outputs = _outputs(module, request)
-    notes: tuple[str, ...] = ()
-    try:
-        with torch.no_grad():
-            single = len(module(torch.zeros(3, *_shape(request)))) != 3
-    except (RuntimeError, ValueError, AssertionError):
-        single = True
-    if single:
-        module, notes = Program(net, single=True), ("its batch is fixed at 1, so images go through one by one (slow)",)
-    options = {"single": single, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    notes = tuple(filter(None, (note, _said(*batch))))
+    options = {"batch": list(batch), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     return Opened(module, "custom", outputs, options, Feeding(notes=notes), path)
+
+
+def _said(least: int, most: int | None) -> str:
+    """A sentence about a batch that is not free."""
+    if (least, most) == (1, 1):
+        return "its batch is fixed at 1, so images go through one by one (slow)"
+    if least == most:
+        return f"its batch is fixed at {least}: larger ones are cut up, smaller ones filled with copies of an image"
+    limits = [f"at least {least}"] * (least > 1) + [f"at most {most}"] * (most is not None)
+    return f"it takes batches of {' and '.join(limits)}; others are filled with copies or cut up" if limits else ""
 
 
 def _shape(request: Request) -> tuple[int, int, int]:
@@ -147,7 +160,7 @@ def _outputs(module: nn.Module, request: Request) -> int:
     mode = module.training
     try:
         with torch.no_grad():
-            found = module.eval()(torch.full((1, *_shape(request)), 0.5))
+            found = picked(module.eval()(torch.full((1, *_shape(request)), 0.5)))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ModelError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tangency.errors import ModelError, RunError, listed, unknown_name
-from tangency.models import Classifier, load_classifier, load_model
+from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
 from tangency.models.class_map import restricted, without_option
 from tangency.models.class_names import plain
+from tangency.models.independence import DRAWS, averaged_note, check_independent
 from tangency.study.layout import read_json, weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec
@@ -57,6 +58,41 @@ def _trial_folder(named: Path, reference: str) -> Path:
     if named.name not in ids:
         raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
     return ids[named.name]
+
+
+def independent(found: Found, data: Dataset, way: str = "", allow_random: bool = False) -> Found:
+    """The same, once its logits of an image are seen to depend on that image alone; averaged where chance may play.
+
+    Networks of a study are ours, with running statistics and no chance in eval mode, and are not tried. Images are the
+    same training images and noise whatever is measured.
+
+    Args:
+        found: of `find_classifier`.
+        data: whose training images are tried.
+        way: how a caller allows what is random, for errors; empty where that cannot be.
+        allow_random: whether what is random is averaged.
+
+    Raises:
+        ModelError: it depends on the batch, or on chance where `allow_random` is false.
+    """
+    classifier = found.classifier
+    if found.run is not None:
+        return found
+    images = probes(data.train, classifier.card.shape, classifier.scale.device).flip(0)  # noise last
+    name = f"model '{found.reference}'"
+    if not check_independent(classifier, images, name, way, allow_random):
+        return found
+    card = classifier.card
+    reading = [*_reading(card), averaged_note()]
+    card = replace(card, options={**card.options, "passes": DRAWS}, provenance={**card.provenance, "reading": reading})
+    mean = Classifier(Averaged(classifier.module), card).to(classifier.scale.device).eval()
+    check_independent(mean, images, name, way)
+    return replace(found, classifier=mean)
+
+
+def _reading(card: Card) -> list[object]:
+    known = card.provenance.get("reading", [])
+    return list(known) if isinstance(known, list) else []
 
 
 def check_fits(card: Card, data: Dataset, what: str) -> None:

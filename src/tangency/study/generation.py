@@ -23,7 +23,7 @@ from tangency.models import Classifier
 from tangency.score import Denoiser, load_score
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.found import Found, check_fits, find_classifier
+from tangency.study.found import Found, check_fits, find_classifier, independent
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
@@ -178,6 +178,7 @@ def generate_reference(
     if not name:
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
     loaded = given or load_dataset(name)
+    found = independent(found, loaded)
     made = generate_with(
         found.classifier,
         loaded,
@@ -196,7 +197,7 @@ def generate_reference(
 
 def _judge(reference: str, own: Found, data: Dataset, device: str, trust_code: bool) -> Classifier:
     """The held-out classifier; the one whose gradients are followed is refused."""
-    found = find_classifier(reference, device, data, trust_code)
+    found = independent(find_classifier(reference, device, data, trust_code), data)
     weights = [digest(one.classifier.module.state_dict()) for one in (found, own)]
     if weights[0] == weights[1]:
         raise SpecError(f"judge '{reference}': is '{own.reference}' itself, expected another architecture and seed.")

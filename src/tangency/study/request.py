@@ -28,6 +28,7 @@ class MeasureRequest:
             measuring again goes on where it was broken off. Nothing is kept without it.
         device: where it is measured.
         trust_code: whether kinds of models that run code may.
+        allow_random: whether classifiers that are random in eval mode are averaged over passes, not refused.
         scalars: whose gradients are measured.
         attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
         metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.
@@ -49,6 +50,7 @@ class MeasureRequest:
     out: str | Path | None = None
     device: str = "cpu"
     trust_code: bool = False
+    allow_random: bool = False
     scalars: tuple[str, ...] = ()
     attributions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ from tangency.score.references import fingerprint, readings
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
-from tangency.study.found import Found, check_fits, find_classifier
+from tangency.study.found import Found, check_fits, find_classifier, independent
 from tangency.study.layout import Layout, read_json
 from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
@@ -53,6 +53,7 @@ from tangency.worlds import load_dataset, world_of
 
 Tell = Callable[[str, float], None]
 _FEW, _FEWEST = 30, 2  # images
+_ALLOW = "--allow-random (allow_random=True)"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
     base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
     for one in [*found, *([base] if base else [])]:
         check_fits(one.classifier.card, data, f"model '{one.reference}'")
+    found = [independent(one, data, _ALLOW, asked.allow_random) for one in found]
+    base = independent(base, data, _ALLOW, asked.allow_random) if base is not None else None
     with TemporaryDirectory() as temporary:
         folder = asked.place or Path(temporary)
         setting = _setting(asked, found[0], str(name), data, folder)

@@ -1,0 +1,282 @@
+"""Is a classifier a function of one image? What depends on the batch is refused, what is random is averaged."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
+
+from tangency.autodiff import undisturbed
+from tangency.errors import ModelError
+from tangency.seeding import derive_seed
+
+DRAWS = 16
+_HALF = 4  # images that stay, and as many that are exchanged
+_ALONE = 3
+_RARE = 8  # more passes of a network that draws random numbers, but gave the same
+_TOLERANCE = 1e-4  # of the spread of the logits, in single precision; 16 roundings in lower ones
+_LOW = (torch.float16, torch.bfloat16)
+_RANDOM = ("rand", "randn", "randint", "bernoulli", "normal", "uniform", "rand_like", "randn_like", "multinomial")
+
+
+class Averaged(nn.Module):
+    r"""A random classifier as the expectation of its probabilities: log p̄(y|x), p̄ = (1/K) Σₖ softmax f(x; ωₖ).
+
+    Pass k draws its random numbers ωₖ from a seed of its own, the same for each image and each call, and sees one image
+    at a time (vectorised by `torch.func.vmap` where that can be). So it is a function of one image, and its gradient is
+    the exact one of log p̄, not an average of gradients. Logits are known up to a shift of each row.
+
+    Args:
+        net: maps (N, C, H, W) to (N, classes) logits, other ones at each call.
+        draws: K.
+    """
+
+    def __init__(self, net: nn.Module, draws: int = DRAWS) -> None:
+        super().__init__()
+        self.net, self.draws = net, draws
+        self.vectorised: bool | None = None  # found out at the first call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, classes), the logarithm of mean probabilities."""
+        if self.vectorised is None:
+            self.vectorised = self._maps(x[:1].detach().clone().requires_grad_())
+        seeds = [derive_seed("random classifier", k) for k in range(self.draws)]
+        # A pass is repeated for its gradients, so that the graph of one is held at a time.
+        parts = [checkpoint(self._pass, x, seed, use_reentrant=False, preserve_rng_state=False) for seed in seeds]
+        return torch.stack([part.log_softmax(1) for part in parts]).logsumexp(0) - math.log(self.draws)
+
+    def _pass(self, x: Tensor, seed: int) -> Tensor:
+        with seeded(seed, x.device):
+            if self.vectorised or not len(x):
+                return self._mapped(x) if len(x) else self.net(x)
+        return torch.cat([self._alone(image[None], seed) for image in x])
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.func.vmap(lambda image: self.net(image[None])[0], randomness="same")(x)
+        return found
+
+    def _alone(self, image: Tensor, seed: int) -> Tensor:
+        with seeded(seed, image.device):
+            found: Tensor = self.net(image)
+            return found
+
+    def _maps(self, x: Tensor) -> bool:
+        """Whether vmap takes the network and its backward pass."""
+        try:
+            with seeded(0, x.device), torch.enable_grad():
+                torch.autograd.grad(self._mapped(x).sum(), x, materialize_grads=True)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            return False
+        return True
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of torch, Python and NumPy from a seed; their states are restored afterwards."""
+    numpy = sys.modules.get("numpy")
+    states = random.getstate(), None if numpy is None else numpy.random.get_state()
+    cuda = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            torch.default_generator.manual_seed(seed)
+            for one in cuda:
+                with torch.cuda.device(one):
+                    torch.cuda.manual_seed(seed)
+            random.seed(seed)
+            if numpy is not None:
+                numpy.random.seed(seed % 2**32)
+            yield
+    finally:
+        random.setstate(states[0])
+        if numpy is not None:
+            numpy.random.set_state(states[1])
+
+
+@dataclass
+class _Seen:
+    """What a pass over a network showed of it."""
+
+    batch: str = ""
+    random: str = ""
+    coarsest: float = 0.0
+
+
+class _Watch(TorchFunctionMode):
+    """Notes statistics of the batch, dropout, random numbers, and the coarsest precision on the way."""
+
+    def __init__(self, seen: _Seen) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
+        named = kwargs or {}
+        trains = named.get("training", named.get("train")) is True
+        if "batch_norm" in name and (trains or any(value is True for value in args[3:6])):
+            self.seen.batch = "it normalises by the images of the batch (batch_norm in training mode)"
+        elif "dropout" in name and (trains or any(value is True for value in args[2:3])):
+            self.seen.random = "its dropout is on in eval mode, too"
+        elif name in _RANDOM and not self.seen.random:
+            self.seen.random = f"it draws random numbers (torch.{name})"
+        if isinstance(out, Tensor) and out.dtype in _LOW:
+            self.seen.coarsest = max(self.seen.coarsest, torch.finfo(out.dtype).eps)
+        return out
+
+
+def check_independent(net: nn.Module, images: Tensor, name: str, way: str, allow_random: bool = False) -> bool:
+    """Whether a network is random; raises unless its logits of an image depend on that image (and chance) alone.
+
+    On at most 8 images, in eval mode and in all a dozen passes: twice; with other images beside them, the random
+    numbers being the same; with other random numbers; in another order; alone. What differs by more than rounding
+    (1e-4 of the spread of the logits; 16 units of the last place where it computes in half precision, bfloat16 or
+    TensorFloat-32) is said with the likely reason.
+
+    Args:
+        net: maps (N, C, H, W) to (N, classes) logits; left as found.
+        images: (N, C, H, W), at least 8 different ones.
+        name: of the network, for errors.
+        way: how a caller allows random networks, for errors; empty where that cannot be.
+        allow_random: whether a random network passes.
+
+    Raises:
+        ModelError: it depends on the other images or their number, or is random where that is not allowed.
+    """
+    x, seen = images[: 2 * _HALF], _Seen()
+    others = torch.cat([x[:_HALF], (images[2 * _HALF :] if len(images) >= 3 * _HALF else 1 - x)[:_HALF]])
+    with undisturbed(net), torch.no_grad():
+        with _Watch(seen):
+            first, drawn = _run(net, x, 0)
+        # Batches of one size go through the same kernels, in which a row is rounded as it was before.
+        limit, same = _limit(first, seen, net, 16), _limit(first, seen, net, 1)
+        gap = _gap(first[:_HALF], _run(net, others, 0)[0][:_HALF])
+        if gap > same:
+            raise _dependent(net, seen, name, gap, first, repeat=_gap(first, _run(net, x, 0)[0]) > same)
+        gap = max(_gap(first, _run(net, x, seed)[0]) for seed in range(1, 1 + (_RARE if drawn else 1)))
+        if gap > limit:
+            if not allow_random:
+                raise _random(seen, name, way, gap, first)
+            if reason := _batch_reason(net, seen):
+                raise _dependent(net, seen, name, gap, first, reason=reason)
+            return True
+        gap = max(
+            _gap(first, _run(net, x.flip(0), 0)[0].flip(0)),
+            _gap(first[:_ALONE], torch.cat([_run(net, x[i : i + 1], 0)[0] for i in range(_ALONE)])),
+        )
+        if gap > limit:
+            raise _dependent(net, seen, name, gap, first)
+    return False
+
+
+def _run(net: nn.Module, x: Tensor, seed: int) -> tuple[Tensor, bool]:
+    """Logits, and whether random numbers were drawn."""
+    with seeded(seed, x.device):
+        before = _state(x.device)
+        found: Tensor = net(x.clone())
+        return found.double(), any(not torch.equal(a, b) for a, b in zip(before, _state(x.device), strict=True))
+
+
+def _state(device: torch.device) -> list[Tensor]:
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _spread(logits: Tensor) -> float:
+    """Largest distance of a logit from the mean of its row."""
+    return float((logits - logits.mean(1, keepdim=True)).abs().nan_to_num(0, 0, 0).max())
+
+
+def _limit(logits: Tensor, seen: _Seen, net: nn.Module, units: int) -> float:
+    """Difference that rounding can make: relative to the spread, and never under that of the logits themselves."""
+    scripts = [part for part in net.modules() if isinstance(part, torch.jit.ScriptModule)]  # whose steps nobody sees
+    low = [torch.finfo(p.dtype).eps for part in scripts for p in part.parameters() if p.dtype in _LOW]
+    coarsest = max([seen.coarsest, *low])
+    if logits.device.type == "cuda":
+        coarsest = max(coarsest, 2.0**-11)  # TensorFloat-32, cuDNN's default for convolutions
+    relative = max(_TOLERANCE, units * coarsest)
+    return max(relative * _spread(logits), 16 * 2.0**-23 * float(logits.abs().nan_to_num(0, 0, 0).max()))
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    """Largest difference; NaN beside a number is infinite."""
+    apart = (a - b).abs()
+    same = (a == b) | (a.isnan() & b.isnan())
+    return float(apart.masked_fill(same, 0.0).nan_to_num(torch.inf, torch.inf).max())
+
+
+def _batch_reason(net: nn.Module, seen: _Seen) -> str:
+    for path, part in net.named_modules():
+        kind = getattr(part, "original_name", type(part).__name__)
+        lacks = getattr(part, "running_mean", 0) is None and "InstanceNorm" not in kind
+        if "BatchNorm" in kind and lacks:
+            named = path.removeprefix("module.").removeprefix("net.")
+            return f"'{named}' ({kind}) keeps no running statistics (track_running_stats=False)"
+    return seen.batch or _scripted(net)[0]
+
+
+def _scripted(net: nn.Module) -> tuple[str, str]:
+    """What the graph of a TorchScript module says of the batch and of chance."""
+    found = _Seen()
+    for part in net.modules():
+        if not isinstance(part, torch.jit.ScriptModule):
+            continue
+        graph: Any = part.inlined_graph.copy()
+        torch._C._jit_pass_constant_propagation(graph)
+        if any(node.inputsAt(5).toIValue() is True for node in graph.findAllNodes("aten::batch_norm")):
+            found.batch = "it normalises by the images of the batch (batch_norm in training mode)"
+        if any(node.inputsAt(2).toIValue() is True for node in graph.findAllNodes("aten::dropout")):
+            found.random = "its dropout is on in eval mode, too"
+        break
+    return found.batch, found.random
+
+
+def _share(gap: float, logits: Tensor) -> str:
+    return f"by {gap / max(_spread(logits), 1e-30):.1%} of the spread of its logits"
+
+
+def _dependent(
+    net: nn.Module, seen: _Seen, name: str, gap: float, logits: Tensor, repeat: bool = False, reason: str = ""
+) -> ModelError:
+    if repeat:
+        return ModelError(
+            f"{name}: gives other logits for the same images ({_share(gap, logits)}) though the random numbers of "
+            "torch, NumPy and Python are the same, so its rows could not be repeated. Look for a state that its "
+            "forward changes, or for a random generator of its own."
+        )
+    reason = reason or _batch_reason(net, seen)
+    return ModelError(
+        f"{name}: what it says of an image depends on the other images of the batch ({_share(gap, logits)})"
+        f"{': ' if reason else ''}{reason}. Its numbers would change with the batch size. Give its BatchNorm layers "
+        "running statistics (track_running_stats=True and a pass over training images), or export it in eval mode "
+        "(net.eval() before torch.export, torch.jit.trace, torch.onnx.export)."
+    )
+
+
+def _random(seen: _Seen, name: str, way: str, gap: float, logits: Tensor) -> ModelError:
+    reason = seen.random
+    average = (
+        f", or average: with {way} the logarithm of its mean softmax over {DRAWS} passes with fixed random numbers is "
+        f"measured, at {DRAWS} times the cost"
+    ) * bool(way)
+    return ModelError(
+        f"{name}: gives other logits at each call for the same images ({_share(gap, logits)})"
+        f"{': ' if reason else ''}{reason}. Switch that off (eval mode){average}."
+    )
+
+
+def averaged_note(draws: int = DRAWS) -> str:
+    """What is said of a random network that is averaged."""
+    return (
+        f"it is random: its logits are the logarithm of its mean softmax over {draws} passes with fixed random "
+        "numbers, as allowed"
+    )

@@ -1,0 +1,152 @@
+"""Modules as users have them, as functions of float32 images to logits: precision, what they return, independence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.autodiff import check_logits, input_gradients, undisturbed
+from tangency.errors import NumericsError, TangencyError
+from tangency.models.classifier import Classifier
+from tangency.models.independence import Averaged, averaged_note, check_independent, seeded
+from tangency.models.outputs import found_outputs, logits_of, picked
+
+_NAME = "classifier"
+
+
+class Prepared(nn.Module):
+    """A module fed in the precision that it takes, whose logits are taken from what it returns.
+
+    Args:
+        net: maps (N, C, H, W) to (N, classes) logits or probabilities, or to something that holds them as "logits".
+        outputs: as of `logits_of`.
+        precision: "weights" runs it with a float32 copy of weights in half precision or bfloat16, "images" hands it
+            images in the precision of its weights, "" leaves both as they are.
+    """
+
+    def __init__(self, net: nn.Module, outputs: str = "logits", precision: str = "") -> None:
+        super().__init__()
+        self.net, self.outputs, self.precision = net, outputs, precision
+
+    def forward(self, x: Tensor) -> Any:
+        """(N, C, H, W) to (N, classes) logits in the precision of x."""
+        found = logits_of(self.called, x, self.outputs)
+        return found.to(x.dtype) if isinstance(found, Tensor) and found.is_floating_point() else found
+
+    def called(self, x: Tensor) -> Any:
+        """What the module returns for x, in its precision."""
+        if self.precision == "images":
+            return self.net(x.to(_precision(self.net)))
+        if self.precision == "weights":
+            held = [*self.net.named_parameters(), *self.net.named_buffers()]
+            state = {name: value.to(x.dtype) if value.is_floating_point() else value for name, value in held}
+            return torch.func.functional_call(self.net, state, (x,))
+        return self.net(x)
+
+
+def _precision(net: nn.Module) -> torch.dtype:
+    """That of the first weights, float32 where there are none."""
+    return next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
+
+
+def prepared(
+    model: nn.Module, images: Tensor, classes: int | None, outputs: str | None = None, allow_random: bool = False
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A module that is a function of one image to logits, and what was decided, in sentences.
+
+    Args:
+        model: of a user; itself is returned where nothing has to be done.
+        images: of `probes`, on the model's device.
+        classes: number of logits that it must give; None where some of them are picked afterwards.
+        outputs: what the model returns, one of `OUTPUTS`; found out where it is None.
+        allow_random: whether a random model is averaged over passes.
+
+    Raises:
+        NumericsError: it fails on images, gives no logits of these classes, or has no gradient.
+        ModelError: what it returns cannot be told, depends on the batch, or is random.
+    """
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module  # the same function, on one device
+    with seeded(0, images.device):  # what it draws is no draw of the caller's
+        return _decided(model, images, classes, outputs, allow_random)
+
+
+def _decided(
+    model: nn.Module, images: Tensor, classes: int | None, outputs: str | None, allow_random: bool
+) -> tuple[nn.Module, tuple[str, ...]]:
+    x = images[:2]
+    plain, returned, precision = _fed(model, x)
+    logits = _check_classes(picked(returned), classes)
+    kind, said = _outputs(model, plain, images, outputs)
+    usable: nn.Module = plain
+    if kind != "logits":
+        usable = Prepared(model, kind, plain.precision)
+    elif not plain.precision and logits is returned and logits.dtype == x.dtype:
+        usable = model
+    _check_gradient(usable, x)
+    notes = [*precision, *said]
+    real_first = images.flip(0)
+    if check_independent(usable, real_first, _NAME, "allow_random=True", allow_random):
+        usable = Averaged(usable)
+        check_independent(usable, real_first, _NAME, "allow_random=True")
+        notes.append(averaged_note())
+    return usable, tuple(notes)
+
+
+def _outputs(model: nn.Module, plain: Prepared, images: Tensor, asked: str | None) -> tuple[str, list[str]]:
+    if asked is None and isinstance(model, Classifier) and "outputs" in model.card.options:
+        return "logits", []  # its card said it before, and it does what that asks for
+    with undisturbed(plain):
+        kind, said = found_outputs(plain.called, images, asked, _NAME, "outputs='logits' or outputs='sigmoid'")
+    return kind, said
+
+
+def _fed(model: nn.Module, x: Tensor) -> tuple[Prepared, Any, list[str]]:
+    """The module fed in the first way that it takes, what it returns then, and a sentence where that is not as is."""
+    own, problem = _precision(model), None
+    low = own in (torch.float16, torch.bfloat16)
+    ways = ["", *(["weights"] if low else []), *(["images"] if own != x.dtype else [])]
+    for way in ways:
+        plain = Prepared(model, precision=way)
+        try:
+            with undisturbed(plain), torch.no_grad():
+                returned = plain.called(x.clone())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a stranger's forward raises
+            problem = problem or error
+            continue
+        kind = str(own).removeprefix("torch.")
+        said = {"weights": f"its weights, {kind}, are taken in float32", "images": f"it is fed images in {kind}"}
+        return plain, returned, [said[way]] if way else []
+    raise _fails(problem, "forward") from problem
+
+
+def _fails(problem: BaseException | None, where: str) -> NumericsError:
+    reason = " ".join(str(problem).split())[:200]
+    return NumericsError(
+        f"classifier: its own {where} raises {type(problem).__name__} on images: {reason} Call it on two images, with "
+        "requires_grad, to see where."
+    )
+
+
+def _check_classes(found: Any, classes: int | None) -> Tensor:
+    logits = check_logits(found, 2, classes or 2)
+    if classes is not None and logits.shape[1] != classes:
+        raise NumericsError(
+            f"classifier: {logits.shape[1]} logits an image, the reference has {classes} classes; expected as many, in "
+            "the order of the labels, since log p(y|x) is about all of them. Pick those of the data inside the model "
+            "(logits[:, indices]), or give the reference all class names."
+        )
+    return logits
+
+
+def _check_gradient(usable: nn.Module, x: Tensor) -> None:
+    try:
+        input_gradients(usable, x, torch.zeros(len(x), dtype=torch.int64, device=x.device), ["logp_y"])
+    except (TangencyError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's backward raises
+        raise _fails(error, "forward or backward pass") from error
