@@ -119,7 +119,8 @@ def measure(
     check_given(config.maps, maps)
     pool = _pool(pool, images, labels, reference, config)
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
-    model, notes = _ready(model, images, reference, outputs, allow_random, class_map)  # refused before anything is fitted
+    # an unfit model is refused before anything is fitted
+    model, notes = _ready(model, images, reference, outputs, allow_random, class_map)
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
