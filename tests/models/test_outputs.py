@@ -25,7 +25,7 @@ def images(n: int = 5) -> Tensor:
 
 
 class Net(nn.Module):
-    """Logits so far apart, at a scale of 160, that of probabilities in their place some are zero."""
+    """Logits so far apart, at a scale of 320, that of probabilities in their place some are zero."""
 
     def __init__(self, scale: float = 20.0) -> None:
         super().__init__()
@@ -96,8 +96,8 @@ def assert_near(got: Tensor, wanted: Tensor) -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("kind", ["script", "trace", "frozen", "export", "onnx"])
 def test_an_ending_is_taken_off_exactly(tmp_path: Path, kind: str, ending: str) -> None:
-    found = load_model(written(kind, ending, tmp_path, 160.0), trust_code=True)
-    x, own = images(), Net(160.0).eval()
+    found = load_model(written(kind, ending, tmp_path, 320.0), trust_code=True)
+    x, own = images(), Net(320.0).eval()
     assert "is taken off" in " ".join(found.card.provenance["reading"])
     assert_near(found(x), own(x))
     assert_near(gradient(found, x), gradient(own, x))
@@ -120,9 +120,9 @@ def test_converted_networks_return_the_same(tmp_path: Path, kind: str, ending: s
 
 def test_rows_that_sum_to_one_and_numbers_that_may_be_anything(tmp_path: Path) -> None:
     x = 0.02 * images()  # a gap that float32 holds
-    found = load_model(written("export", "by hand", tmp_path, 160.0), trust_code=True)
+    found = load_model(written("export", "by hand", tmp_path, 320.0), trust_code=True)
     assert "their logarithms are the logits" in " ".join(found.card.provenance["reading"])
-    logits = Net(160.0).eval()(images())
+    logits = Net(320.0).eval()(images())
     lost = (logits.softmax(1) < torch.finfo(torch.float32).tiny).any(1)
     assert lost.any()
     assert torch.equal(found(images()).isnan().any(1), lost)

@@ -129,14 +129,13 @@ def load_onnx(
     layout, dims, notes = _layout(graph, shape, layout, path)
     model, log, said = _ended(graph, ending, path)
     notes += said
-    # Logits cannot be had back from a sigmoid that is nearly 1, so there the graphs are compared without it.
-    reference = runtime(model if graph.ending == "Sigmoid" else graph.model, path)
+    reference = runtime(model, path)
     images = np.random.default_rng(0).random((_TRIAL_IMAGES, *shape), dtype=np.float32)
     expected = _expected(reference, graph, images, layout, dims)
     if log is None:
         log = bool((expected >= 0).all() and np.allclose(expected.sum(1), 1, atol=1e-4))
         notes += ["it returns probabilities, so their logarithms are the logits"] if log else []
-    target = _logits(expected, graph.ending, ending, log)
+    target = _logarithms(expected) if log else expected
     options: dict[str, Any] = {"dims": list(dims), "layout": layout, "log": log}
     network, said = _batched(graph, model, options, batch, images, target, path)
     return network, options, [*notes, *said], graph
@@ -183,11 +182,10 @@ def _ended(graph: Graph, asked: str | None, path: Path | str) -> tuple[Any, bool
     return graph.model, asked == "log", [f"its last operation is kept, as asked (ending={asked})"]
 
 
-def _logits(expected: np.ndarray, ending: str, asked: str | None, log: bool) -> np.ndarray:
-    """What our module should return, up to a shift of all logits where a softmax was taken off."""
-    if log or (ending == "Softmax" and asked in (None, "strip")):
-        return np.log(np.maximum(expected, np.finfo(np.float32).tiny))
-    return expected
+def _logarithms(shares: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities, rows of NaN where one underflows."""
+    known = (shares >= np.finfo(shares.dtype).tiny).all(1, keepdims=True)
+    return np.where(known, np.log(np.maximum(shares, np.finfo(shares.dtype).tiny)), np.nan)
 
 
 def _expected(
@@ -229,7 +227,7 @@ def _batched(
         edited = with_free_batch(model, graph) if way == "any" and graph.batch == 1 else model
         network = OnnxNetwork(_as_tensor(edited), **options, batch=way).eval()
         try:
-            gap = _gap(network, images, target, shifted=graph.ending.endswith("Softmax"))
+            gap = _gap(network, images, target)
         except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
             tried.append(f"batch={way}: {type(error).__name__}: {str(error).splitlines()[0][:100]}")
             continue
@@ -243,15 +241,15 @@ def _batched(
     )
 
 
-def _gap(network: OnnxNetwork, images: np.ndarray, target: np.ndarray, shifted: bool) -> float:
-    """Largest difference in units of the largest logit; without a common shift where a softmax was the last step."""
+def _gap(network: OnnxNetwork, images: np.ndarray, target: np.ndarray) -> float:
+    """Largest difference in units of the largest logit, where there are logits; infinite where one alone has them."""
     with torch.no_grad():
         found = network(torch.from_numpy(images)).numpy().astype(np.float64)
     if found.shape != target.shape:
         raise ValueError(f"an output of shape {found.shape} where onnxruntime has {target.shape}")
-    if shifted:
-        found, target = found - found.mean(1, keepdims=True), target - target.mean(1, keepdims=True)
-    return float(np.abs(found - target).max() / max(1.0, np.abs(target).max()))
+    lost = np.isnan(target)
+    apart = np.abs(np.where(lost & np.isnan(found), 0.0, found - target)).max()
+    return float(apart / max(1.0, np.abs(target[~lost]).max(initial=0.0))) if np.isfinite(apart) else np.inf
 
 
 def _said(way: str, graph: Graph, gap: float) -> list[str]:
