@@ -108,7 +108,7 @@ def test_a_variant_beside_the_plain_weights(tmp_path: Path, net: UNet2DModel) ->
     assert (gap(plain, net), gap(chosen, other)) < (1e-5, 1e-5)
     assert gap(chosen, other) < 1e-5
     assert fingerprint(f"diffusers:{tmp_path}") != fingerprint(f"diffusers:{tmp_path}?variant=ema")
-    with pytest.raises(ModelError, match="unknown variant 'fp16'. Known: ema"):
+    with pytest.raises(ModelError, match=r"unknown variant .fp16.\. Known: ema"):
         load_diffusers(tmp_path, variant="fp16")
     (tmp_path / "unet" / f"{STEM}.safetensors").rename(tmp_path / "unet" / f"{STEM}.fp16.safetensors")
     with pytest.raises(ModelError, match=r"variants ema, fp16.*\?variant=ema"):
