@@ -104,7 +104,7 @@ def test_a_network_trained_by_score_matching_denoises(tmp_path: Path) -> None:
         up_block_types=("UpBlock2D", "UpBlock2D"),
     )
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    for step in range(60):
+    for step in range(40):
         clean = data.train.images(torch.arange(16) + 16 * step)
         sigma = torch.empty(16).uniform_(math.log(0.2), math.log(0.6), generator=torch.Generator().manual_seed(step))
         sigma, noise = sigma.exp(), torch.randn(clean.shape, generator=torch.Generator().manual_seed(step))

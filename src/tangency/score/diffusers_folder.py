@@ -17,6 +17,17 @@ from tangency.score.diffusers_weights import FolderWeights, current_names, find_
 from tangency.score.network import NetworkScore
 
 _MODEL = "a folder that save_pretrained of diffusers wrote (UNet2DModel), with its scheduler"
+# What diffusers raises for settings that it does not check itself.
+_UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _WIDEST, _MOST_LEVELS, _MOST_LAYERS, _LARGEST = 16_384, 12, 64, 100_000
 
 
@@ -112,6 +123,7 @@ def _built(home: Path, card: ScoreCard, weights: FolderWeights) -> nn.Module:
         {f"net.{name}": value for name, value in tensors.items()}, plan.state_dict().keys()
     )
     fill(plan, {name: torch.empty(value.shape, device="meta") for name, value in tensors.items()}, weights.files[0])
+    _try_out(home, plan, card)
     module = _made(home, card)
     fill(module, tensors, weights.files[0])
     card.provenance["reading"] += notes + renamed
@@ -122,8 +134,26 @@ def _made(home: Path, card: ScoreCard) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         try:
             return build_diffusers(card.options)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError, RuntimeError, ZeroDivisionError) as error:
+        except _UNBUILDABLE as error:
             raise ModelError(f"'{home}': diffusers cannot build the network of its config.json ({error}).") from error
+
+
+def _try_out(home: Path, plan: nn.Module, card: ScoreCard) -> None:
+    """Raise where a network without memory does not turn an image of the card into an answer of its size."""
+    image, one = torch.empty(1, *card.shape, device="meta"), torch.empty(1, device="meta")
+    try:
+        with torch.no_grad():
+            found = plan(image, one, one.long() if card.classes else None).shape
+    except _UNBUILDABLE as error:
+        raise ModelError(
+            f"'{home}': the network of its config.json does not run on images of {card.shape} "
+            f"({str(error).splitlines()[0][:200]})."
+        ) from error
+    if found[1] < card.shape[0] or found[2:] != image.shape[2:]:
+        raise ModelError(
+            f"'{home}': its network answers images of {card.shape} by {tuple(found[1:])}, expected as many channels or "
+            "more, and the same sides."
+        )
 
 
 def _refuse_unknown(home: Path, config: dict[str, Any], prediction: str) -> None:

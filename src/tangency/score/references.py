@@ -44,6 +44,7 @@ def _empirical(data: LabelledImages, device: str) -> Denoiser:
 # name -> maker(training images, device, *, options with defaults)
 FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian, "empirical": _empirical}
 _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-diffusion:FILE.safetensors")
+_CHECKPOINTS = (".pth", ".pt", ".ckpt")
 
 
 def load_score(reference: str | Path, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
@@ -107,6 +108,12 @@ def _loaded(reference: str, device: str) -> Denoiser:
     if parsed.kind == "edm":
         parsed.check_options(())
         return load_edm_pickle(parsed.path(None), device)
+    if parsed.kind == "score_sde" or reference.endswith(_CHECKPOINTS):
+        raise ModelError(
+            f"score '{reference}': a checkpoint of a training, which does not hold its network's configuration. Write "
+            "one of score_sde with diffusers' convert_ncsnpp_original_checkpoint_to_diffusers.py and load "
+            "diffusers:DIR; one of k-diffusion with its convert_for_inference.py and load k-diffusion:FILE.safetensors."
+        )
     known = [*FITTED, "exact", *_TRAINED]
     raise SpecError(f"score: {unknown_name('score', reference, known)}")
 
