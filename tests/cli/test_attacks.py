@@ -49,6 +49,20 @@ def test_what_is_named_is_measured(trial: str, monkeypatch: pytest.MonkeyPatch) 
     assert "Warning: pgd_l2: success falls" in printed
 
 
+def test_budgets_beyond_the_pixel_range_are_a_warning(trial: str) -> None:
+    """As they are written for images in [0, 255]: measured as asked, and told."""
+    command = ["measure", "--model", trial, "--limit", "4", "--attacks", "pgd_linf:8,pgd_l2:0.5:128"]
+    result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    told = [sentence for sentence in found["warnings"] if sentence.startswith("attacks: ")]
+    assert ["ε = 128 lies beyond the l2 distance" in told[0], "likely meant as 128/255" in told[0]] == [True, True]
+    assert ["ε = 8 lies beyond the range of pixels" in told[1], "likely meant as 8/255" in told[1]] == [True, True]
+    assert len(told) == 2
+    assert found["measures"]["accuracy_pgd_linf.eps=8"]["n"] == 4
+    assert "Warning: attacks: pgd_linf with ε = 8" in CliRunner().invoke(app, command).output
+
+
 def test_the_attacks_of_the_study_are_the_default(trial: str) -> None:
     found = measure_models(MeasureRequest((trial,), limit=4))[0]
     assert found["measures"]["accuracy_pgd_l2.eps=0.5"]["n"] == 4

@@ -1,6 +1,7 @@
 """Foreign classifiers on the command line: measured, converted, asked about in one paragraph."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from typer.testing import CliRunner
 
 from models.onnx_graphs import network
 from tangency.cli.app import app
-from tangency.models import build, load_classifier, load_model
+from tangency.data import load
+from tangency.models import build, load_classifier, load_model, save_classifier
 
 DATA = "fashion-mnist-5k"
 
@@ -40,6 +42,16 @@ def test_measure_a_checkpoint_and_say_what_is_wrong(weights):
     shown = run(*asked).output
     assert "Warning: it " in shown
     assert "model: weights taken from 'model'" in shown
+
+
+def test_what_was_close_when_it_was_loaded_is_a_warning_of_the_summary(tmp_path):
+    classifier = build("convnet", (1, 28, 28), load(DATA).test.classes, channels=(2, 3, 4))
+    said = "the images do not tell mean and std of ImageNet from another"
+    classifier.card = replace(classifier.card, provenance={"reading": [said], "warnings": [said]})
+    save_classifier(classifier, tmp_path / "net.safetensors")
+    result = run("measure", "--model", tmp_path / "net.safetensors", "--data", DATA, "--limit", 4, "--json")
+    found = json.loads(result.output)
+    assert found["warnings"][0] == said
 
 
 def test_convert_and_load_again(weights, tmp_path):

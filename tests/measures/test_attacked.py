@@ -16,6 +16,7 @@ from tangency.measures import (
     References,
     ReferenceSource,
     RobustnessConfig,
+    budget_warnings,
     describe,
     masking_warnings,
     measure_batch,
@@ -235,6 +236,18 @@ def test_falling_success_is_put_into_words() -> None:
     assert found[1].startswith("pgd_linf: success falls from ε = 0.1 with steps = 10 to ε = 0.1: 30")
     assert masking_warnings(dict.fromkeys(columns, 0 * full)) == []
     assert masking_warnings({"accuracy": full}) == []
+
+
+def test_budgets_within_which_everything_lies() -> None:
+    """Of 3×2×2 images: the l2 distance of black from white is √12 = 3.46."""
+    shape = (3, 2, 2)
+    assert budget_warnings(parse_attacks("pgd_linf:8/255:1,pgd_l2:3.4,worst_case:0.5"), (9.0,), shape) == []
+    assert budget_warnings(parse_attacks("smoothing:0.25"), (9.0,), shape) == []
+    found = budget_warnings(parse_attacks("pgd_linf:1:2:8,pgd_l2:3:3.5"), (9.0,), shape)
+    assert [("2, 8 lies" in found[1]), ("3.5 lies" in found[0]), ("2/255, 8/255." in found[1])] == [True] * 3
+    assert "9 lies beyond" in budget_warnings(parse_attacks("worst_case"), (1.0, 9.0), shape)[0]
+    both = RobustnessConfig(attacks=("autoattack",), l2_epsilons=(4.0,), linf_epsilons=(4.0,))
+    assert len(budget_warnings(both, (), shape)) == 2
 
 
 def test_what_may_be_asked_for() -> None:

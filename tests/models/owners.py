@@ -1,7 +1,8 @@
 """Run by an interpreter that has robustness and robustbench: their own networks, weights and logits, into a folder.
 
 OWNERS/bin/python tests/models/owners.py FOLDER NAME...; a NAME is robustness:DATASET:ARCH or a network of RobustBench,
-with DATASET a class of robustness.datasets. Images are read from FOLDER/images.npy; FOLDER/NAME.ckpt and FOLDER/NAME.npy are written.
+with DATASET a class of robustness.datasets. Images are read from FOLDER/images.npy; FOLDER/NAME.ckpt and
+FOLDER/NAME.npy are written.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ def files(tmp_path):
     torch.manual_seed(0)
     net = space["Plain"]().eval()
     nn.init.uniform_(net.norm.running_mean)
-    torch.save(
-        {"epoch": 3, "model": {f"module.{name}": value for name, value in net.state_dict().items()}}, tmp_path / "w.pt"
-    )
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    torch.save({"epoch": 3, "model": state}, tmp_path / "w.pt")
     return tmp_path, net
 
 

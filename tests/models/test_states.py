@@ -160,6 +160,26 @@ def functional(state, name, x):
                 y = kept + conv(F.relu(bn(conv(inner, f"{at}.conv1", stride), f"{at}.bn2")), f"{at}.conv2")
         y = F.avg_pool2d(F.relu(bn(y, "bn1")), 8).flatten(1)
         return F.linear(y, state["fc.weight"], state["fc.bias"])
+    if name.startswith("vgg"):
+        convolutions = sorted({int(key.split(".")[1]) for key, value in state.items() if value.dim() == 4})
+        for i, at in enumerate(convolutions):
+            x = F.conv2d(x, state[f"features.{at}.weight"], state[f"features.{at}.bias"], padding=1)
+            x = F.relu(bn(x, f"features.{at + 1}"))
+            # A maximum stands between an activation and a convolution that does not follow at once, and at the end.
+            if i + 1 == len(convolutions) or convolutions[i + 1] > at + 3:
+                x = F.max_pool2d(x, 2)
+        return F.linear(x.flatten(1), state["classifier.weight"], state["classifier.bias"])
+    if name.startswith("densenet"):
+        y = conv(x, "conv1")
+        for block in (1, 2, 3, 4):
+            for i in range(len({key.split(".")[1] for key in state if key.startswith(f"dense{block}.")})):
+                z = conv(F.relu(bn(y, f"dense{block}.{i}.bn1")), f"dense{block}.{i}.conv1")
+                z = conv(F.relu(bn(z, f"dense{block}.{i}.bn2")), f"dense{block}.{i}.conv2")
+                y = torch.cat([z, y], 1)
+            if block < 4:
+                y = F.avg_pool2d(conv(F.relu(bn(y, f"trans{block}.bn")), f"trans{block}.conv"), 2)
+        y = F.avg_pool2d(F.relu(bn(y, "bn")), 4).flatten(1)
+        return F.linear(y, state["linear.weight"], state["linear.bias"])
     y = conv(x, "conv1")
     y = y if name.startswith("preact") else F.relu(bn(y, "bn1"))
     for stage in (1, 2, 3, 4):
@@ -195,7 +215,18 @@ def random_state(net, seed=0):
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18thin", "resnet50", "preactresnet18", "preactresnet18v2bn", "wrn-10-1", "wrn-16-2"]
+    "name",
+    [
+        "resnet18thin",
+        "resnet50",
+        "preactresnet18",
+        "preactresnet18v2bn",
+        "wrn-10-1",
+        "wrn-16-2",
+        "vgg11",
+        "vgg16",
+        "densenet_cifar",
+    ],
 )
 def test_cifar_networks_are_the_published_ones(name):
     net = build_cifar(name, (3, 32, 32), 10)
@@ -263,6 +294,20 @@ def test_a_checkpoint_of_robust_models_transfer(tmp_path):
     fed = (x - torch.tensor(found.card.mean).view(3, 1, 1)) / torch.tensor(found.card.std).view(3, 1, 1)
     with torch.no_grad():
         assert torch.allclose(found(x), net(fed), rtol=1e-5, atol=1e-4)
+
+
+def test_a_checkpoint_of_restricted_imagenet(tmp_path):
+    """Nine classes and a mean of their own, as robustness.datasets.RestrictedImageNet has them."""
+    from torchvision.models import squeezenet1_1
+
+    net = squeezenet1_1(num_classes=9).eval()
+    path = save(tmp_path / "a.ckpt", {"model": prefixed(net.state_dict(), "module.model.")})
+    found = load_model(f"robustness:{path}?arch=squeezenet1_1&dataset=restricted_imagenet")
+    assert (found.card.shape, found.classes, found.card.classes[8]) == ((3, 224, 224), 9, "insect")
+    assert found.card.mean == (0.4717, 0.4499, 0.3837)
+    assert found.card.std == (0.2600, 0.2516, 0.2575)
+    with pytest.raises(ModelError, match="do not fit CifarResNet"):
+        load_model(f"robustness:{path}?arch=resnet18&dataset=cifar")
 
 
 def test_robustness_of_another_layout_is_told(tmp_path):
