@@ -50,7 +50,7 @@ def covered(
     numbers = truth_of(found.columns, world.dimension, world.classes)
     truths = {key: numbers.estimates[key].mean for key in MEASURES}
     excess = excess_truths(numbers, "tangent_fraction.logp_y")
-    # Where all images share one subspace, another image's is as good: a difference of zero, rounding apart.
+    # Where all images share one subspace, no other image has another one, and the shuffled controls are absent.
     trivial = found.fractions.shape[1] == 1
     truths |= {key: value for key, value in excess.items() if not trivial or key.endswith((".dct", ".pca"))}
     return {

@@ -72,6 +72,25 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
     )
 
 
+def test_the_published_alignment_stands_beside_ours(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {f"x_{part}": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for part, n in (("train", 40), ("test", 12))}
+    labels = {f"y_{part}": np.arange(n) % 2 for part, n in (("train", 40), ("test", 12))}
+    np.savez(tmp_path / "set.npz", **arrays, **labels)
+    data, model = f"npz:{tmp_path / 'set.npz'}", tmp_path / "net.safetensors"
+    save_classifier(build("convnet", (3, 32, 32), load(data).train.classes, seed=0, channels=(4, 4, 4)), model)
+    named = ("--model", str(model), "--data", data, "--tangents", "pca?rank=2", "--sigmas", "0.5", "--metrics", "lpips")
+    quick = ("--epsilons", "none", "--rho-sigmas", "none", "--scalars", "logp_y", "--legacy", "pags", "--json")
+    found = CliRunner().invoke(app, ["measure", *named, *quick])
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.output)
+    for name in ("alignment_lpips", "alignment_lpips_pags"):
+        key = f"{name}.sum_logits.score.sigma=0.25"
+        assert told["measures"][key]["n"] == 12
+        assert "shuffled" in told["excess"][key]["controls"]
+    assert any("sum of the logits" in sentence for sentence in told["warnings"])  # not identified
+
+
 def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
     found = measured(tmp_path, "--cascade", "99", "--epsilons", "none", "--rho-sigmas", "none", "--json")
     told = json.loads(found.output)
@@ -109,6 +128,8 @@ def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:
         (("--maps", "npz:absent.npz"), "cannot be read"),
         (("--maps", "rise.npz"), "expected npz:FILE"),
         (("--metrics", "lpips_vgg"), "Fetch vgg16-397923af.pth"),
+        (("--legacy", "page"), "Did you mean 'pags'"),
+        (("--legacy", "pags"), "images of 8×8, expected at least 31 pixels a side"),
     ],
 )
 def test_a_bad_request_is_one_paragraph(

@@ -12,15 +12,17 @@ from torch import nn
 
 from measure_support import measured, toy_world
 from tangency.autodiff import AttributionOptions
+from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
-from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
+from tangency.measures import LPIPS, MeasureConfig, asked_config, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
 from tangency.report import glossary
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
-from tangency.study import shipped_spec
+from tangency.study import StudySpec, shipped_spec
 from tangency.study.numbers import trial_numbers
+from tangency.study.run import refuse_early
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30
@@ -269,3 +271,52 @@ def test_the_report_reads_the_keys(text: str, family_name: str, variant: str, co
     assert glossary.describe(key).chance
     assert family(text) == family_name
     assert (control_of(text) or "") == control
+
+
+def test_legacy_puts_the_published_alignment_beside_ours() -> None:
+    """Sum of logits against the score without labels, at the clean image and σ = .5 of [−1, 1], without upsampling."""
+    mixture, data = toy_world((3, 32, 32), 6, torch.float32)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.SiLU(), nn.Linear(8, CLASSES))
+    given = FAST | {"sigmas": (0.5,), "metrics": ("lpips",), "normalisations": ("std3", "max")}
+    given |= {"alignments": (("logp_y", "bayes_gradient"),), "legacy": "pags"}
+    found = measured(net, mixture, data, MeasureConfig(**given))
+    ours = {key for key in measured(net, mixture, data, MeasureConfig(**given | {"legacy": None})).columns}
+    assert ours < found.columns.keys()
+    key = "sum_logits.score.sigma=0.25"
+    assert {f"alignment_lpips_pags.{key}{end}" for end in ("", ".shuffled", ".random")} <= found.columns.keys()
+    assert not [name for name in found.columns if name.startswith("alignment_lpips_pags") and "norm=" in name]
+
+    x = data.images().clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(net(x).sum(), x)
+    score = MixtureScore(mixture).score(x.detach(), 0.25)
+    scaled = [s / s.abs().amax((1, 2, 3), keepdim=True) for s in (gradient, score)]
+    expected = 1 - LPIPS(upsample=False)(*scaled)
+    torch.testing.assert_close(found[f"alignment_lpips_pags.{key}"].float(), expected, rtol=0, atol=1e-4)
+    resized = 1 - LPIPS()(*scaled)
+    torch.testing.assert_close(found[f"alignment_lpips.{key}.norm=max"].float(), resized, rtol=0, atol=1e-4)
+
+    trained = measured(net, mixture, data, MeasureConfig(**given), network=MixtureScore(mixture))
+    beside = "alignment_lpips_pags.sum_logits.network_score.sigma=0.25"
+    torch.testing.assert_close(trained[beside], found[f"alignment_lpips_pags.{key}"])
+
+
+def test_legacy_is_refused_where_there_is_none_and_for_small_images() -> None:
+    with pytest.raises(SpecError, match="Did you mean 'pags'"):
+        MeasureConfig(legacy="page")
+    with pytest.raises(SpecError, match=r"11×13.*at least 31.*legacy: pags"):
+        rows(network(), config(legacy="pags"))
+
+
+def test_a_spec_holds_what_legacy_stands_for() -> None:
+    base = shipped_spec("quickstart").model_dump(mode="json") | {"network_score": ""}
+    base["measures"] |= {"legacy": "pags", "sigmas": [0.5], "alignments": [["logp_y", "bayes_gradient"]]}
+    found = StudySpec.model_validate(base).measures
+    assert found.alignments == (("logp_y", "bayes_gradient"), ("sum_logits", "score"))
+    assert found.sigmas == (0.5, 0.25)
+    assert "lpips_pags" in found.metrics
+    named = StudySpec.model_validate(base | {"network_score": "edm-fashion-mnist"}).measures
+    assert named.alignments[-1] == ("sum_logits", "network_score")
+    with pytest.raises(SpecError, match="28×28"):
+        refuse_early(StudySpec.model_validate(base), load("fashion-mnist-5k"))

@@ -16,6 +16,7 @@ from tangency.errors import ModelError, NumericsError
 from tangency.measures import LPIPS
 from tangency.measures.lpips import embedding_distance
 from tangency.measures.pictures import max_normalised
+from tangency.measures.similarity import pair_metric
 
 LAYERS = (0, 3, 6, 8, 10)
 
@@ -66,6 +67,44 @@ def test_equals_the_lpips_package_with_the_same_weights(monkeypatch: pytest.Monk
     with torch.no_grad():
         expected = theirs(a, b).flatten()
     torch.testing.assert_close(ours(a, b), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [32, 31, 64])
+def test_without_upsampling_equals_the_lpips_package_as_published(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    """Metric "lpips_pags": gradients of any size, scaled by their largest magnitude, at their own size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import lpips
+        from lpips import pretrained_networks
+
+        ours = LPIPS(upsample=False)
+        monkeypatch.setattr(pretrained_networks.tv, "alexnet", lambda **_: alexnet(ours))
+        theirs = lpips.LPIPS(net="alex", pretrained=True, verbose=False).eval()
+    for layer, linear in enumerate(theirs.lins):
+        linear.model[-1].weight.data = getattr(ours, f"linear{layer}").square().reshape(1, -1, 1, 1)
+    g = torch.Generator().manual_seed(0)
+    gradients = torch.randn(4, 3, side, side, generator=g) * torch.tensor([1e-4, 1.0, 30.0, 0.1])[:, None, None, None]
+    scores = 50 * torch.randn(4, 3, side, side, generator=g)
+    with torch.no_grad():
+        expected = torch.stack(
+            [
+                1 - theirs(a[None] / a.abs().max(), b[None] / b.abs().max()).flatten()[0]
+                for a, b in zip(gradients, scores, strict=True)
+            ]
+        )
+    metric = pair_metric("lpips_pags", (3, side, side))
+    prepared = [metric.prepare(max_normalised(signal)) for signal in (gradients, scores)]
+    torch.testing.assert_close(metric.compare(*prepared)[:, 0].float(), expected, rtol=0, atol=1e-5)
+    upsampled = pair_metric("lpips", (3, side, side))
+    other = upsampled.compare(*(upsampled.prepare(max_normalised(signal)) for signal in (gradients, scores)))
+    assert (float((other[:, 0] - expected).abs().max()) > 0.05) == (side < 64)
+
+
+def test_small_pictures_without_upsampling_are_refused() -> None:
+    with pytest.raises(NumericsError, match="28×31"):
+        LPIPS(upsample=False).embed(torch.zeros(1, 3, 28, 31))
+    with pytest.raises(NumericsError, match="'alex' only"):
+        LPIPS(network="vgg", upsample=False)
 
 
 def test_equals_torchmetrics_with_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from tangency.measures.structural import ssim
 from tangency.seeding import Draw
 from tangency.statistics import Estimate, PairedBootstrap, SumCosine
 
-SHAPE, N = (1, 28, 28), 8
+SHAPE, N = (1, 32, 32), 8
 Values = Callable[[Tensor, Tensor], Tensor]  # two sets of signals to one number a pair, or one for the set
 PAIRS = [name for name, metric in METRICS.items() if not metric.of_set and name != "dreamsim"]
 

@@ -59,6 +59,10 @@ def measure(
         str | None, typer.Option("--epsilons", help="Lengths of on- and off-manifold steps, or none, in [0, 1] units.")
     ] = None,
     rho_sigmas: Annotated[str | None, typer.Option("--rho-sigmas", help="Noise levels of ρ₂, or none.")] = None,
+    legacy: Annotated[
+        str | None,
+        typer.Option("--legacy", help="pags: the alignment of the paper's published code beside ours (31 px at least)."),
+    ] = None,
     attacks: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +130,7 @@ def measure(
         sigmas=_numbers("--sigmas", sigmas),
         epsilons=_numbers("--epsilons", epsilons),
         rho_sigmas=_numbers("--rho-sigmas", rho_sigmas),
+        legacy=legacy,
     )
     with advancing("measuring", quiet=as_json) as advance:
         found = measure_models(asked, advance)

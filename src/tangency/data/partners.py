@@ -18,37 +18,55 @@ class Partners:
     Args:
         pool: images that are drawn from.
         seed: of the draw.
+        kinds: (M,) integers of the pool's images; partners are of another kind than the image. None: each is a kind of
+            its own.
     """
 
-    def __init__(self, pool: LabelledImages, seed: int) -> None:
+    def __init__(self, pool: LabelledImages, seed: int, kinds: Tensor | None = None) -> None:
         self.pool, self.seed = pool, seed
+        self._kinds = torch.arange(len(pool)) if kinds is None else kinds.cpu().unique(return_inverse=True)[1]
 
     def any(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Another image of the pool for each id, (N,), and whether there is one, (N,) bool."""
-        others = len(self.pool) - 1
-        if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > others):
+        last = len(self.pool) - 1
+        if len(ids) and (int(ids.min()) < 0 or int(ids.max()) > last):
             raise NumericsError(
-                f"ids: got {int(ids.min())} to {int(ids.max())}, expected indices of the pool, 0 to {others}."
+                f"ids: got {int(ids.min())} to {int(ids.max())}, expected indices of the pool, 0 to {last}."
             )
-        chosen = Draw(self.seed, ids, "partner").integers(max(others, 1))
-        usable = torch.full_like(ids, others > 0, dtype=torch.bool)
-        return torch.where(usable, chosen + (chosen >= ids), ids), usable
+        return self._drawn(self._places, ids, torch.zeros_like(ids), "partner")
 
     def of_class(self, ids: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Another image of class y for each id, (N,), and whether there is one, (N,) bool."""
-        order, start, place = (t.to(ids.device) for t in self._class_order)
-        true = self.pool.labels.to(ids.device)[ids]
-        others = self.pool.class_counts.to(ids.device)[y] - (true == y).long()
-        chosen = Draw(self.seed, ids, "class partner").integers(others.clamp(min=1))
-        chosen = chosen + ((true == y) & (chosen >= place[ids])).long()
+        return self._drawn(self._class_places, ids, y, "class partner")
+
+    def _drawn(
+        self, places: tuple[Tensor, Tensor], ids: Tensor, group: Tensor, purpose: str
+    ) -> tuple[Tensor, Tensor]:
+        """Uniform over the pool's images of the group whose kind is not that of the image.
+
+        In `places` (order, key) they stand by group, then by kind: the draw counts those before and behind its kind.
+        """
+        order, key = (t.to(ids.device) for t in places)
+        kinds = int(self._kinds.max()) + 1
+        own = group * kinds + self._kinds.to(ids.device)[ids]
+        start, stop = (torch.searchsorted(key, edge * kinds) for edge in (group, group + 1))
+        first, beyond = torch.searchsorted(key, own), torch.searchsorted(key, own, right=True)
+        others = stop - start - (beyond - first)
+        chosen = start + Draw(self.seed, ids, purpose).integers(others.clamp(min=1))
+        chosen = chosen + (chosen >= first) * (beyond - first)
         usable = others > 0
-        return torch.where(usable, order[(start[y] + chosen).clamp(max=len(order) - 1)], ids), usable
+        return torch.where(usable, order[chosen.clamp(max=len(order) - 1)], ids), usable
 
     @cached_property
-    def _class_order(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Pool indices sorted by class, where each class starts, and each image's place within its class."""
-        order = self.pool.labels.argsort(stable=True)
-        start = self.pool.class_counts.cumsum(0) - self.pool.class_counts
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order)) - start[self.pool.labels[order]]
-        return order, start, place
+    def _places(self) -> tuple[Tensor, Tensor]:
+        return self._sorted(torch.zeros_like(self._kinds))
+
+    @cached_property
+    def _class_places(self) -> tuple[Tensor, Tensor]:
+        return self._sorted(self.pool.labels.cpu().long())
+
+    def _sorted(self, group: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool indices by group, then by kind, and the number of group and kind that each place has."""
+        key = group * (int(self._kinds.max()) + 1) + self._kinds
+        order = key.argsort(stable=True)
+        return order, key[order]

@@ -7,7 +7,7 @@ from tangency.measures.cka import linear_cka
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.lpips import LPIPS
 from tangency.measures.map_files import MapFile, read_maps
-from tangency.measures.metrics import METRICS
+from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.quantities import check_given, unidentified
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import MeasureInfo, describe
@@ -34,6 +34,7 @@ __all__ = [
     "check_given",
     "check_network",
     "check_signal",
+    "check_size",
     "describe",
     "linear_cka",
     "masking_warnings",

@@ -50,7 +50,8 @@ class Comparer:
             if control and METRICS[name].network and control not in self._network_controls:
                 continue
             if METRICS[name].pictures:
-                for normalisation in self._normalisations:
+                own = METRICS[name].normalisation
+                for normalisation in (own,) if own else self._normalisations:
                     kept[name, normalisation] = metric.prepare(NORMALISATIONS[normalisation](values))
             else:
                 kept[name, ""] = metric.prepare(values)
@@ -64,7 +65,8 @@ class Comparer:
             if other is None:
                 continue
             metric = self._metrics[name]
-            norm = f".norm={normalisation}" if normalisation not in ("", self._normalisations[0]) else ""
+            usual = ("", self._normalisations[0], METRICS[name].normalisation)
+            norm = "" if normalisation in usual else f".norm={normalisation}"
             found = metric.compare(kept, other).double()
             for part, column in zip(metric.parts, found.unbind(1), strict=True):
                 columns[f"{metric_family(name)}{part}.{key}{norm}{dotted(control)}"] = column

@@ -19,12 +19,14 @@ from tangency.measures.registry import ALIGNMENT_CONTROLS
 from tangency.measures.robustness_config import RobustnessConfig
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 2
+MEASURE_SCHEMA = 3
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
 # What a trained score adds to the alignments: the corrected pair, and the paper's own.
 NETWORK_ALIGNMENTS = (("logp_y", "network_bayes_gradient"), ("sum_logits", "network_score"))
+LEGACY = ("pags",)
+_PUBLISHED_SIGMA = 0.25  # 0.5 in the published code's [−1, 1]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class MeasureConfig:
         attributions: samples, noise and steps of attribution maps.
         label: "true" or "predicted": the y of gradient and score alike.
         seed: of directions and controls.
+        legacy: "pags" for the alignment of the paper's published code beside ours, see `with_legacy`; else None.
         robustness: worst cases and randomized smoothing; none by default.
     """
 
@@ -76,6 +79,7 @@ class MeasureConfig:
     attributions: AttributionOptions = field(default_factory=AttributionOptions)
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
+    legacy: Literal["pags"] | None = None
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
 
     def __post_init__(self) -> None:
@@ -124,6 +128,8 @@ class MeasureConfig:
             raise SpecError(f"directions: got {self.directions}, expected at least 1 per image.")
         if self.label not in ("true", "predicted"):
             raise SpecError(unknown_name("label", self.label, ("true", "predicted")))
+        if self.legacy is not None and self.legacy not in LEGACY:
+            raise SpecError(unknown_name("legacy behaviour", str(self.legacy), LEGACY))
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -158,6 +164,23 @@ class MeasureConfig:
             self,
             tangent_scalars=unique([*self.tangent_scalars, *maps]),
             alignments=tuple(dict.fromkeys([*self.alignments, *pairs])),
+        )
+
+    def with_legacy(self, network: bool) -> MeasureConfig:
+        """The same with what `legacy` asks for: the published alignment joins ours, under keys of its own.
+
+        With "pags" that is metric "lpips_pags" (pictures at their own size, scaled by their largest magnitude) of the
+        gradient of the sum of logits, against the score without labels at the clean image and σ = 0.25. The score is
+        the trained one where there is a `network`, as published, else the closed form's.
+        """
+        if self.legacy is None:
+            return self
+        pair = ("sum_logits", f"{NETWORK}score" if network else "score")
+        return dataclasses.replace(
+            self,
+            metrics=unique([*self.metrics, "lpips_pags"]),
+            alignments=tuple(dict.fromkeys([*self.alignments, pair])),
+            sigmas=tuple(dict.fromkeys([*self.sigmas, _PUBLISHED_SIGMA])),
         )
 
     def digest(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from tangency.measures.config import MeasureConfig
 from tangency.measures.registry import tangents_suffix
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
-from tangency.tangents import TangentEstimator, TangentSpace, curved_path, pca_basis
+from tangency.tangents import TangentEstimator, TangentSpace, coincide, curved_path, partners_apart, pca_basis
 from tangency.types import LabelledImages
 
 
@@ -25,7 +26,8 @@ class Frame:
     Args:
         suffix: of the keys of its measures; empty for the first estimator.
         space: T_x of each image.
-        controls: subspaces of equal rank, by name; NaN where the other image's tangent space has a lower rank.
+        controls: subspaces of equal rank, by name; NaN where no other image has another tangent space, or the one that
+            stands in has one of a lower rank.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not asked for.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
@@ -63,9 +65,14 @@ class FrameSource:
         config: MeasureConfig,
         device: torch.device,
     ) -> None:
-        self.suffix, self.estimator, self.partners = tangents_suffix(label), estimator, partners
+        self.suffix, self.estimator, self._partners = tangents_suffix(label), estimator, partners
         self.config, self.device = config, device
         self._dct, self._pca = dct[:, : estimator.max_rank], pca[:, : estimator.max_rank]
+
+    @cached_property
+    def partners(self) -> Partners:
+        """Images with another tangent space than the image's own: an equal one would be no control."""
+        return partners_apart(self.estimator, self._partners.pool, self._partners.seed, self.device)
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor) -> Frame:
         """The frame of images x with labels y at places ids of the pool."""
@@ -103,9 +110,9 @@ class FrameSource:
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> TangentSpace:
-        """Tangent spaces of other images, cut to the ranks of `own`; NaN where there is no other, or one of lower."""
+        """Tangent spaces of other images, cut to the ranks of `own`; NaN for none, an equal one, or one of lower rank."""
         space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index)
-        usable = usable & (space.rank >= own.rank)
+        usable = usable & (space.rank >= own.rank) & ~coincide(space.cut(own.rank), own)
         return _alike(TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank), own)
 
     def _distance(self, x: Tensor, ids: Tensor) -> Tensor | None:

@@ -6,7 +6,8 @@ further pass of the network. The weights of AlexNet are shipped; those of VGG-16
 
 Deviations: pictures under 64 pixels a side are upsampled bilinearly to 64 on the shorter side (AlexNet's last three
 feature maps shrink to one position below that; the linear layers were fitted on 64×64 patches), and one channel is
-repeated to three. AlexNet's weights are stored in half precision, which changes the published example values by under
+repeated to three. `upsample=False` takes pictures as they are, as the paper's published code does: below about 64
+pixels its values are others, and of another order. AlexNet's weights are stored in half precision, which changes the published example values by under
 2e-5.
 """
 
@@ -25,6 +26,7 @@ from tangency.measures.pictures import at_least
 from tangency.measures.weights_files import read_weights
 
 SMALLEST_SIDE = 64
+NATIVE_SIDE = 31  # below which AlexNet's last layers have no position left
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
@@ -38,6 +40,7 @@ class LPIPS(nn.Module):
             (C,); by default the shipped file for "alex", and for the others the one in $TANGENCY_WEIGHTS or
             $TANGENCY_DATA/weights.
         network: "alex", "vgg" or "squeeze".
+        upsample: whether pictures under 64 pixels a side are; without, only AlexNet, and 31 pixels at least.
 
     Raises:
         ModelError: where the weights are absent (it says what to fetch), unreadable or incomplete.
@@ -51,10 +54,13 @@ class LPIPS(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, path: Path | None = None, network: str = "alex") -> None:
+    def __init__(self, path: Path | None = None, network: str = "alex", upsample: bool = True) -> None:
         super().__init__()
         if network not in BACKBONES:
             raise NumericsError(unknown_name("network of LPIPS", network, BACKBONES))
+        if not upsample and network != "alex":
+            raise NumericsError(f"LPIPS: got upsample=False with network '{network}', expected it with 'alex' only.")
+        self.upsample = upsample
         self.network, self._steps = network, BACKBONES[network]
         layers = [f"linear.{layer}" for layer in range(sum(step.compared for step in self._steps))]
         found = read_weights(f"lpips_{network}.safetensors", path, parameter_names(self._steps) | frozenset(layers))
@@ -94,7 +100,12 @@ class LPIPS(nn.Module):
 
     def _layers(self, x: Tensor) -> Iterator[Tensor]:
         """Features of each compared layer, of unit length at every position."""
-        x = (at_least(x, SMALLEST_SIDE) - self.shift) / self.scale
+        if not self.upsample and min(x.shape[2:]) < NATIVE_SIDE:
+            raise NumericsError(
+                f"LPIPS: got pictures of {x.shape[2]}×{x.shape[3]} that are not to be upsampled, expected at least "
+                f"{NATIVE_SIDE} pixels a side."
+            )
+        x = (at_least(x, SMALLEST_SIDE if self.upsample else 0) - self.shift) / self.scale
         weights = {key: getattr(self, name) for key, name in self._names.items()}
         for layer in compared_layers(self._steps, POOLS[self.network], weights, x):
             yield layer / (layer.square().sum(1, keepdim=True).sqrt() + 1e-10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,8 @@ class Metric:
         network: needs a pass of a network for each picture, so that its costlier controls are asked for by name.
         weights: file that must be found, "" where none is needed or it is shipped.
         of_set: compares an image with a fixed gallery, not a pair alone.
+        normalisation: the only one of pictures that it is defined with; "" for those of the configuration.
+        smallest: pixels a side that images must have at least.
     """
 
     title: str
@@ -45,6 +48,8 @@ class Metric:
     network: bool = False
     weights: str = ""
     of_set: bool = False
+    normalisation: str = ""
+    smallest: int = 0
 
 
 _INF = float("inf")
@@ -69,6 +74,20 @@ METRICS: dict[str, Metric] = {
         pictures=True,
     ),
     "lpips": Metric("1 − LPIPS-Alex", "similarity", -_INF, 1, 1, "no more", None, _LPIPS, pictures=True, network=True),
+    "lpips_pags": Metric(
+        "1 − LPIPS-Alex as the paper's published code has it: without upsampling",
+        "similarity",
+        -_INF,
+        1,
+        1,
+        "no more",
+        None,
+        "Zhang et al., CVPR 2018, version 0.1, at the images' own size; max scaling",
+        pictures=True,
+        network=True,
+        normalisation="max",
+        smallest=31,
+    ),
     "lpips_vgg": Metric(
         "1 − LPIPS-VGG",
         "similarity",
@@ -171,3 +190,14 @@ def check_metrics(names: tuple[str, ...]) -> None:
             raise SpecError(unknown_name("metric", name, ASKABLE))
     if len(set(names)) < len(names):
         raise SpecError(f"metrics: got {list(names)}, expected each once.")
+
+
+def check_size(names: Iterable[str], shape: tuple[int, int, int]) -> None:
+    """Raise where images of shape (C, H, W) are too small for a metric."""
+    for name in names:
+        smallest = METRICS[name].smallest
+        if min(shape[1:]) < smallest:
+            raise SpecError(
+                f"metric '{name}': images of {shape[1]}×{shape[2]}, expected at least {smallest} pixels a side: it does "
+                "not upsample, and its network has no position left below that. Leave it, or legacy: pags, out."
+            )

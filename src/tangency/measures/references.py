@@ -15,7 +15,7 @@ from tangency.measures.alignment import Comparer, Signal, pair_key
 from tangency.measures.config import NETWORK, MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
 from tangency.measures.gallery import Gallery, HeldGallery, TargetKey
-from tangency.measures.metrics import METRICS
+from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
 from tangency.measures.spectral import high_pass
@@ -96,6 +96,7 @@ class ReferenceSource:
         network: Denoiser | None = None,
     ) -> None:
         check_signal(config, pool)
+        check_size(config.metrics, pool.shape)
         check_network(config, network is not None)
         self.network = network
         self.score, self.pool, self.config = score, pool, config

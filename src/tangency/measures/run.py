@@ -17,6 +17,7 @@ from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
+from tangency.measures.metrics import check_size
 from tangency.measures.quantities import check_given, check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.rows import Rows
@@ -102,7 +103,7 @@ def measure(
         >>> rows["tangent_fraction.logp_y"].shape
         torch.Size([8])
     """
-    config = (config or MeasureConfig()).with_maps(maps or ())
+    config = (config or MeasureConfig()).with_legacy(network is not None).with_maps(maps or ())
     _check_types(images, labels, reference, pool)
     images = images.float() / 255 if images.dtype == torch.uint8 else images
     check_images(images, unit_range=reference is None or reference.unit_range)
@@ -212,6 +213,7 @@ def _pool(
     """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
     pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
     check_signal(config, pool)
+    check_size(config.metrics, pool.shape)
     return pool
 
 

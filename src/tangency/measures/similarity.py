@@ -109,6 +109,8 @@ def pair_metric(name: str, shape: tuple[int, int, int], device: str | torch.devi
     plain: dict[str, type[PairMetric]] = {"cosine": _Cosine, "band": _Bands, "ssim": _Structure, "spearman": _Ranks}
     if name in plain:
         return plain[name]()
+    if name == "lpips_pags":
+        return _Perceptual(LPIPS(upsample=False).to(device))
     if name.startswith("lpips"):
         return _Perceptual(LPIPS(network=name.partition("_")[2] or "alex").to(device))
     if name == "dists":

@@ -39,6 +39,7 @@ class MeasureRequest:
         sigmas: noise levels of the scores, in [0, 1] pixel units; None for the default.
         epsilons: l2 lengths of on- and off-manifold steps, in [0, 1] pixel units; () for none, None for the default.
         rho_sigmas: noise levels of ρ₂, likewise.
+        legacy: "pags" for the alignment of the paper's published code beside ours.
     """
 
     models: tuple[str, ...]
@@ -61,6 +62,7 @@ class MeasureRequest:
     sigmas: tuple[float, ...] | None = None
     epsilons: tuple[float, ...] | None = None
     rho_sigmas: tuple[float, ...] | None = None
+    legacy: str | None = None
 
     def __post_init__(self) -> None:
         models = (self.models,) if isinstance(self.models, str | Path) else self.models
@@ -94,6 +96,7 @@ class MeasureRequest:
             "sigmas": self.sigmas,
             "epsilons": self.epsilons,
             "rho_sigmas": self.rho_sigmas,
+            "legacy": self.legacy,
         }
         changes = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(base, **changes)

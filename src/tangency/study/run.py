@@ -14,7 +14,7 @@ from typing import Any
 from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
-from tangency.measures import check_signal
+from tangency.measures import check_signal, check_size
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
@@ -152,6 +152,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
+    check_size(spec.measures.metrics, data.test.shape)
     check_network_score(spec, data)
     check_tangents(spec.tangents, data)
     refuse_generation(spec, data, network)

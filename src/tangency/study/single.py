@@ -135,7 +135,10 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
 
 def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, folder: Path) -> _Setting:
     network, config = _network(first, asked, data)
-    config = asked.config(config)
+    config = asked.config(config).with_legacy(network is not None)
+    named = str(asked.score or (first.spec.network_score if first.spec else ""))
+    if network is not None:
+        check_answers(network, named, config)
     maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
     fit, warnings = _fit(first, name, data)
     closed_form, own = _estimators(first, name, data, fit, asked.device)
@@ -152,7 +155,6 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         asked.device,
         network,
     )
-    named = str(asked.score or (first.spec.network_score if first.spec else ""))
     warnings += [f"score '{named}': {sentence}" for sentence in (readings(network) if network else ())]
     about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
     identity: list[object] = [
@@ -178,7 +180,6 @@ def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denois
         more = tuple(pair for pair in NETWORK_ALIGNMENTS if pair[1] in able(network))
         more = more or (("logit_y", "network_score_y"),)
         config = dataclasses.replace(config, alignments=(*config.alignments, *more))
-    check_answers(network, reference, config)
     return network, config
 
 

@@ -156,6 +156,12 @@ class StudySpec(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _published(self) -> StudySpec:
+        # what `legacy` stands for is part of the spec that is stored, hashed and measured
+        object.__setattr__(self, "measures", self.measures.with_legacy(bool(self.network_score)))
+        return self
+
+    @model_validator(mode="after")
     def _can_be_summed_up(self) -> StudySpec:
         for name in ("sigmas", "epsilons"):
             if not getattr(self.measures, name):

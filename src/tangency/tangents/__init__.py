@@ -6,6 +6,7 @@ from tangency.tangents.controls import (
     FixedTangents,
     ShuffledTangents,
     dct_tangents,
+    partners_apart,
     pca_basis,
     pca_tangents,
     random_tangents,
@@ -18,7 +19,7 @@ from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
 from tangency.tangents.references import Ground, load_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
-from tangency.tangents.space import TangentEstimator, TangentSpace
+from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
 from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "MixtureTangents",
     "Retraction",
     "ScoreSVDTangents",
+    "SharedSpaces",
     "ShuffledTangents",
     "StoredTangents",
     "TangentEstimator",
@@ -40,9 +42,12 @@ __all__ = [
     "WorldTangents",
     "agreement",
     "autoencoder_losses",
+    "coincide",
     "curved_path",
     "dct_tangents",
     "load_tangents",
+    "numbered",
+    "partners_apart",
     "pca_basis",
     "pca_tangents",
     "plan_store",

@@ -13,13 +13,14 @@ from tangency.data.partners import Partners
 from tangency.errors import NumericsError
 from tangency.numerics import check_rank, dct_basis, flat
 from tangency.seeding import Draw
-from tangency.tangents.space import TangentEstimator, TangentSpace
+from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 
 _PCA_VALUES = 4_000_000  # pixels of a batch of images
 _DENSE = 4096  # pixels up to which a covariance matrix is formed
 _ITERATIONS = 50
+_AT_ONCE = 1000  # images of a pool
 
 
 @final
@@ -44,15 +45,36 @@ class FixedTangents:
         """Kind, rank and a digest of the basis."""
         return {"kind": self.kind, "rank": self.max_rank, "basis": digest({"basis": self.basis})}
 
+    def which(self, x: Tensor) -> Tensor:
+        """0 for every image: they share one."""
+        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """The same subspace at every x (N, C, H, W)."""
         rank = torch.full((len(x),), self.max_rank, device=x.device)
         return TangentSpace.shared(self.basis.to(x), rank)
 
 
+def partners_apart(
+    estimator: TangentEstimator, pool: LabelledImages, seed: int, device: str | torch.device = "cpu"
+) -> Partners:
+    """Partners in the pool whose tangent space is another than the image's, for estimators that share spaces.
+
+    The images of one component of a mixture have one tangent space: as each other's partners they would be a control
+    that equals what it controls.
+    """
+    if not isinstance(estimator, SharedSpaces):
+        return Partners(pool, seed)
+    parts = [estimator.which(pool.images(ids).to(device)) for ids in torch.arange(len(pool)).split(_AT_ONCE)]
+    known = [part.cpu() for part in parts if part is not None]
+    return Partners(pool, seed, torch.cat(known) if len(known) == len(parts) else None)
+
+
 @final
 class ShuffledTangents:
     """The tangent space of another image, of the same class where the images' own labels are given.
+
+    Where images share tangent spaces, the other image is one with another space than the image's own.
 
     Args:
         estimator: whose tangent spaces are exchanged.
@@ -64,12 +86,8 @@ class ShuffledTangents:
     def __init__(
         self, estimator: TangentEstimator, pool: LabelledImages, seed: int = 0, within_class: bool = False
     ) -> None:
-        self.estimator, self.pool, self.partners, self.within_class = (
-            estimator,
-            pool,
-            Partners(pool, seed),
-            within_class,
-        )
+        self.estimator, self.pool, self.within_class = estimator, pool, within_class
+        self.partners = partners_apart(estimator, pool, seed)
         self.kind = "shuffled_class" if within_class else "shuffled"
         self.where = "at another image"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
-from tangency.tangents.space import TangentSpace
-from tangency.worlds import World
+from tangency.numerics import flat
+from tangency.tangents.space import TangentSpace, numbered
+from tangency.worlds import GaussianCore, World
 
 
 @final
@@ -26,6 +28,7 @@ class WorldTangents:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._numbered: Tensor | None = None  # of the components
 
     @property
     def max_rank(self) -> int:
@@ -36,6 +39,20 @@ class WorldTangents:
     def card(self) -> Mapping[str, Any]:
         """Kind and world."""
         return {"kind": self.kind, "world": dict(self.world.card)}
+
+    def which(self, x: Tensor) -> Tensor | None:
+        """Number of the space of each image, (N,), in worlds of flat pieces; None on curved manifolds."""
+        core = self.world.core
+        if not isinstance(core, GaussianCore):
+            return None
+        if core.whole:
+            return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return self._numbers(core).to(x.device)[core.component(self.world.embedding.encode(flat(x).double())[0])]
+
+    def _numbers(self, core: GaussianCore) -> Tensor:
+        if self._numbered is None:
+            self._numbered = numbered(core.mixture.bases()[0])
+        return self._numbered
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tangency.mixtures import Mixture
 from tangency.numerics import flat
-from tangency.tangents.space import TangentSpace
+from tangency.tangents.space import TangentSpace, numbered
 from tangency.tensors import digest
 
 
@@ -41,6 +41,14 @@ class MixtureTangents:
         fields = {f.name: getattr(self.mixture, f.name) for f in dataclasses.fields(self.mixture)}
         tensors = {name: value for name, value in fields.items() if isinstance(value, Tensor)}
         return {"kind": self.kind, "rank": self.max_rank, "mixture": digest(tensors)}
+
+    def which(self, x: Tensor) -> Tensor:
+        """Number of the space of each image, (N,): that of its component, or of an earlier one of the same span."""
+        return self._numbers[self.mixture.component(x)]
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        return numbered(self._bases)
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.numerics import coefficients, energy_fraction, flat, per_example, project, unit
+from tangency.seeding import Draw
 
 
 @dataclass(frozen=True)
@@ -149,3 +150,34 @@ class TangentEstimator(Protocol):
         need them; an image has the same tangent space in any batch.
         """
         ...
+
+
+@runtime_checkable
+class SharedSpaces(Protocol):
+    """What an estimator has besides that gives many images the same tangent space."""
+
+    def which(self, x: Tensor) -> Tensor | None:
+        """Number of the space of each image x (N, C, H, W), (N,) int64; None where each has its own."""
+        ...
+
+
+def numbered(bases: Tensor) -> Tensor:
+    """(K, d, k) orthonormal bases to numbers (K,) that are equal for equal spans: the first basis of that span."""
+    shadows = _shadows(bases.double())
+    return (torch.cdist(shadows, shadows) < _SAME * shadows.shape[1] ** 0.5).int().argmax(1)
+
+
+def coincide(a: TangentSpace, b: TangentSpace) -> Tensor:
+    """Whether the two tangent spaces of each image are the same, (N,) bool; not where one is NaN."""
+    found = [_shadows(space.basis.double()) for space in (a, b)]
+    return (found[0] - found[1]).norm(dim=1) < _SAME * a.dimension**0.5
+
+
+_SAME = 1e-4  # of a vector's length, between its projections to spaces that are the same but for single precision
+
+
+def _shadows(bases: Tensor) -> Tensor:
+    """One random vector projected to each span, (K, d): equal for equal spans, and almost surely for no others."""
+    probe = Draw(0, torch.zeros(1, dtype=torch.int64), "spans").normal((bases.shape[1],), torch.float64)[0]
+    inside = torch.einsum("ndk,d->nk", bases, probe.to(bases.device))
+    return torch.einsum("ndk,nk->nd", bases, inside)

@@ -28,7 +28,8 @@ class Population:
     """Measured images of a world.
 
     Args:
-        columns: measure key to (N,); shuffled controls hold their mean over all partners, so that means are exact.
+        columns: measure key to (N,); shuffled controls hold their mean over all partners, so that means are exact; NaN
+            where all images share one tangent space.
         fractions: (N, K), F² of each image's gradient in the tangent space of each of the world's K components.
         component: (N,), the component whose tangent space is that of the image.
         labels: (N,).
@@ -88,33 +89,49 @@ def component_of(world: World, x: Tensor) -> Tensor:
 
 
 def _expected_controls(found: Population) -> Columns:
-    """Mean of the shuffled controls over the partner, for each image."""
-    kinds = found.fractions.shape[1]
-    share = np.bincount(found.component, minlength=kinds) / len(found.component)
+    """Mean of the shuffled controls over the partner, of another component, for each image; NaN where there is none."""
     of_class = np.empty(len(found.labels))
     for c in np.unique(found.labels):
         own = found.labels == c
-        of_class[own] = found.fractions[own] @ (np.bincount(found.component[own], minlength=kinds) / own.sum())
-    return {f"{_MEASURE}.shuffled": found.fractions @ share, f"{_MEASURE}.shuffled_class": of_class}
+        of_class[own] = _mean_over_others(found.fractions[own], found.component[own])
+    return {
+        f"{_MEASURE}.shuffled": _mean_over_others(found.fractions, found.component),
+        f"{_MEASURE}.shuffled_class": of_class,
+    }
+
+
+def _mean_over_others(fractions: Array, component: NDArray[np.int64]) -> Array:
+    """Mean of F² (N, K) over the images of other components, for each image (N,)."""
+    counts = np.bincount(component, minlength=fractions.shape[1]).astype(np.float64)
+    rows = np.arange(len(component))
+    others = len(component) - counts[component]
+    total = fractions @ counts - fractions[rows, component] * counts[component]
+    return np.divide(total, others, out=np.full(len(component), np.nan), where=others > 0)
 
 
 def repairs(found: Population) -> Repair:
-    """Shuffled controls whose partner is another image of the same data set, as when that set is measured."""
+    """Shuffled controls whose partner is an image of the same data set with another tangent space, as measured."""
 
     def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
-        n, labels = len(chosen), found.labels[chosen]
-        partner = (np.arange(n) + rng.integers(1, n, size=n)) % n
-        same = np.full(n, -1)
-        for c in np.unique(labels):
-            members = np.flatnonzero(labels == c)
-            if len(members) > 1:
-                turn = rng.integers(1, len(members), size=len(members))
-                same[members] = members[(np.arange(len(members)) + turn) % len(members)]
-        component = found.component[chosen]
-        of_class = np.where(same >= 0, found.fractions[chosen, component[same]], np.nan)
-        return {
-            f"{_MEASURE}.shuffled": found.fractions[chosen, component[partner]],
-            f"{_MEASURE}.shuffled_class": of_class,
-        }
+        labels, component = found.labels[chosen], found.component[chosen]
+        columns = {}
+        for name, group in (("shuffled", np.zeros_like(labels)), ("shuffled_class", labels)):
+            partner = drawn_apart(group, component, rng)
+            values = found.fractions[chosen, component[partner]]
+            columns[f"{_MEASURE}.{name}"] = np.where(partner >= 0, values, np.nan)
+        return columns
 
     return repair
+
+
+def drawn_apart(group: NDArray[np.int64], kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each of N a random other one of its group that is of another kind, (N,); −1 where there is none."""
+    key = group * (int(kind.max()) + 1) + kind
+    order = key.argsort(kind="stable")
+    ordered, groups = key[order], group[order]
+    start, stop = np.searchsorted(groups, group), np.searchsorted(groups, group, side="right")
+    first, beyond = np.searchsorted(ordered, key), np.searchsorted(ordered, key, side="right")
+    others = stop - start - (beyond - first)
+    at = start + np.floor(rng.random(len(key)) * others).astype(np.int64)
+    at += (at >= first) * (beyond - first)
+    return np.where(others > 0, order[np.minimum(at, len(order) - 1)], -1)
