@@ -158,7 +158,7 @@ def _onnx(request: Request) -> Opened:
     with torch.no_grad():
         outputs = network(torch.zeros(1, *shape)).shape[1]
     settled = bool(graph.ending or chosen["ending"] or found["log"])
-    return Opened(network, "onnx", outputs, found, known, request.path, settled)
+    return Opened(network, "onnx", outputs, found, known, request.path, settled=settled)
 
 
 # kind -> loader; what stands before the colon of a reference.
