@@ -100,5 +100,6 @@ def test_dropout_is_refused_or_averaged(folder: Path) -> None:
     assert "--allow-random" in str(refused.exception)
     options = ("--limit", "6", "--tangents", "pca?rank=3", "--metrics", "cosine", "--epsilons", "none", "--json")
     first = measured(folder, "dropping.pt", *options, "--allow-random")
+    assert first.exit_code == 0, str(first.exception)
     assert "16 passes" in " ".join(json.loads(first.stdout)["reading"])
     assert numbers(measured(folder, "dropping.pt", *options, "--allow-random")) == numbers(first)

@@ -50,8 +50,9 @@ class Averaged(nn.Module):
         if self.vectorised is None:
             self.vectorised = self._maps(x[:1].detach().clone().requires_grad_())
         seeds = [derive_seed("random classifier", k) for k in range(self.draws)]
-        # A pass is repeated for its gradients, so that the graph of one is held at a time.
-        parts = [checkpoint(self._pass, x, seed, use_reentrant=False, preserve_rng_state=False) for seed in seeds]
+        # A pass is repeated, to its end, for its gradients, so that the graph of one is held at a time.
+        how: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False, "early_stop": False}
+        parts = [checkpoint(self._pass, x, seed, **how) for seed in seeds]
         return torch.stack([part.log_softmax(1) for part in parts]).logsumexp(0) - math.log(self.draws)
 
     def _pass(self, x: Tensor, seed: int) -> Tensor:
@@ -70,7 +71,9 @@ class Averaged(nn.Module):
             return found
 
     def _maps(self, x: Tensor) -> bool:
-        """Whether vmap takes the network and its backward pass."""
+        """Whether vmap takes the network and its backward pass; TorchScript's optimiser refuses it after some calls."""
+        if any(isinstance(part, torch.jit.ScriptModule) for part in self.net.modules()):
+            return False
         try:
             with seeded(0, x.device), torch.enable_grad():
                 torch.autograd.grad(self._mapped(x).sum(), x, materialize_grads=True)
@@ -166,7 +169,7 @@ def check_independent(net: nn.Module, images: Tensor, name: str, way: str, allow
         gap = max(_gap(first, _run(net, x, seed)[0]) for seed in range(1, 1 + (_RARE if drawn else 1)))
         if gap > limit:
             if not allow_random:
-                raise _random(seen, name, way, gap, first)
+                raise _random(net, seen, name, way, gap, first)
             if reason := _batch_reason(net, seen):
                 raise _dependent(net, seen, name, gap, first, reason=reason)
             return True
@@ -262,8 +265,8 @@ def _dependent(
     )
 
 
-def _random(seen: _Seen, name: str, way: str, gap: float, logits: Tensor) -> ModelError:
-    reason = seen.random
+def _random(net: nn.Module, seen: _Seen, name: str, way: str, gap: float, logits: Tensor) -> ModelError:
+    reason = seen.random or _scripted(net)[1]
     average = (
         f", or average: with {way} the logarithm of its mean softmax over {DRAWS} passes with fixed random numbers is "
         f"measured, at {DRAWS} times the cost"
