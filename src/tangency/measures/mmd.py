@@ -8,7 +8,7 @@ arguments alone explains,
 
 The first two terms (first order) are 0 where both samples are of one law. Then T is degenerate, and a jackknife, which
 sees one row at a time, doubles the variance. Each expectation is estimated without bias by means over tuples of
-different rows (Sutherland, "Unbiased estimators for the variance of MMD estimators", arXiv 1906.02104, there for n = m).
+different rows (Sutherland, "Unbiased estimators for the variance of MMD estimators", arXiv 1906.02104, for n = m).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Discrepancy:
 
     @property
     def standard_error(self) -> float:
-        """√max(V + c V₂, 0.3 V₂), V the unbiased variance and V₂ its second order; NaN where V₂ is not above 0: equal rows.
+        """√max(V + c V₂, 0.3 V₂), V the unbiased variance and V₂ its second order; NaN unless V₂ > 0 (equal rows).
 
         The variance is at least V₂. But near one law the noise of the first order is as large as V₂, at any number of
         rows, so that V itself may be negative and its root is too small on average: by 5 % where 20 directions span

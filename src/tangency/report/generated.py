@@ -91,7 +91,9 @@ def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) ->
         "correlations": _correlations(entry, shown, about),
         "pictures": pictures_of(run, entry),
         "how": {LEVELS.get(s, (s,))[0]: told["how"] for s, told in entry["references"].items()},
-        "unavailable": {name: reason for name, reason in entry["unavailable"].items() if not name.startswith("frechet_")},
+        "unavailable": {
+            name: reason for name, reason in entry["unavailable"].items() if not name.startswith("frechet_")
+        },
     }
 
 

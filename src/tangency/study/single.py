@@ -21,6 +21,7 @@ from tangency.measures import (
     ReferenceSource,
     Rows,
     cascade,
+    control_warnings,
     masking_warnings,
     read_maps,
     unidentified,
@@ -249,6 +250,7 @@ def _refuse_others(asked: MeasureRequest, setting: _Setting) -> None:
 def _told(setting: _Setting, rows: Rows, maps: MapFile | None) -> list[str]:
     """What a reader of the numbers should know: in sentences."""
     found = setting.warnings + unidentified(setting.config.quantities) + masking_warnings(rows.columns)
+    found += control_warnings(rows.columns)
     if len(rows.ids) < _FEW:
         found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
     if "cka" in setting.config.metrics:
