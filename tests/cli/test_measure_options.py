@@ -74,7 +74,9 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_the_published_alignment_stands_beside_ours(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    arrays = {f"x_{part}": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for part, n in (("train", 40), ("test", 12))}
+    arrays = {
+        f"x_{part}": rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for part, n in (("train", 40), ("test", 12))
+    }
     labels = {f"y_{part}": np.arange(n) % 2 for part, n in (("train", 40), ("test", 12))}
     np.savez(tmp_path / "set.npz", **arrays, **labels)
     data, model = f"npz:{tmp_path / 'set.npz'}", tmp_path / "net.safetensors"

@@ -282,7 +282,7 @@ def test_legacy_puts_the_published_alignment_beside_ours() -> None:
     given = FAST | {"sigmas": (0.5,), "metrics": ("lpips",), "normalisations": ("std3", "max")}
     given |= {"alignments": (("logp_y", "bayes_gradient"),), "legacy": "pags"}
     found = measured(net, mixture, data, MeasureConfig(**given))
-    ours = {key for key in measured(net, mixture, data, MeasureConfig(**given | {"legacy": None})).columns}
+    ours = set(measured(net, mixture, data, MeasureConfig(**given | {"legacy": None})).columns)
     assert ours < found.columns.keys()
     key = "sum_logits.score.sigma=0.25"
     assert {f"alignment_lpips_pags.{key}{end}" for end in ("", ".shuffled", ".random")} <= found.columns.keys()

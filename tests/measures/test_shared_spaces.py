@@ -13,7 +13,7 @@ from torch import nn
 from measure_support import measured, toy_world
 from support import make_mixture
 from tangency.autodiff import input_gradient
-from tangency.measures import MeasureConfig, ReferenceSource
+from tangency.measures import MeasureConfig, ReferenceSource, control_warnings
 from tangency.mixtures import Mixture
 from tangency.numerics import flat, unit
 from tangency.score import MixtureScore
@@ -103,6 +103,8 @@ def test_a_class_of_one_component_has_no_control_of_its_class_and_n_says_so() ->
     numbers = trial_numbers(columns, PairedBootstrap(N, 50), 42, 3)
     told = numbers.estimates[f"{FRACTION}.shuffled_class"]
     assert (told.n, told.degenerate) == (N - int(alone.sum()), int(alone.sum()))
+    (said,) = control_warnings(found.columns)
+    assert said.startswith(f"{FRACTION}.shuffled_class: rests on {told.n} of {N} images.")
     scores = found["alignment_cosine.logp_y.bayes_gradient.sigma=0.25.shuffled_class"]
     assert scores.isfinite().all()  # a score is the image's own, whatever its component
 

@@ -61,7 +61,7 @@ def measure(
     rho_sigmas: Annotated[str | None, typer.Option("--rho-sigmas", help="Noise levels of ρ₂, or none.")] = None,
     legacy: Annotated[
         str | None,
-        typer.Option("--legacy", help="pags: the alignment of the paper's published code beside ours (31 px at least)."),
+        typer.Option("--legacy", help="pags: the alignment of the paper's published code, beside ours."),
     ] = None,
     attacks: Annotated[
         str | None,

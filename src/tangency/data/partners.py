@@ -39,9 +39,7 @@ class Partners:
         """Another image of class y for each id, (N,), and whether there is one, (N,) bool."""
         return self._drawn(self._class_places, ids, y, "class partner")
 
-    def _drawn(
-        self, places: tuple[Tensor, Tensor], ids: Tensor, group: Tensor, purpose: str
-    ) -> tuple[Tensor, Tensor]:
+    def _drawn(self, places: tuple[Tensor, Tensor], ids: Tensor, group: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """Uniform over the pool's images of the group whose kind is not that of the image.
 
         In `places` (order, key) they stand by group, then by kind: the draw counts those before and behind its kind.

@@ -5,6 +5,7 @@ from tangency.measures.attacked import masking_warnings
 from tangency.measures.cascade import cascade
 from tangency.measures.cka import linear_cka
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
+from tangency.measures.frames import control_warnings
 from tangency.measures.lpips import LPIPS
 from tangency.measures.map_files import MapFile, read_maps
 from tangency.measures.metrics import METRICS, check_size
@@ -35,6 +36,7 @@ __all__ = [
     "check_network",
     "check_signal",
     "check_size",
+    "control_warnings",
     "describe",
     "linear_cka",
     "masking_warnings",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.measures.config import MeasureConfig
-from tangency.measures.registry import tangents_suffix
+from tangency.measures.registry import family, tangents_of, tangents_suffix
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator, TangentSpace, coincide, curved_path, partners_apart, pca_basis
@@ -110,7 +110,7 @@ class FrameSource:
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> TangentSpace:
-        """Tangent spaces of other images, cut to the ranks of `own`; NaN for none, an equal one, or one of lower rank."""
+        """Tangent spaces of other images, cut to the ranks of `own`; NaN for none, an equal or a lower one."""
         space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index)
         usable = usable & (space.rank >= own.rank) & ~coincide(space.cut(own.rank), own)
         return _alike(TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank), own)
@@ -171,3 +171,24 @@ def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]
         numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
         found.append(next(free for free in numbered if free not in found))
     return found
+
+
+def control_warnings(columns: Mapping[str, Tensor]) -> list[str]:
+    """A sentence for each shuffled tangent space that does not stand beside every F²: on how many images it rests."""
+    found: dict[str, str] = {}
+    for key, values in columns.items():
+        measure, _, control = key.rpartition(".")
+        if family(key) != "tangent_fraction" or control not in _WHOSE or measure not in columns:
+            continue
+        told = columns[measure].isfinite()
+        resting = int((told & values.isfinite()).sum())
+        if resting < int(told.sum()):
+            words = (
+                f"{measure}.{control}: rests on {resting} of {int(told.sum())} images. For the others "
+                f"{_WHOSE[control]} has another tangent space, or the one that was drawn has fewer dimensions."
+            )
+            found.setdefault(f"{control}{tangents_of(measure)}", words)
+    return list(found.values())
+
+
+_WHOSE = {"shuffled": "no image", "shuffled_class": "no image of the class"}

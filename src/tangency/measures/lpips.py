@@ -6,9 +6,9 @@ further pass of the network. The weights of AlexNet are shipped; those of VGG-16
 
 Deviations: pictures under 64 pixels a side are upsampled bilinearly to 64 on the shorter side (AlexNet's last three
 feature maps shrink to one position below that; the linear layers were fitted on 64×64 patches), and one channel is
-repeated to three. `upsample=False` takes pictures as they are, as the paper's published code does: below about 64
-pixels its values are others, and of another order. AlexNet's weights are stored in half precision, which changes the published example values by under
-2e-5.
+repeated to three; `upsample=False` takes pictures as they are, as the paper's published code does, which gives other
+values below 64 pixels, and another order. AlexNet's weights are stored in half precision, which changes the published
+example values by under 2e-5.
 """
 
 from __future__ import annotations

@@ -198,6 +198,6 @@ def check_size(names: Iterable[str], shape: tuple[int, int, int]) -> None:
         smallest = METRICS[name].smallest
         if min(shape[1:]) < smallest:
             raise SpecError(
-                f"metric '{name}': images of {shape[1]}×{shape[2]}, expected at least {smallest} pixels a side: it does "
-                "not upsample, and its network has no position left below that. Leave it, or legacy: pags, out."
+                f"metric '{name}': images of {shape[1]}×{shape[2]}, expected at least {smallest} pixels a side: it "
+                "does not upsample, and its network has no position left below that. Leave it, or legacy: pags, out."
             )

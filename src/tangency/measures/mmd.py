@@ -46,7 +46,7 @@ class Discrepancy:
 
     @property
     def standard_error(self) -> float:
-        """√max(V + c V₂, 0.3 V₂), V the unbiased variance, V₂ its second order; NaN where V₂ ≤ 0, as of equal rows.
+        """√max(V + c V₂, 0.3 V₂), V the unbiased variance and V₂ its second order; NaN unless V₂ > 0 (equal rows).
 
         The variance is at least V₂. But near one law the noise of the first order is as large as V₂, at any number of
         rows, so that V itself may be negative and its root is too small on average: by 5 % where 20 directions span

@@ -22,6 +22,7 @@ from tangency.measures import (
     Rows,
     budget_warnings,
     cascade,
+    control_warnings,
     masking_warnings,
     read_maps,
     unidentified,
@@ -257,6 +258,7 @@ def _told(setting: _Setting, network: Found, rows: Rows, maps: MapFile | None) -
     found = cast("list[str]", network.classifier.card.provenance.get("warnings", []))
     found = found + setting.warnings + budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
     found += unidentified(config.quantities) + masking_warnings(rows.columns)
+    found += control_warnings(rows.columns)
     if len(rows.ids) < _FEW:
         found.append(f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little.")
     if "cka" in setting.config.metrics:
