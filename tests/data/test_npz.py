@@ -163,7 +163,7 @@ def test_what_is_no_array_of_numpys(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images", b"hello")
         archive.writestr("labels", b"hello")
-    with pytest.raises(DataError, match="'images' is no array of NumPy's"):
+    with pytest.raises(DataError, match="the member 'images' is no array"):
         load_split("npz:a.npz", root=tmp_path)
 
 

@@ -29,8 +29,8 @@ def test_parse():
         ("fasion-mnist", "unknown data set 'fasion-mnist'. Did you mean 'fashion-mnist'?"),
         (
             "imagenet:somewhere",
-            "Known: cifar10, fashion-mnist, fashion-mnist-5k, folder, idx, imagenet16, imagenet32, imagenet64, "
-            "imagenet8, mnist, npz, parquet.",
+            "and 2 more. References: fashion-mnist-5k, fashion-mnist:[DIR], mnist:[DIR], cifar10:[DIR], parquet:FILE, "
+            "folder:DIR, npz:FILE, idx:DIR, imagenet64:DIR, imagenet32:DIR, imagenet16:DIR, imagenet8:DIR.",
         ),
         ("", "unknown data set ''"),
         ("parquet", "no location, expected parquet:FILE"),

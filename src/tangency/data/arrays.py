@@ -38,7 +38,7 @@ def read_arrays(path: Path, expected: str, names: Sequence[str] | None = None) -
             for name in archive.files if names is None else names:
                 found[name] = archive[name]
     except DAMAGED as error:
-        if "allow_pickle" in str(error):
+        if name and "allow_pickle" in str(error):
             raise DataError(
                 f"{path}: the array '{name}' holds Python objects (a pickle, which could run code), expected "
                 "numbers. Save it again with a numeric dtype, all images of one size."

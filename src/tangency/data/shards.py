@@ -157,8 +157,8 @@ def _saved(folder: Path) -> Shards:
     """A folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
     several = folder / "dataset_dict.json"
     if several.is_file():
-        listed = _json(several)
-        names = listed.get("splits") if isinstance(listed, dict) else None
+        held = _json(several)
+        names = held.get("splits") if isinstance(held, dict) else None
         if not isinstance(names, list) or not names or not all(re.fullmatch(r"\w[\w.-]*", str(name)) for name in names):
             raise DataError(f"{several}: lists no splits, expected {{'splits': ['train', 'test']}}.")
         parts = {name: _saved_split(folder / name) for name in names if (folder / name).is_dir()}
