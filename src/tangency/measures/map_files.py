@@ -69,7 +69,7 @@ def _arrays(path: Path, reference: str) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path, "an .npz archive of numbers, as numpy.savez writes")
     except DataError as error:
-        raise DataError(f"maps '{reference}': {error}") from error
+        raise DataError(f"maps '{reference}': {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def _check(name: str, array: np.ndarray, reference: str, count: int, shape: tuple[int, int, int]) -> None:
