@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -64,9 +65,11 @@ def measured(folder: Path, name: str, *options: str, command: str = "measure") -
     return CliRunner().invoke(app, [command, "--model", model, "--data", f"npz:{data}", "--trust-code", *options])
 
 
-def numbers(found: Result) -> dict[str, float | None]:
+def numbers(found: Result) -> dict[str, float]:
+    """Means, NaN where every image is degenerate."""
     assert found.exit_code == 0, found.output
-    return {key: value["mean"] for key, value in json.loads(found.stdout)["measures"].items()}
+    means = {key: value["mean"] for key, value in json.loads(found.stdout)["measures"].items()}
+    return {key: math.nan if mean is None else mean for key, mean in means.items()}
 
 
 OPTIONS = ("--limit", "12", "--tangents", "pca?rank=3", "--metrics", "cosine", "--attacks", "pgd_l2:0.5", "--json")

@@ -102,5 +102,5 @@ def test_unknown_layouts_are_refused_by_name(tmp_path, value):
     _, reference = of_script(tmp_path)
     with pytest.raises(ModelError, match=r"unknown layout .* transposed"):
         load_model(f"{reference}&shape=1x10x12&layout={value}")
-    with pytest.raises(ModelError, match=r"unknown layout .*nhwc.* transposed"):
+    with pytest.raises(ModelError, match=r"unknown layout .*Known: .*transposed.*nhwc"):
         load_model(f"onnx:{network(tmp_path / 'a.onnx')}?range=0,1&mean=none&shape=3x6x5&layout=transpose")

@@ -89,7 +89,7 @@ function drawCurve(element) {
   else if (best) mark(best[MEAN], "solid", "ink", "Bayes rule", 0.8);
   const image = !excess && (run.measures[`${key}.image`] || []).find(e => e && e[MEAN] !== null);
   if (image) mark(image[MEAN], "1px,3px", "ink", "image itself");
-  const strengths = run.trials.filter(t => shown.listed(o => o.id === t.objective) || t.objective === "standard").map(t => t.strength);
+  const strengths = run.trials.filter(t => shown.some(o => o.id === t.objective) || t.objective === "standard").map(t => t.strength);
   const title = {strength: "strength (log scale)", accuracy: "accuracy", kappa: "log κ"}[mode];
   const xaxis = {title: {text: title, font: {size: 12}}, ...(mode === "strength" && strengths.length ? ticks(strengths, at, element.clientWidth) : {})};
   draw(element, traces, {xaxis, yaxis: {nticks: 5, type: logarithmic ? "log" : "linear", ...(logarithmic ? {dtick: 1} : {}), title: {text: kind === "excess" && !excess ? "(has no control)" : ""}}, shapes, annotations});

@@ -47,7 +47,7 @@ function plainTicks(low, high) { // 1, 2, 5 and their decades; over many decades
   return kept.length > 1 ? {tickvals: kept, ticktext: kept.map(String)} : {nticks: 5};
 }
 function drawNoise(element) {
-  const x = run.noise.sigmas, traces = [], differences = run.noise.curves.listed(c => c.difference);
+  const x = run.noise.sigmas, traces = [], differences = run.noise.curves.some(c => c.difference);
   const rank = c => ({untrained: 0, bayes: 0, standard: 1})[run.trials[c.trial].objective] ?? 2;
   const shown = run.noise.curves.filter(c => !hiddenNoise.has(run.trials[c.trial].name)).sort((a, b) => rank(a) - rank(b));
   const means = [1, ...shown.flatMap(c => c.ratio.mean).filter(v => v)]; // a band that runs away does not set the ends
