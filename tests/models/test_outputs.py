@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError
 from tangency.models import Classifier, load_classifier, load_model, save_classifier
+from tangency.models.outputs import logits_of
 from tangency.study.convert import convert_model
 
 SHAPE = (3, 6, 5)
@@ -278,3 +279,48 @@ def test_outputs_are_named_where_a_classifier_is_wrapped() -> None:
     torch.testing.assert_close(Classifier.wrap(net, SHAPE, 5, outputs="softmax")(images()), Net().eval()(images()))
     assert torch.equal(Classifier.wrap(net, SHAPE, 5, outputs="logits")(images()), net(images()))
     assert torch.equal(Classifier.wrap(net, SHAPE, 5)(images()), net(images()))
+
+
+def _scaled(z: Tensor) -> Tensor:
+    p = z.softmax(1)
+    p.mul_(0.8)
+    p += 0.04
+    return p
+
+
+def _part_written(z: Tensor) -> Tensor:
+    p = z.softmax(1)
+    p[:, 0] = 0.5
+    return p
+
+
+def _logits_overwritten(z: Tensor) -> Tensor:
+    p = z.softmax(1)
+    z.view(-1).mul_(0)
+    return p
+
+
+def _dropped(z: Tensor) -> Tensor:
+    return F.hardtanh(z.softmax(1), 0.1, 0.3, inplace=True)
+
+
+WRITTEN = {
+    "scaled": (_scaled, "softmax"),
+    "a part": (_part_written, "softmax"),
+    "its logits": (_logits_overwritten, "softmax"),
+    "inplace": (_dropped, "softmax"),
+    "clamped": (lambda z: z.sigmoid().clamp_(0.3, 0.7), "sigmoid"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_probabilities_that_are_written_into_are_not_those_of_the_softmax(kind: str) -> None:
+    """What is changed in place after the softmax has other logits than those that it was applied to."""
+    function, outputs = WRITTEN[kind]
+    weight, x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), torch.linspace(-1, 1, 12).reshape(4, 3)
+    p = function(x @ weight)
+    wanted = p.log() if outputs == "softmax" else p.log() - (-p).log1p()
+    torch.testing.assert_close(logits_of(lambda x: function(x @ weight), x, outputs), wanted)
+    alone = torch.func.vmap(lambda image: logits_of(lambda x: function(x @ weight), image[None], outputs)[0])(x)
+    torch.testing.assert_close(alone, wanted)

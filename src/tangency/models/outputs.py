@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,8 +20,31 @@ _LOOK = 8  # images, after which most networks are known
 _KINDS = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid"}
 # What leaves values as they are; applied to logits in the same way.
 _MOVES = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to", "type", "clone")
+_WRITING = {f"__{name}__" for name in ("setitem", "iadd", "isub", "imul", "idiv", "itruediv", "ipow", "imod")}
 
 Function = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A result, what it was made from, and how; with the versions of both, which an operation in place raises."""
+
+    out: Tensor
+    before: Tensor
+    kind: str
+    versions: tuple[int, int]
+
+    @classmethod
+    def now(cls, out: Tensor, before: Tensor, kind: str) -> _Made | None:
+        """As they are; None for tensors that count no changes."""
+        if out.is_inference() or before.is_inference():
+            return None
+        return cls(out, before, kind, (out._version, before._version))
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether neither was written into since, as by mul_ or an assignment to a part."""
+        return (self.out._version, self.before._version) == self.versions
 
 
 class _Endings(TorchFunctionMode):
@@ -28,36 +52,54 @@ class _Endings(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: dict[int, tuple[Tensor, Tensor, str]] = {}  # id of a result: it, what it was made from, how
+        self.seen: dict[int, _Made] = {}  # by the id of the result, which is kept, so that no other one gets it
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
+        own = getattr(func, "__name__", "").partition(".")[0]
+        name = own.strip("_")
         source = args[0] if args else kwargs.get("input", kwargs.get("self"))
         if name == "cat" and isinstance(out, Tensor):
             self._joined(out, args, kwargs)
+        if _writes(own) or "out" in kwargs or kwargs.get("inplace"):
+            self.seen.clear()  # within vmap no version tells what was written into
         if not isinstance(out, Tensor) or not isinstance(source, Tensor) or out is source:
             return out
         if name in _KINDS and _of_classes(out) and (name != "softmax" or _axis(args, kwargs, out.dim()) == 1):
-            self.seen[id(out)] = out, source, _KINDS[name]
-        elif id(source) in self.seen and (name in _MOVES or (name == "getitem" and isinstance(args[1], slice))):
-            _, before, kind = self.seen[id(source)]
-            self.seen[id(out)] = out, func(before, *args[1:], **kwargs) if args else before, kind
+            self._keep(out, source, _KINDS[name])
+        elif name in _MOVES or (name == "getitem" and isinstance(args[1], slice)):
+            known = self._known(source)
+            if known is not None:
+                self._keep(out, func(known.before, *args[1:], **kwargs) if args else known.before, known.kind)
         return out
+
+    def _keep(self, out: Tensor, before: Tensor, kind: str) -> None:
+        made = _Made.now(out, before, kind)
+        if made is not None:
+            self.seen[id(out)] = made
+
+    def _known(self, found: object) -> _Made | None:
+        known = self.seen.get(id(found))
+        return known if known is not None and known.unchanged else None
 
     def _joined(self, out: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
         """Parts of a batch that went through alone, one behind the other."""
-        parts = [self.seen.get(id(part)) for part in (args[0] if args else kwargs.get("tensors", ()))]
+        parts = [self._known(part) for part in (args[0] if args else kwargs.get("tensors", ()))]
         known = [part for part in parts if part is not None]
         rows = not kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        if rows and known and len(known) == len(parts) and len({kind for _, _, kind in known}) == 1:
-            self.seen[id(out)] = out, torch.cat([before for _, before, _ in known]), known[0][2]
+        if rows and known and len(known) == len(parts) and len({part.kind for part in known}) == 1:
+            self._keep(out, torch.cat([part.before for part in known]), known[0].kind)
 
     def ending(self, found: Tensor) -> tuple[str, Tensor] | None:
         """The kind of operation that made `found`, and what it was applied to; None for any other."""
-        known = self.seen.get(id(found))
-        return None if known is None else (known[2], known[1])
+        known = self._known(found)
+        return None if known is None else (known.kind, known.before)
+
+
+def _writes(name: str) -> bool:
+    """Whether an operation writes into its argument: mul_, an assignment to a part, *=."""
+    return name in _WRITING if name.startswith("__") else name.endswith("_")
 
 
 def _of_classes(out: Tensor) -> bool:
