@@ -14,7 +14,7 @@ from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
 from tangency.models.deciding import Decided, decided
-from tangency.models.feeding import asked_feeding, settled
+from tangency.models.feeding import Feeding, asked_feeding, settled
 from tangency.models.foreign import adapted
 from tangency.models.loaders import LOADERS
 from tangency.models.opening import Opened, Request
@@ -122,8 +122,18 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
     extra |= {"order": order} if order else {}
     extra |= {"logits": opened.outputs} if order and len(order) < opened.outputs else {}
     extra |= {"orientation": known.orientation} if known.orientation else {}
-    found = decided(known, opened, request, lambda module: adapted(module, {**extra, "outputs": "logits"}))
+    likely = {"outputs": "logits"} | _likely_outputs(_bare(known, opened, extra), opened, request)
+    found = decided(known, opened, request, lambda module: adapted(module, {**extra, **likely}))
     opened, known = found.opened, found.known
+    bare = _bare(known, opened, extra)
+    own, told = _outputs(bare, opened, request)
+    found = replace(found, known=replace(known, notes=(*known.notes, *told)))
+    card = dataclasses.replace(bare.card, options={**bare.card.options, **own}, provenance=_provenance(request, found))
+    return Classifier(adapted(opened.module, {**extra, **own}), card)
+
+
+def _bare(known: Feeding, opened: Opened, extra: dict[str, Any]) -> Classifier:
+    """The network behind changes of its images only, fed as is known so far."""
     card = Card(
         architecture=opened.architecture,
         shape=known.shape or (0, 0, 0),
@@ -134,10 +144,15 @@ def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> 
         std=known.std or (),
     )
     turned = {name: value for name, value in extra.items() if name in ("resize", "orientation")}
-    own, told = _outputs(Classifier(adapted(opened.module, turned), card), opened, request)
-    found = replace(found, known=replace(known, notes=(*known.notes, *told)))
-    card = dataclasses.replace(card, options={**card.options, **own}, provenance=_provenance(request, found))
-    return Classifier(adapted(opened.module, {**extra, **own}), card)
+    return Classifier(adapted(opened.module, turned), card)
+
+
+def _likely_outputs(classifier: Classifier, opened: Opened, request: Request) -> dict[str, object]:
+    """What the network returns as far as it can be told before its range and normalisation are."""
+    try:
+        return _outputs(classifier, opened, request)[0]
+    except ModelError:  # asked again, and told, once they are
+        return {}
 
 
 def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[dict[str, object], list[str]]:
