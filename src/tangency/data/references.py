@@ -74,9 +74,9 @@ def as_reference(named: str | Path) -> str:
         ('npz:tiny.npz', 'mnist?train=500')
     """
     text = str(named)
-    suffix = text.partition("?")[0].rpartition(".")[2]
-    if suffix in ("npz", "parquet") and ":" not in text:
-        return f"{suffix}:{text}"
+    suffix = Path(text.partition("?")[0]).suffix
+    if suffix in (".npz", ".parquet") and ":" not in text:
+        return f"{suffix[1:]}:{text}"
     return f"folder:{text}" if isinstance(named, Path) and named.is_dir() else text
 
 
