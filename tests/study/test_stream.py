@@ -112,7 +112,7 @@ def test_folders_of_several_models_have_short_names() -> None:
     asked = MeasureRequest(models, "mnist", out=Path("out"))
     assert [asked.folder(number) for number in (0, 1)] == [
         Path("out/01-pgd_l2-1-s0"),
-        Path("out/02-onnx-nets-a-b.onnx-range-0-255"),
+        Path("out/02-a-b"),
     ]
 
 
