@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,9 @@ import pytest
 
 from fuzz.run_folder import RUN_FOLDERS
 from fuzz.subjects import SUBJECTS
+from processes import run
+
+pytestmark = pytest.mark.processes
 
 MUTANTS = 200
 MEMORY = 2 << 30  # bytes above what the valid file takes
@@ -26,15 +28,8 @@ forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot b
 def mutants(name: str, count: int) -> list[dict[str, Any]]:
     """What came of the valid file, then of each mutant."""
     tests = Path(__file__).parent.parent
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(tests), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, "-m", "fuzz.worker", name, str(count), "0"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(tests), *sys.path])}
+    done = run([sys.executable, "-m", "fuzz.worker", name, str(count), "0"], environment)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -76,8 +71,8 @@ def test_the_watch_sees_what_must_not_be(harm: str, outcome: str) -> None:
         f"print(json.dumps(w.in_child(lambda: exec({harm!r}))))"
     )
     tests = Path(__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    environment = {"PYTHONPATH": os.pathsep.join([str(tests), *sys.path])}
+    done = run([sys.executable, "-c", script], environment)
     found = json.loads(done.stdout)
     assert found["outcome"] == outcome, found
     if outcome == "read":

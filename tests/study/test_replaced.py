@@ -17,6 +17,8 @@ from tangency.study.replaced import refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec
 from tangency.worlds import load_dataset
 
+pytestmark = pytest.mark.processes
+
 ONE = [{"objective": "standard"}]
 NORM = {"objective": "gradient_norm", "strengths": [0.1]}
 

@@ -16,6 +16,8 @@ from study_support import tiny_spec, write_data, write_spec
 from tangency.errors import RunError
 from tangency.study.deaths import leave_if_imported, out_of_memory, refuse_daemon, why
 
+pytestmark = pytest.mark.processes
+
 LAST_RESORT = 900  # seconds; nothing here takes a minute on an idle machine
 
 GUARDED = """
