@@ -208,6 +208,8 @@ class StudySpec(_Strict):
             del content["tangents"]
         if not self.generate:
             del content["generate"], content["judge"]
+        if self.measures.legacy is None:
+            del content["measures"]["legacy"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
@@ -66,6 +67,7 @@ def _measured(world: World, seed: int) -> list[Claim]:
     """Steps of equal length on and off the manifold against the gradient's own split, for a linear function."""
     d, k = world.dimension, world.intrinsic_dimension
     data = drawn(world, 400, seed)
+    data = dataclasses.replace(data, labels=data.labels % 2, classes=("even", "odd"))  # of two logits
     x = data.pixels.double()
     f = quadratic(d, 2, seed, bend=0.0)
     tangents = WorldTangents(world)
@@ -77,7 +79,7 @@ def _measured(world: World, seed: int) -> list[Claim]:
         epsilons=(1.0,),
         metrics=("cosine",),
     )
-    rows = measure(f, x, data.labels % 2, reference=data, score=world, tangents=tangents, config=config)
+    rows = measure(f, x, data.labels, reference=data, score=world, tangents=tangents, config=config)
     fraction = rows["tangent_fraction.margin"]
     rho = float((1 - fraction).sum() / len(fraction))
     kappa = rho / (1 - rho) * k / (d - k)
