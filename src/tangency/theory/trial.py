@@ -191,7 +191,9 @@ def _measures(
     exact, estimated = _columns(truth_rows), _columns(own_rows)
     boot = PairedBootstrap(config.population, _REPLICATES)
     truth, own = (trial_numbers(c, boot, world.dimension, world.classes) for c in (exact, estimated))
-    keys = [key for key in truth.estimates if key in own.estimates]
+    # a control without partners, as of one tangent space for all images, has neither bias nor coverage
+    defined = [{key for key, found in one.estimates.items() if found.n} for one in (truth, own)]
+    keys = [key for key in truth.estimates if key in defined[0] & defined[1]]
     truths = {key: truth.estimates[key].mean for key in keys}
     held = coverage(
         estimated,
