@@ -188,6 +188,8 @@ class MeasureConfig:
         asked = dataclasses.asdict(self)
         if not self.curved:  # a key that older rows do not have
             del asked["curved"]
+        if self.legacy is None:
+            del asked["legacy"]
         content = json.dumps([MEASURE_SCHEMA, asked], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
