@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tangency.data.references import parse
 from tangency.errors import ModelError, RunError, listed, unknown_name
 from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
-from tangency.models.class_map import restricted, without_option
+from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
+from tangency.models.references import KINDS
 from tangency.study.layout import read_json, weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec
@@ -24,6 +26,25 @@ class Found:
     classifier: Classifier
     run: Path | None
     spec: StudySpec | None
+
+
+def find_mapped(
+    reference: str, device: str, data: Dataset | None, trust_code: bool = False, class_map: str | None = None
+) -> Found:
+    """The same as `find_classifier`, with a class map for all that have none of their own and need one.
+
+    Files of ours that have the data's classes are left as they are: a map was applied when they were written, or none
+    was needed. Of others nobody can tell, and they get it as the option `class-map`.
+    """
+    bare, own = without_option(reference)
+    if class_map is None or own is not None:
+        return find_classifier(reference, device, data, trust_code)
+    ours = bare.startswith("run:") or (bare.endswith(".safetensors") and parse(bare).kind not in KINDS)
+    if ours and data is not None:
+        found = find_classifier(reference, device, trust_code=trust_code)
+        if same_names(found.classifier.card.classes, data.test.classes):
+            return replace(found, classifier=unmapped(found.classifier, data, class_map, f"model '{reference}'"))
+    return find_classifier(with_option(reference, class_map), device, data, trust_code)
 
 
 def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
@@ -83,16 +104,10 @@ def independent(found: Found, data: Dataset, way: str = "", allow_random: bool =
     if not check_independent(classifier, images, name, way, allow_random):
         return found
     card = classifier.card
-    reading = [*_reading(card), averaged_note()]
-    card = replace(card, options={**card.options, "passes": DRAWS}, provenance={**card.provenance, "reading": reading})
+    card = replace(noted(card, averaged_note()), options={**card.options, "passes": DRAWS})
     mean = Classifier(Averaged(classifier.module), card).to(classifier.scale.device).eval()
     check_independent(mean, images, name, way)
     return replace(found, classifier=mean)
-
-
-def _reading(card: Card) -> list[object]:
-    known = card.provenance.get("reading", [])
-    return list(known) if isinstance(known, list) else []
 
 
 def check_fits(card: Card, data: Dataset, what: str) -> None:

@@ -34,7 +34,7 @@ from tangency.score.references import fingerprint, readings
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
-from tangency.study.found import Found, check_fits, find_classifier, independent
+from tangency.study.found import Found, check_fits, find_classifier, find_mapped, independent
 from tangency.study.layout import Layout, read_json
 from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
@@ -98,7 +98,8 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
     """
     given = load_dataset(asked.data) if asked.data else None
-    found = [find_classifier(model, asked.device, given, asked.trust_code) for model in asked.models]
+    found = [find_mapped(model, asked.device, given, asked.trust_code, asked.class_map) for model in asked.models]
+    asked = dataclasses.replace(asked, models=tuple(one.reference for one in found))
     name = asked.data or (found[0].spec.data if found[0].spec else found[0].classifier.card.provenance.get("data"))
     if not name:
         raise ModelError(f"model '{asked.models[0]}': its card names no data set; give one with --data.")
