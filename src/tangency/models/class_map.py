@@ -109,10 +109,14 @@ def restricted(classifier: Classifier, data: Dataset | None, asked: ClassMap | N
 def unmapped(classifier: Classifier, data: Dataset, asked: str, text: str) -> Classifier:
     """A network of the data's classes as it is, with a sentence about the map for others that it does not need."""
     card = classifier.card
-    outputs = card.options.get("logits", len(card.classes))  # of a file that a map restricted, those that it had
+    had = card.options.get("logits")  # of a file that a map restricted, those that it had
+    outputs = had if isinstance(had, int) else len(card.classes)
     for entry in () if asked in ("order", "imagenet") else _entries(data.test.classes, asked, text):
         if str(entry).isdecimal() and entry not in card.classes and int(entry) >= outputs:
-            raise ModelError(f"{text}: {OPTION} names output {entry}, it has {outputs:,}: 0 to {outputs - 1}.")
+            raise ModelError(
+                f"{text}: {OPTION} names output {entry}, it has {outputs:,}, from 0 to {outputs - 1}; give the map "
+                "behind the references of the models that need it, as ?class-map=…."
+            )
     card = noted(card, f"its classes already are the data's, so the class map '{asked}' is not applied to it")
     return Classifier(classifier.module, card).train(classifier.training)
 
@@ -252,7 +256,8 @@ def _entries(wanted: Sequence[str], asked: ClassMap, text: str) -> list[int | st
     if len(entries) != len(wanted):
         raise ModelError(
             f"{text}: {OPTION} names {counted(len(entries), 'output')}, the data have {len(wanted)} classes "
-            f"({listed(wanted)}); expected one each. It takes {_FORMS} file with a class of the data and an output a line."
+            f"({listed(wanted)}); expected one each. It takes {_FORMS} file with a class of the data and an output "
+            "a line."
         )
     return entries
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tangency.data.references import parse
+from tangency.data.references import as_reference, parse
+from tangency.data.registry import KINDS as KINDS_OF_DATA
 from tangency.errors import ModelError, RunError, listed, unknown_name
 from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
 from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
@@ -110,8 +111,14 @@ def independent(found: Found, data: Dataset, way: str = "", allow_random: bool =
     return replace(found, classifier=mean)
 
 
-def check_fits(card: Card, data: Dataset, what: str) -> None:
-    """Raise where a label of the data would mean something else to the classifier."""
+def _takes_classes(reference: str) -> bool:
+    """Whether data of this kind may be given the names of their classes."""
+    kind = KINDS_OF_DATA.get(parse(as_reference(reference)).kind) if reference else None
+    return kind is not None and "classes" in kind.options
+
+
+def check_fits(card: Card, data: Dataset, what: str, reference: str = "") -> None:
+    """Raise where a label of the data would mean something else to the classifier; `reference` is that of the data."""
     if card.shape != data.test.shape:
         colours = card.shape[0] != data.test.shape[0]
         raise ModelError(
@@ -120,10 +127,14 @@ def check_fits(card: Card, data: Dataset, what: str) -> None:
             + "choose data of the classifier's size, or a classifier trained on these."
         )
     if len(data.test.classes) < 2:
+        naming = (
+            ", or, where these are a part of the network's classes, name them all with ?classes=a,b,c behind the "
+            "reference of the data"
+        )
         raise ModelError(
             f"{what}: '{data.name}' has one class, '{data.test.classes[0]}', expected at least 2: log p(y|x), "
-            "margins and accuracy are about one class against others. Add images of another class, or, where these "
-            "are a part of the network's classes, name them all with ?classes=a,b,c behind the reference of the data."
+            "margins and accuracy are about one class against others. Add images of another class"
+            f"{naming if _takes_classes(reference) else ''}."
         )
     if card.classes != data.test.classes:
         if len(data.test.classes) == len(card.classes) + 1 and not int(data.train.class_counts[0]):

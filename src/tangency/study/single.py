@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tangency.errors import DataError, ModelError, RunError
+from tangency.errors import DataError, ModelError, RunError, counted
 from tangency.files import write_json
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
@@ -110,7 +110,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         )
     base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
     for one in [*found, *([base] if base else [])]:
-        check_fits(one.classifier.card, data, f"model '{one.reference}'")
+        check_fits(one.classifier.card, data, f"model '{one.reference}'", str(name))
     found = [independent(one, data, _ALLOW, asked.allow_random) for one in found]
     base = independent(base, data, _ALLOW, asked.allow_random) if base is not None else None
     with TemporaryDirectory() as temporary:
@@ -192,7 +192,7 @@ def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[s
     most = int(counts.min()) // 2
     if found.spec is not None or world_of(reference) is not None or most >= asked.components:
         return asked, []
-    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {int(counts.min())} training images"
+    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {counted(int(counts.min()), 'training image')}"
     if not most:
         raise DataError(
             f"'{data.name}': class {fewest}, expected at least 2: scores and tangent spaces are fitted to the training "
