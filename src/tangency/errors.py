@@ -58,3 +58,13 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
         nearest = difflib.get_close_matches(got, known, n=_LISTED, cutoff=0.0)
         known = nearest + sorted(set(known) - set(nearest))
     return f"unknown {kind} '{got[:_SHOWN]}{'…' if len(got) > _SHOWN else ''}'.{hint} Known: {listed(known)}."
+
+
+def counted(number: int, one: str) -> str:
+    """A number of things in words: "1 file", "2,000 files".
+
+    Example:
+        >>> counted(1, "class"), counted(2000, "file")
+        ('1 class', '2,000 files')
+    """
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"

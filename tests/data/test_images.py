@@ -188,7 +188,7 @@ def test_bad_folders(tmp_path):
 
     refused("no class folders")
     (tmp_path / "ant").mkdir()
-    refused("1 empty folders")
+    refused("1 empty folder,")
     fill(tmp_path / "set")
     (tmp_path / "set" / "cat").mkdir()
     refused("the class folder 'cat' is empty", "folder:set")

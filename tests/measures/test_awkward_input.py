@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from measure_support import measured, toy_world
-from tangency.errors import DataError, ModelError, NumericsError
+from tangency.errors import DataError, NumericsError
 from tangency.measures import MeasureConfig, Rows
 from tangency.mixtures import Mixture
 from tangency.types import LabelledImages
@@ -163,8 +165,12 @@ def test_bytes_and_a_class_map_give_the_same_rows() -> None:
             return other.index_copy(1, torch.tensor([5, 0, 3]), logits)
 
     assert_same(found(Wider(), mixture, data, images=x / 255, class_map=[5, 0, 3]), expected)
-    for wrong in ([5, 0], [5, 5, 3], [5, 0, -1]):
-        with pytest.raises(NumericsError, match="expected 3 different indices of outputs"):
+    names = dict(zip(data.classes, (5, 0, 3), strict=True))
+    for same in ("5,0,3", names, torch.tensor([5, 0, 3])):
+        assert_same(found(Wider(), mixture, data, images=x / 255, class_map=same), expected)
+    wrong: Any
+    for wrong in ([5, 0], [5, 5, 3], [5, 0, -1], [5, 0, 7], "5,0", "a,b,c", "", 3, [None, 0, 1], {"x": 1}, object()):
+        with pytest.raises(NumericsError, match="Expected 3 different indices of outputs from 0 to 6"):
             found(Wider(), mixture, data, class_map=wrong)
-    with pytest.raises(ModelError, match="names output 7, the network has 7"):
-        found(Wider(), mixture, data, class_map=[5, 0, 7])
+    with pytest.raises(NumericsError, match="class_map="):
+        found(Wider(), mixture, data)

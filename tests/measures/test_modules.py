@@ -19,8 +19,11 @@ from measure_support import measured, toy_world
 from tangency import TangencyWarning
 from tangency.errors import ModelError, NumericsError
 from tangency.measures import MeasureConfig, Rows
-from tangency.models import Classifier
+from tangency.models import Classifier, prepared, probes
+from tangency.models.foreign import Adapted
 from tangency.models.independence import Averaged
+from tangency.study.found import Found, independent
+from tangency.types import Card, Dataset
 
 SHAPE, CLASSES = (1, 7, 11), 3
 KEY = "tangent_fraction.logp_y"
@@ -363,3 +366,40 @@ def test_the_model_is_left_as_it_was() -> None:
     assert model.training
     after: Mapping[str, Tensor] = model.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_random_network_of_more_classes_is_restricted_before_it_is_averaged() -> None:
+    """By both ways: of each pass the softmax is over the classes of the data."""
+    _, data = world()
+    x, order = data.images()[:4], [4, 0, 2]
+
+    class Wider(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(3)
+            self.inner = nn.Linear(x[0].numel(), 5)
+
+        def forward(self, v: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = 4 * self.inner(F.dropout(v.flatten(1), 0.5, training=True))
+            return logits
+
+    net = Wider().eval()
+    mine, notes = prepared(net, probes(data, data.shape, "cpu"), 3, "logits", True, lambda outputs: order)
+    card = Card("custom", data.shape, data.classes)
+    whole = Classifier(Adapted(net, order=order), card).eval()
+    other = independent(Found("net", whole, None, None), Dataset("toy", data, data), "", True).classifier
+    assert "mean softmax" in notes[-1]
+    with torch.no_grad():
+        assert torch.allclose(mine(x), other(x), atol=1e-6)
+        plain = Averaged(nn.Sequential(net, Keep(order)))
+        assert torch.allclose(mine(x), plain(x), atol=1e-6)
+        assert torch.allclose(mine(x).exp().sum(1), torch.ones(4), atol=1e-5)
+
+
+class Keep(nn.Module):
+    def __init__(self, order: list[int]) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, self.order]

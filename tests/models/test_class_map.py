@@ -14,7 +14,7 @@ from tangency.errors import ModelError
 from tangency.models import build, load_classifier, load_model, save_classifier
 from tangency.models.class_map import data_outputs, with_option, without_option
 from tangency.models.class_names import imagenet_names
-from tangency.study.found import check_fits, find_classifier
+from tangency.study.found import check_fits, find_classifier, find_mapped
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # fast.ai's Imagenette: folders, names, and the outputs of a network of ImageNet
@@ -192,6 +192,8 @@ WRONG = {
     "order": "class-map=order, but it has 5 outputs and the data 3 classes",
     "imagenet": "class-map=imagenet, but it has 5 outputs, expected 1000",
     "none.csv": "'none.csv' is no file",
+    "": "class-map names no outputs",
+    "0": "names 1 output, the data",
     "few.json": "lacks 1 of the data's 3 classes: eels",
     "odd.csv": "the line 'a,b,c', expected a class of the data and an output",
     "odd.json": "cannot be read as a class map",
@@ -243,3 +245,44 @@ def test_a_reference_with_the_option_is_found(tmp_path):
     found = find_classifier(reference, "cpu", data)
     assert (found.reference, found.classifier.card.classes) == (reference, ("a", "b"))
     assert load_classifier(tmp_path / "net.safetensors").classes == 3
+
+
+def mapped_file(tmp_path, data, outputs=12):
+    """A file of ours with the data's classes, made from a network of others with a map."""
+    net = build("convnet", (3, 8, 8), outputs, seed=1)
+    save_classifier(net, tmp_path / "net.safetensors")
+    order = [11, 3, 5] if outputs == 12 else [2, 0, 1]
+    found = load_model(f"{tmp_path / 'net.safetensors'}?class-map={','.join(map(str, order))}", data)
+    save_classifier(found, tmp_path / "mapped.safetensors")
+    return found, str(tmp_path / "mapped.safetensors"), ",".join(map(str, order))
+
+
+@pytest.mark.parametrize("outputs", [12, 3])
+@pytest.mark.parametrize("classes", [("0", "1", "2"), ("cat", "dog", "eel")], ids=["digits", "names"])
+def test_a_map_for_all_models_is_not_applied_twice(tmp_path, classes, outputs):
+    data, x = images((3, 8, 8), classes), torch.rand(3, 3, 8, 8)
+    expected, reference, asked = mapped_file(tmp_path, data, outputs)
+    found = find_mapped(reference, "cpu", data, class_map=asked)
+    with torch.no_grad():
+        assert torch.equal(found.classifier(x), expected(x))
+    assert found.reference == reference
+    assert "already are the data's" in found.classifier.card.provenance["reading"][-1]
+    with pytest.raises(ModelError, match=r"names output 12, it has" if outputs == 12 else "names output 12, it has 3"):
+        find_mapped(reference, "cpu", data, class_map="12,1,0")
+    with pytest.raises(ModelError, match="leave class-map out"):
+        load_model(f"{reference}?class-map=2,0,1", data)
+    if classes[0] == "cat" or outputs == 12:
+        other = find_mapped(str(tmp_path / "net.safetensors"), "cpu", data, class_map=asked)
+        with torch.no_grad():
+            assert torch.equal(other.classifier(x), expected(x))
+        assert other.reference.endswith(f"?class-map={asked}")
+
+
+def test_a_map_beside_equal_names_is_needless_or_refused():
+    own = ("Cat", "dog", "eel")
+    assert data_outputs(own, ("cat", "dog", "eel"), "0,1,2", "net") == (None, "")
+    assert data_outputs(own, ("cat", "dog", "eel"), {"cat": 0, "dog": "dog", "eel": 2}, "net") == (None, "")
+    for wrong, said in (("0,2,1", "already are the data's by name"), ("0,1,11", "names '11'"), ("cow,dog,eel", "cow")):
+        with pytest.raises(ModelError, match=said):
+            data_outputs(own, ("cat", "dog", "eel"), wrong, "net")
+    assert data_outputs(tuple("012"), tuple("012"), "2,0,1", "net")[0] == [2, 0, 1]  # numbers may mean anything

@@ -66,7 +66,7 @@ def generate(
     label: Annotated[str, typer.Option("--label", help="Restorations raise: energy, predicted, oracle.")] = "energy",
     mask: Annotated[str, typer.Option("--mask", help="Of inpaint: rectangle, random or half.")] = "rectangle",
     share: Annotated[float, typer.Option("--share", help="Of the pixels that the mask hides.")] = 0.25,
-    factor: Annotated[int, typer.Option("--factor", help="Of superres: 2 or 4.")] = 2,
+    factor: Annotated[int, typer.Option("--factor", help="Of superres: a divisor of both sides, 2 or more.")] = 2,
     unit: Annotated[str, typer.Option("--unit", help="Of feature: a module's name, e.g. module.features.3.")] = "",
     margin: Annotated[float, typer.Option("--margin", help="Logits by which a counterfactual's class leads.")] = 0.0,
     drawn: Annotated[bool, typer.Option("--drawn", help="The data of task sketch are sketches already.")] = False,

@@ -85,7 +85,8 @@ def measure(
         typer.Option(
             "--class-map",
             help="Which outputs are the data's classes, where these are some of the network's: imagenet, order, "
-            "indices or names with commas between, or a .txt, .csv or .json file.",
+            "indices or names with commas between, or a .txt, .csv or .json file. Files of ours that have the data's "
+            "classes and --baseline do not get it; ?class-map= behind a reference is for that model alone.",
         ),
     ] = None,
     trust_code: Annotated[
@@ -106,19 +107,19 @@ def measure(
     from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
     from tangency.measures import parse_attacks
-    from tangency.models.class_map import with_option
     from tangency.study import MeasureRequest, measure_models
 
     asked = MeasureRequest(
-        tuple(with_option(one, class_map) for one in model),
+        tuple(model),
         data,
         score=score,
         tangents=references(tangents) if tangents else (),
-        baseline=with_option(baseline, class_map) if baseline else None,
+        baseline=baseline,
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),
         trust_code=trust_code,
+        class_map=class_map,
         allow_random=allow_random,
         scalars=names(scalars),
         attributions=names(attributions),

@@ -12,7 +12,7 @@ import torch
 from tangency.data.build import Source, labelled
 from tangency.data.decode import decode_images
 from tangency.data.references import Reference
-from tangency.errors import DataError, listed
+from tangency.errors import DataError, counted, listed
 from tangency.types import LabelledImages
 
 _LAYOUT = "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png, or DIR/CLASS/*.png"
@@ -71,7 +71,7 @@ def _by_class(folder: Path) -> Listing:
     for label, one in enumerate(class_folders):
         found.files += [(path, label) for path in _images(one, found.skipped)]
     if not found.files:
-        got = f"{len(class_folders)} empty folders" if class_folders else "no class folders"
+        got = counted(len(class_folders), "empty folder") if class_folders else "no class folders"
         raise DataError(f"{folder}: {got}, expected images as {_LAYOUT}.")
     filled = {label for _, label in found.files}
     empty = [name for label, name in enumerate(found.classes) if label not in filled]
@@ -112,7 +112,9 @@ def _read(folder: Path, reference: Reference, name: str, annotated: Sequence[str
     notes = []
     if listing.skipped:
         kinds = listed(sorted(set(listing.skipped)), 3)
-        notes.append(f"{folder}: {len(listing.skipped)} files or folders that systems leave were skipped ({kinds})")
+        several = len(listing.skipped) > 1
+        what = f"{len(listing.skipped)} files or folders" if several else "1 file or folder"
+        notes.append(f"{folder}: {what} that systems leave {'were' if several else 'was'} skipped ({kinds})")
     if turned:
         notes.append(
             f"{folder}: {turned} of {len(files)} images carry an EXIF orientation, which is not applied, as in "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
-from tangency.errors import NumericsError, TangencyWarning, listed
+from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.aligned import aligned
 from tangency.measures.attacked import attacked
 from tangency.measures.changes import changes, noise_response
@@ -24,8 +24,8 @@ from tangency.measures.rows import Rows
 from tangency.measures.signal import check_signal, noise_changes, signal_fraction
 from tangency.measures.smoothed import certified, smoothed_gradients
 from tangency.mixtures import fit_mixture
-from tangency.models import prepared, probes
-from tangency.models.foreign import Adapted
+from tangency.models import Classifier, prepared, probes
+from tangency.models.class_map import ClassMap, asked_outputs
 from tangency.numerics import unit
 from tangency.score import Denoiser, MixtureScore
 from tangency.tangents import MixtureTangents, TangentEstimator
@@ -50,7 +50,7 @@ def measure(
     network: Denoiser | None = None,
     maps: Mapping[str, Tensor] | None = None,
     batch_size: int = 128,
-    class_map: Sequence[int] | None = None,
+    class_map: ClassMap | None = None,
     outputs: str | None = None,
     allow_random: bool = False,
 ) -> Rows:
@@ -79,8 +79,9 @@ def measure(
         maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
             "map(NAME)".
         batch_size: images at once; it changes memory, not results.
-        class_map: where the classes of `reference` are some of the model's, the output that stands for each of them:
-            the other logits are left out, so that log p(y|x) is over the classes of `reference`.
+        class_map: where the classes of `reference` are some of the model's, the output that stands for each of them, in
+            any form that `load_model` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left out, so
+            that log p(y|x) is over the classes of `reference`.
         outputs: what the model returns, "logits", "softmax" or "sigmoid", where that cannot be told.
         allow_random: whether a model that is random in eval mode is measured as the logarithm of its mean softmax over
             passes with fixed random numbers (see `tangency.models.Averaged`), at 16 times the cost.
@@ -89,7 +90,8 @@ def measure(
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
 
     Raises:
-        NumericsError: images, labels or maps that do not fit, or a model without logits of the classes, or gradients.
+        NumericsError: images, labels or maps that do not fit, a map that names no outputs, or a model without
+            logits of the classes, or gradients.
         ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or of which nobody
             can tell whether they are logits or sigmoids.
 
@@ -144,27 +146,33 @@ def _ready(
     reference: LabelledImages,
     outputs: str | None,
     allow_random: bool,
-    class_map: Sequence[int] | None,
+    class_map: ClassMap | None,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The model as a function of one image to logits; it is asked on reference images, so not on what is measured."""
     tried = probes(reference, tuple(images.shape[1:]), images.device).to(images.dtype)
-    classes = len(reference.classes)
-    model, notes = prepared(model, tried, classes if class_map is None else None, outputs, allow_random)
-    model = model if class_map is None else _kept(model, class_map, classes)
+    kept = None if class_map is None else _kept(model, class_map, reference.classes)
+    model, notes = prepared(model, tried, len(reference.classes), outputs, allow_random, kept)
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
     return model, notes
 
 
-def _kept(model: nn.Module, class_map: Sequence[int], classes: int) -> nn.Module:
-    """The model with these of its outputs only, in this order."""
-    order = [int(place) for place in class_map]
-    if len(order) != classes or len(set(order)) < len(order) or min(order) < 0:
-        raise NumericsError(
-            f"class_map: got {listed(map(str, order))}, expected {classes} different indices of outputs, one for each "
-            "class of the reference."
-        )
-    return Adapted(model, order=order)
+def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Callable[[int], list[int]]:
+    """From the number of outputs of the model to those that a map names, one for each class."""
+
+    def kept(outputs: int) -> list[int]:
+        named = model.card.classes if isinstance(model, Classifier) else ()
+        own = named if len(named) == outputs else tuple(map(str, range(outputs)))
+        try:
+            return asked_outputs(own, classes, class_map, "classifier")
+        except (TypeError, ValueError, ModelError) as error:
+            reason = str(error) if isinstance(error, ModelError) else f"got {class_map!r:.100}"
+            raise NumericsError(
+                f"class_map: {reason.removeprefix('classifier: ')} Expected {len(classes)} different indices of "
+                f"outputs from 0 to {outputs - 1} (or their names), one for each class of the reference."
+            ) from error
+
+    return kept
 
 
 def _named(tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator]) -> Named:

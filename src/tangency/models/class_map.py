@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 from tangency.data.classes import imagenet_synsets
 from tangency.data.references import parse
-from tangency.errors import ModelError, listed
+from tangency.errors import ModelError, counted, listed
 from tangency.models.class_names import IMAGENET, alike_imagenets, imagenet_names, numbered, plain
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import Adapted
-from tangency.types import Dataset
+from tangency.types import Card, Dataset
 
 OPTION = "class-map"
 ClassMap = str | Sequence[int | str] | Mapping[str, int | str]
@@ -45,7 +45,7 @@ def with_option(reference: str, asked: str | None) -> str:
 
 
 def data_outputs(
-    own: Sequence[str], wanted: Sequence[str], asked: ClassMap | None, text: str
+    own: Sequence[str], wanted: Sequence[str], asked: ClassMap | None, text: str, settled: bool = False
 ) -> tuple[list[int] | None, str]:
     """The output for each class of the data, or None where they are the network's in order; and what to say of it.
 
@@ -54,18 +54,20 @@ def data_outputs(
         wanted: class names of the data.
         asked: what the option `class-map` says.
         text: the model's reference, for errors.
+        settled: whether names that are numbers say as much as others, since a map gave them.
 
     Returns:
         Indices of logits, one for each name in `wanted`; "" where nothing was decided and the network stays as it is.
 
     Raises:
-        ModelError: an option that names no output, or the same one for two classes.
+        ModelError: an option that names no output, or the same one for two classes, or contradicts equal names.
 
     Example:
         >>> data_outputs(("cat", "dog", "eel"), ("Eel", "cat"), None, "net")[0]
         [2, 0]
     """
-    if list(map(plain, own)) == list(map(plain, wanted)) and (asked is None or not numbered(own)):
+    if same_names(own, wanted) and (asked is None or settled or not numbered(own)):
+        _check_needless(own, wanted, asked, text)
         return None, ""
     found, how = _by_name(own, wanted) if asked is None else _asked(own, wanted, asked, text)
     if found is None:
@@ -87,7 +89,7 @@ def restricted(classifier: Classifier, data: Dataset | None, asked: ClassMap | N
             raise ModelError(f"{text}: {OPTION} is for data with other classes than the network's; name the data, too.")
         return classifier
     card = classifier.card
-    order, said = data_outputs(card.classes, data.test.classes, asked, text)
+    order, said = data_outputs(card.classes, data.test.classes, asked, text, settled="order" in card.options)
     if not said:
         return classifier
     module, options = classifier.module, dict(card.options)
@@ -100,11 +102,51 @@ def restricted(classifier: Classifier, data: Dataset | None, asked: ClassMap | N
         else:
             module = Adapted(module, order=order)
         options |= {"order": order}
-    listed = card.provenance.get("reading")
-    reading = [*(listed if isinstance(listed, list) else []), said]
-    provenance = {**card.provenance, "reading": reading}
-    card = replace(card, classes=data.test.classes, options=options, provenance=provenance)
+    card = replace(noted(card, said), classes=data.test.classes, options=options)
     return Classifier(module, card).train(classifier.training)
+
+
+def unmapped(classifier: Classifier, data: Dataset, asked: str, text: str) -> Classifier:
+    """A network of the data's classes as it is, with a sentence about the map for others that it does not need."""
+    card = classifier.card
+    had = card.options.get("logits")  # of a file that a map restricted, those that it had
+    outputs = had if isinstance(had, int) else len(card.classes)
+    for entry in () if asked in ("order", "imagenet") else _entries(data.test.classes, asked, text):
+        if str(entry).isdecimal() and entry not in card.classes and int(entry) >= outputs:
+            raise ModelError(
+                f"{text}: {OPTION} names output {entry}, it has {outputs:,}, from 0 to {outputs - 1}; give the map "
+                "behind the references of the models that need it, as ?class-map=…."
+            )
+    card = noted(card, f"its classes already are the data's, so the class map '{asked}' is not applied to it")
+    return Classifier(classifier.module, card).train(classifier.training)
+
+
+def noted(card: Card, said: str) -> Card:
+    """The card with one more sentence under "reading"."""
+    known = card.provenance.get("reading")
+    reading = [*(known if isinstance(known, list) else []), said]
+    return replace(card, provenance={**card.provenance, "reading": reading})
+
+
+def same_names(own: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether classes have the same names in the same order."""
+    return list(map(plain, own)) == list(map(plain, wanted))
+
+
+def asked_outputs(own: Sequence[str], wanted: Sequence[str], asked: ClassMap, text: str) -> list[int]:
+    """The output that a map names for each class of the data; arguments as of `data_outputs`."""
+    return _asked(own, wanted, asked, text)[0]
+
+
+def _check_needless(own: Sequence[str], wanted: Sequence[str], asked: ClassMap | None, text: str) -> None:
+    """Raise where a map says other than the names, which are the data's in their order."""
+    if asked is None or (asked == "imagenet" and alike_imagenets(own)):
+        return
+    if _asked(own, wanted, asked, text)[0] != list(range(len(own))):
+        raise ModelError(
+            f"{text}: its classes already are the data's by name ({listed(own, 3)}); leave {OPTION} out, or give it "
+            "behind the references of the models that need it."
+        )
 
 
 def _by_name(own: Sequence[str], wanted: Sequence[str]) -> tuple[list[int] | None, str]:
@@ -208,11 +250,14 @@ def _entries(wanted: Sequence[str], asked: ClassMap, text: str) -> list[int | st
             )
         return [loose[plain(name)] for name in wanted]
     given = asked.split(",") if isinstance(asked, str) else list(asked)
+    if not any(str(entry).strip() for entry in given):
+        raise ModelError(f"{text}: {OPTION} names no outputs, expected {_FORMS} file with a line for each class.")
     entries = [entry.strip() if isinstance(entry, str) else int(entry) for entry in given]
     if len(entries) != len(wanted):
         raise ModelError(
-            f"{text}: {OPTION} names {len(entries)} outputs, the data have {len(wanted)} classes ({listed(wanted)}); "
-            f"expected one each. It takes {_FORMS} file with a class of the data and an output a line."
+            f"{text}: {OPTION} names {counted(len(entries), 'output')}, the data have {len(wanted)} classes "
+            f"({listed(wanted)}); expected one each. It takes {_FORMS} file with a class of the data and an output "
+            "a line."
         )
     return entries
 

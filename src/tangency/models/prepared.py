@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError, TangencyError
 from tangency.models.classifier import Classifier
+from tangency.models.foreign import Adapted
 from tangency.models.independence import Averaged, averaged_note, check_independent, seeded
 from tangency.models.outputs import found_outputs, logits_of, picked
 
 _NAME = "classifier"
+Kept = Callable[[int], list[int]]
 
 
 class Prepared(nn.Module):
@@ -52,16 +55,23 @@ def _precision(net: nn.Module) -> torch.dtype:
 
 
 def prepared(
-    model: nn.Module, images: Tensor, classes: int | None, outputs: str | None = None, allow_random: bool = False
+    model: nn.Module,
+    images: Tensor,
+    classes: int,
+    outputs: str | None = None,
+    allow_random: bool = False,
+    kept: Kept | None = None,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """A module that is a function of one image to logits, and what was decided, in sentences.
 
     Args:
         model: of a user; itself is returned where nothing has to be done.
         images: of `probes`, on the model's device.
-        classes: number of logits that it must give; None where some of them are picked afterwards.
+        classes: number of logits that it must give.
         outputs: what the model returns, one of `OUTPUTS`; found out where it is None.
         allow_random: whether a random model is averaged over passes.
+        kept: from the number of its logits to those that are kept, in this order. They are before it is averaged: of
+            each pass the softmax is over these.
 
     Raises:
         NumericsError: it fails on images, gives no logits of these classes, or has no gradient.
@@ -70,21 +80,23 @@ def prepared(
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module  # the same function, on one device
     with seeded(0, images.device):  # what it draws is no draw of the caller's
-        return _decided(model, images, classes, outputs, allow_random)
+        return _decided(model, images, classes, outputs, allow_random, kept)
 
 
 def _decided(
-    model: nn.Module, images: Tensor, classes: int | None, outputs: str | None, allow_random: bool
+    model: nn.Module, images: Tensor, classes: int, outputs: str | None, allow_random: bool, kept: Kept | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     x = images[:2]
     plain, returned, precision = _fed(model, x)
-    logits = _check_classes(picked(returned), classes)
+    logits = _check_classes(picked(returned), classes if kept is None else None)
+    order = None if kept is None else kept(logits.shape[1])
     kind, said = _outputs(model, plain, images, outputs)
     usable: nn.Module = plain
     if kind != "logits":
         usable = Prepared(model, kind, plain.precision)
     elif not plain.precision and logits is returned and logits.dtype == x.dtype:
         usable = model
+    usable = usable if order is None else Adapted(usable, order=order)
     _check_gradient(usable, x)
     notes = [*precision, *said]
     real_first = images.flip(0)
@@ -137,8 +149,8 @@ def _check_classes(found: Any, classes: int | None) -> Tensor:
     if classes is not None and logits.shape[1] != classes:
         raise NumericsError(
             f"classifier: {logits.shape[1]} logits an image, the reference has {classes} classes; expected as many, in "
-            "the order of the labels, since log p(y|x) is about all of them. Pick those of the data inside the model "
-            "(logits[:, indices]), or give the reference all class names."
+            "the order of the labels, since log p(y|x) is about all of them. Say which outputs are the "
+            "reference's classes with class_map=[…], one index a class, or give the reference all class names."
         )
     return logits
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tangency.measures import Rows
 from tangency.measures.registry import family
+from tangency.models.independence import averaged_note
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.study.judge import FRACTION, KAPPA, STANDARD, criteria, judge_regimes
 from tangency.study.numbers import TrialNumbers, trial_numbers
@@ -87,7 +88,10 @@ def _doubts(card: Card, data: Dataset) -> list[str]:
         found.append(f"The baseline was trained with {objective}, expected a standard-trained network.")
     if digest not in (None, data.train.digest):
         found.append(f"The baseline was trained on other images than those of '{data.name}'.")
-    return found
+    reading, warnings = (card.provenance.get(key) for key in ("reading", "warnings"))
+    told = [*(warnings if isinstance(warnings, list) else [])]
+    told += [averaged_note()] if isinstance(reading, list) and averaged_note() in reading else []
+    return found + [f"The baseline: {str(sentence).rstrip('.')}." for sentence in told]
 
 
 def _estimate(e: dict[str, Any], sign: str = "") -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from tangency.errors import RunError, unknown_name
 from tangency.measures.info import Better
 from tangency.measures.registry import control_of, describe, family
+from tangency.models.independence import averaged_note
 from tangency.statistics import (
     Contrast,
     Estimate,
@@ -88,7 +89,10 @@ def compare_measured(
         "left_out": {"a": len(first.ids) - len(ids), "b": len(second.ids) - len(ids)},
         "level": 0.95,
         "permutations": permutations,
-        "warnings": setting_warnings(first.about["settings"], second.about["settings"]),
+        "warnings": [
+            *setting_warnings(first.about["settings"], second.about["settings"]),
+            *_averaged_alone(first.about, second.about),
+        ],
         "only": {"a": _only(first, second), "b": _only(second, first)},
         "measures": _differences(sides, chosen, len(ids), replicates, permutations),
     }
@@ -190,6 +194,15 @@ def setting_warnings(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
         for name in dict.fromkeys([*flat_a, *flat_b])
         if flat_a.get(name) != flat_b.get(name)
     ]
+
+
+def _averaged_alone(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """A sentence where one of two classifiers is random and averaged, and the other is not."""
+    averaged = [averaged_note() in about.get("reading", []) for about in (a, b)]
+    if averaged[0] == averaged[1]:
+        return []
+    one, other = ("A", "B") if averaged[0] else ("B", "A")
+    return [f"{one}: {averaged_note()}; {other} is measured as it is."]
 
 
 def flat(found: dict[str, Any], head: str = "") -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tangency.data.references import as_reference, parse
+from tangency.data.registry import KINDS as KINDS_OF_DATA
 from tangency.errors import ModelError, RunError, listed, unknown_name
 from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
-from tangency.models.class_map import restricted, without_option
+from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
+from tangency.models.references import KINDS
 from tangency.study.layout import read_json, weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec
@@ -24,6 +27,25 @@ class Found:
     classifier: Classifier
     run: Path | None
     spec: StudySpec | None
+
+
+def find_mapped(
+    reference: str, device: str, data: Dataset | None, trust_code: bool = False, class_map: str | None = None
+) -> Found:
+    """The same as `find_classifier`, with a class map for all that have none of their own and need one.
+
+    Files of ours that have the data's classes are left as they are: a map was applied when they were written, or none
+    was needed. Of others nobody can tell, and they get it as the option `class-map`.
+    """
+    bare, own = without_option(reference)
+    if class_map is None or own is not None:
+        return find_classifier(reference, device, data, trust_code)
+    ours = bare.startswith("run:") or (bare.endswith(".safetensors") and parse(bare).kind not in KINDS)
+    if ours and data is not None:
+        found = find_classifier(reference, device, trust_code=trust_code)
+        if same_names(found.classifier.card.classes, data.test.classes):
+            return replace(found, classifier=unmapped(found.classifier, data, class_map, f"model '{reference}'"))
+    return find_classifier(with_option(reference, class_map), device, data, trust_code)
 
 
 def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
@@ -83,20 +105,20 @@ def independent(found: Found, data: Dataset, way: str = "", allow_random: bool =
     if not check_independent(classifier, images, name, way, allow_random):
         return found
     card = classifier.card
-    reading = [*_reading(card), averaged_note()]
-    card = replace(card, options={**card.options, "passes": DRAWS}, provenance={**card.provenance, "reading": reading})
+    card = replace(noted(card, averaged_note()), options={**card.options, "passes": DRAWS})
     mean = Classifier(Averaged(classifier.module), card).to(classifier.scale.device).eval()
     check_independent(mean, images, name, way)
     return replace(found, classifier=mean)
 
 
-def _reading(card: Card) -> list[object]:
-    known = card.provenance.get("reading", [])
-    return list(known) if isinstance(known, list) else []
+def _takes_classes(reference: str) -> bool:
+    """Whether data of this kind may be given the names of their classes."""
+    kind = KINDS_OF_DATA.get(parse(as_reference(reference)).kind) if reference else None
+    return kind is not None and "classes" in kind.options
 
 
-def check_fits(card: Card, data: Dataset, what: str) -> None:
-    """Raise where a label of the data would mean something else to the classifier."""
+def check_fits(card: Card, data: Dataset, what: str, reference: str = "") -> None:
+    """Raise where a label of the data would mean something else to the classifier; `reference` is that of the data."""
     if card.shape != data.test.shape:
         colours = card.shape[0] != data.test.shape[0]
         raise ModelError(
@@ -105,10 +127,14 @@ def check_fits(card: Card, data: Dataset, what: str) -> None:
             + "choose data of the classifier's size, or a classifier trained on these."
         )
     if len(data.test.classes) < 2:
+        naming = (
+            ", or, where these are a part of the network's classes, name them all with ?classes=a,b,c behind the "
+            "reference of the data"
+        )
         raise ModelError(
             f"{what}: '{data.name}' has one class, '{data.test.classes[0]}', expected at least 2: log p(y|x), "
-            "margins and accuracy are about one class against others. Add images of another class, or, where these "
-            "are a part of the network's classes, name them all with ?classes=a,b,c behind the reference of the data."
+            "margins and accuracy are about one class against others. Add images of another class"
+            f"{naming if _takes_classes(reference) else ''}."
         )
     if card.classes != data.test.classes:
         if len(data.test.classes) == len(card.classes) + 1 and not int(data.train.class_counts[0]):

@@ -28,6 +28,8 @@ class MeasureRequest:
             measuring again goes on where it was broken off. Nothing is kept without it.
         device: where it is measured.
         trust_code: whether kinds of models that run code may.
+        class_map: which outputs are the data's classes, for models without an option `class-map` that need it (see
+            `find_mapped`); the baseline has its own or none.
         allow_random: whether classifiers that are random in eval mode are averaged over passes, not refused.
         scalars: whose gradients are measured.
         attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
@@ -52,6 +54,7 @@ class MeasureRequest:
     device: str = "cpu"
     trust_code: bool = False
     allow_random: bool = False
+    class_map: str | None = None
     scalars: tuple[str, ...] = ()
     attributions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()

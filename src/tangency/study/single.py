@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tangency.errors import DataError, ModelError, RunError
+from tangency.errors import DataError, ModelError, RunError, counted
 from tangency.files import write_json
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
@@ -34,7 +34,7 @@ from tangency.score.references import fingerprint, readings
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
 from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
-from tangency.study.found import Found, check_fits, find_classifier, independent
+from tangency.study.found import Found, check_fits, find_classifier, find_mapped, independent
 from tangency.study.layout import Layout, read_json
 from tangency.study.measured import about_measured
 from tangency.study.network import able, check_answers
@@ -98,7 +98,8 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
     """
     given = load_dataset(asked.data) if asked.data else None
-    found = [find_classifier(model, asked.device, given, asked.trust_code) for model in asked.models]
+    found = [find_mapped(model, asked.device, given, asked.trust_code, asked.class_map) for model in asked.models]
+    asked = dataclasses.replace(asked, models=tuple(one.reference for one in found))
     name = asked.data or (found[0].spec.data if found[0].spec else found[0].classifier.card.provenance.get("data"))
     if not name:
         raise ModelError(f"model '{asked.models[0]}': its card names no data set; give one with --data.")
@@ -109,7 +110,7 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
         )
     base = find_classifier(asked.baseline, asked.device, data, asked.trust_code) if asked.baseline else None
     for one in [*found, *([base] if base else [])]:
-        check_fits(one.classifier.card, data, f"model '{one.reference}'")
+        check_fits(one.classifier.card, data, f"model '{one.reference}'", str(name))
     found = [independent(one, data, _ALLOW, asked.allow_random) for one in found]
     base = independent(base, data, _ALLOW, asked.allow_random) if base is not None else None
     with TemporaryDirectory() as temporary:
@@ -191,7 +192,7 @@ def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[s
     most = int(counts.min()) // 2
     if found.spec is not None or world_of(reference) is not None or most >= asked.components:
         return asked, []
-    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {int(counts.min())} training images"
+    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {counted(int(counts.min()), 'training image')}"
     if not most:
         raise DataError(
             f"'{data.name}': class {fewest}, expected at least 2: scores and tangent spaces are fitted to the training "

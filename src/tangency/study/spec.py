@@ -244,6 +244,10 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
 
 def load_spec(path: str | Path) -> StudySpec:
     """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    if not isinstance(path, str | Path):
+        raise SpecError(
+            f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."
+        )
     path = Path(path)
     if str(path) in SHIPPED and not path.exists():
         return shipped_spec(str(path))
