@@ -146,6 +146,7 @@ def test_a_bad_request_is_one_paragraph(
     assert said in str(found.exception)
 
 
+@pytest.mark.processes
 def test_the_command_itself_leaves_with_code_two(tmp_path: Path) -> None:
     data = write_data(tmp_path)
     found = tangency("measure", "--model", "x.safetensors", "--data", f"npz:{data}", "--metrics", "cosin")
