@@ -66,6 +66,30 @@ def test_an_image_without_another_kind_has_no_partner() -> None:
     assert not Partners(data, 1, torch.zeros(N)).any(torch.arange(N))[1].any()
 
 
+def test_only_typical_images_stand_in_for_their_class() -> None:
+    data, kinds = pool()
+    typical = torch.arange(N) % 4 > 0
+    found = torch.stack(
+        [Partners(data, s, kinds, typical).of_class(torch.arange(N), data.labels)[0] for s in range(50)]
+    )
+    assert typical[found].all()
+    assert torch.equal(data.labels[found], data.labels.expand(50, N))
+    assert not (kinds[found] == kinds).any()
+    free = torch.stack([Partners(data, s, kinds, typical).any(torch.arange(N))[0] for s in range(50)])
+    assert not typical[free].all()
+
+
+def test_a_class_of_one_kind_has_no_partners_for_a_stray_image_either() -> None:
+    data, _ = pool()
+    kinds = data.labels.clone()
+    kinds[:2] = (kinds[:2] + 1) % CLASSES  # two images look like another class
+    typical = kinds == data.labels
+    _, usable = Partners(data, 1, kinds, typical).of_class(torch.arange(N), data.labels)
+    assert not usable.any()
+    _, usable = Partners(data, 1, kinds).of_class(torch.arange(N), data.labels)
+    assert usable.any()
+
+
 def test_places_outside_the_pool_are_refused() -> None:
     with pytest.raises(NumericsError, match="0 to 59"):
         Partners(pool()[0], 0).any(torch.tensor([60]))

@@ -109,6 +109,22 @@ def test_a_class_of_one_component_has_no_control_of_its_class_and_n_says_so() ->
     assert scores.isfinite().all()  # a score is the image's own, whatever its component
 
 
+def test_an_image_in_another_classs_component_stands_in_for_none_of_its_class() -> None:
+    """With one component a class it would be the only partner there is, and its space that of another class."""
+    mixture, data = toy_world(SHAPE, N)
+    labels = data.labels.clone()
+    labels[:3] = (labels[:3] + 1) % 3
+    wrong = dataclasses.replace(data, labels=labels)
+    estimator = MixtureTangents(mixture)
+    source = ReferenceSource(MixtureScore(mixture), {"": estimator}, wrong, wrong, CONFIG)
+    (frame,) = source.frames
+    partner, usable = frame.partners.of_class(torch.arange(N), labels)
+    assert usable.all()
+    component = mixture.component(data.images().double())
+    assert torch.equal(mixture.component_class[component[partner]], labels)
+    assert torch.equal(labels[partner], labels)
+
+
 def test_one_component_a_class_leaves_the_control_of_the_class_out() -> None:
     mixture = make_mixture(SHAPE, 3, 1, 4, noise=0.003)
     x, y = mixture.sample(N, 0)

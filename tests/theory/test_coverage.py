@@ -10,7 +10,7 @@ import pytest
 
 from tangency.theory import TiltedBayes, coverage, measured_population, truth_of
 from tangency.theory.coverage import excess_truths
-from tangency.theory.population import repairs
+from tangency.theory.population import drawn_apart, repairs
 from tangency.worlds import make_world
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "coverage_table.py"
@@ -57,8 +57,23 @@ def test_shuffled_controls_are_drawn_anew_in_each_data_set() -> None:
     expected = found.columns["tangent_fraction.logp_y.shuffled"].mean()
     assert np.mean(draws) == pytest.approx(expected, abs=5 * np.std(draws) / np.sqrt(200) + 1e-3)
     truths = excess_truths(truth_of(found.columns, 64, 3), "tangent_fraction.logp_y")
-    assert len(truths) == 5
+    # one tangent space a class: no other image of the class has another
+    assert {key.rpartition(".")[2] for key in truths} == {"logp_y", "shuffled", "dct", "pca"}
     assert truths["excess.tangent_fraction.logp_y"] == min(v for k, v in truths.items() if k.count(".") == 3)
+
+
+def test_partners_of_a_data_set_are_uniform_over_members_of_another_kind() -> None:
+    rng = np.random.default_rng(0)
+    group, kind = rng.integers(3, size=40), rng.integers(4, size=40)
+    member = np.where(rng.random(40) < 0.2, 3, group)  # some stand in for nobody
+    counts = np.zeros((40, 40))
+    for _ in range(4000):
+        partner = drawn_apart(group, member, kind, rng)
+        counts[np.arange(40), partner] += partner >= 0
+    allowed = (member == group[:, None]) & (kind != kind[:, None])
+    np.testing.assert_array_equal(counts > 0, allowed)
+    expected = 4000 / allowed.sum(1, keepdims=True)
+    assert (np.abs(counts - expected) / np.sqrt(expected))[allowed].max() < 5
 
 
 @pytest.mark.slow

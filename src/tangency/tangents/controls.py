@@ -49,6 +49,10 @@ class FixedTangents:
         """0 for every image: they share one."""
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
+    def homes(self) -> None:
+        """It is of no class."""
+        return
+
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """The same subspace at every x (N, C, H, W)."""
         rank = torch.full((len(x),), self.max_rank, device=x.device)
@@ -61,13 +65,17 @@ def partners_apart(
     """Partners in the pool whose tangent space is another than the image's, for estimators that share spaces.
 
     The images of one component of a mixture have one tangent space: as each other's partners they would be a control
-    that equals what it controls.
+    that equals what it controls. And an image that a mixture puts into another class's component has no tangent space
+    of its own class, so that it stands in for none of its class.
     """
     if not isinstance(estimator, SharedSpaces):
         return Partners(pool, seed)
     parts = [estimator.which(pool.images(ids).to(device)) for ids in torch.arange(len(pool)).split(_AT_ONCE)]
     known = [part.cpu() for part in parts if part is not None]
-    return Partners(pool, seed, torch.cat(known) if len(known) == len(parts) else None)
+    if len(known) < len(parts):
+        return Partners(pool, seed)
+    kinds, homes = torch.cat(known), estimator.homes()
+    return Partners(pool, seed, kinds, None if homes is None else homes.cpu()[kinds, pool.labels.cpu()])
 
 
 @final

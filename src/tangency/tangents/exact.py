@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tangency.numerics import flat
-from tangency.tangents.space import TangentSpace, numbered
+from tangency.tangents.space import TangentSpace, homes_of, numbered
 from tangency.worlds import GaussianCore, World
 
 
@@ -48,6 +48,13 @@ class WorldTangents:
         if core.whole:
             return torch.zeros(len(x), dtype=torch.int64, device=x.device)
         return self._numbers(core).to(x.device)[core.component(self.world.embedding.encode(flat(x).double())[0])]
+
+    def homes(self) -> Tensor | None:
+        """Which classes have components of each space, (K, classes) bool; None where there is but one, or none."""
+        core = self.world.core
+        if not isinstance(core, GaussianCore) or core.whole:
+            return None
+        return homes_of(self._numbers(core), core.mixture.component_class, core.classes)
 
     def _numbers(self, core: GaussianCore) -> Tensor:
         if self._numbered is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tangency.mixtures import Mixture
 from tangency.numerics import flat
-from tangency.tangents.space import TangentSpace, numbered
+from tangency.tangents.space import TangentSpace, homes_of, numbered
 from tangency.tensors import digest
 
 
@@ -45,6 +45,10 @@ class MixtureTangents:
     def which(self, x: Tensor) -> Tensor:
         """Number of the space of each image, (N,): that of its component, or of an earlier one of the same span."""
         return self._numbers[self.mixture.component(x)]
+
+    def homes(self) -> Tensor:
+        """Which classes have components of each space, (K, classes) bool."""
+        return homes_of(self._numbers, self.mixture.component_class, self.mixture.classes)
 
     @cached_property
     def _numbers(self) -> Tensor:

@@ -160,11 +160,22 @@ class SharedSpaces(Protocol):
         """Number of the space of each image x (N, C, H, W), (N,) int64; None where each has its own."""
         ...
 
+    def homes(self) -> Tensor | None:
+        """Whether the space of a number is one of a class, (numbers, classes) bool; None where spaces have no class."""
+        ...
+
 
 def numbered(bases: Tensor) -> Tensor:
     """(K, d, k) orthonormal bases to numbers (K,) that are equal for equal spans: the first basis of that span."""
     shadows = _shadows(bases.double())
     return (torch.cdist(shadows, shadows) < _SAME * shadows.shape[1] ** 0.5).int().argmax(1)
+
+
+def homes_of(numbers: Tensor, classes: Tensor, count: int) -> Tensor:
+    """`SharedSpaces.homes` from the numbers (K,) and the classes (K,) of components, and how many classes there are."""
+    found = torch.zeros(len(numbers), count, dtype=torch.bool, device=numbers.device)
+    found[numbers, classes.to(numbers.device)] = True
+    return found
 
 
 def coincide(a: TangentSpace, b: TangentSpace) -> Tensor:

@@ -33,12 +33,19 @@ class Population:
         fractions: (N, K), F² of each image's gradient in the tangent space of each of the world's K components.
         component: (N,), the component whose tangent space is that of the image.
         labels: (N,).
+        classes: (K,), the class that each component is of.
     """
 
     columns: Columns
     fractions: Array
     component: NDArray[np.int64]
     labels: NDArray[np.int64]
+    classes: NDArray[np.int64]
+
+    @property
+    def typical(self) -> NDArray[np.bool_]:
+        """Whether an image has a tangent space of its class, (N,)."""
+        return self.classes[self.component] == self.labels
 
 
 def measured_population(
@@ -67,7 +74,9 @@ def measured_population(
         labels.append(y.numpy())
         progress((start + len(x)) / images)
     whole = {key: np.concatenate(parts) for key, parts in columns.items()}
-    found = Population(whole, np.concatenate(fractions), np.concatenate(components), np.concatenate(labels))
+    found = Population(
+        whole, np.concatenate(fractions), np.concatenate(components), np.concatenate(labels), component_classes(world)
+    )
     whole |= _expected_controls(found)
     return found
 
@@ -78,6 +87,14 @@ def component_bases(world: World) -> Tensor:
     if isinstance(core, GaussianCore) and not core.whole:
         return world.embedding.lift(core.mixture.bases()[0])
     return world.tangent_basis(world.sample(1, 0).x)[0]
+
+
+def component_classes(world: World) -> NDArray[np.int64]:
+    """The class of each of `component_bases`, (K,); 0 where all images share one."""
+    core = world.core
+    if isinstance(core, GaussianCore) and not core.whole:
+        return core.mixture.component_class.numpy()
+    return np.zeros(1, dtype=np.int64)
 
 
 def component_of(world: World, x: Tensor) -> Tensor:
@@ -93,18 +110,20 @@ def _expected_controls(found: Population) -> Columns:
     of_class = np.empty(len(found.labels))
     for c in np.unique(found.labels):
         own = found.labels == c
-        of_class[own] = _mean_over_others(found.fractions[own], found.component[own])
+        drawn = found.component[own & found.typical]
+        means = _mean_over_others(found.fractions[own], found.component[own], drawn)
+        of_class[own] = means if len(np.unique(drawn)) > 1 else np.nan
     return {
-        f"{_MEASURE}.shuffled": _mean_over_others(found.fractions, found.component),
+        f"{_MEASURE}.shuffled": _mean_over_others(found.fractions, found.component, found.component),
         f"{_MEASURE}.shuffled_class": of_class,
     }
 
 
-def _mean_over_others(fractions: Array, component: NDArray[np.int64]) -> Array:
-    """Mean of F² (N, K) over the images of other components, for each image (N,)."""
-    counts = np.bincount(component, minlength=fractions.shape[1]).astype(np.float64)
+def _mean_over_others(fractions: Array, component: NDArray[np.int64], drawn: NDArray[np.int64]) -> Array:
+    """Mean of F² (N, K) over those of the `drawn` components (M,) that are not the image's own, for each image (N,)."""
+    counts = np.bincount(drawn, minlength=fractions.shape[1]).astype(np.float64)
     rows = np.arange(len(component))
-    others = len(component) - counts[component]
+    others = len(drawn) - counts[component]
     total = fractions @ counts - fractions[rows, component] * counts[component]
     return np.divide(total, others, out=np.full(len(component), np.nan), where=others > 0)
 
@@ -115,8 +134,14 @@ def repairs(found: Population) -> Repair:
     def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
         labels, component = found.labels[chosen], found.component[chosen]
         columns = {}
-        for name, group in (("shuffled", np.zeros_like(labels)), ("shuffled_class", labels)):
-            partner = drawn_apart(group, component, rng)
+        nobody = int(found.labels.max()) + 1  # a group that nobody draws from
+        members = np.where(found.typical[chosen], labels, nobody)
+        everyone = np.zeros_like(labels)
+        for name, group, own in (("shuffled", everyone, everyone), ("shuffled_class", labels, members)):
+            partner = drawn_apart(group, own, component, rng)
+            for c in np.unique(group):  # a class of one tangent space has no control
+                if len(np.unique(component[own == c])) < 2:
+                    partner[group == c] = -1
             values = found.fractions[chosen, component[partner]]
             columns[f"{_MEASURE}.{name}"] = np.where(partner >= 0, values, np.nan)
         return columns
@@ -124,14 +149,16 @@ def repairs(found: Population) -> Repair:
     return repair
 
 
-def drawn_apart(group: NDArray[np.int64], kind: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """For each of N a random other one of its group that is of another kind, (N,); −1 where there is none."""
-    key = group * (int(kind.max()) + 1) + kind
-    order = key.argsort(kind="stable")
-    ordered, groups = key[order], group[order]
+def drawn_apart(
+    group: NDArray[np.int64], member: NDArray[np.int64], kind: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """For each of N a random member of its group that is of another kind, (N,); −1 where there is none."""
+    kinds = int(kind.max()) + 1
+    order = (member * kinds + kind).argsort(kind="stable")
+    ordered, groups, own = (member * kinds + kind)[order], member[order], group * kinds + kind
     start, stop = np.searchsorted(groups, group), np.searchsorted(groups, group, side="right")
-    first, beyond = np.searchsorted(ordered, key), np.searchsorted(ordered, key, side="right")
+    first, beyond = np.searchsorted(ordered, own), np.searchsorted(ordered, own, side="right")
     others = stop - start - (beyond - first)
-    at = start + np.floor(rng.random(len(key)) * others).astype(np.int64)
+    at = start + np.floor(rng.random(len(group)) * others).astype(np.int64)
     at += (at >= first) * (beyond - first)
     return np.where(others > 0, order[np.minimum(at, len(order) - 1)], -1)
