@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 import warnings
@@ -12,12 +13,11 @@ import pytest
 import torch
 
 from models.onnx_graphs import network
+from processes import run
 from study_support import write_data
 from tangency import cli
 from tangency.data.search import Neighbours
-from tangency.errors import ModelError
 from tangency.models import build, load_model, save_classifier
-from tangency.models.foreign import build_foreign
 from tangency.worlds import load_dataset
 
 ROOT = Path(__file__).parent.parent
@@ -141,12 +141,24 @@ def test_it_is_one_paragraph_with_the_line_that_installs_it(
     assert any(name.startswith(package) for name in EXTRAS[extra])
 
 
-def test_a_package_that_another_package_wants(block: Callable[[str], None]) -> None:
-    config = {"model_type": "timm_wrapper", "architecture": "resnet10t"}
-    block("timm")
-    with pytest.raises(ModelError, match=r"timm.*pip install 'tangency\[models\]'") as caught:
-        build_foreign("hf:TimmWrapper", (3, 64, 64), 3, {"config": config})
-    assert isinstance(caught.value.__cause__, ImportError)
+WRAPPED = """
+import sys
+sys.modules["timm"] = None
+from tangency.errors import ModelError
+from tangency.models.foreign import build_foreign
+config = {"model_type": "timm_wrapper", "architecture": "resnet10t"}
+try:
+    build_foreign("hf:TimmWrapper", (3, 64, 64), 3, {"config": config})
+except ModelError as error:
+    print(isinstance(error.__cause__, ImportError), error)
+"""
+
+
+@pytest.mark.processes
+def test_a_package_that_another_package_wants() -> None:
+    """In a process of its own: transformers remembers which packages it once found."""
+    told = run([sys.executable, "-W", "ignore", "-c", WRAPPED]).stdout
+    assert re.fullmatch(r"True .*timm.*pip install 'tangency\[models\]'.*\n", told), told
 
 
 def test_without_faiss_the_search_is_exact_all_the_same(
