@@ -324,3 +324,29 @@ def test_probabilities_that_are_written_into_are_not_those_of_the_softmax(kind: 
     torch.testing.assert_close(logits_of(lambda x: function(x @ weight), x, outputs), wanted)
     alone = torch.func.vmap(lambda image: logits_of(lambda x: function(x @ weight), image[None], outputs)[0])(x)
     torch.testing.assert_close(alone, wanted)
+
+
+class CastsItself(nn.Module):
+    """Weights in half precision behind a cast of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(30, 4)).half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x.half()).float()
+
+
+@pytest.mark.parametrize("kind", ["export", "torchscript"])
+def test_programs_of_a_fixed_batch_that_cast_their_own_input(tmp_path: Path, kind: str) -> None:
+    net, x, path = CastsItself().eval(), torch.rand(4, 1, 6, 5), tmp_path / "net.pt2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own formats
+        if kind == "export":
+            torch.export.save(torch.export.export(net, (x,)), path)
+        else:
+            torch.jit.save(torch.jit.trace(net, x), path)
+        loaded = load_model(f"{kind}:{path}?shape=1x6x5&range=0,1&mean=none", trust_code=True)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(torch.cat([x, x[:3]])), net(torch.cat([x, x[:3]])))

@@ -128,8 +128,10 @@ def _program(request: Request) -> Opened:
     except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
-    net, note = in_float32(net, _shape(request))
-    batch = batch_sizes(request.reference.kind, path, net, _shape(request)) or (1, None)
+    kind, shape = request.reference.kind, _shape(request)
+    batch = batch_sizes(kind, path, net, shape)  # first, since a program may refuse one image for its batch alone
+    _, note = in_float32(Program(net, batch or (1, None)), shape)
+    batch = batch or batch_sizes(kind, path, net, shape) or (1, None)
     module = Program(net, batch)
     outputs = _outputs(module, request)
     notes = tuple(filter(None, (note, _said(*batch))))
