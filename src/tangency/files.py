@@ -117,3 +117,14 @@ def file_digest(path: Path) -> str:
         except OSError as error:
             raise RunError(f"'{file}': cannot be read ({error.strerror}).") from None
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def polars_errors() -> Iterator[None]:
+    """Polars' panics, as over some damaged files, are errors of polars as its others are."""
+    import polars
+
+    try:
+        yield
+    except polars.exceptions.PanicException as error:
+        raise polars.exceptions.ComputeError(str(error)[:200]) from error

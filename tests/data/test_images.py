@@ -221,3 +221,17 @@ def test_published_parquet_decodes_as_pil_does():
         slow = np.asarray(Image.open(io.BytesIO(images[row]["bytes"])))
         assert torch.equal(found.pixels[row], torch.from_numpy(slow.copy()).permute(2, 0, 1))
     assert load_split("cifar10", root=ROOT).labels.tolist() == found.labels.tolist()
+
+
+def test_a_damaged_png_is_told_though_it_has_no_exif(tmp_path):
+    """PIL looks for EXIF behind the pixels, so that asking for it loads them."""
+    folder = tmp_path / "set" / "a"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(encode(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)))
+    whole = (folder / "1.png").read_bytes()
+    at = whole.index(b"IDAT") + 40
+    (folder / "1.png").write_bytes(whole[:at] + bytes(8) + whole[at + 8 :])
+    with pytest.raises(DataError, match=r"1\.png: a damaged image"):
+        load_split("folder:set", root=tmp_path)

@@ -110,6 +110,10 @@ def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.nda
 
     size = (frame.width, frame.height)
     with _open(encoded, where) as opened:
+        try:
+            opened.load()  # before EXIF is asked for, which would load it too, and leave damage untold
+        except _DAMAGED as error:
+            raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
         image, turned = _upright(opened, where, frame.upright)
         if _channels(image, where) > frame.channels and not frame.convert:
             raise DataError(
@@ -136,7 +140,7 @@ def _frame(encoded: bytes | Path, where: str, reference: Reference, upright: boo
     if channels not in (None, 1, 3):
         raise DataError(f"{reference.text}: channels={channels}, expected 1 (grey) or 3 (colour).")
     with _open(encoded, where) as opened:
-        image, _ = _upright(opened, where, upright)
+        image = _upright(opened, where, upright)[0] if upright else opened
         width, height = (side, side) if side else image.size
         found = channels or _channels(image, where)
         return Frame(found, width, height, where, channels is not None, side is not None, upright)

@@ -17,6 +17,7 @@ from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
 from tangency.data.shards import Shards, find_shards
 from tangency.errors import DataError, listed, unknown_name
+from tangency.files import polars_errors
 from tangency.types import LabelledImages
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def _metadata(path: Path) -> dict[str, Any]:
     if path.suffix == ".arrow":
         return {}
     try:
-        found = json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        with polars_errors():
+            found = json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError, polars.exceptions.PolarsError):
         return {}  # the metadata is optional, and other writers fill it otherwise
     return found if isinstance(found, dict) else {}
 
@@ -130,11 +132,12 @@ def _table(path: Path, options: Mapping[str, str]) -> tuple[polars.DataFrame, st
     if not arrow and not head.startswith(b"PAR1"):
         refuse_foreign(head, str(path), _EXPECTED)
     try:
-        whole = polars.read_ipc_stream(path) if arrow else None
-        schema = list(polars.read_parquet_schema(path) if whole is None else whole.schema)
-        image = _column(schema, options.get("image"), _IMAGE_COLUMNS, "image", path)
-        label = _column(schema, options.get("label"), _LABEL_COLUMNS, "label", path)
-        table = polars.read_parquet(path, columns=[image, label]) if whole is None else whole.select(image, label)
+        with polars_errors():
+            whole = polars.read_ipc_stream(path) if arrow else None
+            schema = list(polars.read_parquet_schema(path) if whole is None else whole.schema)
+            image = _column(schema, options.get("image"), _IMAGE_COLUMNS, "image", path)
+            label = _column(schema, options.get("label"), _LABEL_COLUMNS, "label", path)
+            table = polars.read_parquet(path, columns=[image, label]) if whole is None else whole.select(image, label)
     except (PolarsError, OSError, ValueError) as error:
         what = "Arrow" if arrow else "Parquet"
         raise DataError(f"{path}: cannot be read as {what} ({error}), expected {_EXPECTED}.") from error

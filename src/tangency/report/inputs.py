@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.errors import RunError, SpecError
+from tangency.files import polars_errors
 from tangency.report.glossary import REFERENCES, STANDARD
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def read_rows(path: Path) -> polars.DataFrame:
     import polars
 
     try:
-        rows = polars.read_parquet(path)
+        with polars_errors():
+            rows = polars.read_parquet(path)
     except (polars.exceptions.PolarsError, OSError) as error:
         raise RunError(f"report: '{path}' is not a readable Parquet table ({error}). {WAY_OUT}") from error
     missing = {"trial", "seed", "image", "measure", "value"} - set(rows.columns)

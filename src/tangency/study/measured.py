@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.errors import RunError, listed, unknown_name
+from tangency.files import polars_errors
 from tangency.measures import MeasureConfig
 from tangency.statistics.resamples import Array
 from tangency.study.assemble import Columns
@@ -202,7 +203,8 @@ def _rows(path: Path, again: str) -> polars.DataFrame:
     if not path.is_file():
         raise RunError(f"'{path}': is missing, so there is nothing to pair images by. {again}")
     try:
-        rows = pl.read_parquet(path)
+        with polars_errors():
+            rows = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RunError(f"'{path}': is not a readable Parquet table ({error}). {again}") from None
     missing = {"trial", "image", "measure", "value"} - set(rows.columns)

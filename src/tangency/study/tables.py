@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tangency.files import polars_errors
+
 
 def is_whole(path: Path, columns: Sequence[str]) -> bool:
     """Whether a Parquet file is there, has these columns, and each of its pages can be read.
@@ -14,7 +16,8 @@ def is_whole(path: Path, columns: Sequence[str]) -> bool:
     import polars
 
     try:
-        table = polars.read_parquet(path, use_statistics=False)
+        with polars_errors():
+            table = polars.read_parquet(path, use_statistics=False)
     except (OSError, polars.exceptions.PolarsError):
         return False
     return set(columns) <= set(table.columns)

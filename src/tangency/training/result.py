@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError
-from tangency.files import atomic
+from tangency.files import atomic, polars_errors
 from tangency.models import Classifier, load_weights, save_classifier
 from tangency.tensors import digest, read_tensors
 from tangency.training.checkpoint import Progress, Row
@@ -75,7 +75,8 @@ def read_history(folder: Path) -> list[Row]:
     import polars
 
     try:
-        history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
+        with polars_errors():
+            history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
     except (OSError, polars.exceptions.PolarsError) as error:
         raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
     return history
