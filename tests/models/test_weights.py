@@ -147,3 +147,12 @@ def test_a_lone_value_that_was_expanded_is_written(tmp_path: Path) -> None:
     found = read_tensors(tmp_path / "x.safetensors")[0]
     assert torch.equal(found["lone"], torch.tensor([0.25]))
     assert digest({"lone": lone}) == digest({"lone": lone.clone(memory_format=torch.contiguous_format)})
+
+
+@pytest.mark.parametrize("change", [{"architecture": 3}, {"options": []}, {"provenance": "x"}])
+def test_a_card_with_a_value_of_another_kind_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    save_classifier(build("convnet", (1, 8, 8), 3), tmp_path / "good.safetensors")
+    tensors, header = read_tensors(tmp_path / "good.safetensors")
+    write_tensors(tmp_path / "bad.safetensors", tensors, {**header, **change})
+    with pytest.raises(ModelError, match=f"the card's {next(iter(change))} are of the wrong kind"):
+        load_classifier(tmp_path / "bad.safetensors")

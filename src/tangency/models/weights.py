@@ -107,6 +107,13 @@ def read_card(header: Mapping[str, Any], path: Path | str) -> Card:
             f"{path}: the header is not a card of this version: got {got}, expected {sorted(names)}. It may hold "
             "something else than a classifier, or come from a newer tangency."
         )
+    kinds = {"architecture": str, "options": Mapping, "provenance": Mapping}
+    wrong = [name for name, kind in kinds.items() if name in header and not isinstance(header[name], kind)]
+    if wrong:
+        raise ModelError(
+            f"{path}: the card's {', '.join(wrong)} are of the wrong kind, expected a name for the architecture and "
+            "mappings for options and provenance. The file was altered: fetch or write it again."
+        )
     try:
         return checked_card(Card(**header))
     except ModelError as error:
