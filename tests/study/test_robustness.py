@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from processes import PATIENCE, Processes, members, until
@@ -100,6 +101,22 @@ def test_damaged_rows_and_pictures_are_made_again(finished: tuple[dict, Path]) -
     run_study(parse_spec(content, "test"), run)
     assert (run / "rows.parquet").read_bytes() == rows
     write_report(run)
+
+
+def test_a_shard_that_lacks_a_row_or_whose_pages_are_damaged_is_measured_again(
+    finished: tuple[dict, Path],
+) -> None:
+    """Its footer is fine in both."""
+    spec, run = finished
+    before = (run / "rows.parquet").read_bytes()
+    shards = sorted((run / "trials").glob("*/rows/*/*.parquet"))
+    table = pl.read_parquet(shards[0])
+    table.head(len(table) - 1).write_parquet(shards[0])
+    content = shards[1].read_bytes()
+    shards[1].write_bytes(content[:40] + bytes(40) + content[80:])
+    assert pl.read_parquet_schema(shards[1])
+    run_study(parse_spec(spec, "test"), run)
+    assert (run / "rows.parquet").read_bytes() == before
 
 
 def test_a_damaged_outcome_is_named(finished: tuple[dict, Path]) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars
 
 SCHEMA = 1
+_NUMBERS = ("mean", "low", "high", "n", "degenerate", "chance")
 REQUIRED = ("name", "spec_hash", "data", "score", "trials", "regimes", "provenance")
 TARGETS = ("bayes_gradient", "score_y", "score")
 WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
@@ -107,8 +108,22 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise RunError(f"report: '{path}' lacks {', '.join(missing)}, expected all of {', '.join(REQUIRED)}. {WAY_OUT}")
     if not summary["trials"]:
         raise RunError(f"report: '{path}' holds no trial, expected at least one. {WAY_OUT}")
+    _check_estimates(summary["trials"], path)
     tell_variants_apart(summary["trials"])
     return summary
+
+
+def _check_estimates(trials: Any, path: Path) -> None:
+    """Raise where an estimate of a trial holds something else than numbers, as in an altered file."""
+    for trial in trials:
+        for kind in ("measures", "excess"):
+            held = trial.get(kind, {}) if isinstance(trial, dict) else None
+            if not isinstance(held, dict):
+                raise RunError(f"report: '{path}' has a trial without {kind} by name, as an altered file. {WAY_OUT}")
+            for name, entry in held.items():
+                numbers = [entry.get(key) for key in _NUMBERS] if isinstance(entry, dict) else [entry]
+                if entry is not None and not all(value is None or isinstance(value, int | float) for value in numbers):
+                    raise RunError(f"report: '{path}', {kind} '{name}': not of numbers, as an altered file. {WAY_OUT}")
 
 
 def tell_variants_apart(trials: list[dict[str, Any]]) -> None:

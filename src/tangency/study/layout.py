@@ -98,7 +98,7 @@ class Layout:
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""
-        return is_whole(self.shard(trial, images), ("image", "measure", "value"))
+        return is_whole(self.shard(trial, images), ("image", "measure", "value"), images)
 
     def study_name(self) -> str | None:
         """Name of the study that this folder belongs to; None where there is none, or none that can be read."""
