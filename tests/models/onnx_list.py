@@ -1,0 +1,48 @@
+"""The classifiers whose exports judge the reading of ONNX: chosen for their kinds of layer, before any was tried."""
+
+TIMM = (
+    "resnet18",
+    "resnet50d",
+    "seresnext26d_32x4d",
+    "res2net50_26w_4s",
+    "efficientnet_b0",
+    "tf_mobilenetv3_small_100",
+    "mobilenetv4_conv_small",
+    "ghostnet_100",
+    "regnety_002",
+    "nf_regnet_b0",
+    "convnextv2_atto",
+    "vit_tiny_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "eva02_tiny_patch14_224",
+    "swin_tiny_patch4_window7_224",
+    "levit_128s",
+    "mobilevit_xxs",
+    "poolformer_s12",
+    "xcit_nano_12_p16_224",
+    "mixer_s32_224",
+)
+TORCHVISION = (
+    "alexnet",
+    "vgg11_bn",
+    "resnet18",
+    "resnet50",
+    "resnext50_32x4d",
+    "densenet121",
+    "squeezenet1_1",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "shufflenet_v2_x1_0",
+    "mnasnet0_5",
+    "googlenet",
+    "inception_v3",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "vit_b_16",
+    "swin_t",
+    "maxvit_t",
+)
+EXPORTERS = ("legacy", "dynamo")
+OPSETS = (17, 20, "newest")
