@@ -35,6 +35,7 @@ class NumericsError(TangencyError, ValueError):
 
 
 _LISTED, _SHOWN = 10, 200  # names in an error, and letters of one
+_QUOTED = 300  # letters of another library's message
 
 
 def listed(names: Iterable[object], most: int = _LISTED) -> str:
@@ -58,6 +59,18 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
         nearest = difflib.get_close_matches(got, known, n=_LISTED, cutoff=0.0)
         known = nearest + sorted(set(known) - set(nearest))
     return f"unknown {kind} '{got[:_SHOWN]}{'…' if len(got) > _SHOWN else ''}'.{hint} Known: {listed(known)}."
+
+
+def quoted(error: BaseException) -> str:
+    """What an exception says, as a part of a sentence: our own whole, another's in one line of at most 300 letters.
+
+    Example:
+        >>> quoted(ValueError("no such\nnumber")), quoted(ValueError())
+        ('no such number', 'ValueError')
+    """
+    if isinstance(error, TangencyError):
+        return str(error)
+    return " ".join(str(error).split())[:_QUOTED].rstrip(" .") or type(error).__name__
 
 
 def counted(number: int, one: str) -> str:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.files import atomic
 
 _KEY = "tangency"
@@ -31,7 +31,9 @@ def write_tensors(path: Path | str, tensors: Mapping[str, Tensor], header: Mappi
     try:
         text = json.dumps(dict(header), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{path}: the header cannot be written as JSON: {error}. Use plain finite values.") from error
+        raise ModelError(
+            f"{path}: the header cannot be written as JSON: {quoted(error)}. Use plain finite values."
+        ) from error
     with atomic(path) as temporary:
         save_file(plain, temporary, metadata={_KEY: text, "sha256": _checksum(text, plain)})
 
@@ -50,7 +52,7 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({_kind(path)}): {error}.") from error
+        raise ModelError(f"{path}: not a readable safetensors file ({_kind(path)}): {quoted(error)}.") from error
     if _KEY not in metadata:
         raise ModelError(
             f"{path}: holds tensors but no tangency card (metadata keys {sorted(metadata)}), so its input range and "
@@ -63,7 +65,9 @@ def read_tensors(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         header = json.loads(metadata[_KEY])
     except ValueError as error:
-        raise ModelError(f"{path}: the tangency header is not JSON: {error}. Fetch or write the file again.") from error
+        raise ModelError(
+            f"{path}: the tangency header is not JSON: {quoted(error)}. Fetch or write the file again."
+        ) from error
     return tensors, header
 
 

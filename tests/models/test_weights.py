@@ -156,3 +156,14 @@ def test_a_card_with_a_value_of_another_kind_is_refused(tmp_path: Path, change: 
     write_tensors(tmp_path / "bad.safetensors", tensors, {**header, **change})
     with pytest.raises(ModelError, match=f"the card's {next(iter(change))} are of the wrong kind"):
         load_classifier(tmp_path / "bad.safetensors")
+
+
+def test_what_torch_says_in_many_lines_is_told_in_one(tmp_path: Path) -> None:
+    save_classifier(build("convnet", (1, 8, 8), 3), tmp_path / "good.safetensors")
+    tensors, header = read_tensors(tmp_path / "good.safetensors")
+    options = {"channels": [10**30, 4, 4]}  # torch adds a stack of C++ to its overflow
+    write_tensors(tmp_path / "bad.safetensors", tensors, {**header, "options": options})
+    with pytest.raises(ModelError, match="cannot be built with options") as told:
+        load_classifier(tmp_path / "bad.safetensors")
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 500

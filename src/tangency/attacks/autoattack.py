@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tangency.attacks.restarts import Strongest
 from tangency.autodiff import check_logits, log_odds, undisturbed
-from tangency.errors import NumericsError, RunError, unknown_name
+from tangency.errors import NumericsError, RunError, quoted, unknown_name
 from tangency.numerics import norms
 from tangency.seeding import derive_seed
 from tangency.types import check_images
@@ -68,8 +68,8 @@ def _package() -> Any:
         import pyautoattack
     except ImportError as error:
         raise RunError(
-            f"autoattack: the package pyautoattack cannot be imported ({error}); pip install 'tangency[autoattack]', "
-            "or attack with pgd_l2, pgd_linf and restarts."
+            f"autoattack: the package pyautoattack cannot be imported ({quoted(error)}); "
+            "pip install 'tangency[autoattack]', or attack with pgd_l2, pgd_linf and restarts."
         ) from error
     return pyautoattack
 

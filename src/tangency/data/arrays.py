@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 # What zipfile, zlib and NumPy's parser of headers raise on damaged, encrypted or foreign members.
 DAMAGED = (
@@ -43,7 +43,7 @@ def read_arrays(path: Path, expected: str, names: Sequence[str] | None = None) -
                 f"{path}: the array '{name}' holds Python objects (a pickle, which could run code), expected "
                 "numbers. Save it again with a numeric dtype, all images of one size."
             ) from error
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = quoted(error)
         raise DataError(f"{path}: cannot be read ({reason}), expected {expected}. It may be truncated.") from error
     odd = next((name for name, array in found.items() if not isinstance(array, np.ndarray)), None)
     if odd is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tangency.data.opening import recognised
 from tangency.data.references import Reference
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,7 +71,7 @@ def _open(encoded: bytes | Path, where: str) -> Image.Image:
         found = recognised(head) or ("empty" if not head else "not an image")
         raise DataError(f"{where}: {found}, expected a JPEG or PNG image. Remove or replace it.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{where}: cannot be opened as an image ({error}). Remove or replace it.") from error
+        raise DataError(f"{where}: cannot be opened as an image ({quoted(error)}). Remove or replace it.") from error
 
 
 def _channels(image: Image.Image, where: str) -> int:
@@ -86,7 +86,9 @@ def _orientation(image: Image.Image, where: str, needed: bool) -> int:
         return int(image.getexif().get(_ORIENTATION) or 1)
     except _DAMAGED as error:
         if needed:
-            raise DataError(f"{where}: a damaged image or EXIF block ({error}). Remove or replace it.") from error
+            raise DataError(
+                f"{where}: a damaged image or EXIF block ({quoted(error)}). Remove or replace it."
+            ) from error
         return 1
 
 
@@ -101,7 +103,7 @@ def _upright(image: Image.Image, where: str, frame_upright: bool) -> tuple[Image
     try:
         return ImageOps.exif_transpose(image), turned
     except _DAMAGED as error:
-        raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
+        raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
 
 
 def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.ndarray, bool]:
@@ -113,7 +115,7 @@ def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.nda
         try:
             opened.load()  # before EXIF is asked for, which would load it too, and leave damage untold
         except _DAMAGED as error:
-            raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
+            raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
         image, turned = _upright(opened, where, frame.upright)
         if _channels(image, where) > frame.channels and not frame.convert:
             raise DataError(
@@ -128,7 +130,7 @@ def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.nda
         try:
             decoded = image.convert(_MODES[frame.channels])
         except _DAMAGED as error:
-            raise DataError(f"{where}: a damaged image ({error}). Remove or replace it.") from error
+            raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
     if decoded.size != size:
         decoded = ImageOps.fit(decoded, size, Image.Resampling.BICUBIC)
     return np.asarray(decoded).reshape(frame.height, frame.width, -1).transpose(2, 0, 1), turned

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tangency.data.opening import read_bytes, refuse_foreign
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 _UNSIGNED_BYTE = 0x08
 _GZIP = b"\x1f\x8b"
@@ -49,7 +49,7 @@ def parse_idx(data: bytes, axes: int, what: str) -> np.ndarray:
         size = math.prod(shape)
         body = stream.read(size + 1)  # never more than declared, so a gzip bomb stays packed
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{what}: damaged or truncated gzip data ({error}). Download it again.") from error
+        raise DataError(f"{what}: damaged or truncated gzip data ({quoted(error)}). Download it again.") from error
     except (OverflowError, MemoryError) as error:
         raise DataError(f"{what}: declares the impossible shape {shape}, expected {expected}.") from error
     if len(body) != size:

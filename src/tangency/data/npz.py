@@ -14,7 +14,7 @@ from tangency.data.arrays import DAMAGED, read_arrays
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
-from tangency.errors import DataError, NumericsError, listed
+from tangency.errors import DataError, NumericsError, listed, quoted
 from tangency.types import LabelledImages, check_images
 
 _EXPECTED = "an .npz archive with the arrays images and labels, or train_images, train_labels, test_images, …"
@@ -37,7 +37,7 @@ def _names(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except DAMAGED as error:
-        raise DataError(f"{path}: not a readable archive ({error}), expected {_EXPECTED}.") from error
+        raise DataError(f"{path}: not a readable archive ({quoted(error)}), expected {_EXPECTED}.") from error
 
 
 def _layout(shape: tuple[int, ...], reference: Reference, what: str) -> str:

@@ -16,7 +16,7 @@ from tangency.data.decode import decode_images
 from tangency.data.opening import existing_file, refuse_foreign
 from tangency.data.references import Reference
 from tangency.data.shards import Shards, find_shards
-from tangency.errors import DataError, listed, unknown_name
+from tangency.errors import DataError, listed, quoted, unknown_name
 from tangency.files import polars_errors
 from tangency.types import LabelledImages
 
@@ -140,7 +140,7 @@ def _table(path: Path, options: Mapping[str, str]) -> tuple[polars.DataFrame, st
             table = polars.read_parquet(path, columns=[image, label]) if whole is None else whole.select(image, label)
     except (PolarsError, OSError, ValueError) as error:
         what = "Arrow" if arrow else "Parquet"
-        raise DataError(f"{path}: cannot be read as {what} ({error}), expected {_EXPECTED}.") from error
+        raise DataError(f"{path}: cannot be read as {what} ({quoted(error)}), expected {_EXPECTED}.") from error
     if not table.height:
         raise DataError(f"{path}: has no rows, expected at least one image.")
     return table, image, label

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 Arguments = tuple[Any, ...]
 
@@ -118,7 +118,7 @@ def array_from_bytes(data: object, dtype: object, shape: object, fortran: bool) 
     try:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     except ValueError as error:  # an empty array with absurd other sizes
-        raise DataError(f"an array of shape {brief(shape)} ({error})") from error
+        raise DataError(f"an array of shape {brief(shape)} ({quoted(error)})") from error
 
 
 @dataclass

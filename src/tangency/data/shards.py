@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.data.references import Reference
-from tangency.errors import DataError, listed, unknown_name
+from tangency.errors import DataError, listed, quoted, unknown_name
 
 _SUFFIXES = (".parquet", ".arrow")
 _SHARD = re.compile(r"^(?P<name>.+?)-(?P<number>\d{5})-of-(?P<count>\d{5})")
@@ -74,7 +74,7 @@ def _matching(folder: Path, patterns: list[str]) -> list[Path]:
         try:
             hits = sorted(one for one in base.glob(str(parts)) if one.is_file())
         except (ValueError, NotImplementedError) as error:
-            raise DataError(f"{place}: not a pattern of files ({error}). Check it.") from error
+            raise DataError(f"{place}: not a pattern of files ({quoted(error)}). Check it.") from error
         found |= dict.fromkeys(hits)
     return list(found)
 
@@ -185,7 +185,9 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read ({error}), expected JSON of Hugging Face's datasets.") from error
+        raise DataError(
+            f"{path}: cannot be read ({quoted(error)}), expected JSON of Hugging Face's datasets."
+        ) from error
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tangency.data.opening import read_bytes, recognised, refuse_foreign
 from tangency.data.plain import Inert
 from tangency.data.torch_records import TORCH, Storage, StorageName, storage_name
 from tangency.data.unpickle import MAX_BYTES, next_pickle
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 EXPECTED = "a checkpoint that torch.save wrote"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -56,8 +56,8 @@ def read_torch(path: Path | str) -> Any:
         return _with_text(_read_zip(data) if data[:2] == b"PK" else _read_old(data))
     except DataError as error:
         raise DataError(
-            f"{path}: the file asks for or holds {error}; expected {EXPECTED}. It was refused and nothing in it was "
-            "run. Fetch it again, or save the tensors as safetensors where you trust it."
+            f"{path}: the file asks for or holds {quoted(error)}; expected {EXPECTED}. It was refused and nothing "
+            "in it was run. Fetch it again, or save the tensors as safetensors where you trust it."
         ) from error
     except (ValueError, KeyError, OverflowError, MemoryError, EOFError) as error:
         reason = "its pickle is damaged" if isinstance(error, KeyError) else str(error)[:200] or "it ends early"
@@ -107,7 +107,7 @@ def _read_zip(data: bytes) -> Any:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"a damaged or truncated zip archive: {error}") from error
+        raise ValueError(f"a damaged or truncated zip archive: {quoted(error)}") from error
     with archive:
         _refuse_programs(archive.namelist())
         entries = _checked_entries(archive, len(data))
@@ -173,7 +173,7 @@ def _content(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"a damaged entry of the zip archive: {error}") from error
+        raise ValueError(f"a damaged entry of the zip archive: {quoted(error)}") from error
 
 
 def _as_bytes(content: bytes) -> torch.Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tangency.data.opening import read_bytes, refuse_foreign
 from tangency.data.plain import PLAIN, Draft, Global, Inert, Table, brief, hashable
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 MAX_BYTES = 4 << 30
 MAX_OPERATIONS = 5_000_000  # an object costs at least one, so this bounds memory; a CIFAR-10 batch takes 50,000
@@ -367,7 +367,7 @@ def read_pickle(
         result = next_pickle(stream, 2 * len(data) + _SPARE_BYTES, allowed, persistent)
     except DataError as error:
         raise DataError(
-            f"{what}: the pickle asks for or holds {error}; expected plain data and arrays. It was "
+            f"{what}: the pickle asks for or holds {quoted(error)}; expected plain data and arrays. It was "
             "refused and nothing in it was run. Save the data as .npz or .safetensors where "
             "you trust the file."
         ) from error

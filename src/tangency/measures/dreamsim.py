@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.measures.lpips import check_channels
 from tangency.measures.weights_files import VARIABLE
 
@@ -32,7 +32,7 @@ class DreamSim:
             from dreamsim import dreamsim
         except ImportError as error:
             raise ModelError(
-                f"metric 'dreamsim': the package dreamsim is not there ({error}), expected it beside tangency: "
+                f"metric 'dreamsim': the package dreamsim is not there ({quoted(error)}), expected it beside tangency: "
                 "pip install 'tangency[dreamsim]'. It needs 3 GB of weights, which it fetches itself."
             ) from None
         root = os.environ.get(VARIABLE)

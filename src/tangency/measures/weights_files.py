@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.measures.metrics import METRICS
 
 VARIABLE = "TANGENCY_WEIGHTS"
@@ -47,7 +47,7 @@ def read_weights(name: str, path: Path | None, needed: frozenset[str]) -> dict[s
         found = load(where.read_bytes())
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ModelError(
-            f"weights '{where}': unreadable ({error}). Reinstall tangency, or give path= to a file made by "
+            f"weights '{where}': unreadable ({quoted(error)}). Reinstall tangency, or give path= to a file made by "
             "scripts/convert_lpips.py."
         ) from None
     absent = sorted(needed - found.keys())

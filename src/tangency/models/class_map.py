@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from tangency.data.classes import imagenet_synsets
 from tangency.data.references import parse
-from tangency.errors import ModelError, counted, listed
+from tangency.errors import ModelError, counted, listed, quoted
 from tangency.models.class_names import IMAGENET, alike_imagenets, imagenet_names, numbered, plain
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import Adapted
@@ -276,7 +276,7 @@ def _file(path: Path, text: str) -> dict[str, int | str] | list[int | str]:
         rows = [line for line in content.splitlines() if line.strip()]
         split = [next(csv.reader([row], delimiter="\t" if "\t" in row else ",")) for row in rows]
     except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
-        raise ModelError(f"{path}: cannot be read as a class map ({error}).") from error
+        raise ModelError(f"{path}: cannot be read as a class map ({quoted(error)}).") from error
     if all(len(row) == 1 for row in split):
         split = [row[0].rsplit(None, 1) for row in split]
     if all(len(row) == 1 for row in split):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.foreign import adapted
 from tangency.models.outputs import OUTPUTS
 from tangency.types import Card
@@ -134,8 +134,8 @@ def checked_card(card: Card) -> Card:
         problem = _card_problem((channels, height, width), (low, high), classes, mean, std)
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"card: a value of the wrong kind ({error}); expected shape (C, H, W), input range (low, high), class "
-            f"names, numbers for mean and std, got {card}."
+            f"card: a value of the wrong kind ({quoted(error)}); expected shape (C, H, W), input range (low, high), "
+            f"class names, numbers for mean and std, got {card}."
         ) from error
     if problem:
         raise ModelError(f"card: {problem}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import undisturbed
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import adapted
 from tangency.models.programs import PROGRAM, PROGRAMS, Program, unpacked
@@ -70,7 +70,7 @@ def call(
             raise
         except (Exception, SystemExit) as error:  # whatever a stranger's code raises
             raise ModelError(
-                f"{text}: its own code raises {type(error).__name__}: {error}. Run it in Python to see where."
+                f"{text}: its own code raises {type(error).__name__}: {quoted(error)}. Run it in Python to see where."
             ) from error
 
 
@@ -139,7 +139,7 @@ def _code_file(where: str, text: str, beside: Sequence[Path]) -> Path:
     try:
         spec = importlib.util.find_spec(where)
     except (ImportError, ValueError) as error:
-        raise ModelError(f"{text}: cannot import '{where}' ({error}).") from error
+        raise ModelError(f"{text}: cannot import '{where}' ({quoted(error)}).") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise ModelError(f"{text}: cannot import '{where}' (no module of that name, or it has no file).")
     return Path(spec.origin)
@@ -208,7 +208,7 @@ def _unpacked(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Pr
     except Exception as error:  # torch raises nearly anything for a program of another version
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot read the program of {card.architecture} in it "
-            f"({type(error).__name__}: {error}). Convert the model again from its source, with this version."
+            f"({type(error).__name__}: {quoted(error)}). Convert the model again from its source, with this version."
         ) from error
     batch: Any = card.options.get("batch", (1, None))
     return Program(net, batch, program)

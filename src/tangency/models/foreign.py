@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.cifar import build_cifar
 from tangency.models.orientation import ORIENTATIONS, turned, turned_sides
 from tangency.models.outputs import logits_of
@@ -106,7 +106,7 @@ class HuggingFaceNetwork(nn.Module):
 
 def needs(package: str, extra: str, error: ImportError) -> ModelError:
     """The error for an optional package that is not there."""
-    reason = " ".join(str(error).split())
+    reason = quoted(error)
     return ModelError(f"{package} is not installed ({reason}); install it with pip install 'tangency[{extra}]'.")
 
 
@@ -209,7 +209,7 @@ def build_foreign(
     except ImportError as error:
         raise needs(f"a package that {architecture} takes", "models", error) from error
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, AssertionError) as error:
-        raise ModelError(f"{architecture}: cannot be built with options {inner}: {error}.") from error
+        raise ModelError(f"{architecture}: cannot be built with options {inner}: {quoted(error)}.") from error
     return adapted(module, options)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.feeding import Feeding
 from tangency.models.foreign import needs
 from tangency.models.shards import read_json
@@ -125,7 +125,7 @@ def _base(name: str) -> str:
 
 def first_line(error: Exception) -> str:
     """What an error of another package says, briefly."""
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    return quoted(error)
 
 
 def _way_out(name: str) -> str:

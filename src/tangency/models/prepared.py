@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, input_gradients, undisturbed
-from tangency.errors import NumericsError, TangencyError
+from tangency.errors import NumericsError, TangencyError, quoted
 from tangency.models.classifier import Classifier
 from tangency.models.foreign import Adapted
 from tangency.models.independence import Averaged, averaged_note, check_independent, seeded
@@ -133,13 +133,14 @@ def _fed(model: nn.Module, x: Tensor) -> tuple[Prepared, Any, list[str]]:
         kind = str(own).removeprefix("torch.")
         said = {"weights": f"its weights, {kind}, are taken in float32", "images": f"it is fed images in {kind}"}
         return plain, returned, [said[way]] if way else []
+    assert problem is not None
     raise _fails(problem, "forward") from problem
 
 
-def _fails(problem: BaseException | None, where: str) -> NumericsError:
-    reason = " ".join(str(problem).split())[:200]
+def _fails(problem: BaseException, where: str) -> NumericsError:
+    reason = quoted(problem)
     return NumericsError(
-        f"classifier: its own {where} raises {type(problem).__name__} on images: {reason} Call it on two images, with "
+        f"classifier: its own {where} raises {type(problem).__name__} on images: {reason}. Call it on two images, with "
         "requires_grad, to see where."
     )
 

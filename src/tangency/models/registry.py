@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.classifier import Classifier, class_names
 from tangency.models.convnet import ConvNet
 from tangency.models.foreign import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
@@ -88,5 +88,5 @@ def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classi
     try:
         module = make(fed_shape(card.shape, card.options), card.options.get("logits", len(card.classes)), **inner)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{card.architecture}: cannot be built with options {inner}: {error}.") from error
+        raise ModelError(f"{card.architecture}: cannot be built with options {inner}: {quoted(error)}.") from error
     return Classifier(adapted(module, card.options), card)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 
 # In the order in which transformers and timm look for them; what stands between the dots is a variant, as fp16.
 _WEIGHTS = tuple(
@@ -25,7 +25,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error}); fetch or write it again.") from error
+        raise ModelError(f"{path}: not readable as JSON ({quoted(error)}); fetch or write it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: got a {type(content).__name__}, expected a mapping of settings.")
     return content

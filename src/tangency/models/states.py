@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tangency.data.plain import Inert
 from tangency.data.torch_file import read_torch
-from tangency.errors import DataError, ModelError
+from tangency.errors import DataError, ModelError, quoted
 from tangency.models.shards import pieces
 
 State = dict[str, Tensor]
@@ -77,7 +77,9 @@ def _safetensors(path: Path) -> State:
     try:
         return dict(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error}). Fetch or write it again.") from error
+        raise ModelError(
+            f"{path}: not a readable safetensors file ({quoted(error)}). Fetch or write it again."
+        ) from error
 
 
 def _about(content: object) -> str:

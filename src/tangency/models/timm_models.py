@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.feeding import Feeding
 from tangency.models.foreign import needs
 from tangency.models.shards import read_json
@@ -104,7 +104,7 @@ def _resolved(settings: dict[str, Any], path: Path) -> dict[str, Any]:
             raise ValueError(f"input_size {found['input_size']}, mean {found['mean']}, std {found['std']}")
     except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(
-            f"{path}: pretrained_cfg does not say how images are fed ({error}); write it again."
+            f"{path}: pretrained_cfg does not say how images are fed ({quoted(error)}); write it again."
         ) from error
     return found
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.data.references import Reference
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.classifier import Classifier
 from tangency.models.code import call, class_argument, in_float32, made
 from tangency.models.feeding import PRESETS, Feeding
@@ -126,7 +126,7 @@ def _program(request: Request) -> Opened:
     try:
         net = read_program(request.reference.kind, path)
     except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = quoted(error)
         raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
     kind, shape = request.reference.kind, _shape(request)
     batch = batch_sizes(kind, path, net, shape)  # first, since a program may refuse one image for its batch alone
@@ -164,7 +164,7 @@ def _outputs(module: nn.Module, request: Request) -> int:
         with torch.no_grad():
             found = picked(module.eval()(torch.full((1, *_shape(request)), 0.5)))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = quoted(error)
         raise ModelError(
             f"{request.reference.text}: does not take images of shape {_shape(request)} ({reason}); give "
             "?shape=CxHxW, or resize=HxW where the data are of another size."
@@ -211,9 +211,9 @@ def open_robustbench(request: Request, trust_code: bool) -> Opened:
         utils = importlib.import_module("robustbench.utils")
     except ImportError as error:
         raise ModelError(
-            f"{request.reference.text}: RobustBench is not installed ({error}); install it alone with pip install "
-            "'tangency[robustbench]' (it pins old packages), or give the checkpoint as ?weights=FILE, which needs "
-            f"nothing, for {', '.join(ROBUSTBENCH)}."
+            f"{request.reference.text}: RobustBench is not installed ({quoted(error)}); install it alone with pip "
+            "install 'tangency[robustbench]' (it pins old packages), or give the checkpoint as ?weights=FILE, which "
+            f"needs nothing, for {', '.join(ROBUSTBENCH)}."
         ) from error
     may_run(request.reference, trust_code)
     loaded = utils.load_model(

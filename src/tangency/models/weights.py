@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.classifier import Classifier, checked_card
 from tangency.models.code import check_trusted, from_code, is_code
 from tangency.models.foreign import is_foreign
@@ -117,7 +117,7 @@ def read_card(header: Mapping[str, Any], path: Path | str) -> Card:
     try:
         return checked_card(Card(**header))
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {quoted(error)}") from error
 
 
 def _some(names: list[str]) -> str:

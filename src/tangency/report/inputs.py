@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.errors import RunError, SpecError
+from tangency.errors import RunError, SpecError, quoted
 from tangency.files import polars_errors
 from tangency.report.glossary import REFERENCES, STANDARD
 
@@ -81,7 +81,9 @@ def read_spec(path: Path, expected: str) -> str:
     try:
         digest = load_spec(path).digest()
     except SpecError as error:
-        raise RunError(f"report: '{path}' is not a spec of this version of tangency ({error}). {WAY_OUT}") from error
+        raise RunError(
+            f"report: '{path}' is not a spec of this version of tangency ({quoted(error)}). {WAY_OUT}"
+        ) from error
     if digest != expected:
         raise RunError(
             f"report: the summary is of another spec (hash {expected}, spec.yaml has {digest}), '{path}': "
@@ -95,7 +97,9 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RunError(f"report: '{path}' is not valid JSON ({error}), expected a run's summary. {WAY_OUT}") from error
+        raise RunError(
+            f"report: '{path}' is not valid JSON ({quoted(error)}), expected a run's summary. {WAY_OUT}"
+        ) from error
     if not isinstance(summary, dict):
         raise RunError(f"report: '{path}' holds a {type(summary).__name__}, expected an object. {WAY_OUT}")
     if summary.get("schema") != SCHEMA:
@@ -152,7 +156,7 @@ def read_rows(path: Path) -> polars.DataFrame:
         with polars_errors():
             rows = polars.read_parquet(path)
     except (polars.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"report: '{path}' is not a readable Parquet table ({error}). {WAY_OUT}") from error
+        raise RunError(f"report: '{path}' is not a readable Parquet table ({quoted(error)}). {WAY_OUT}") from error
     missing = {"trial", "seed", "image", "measure", "value"} - set(rows.columns)
     if missing:
         raise RunError(f"report: '{path}' has columns {rows.columns}, and lacks {sorted(missing)}. {WAY_OUT}")
@@ -179,7 +183,7 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
     try:
         found: dict[str, np.ndarray] = load_file(path)
     except (SafetensorError, OSError, KeyError) as error:
-        raise RunError(f"report: '{path}' is not a readable safetensors file ({error}). {WAY_OUT}") from error
+        raise RunError(f"report: '{path}' is not a readable safetensors file ({quoted(error)}). {WAY_OUT}") from error
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 
 # How the output F of a network becomes D; `parametrisation.py` holds the formulas.
 PREDICTIONS = ("edm", "epsilon", "v", "sample", "score", "vp", "ve", "iddpm")
@@ -93,4 +93,4 @@ def read_score_card(header: Mapping[str, Any], path: Path | str) -> ScoreCard:
     try:
         return ScoreCard(**plain)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"{path}: the card of the score network cannot be read ({error}).") from error
+        raise ModelError(f"{path}: the card of the score network cannot be read ({quoted(error)}).") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.data.plain import brief
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 
 _LARGEST = 1e30
 
@@ -25,7 +25,7 @@ def read_settings(path: Path, what: str) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as text ({error}); fetch or write it again.") from error
+        raise ModelError(f"{path}: not readable as text ({quoted(error)}); fetch or write it again.") from error
     return parsed_settings(text, str(path))
 
 
@@ -34,7 +34,7 @@ def parsed_settings(text: str, where: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{where}: not readable as JSON ({error}); fetch or write it again.") from error
+        raise ModelError(f"{where}: not readable as JSON ({quoted(error)}); fetch or write it again.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{where}: got {type(content).__name__}, expected a mapping of settings.")
     return content

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard
 from tangency.score.config_values import read_settings, whole, wholes
@@ -135,7 +135,9 @@ def _made(home: Path, card: ScoreCard) -> nn.Module:
         try:
             return build_diffusers(card.options)
         except _UNBUILDABLE as error:
-            raise ModelError(f"'{home}': diffusers cannot build the network of its config.json ({error}).") from error
+            raise ModelError(
+                f"'{home}': diffusers cannot build the network of its config.json ({quoted(error)})."
+            ) from error
 
 
 def _try_out(home: Path, plan: nn.Module, card: ScoreCard) -> None:
@@ -146,8 +148,7 @@ def _try_out(home: Path, plan: nn.Module, card: ScoreCard) -> None:
             found = plan(image, one, one.long() if card.classes else None).shape
     except _UNBUILDABLE as error:
         raise ModelError(
-            f"'{home}': the network of its config.json does not run on images of {card.shape} "
-            f"({str(error).splitlines()[0][:200]})."
+            f"'{home}': the network of its config.json does not run on images of {card.shape} ({quoted(error)})."
         ) from error
     if found[1] < card.shape[0] or found[2:] != image.shape[2:]:
         raise ModelError(

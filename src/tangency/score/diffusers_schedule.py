@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.score.config_values import positive, read_settings, whole
 from tangency.score.parametrisation import ddpm_levels
 
@@ -113,7 +113,7 @@ def _levels(path: Path, name: str, config: dict[str, Any]) -> tuple[float, ...]:
     try:
         levels = ddpm_levels(DDPMScheduler(**settings).alphas_cumprod)
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"'{path.parent}': diffusers does not know its schedule ({error}).") from error
+        raise ModelError(f"'{path.parent}': diffusers does not know its schedule ({quoted(error)}).") from error
     finite = tuple(level for level in levels if math.isfinite(level) and level < _LARGEST_LEVEL)
     if len(finite) < 2 or finite[0] <= 0:
         raise ModelError(f"'{path.parent}': its schedule has {len(finite)} finite noise levels, expected at least 2.")

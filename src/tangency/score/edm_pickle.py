@@ -16,7 +16,7 @@ from tangency.data.classes import CIFAR10
 from tangency.data.opening import existing_file
 from tangency.data.plain import brief
 from tangency.data.unpickle import MAX_BYTES, read_pickle
-from tangency.errors import DataError, ModelError, TangencyError, unknown_name
+from tangency.errors import DataError, ModelError, TangencyError, quoted, unknown_name
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard
 from tangency.score.edm_records import Record, edm_table, is_record
@@ -59,7 +59,7 @@ def load_edm_pickle(path: Path | str, device: str | torch.device = "cpu") -> Net
             card = _card(network, {"file": path.name, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()})
         score = _filled(card, _tensors(_member(network, "model")), path)
     except TangencyError as error:
-        raise error if str(error).startswith(str(path)) else ModelError(f"{path}: {error}") from error
+        raise error if str(error).startswith(str(path)) else ModelError(f"{path}: {quoted(error)}") from error
     return score.to(device)
 
 
@@ -146,7 +146,7 @@ def _options(model: Record, state: Mapping[str, Any], learned: int) -> dict[str,
     try:
         NETWORK_OF[model["class_name"]][1](**options)
     except TypeError as error:
-        raise ModelError(f"the arguments of the U-Net are not those that are known: {error}.") from error
+        raise ModelError(f"the arguments of the U-Net are not those that are known: {quoted(error)}.") from error
     return options
 
 

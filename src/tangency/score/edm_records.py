@@ -19,7 +19,7 @@ import numpy as np
 from tangency.data.plain import PLAIN, Arguments, Draft, Global, Table, brief
 from tangency.data.torch_records import are_sizes, make_device, make_size
 from tangency.data.unpickle import next_pickle
-from tangency.errors import DataError
+from tangency.errors import DataError, quoted
 
 Record = dict[str, Any]  # {"class_name": str, "state": dict}
 
@@ -89,7 +89,7 @@ def decode_storage(data: bytes) -> np.ndarray:
         found = next_pickle(stream, _SMALL_PICKLE, table, _reference)
         keys = next_pickle(stream, _SMALL_PICKLE, {})
     except DataError as error:
-        raise DataError(f"tensor bytes that ask for or hold {error}") from error
+        raise DataError(f"tensor bytes that ask for or hold {quoted(error)}") from error
     except (ValueError, KeyError, OverflowError, MemoryError) as error:
         raise DataError(f"tensor bytes that are not a storage in torch's old format ({str(error)[:200]})") from error
     if (magic, protocol) != (_MAGIC, _PROTOCOL) or type(system) is not dict or system.get("little_endian") is not True:

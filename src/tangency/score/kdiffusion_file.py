@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.data.classes import CIFAR10
-from tangency.errors import ModelError, TangencyError
+from tangency.errors import ModelError, TangencyError, quoted
 from tangency.models.states import read_states
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard
@@ -95,7 +95,9 @@ def _header(path: Path) -> str:
         with safe_open(str(path), framework="pt") as handle:
             return str((handle.metadata() or {}).get("config", ""))
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file ({error}). Fetch or write it again.") from error
+        raise ModelError(
+            f"{path}: not a readable safetensors file ({quoted(error)}). Fetch or write it again."
+        ) from error
 
 
 def _settings(path: Path, config: Path | None) -> tuple[dict[str, Any], str]:
@@ -132,6 +134,6 @@ def _filled(card: ScoreCard, tensors: dict[str, Tensor], path: Path, source: str
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, TangencyError):
             raise
-        raise ModelError(f"{source}: no network can be built of its configuration ({error}).") from error
+        raise ModelError(f"{source}: no network can be built of its configuration ({quoted(error)}).") from error
     fill(module, tensors, path)
     return module

@@ -11,7 +11,7 @@ from typing import Any
 
 from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
-from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
+from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_mixture, load_mixture
 from tangency.score.denoiser import Denoiser
@@ -168,7 +168,7 @@ def fingerprint(reference: str) -> str:
             return file_digest(Path(str(resources.files("tangency.score") / "weights" / SHIPPED[name])))
         return file_digest(Path(name if name.endswith(".safetensors") else name.partition(":")[2]))
     except RunError as error:
-        raise ModelError(f"score '{reference}': {error}") from None
+        raise ModelError(f"score '{reference}': {quoted(error)}") from None
 
 
 def _digest(parsed: Reference, files: tuple[Path, ...]) -> str:

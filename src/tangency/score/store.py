@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.errors import ModelError, TangencyError, unknown_name
+from tangency.errors import ModelError, TangencyError, quoted, unknown_name
 from tangency.models.weights import fill
 from tangency.score.card import ScoreCard, read_score_card
 from tangency.score.dhariwal import build_dhariwal
@@ -44,7 +44,9 @@ def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> Netw
         except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
             if isinstance(error, TangencyError):
                 raise
-            raise ModelError(f"score card: '{card.network}' cannot be built from {card.options}: {error}.") from error
+            raise ModelError(
+                f"score card: '{card.network}' cannot be built from {card.options}: {quoted(error)}."
+            ) from error
     return NetworkScore(module, card, kind)
 
 

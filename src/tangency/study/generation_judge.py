@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.errors import RunError, SpecError, TangencyError
+from tangency.errors import RunError, SpecError, TangencyError, quoted
 from tangency.generate import judged
 from tangency.models import Classifier, build, load_classifier
 from tangency.seeding import permutation
@@ -45,7 +45,7 @@ def saved_judge(spec: StudySpec, device: str, data: Dataset) -> Classifier:
                 f"judge.reference: '{spec.judge.reference}' runs code that comes with the model, expected weights: a "
                 "study takes no judge that is code. Give it as state_dict:FILE?arch=… or onnx:FILE, or leave it out."
             ) from None
-        raise SpecError(f"judge.reference: {error}") from None
+        raise SpecError(f"judge.reference: {quoted(error)}") from None
 
 
 def load_judge(spec: StudySpec, device: str, data: Dataset, layout: Layout) -> Classifier:
@@ -76,7 +76,7 @@ def _refuse_own(spec: StudySpec, data: Dataset) -> None:
     try:
         judge = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
     except TangencyError as error:
-        raise SpecError(f"judge: {error}") from error
+        raise SpecError(f"judge: {quoted(error)}") from error
     if spec.train.batch_size == 1:
         refuse_lone_images(judge)
 

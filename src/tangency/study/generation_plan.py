@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tangency.errors import SpecError, TangencyError
+from tangency.errors import SpecError, TangencyError, quoted
 from tangency.generate import JointLogits
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
@@ -69,7 +69,7 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
         try:
             config = fitted_to(asked, data)
         except SpecError as error:
-            raise SpecError(f"generate.{number}.{error}") from None
+            raise SpecError(f"generate.{number}.{quoted(error)}") from None
         if config in [entry.config for entry in entries]:
             raise SpecError(f"generate.{number}: asked for more than once, expected entries that differ.")
         told = dataclasses.asdict(config)
@@ -114,7 +114,7 @@ def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> No
         try:
             perform(Workshop(network, data, config), entry.ids[:1])
         except TangencyError as error:
-            raise SpecError(f"generate.{entry.number}: {error}") from error
+            raise SpecError(f"generate.{entry.number}: {quoted(error)}") from error
         if config.task == "generate" and entry.config.start == "class":
             lacking = why_no_mixture(data, 1, entry.config.rank)
             if lacking:

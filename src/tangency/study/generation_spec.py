@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tangency.errors import SpecError, unknown_name
+from tangency.errors import SpecError, quoted, unknown_name
 from tangency.generate import Climb
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.generation_options import TASKS
@@ -79,7 +79,7 @@ def _try(kind: type, raw: dict[str, Any], where: str) -> None:
         try:
             TypeAdapter(kind).validate_python(raw)
         except SpecError as error:
-            raise SpecError(f"{where}.{error}") from None
+            raise SpecError(f"{where}.{quoted(error)}") from None
 
 
 def check_judge(judge: JudgeSpec, architecture: str, options: dict[str, Any], seeds: tuple[int, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, quoted
 from tangency.study.plan import Trial
 from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors
@@ -156,4 +156,4 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"'{path}': unreadable ({error}); delete it and run the study again.") from None
+        raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.errors import RunError, listed, unknown_name
+from tangency.errors import RunError, listed, quoted, unknown_name
 from tangency.files import polars_errors
 from tangency.measures import MeasureConfig
 from tangency.statistics.resamples import Array
@@ -191,7 +191,7 @@ def _summary(folder: Path, reference: str, again: str = _AGAIN) -> dict[str, Any
             f"'{reference}': '{path}' is missing, so nothing was measured there, or it was broken off. {again}"
         ) from None
     except (OSError, ValueError) as error:
-        raise RunError(f"'{path}': is not readable JSON ({error}). {again}") from None
+        raise RunError(f"'{path}': is not readable JSON ({quoted(error)}). {again}") from None
     if not isinstance(found, dict):
         raise RunError(f"'{path}': holds a {type(found).__name__}, expected an object. {again}")
     return found
@@ -206,7 +206,7 @@ def _rows(path: Path, again: str) -> polars.DataFrame:
         with polars_errors():
             rows = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"'{path}': is not a readable Parquet table ({error}). {again}") from None
+        raise RunError(f"'{path}': is not a readable Parquet table ({quoted(error)}). {again}") from None
     missing = {"trial", "image", "measure", "value"} - set(rows.columns)
     if missing:
         raise RunError(f"'{path}': has columns {rows.columns}, and lacks {sorted(missing)}. {again}")

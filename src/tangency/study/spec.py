@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from tangency.errors import SpecError, unknown_name
+from tangency.errors import SpecError, quoted, unknown_name
 from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
 from tangency.objectives import make
 from tangency.study.generation_config import GenerationConfig
@@ -220,7 +220,7 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     try:
         return StudySpec.model_validate(content)
     except SpecError as error:
-        raise SpecError(f"{origin}: {error}") from None
+        raise SpecError(f"{origin}: {quoted(error)}") from None
     except ValidationError as error:
         # A list whose members are wrong is also "too short"; that says nothing more.
         items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]
@@ -258,7 +258,7 @@ def load_spec(path: str | Path) -> StudySpec:
             f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file, or one of {', '.join(SHIPPED)}."
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets some of Python's own errors through
-        first = " ".join(str(error).split())[:200]
+        first = quoted(error)
         raise SpecError(f"spec '{path}': not valid YAML ({first}).") from None
     return parse_spec(content, f"spec '{path}'")
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tangency.autodiff import input_gradient
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, quoted
 from tangency.files import atomic, journal, write_json
 from tangency.measures import ReferenceSource, Rows
 from tangency.models import build, load_classifier, save_classifier
@@ -203,7 +203,9 @@ class Workbench:
         try:
             return load_classifier(path, self.device)
         except ModelError as error:
-            raise RunError(f"{error} Or remove the folder '{path.parent}' to train this trial again.") from error
+            raise RunError(
+                f"{quoted(error)} Or remove the folder '{path.parent}' to train this trial again."
+            ) from error
 
     def usable(self, trial: Trial) -> bool:
         """Whether a trial's training ended with finite weights."""

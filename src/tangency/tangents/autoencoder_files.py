@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.weights import fill
 from tangency.tangents.autoencoder import ConvAutoencoder
 from tangency.tensors import read_tensors, write_tensors
@@ -44,7 +44,7 @@ def build_autoencoder(card: AutoencoderCard, seed: int = 0) -> ConvAutoencoder:
         try:
             return ConvAutoencoder(card.shape, **card.options)
         except TypeError as error:
-            raise ModelError(f"autoencoder card: cannot be built from {card.options}: {error}.") from error
+            raise ModelError(f"autoencoder card: cannot be built from {card.options}: {quoted(error)}.") from error
 
 
 def save_autoencoder(module: ConvAutoencoder, card: AutoencoderCard, path: Path | str) -> None:
@@ -128,7 +128,7 @@ def load_diffusers_autoencoder(
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"'{path}': cannot be read ({error}); expected a folder of diffusers' save_pretrained."
+            f"'{path}': cannot be read ({quoted(error)}); expected a folder of diffusers' save_pretrained."
         ) from None
     classes: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
     name = str(config.get("_class_name")) if isinstance(config, dict) else ""
@@ -138,7 +138,7 @@ def load_diffusers_autoencoder(
         net = classes[name].from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
         module = DiffusersAutoencoder(net.eval(), shape, (-1.0, 1.0) if name == "AutoencoderKL" else (0.0, 1.0))
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = quoted(error)
         raise ModelError(f"'{folder}': cannot be used for images of {shape} ({reason}).") from None
     return module, {"class": name, "latent": math.prod(module._cells)}
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tangency.autodiff import jacobians, undisturbed
 from tangency.devices import chunk_bytes
-from tangency.errors import NumericsError
+from tangency.errors import NumericsError, quoted
 from tangency.numerics import check_rank, flat
 from tangency.tangents.autoencoder import Autoencoder
 from tangency.tangents.space import TangentSpace, chunks
@@ -75,7 +75,7 @@ class AutoencoderTangents:
                 if not (isinstance(code, Tensor) and isinstance(found, Tensor)):
                     raise TypeError("encode and decode must give tensors")
             except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = quoted(error)
                 raise NumericsError(f"autoencoder: cannot take images of {self.shape} ({reason}).") from error
         if found.shape != blank.shape or len(code) != len(blank):
             raise NumericsError(

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tangency.errors import ModelError, NumericsError, RunError
+from tangency.errors import ModelError, NumericsError, RunError, quoted
 from tangency.files import journal, remove_leftovers, write_json
 from tangency.tangents.space import TangentEstimator, TangentSpace
 from tangency.tensors import read_tensors, write_tensors
@@ -115,7 +115,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"'{folder / INDEX}': cannot be read ({error}); expected a folder of stored tangents.") from None
+        raise RunError(
+            f"'{folder / INDEX}': cannot be read ({quoted(error)}); expected a folder of stored tangents."
+        ) from None
     kinds = {"kind": str, "where": str, "card": dict, "data": dict, "shard": int, "identity": str, "max_rank": int}
     whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
     if not (whole and found["shard"] > 0 and {"name", "digest", "images"} <= found["data"].keys()):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, quoted
 from tangency.models.weights import fill
 from tangency.tensors import digest, read_tensors, write_tensors
 from tangency.training.config import TrainConfig
@@ -87,7 +87,7 @@ def restore_checkpoint(
     try:
         tensors, header = read_tensors(path)
     except ModelError as error:
-        raise RunError(f"{error} Or remove this checkpoint to start its training again.") from error
+        raise RunError(f"{quoted(error)} Or remove this checkpoint to start its training again.") from error
     if header.get("identity") != identity:
         raise RunError(
             f"{path}: the checkpoint belongs to another training (other data, objective, settings or initial "

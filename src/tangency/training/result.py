@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import RunError
+from tangency.errors import RunError, quoted
 from tangency.files import atomic, polars_errors
 from tangency.models import Classifier, load_weights, save_classifier
 from tangency.tensors import digest, read_tensors
@@ -78,7 +78,9 @@ def read_history(folder: Path) -> list[Row]:
         with polars_errors():
             history: list[Row] = polars.read_parquet(folder / HISTORY).to_dicts()
     except (OSError, polars.exceptions.PolarsError) as error:
-        raise RunError(f"{folder / HISTORY}: cannot be read ({error}). Remove '{folder}' to train again.") from error
+        raise RunError(
+            f"{folder / HISTORY}: cannot be read ({quoted(error)}). Remove '{folder}' to train again."
+        ) from error
     return history
 
 
