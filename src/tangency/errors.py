@@ -65,7 +65,7 @@ def quoted(error: BaseException) -> str:
     """What an exception says, as a part of a sentence: our own whole, another's in one line of at most 300 letters.
 
     Example:
-        >>> quoted(ValueError("no such\nnumber")), quoted(ValueError())
+        >>> quoted(ValueError("no such  number")), quoted(ValueError())
         ('no such number', 'ValueError')
     """
     if isinstance(error, TangencyError):
