@@ -144,6 +144,9 @@ def no_verdict(summary: Mapping[str, Any]) -> Verdict:
     elif not {REGIMES["weak"][0], REGIMES["bayes_aligned"][0]} & set(found):
         claim = "No robust network stayed in the weak or the Bayes-aligned regime, so no rise is claimed"
         text = f"The others are {', '.join(found)}. Add smaller strengths to the spec."
+    elif summary["score"]["kind"] == "none" and "network" not in summary["score"]:
+        claim = "There is no score, so alignment was not measured and no rise is claimed"
+        text = "Leave “score: none” out of the spec; no network is trained again for it."
     else:
         claim = "The headline's alignment was not measured, so no rise is claimed"
         text = "Add [logp_y, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
