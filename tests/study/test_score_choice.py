@@ -96,7 +96,7 @@ def test_without_a_score_no_mixture_is_fitted(place: Path, monkeypatch: pytest.M
         raise AssertionError("a mixture is fitted")
 
     for module in ("tangency.study.score", "tangency.tangents.references", "tangency.score.references"):
-        monkeypatch.setattr(f"{module}.fit_mixture", refuse)
+        monkeypatch.setattr(f"{module}.fit_affordable", refuse)
     measured(place, score="none")
     measured(place, score="gaussian")
     measured(place, score=f"network:{place / 'score.safetensors'}")

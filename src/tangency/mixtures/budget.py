@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from tangency.errors import DataError
+from tangency.mixtures.em import FitReport, fit_mixture
+from tangency.mixtures.model import Mixture
+from tangency.types import LabelledImages
 
 BUDGET = 512_000_000  # bytes, whatever the machine has free: a number that depends on it could not be repeated
 _BYTES = 4  # a number of means and loadings, which large mixtures hold in single precision
@@ -51,6 +56,14 @@ def affordable(classes: int, d: int, components: int, rank: int, fullest: int | 
         f"{_gigabytes(mixture_bytes(classes, d, 1, 1))}, expected at most {_gigabytes(BUDGET)}. Give the score smaller "
         "images (--working-size, or ?size= of the data), or choose --score gaussian or --score none."
     )
+
+
+def fit_affordable(
+    data: LabelledImages, components: int = 4, rank: int = 12, **options: Any
+) -> tuple[Mixture, FitReport, str]:
+    """`fit_mixture` of what memory holds of it, and what was cut, in a sentence; empty where nothing was."""
+    size = affordable(len(data.classes), math.prod(data.shape), components, rank, int(data.class_counts.max()))
+    return *fit_mixture(data, size.components, size.rank, **options), size.note
 
 
 def _note(classes: int, d: int, asked: tuple[int, int], found: tuple[int, int]) -> str:

@@ -209,10 +209,9 @@ def _spread(data: LabelledImages) -> float:
 
 def _squares(data: LabelledImages, index: Tensor) -> float:
     """Sum of squared distances of images from their mean."""
-    mean = sum((flat(data.images(part)).double().sum(0) for part in index.split(_AT_ONCE)), torch.zeros(())) / len(
-        index
-    )
-    return sum(float((flat(data.images(part)).double() - mean).square().sum()) for part in index.split(_AT_ONCE))
+    parts = index.split(_AT_ONCE)
+    mean = torch.stack([flat(data.images(part)).double().sum(0) for part in parts]).sum(0) / len(index)
+    return sum(float((flat(data.images(part)).double() - mean).square().sum()) for part in parts)
 
 
 class _Gathered:

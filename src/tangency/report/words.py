@@ -360,7 +360,7 @@ def _beside_gaussian(denoising: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def score_sentence(score: Mapping[str, Any]) -> str:
     """How good the score is where it is used."""
-    parts = []
+    parts = [f"{capital(score['cut'])}"] if score.get("cut") else []
     likelihood = score.get("log_likelihood") or {}
     if likelihood.get("train") is not None and likelihood.get("test") is not None:
         gap = likelihood["train"] - likelihood["test"]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from tangency.errors import DataError, SpecError, counted
 from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.config import NETWORK
-from tangency.mixtures.budget import affordable
+from tangency.mixtures import affordable
 from tangency.score import Denoiser, ScoreChoice, load_score, parse_choice
 from tangency.score.references import fingerprint, readings
 from tangency.study.fit_tangents import WITHOUT_MIXTURE, check_tangents, refuse_scoreless

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tangency.errors import RunError, SpecError
-from tangency.mixtures import fit_mixture, load_mixture, save_mixture
+from tangency.mixtures import fit_affordable, load_mixture, save_mixture
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, denoising_error
 from tangency.score.gaussian import LARGEST
 from tangency.seeding import permutation
@@ -44,7 +44,7 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
         card |= {"denoising": _denoising(score, data, device)} if score is not None else {}
         write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": asked.kind, "card": card})
         return
-    mixture, report = fit_mixture(
+    mixture, report, cut = fit_affordable(
         fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     likelihood = {}
@@ -55,6 +55,7 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
         "seconds": report.seconds,
         "steps": [len(curve) for curve in report.history],
         "dropped_components": report.dropped,
+        **({"cut": cut} if cut else {}),
         "log_likelihood": likelihood,
         "denoising": _denoising(MixtureScore(mixture), data, device),
     }
@@ -114,7 +115,7 @@ def new_estimators(reference: str, data: Dataset, asked: ScoreSpec, device: str)
         return world, WorldTangents(world)
     if asked.kind != "mfa":
         return _without_tangents(asked, data, device), None
-    mixture, _ = fit_mixture(
+    mixture, *_ = fit_affordable(
         fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     return MixtureScore(mixture), MixtureTangents(mixture)
