@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-_VALUES = 8_000_000  # numbers of means and loadings that are read at once
+_VALUES = 2_000_000  # numbers of means and loadings that are read at once
+_KEPT = 4_000_000  # products with images that are kept for the next noise level
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class CompactComponents:
     means: Tensor
     loadings: Tensor
     noise: Tensor
+    _last: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def parts(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Numbers, means and loadings (float64) of some components after the other; of all where no index is given."""
@@ -45,6 +47,18 @@ class CompactComponents:
         found = [(a.mT @ a, (a.mT @ m[:, :, None])[:, :, 0], m.square().sum(1)) for _, m, a in self.parts()]
         gram, offset, square = (torch.cat(values) for values in zip(*found, strict=True))
         return gram, offset, square
+
+    def against(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Aᵀx (N, K, k) and μᵀx (N, K) of images x (N, d); those of the last images are kept, as no σ changes them."""
+        if self._last and torch.equal(self._last[0], x):
+            return self._last[1], self._last[2]
+        inner, crossed = [], []
+        for _, means, loadings in self.parts():
+            inner.append(torch.matmul(x, loadings).transpose(0, 1))
+            crossed.append(x @ means.mT)
+        found = torch.cat(inner, 1), torch.cat(crossed, 1)
+        self._last[:] = [x.clone(), *found] if found[0].numel() <= _KEPT else []
+        return found
 
     def smoothed(self, sigma: float) -> CompactGaussians:
         """At one noise level σ ≥ 0, in the unit of the data."""
@@ -74,23 +88,13 @@ class CompactGaussians:
 
     def projections(self, x: Tensor) -> Tensor:
         """Fᵀ(x − μ) for every image and component, (N, d) to (N, K, k)."""
-        found = []
-        for _, _, loadings in self.of.parts():
-            found.append((x @ loadings.transpose(0, 1).flatten(1)).reshape(len(x), *loadings.shape[::2]))
-        inner = torch.cat(found, 1) - self.of.products[1]
+        inner = self.of.against(x)[0] - self.of.products[1]
         solved = torch.linalg.solve_triangular(self.lower, inner.permute(1, 2, 0), upper=False)
         return solved.permute(2, 0, 1) / self.delta[:, None]
 
     def _distances(self, x: Tensor) -> Tensor:
         """‖x − μ‖², (N, K)."""
-        crossed = torch.cat([x @ means.mT for _, means, _ in self._means()], 1)
-        return x.square().sum(1)[:, None] - 2 * crossed + self.of.products[2]
-
-    def _means(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, None]]:
-        count, d = self.of.means.shape
-        chosen = torch.arange(count, device=self.of.means.device) if index is None else index
-        for some in chosen.split(max(1, _VALUES // d)):
-            yield some, self.of.means[some].double(), None
+        return x.square().sum(1)[:, None] - 2 * self.of.against(x)[1] + self.of.products[2]
 
     def log_density(self, x: Tensor, projections: Tensor) -> Tensor:
         """log N(x; μ_j, Σ_j), (N, d) to (N, K)."""

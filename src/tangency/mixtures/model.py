@@ -160,6 +160,12 @@ class Mixture:
         """Component of largest responsibility at σ = 0, over all classes (or those of y), (N,) int64."""
         return self.responsibilities(x, 0.0, y).argmax(1)
 
+    def lengths(self) -> Tensor:
+        """Singular values of the loadings, the largest first, (K, k) float64."""
+        if not self.compact:
+            return torch.linalg.svdvals(self.loadings)
+        return torch.linalg.eigvalsh(self._components.products[0]).clamp(min=0).sqrt().flip(1)
+
     def bases(self, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Orthonormal bases of the spans of the loadings, (K, d, k) float64, and their ranks (K,).
 

@@ -15,7 +15,8 @@ from tangency.numerics import flat
 from tangency.tangents.space import TangentSpace, homes_of, numbered
 from tangency.tensors import digest
 
-_VALUES = 8_000_000  # numbers of the bases that are made at once
+_TOLERANCE = 1e-6  # as of `masked_orthonormal`
+_VALUES = 2_000_000  # numbers of the bases that are made at once
 
 
 @final
@@ -30,14 +31,11 @@ class MixtureTangents:
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
         self._bases: Tensor | None = None  # of a compact mixture they are made for the components that are asked for
-        if not mixture.compact:
+        self._lengths = mixture.lengths()
+        if mixture.compact:
+            self._ranks = (self._lengths > _TOLERANCE * self._lengths[:, :1]).sum(1)
+        else:
             self._bases, self._ranks = mixture.bases()
-            self._lengths = torch.linalg.svdvals(mixture.loadings)
-            return
-        parts = [
-            (mixture.bases(some)[1], torch.linalg.svdvals(mixture.loadings[some].double())) for some in self._all()
-        ]
-        self._ranks, self._lengths = (torch.cat(values) for values in zip(*parts, strict=True))
 
     def _all(self) -> tuple[Tensor, ...]:
         """Numbers of all components, few at a time."""
