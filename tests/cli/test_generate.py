@@ -37,6 +37,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 QUICK = ("--count", "6", "--steps", "4", "--frames", "3")
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_writes_its_page(task: str, files: dict[str, str], tmp_path: Path) -> None:
+    more = ("--unit", "module.features.0") if task == "feature" else ()
+    quick = ("--count", "2") if task == "counterfactual" else ("--count", "2", "--steps", "2")
+    base = ("generate", "--model", files["MODEL"], "--data", files["DATA"], "--references", "none", *quick)
+    result = CliRunner().invoke(app, [*base, "--task", task, "--out", str(tmp_path), *more])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "index.html").read_text()
+    assert ("Total variation: 0 (off)" in page) == (task != "counterfactual")
+
+
 def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
     base = ("generate", "--model", files["MODEL"], "--data", files["DATA"], "--judge", files["JUDGE"], *QUICK)
     out = tmp_path / "made"

@@ -66,7 +66,7 @@ def test_they_are_measured_with(tmp_path: Path) -> None:
     save_classifier(build("convnet", (1, 8, 8), load_dataset(WORLD).train.classes), tmp_path / "classifier.safetensors")
     for reference in (folder_of(tmp_path / "fp16", variant="fp16"), kdiffusion_of(tmp_path)):
         asked = ("measure", "--model", str(tmp_path / "classifier.safetensors"), "--data", WORLD, "--limit", "8")
-        result = run(*asked, "--score", reference, "--json")
+        result = run(*asked, "--score", f"exact,network:{reference}", "--json")
         assert result.exit_code == 0, result.output
         found = json.loads(result.output)
         assert any("network_score" in key for key in found["measures"])

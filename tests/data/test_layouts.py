@@ -9,6 +9,7 @@ import torch
 
 from tangency.data import load, load_split
 from tangency.errors import DataError
+from tangency.seeding import permutation
 
 H, W = 5, 7
 
@@ -174,3 +175,22 @@ def test_test_images_in_a_folder_apart(tmp_path):
     assert data.train.classes == data.test.classes == ("ant", "bee")
     with pytest.raises(DataError, match="absent, expected a folder"):
         load(f"folder:{tmp_path}/one?test={tmp_path}/none")
+
+
+def test_limits_decode_the_chosen_files_only(tmp_path):
+    fill(tmp_path / "train", count=8)
+    fill(tmp_path / "test", count=6, start=100)
+    whole = load(f"folder:{tmp_path}")
+    few = load(f"folder:{tmp_path}?train=5&test=3")
+    for part, count in (("train", 5), ("test", 3)):
+        own, all_of_it = getattr(few, part), getattr(whole, part)
+        kind = "training" if part == "train" else "test"
+        order = permutation(len(all_of_it), 0, f"{kind} images")[:count]
+        assert torch.equal(own.pixels, all_of_it.pixels[order])
+        assert torch.equal(own.labels, all_of_it.labels[order])
+    chosen = permutation(16, 0, "training images")[:5].tolist()
+    unread = next(i for i in range(1, 16) if i not in chosen)
+    (tmp_path / "train" / ("ant", "bee")[unread // 8] / f"{unread % 8}.png").write_bytes(b"no image")
+    assert torch.equal(load(f"folder:{tmp_path}?train=5").train.pixels, few.train.pixels)
+    with pytest.raises(DataError, match="there are 12 test images"):
+        load(f"folder:{tmp_path}?train=5&test=13")

@@ -148,7 +148,7 @@ def test_components_of_one_span_are_one_space(components: str) -> None:
         loadings[1] = 3 * loadings[0] @ turn
     mixture = dataclasses.replace(mixture, loadings=loadings)
     expected = [0, 0, 2, 3, 4, 5] if components == "equal" else list(range(6))
-    assert numbered(mixture.bases()[0]).tolist() == expected
+    assert numbered([mixture.bases()[0]]).tolist() == expected
     found = shuffled(mixture, data, MixtureTangents(mixture))
     own = mixture.component(data.images().double()) < 2
     alone = (data.labels == 0) & own if components == "equal" else torch.zeros(N, dtype=torch.bool)

@@ -42,18 +42,6 @@ def test_pca_basis_equals_the_svd_of_centred_images() -> None:
     torch.testing.assert_close((v[:4] @ basis).abs(), torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
-def test_subspace_iteration_for_large_images_equals_the_covariance(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(60, 2, 7, 5, generator=generator) * torch.linspace(0.1, 1, 70).reshape(2, 7, 5)
-    data = LabelledImages(pixels, torch.zeros(60, dtype=torch.int64), ("a",))
-    dense = pca_basis(data, 4)
-    monkeypatch.setattr("tangency.tangents.controls._DENSE", 10)
-    monkeypatch.setattr("tangency.tangents.controls._PCA_VALUES", 700)
-    large = pca_basis(data, 4)
-    torch.testing.assert_close(large.T @ large, torch.eye(4, dtype=torch.float64))
-    torch.testing.assert_close((dense.T @ large).abs(), torch.eye(4, dtype=torch.float64), rtol=0, atol=2e-3)
-
-
 def test_ranks_out_of_range_are_refused() -> None:
     with pytest.raises(NumericsError, match="expected 1 to 34"):
         dct_basis((1, 5, 7), 35)

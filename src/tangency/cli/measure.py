@@ -25,7 +25,11 @@ def measure(
     data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
     score: Annotated[
         str | None,
-        typer.Option("--score", help="A trained score to compare with too: edm-fashion-mnist, FILE.safetensors, …"),
+        typer.Option(
+            "--score",
+            help="What gradients are compared with: mfa (the default), gaussian, none, network:REF (a trained score "
+            "alone: edm-fashion-mnist, FILE.safetensors, diffusers:DIR, …), or mfa,network:REF.",
+        ),
     ] = None,
     tangents: Annotated[
         str | None,

@@ -155,6 +155,7 @@ def decode_images(
     threads: int | None = None,
     upright: bool = False,
     channels: int | None = None,
+    first: Path | None = None,
 ) -> tuple[Tensor, int]:
     """Decode JPEG or PNG images of one size.
 
@@ -166,6 +167,7 @@ def decode_images(
         threads: number of threads; the number of processors (at most 16) where None.
         upright: turn and mirror images as their EXIF orientation says, as `datasets` does and torchvision does not.
         channels: 1 or 3 where the data declare them; the option goes before it.
+        first: the image whose size and colour all must have; that at index 0 by default.
 
     Returns:
         (N, C, H, W) uint8, and how many images have an EXIF orientation other than 1.
@@ -173,7 +175,8 @@ def decode_images(
     Raises:
         DataError: an image is damaged, or of another size or colour than the first.
     """
-    frame = _frame(encoded[0], where(0), reference, upright, channels)
+    head, name = (encoded[0], where(0)) if first is None else (first, str(first))
+    frame = _frame(head, name, reference, upright, channels)
     pixels = np.empty((len(encoded), frame.channels, frame.height, frame.width), np.uint8)
 
     def decode_chunk(start: int) -> int:

@@ -12,6 +12,7 @@ import torch
 from tangency.data.build import Source, labelled
 from tangency.data.decode import decode_images
 from tangency.data.references import Reference
+from tangency.data.splits import kept_of
 from tangency.errors import DataError, counted, listed
 from tangency.types import LabelledImages
 
@@ -105,10 +106,17 @@ def _by_annotations(folder: Path, classes: Sequence[str]) -> Listing:
     return found
 
 
-def _read(folder: Path, reference: Reference, name: str, annotated: Sequence[str] | None = None) -> LabelledImages:
+def _read(
+    folder: Path, reference: Reference, name: str, annotated: Sequence[str] | None = None, part: str = ""
+) -> LabelledImages:
+    """The images of a folder; of a split, `part`, only as many are decoded as the reference asks for."""
     listing = _by_class(folder) if annotated is None else _by_annotations(folder, annotated)
-    files = listing.files
-    pixels, turned = decode_images([path for path, _ in files], lambda index: str(files[index][0]), reference)
+    files, first = listing.files, listing.files[0][0]
+    if part:
+        files = [files[i] for i in kept_of(len(files), reference.integer(part), reference.text, part)]
+    pixels, turned = decode_images(
+        [path for path, _ in files], lambda index: str(files[index][0]), reference, first=first
+    )
     notes = []
     if listing.skipped:
         kinds = listed(sorted(set(listing.skipped)), 3)
@@ -188,8 +196,9 @@ def _two(reference: Reference, train: Path, test: Path, tests: list[Path]) -> So
     return Source(
         reference.text,
         {
-            "train": partial(_read, train, reference, f"{reference.text} train"),
-            "test": partial(_read, test, reference, f"{reference.text} {test.name}", annotated),
+            "train": partial(_read, train, reference, f"{reference.text} train", part="train"),
+            "test": partial(_read, test, reference, f"{reference.text} {test.name}", annotated, "test"),
         },
         notes=tuple(notes),
+        counted=True,
     )

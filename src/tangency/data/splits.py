@@ -59,7 +59,15 @@ def cut(images: LabelledImages, kept: int | None, reference: str, part: str) -> 
     """
     if kept is None:
         return images
+    return images.subset(torch.tensor(kept_of(len(images), kept, reference, part)))
+
+
+def kept_of(count: int, kept: int | None, reference: str, part: str) -> list[int]:
+    """Which of `count` images `cut` keeps, in its order; all of them where `kept` is None."""
+    if kept is None:
+        return list(range(count))
     kind = "training" if part == "train" else "test"
-    if kept > len(images):
-        raise DataError(f"{reference}: {part}={kept}, there are {len(images)} {kind} images.")
-    return images.subset(permutation(len(images), 0, f"{kind} images")[:kept])
+    if kept > count:
+        raise DataError(f"{reference}: {part}={kept}, there are {count} {kind} images.")
+    chosen: list[int] = permutation(count, 0, f"{kind} images")[:kept].tolist()
+    return chosen

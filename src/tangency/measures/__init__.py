@@ -10,7 +10,7 @@ from tangency.measures.lpips import LPIPS
 from tangency.measures.map_files import MapFile, read_maps
 from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.quantities import check_given, unidentified
-from tangency.measures.references import References, ReferenceSource, check_network
+from tangency.measures.references import References, ReferenceSource, check_closed, check_network
 from tangency.measures.registry import MeasureInfo, describe
 from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, budget_warnings, parse_attacks
 from tangency.measures.rows import Rows
@@ -32,6 +32,7 @@ __all__ = [
     "asked_config",
     "budget_warnings",
     "cascade",
+    "check_closed",
     "check_given",
     "check_network",
     "check_signal",

@@ -40,7 +40,8 @@ class Comparer:
     """
 
     def __init__(self, config: MeasureConfig, shape: tuple[int, int, int], device: str | torch.device = "cpu") -> None:
-        self._metrics = {name: pair_metric(name, shape, device) for name in config.metrics if not METRICS[name].of_set}
+        named = config.metrics if config.alignments else ()  # without a score there is nothing to compare
+        self._metrics = {name: pair_metric(name, shape, device) for name in named if not METRICS[name].of_set}
         self._normalisations, self._network_controls = config.normalisations, config.network_controls
 
     def signal(self, values: Tensor, control: str = "") -> Signal:

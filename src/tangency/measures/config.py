@@ -156,6 +156,29 @@ class MeasureConfig:
         """Targets that a trained score is asked for."""
         return tuple(target for target in self.targets if target.startswith(NETWORK))
 
+    @property
+    def closed_targets(self) -> tuple[str, ...]:
+        """Targets that a closed form is asked for."""
+        return tuple(target for target in self.targets if not target.startswith(NETWORK))
+
+    def with_scores(self, closed: bool, network: bool) -> MeasureConfig:
+        """The same without the targets for which there is no score.
+
+        Args:
+            closed: whether there is a closed form.
+            network: whether there is a trained score.
+
+        Raises:
+            SpecError: the published alignment (`legacy`) where there is no score at all.
+        """
+        if self.legacy is not None and not (closed or network):
+            raise SpecError(
+                f"legacy: got {self.legacy} without a score, but the published alignment is one with a score; name "
+                "one (score in a spec, --score on the command line), or leave legacy out."
+            )
+        kept = [pair for pair in self.alignments if (network if pair[1].startswith(NETWORK) else closed)]
+        return dataclasses.replace(self, alignments=tuple(kept))
+
     def with_maps(self, names: Iterable[str]) -> MeasureConfig:
         """The same with maps that the caller gives, each measured as a gradient is, against every target."""
         maps = [map_quantity(name) for name in names]

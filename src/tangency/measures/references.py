@@ -58,12 +58,22 @@ class References:
     bounded: bool = True
 
 
+def check_closed(config: MeasureConfig, given: bool) -> None:
+    """Raise where targets of a closed form are asked for without one."""
+    if config.closed_targets and not given:
+        raise SpecError(
+            f"measures.alignments: {', '.join(config.closed_targets)} need a closed form, but the score is none or a "
+            "trained one alone; choose mfa or gaussian (score in a spec, --score on the command line), or leave them "
+            "out."
+        )
+
+
 def check_network(config: MeasureConfig, given: bool) -> None:
     """Raise where targets of a trained score are asked for without one, or one is given for nothing."""
     if config.network_targets and not given:
         raise SpecError(
             f"measures.alignments: {', '.join(config.network_targets)} need a trained score; name one (network_score "
-            "in a spec, --score on the command line), or leave them out."
+            "in a spec, --score network:REF on the command line), or leave them out."
         )
     if given and not config.network_targets:
         raise SpecError(
@@ -75,7 +85,7 @@ class ReferenceSource:
     """Makes `References`; holds what does not change over batches.
 
     Args:
-        score: where scores come from.
+        score: where the scores of closed forms come from; None where no target is one of theirs.
         tangents: name to where tangent spaces come from; the measures of those after the first have it in the key.
         pool: images among which the controls' other image is drawn (the whole split that is measured); an image is
             never its own partner, and which one it gets depends on its index and the seed only.
@@ -87,7 +97,7 @@ class ReferenceSource:
 
     def __init__(
         self,
-        score: Denoiser,
+        score: Denoiser | None,
         tangents: Mapping[str, TangentEstimator],
         pool: LabelledImages,
         reference: LabelledImages,
@@ -97,6 +107,7 @@ class ReferenceSource:
     ) -> None:
         check_signal(config, pool)
         check_size(config.metrics, pool.shape)
+        check_closed(config, score is not None)
         check_network(config, network is not None)
         self.network = network
         self.score, self.pool, self.config = score, pool, config
@@ -154,7 +165,7 @@ class ReferenceSource:
     @cached_property
     def _gallery(self) -> HeldGallery | None:
         metrics = frozenset(name for name in self.config.metrics if METRICS[name].of_set)
-        if not metrics:
+        if not metrics or not self.config.alignments:
             return None
         gallery = Gallery(len(self.pool), self.config.candidates, self.config.seed)
         x, y = self._pool_images(gallery.index), self.pool.labels[gallery.index].to(self.device)
@@ -162,7 +173,8 @@ class ReferenceSource:
         return HeldGallery(gallery, x, y, gallery.index.to(self.device), targets, metrics)
 
     def _score(self, name: str, sigma: float, x: Tensor, y: Tensor) -> Tensor:
-        score = self.network if self.network is not None and name.startswith(NETWORK) else self.score
+        score = self.network if name.startswith(NETWORK) else self.score
+        assert score is not None  # else `config` has no such target
         asked = name.removeprefix(NETWORK)
         if asked == "bayes_gradient":
             return score.bayes_direction(x, y, sigma).direction

@@ -19,6 +19,8 @@ from tangency.seeding import derive_seed
 from tangency.types import LabelledImages, check_images, check_labels
 
 Noise = Literal["isotropic", "diagonal"]
+_LARGE = 128_000_000  # bytes in double precision, above which means and loadings are held in single precision
+_AT_ONCE = 256  # images of a class
 _RELATIVE_FLOOR = 1e-3  # noise variance is kept above this share of the class's mean pixel variance
 _MEMBERS = 2.0  # a component with fewer images than this (sum of responsibilities) is frozen, and dropped at the end
 
@@ -59,14 +61,16 @@ def fit_mixture(
     stops when its relative gain falls below `tolerance`.
 
     Args:
-        data: labelled images, at least `components` × 2 of each class.
+        data: labelled images, at least `components` × 2 of each class; of one component, a class of a single image has
+            that as its mean, no loadings, and as noise the mean variance within the other classes.
         components: components of each class.
         rank: columns of A_j, the dimension of the tangent spaces; below d.
         noise: "isotropic" (probabilistic PCA) or "diagonal" (factor analysis).
         seed: of the k-means++ start.
 
     Returns:
-        The mixture (float64, on `device`) and a report of the fit.
+        The mixture (float64, on `device`; means and loadings in float32 where they would take over 128 MB) and a
+        report of the fit.
 
     Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
         "The EM algorithm for mixtures of factor analyzers", 1996.
@@ -87,9 +91,15 @@ def fit_mixture(
     check_labels(data.labels, len(data.pixels), len(data.classes))
     if data.pixels.is_floating_point():
         check_images(data.pixels, unit_range=False)
-    fitted, history = [], []
+    gathered = _Gathered(data, components, rank, noise, torch.device(device))
+    history = []
     for label, name in enumerate(data.classes):
         index = (data.labels == label).nonzero().flatten()
+        if len(index) == 1 and components == 1:  # its place is known, and nothing of its spread
+            part, curve = _lone(data, index, rank, device), list[float]()
+            gathered.add(label, part)
+            history.append(tuple(curve))
+            continue
         if len(index) < 2 * components:
             raise DataError(
                 f"class '{name}' has {len(index)} images, expected at least {2 * components} for {components} "
@@ -98,10 +108,9 @@ def fit_mixture(
         x = flat(data.images(index)).double().to(device)
         generator = torch.Generator().manual_seed(derive_seed(seed, "kmeans", label))
         part, curve = _fit_class(x, components, rank, noise, generator, tolerance, max_steps)
-        fitted.append(part)
+        gathered.add(label, part)
         history.append(tuple(curve))
-    mixture, dropped = _assemble(fitted, data, torch.device(device))
-    return mixture, FitReport(tuple(history), dropped, time.perf_counter() - started)
+    return gathered.mixture(), FitReport(tuple(history), gathered.dropped, time.perf_counter() - started)
 
 
 def _fit_class(
@@ -179,24 +188,63 @@ def _maximise(x: Tensor, r: Tensor, old: _Components, noise: Noise, floor: float
     )
 
 
-def _assemble(parts: list[_Components], data: LabelledImages, device: torch.device) -> tuple[Mixture, int]:
+def _lone(data: LabelledImages, index: Tensor, rank: int, device: str | torch.device) -> _Components:
+    """The component of a class of one image."""
+    x = flat(data.images(index)).double().to(device)
+    psi = x.new_full(x.shape, _spread(data))
+    return _Components(x, x.new_zeros(*x.shape, rank), psi, x.new_ones(1))
+
+
+def _spread(data: LabelledImages) -> float:
+    """Mean pixel variance within the classes of at least two images, or of all images where there is none such."""
+    labels = data.labels if bool((data.class_counts > 1).any()) else torch.zeros_like(data.labels)
+    counts, total, freedom = torch.bincount(labels), 0.0, 0
+    for label in (counts > 1).nonzero().flatten().tolist():
+        total += _squares(data, (labels == label).nonzero().flatten())
+        freedom += int(counts[label]) - 1
+    if not total > 0:
+        raise DataError("all images of every class are equal: a density cannot be fitted; add images.")
+    return total / (freedom * math.prod(data.shape))
+
+
+def _squares(data: LabelledImages, index: Tensor) -> float:
+    """Sum of squared distances of images from their mean."""
+    parts = index.split(_AT_ONCE)
+    mean = torch.stack([flat(data.images(part)).double().sum(0) for part in parts]).sum(0) / len(index)
+    return sum(float((flat(data.images(part)).double() - mean).square().sum()) for part in parts)
+
+
+class _Gathered:
     """All classes in one mixture, without components that hold fewer images than `_MEMBERS`."""
-    priors = data.class_counts.double() / len(data)
-    tensors: list[list[Tensor]] = [[], [], [], [], []]
-    dropped = 0
-    for label, part in enumerate(parts):
-        keep = part.weights * int(data.class_counts[label]) > _MEMBERS
+
+    def __init__(self, data: LabelledImages, components: int, rank: int, noise: Noise, device: torch.device) -> None:
+        d, most = math.prod(data.shape), len(data.classes) * components
+        self._compact = noise == "isotropic" and most * (rank + 2) * d * 8 > _LARGE
+        dtype = torch.float32 if self._compact else torch.float64
+        # filled class by class: two copies of a large mixture would not fit
+        self._means = torch.empty(most, d, dtype=dtype, device=device)
+        self._loadings = torch.empty(most, d, rank, dtype=dtype, device=device)
+        self._noise = torch.empty(most, 1 if self._compact else d, dtype=torch.float64, device=device)
+        self._data, self._log_weights, self._own, self._used = data, list[Tensor](), list[Tensor](), 0
+        self._log_priors = (data.class_counts.double() / len(data)).log().to(device)
+        self.dropped = 0
+
+    def add(self, label: int, part: _Components) -> None:
+        """Take the components of a class."""
+        keep = part.weights * int(self._data.class_counts[label]) > _MEMBERS
         keep[part.weights.argmax()] = True  # a class of very few images keeps one component
-        dropped += int((~keep).sum())
-        weights = part.weights[keep] / part.weights[keep].sum()
-        log_weights = weights.log() + priors[label].log().to(device)
-        own = torch.full((int(keep.sum()),), label, device=device)
-        for bucket, value in zip(
-            tensors, (part.means[keep], part.loadings[keep], part.noise[keep], log_weights, own), strict=True
-        ):
-            bucket.append(value)
-    means, loadings, noise, log_weights, component_class = (torch.cat(bucket) for bucket in tensors)
-    return (
-        Mixture(data.shape, means, loadings, noise, log_weights, component_class, len(data.classes)),
-        dropped,
-    )
+        count = int(keep.sum())
+        where = slice(self._used, self._used + count)
+        self._means[where], self._loadings[where] = part.means[keep], part.loadings[keep]
+        self._noise[where] = part.noise[keep][:, : self._noise.shape[1]]
+        self._log_weights.append((part.weights[keep] / part.weights[keep].sum()).log() + self._log_priors[label])
+        self._own.append(torch.full((count,), label, device=self._means.device))
+        self.dropped += len(keep) - count
+        self._used += count
+
+    def mixture(self) -> Mixture:
+        """The mixture of all that was taken."""
+        means, loadings, noise = (values[: self._used] for values in (self._means, self._loadings, self._noise))
+        log_weights, own = torch.cat(self._log_weights), torch.cat(self._own)
+        classes = len(self._data.classes)
+        return Mixture(self._data.shape, means, loadings, noise.expand_as(means), log_weights, own, classes)

@@ -63,6 +63,11 @@ class SmoothedGaussians:
         tangent_part = (weights[:, :, None] * projections).reshape(-1, k_components * rank) @ flat_factors.mT
         return normal_part + tangent_part
 
+    @property
+    def trace(self) -> Tensor:
+        """tr Σ⁻¹, (K,)."""
+        return self.precision.sum(1) - self.factors.square().sum((1, 2))
+
     def squared_gradients(self, x: Tensor, projections: Tensor) -> Tensor:
         """‖Σ_j⁻¹(x − μ_j)‖² = ‖Δ⁻¹r‖² − 2 (Fᵀr)·(FᵀΔ⁻¹r) + ‖F Fᵀr‖² of every component, (N, d) to (N, K)."""
         weighted = self.factors * self.precision[:, :, None]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
+from tangency.mixtures.compact import CompactComponents, CompactGaussians
 from tangency.mixtures.gaussian import SmoothedGaussians
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
 from tangency.numerics import flat, masked_orthonormal, norms
@@ -22,12 +24,13 @@ class Mixture:
     """p(x) = Σ_j π_j N(x; μ_j, A_jA_jᵀ + Ψ_j), every component j belonging to one class.
 
     All closed forms are computed in float64 whatever the dtype of the images, and returned in that dtype: they are
-    exponentials of numbers of order 10⁴, and float32 would lose the responsibilities.
+    exponentials of numbers of order 10⁴, and float32 would lose the responsibilities. A mixture of many classes may
+    hold means and loadings in float32, with one ψ a component, to fit into memory; it is computed with all the same.
 
     Args:
         shape: (C, H, W) of an image, d = C·H·W.
-        means: (K, d) float64, μ_j, pixels in [0, 1].
-        loadings: (K, d, k) float64, A_j; zero columns where the rank is lower.
+        means: (K, d) float64 (or float32, see above), μ_j, pixels in [0, 1].
+        loadings: (K, d, k), A_j; zero columns where the rank is lower.
         noise: (K, d) float64, the diagonal of Ψ_j, positive.
         log_weights: (K,) float64, log π_j; π sums to one over all classes.
         component_class: (K,) int64, class of each component.
@@ -41,7 +44,9 @@ class Mixture:
     log_weights: Tensor
     component_class: Tensor
     classes: int
-    _prepared: dict[float, SmoothedGaussians] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _prepared: dict[float, SmoothedGaussians | CompactGaussians] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def dimension(self) -> int:
@@ -60,7 +65,16 @@ class Mixture:
             self.classes,
         )
 
-    def at(self, sigma: float) -> SmoothedGaussians:
+    @property
+    def compact(self) -> bool:
+        """Whether means and loadings are held in single precision."""
+        return self.means.dtype == torch.float32
+
+    @cached_property
+    def _components(self) -> CompactComponents:
+        return CompactComponents(self.means, self.loadings, self.noise[:, 0].double())
+
+    def at(self, sigma: float) -> SmoothedGaussians | CompactGaussians:
         """The components smoothed by noise σ ≥ 0 in [0, 1] pixel units; prepared once for each σ."""
         sigma = float(sigma)
         if not sigma >= 0 or sigma == float("inf"):
@@ -73,7 +87,11 @@ class Mixture:
                 "pixel space. Ask at some σ > 0, or give the components noise."
             )
         if sigma not in self._prepared:
-            self._prepared[sigma] = SmoothedGaussians.prepare(self.means, self.loadings, self.noise, sigma)
+            self._prepared[sigma] = (
+                self._components.smoothed(sigma)
+                if self.compact
+                else SmoothedGaussians.prepare(self.means, self.loadings, self.noise, sigma)
+            )
         return self._prepared[sigma]
 
     def log_joint(self, x: Tensor, sigma: float) -> Tensor:
@@ -142,9 +160,18 @@ class Mixture:
         """Component of largest responsibility at σ = 0, over all classes (or those of y), (N,) int64."""
         return self.responsibilities(x, 0.0, y).argmax(1)
 
-    def bases(self) -> tuple[Tensor, Tensor]:
-        """Orthonormal bases of the spans of the loadings, (K, d, k) float64, and their ranks (K,)."""
-        return masked_orthonormal(self.loadings)
+    def lengths(self) -> Tensor:
+        """Singular values of the loadings, the largest first, (K, k) float64."""
+        if not self.compact:
+            return torch.linalg.svdvals(self.loadings)
+        return torch.linalg.eigvalsh(self._components.products[0]).clamp(min=0).sqrt().flip(1)
+
+    def bases(self, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Orthonormal bases of the spans of the loadings, (K, d, k) float64, and their ranks (K,).
+
+        `index` (m,) chooses components: all bases of a mixture of many classes would not fit into memory.
+        """
+        return masked_orthonormal((self.loadings if index is None else self.loadings[index]).double())
 
     def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n images (n, C, H, W) float64, not clipped, with their labels (n,): exact draws from the mixture."""
@@ -161,10 +188,10 @@ class Mixture:
         chance = draw.of("component").uniform((), torch.float64)
         j = torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
         z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
-        x = self.means[j]
+        x = self.means[j].double()
         for own in j.unique():  # by component, since a loading matrix for each image would not fit
             chosen = j == own
-            x[chosen] += z[chosen] @ self.loadings[own].mT
+            x[chosen] += z[chosen] @ self.loadings[own].double().mT
         if bool((self.noise > 0).any()):
             x = x + self.noise[j].sqrt() * draw.of("noise").normal((self.dimension,), torch.float64)
         return x, j
@@ -202,7 +229,7 @@ class Mixture:
         Of a component: σ²d − σ⁴ tr Σ⁻¹ + σ⁴‖Σ⁻¹(x − μ)‖², Σ the smoothed covariance.
         """
         smoothed, found = self.at(sigma), []
-        trace = smoothed.precision.sum(1) - smoothed.factors.square().sum((1, 2))
+        trace = smoothed.trace
         for rows in self._rows(x).split(_CHUNK):
             projections = smoothed.projections(rows)
             joint = self.log_weights + smoothed.log_density(rows, projections)

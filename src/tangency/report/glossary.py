@@ -51,7 +51,12 @@ SCALARS = {
     "logits": "the logits",
     "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
 }
-SCORES = {"mfa": "a mixture of factor analysers", "exact": "the world's own law, exact"}
+SCORES = {
+    "mfa": "a mixture of factor analysers",
+    "exact": "the world's own law, exact",
+    "gaussian": "one Gaussian of all images",
+    "empirical": "the training images themselves",
+}
 SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
 SUBSPACE_CONTROLS = {
     "shuffled": "another image's tangent space",

@@ -61,7 +61,9 @@ def read_run(folder: Path) -> RunFiles:
         spec=read_spec(present(folder / "spec.yaml"), summary["spec_hash"]),
         summary=summary,
         rows=read_rows(present(folder / "rows.parquet")),
-        pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors")),
+        pictures=read_pictures(
+            present(folder / "artefacts" / "pictures.safetensors"), str(summary["score"].get("kind"))
+        ),
         network=read_network(folder, summary),
         generated=read_generated(folder, summary),
     )
@@ -187,10 +189,11 @@ def tensors_of(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def read_pictures(path: Path) -> dict[str, np.ndarray]:
-    """The pictures, if images, labels and targets are there and agree in shape."""
+def read_pictures(path: Path, score: str) -> dict[str, np.ndarray]:
+    """The pictures, if images, labels and the targets of a score of this kind are there and agree in shape."""
     pictures = tensors_of(path)
-    missing = [name for name in ("image", "labels", *TARGETS) if name not in pictures]
+    held = () if score == "none" else TARGETS
+    missing = [name for name in ("image", "labels", *held) if name not in pictures]
     if missing:
         raise RunError(
             f"report: '{path}' lacks {', '.join(missing)}; it holds {', '.join(sorted(pictures))}. {WAY_OUT}"

@@ -144,6 +144,9 @@ def no_verdict(summary: Mapping[str, Any]) -> Verdict:
     elif not {REGIMES["weak"][0], REGIMES["bayes_aligned"][0]} & set(found):
         claim = "No robust network stayed in the weak or the Bayes-aligned regime, so no rise is claimed"
         text = f"The others are {', '.join(found)}. Add smaller strengths to the spec."
+    elif summary["score"]["kind"] == "none" and "network" not in summary["score"]:
+        claim = "There is no score, so alignment was not measured and no rise is claimed"
+        text = "Leave “score: none” out of the spec; no network is trained again for it."
     else:
         claim = "The headline's alignment was not measured, so no rise is claimed"
         text = "Add [logp_y, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
@@ -357,7 +360,7 @@ def _beside_gaussian(denoising: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def score_sentence(score: Mapping[str, Any]) -> str:
     """How good the score is where it is used."""
-    parts = []
+    parts = [f"{capital(score['cut'])}"] if score.get("cut") else []
     likelihood = score.get("log_likelihood") or {}
     if likelihood.get("train") is not None and likelihood.get("test") is not None:
         gap = likelihood["train"] - likelihood["test"]

@@ -8,7 +8,7 @@ from typing import Any
 from tangency.report.glossary import SCORES
 from tangency.report.words import estimate, score_sentence
 
-EXACT = "exact"
+EXACT, NO_SCORE = "exact", "none"
 
 
 def is_exact(summary: Mapping[str, Any]) -> bool:
@@ -34,8 +34,12 @@ def world_sentence(summary: Mapping[str, Any]) -> str:
         parts.append(f"Its Bayes rule has accuracy {estimate(best)}, over {best['n']:,} fresh draws.")
     if is_exact(summary):
         parts.append("Score, targets and tangent spaces are the world's own: exact, not fitted.")
-    else:
+    elif summary["score"]["kind"] == NO_SCORE:
+        parts.append("No closed form is fitted.")
+    elif summary["score"]["kind"] == "mfa":
         parts.append(f"Score, targets and tangent spaces are fitted: {score_name(summary['score'])}.")
+    else:
+        parts.append(f"Score and targets are fitted: {score_name(summary['score'])}.")
     parts += [f"Undefined: {quantity}, since {reason}." for quantity, reason in (world.get("undefined") or {}).items()]
     return " ".join(parts)
 
@@ -49,12 +53,28 @@ def score_lead(summary: Mapping[str, Any]) -> str:
             "expected error than the one below."
         )
         return f"{lead} {score_sentence(score)}".strip()
+    if score["kind"] == NO_SCORE:
+        return without_score(summary)
     facts = [score_name(score)]
     facts += [f"{score['components']} components"] if "components" in score else []
     rank = f" of rank {score['rank']}" if "rank" in score else ""
     seconds = f", made in {score['seconds']:.1f} s" if "seconds" in score else ""
-    lead = "Targets and tangent spaces are only as good as the score they come from:"
+    given = "Targets and tangent spaces are" if score["kind"] == "mfa" else "Targets are"
+    lead = f"{given} only as good as the score they come from:"
     return f"{lead} {', '.join(facts)}{rank}{seconds}. {score_sentence(score)}".strip()
+
+
+def without_score(summary: Mapping[str, Any]) -> str:
+    """What is not measured without a closed form."""
+    if "network" in summary["score"]:
+        return (
+            "No closed form is fitted: gradients are compared with the trained score alone, and tangent spaces come "
+            "from elsewhere."
+        )
+    return (
+        "There is no score: alignment is not measured. Accuracy, F² with its controls, κ, steps and ρ₂ need none; "
+        "their tangent spaces come from elsewhere."
+    )
 
 
 def origin(summary: Mapping[str, Any]) -> str:

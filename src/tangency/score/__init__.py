@@ -1,6 +1,7 @@
 """Scores of the data: everything is a denoiser D(x; σ[, y]) on images in [0, 1]."""
 
 from tangency.score.card import ScoreCard
+from tangency.score.choice import ScoreChoice, parse_choice
 from tangency.score.denoiser import Denoiser
 from tangency.score.diagnostics import Diagnosis, diagnose
 from tangency.score.diffusers_folder import load_diffusers
@@ -32,6 +33,7 @@ __all__ = [
     "NetworkScore",
     "Sampler",
     "ScoreCard",
+    "ScoreChoice",
     "bayes_gradient",
     "build_network",
     "denoising_error",
@@ -40,5 +42,6 @@ __all__ = [
     "load_network",
     "load_score",
     "noise_averaged_score",
+    "parse_choice",
     "save_score",
 ]

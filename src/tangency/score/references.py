@@ -13,7 +13,7 @@ from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
 from tangency.files import file_digest
-from tangency.mixtures import fit_mixture, load_mixture
+from tangency.mixtures import fit_affordable, load_mixture
 from tangency.score.denoiser import Denoiser
 from tangency.score.diffusers_folder import diffusers_files, load_diffusers
 from tangency.score.edm_pickle import load_edm_pickle
@@ -30,7 +30,8 @@ SHIPPED = {"edm-fashion-mnist": "edm-fashion-mnist.safetensors"}
 
 
 def _mfa(data: LabelledImages, device: str, *, components: int = 4, rank: int = 12, seed: int = 0) -> Denoiser:
-    return MixtureScore(fit_mixture(data, components, rank, seed=seed, device=device)[0])
+    mixture, _, cut = fit_affordable(data, components, rank, seed=seed, device=device)
+    return MixtureScore(mixture, {"cut": cut} if cut else None)
 
 
 def _gaussian(data: LabelledImages, device: str) -> Denoiser:

@@ -29,6 +29,8 @@ from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoe
 from tangency.training.autoencoder import AUTOENCODER
 from tangency.types import Dataset
 
+WITHOUT_MIXTURE = "local-pca"  # the tangent spaces where no mixture is fitted and none are named
+
 
 @dataclass(frozen=True)
 class AutoencoderFit:
@@ -147,11 +149,29 @@ def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | N
 
 
 def study_tangents(
-    asked: Sequence[str], own: TangentEstimator, ground: Ground, folder: Path, tell: Tell | None = None
+    asked: Sequence[str], own: TangentEstimator | None, ground: Ground, folder: Path, tell: Tell | None = None
 ) -> dict[str, TangentEstimator]:
-    """Name to estimator of what a study or a measurement asks for; `own` where nothing is, or its bare name is."""
-    found = [own if reference == own.kind else fitted_tangents(reference, ground, folder, tell) for reference in asked]
-    return dict(zip(tangent_names(asked), found, strict=True)) or {own.kind: own}
+    """Name to estimator of what a study or a measurement asks for; `own` where nothing is, or its bare name is.
+
+    Without `own`, something must be asked for.
+    """
+    found = [
+        own if own is not None and reference == own.kind else fitted_tangents(reference, ground, folder, tell)
+        for reference in asked
+    ]
+    named = dict(zip(tangent_names(asked), found, strict=True))
+    return named if named or own is None else {own.kind: own}
+
+
+def refuse_scoreless(asked: Sequence[str]) -> None:
+    """Raise where tangent spaces are those of a score, but there is none and they name none."""
+    for reference in asked:
+        name, _, query = reference.partition("?")
+        if name in ("denoiser", "score-svd") and "score" not in (parse_options(reference, query) if query else {}):
+            raise SpecError(
+                f"tangents '{reference}': are those of a score, and the score is none; name one (?score=REF), or "
+                f"choose {WITHOUT_MIXTURE}."
+            )
 
 
 def tangent_names(asked: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[Entry]:
     return entries
 
 
-def study_score(spec: StudySpec, own: Denoiser, network: Denoiser | None) -> Denoiser | None:
+def study_score(spec: StudySpec, own: Denoiser | None, network: Denoiser | None) -> Denoiser | None:
     """The score that stands among the references: the trained one, or the exact law where that is no mixture."""
     return own if network is None and spec.score.kind == "exact" and not isinstance(own, MixtureScore) else network
 

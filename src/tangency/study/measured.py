@@ -18,7 +18,6 @@ from tangency.study.assemble import Columns
 from tangency.study.layout import Layout
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
 from tangency.types import Dataset
-from tangency.worlds import world_of
 
 if TYPE_CHECKING:
     import polars
@@ -54,19 +53,16 @@ class Measured:
         return int(np.prod(self.about["shape"]))
 
 
-def about_measured(
-    data: Dataset, reference: str, config: MeasureConfig, score: ScoreSpec, **more: Any
-) -> dict[str, Any]:
+def about_measured(data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> dict[str, Any]:
     """What summary.json says of the images and of how they were measured, so that models can be compared later.
 
     Args:
         data: what is measured.
-        reference: of that data.
         config: the measures.
-        score: what a closed-form score is fitted with, where the data are no world's.
+        score: how the closed form was made.
         **more: further settings: "tangents", "network_score".
     """
-    kind = {"kind": "exact"} if score.kind == "exact" or world_of(reference) is not None else score.model_dump()
+    kind = score.model_dump() if score.kind == "mfa" else {"kind": score.kind}
     return {
         "schema": MEASURED_SCHEMA,
         "digest": data.test.digest,
@@ -178,7 +174,7 @@ def _trial(named: Path, reference: str) -> Measured:
 
 
 def _study_settings(spec: StudySpec, train: str) -> dict[str, Any]:
-    score = {"kind": "exact"} if spec.score.kind == "exact" else spec.score.model_dump()
+    score = spec.score.model_dump() if spec.score.kind == "mfa" else {"kind": spec.score.kind}
     return settings(spec.measures, score, train, tangents=list(spec.tangents), network_score=spec.network_score)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tangency.data.references import as_reference
 from tangency.errors import RunError, SpecError
 from tangency.measures import MeasureConfig, RobustnessConfig, asked_config
+from tangency.score import parse_choice
 from tangency.study.names import short_names
 
 
@@ -20,8 +21,11 @@ class MeasureRequest:
     Args:
         models: references of classifiers; they share images, scores, tangent spaces and directions.
         data: reference of the data set; that of the first classifier's study or card by default.
-        score: reference of a trained score that gradients are compared with too.
-        tangents: references of tangent spaces; those of a mixture fitted now, where no study names others.
+        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", a trained
+            score alone; or a closed form and a trained score, "mfa,network:REF". Those of the study of the first
+            classifier by default, else a mixture, or the law of a world.
+        tangents: references of tangent spaces; where no study names others those of the mixture, without one those of
+            the nearest training images.
         baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
         limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
         out: folder for rows.parquet, summary.json and pictures.safetensors, one in it for each of several classifiers;
@@ -73,6 +77,8 @@ class MeasureRequest:
         for name in ("data", "score", "baseline", "maps"):
             if isinstance(given := getattr(self, name), Path):
                 object.__setattr__(self, name, as_reference(given) if name == "data" else str(given))
+        if self.score:
+            parse_choice(str(self.score))  # what is none is refused before anything is loaded
         if not self.models or len(set(self.models)) < len(self.models):
             raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
         if self.limit < 2:

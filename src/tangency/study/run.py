@@ -162,7 +162,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
         )
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
-    if spec.score.kind == "exact":
+    if spec.score.kind != "mfa":
         return
     pixels, wanted = math.prod(data.train.shape), 2 * spec.score.components
     if spec.score.rank >= pixels:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from tangency.errors import RunError, SpecError
-from tangency.mixtures import fit_mixture, load_mixture, save_mixture
-from tangency.score import Denoiser, GaussianScore, MixtureScore, denoising_error
+from tangency.mixtures import fit_affordable, load_mixture, save_mixture
+from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, denoising_error
 from tangency.score.gaussian import LARGEST
 from tangency.seeding import permutation
 from tangency.study.spec import ScoreSpec, StudySpec
@@ -20,7 +20,7 @@ from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World, world_of
 
 QUALITY_SIGMAS = (0.05, 0.125, 0.25, 0.5)
-Estimators = tuple[Denoiser, TangentEstimator]
+Estimators = tuple[Denoiser | None, TangentEstimator | None]  # tangent spaces of a mixture or a world
 
 
 def exact_world(spec: StudySpec) -> World:
@@ -37,13 +37,14 @@ def exact_world(spec: StudySpec) -> World:
 def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
     """Fit the score that a spec asks for, and write it with how good it is; of a world's own, only the latter."""
     asked = spec.score
-    card: dict[str, Any] = asked.model_dump() if asked.kind == "mfa" else {"kind": "exact"}
-    if asked.kind == "exact":
-        world = exact_world(spec).to(device)
-        card |= {"world": world.name, "denoising": _denoising(world, data, device)}
-        write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": "exact", "card": card})
+    card: dict[str, Any] = asked.model_dump() if asked.kind == "mfa" else {"kind": asked.kind}
+    if asked.kind != "mfa":
+        score = exact_world(spec).to(device) if asked.kind == "exact" else _without_tangents(asked, data, device)
+        card |= {"world": score.name} if isinstance(score, World) else {}
+        card |= {"denoising": _denoising(score, data, device)} if score is not None else {}
+        write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": asked.kind, "card": card})
         return
-    mixture, report = fit_mixture(
+    mixture, report, cut = fit_affordable(
         fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     likelihood = {}
@@ -54,6 +55,7 @@ def fit_score(spec: StudySpec, data: Dataset, path: Path, device: str) -> None:
         "seconds": report.seconds,
         "steps": [len(curve) for curve in report.history],
         "dropped_components": report.dropped,
+        **({"cut": cut} if cut else {}),
         "log_likelihood": likelihood,
         "denoising": _denoising(MixtureScore(mixture), data, device),
     }
@@ -86,22 +88,34 @@ def score_card(path: Path) -> dict[str, Any]:
     return found
 
 
-def estimators(spec: StudySpec, path: Path, device: str) -> Estimators:
+def _without_tangents(asked: ScoreSpec, data: Dataset, device: str) -> Denoiser | None:
+    """A closed form of all images together, or none."""
+    if asked.kind == "none":
+        return None
+    images = fitted_images(data, asked)
+    return GaussianScore(images, device) if asked.kind == "gaussian" else EmpiricalScore(images, device)
+
+
+def estimators(spec: StudySpec, data: Dataset, path: Path, device: str) -> Estimators:
     """The score and the tangent spaces of a study, from the file that `fit_score` wrote."""
     if spec.score.kind == "exact":
         world = exact_world(spec).to(device)
         return world, WorldTangents(world)
+    if spec.score.kind != "mfa":
+        return _without_tangents(spec.score, data, device), None
     mixture = load_mixture(path, device)[0]
     return MixtureScore(mixture), MixtureTangents(mixture)
 
 
 def new_estimators(reference: str, data: Dataset, asked: ScoreSpec, device: str) -> Estimators:
-    """Score and tangent spaces for data without a study: exact where they are drawn from a world, else fitted now."""
-    world = world_of(reference)
+    """Score and tangent spaces for data without a study: the law of a world (kind "exact"), else fitted now."""
+    world = world_of(reference) if asked.kind == "exact" else None
     if world is not None:
         world = world.to(device)
         return world, WorldTangents(world)
-    mixture, _ = fit_mixture(
+    if asked.kind != "mfa":
+        return _without_tangents(asked, data, device), None
+    mixture, *_ = fit_affordable(
         fitted_images(data, asked), asked.components, asked.rank, noise=asked.noise, seed=asked.seed, device=device
     )
     return MixtureScore(mixture), MixtureTangents(mixture)

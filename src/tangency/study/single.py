@@ -12,10 +12,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from tangency.errors import DataError, ModelError, RunError, counted
+from tangency.errors import DataError, ModelError, RunError
 from tangency.files import write_json
 from tangency.measures import (
-    NETWORK_ALIGNMENTS,
     MapFile,
     MeasureConfig,
     ReferenceSource,
@@ -29,28 +28,24 @@ from tangency.measures import (
 )
 from tangency.measures.registry import control_of, family
 from tangency.measures.weights_files import external_digests
-from tangency.score import Denoiser, load_score
-from tangency.score.references import fingerprint, readings
+from tangency.score import Denoiser
+from tangency.score.references import fingerprint
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
-from tangency.study.fit_tangents import check_tangents, study_tangents, tangents_identity
+from tangency.study.fit_tangents import study_tangents, tangents_identity
 from tangency.study.found import Found, check_fits, find_classifier, find_mapped, independent
-from tangency.study.layout import Layout, read_json
+from tangency.study.layout import read_json
 from tangency.study.measured import about_measured
-from tangency.study.network import able, check_answers
+from tangency.study.measured_score import scored
 from tangency.study.numbers import as_json, trial_numbers
-from tangency.study.plan import score_hash
 from tangency.study.request import MeasureRequest
 from tangency.study.sanity import check_classifier
-from tangency.study.score import Estimators, fitted_images, new_estimators
-from tangency.study.score import estimators as estimators_of
 from tangency.study.significance import add_significance
 from tangency.study.single_pictures import keep_pictures
-from tangency.study.spec import ScoreSpec
 from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.tangents import Ground
 from tangency.types import Dataset
-from tangency.worlds import load_dataset, world_of
+from tangency.worlds import load_dataset
 
 Tell = Callable[[str, float], None]
 _FEW, _FEWEST = 30, 2  # images
@@ -64,17 +59,17 @@ class _Setting:
     Args:
         data: what they are measured on.
         config: what is measured.
-        score: the closed form.
+        score: the closed form; None for none.
         source: of references.
         maps: attribution maps of the first classifier.
         about: what summary.json says of images and settings.
         identity: of the rows, besides their classifier and the measures.
-        warnings: about the data and the closed form, in sentences.
+        warnings: about the data and the scores, in sentences.
     """
 
     data: Dataset
     config: MeasureConfig
-    score: Denoiser
+    score: Denoiser | None
     source: ReferenceSource
     maps: MapFile | None
     about: dict[str, Any]
@@ -136,81 +131,30 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
 
 
 def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, folder: Path) -> _Setting:
-    network, config = _network(first, asked, data)
-    config = asked.config(config).with_legacy(network is not None)
-    named = str(asked.score or (first.spec.network_score if first.spec else ""))
-    if network is not None:
-        check_answers(network, named, config)
+    found = scored(asked, first, name, data)
+    named, config = found.named, found.config
     maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
-    fit, warnings = _fit(first, name, data)
-    closed_form, own = _estimators(first, name, data, fit, asked.device)
-    tangents = asked.tangents or (first.spec.tangents if first.spec else ())
-    check_tangents(tangents, data)
-    ground = Ground(data, asked.device, network or closed_form)
     fitted = first.run / "artefacts" if first.run is not None else folder
+    ground = Ground(data, asked.device, found.network or found.closed)
     source = ReferenceSource(
-        closed_form,
-        study_tangents(tangents, own, ground, fitted),
+        found.closed,
+        study_tangents(found.tangents, found.own, ground, fitted),
         data.test,
         data.train,
         config.with_maps(maps.maps if maps else ()),
         asked.device,
-        network,
+        found.network,
     )
-    warnings += [f"score '{named}': {sentence}" for sentence in (readings(network) if network else ())]
-    about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
+    about = about_measured(data, config, found.fit, tangents=list(found.tangents), network_score=named)
     identity: list[object] = [
         about["digest"],
         about["settings"],
-        tangents_identity(tangents),
+        tangents_identity(found.tangents),
         fingerprint(named) if named else "",
         external_digests(config.metrics),
         maps.sha256 if maps else "",
     ]
-    return _Setting(data, config, closed_form, source, maps, about, identity, [*data.notes, *warnings])
-
-
-def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
-    """The trained score that is compared with too, and what is measured: its targets where nobody named others."""
-    config = found.spec.measures if found.spec else MeasureConfig()
-    reference = str(asked.score or (found.spec.network_score if found.spec else ""))
-    if not reference:
-        return None, config
-    fingerprint(reference)  # a closed form is refused
-    network = load_score(reference, data, asked.device)
-    if not config.network_targets:
-        more = tuple(pair for pair in NETWORK_ALIGNMENTS if pair[1] in able(network))
-        more = more or (("logit_y", "network_score_y"),)
-        config = dataclasses.replace(config, alignments=(*config.alignments, *more))
-    return network, config
-
-
-def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[str]]:
-    """The mixture that is asked for; with fewer components, and a warning, where a class has too few images for it."""
-    asked = found.spec.score if found.spec else ScoreSpec()
-    counts = fitted_images(data, asked).class_counts
-    most = int(counts.min()) // 2
-    if found.spec is not None or world_of(reference) is not None or most >= asked.components:
-        return asked, []
-    fewest = f"'{data.train.classes[int(counts.argmin())]}' has {counted(int(counts.min()), 'training image')}"
-    if not most:
-        raise DataError(
-            f"'{data.name}': class {fewest}, expected at least 2: scores and tangent spaces are fitted to the training "
-            "images of each class. Add some, or leave the class out of data and classifier."
-        )
-    return asked.model_copy(update={"components": most}), [
-        f"class {fewest}: the mixture that gives scores and tangent spaces has {most} instead of {asked.components} "
-        "components a class, and knows little of so few images."
-    ]
-
-
-def _estimators(found: Found, reference: str, data: Dataset, fit: ScoreSpec, device: str) -> Estimators:
-    """The study's own fitted score where the data are the study's, else an exact one, or one fitted now."""
-    if found.spec is not None and found.run is not None:
-        stored = Layout(found.run).score(score_hash(found.spec, data))
-        if stored.exists():
-            return estimators_of(found.spec, stored, device)
-    return new_estimators(reference, data, fit, device)
+    return _Setting(data, config, found.closed, source, maps, about, identity, [*data.notes, *found.notes])
 
 
 def _rows(

@@ -20,7 +20,7 @@ FILE = "pictures.safetensors"
 def keep_pictures(
     folder: Path,
     model: nn.Module,
-    score: Denoiser,
+    score: Denoiser | None,
     data: LabelledImages,
     ids: Tensor,
     config: MeasureConfig,
@@ -39,8 +39,17 @@ def keep_pictures(
         "image": x,
         "labels": y,
         "gradient": input_gradient(model, x, y, "logp_y").direction,
+        **closed_pictures(score, x, y, sigma),
+    }
+    write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": "logp_y", "ids": chosen.tolist()})
+
+
+def closed_pictures(score: Denoiser | None, x: Tensor, y: Tensor, sigma: float) -> dict[str, Tensor]:
+    """What a closed form says of images x (N, C, H, W) with labels y, by target; nothing where there is none."""
+    if score is None:
+        return {}
+    return {
         "bayes_gradient": score.bayes_direction(x, y, sigma).direction,
         "score_y": score.score(x, sigma, y),
         "score": score.score(x, sigma),
     }
-    write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": "logp_y", "ids": chosen.tolist()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -13,8 +14,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, quoted, unknown_name
-from tangency.measures import MeasureConfig, RobustnessConfig, check_given, check_network
+from tangency.measures import (
+    NETWORK_ALIGNMENTS,
+    MeasureConfig,
+    RobustnessConfig,
+    check_closed,
+    check_given,
+    check_network,
+)
 from tangency.objectives import make
+from tangency.score import parse_choice
+from tangency.study.fit_tangents import WITHOUT_MIXTURE, refuse_scoreless
 from tangency.study.generation_config import GenerationConfig
 from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
@@ -28,6 +38,9 @@ _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
 _COMPLAINTS = 5  # in an error
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+_WITH_TANGENTS = ("mfa", "exact")  # kinds of a score that give tangent spaces, and samples
 
 
 class _Strict(BaseModel):
@@ -54,18 +67,30 @@ class ModelSpec(_Strict):
 
 
 class ScoreSpec(_Strict):
-    """The closed-form score, which also gives the tangent spaces.
+    """The closed-form score, which also gives the tangent spaces where it is a mixture or exact.
 
     "mfa" fits a mixture of factor analysers to each class, on `images` training images at most, a fixed random subset;
-    "exact" is the law itself, for data drawn from a world.
+    "gaussian" one Gaussian to all of these, and "empirical" stands for the images themselves; "exact" is the law
+    itself, for data drawn from a world; with "none" nothing is fitted, and no closed form is compared with.
     """
 
-    kind: Literal["mfa", "exact"] = "mfa"
+    kind: Literal["mfa", "gaussian", "empirical", "exact", "none"] = "mfa"
     components: int = Field(default=4, ge=1)
     rank: int = Field(default=12, ge=1)
     noise: Literal["isotropic", "diagonal"] = "isotropic"
     images: int = Field(default=10_000, ge=1)
     seed: int = 0
+
+
+def chosen_scores(content: Any) -> Any:
+    """The content of a spec with `score: "network:REF"` and its like in the keys `score` and `network_score`."""
+    if not isinstance(content, dict) or not isinstance(content.get("score"), str):
+        return content
+    choice, named = parse_choice(content["score"]), content.get("network_score") or ""
+    if choice.network and named not in ("", choice.network):
+        raise SpecError(f"score: got '{content['score']}' with network_score '{named}', expected one trained score.")
+    score = {"kind": choice.closed, **choice.options}
+    return content | {"score": score} | ({"network_score": choice.network} if choice.network else {})
 
 
 class SweepEntry(_Strict):
@@ -102,11 +127,14 @@ class StudySpec(_Strict):
         measured: test images that are measured, a fixed random subset; all where there are fewer.
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
         seeds: each trial is trained once for each.
+        score: the closed form; "none", "gaussian", "mfa?components=2", and "network:REF" for `network_score` alone, in
+            place of its keys.
         network_score: reference of a trained score that gradients are compared with too, by the targets of
             measures.alignments that begin with "network_" (edm-fashion-mnist, net.safetensors, diffusers:DIR, …); it
             is the reference "score" of `generate`, too.
         tangents: references of the tangent spaces that are measured with; the measures of those after the first have
-            their kind in the key. By default those of `score`, as "mfa" or "exact" without options are.
+            their kind in the key. By default those of `score`, as "mfa" or "exact" without options are; local-pca where
+            it gives none.
         generate: tasks that every network's gradients are set to, as `GenerationConfig` has them; their quality is
             joined to alignment and regimes.
         judge: the held-out classifier that rates what they make.
@@ -147,6 +175,11 @@ class StudySpec(_Strict):
     def _built(cls, entries: Any) -> Any:
         return check_raw_entries(entries)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _chosen(cls, content: Any) -> Any:
+        return chosen_scores(content)
+
     @model_validator(mode="after")
     def _distinct(self) -> StudySpec:
         if len(set(self.seeds)) != len(self.seeds):
@@ -157,9 +190,21 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _published(self) -> StudySpec:
-        # what `legacy` stands for is part of the spec that is stored, hashed and measured
-        object.__setattr__(self, "measures", self.measures.with_legacy(bool(self.network_score)))
+        # what `legacy` and a score stand for is part of the spec that is stored, hashed and measured
+        network = bool(self.network_score)
+        measures = self.measures if self.score.kind != "none" else self._without_closed_form()
+        object.__setattr__(self, "measures", measures.with_legacy(network))
         return self
+
+    def _without_closed_form(self) -> MeasureConfig:
+        measures, network = self.measures, bool(self.network_score)
+        if measures.alignments == MeasureConfig.alignments:
+            more = NETWORK_ALIGNMENTS if network else ()
+            measures = dataclasses.replace(measures, alignments=more)
+        check_closed(measures, given=False)
+        if measures.network_targets:
+            check_network(measures, network)
+        return measures.with_scores(False, network)
 
     @model_validator(mode="after")
     def _can_be_summed_up(self) -> StudySpec:
@@ -177,6 +222,10 @@ class StudySpec(_Strict):
     def _estimators(self) -> StudySpec:
         if len(set(self.tangents)) != len(self.tangents):
             raise SpecError(f"tangents: got {list(self.tangents)}, expected distinct references.")
+        if not self.tangents and self.score.kind not in _WITH_TANGENTS:
+            object.__setattr__(self, "tangents", (WITHOUT_MIXTURE,))
+        if self.score.kind == "none" and not self.network_score:
+            refuse_scoreless(self.tangents)
         return self
 
     @model_validator(mode="after")
@@ -190,6 +239,11 @@ class StudySpec(_Strict):
     @model_validator(mode="after")
     def _generation(self) -> StudySpec:
         check_entries(self.generate)
+        if self.generate and self.score.kind not in _WITH_TANGENTS:
+            raise SpecError(
+                f"generate: needs score.kind = mfa or exact, whose law stands among the references; got "
+                f"{self.score.kind}."
+            )
         for entry in self.generate:
             refuse_unguided(entry, bool(self.network_score) or self.score.kind == "exact")
         _refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")

@@ -54,7 +54,8 @@ def summarise(
     collapsed = _collapsed(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
     verdicts, sensitivity = judge_regimes(_judged(planned, numbers, collapsed, f"change_on.eps={epsilon:g}"))
-    main = f"alignment_cosine.logp_y.bayes_gradient.sigma={max(spec.measures.sigmas):g}"
+    of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
+    main = f"alignment_cosine.logp_y.{of}bayes_gradient.sigma={max(spec.measures.sigmas):g}"
     has_main = all(main in found.draws for found in numbers.values())
     null = fraction_null(next(iter(columns.values()))["tangent_rank"], dimension)
     entries = [

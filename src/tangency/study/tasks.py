@@ -32,6 +32,7 @@ from tangency.study.plan import (
     score_hash,
 )
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
+from tangency.study.single_pictures import closed_pictures
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.stream import rows_of
 from tangency.tangents import Ground
@@ -91,7 +92,7 @@ class Workbench:
     @cached_property
     def estimators(self) -> Estimators:
         """The score and the tangent spaces, from the run directory or the world."""
-        return estimators(self.spec, self.layout.score(score_hash(self.spec, self.data)), self.device)
+        return estimators(self.spec, self.data, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
     @cached_property
     def source(self) -> ReferenceSource:
@@ -236,9 +237,7 @@ class Workbench:
         tensors = {
             "image": x,
             "labels": y,
-            "bayes_gradient": score.bayes_direction(x, y, sigma).direction,
-            "score_y": score.score(x, sigma, y),
-            "score": score.score(x, sigma),
+            **closed_pictures(score, x, y, sigma),
         }
         if self.network is not None:
             asked = set(self.spec.measures.network_targets)

@@ -7,7 +7,6 @@ from tangency.tangents.controls import (
     ShuffledTangents,
     dct_tangents,
     partners_apart,
-    pca_basis,
     pca_tangents,
     random_tangents,
 )
@@ -17,6 +16,7 @@ from tangency.tangents.denoiser import DenoiserTangents
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
+from tangency.tangents.principal import pca_basis
 from tangency.tangents.references import Ground, load_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered

@@ -58,7 +58,7 @@ class WorldTangents:
 
     def _numbers(self, core: GaussianCore) -> Tensor:
         if self._numbered is None:
-            self._numbered = numbered(core.mixture.bases()[0])
+            self._numbered = numbered([core.mixture.bases()[0]])
         return self._numbered
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:

@@ -15,6 +15,9 @@ from tangency.numerics import flat
 from tangency.tangents.space import TangentSpace, homes_of, numbered
 from tangency.tensors import digest
 
+_TOLERANCE = 1e-6  # as of `masked_orthonormal`
+_VALUES = 2_000_000  # numbers of the bases that are made at once
+
 
 @final
 class MixtureTangents:
@@ -27,8 +30,25 @@ class MixtureTangents:
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
-        self._bases, self._ranks = mixture.bases()
-        self._lengths = torch.linalg.svdvals(mixture.loadings)
+        self._bases: Tensor | None = None  # of a compact mixture they are made for the components that are asked for
+        self._lengths = mixture.lengths()
+        if mixture.compact:
+            self._ranks = (self._lengths > _TOLERANCE * self._lengths[:, :1]).sum(1)
+        else:
+            self._bases, self._ranks = mixture.bases()
+
+    def _all(self) -> tuple[Tensor, ...]:
+        """Numbers of all components, few at a time."""
+        k_components, d, rank = self.mixture.loadings.shape
+        everything = torch.arange(k_components, device=self.mixture.means.device)
+        return everything.split(max(1, _VALUES // (d * rank)))
+
+    def _basis_of(self, component: Tensor) -> Tensor:
+        """Bases of components (n,), (n, d, k)."""
+        if self._bases is not None:
+            return self._bases[component]
+        distinct, place = component.unique(return_inverse=True)
+        return self.mixture.bases(distinct)[0][place]
 
     @property
     def max_rank(self) -> int:
@@ -52,13 +72,13 @@ class MixtureTangents:
 
     @cached_property
     def _numbers(self) -> Tensor:
-        return numbered(self._bases)
+        return numbered([self._bases] if self._bases is not None else (self.mixture.bases(i)[0] for i in self._all()))
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
         component = self.mixture.component(x)
-        space = TangentSpace(self._bases[component], self._ranks[component])
-        mean = self.mixture.means[component]
+        space = TangentSpace(self._basis_of(component), self._ranks[component])
+        mean = self.mixture.means[component].double()
         base = mean + space.project(flat(x).double() - mean)
         return TangentSpace(
             space.basis.to(x.dtype),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tangency.data.references import maker_options
 from tangency.errors import ModelError, SpecError, unknown_name
-from tangency.mixtures import fit_mixture
+from tangency.mixtures import fit_affordable
 from tangency.numerics import check_rank
 from tangency.score import Denoiser, load_score
 from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
@@ -63,7 +63,7 @@ def _exact(ground: Ground) -> TangentEstimator:
 
 
 def _mfa(ground: Ground, *, components: int = 4, rank: int = 12, seed: int = 0) -> TangentEstimator:
-    return MixtureTangents(fit_mixture(ground.data.train, components, rank, seed=seed, device=ground.device)[0])
+    return MixtureTangents(fit_affordable(ground.data.train, components, rank, seed=seed, device=ground.device)[0])
 
 
 def _local_pca(

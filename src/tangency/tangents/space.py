@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -165,9 +165,9 @@ class SharedSpaces(Protocol):
         ...
 
 
-def numbered(bases: Tensor) -> Tensor:
-    """(K, d, k) orthonormal bases to numbers (K,) that are equal for equal spans: the first basis of that span."""
-    shadows = _shadows(bases.double())
+def numbered(bases: Iterable[Tensor]) -> Tensor:
+    """Parts (n, d, k) of K orthonormal bases to numbers (K,), equal for equal spans: the first basis of that span."""
+    shadows = torch.cat([_shadows(part.double()) for part in bases])
     return (torch.cdist(shadows, shadows) < _SAME * shadows.shape[1] ** 0.5).int().argmax(1)
 
 

@@ -1,0 +1,73 @@
+"""Which scores gradients are compared with: a closed form, a trained network, both, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tangency.data.references import maker_options, parse
+from tangency.errors import SpecError, unknown_name
+from tangency.score.references import FITTED, SHIPPED
+
+NONE, EXACT, NETWORK = "none", "exact", "network"
+_KINDS = ("diffusers", "edm", "k-diffusion", "score_sde")
+_FORMS = (NONE, *FITTED, EXACT, "network:REF", "mfa,network:REF")
+
+
+@dataclass(frozen=True)
+class ScoreChoice:
+    """What `--score` and `score:` ask for.
+
+    Args:
+        closed: "mfa", "gaussian" or "empirical", fitted to the data; "exact", of a world; or "none".
+        options: of the closed form, those that were given.
+        network: reference of a trained score; empty for none.
+    """
+
+    closed: str = NONE
+    options: Mapping[str, Any] = field(default_factory=dict)
+    network: str = ""
+
+
+def parse_choice(text: str) -> ScoreChoice:
+    """A choice of scores from text: one closed form or none, and behind it one `network:REF`.
+
+    Args:
+        text: "none"; "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", the trained
+            score alone; or a closed form and "network:REF" with a comma between.
+
+    Raises:
+        SpecError: a name that is none of them, an option that is unknown, or a trained score without "network:".
+
+    Example:
+        >>> parse_choice("mfa?components=2,network:edm-fashion-mnist")
+        ScoreChoice(closed='mfa', options={'components': 2}, network='edm-fashion-mnist')
+        >>> parse_choice("network:diffusers:DIR").closed
+        'none'
+    """
+    mark = f"{NETWORK}:"
+    head, found, network = text.partition(mark) if text.startswith(mark) else text.partition(f",{mark}")
+    if found and not network:
+        raise SpecError(
+            f"score: got '{text}', expected a trained score behind {mark}, such as {mark}edm-fashion-mnist."
+        )
+    if network and network.partition("?")[0] in (NONE, EXACT, *FITTED):
+        raise SpecError(f"score: got '{text}': '{network}' is a closed form, expected a trained score behind {mark}.")
+    if found and not head:
+        return ScoreChoice(network=network)
+    name, _, query = head.partition("?")
+    if name in (NONE, EXACT):
+        if query:
+            raise SpecError(f"score: got '{head}', but {name} takes no options.")
+        if name == NONE and network:
+            raise SpecError(f"score: got '{text}'; {mark}{network} alone fits no closed form.")
+        return ScoreChoice(name, network=network)
+    if name in FITTED:
+        return ScoreChoice(name, maker_options(f"score '{head}'", query, FITTED[name]), network)
+    if text in SHIPPED or name.endswith(".safetensors") or parse(text).kind in _KINDS:
+        raise SpecError(
+            f"score: got '{text}', a trained score; write {mark}{text} for it alone, or mfa,{mark}{text} to compare "
+            "with a mixture too."
+        )
+    raise SpecError(f"score: {unknown_name('score', head, _FORMS)}")
