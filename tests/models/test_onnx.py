@@ -12,7 +12,7 @@ from tangency.autodiff import double_backward
 from tangency.data import load
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.onnx_graph import read_graph
+from tangency.models.onnx.graph import read_graph
 
 RAW = "range=0,1&mean=none&shape=3x6x5"
 
@@ -229,8 +229,8 @@ def text(content):
 
 
 BAD = {
-    "external": (external, "other files"),
-    "operation": (unknown_operation, "onnx2torch lacks an operation|does not give"),
+    "external": (external, "the name of a file beside it"),
+    "operation": (unknown_operation, "operators that are not known here: GridNothing"),
     "two inputs": (two_inputs, "2 inputs"),
     "integers": (integers, "float32 images|not a readable"),
     "web page": (text(b"<!doctype html>404"), "web page"),
