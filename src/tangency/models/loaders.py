@@ -160,7 +160,7 @@ def _onnx(request: Request) -> Opened:
     with torch.no_grad():
         outputs = network(torch.zeros(1, *shape)).shape[1]
     settled = bool(graph.ending or chosen["ending"] or found["log"])
-    return Opened(network, "onnx", outputs, found, known, request.path, settled=settled)
+    return Opened(network, "onnx", outputs, found, known, request.path, settled=settled, beside=graph.beside)
 
 
 # kind -> loader; what stands before the colon of a reference.

@@ -48,6 +48,7 @@ class Graph:
         batch: fixed batch size, None where it is free.
         ending: "Softmax", "LogSoftmax", "Sigmoid" or "" for the last operation.
         inside: the normalisation that it begins with, None where there is none.
+        beside: files that hold its weights.
     """
 
     model: Any
@@ -58,6 +59,7 @@ class Graph:
     batch: int | None
     ending: str
     inside: Affine | None
+    beside: tuple[Path, ...] = ()
 
 
 def read_graph(path: Path | str, output: str | None = None) -> Graph:
@@ -72,7 +74,7 @@ def read_graph(path: Path | str, output: str | None = None) -> Graph:
             that are not known here.
     """
     path = Path(path)
-    model = read_model(path)
+    model, beside = read_model(path)
     with told_of(path):
         given, batch, dims = _input(model.graph, path)
         name = _output(model.graph, output, path)
@@ -80,7 +82,7 @@ def read_graph(path: Path | str, output: str | None = None) -> Graph:
         plain = simplified(model, path)
         own = ending(plain.graph, name)
         own = own if own == ending(model.graph, name) else ""
-        return Graph(model, plain, given, name, dims, batch, own, _inside(plain.graph, given))
+        return Graph(model, plain, given, name, dims, batch, own, _inside(plain.graph, given), beside)
 
 
 def _input(graph: Any, path: Path) -> tuple[str, int | None, tuple[int | None, ...]]:

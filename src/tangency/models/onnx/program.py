@@ -43,8 +43,7 @@ class _Body:
     def run(self, values: dict[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
         values.update(self.own)
         for step in self.steps:
-            for name, value in zip(step.outputs, _made(step, values, dtype), strict=False):
-                values[name] = value
+            values.update(zip(step.outputs, _made(step, values, dtype), strict=False))
             for name in step.done:
                 values.pop(name, None)
         return [values[name] for name in self.outputs]

@@ -55,8 +55,8 @@ def onnx_package(path: Path | str) -> Any:
     return onnx
 
 
-def read_model(path: Path) -> Any:
-    """The protobuf of a file, with its weights, checked by onnx.
+def read_model(path: Path) -> tuple[Any, tuple[Path, ...]]:
+    """The protobuf of a file, with its weights, checked by onnx; and the files beside it that held them.
 
     Raises:
         ModelError: another kind of file, a damaged one, or weights that are not beside it.
@@ -71,14 +71,14 @@ def read_model(path: Path) -> Any:
         raise ModelError(str(error)) from error
     try:
         model = onnx.load_from_string(data)
-        _fill_external(model, path)
+        beside = _fill_external(model, path)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else "not its format"
         raise ModelError(
             f"{path}: not a readable ONNX network ({reason}); expected {_EXPECTED}. Fetch it again."
         ) from error
-    return model
+    return model, beside
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:
@@ -125,19 +125,6 @@ def _node_tensors(function: Any) -> Iterator[Any]:
                 yield one.t
 
 
-def external_files(path: Path) -> list[Path]:
-    """Files beside a graph that hold its weights, in order of name.
-
-    Raises:
-        ModelError: it is no graph, or names files that are not beside it.
-    """
-    onnx = onnx_package(path)
-    with told_of(path):
-        model = onnx.load_from_string(_unpacked(read_bytes(path, _EXPECTED), path))
-        places = {_entries(tensor).get("location", "") for tensor in _external(model)}
-        return [_beside(path, place) for place in sorted(places)]
-
-
 def _entries(tensor: Any) -> dict[str, str]:
     return {entry.key: entry.value for entry in tensor.external_data}
 
@@ -146,7 +133,8 @@ def _beside(path: Path, place: str) -> Path:
     """The file of weights of that name in the folder of the graph, and nowhere else."""
     if not place or place in (".", "..") or any(sign in place for sign in '/\\:\0"'):
         raise ModelError(
-            f"{path}: its weights are said to lie in '{place[:100]}', expected the name of a file beside it. {_ONE_FILE}."
+            f"{path}: its weights are said to lie in '{place[:100]}', expected the name of a file beside it. "
+            f"{_ONE_FILE}."
         )
     found = path.parent / place
     if not found.exists():
@@ -162,12 +150,13 @@ def _beside(path: Path, place: str) -> Path:
     return found
 
 
-def _fill_external(model: Any, path: Path) -> None:
-    """Put weights of files beside the graph into it."""
-    total = 0
+def _fill_external(model: Any, path: Path) -> tuple[Path, ...]:
+    """Put weights of files beside the graph into it, and name those files."""
+    total, files = 0, set()
     for tensor in _external(model):
         entries = _entries(tensor)
         file = _beside(path, entries.get("location", ""))
+        files.add(file)
         size = file.stat().st_size
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
@@ -177,8 +166,8 @@ def _fill_external(model: Any, path: Path) -> None:
         total += max(length, 0)
         if offset < 0 or length < 0 or offset + length > size:
             raise ModelError(
-                f"{path}: the weights '{tensor.name}' lie at bytes {offset} to {offset + length} of '{file.name}', which "
-                f"has {size}: it is cut, or of another graph. Fetch both files again."
+                f"{path}: the weights '{tensor.name}' lie at bytes {offset} to {offset + length} of '{file.name}', "
+                f"which has {size}: it is cut, or of another graph. Fetch both files again."
             )
         if total > _LARGEST:
             raise ModelError(f"{path}: more than 2 GB of weights, expected less; give the network as state_dict:.")
@@ -187,3 +176,4 @@ def _fill_external(model: Any, path: Path) -> None:
             tensor.raw_data = handle.read(length)
         del tensor.external_data[:]
         tensor.data_location = tensor.DEFAULT
+    return tuple(sorted(files))

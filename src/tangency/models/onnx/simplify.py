@@ -53,7 +53,8 @@ def _by_definition(model: Any) -> Any:
     """Operators that are not known here but are defined by others, as those."""
     onnx = onnx_package("onnx")
     for _ in range(_ROUNDS):
-        found, opset = {}, opset_of(model)
+        found: dict[str, Any] = {}
+        opset = opset_of(model)
         other = type(model)()
         other.CopyFrom(model)
         types = None
@@ -261,5 +262,3 @@ def _check(model: Any, path: Path | str) -> None:
     ways.append("Else give the network as state_dict:, timm:, hf:, export: or torchscript:.")
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     raise ModelError(f"{path}: operators that are not known here: {shown}. {' '.join(ways)}")
-
-

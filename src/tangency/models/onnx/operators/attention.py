@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tangency.models.onnx.operators.calls import Call, GraphError, operator
 
+_KNOWN = {"is_causal", "kv_num_heads", "q_num_heads", "scale", "softcap", "softmax_precision", "qk_matmul_output_mode"}
+
 
 def _heads(x: Tensor, count: int | None) -> Tensor:
     """(N, heads, length, size) of (N, length, heads · size)."""
@@ -24,6 +26,8 @@ def attention(call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None =
     """softmax(scale q kᵀ + mask) v for each head; with a memory of earlier keys it is refused."""
     if any(value is not None for value in past) or call.outputs > 1:
         raise GraphError("Attention: keys and values of before, or their scores, are not computed here.")
+    if unknown := sorted(call.attributes.keys() - _KNOWN):
+        raise GraphError(f"Attention: {', '.join(unknown)} of a newer opset is not known here.")
     flat = q.dim() == 3
     q = _heads(q, call.get("q_num_heads"))
     k, v = (_heads(value, call.get("kv_num_heads")) for value in (k, v))
@@ -42,5 +46,7 @@ def attention(call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None =
         if missing:
             raise GraphError(f"Attention: a mask of {mask.shape[-1]} for {k.shape[2]} keys.")
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
-    found = torch.matmul(scores.softmax(-1), v)
+    shut = (scores == -torch.inf).all(-1, keepdim=True)  # what may look at nothing gets nothing
+    shares = scores.masked_fill(shut, 0).softmax(-1).masked_fill(shut, 0)
+    found = torch.matmul(shares, v)
     return found.transpose(1, 2).flatten(2) if flat else found

@@ -43,7 +43,7 @@ def transposed_convolution(call: Call, x: Tensor, weight: Tensor, bias: Tensor |
         wanted = [n * s for n, s in zip(x.shape[2:], strides, strict=True)]
     if wanted is not None:
         surplus = [w + e - size for w, e, size in zip(whole, extra, list(wanted)[-dims:], strict=True)]
-        halves = [n // 2 if auto == "SAME_UPPER" or auto == "NOTSET" else n - n // 2 for n in surplus]
+        halves = [max(0, n) // 2 if auto == "SAME_UPPER" else max(0, n) - max(0, n) // 2 for n in surplus]
         pads = [*halves, *(n - half for n, half in zip(surplus, halves, strict=True))]
     found: Tensor = _TRANSPOSED[dims](x, weight, None, strides, 0, 0, call.get("group", 1), dilations)
     ends = [e - after for e, after in zip(extra, pads[dims:], strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from tangency.models.onnx.operators.calls import OPERATORS, Call, GraphError, operator
 
-_UNARY = {
+_UNARY: dict[str, Callable[..., Tensor]] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Acosh": torch.acosh,
@@ -38,7 +39,7 @@ _UNARY = {
     "Tan": torch.tan,
     "Tanh": torch.tanh,
 }
-_BINARY = {
+_BINARY: dict[str, Callable[..., Tensor]] = {
     "Add": torch.add,
     "And": torch.logical_and,
     "BitwiseAnd": torch.bitwise_and,

@@ -24,9 +24,9 @@ def batch_normalization(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean
         axes = (-1, *[1] * (x.dim() - 2))
         factor = scale / (variance + epsilon).sqrt()
         return ((x - mean.reshape(axes)) * factor.reshape(axes) + bias.reshape(axes)).to(x.dtype)
-    momentum, axes = call.get("momentum", 0.9), [i for i in range(x.dim()) if i != 1]
+    momentum, others = call.get("momentum", 0.9), [i for i in range(x.dim()) if i != 1]
     found = F.batch_norm(x, None, None, scale, bias, True, 0.0, epsilon)
-    seen = x.mean(axes), x.var(axes, correction=0)
+    seen = x.mean(others), x.var(others, correction=0)
     running = [momentum * old + (1 - momentum) * new for old, new in zip((mean, variance), seen, strict=True)]
     return (found, *running)[: call.outputs] if call.outputs > 1 else found
 

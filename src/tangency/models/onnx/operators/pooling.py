@@ -41,7 +41,7 @@ def max_pool(call: Call, x: Tensor) -> Any:
 
 def _unpadded(call: Call, places: Tensor, padded: torch.Size, sizes: torch.Size, at: Windows) -> Tensor:
     """Places in the padded image as places in the whole tensor, rows before columns unless storage_order is 1."""
-    parts = []
+    parts: list[Tensor] = []
     for i in range(len(at.kernel) - 1, -1, -1):
         parts.insert(0, places % padded[2 + i] - at.before[i])
         places = places // padded[2 + i]

@@ -23,7 +23,10 @@ def _sum(x: Tensor, axes: list[int]) -> Tensor:
 def _extreme(largest: bool) -> Callable[[Tensor, list[int]], Tensor]:
     def apply(x: Tensor, axes: list[int]) -> Tensor:
         if any(x.shape[axis] == 0 for axis in axes):
-            worst = -torch.inf if largest else torch.inf
+            worst: float | bool = -torch.inf if largest else torch.inf
+            if not x.is_floating_point():
+                limits = None if x.dtype == torch.bool else torch.iinfo(x.dtype)
+                worst = not largest if limits is None else limits.min if largest else limits.max
             return x.new_full([1 if i in axes else size for i, size in enumerate(x.shape)], worst)
         if x.dtype == torch.bool:
             return x.any(axes, keepdim=True) if largest else x.all(axes, keepdim=True)

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from tangency.models.onnx.operators.calls import Call, GraphError, axes_of, operator
 
+_LARGEST = 2**25  # numbers of the matrix of one axis
+
 
 @dataclass(frozen=True)
 class _Axis:
@@ -77,7 +79,7 @@ def _matrix(axis: _Axis, call: Call, mode: str) -> np.ndarray:
     cells = first[:, None] + np.arange(int(2 * radius) + 3)
     weights = _kernel((cells - places[:, None]) * shrink, mode, call.get("cubic_coeff_a", -0.75))
     inside = (cells >= 0) & (cells < axis.size)
-    if call.get("exclude_outside") or call.get("antialias"):
+    if call.get("exclude_outside"):
         weights = np.where(inside, weights, 0)
     if call.get("exclude_outside") or call.get("antialias"):
         weights = weights / weights.sum(1, keepdims=True)
@@ -147,7 +149,7 @@ def _resized(
         out = wanted[j] if wanted else math.floor(size * factors[j])
         scale = factors[j] if factors else out / size
         start, end = (part[j], part[j + len(axes)]) if crops and part else (0.0, 1.0)
-        if out < 0 or out > 2**20 or scale <= 0:
+        if out < 0 or out > 2**20 or out * size > _LARGEST or scale <= 0:
             raise GraphError(f"{call.op}: an axis of {size} to {out}.")
         if out != size or crops or scale != 1:
             x = _along(x, i, _Axis(size, out, scale, start, end), call, mode)

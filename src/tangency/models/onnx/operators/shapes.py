@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def expand(call: Call, x: Tensor, target: Tensor) -> Tensor:
 @operator("Tile")
 def tile(call: Call, x: Tensor, repeats: Tensor) -> Tensor:
     """Repeated as a whole along each axis."""
-    return x.repeat(ints(call, "repeats", repeats))
+    return x.repeat(ints(call, "repeats", repeats) or [])
 
 
 @operator("Concat", together=True)
@@ -145,13 +146,15 @@ def depth_to_space(call: Call, x: Tensor) -> Tensor:
 
 @operator("SpaceToDepth")
 def space_to_depth(call: Call, x: Tensor) -> Tensor:
-    """Blocks of pixels to channels."""
+    """Blocks of pixels to channels, before (DCR) or behind (CRD) those that are there."""
     n, c, h, w = x.shape
     b = call.get("blocksize")
+    if call.get("mode", "DCR") == "CRD":
+        return x.reshape(n, c, h // b, b, w // b, b).permute(0, 1, 3, 5, 2, 4).reshape(n, c * b**2, h // b, w // b)
     return x.reshape(n, c, h // b, b, w // b, b).permute(0, 3, 5, 1, 2, 4).reshape(n, c * b**2, h // b, w // b)
 
 
-_MODES = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+_MODES: dict[str, Any] = {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}
 
 
 @operator("Pad")
@@ -161,8 +164,8 @@ def pad(
     """With a constant, a reflection, the edge, or periodically; a negative number cuts."""
     amounts, mode = ints(call, "pads", pads, call.get("paddings")) or [], call.get("mode", "constant")
     along = axes_of(ints(call, "axes", axes, range(x.dim())) or [], x.dim())
-    if len(amounts) != 2 * len(along):
-        raise GraphError(f"Pad: {len(amounts)} amounts for {len(along)} axes.")
+    if len(amounts) != 2 * len(along) or max(map(abs, amounts), default=0) > 2**20:
+        raise GraphError(f"Pad: amounts {amounts[:8]} for {len(along)} axes.")
     both = {axis: (amounts[i], amounts[i + len(along)]) for i, axis in enumerate(along)}
     if mode == "constant":
         flat = [n for axis in range(x.dim() - 1, -1, -1) for n in both.get(axis, (0, 0))]
