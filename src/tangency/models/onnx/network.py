@@ -169,7 +169,7 @@ def _match(dims: tuple[int | None, ...], axes: tuple[int, ...]) -> bool:
 
 
 def _ended(graph: Graph, asked: str | None, path: Path | str) -> tuple[Any, Any, bool | None, list[str]]:
-    """The model as it is and made plain, without its ending, whether logarithms are taken (None: to be found out), and sentences."""
+    """The model as it is and made plain, whether logarithms are taken (None: to be found out), and sentences."""
     if asked is not None and asked not in ENDINGS:
         raise ModelError(f"{path}: {unknown_name('ending', asked, ENDINGS)}")
     if asked is None and not graph.ending:

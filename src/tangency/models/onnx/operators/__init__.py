@@ -1,4 +1,4 @@
-"""What each operator of ONNX does, in torch: differentiable, vectorised, the same under `torch.func` and on any device."""
+"""Operators of ONNX in torch: differentiable, vectorised, the same under `torch.func` and on any device."""
 
 from tangency.models.onnx.operators import (
     activations,

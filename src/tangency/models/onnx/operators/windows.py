@@ -48,7 +48,7 @@ def windows(call: Call, sizes: Sequence[int], kernel: Sequence[int]) -> Windows:
     pads = list(call.get("pads", [0] * 2 * dims))
     if not (len(kernel) == len(strides) == len(dilations) == dims and len(pads) == 2 * dims):
         raise GraphError(
-            f"{call.op}: kernel {list(kernel)}, strides {strides}, dilations {dilations} and pads {pads} on {dims} axes."
+            f"{call.op}: kernel {list(kernel)}, strides {strides}, dilations {dilations}, pads {pads} on {dims} axes."
         )
     spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)]
     if min([*spans, *strides, *dilations], default=1) < 1 or max(map(abs, pads), default=0) > 2**20:
