@@ -61,6 +61,8 @@ def _by_definition(model: Any) -> Any:
         for node in other.graph.node:
             if node.domain not in _KNOWN or node.op_type in OPERATORS or node.op_type in ("If", "Constant"):
                 continue
+            if any(kind in node.op_type for kind in _QUANTISED):
+                continue  # told by its own name
             if types is None:
                 types = _types(onnx, model)
             function = _definition(onnx, node, opset, types)
