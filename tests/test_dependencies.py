@@ -89,9 +89,7 @@ def resolved(pip: str, system: str, python: str, requirements: list[str], folder
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_dependencies_resolve_with_wheels_alone(system: str, python: str, pip: str, tmp_path: Path) -> None:
     found = resolved(pip, system, python, wanted("models"), tmp_path)
-    assert {"torch", "torchvision", "filelock", "onnx", "onnx2torch", "onnxruntime", "timm", "transformers"} <= set(
-        found
-    )
+    assert {"torch", "torchvision", "filelock", "onnx", "onnxruntime", "timm", "transformers"} <= set(found)
     assert ("triton" in found) == (system == "linux")  # a dependency of torch, there alone: the markers were read so
 
 

@@ -85,7 +85,7 @@ def robustbench(_: Path) -> list[str]:
 WANTED: list[tuple[str, str, Callable[[Path], list[str]], list[str]]] = [
     *(
         (package, "onnx", made, [])
-        for package in ("onnx", "onnx2torch", "onnxruntime")
+        for package in ("onnx", "onnxruntime")
         for made in (onnx_file, onnx_card)
         if (package, made) != ("onnxruntime", onnx_card)  # the graph was compared with it when it was read
     ),

@@ -34,7 +34,9 @@ def preload() -> None:
 
     import accelerate  # noqa: F401
     import matplotlib.figure  # noqa: F401
-    import onnx2torch  # noqa: F401
+    import onnx.checker
+    import onnx.inliner
+    import onnx.version_converter  # noqa: F401
     import onnxruntime  # noqa: F401
     import PIL.Image
     import polars  # noqa: F401

@@ -77,7 +77,6 @@ def written(kind: str, ending: str, folder: Path, scale: float = 20.0) -> str:
             program = torch.export.export(net, (images(2),), dynamic_shapes=({0: torch.export.Dim("n")},))
             torch.export.save(program, path)
         else:
-            pytest.importorskip("onnx2torch")
             torch.onnx.export(net, (images(1),), path, dynamo=False, opset_version=17)
     loader = {"export": "export", "onnx": "onnx"}.get(kind, "torchscript")
     return f"{loader}:{path}?{RAW}"
@@ -158,7 +157,6 @@ class Heads(nn.Module):
 
 
 def test_the_softmax_of_the_head_that_is_asked_for(tmp_path: Path) -> None:
-    pytest.importorskip("onnx2torch")
     net, path = Heads().eval(), tmp_path / "two.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

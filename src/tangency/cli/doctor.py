@@ -26,7 +26,7 @@ _PACKAGES = (
 )
 _EXTRAS = {
     "timm": ("timm",),
-    "onnx": ("onnx", "onnx2torch", "onnxruntime"),
+    "onnx": ("onnx", "onnxruntime"),
     "hf": ("transformers",),
     "robustbench": ("robustbench",),
     "faiss": ("faiss-cpu",),

@@ -214,7 +214,7 @@ def build_foreign(
 
 
 def _onnx(options: dict[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
-    from tangency.models.onnx_network import OnnxNetwork
+    from tangency.models.onnx.network import OnnxNetwork
 
     graph = tensors.get("graph", tensors.get("net.graph"))
     if graph is None or graph.dtype != torch.uint8:

@@ -136,17 +136,19 @@ def _hf(request: Request) -> Opened:
 
 
 def _onnx(request: Request) -> Opened:
-    from tangency.models.onnx_graph import told_of
-    from tangency.models.onnx_network import load_onnx, onnx_feeding
+    from tangency.models.onnx.graph import read_graph
+    from tangency.models.onnx.network import load_onnx, onnx_feeding
+    from tangency.models.onnx.reading import told_of
 
     request.check("ending", "batch", "output")
     options = request.reference.options
-    chosen = {name: options.get(name) for name in ("ending", "batch", "output")}
+    chosen = {name: options.get(name) for name in ("ending", "batch")}
     chosen["layout"], returns = graph_layout(request.reference), options.get("outputs")
     chosen["ending"] = chosen["ending"] or ("keep" if returns == "logits" else None)
     with told_of(request.path):
-        shape, native = onnx_feeding(request.path, request.asked, request.data, chosen["output"])
-        network, found, notes, graph = load_onnx(request.path, shape, **chosen)
+        graph = read_graph(request.path, options.get("output"))
+        shape, native = onnx_feeding(graph, request.path, request.asked, request.data)
+        network, found, notes = load_onnx(graph, request.path, shape, **chosen)
     if returns not in (None, "logits", graph.ending.lower() or returns):
         raise ModelError(f"{request.reference.text}: ends in {graph.ending}, but outputs={returns} is asked for.")
     known = Feeding(native=native, notes=tuple(notes))
@@ -158,7 +160,7 @@ def _onnx(request: Request) -> Opened:
     with torch.no_grad():
         outputs = network(torch.zeros(1, *shape)).shape[1]
     settled = bool(graph.ending or chosen["ending"] or found["log"])
-    return Opened(network, "onnx", outputs, found, known, request.path, settled=settled)
+    return Opened(network, "onnx", outputs, found, known, request.path, settled=settled, beside=graph.beside)
 
 
 # kind -> loader; what stands before the colon of a reference.

@@ -46,6 +46,7 @@ class Opened:
         twins: what the weights leave open, where nothing has decided it.
         others: the network under each choice of `twins` but its own.
         choice: of `twins`, that this is.
+        beside: further files that hold weights.
     """
 
     module: nn.Module
@@ -59,6 +60,7 @@ class Opened:
     twins: Twins | None = None
     others: Mapping[str, Callable[[], Opened]] = field(default_factory=dict)
     choice: str = ""
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def _provenance(request: Request, decision: Decided) -> dict[str, object]:
         found["warnings"] = list(decision.warnings)
     opened = decision.opened
     if opened.file is not None:
-        found |= {"file": opened.file.name, "sha256": content_hash(opened.file)}
+        found |= {"file": opened.file.name, "sha256": content_hash(opened.file, *opened.beside)}
     if request.data is not None:
         found["data"] = request.data.name
     return found

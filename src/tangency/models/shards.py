@@ -53,10 +53,10 @@ def pieces(path: Path) -> list[Path]:
     return [path.parent / name for name in names]
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file of weights; of an index, of its pieces one behind the other."""
+def content_hash(path: Path, *beside: Path) -> str:
+    """SHA-256 of a file of weights; of an index, of its pieces one behind the other, and of files that go with it."""
     digest = hashlib.sha256()
-    for piece in pieces(path):
+    for piece in (*pieces(path), *beside):
         with open(piece, "rb") as handle:
             while block := handle.read(1 << 20):
                 digest.update(block)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,12 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.feeding import Feeding
-from tangency.models.onnx_graph import Graph, read_graph, with_free_batch, without_ending
+from tangency.models.onnx.edits import with_free_batch, without_ending
+from tangency.models.onnx.graph import Graph
+from tangency.models.onnx.program import Program, without_weights
+from tangency.models.onnx.reading import onnx_package
+from tangency.models.onnx.runtime import runtime
+from tangency.models.onnx.values import limited
 from tangency.models.orientation import ORIENTATIONS, turned_sides
 from tangency.models.outputs import inverted
 from tangency.types import Dataset
@@ -23,29 +27,43 @@ ENDINGS = ("strip", "log", "keep")
 BATCHES = ("any", "each", "loop")
 TOLERANCE = 1e-4
 _TRIAL_IMAGES = 3
+_STEP_BYTES = 2 << 30  # of one result for one image
 
 
 class OnnxNetwork(nn.Module):
     """An ONNX graph from images (N, C, H, W) to logits (N, classes).
 
     Args:
-        graph: (bytes,) uint8, the protobuf, kept as a buffer so that it travels with the weights.
+        graph: (bytes,) uint8, the protobuf of `without_weights`, a buffer so that it travels with the weights.
         dims: what the graph calls one image, behind the batch axis.
         layout: how an image becomes that: nchw, nhwc, flat (channels first) or flat-nhwc.
         log: whether the graph returns probabilities, of which logarithms are taken.
-        batch: any (the graph takes batches), each (one image at a time, vectorised by `torch.func.vmap`) or loop.
+        batch: any (the graph takes batches), each (parts of `size` images, vectorised by `torch.func.vmap`) or loop
+            (such parts one by one).
+        size: how many images such a part has; the last one is filled up.
+        weights: of `without_weights`; None leaves them to be filled.
 
     Raises:
-        ModelError: onnx2torch is absent, or lacks an operation.
+        ModelError: onnx is absent, or the graph is none that was written here.
     """
 
     graph: Tensor
 
-    def __init__(self, graph: Tensor, dims: list[int], layout: str, log: bool, batch: str) -> None:
+    def __init__(
+        self,
+        graph: Tensor,
+        dims: list[int],
+        layout: str,
+        log: bool,
+        batch: str,
+        size: int = 1,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("graph", graph)
-        self.dims, self.layout, self.log, self.batch = tuple(dims), layout, log, batch
-        self.net = _converted(graph.numpy().tobytes())
+        self.dims, self.layout, self.log, self.batch, self.size = tuple(dims), layout, log, batch, size
+        model = onnx_package("onnx").load_from_string(graph.numpy().tobytes())
+        self.program = Program(model, weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
@@ -55,80 +73,51 @@ class OnnxNetwork(nn.Module):
         return inverted(out, "softmax") if self.log else out
 
     def _run(self, fed: Tensor) -> Tensor:
-        if self.batch == "any" or not len(fed):
-            return self.net(fed)
-        if self.batch == "each":
-            found: Tensor = torch.func.vmap(lambda image: self.net(image[None])[0])(fed)
+        if self.batch == "any":
+            found: Tensor = self.program(fed)
             return found
-        return torch.cat([self.net(image[None]) for image in fed])
+        missing = -len(fed) % self.size if len(fed) else self.size
+        if missing:
+            last = fed[-1:] if len(fed) else fed.new_zeros(1, *self.dims)
+            filled = torch.cat([fed, last.expand(missing, *self.dims)])
+        else:
+            filled = fed
+        if self.batch == "each":
+            out = torch.func.vmap(self.program)(filled.reshape(-1, self.size, *self.dims)).flatten(0, 1)
+        else:
+            out = torch.cat([self.program(part) for part in filled.split(self.size)])
+        return out[: len(fed)]
 
 
-def _converted(data: bytes) -> nn.Module:
-    try:
-        import onnx
-        from onnx2torch import convert
-    except ImportError as error:
-        raise ModelError(f"onnx: {error}; install the extra with pip install 'tangency[onnx]'.") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # onnx2torch copies read-only arrays, and says so
-        try:
-            return convert(onnx.load_from_string(data), attach_onnx_mapping=False)
-        except NotImplementedError as error:
-            raise ModelError(f"onnx: onnx2torch lacks an operation of this graph ({error}).") from error
-
-
-def _as_tensor(model: Any) -> Tensor:
-    return torch.frombuffer(bytearray(model.SerializeToString()), dtype=torch.uint8)
-
-
-def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """onnxruntime's own evaluation of a model: its one input to its outputs; refusals are ModelErrors."""
-    try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as kinds
-    except ImportError as error:
-        raise ModelError(f"onnx: {error}; install the extra with pip install 'tangency[onnx]'.") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    refusals = (kinds.Fail, kinds.InvalidGraph, kinds.InvalidArgument, kinds.NotImplemented, kinds.RuntimeException)
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except refusals as error:
-        raise ModelError(f"{path}: onnxruntime refuses this graph ({error}). Export it again.") from error
-    name = session.get_inputs()[0].name
-
-    def run(values: np.ndarray) -> list[np.ndarray]:
-        try:
-            return session.run(None, {name: values})
-        except refusals as error:
-            raise ModelError(f"{path}: onnxruntime cannot run it on an image ({error}). Export it again.") from error
-
-    return run
+def _network(model: Any, options: Mapping[str, Any], batch: str, size: int) -> OnnxNetwork:
+    light, weights = without_weights(model)
+    graph = torch.frombuffer(bytearray(light.SerializeToString()), dtype=torch.uint8)
+    return OnnxNetwork(graph, **options, batch=batch, size=size, weights=weights).eval()
 
 
 def load_onnx(
+    graph: Graph,
     path: Path | str,
     shape: tuple[int, int, int],
     layout: str | None = None,
     ending: str | None = None,
     batch: str | None = None,
-    output: str | None = None,
-) -> tuple[OnnxNetwork, dict[str, Any], list[str], Graph]:
-    """An ONNX file as a module, its options for a card, and what was found out about it, in sentences.
+) -> tuple[OnnxNetwork, dict[str, Any], list[str]]:
+    """An ONNX graph as a module, its options for a card, and what was found out about it, in sentences.
 
     Args:
-        path: the file.
+        graph: of `read_graph`.
+        path: its file, for errors.
         shape: (C, H, W) of the images.
         layout, ending, batch: in place of what is detected.
-        output: the one to take of several.
 
     Raises:
-        ModelError: the file is no such network, does not take such images, or onnxruntime disagrees by more than 1e-4.
+        ModelError: the graph is no such network, does not take such images, or onnxruntime disagrees by more than 1e-4.
     """
-    graph = read_graph(path, output)
     layout, dims, notes = _layout(graph, shape, layout, path)
-    model, log, said = _ended(graph, ending, path)
+    model, plain, log, said = _ended(graph, ending, path)
     notes += said
+    _tried(graph, plain, dims)
     reference = runtime(model, path)
     images = np.random.default_rng(0).random((_TRIAL_IMAGES, *shape), dtype=np.float32)
     expected = _expected(reference, graph, images, layout, dims)
@@ -137,8 +126,16 @@ def load_onnx(
         notes += ["it returns probabilities, so their logarithms are the logits"] if log else []
     target = _logarithms(expected) if log else expected
     options: dict[str, Any] = {"dims": list(dims), "layout": layout, "log": log}
-    network, said = _batched(graph, model, options, batch, images, target, path)
-    return network, options, [*notes, *said], graph
+    network, said = _batched(graph, plain, options, batch, images, target, path)
+    return network, options, [*notes, *said]
+
+
+def _tried(graph: Graph, plain: Any, dims: tuple[int, ...]) -> None:
+    """Refuse what cannot be computed, or would take all memory, before anything else computes it."""
+    size = graph.batch or 1
+    network = _network(plain, {"dims": list(dims), "layout": "nchw", "log": False}, "loop", size)
+    with torch.no_grad(), limited(_STEP_BYTES * size):
+        network.program(torch.zeros(size, *dims))
 
 
 def _layout(
@@ -171,15 +168,16 @@ def _match(dims: tuple[int | None, ...], axes: tuple[int, ...]) -> bool:
     return len(dims) == len(axes) and all(d in (None, a) for d, a in zip(dims, axes, strict=True))
 
 
-def _ended(graph: Graph, asked: str | None, path: Path | str) -> tuple[Any, bool | None, list[str]]:
-    """The model to convert, whether logarithms are taken (None: to be found out), and sentences."""
+def _ended(graph: Graph, asked: str | None, path: Path | str) -> tuple[Any, Any, bool | None, list[str]]:
+    """The model as it is and made plain, whether logarithms are taken (None: to be found out), and sentences."""
     if asked is not None and asked not in ENDINGS:
         raise ModelError(f"{path}: {unknown_name('ending', asked, ENDINGS)}")
     if asked is None and not graph.ending:
-        return graph.model, None, []
+        return graph.model, graph.plain, None, []
     if asked in (None, "strip") and graph.ending:
-        return without_ending(graph), False, [f"its last {graph.ending} is taken off, so that it returns logits"]
-    return graph.model, asked == "log", [f"its last operation is kept, as asked (ending={asked})"]
+        bare = [without_ending(model, graph.output_name) for model in (graph.model, graph.plain)]
+        return bare[0], bare[1], False, [f"its last {graph.ending} is taken off, so that it returns logits"]
+    return graph.model, graph.plain, asked == "log", [f"its last operation is kept, as asked (ending={asked})"]
 
 
 def _logarithms(shares: np.ndarray) -> np.ndarray:
@@ -198,17 +196,16 @@ def _expected(
     """(N, classes) of onnxruntime, in batches of the graph's own size."""
     moved = images.transpose(0, 2, 3, 1) if layout.endswith("nhwc") else images
     fed = np.ascontiguousarray(moved).reshape(len(images), *dims)
-    place = [value.name for value in graph.model.graph.output].index(graph.output_name)
     rows = []
     for image in fed:
         batch = np.repeat(image[None], graph.batch or 1, axis=0)
-        rows.append(reference(batch)[place].reshape(len(batch), -1)[0])
+        rows.append(reference(batch)[0].reshape(len(batch), -1)[0])
     return np.stack(rows)
 
 
 def _batched(
     graph: Graph,
-    model: Any,
+    plain: Any,
     options: dict[str, Any],
     asked: str | None,
     images: np.ndarray,
@@ -218,26 +215,23 @@ def _batched(
     """The network with the first way of taking batches under which it agrees with onnxruntime."""
     if asked is not None and asked not in BATCHES:
         raise ModelError(f"{path}: {unknown_name('batch', asked, BATCHES)}")
-    if graph.batch not in (None, 1):
-        raise ModelError(
-            f"{path}: a fixed batch of {graph.batch}, expected a free one or 1. Export it with a free one."
-        )
-    tried = []
+    tried, size = [], graph.batch or 1
     for way in (asked,) if asked else BATCHES:
-        edited = with_free_batch(model, graph) if way == "any" and graph.batch == 1 else model
-        network = OnnxNetwork(_as_tensor(edited), **options, batch=way).eval()
+        edited = with_free_batch(plain, size) if way == "any" and graph.batch else plain
         try:
+            network = _network(edited, options, way, size)
             gap = _gap(network, images, target)
         except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
-            tried.append(f"batch={way}: {type(error).__name__}: {str(error).splitlines()[0][:100]}")
+            tried.append(f"batch={way}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
             continue
         if gap <= TOLERANCE:
-            options["batch"] = way
+            options |= {"batch": way, "size": size}
             return network, _said(way, graph, gap)
         tried.append(f"batch={way}: differs by {gap:.2g}")
     raise ModelError(
-        f"{path}: converted to torch, it does not give what onnxruntime gives to {TOLERANCE:g} on random images "
-        f"({'; '.join(tried)}). Please export it again with a recent opset."
+        f"{path}: computed with torch, it does not give what onnxruntime gives to {TOLERANCE:g} on random images "
+        f"({'; '.join(tried)}). A network that draws random numbers, or was exported in training mode, does that: "
+        "export it in eval mode; else give it as state_dict:, timm:, hf:, export: or torchscript:."
     )
 
 
@@ -253,23 +247,25 @@ def _gap(network: OnnxNetwork, images: np.ndarray, target: np.ndarray) -> float:
 
 
 def _said(way: str, graph: Graph, gap: float) -> list[str]:
+    size = graph.batch or 1
+    parts = "one by one (slow)" if size == 1 else f"in parts filled up to {size}, one by one (slow)"
     how = {
-        "any": "rewritten to take any" if graph.batch == 1 else "free",
-        "each": "of 1, vectorised with torch.func.vmap",
-        "loop": "of 1, so images go through one by one (slow)",
+        "any": "rewritten to take any" if graph.batch else "free",
+        "each": f"of {size}, vectorised with torch.func.vmap",
+        "loop": f"of {size}, so images go through {parts}",
     }[way]
     return [f"its batch is {how}", f"it agrees with onnxruntime to {gap:.1g} of the largest logit on random images"]
 
 
 def onnx_feeding(
-    path: Path | str, asked: Feeding, data: Dataset | None, output: str | None
+    graph: Graph, path: Path | str, asked: Feeding, data: Dataset | None
 ) -> tuple[tuple[int, int, int], tuple[int, int] | None]:
     """(C, H, W) that a graph is fed, and its own (H, W) where its input says so.
 
     Raises:
         ModelError: neither the graph, the reference nor the data say the shape.
     """
-    dims = read_graph(path, output).dims
+    dims = graph.dims
     native = None
     if len(dims) == 3 and all(dims):
         channels_first = dims[0] in (1, 3) or dims[2] not in (1, 3)

@@ -1,0 +1,1 @@
+"""ONNX graphs as differentiable modules: read, simplified, and interpreted by operators of torch."""

@@ -1,0 +1,179 @@
+"""ONNX files to protobufs: the file, packed or not, and weights that lie in a plain file beside it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tangency.data.opening import read_bytes, refuse_foreign
+from tangency.errors import DataError, ModelError, TangencyError
+from tangency.models.onnx.operators.calls import GraphError
+
+_EXPECTED = "a network in ONNX"
+_GZIP = b"\x1f\x8b"
+_LARGEST = 2**31 - 2**20  # of a protobuf
+_ONE_FILE = "onnx.save(onnx.load(FILE), FILE, save_as_external_data=False) where it was exported writes one file"
+
+
+@contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Whatever onnx or an operator raises over a graph becomes a ModelError that names the file."""
+    try:
+        yield
+    except GraphError as error:
+        text = str(error).removeprefix("onnx: ")
+        raise ModelError(text if str(path) in text else f"{path}: {text} {_WAY_OUT}") from error
+    except TangencyError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{path}: the graph cannot be read ({type(error).__name__}: {reason}); expected {_EXPECTED}. {_WAY_OUT}"
+        ) from error
+
+
+_WAY_OUT = (
+    "Where the file is whole (onnx.checker.check_model accepts it), give the network in another way: as state_dict:, "
+    "timm:, hf:, export: or torchscript:."
+)
+
+
+def onnx_package(path: Path | str) -> Any:
+    """The package, or a ModelError that says how to install it."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.inliner
+        import onnx.numpy_helper
+        import onnx.version_converter
+    except ImportError as error:
+        raise ModelError(f"{path}: {error}; install the extra with pip install 'tangency[onnx]'.") from error
+    return onnx
+
+
+def read_model(path: Path) -> tuple[Any, tuple[Path, ...]]:
+    """The protobuf of a file, with its weights, checked by onnx; and the files beside it that held them.
+
+    Raises:
+        ModelError: another kind of file, a damaged one, or weights that are not beside it.
+    """
+    onnx = onnx_package(path)
+    from google.protobuf.message import DecodeError
+
+    try:
+        data = _unpacked(read_bytes(path, _EXPECTED), path)
+        refuse_foreign(data[:512], str(path), _EXPECTED)
+    except DataError as error:
+        raise ModelError(str(error)) from error
+    try:
+        model = onnx.load_from_string(data)
+        beside = _fill_external(model, path)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "not its format"
+        raise ModelError(
+            f"{path}: not a readable ONNX network ({reason}); expected {_EXPECTED}. Fetch it again."
+        ) from error
+    return model, beside
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    """What a gzip file holds, up to the size of a protobuf; other data as they are."""
+    if not data.startswith(_GZIP):
+        return data
+    packed = zlib.decompressobj(wbits=31)
+    try:
+        found = packed.decompress(data, _LARGEST)
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise ModelError(f"{path}: a damaged gzip file ({error}); expected {_EXPECTED}. Fetch it again.") from error
+    if not packed.eof:
+        more = "holds more than the 2 GB of a graph" if packed.unconsumed_tail else "ends too early"
+        raise ModelError(f"{path}: a gzip file that {more}; expected {_EXPECTED}. Fetch it again.")
+    return found
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for one in node.attribute:
+            if one.HasField("t"):
+                yield one.t
+            yield from one.tensors
+            if one.HasField("g"):
+                yield from _tensors(one.g)
+            for inner in one.graphs:
+                yield from _tensors(inner)
+
+
+def _external(model: Any) -> list[Any]:
+    parts = [model.graph, *model.functions]
+    found = []
+    for part in parts:
+        nodes = _tensors(part) if part is model.graph else _node_tensors(part)
+        found += [tensor for tensor in nodes if tensor.data_location == tensor.EXTERNAL]
+    return found
+
+
+def _node_tensors(function: Any) -> Iterator[Any]:
+    for node in function.node:
+        for one in node.attribute:
+            if one.HasField("t"):
+                yield one.t
+
+
+def _entries(tensor: Any) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _beside(path: Path, place: str) -> Path:
+    """The file of weights of that name in the folder of the graph, and nowhere else."""
+    if not place or place in (".", "..") or any(sign in place for sign in '/\\:\0"'):
+        raise ModelError(
+            f"{path}: its weights are said to lie in '{place[:100]}', expected the name of a file beside it. "
+            f"{_ONE_FILE}."
+        )
+    found = path.parent / place
+    if not found.exists():
+        raise ModelError(
+            f"{path}: its weights lie in '{place}', which is not beside it. Copy that file from where the graph is "
+            f"from; or {_ONE_FILE}."
+        )
+    if not found.is_file() or found.resolve().parent != path.parent.resolve():
+        raise ModelError(
+            f"{path}: its weights are said to lie in '{place}', which is no plain file of this folder (a link, or a "
+            f"folder). Copy the file itself; or {_ONE_FILE}."
+        )
+    return found
+
+
+def _fill_external(model: Any, path: Path) -> tuple[Path, ...]:
+    """Put weights of files beside the graph into it, and name those files."""
+    total, files = 0, set()
+    for tensor in _external(model):
+        entries = _entries(tensor)
+        file = _beside(path, entries.get("location", ""))
+        files.add(file)
+        size = file.stat().st_size
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
+        except ValueError:
+            offset, length = -1, -1
+        length = size - offset if length < 0 and "length" not in entries else length
+        total += max(length, 0)
+        if offset < 0 or length < 0 or offset + length > size:
+            raise ModelError(
+                f"{path}: the weights '{tensor.name}' lie at bytes {offset} to {offset + length} of '{file.name}', "
+                f"which has {size}: it is cut, or of another graph. Fetch both files again."
+            )
+        if total > _LARGEST:
+            raise ModelError(f"{path}: more than 2 GB of weights, expected less; give the network as state_dict:.")
+        with open(file, "rb") as handle:
+            handle.seek(offset)
+            tensor.raw_data = handle.read(length)
+        del tensor.external_data[:]
+        tensor.data_location = tensor.DEFAULT
+    return tuple(sorted(files))
