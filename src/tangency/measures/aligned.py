@@ -59,8 +59,8 @@ def _at_gallery(model: nn.Module, quantity: str, references: References, config:
     if held is None or "cka" not in held.metrics or is_map(quantity):
         return None
     parts = [
-        quantity_directions(model, *batch, [quantity], config.attributions, {})[quantity]
-        for batch in zip(*(t.split(len(references.x)) for t in (held.x, held.y, held.ids)), strict=True)
+        quantity_directions(model, x, y, ids, [quantity], config.attributions, {})[quantity]
+        for x, y, ids in zip(*(t.split(len(references.x)) for t in (held.x, held.y, held.ids)), strict=True)
     ]
     return references.working.gradient(torch.cat(parts))
 

@@ -40,9 +40,7 @@ class Change:
         return terms.sum(1).clamp(min=0)  # rounding alone makes it negative
 
 
-def changes(
-    model: nn.Module, logits: Tensor, references: References, frame: Frame, config: MeasureConfig
-) -> Columns:
+def changes(model: nn.Module, logits: Tensor, references: References, frame: Frame, config: MeasureConfig) -> Columns:
     """Softmax l1, logit l2 and KL between x and x + εu, one forward pass for all three, mean over directions.
 
     Args:

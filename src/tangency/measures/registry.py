@@ -58,7 +58,15 @@ _MEASURES: dict[str, MeasureInfo] = {
 }
 # Rows that exist only so that a pooled number can be formed from them.
 CKA_PARTS = ("cka_cross", "cka_gradient", "cka_target")
-INGREDIENTS = ("tangent_rank", "rho_off", "rho_all", "signal_share", "working_pixels", "retrieval_candidates", *CKA_PARTS)
+INGREDIENTS = (
+    "tangent_rank",
+    "rho_off",
+    "rho_all",
+    "signal_share",
+    "working_pixels",
+    "retrieval_candidates",
+    *CKA_PARTS,
+)
 # Pooled ratio: family of the numerator's rows, family of the denominator's rows.
 RATIOS = {"rho": ("rho_off", "rho_all"), "relative_noise": ("noise_signal", "noise_distractor")}
 

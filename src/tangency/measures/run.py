@@ -125,7 +125,7 @@ def measure(
     images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
     maps = check_maps(maps or {}, images)
     check_given(config.maps, maps)
-    config = _sized(config, tuple(images.shape[1:]), fitted=score is None and tangents is None)
+    config = _sized(config, reference.shape, fitted=score is None and tangents is None)
     pool = _pool(pool, images, labels, reference, config)
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
     # an unfit model is refused before anything is fitted

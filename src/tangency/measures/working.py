@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tangency.errors import NumericsError, unknown_name
+from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.numerics import flat, per_example
 from tangency.types import Dataset, LabelledImages
 
@@ -155,7 +156,7 @@ class WorkingSize:
         return lifted / per_example(flat(lifted).double().square().sum(1).sqrt().to(lifted), lifted)
 
     def noise(self, n: Tensor) -> Tensor:
-        """√c·Rᵀn of normal noise (N, C, h, w): isotropic in the directions that the working size keeps, with the same σ.
+        """√c·Rᵀn of normal noise (N, C, h, w): isotropic, of the same σ, in what the working size keeps.
 
         For `area` at whole ratios this is the part of isotropic noise at the images' own size that lies in them.
         """
@@ -204,6 +205,28 @@ class WorkingSize:
         if self.whole:
             return data
         return dataclasses.replace(data, train=self.images(data.train), test=self.images(data.test))
+
+
+def parse_working(text: str) -> tuple[int | tuple[int, int] | Literal["own"], str | None]:
+    """Size and filter of "64", "48x64", "64:bilinear", "own" or "none"; the filter is None where it is not given.
+
+    Example:
+        >>> parse_working("64"), parse_working("48x64:bicubic"), parse_working("none")
+        ((64, None), ((48, 64), 'bicubic'), ('own', None))
+    """
+    size, _, named = text.partition(":")
+    if named and named not in FILTERS:
+        raise SpecError(unknown_name("filter of --working-size", named, FILTERS))
+    if size in ("own", "none") and not named:
+        return "own", None
+    sides = size.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and side.isascii() and int(side) > 0 for side in sides):
+        raise SpecError(
+            f"--working-size: got '{text[:40]}', expected own, or pixels of the shorter side or height x width, as in "
+            f"64 or 48x64, with one of {', '.join(FILTERS)} behind a colon if it is another filter than area."
+        )
+    numbers = [int(side) for side in sides]
+    return (numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])), named or None
 
 
 def _applied(matrices: tuple[Tensor, Tensor], x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +49,10 @@ class Measured:
 
     @property
     def dimension(self) -> int:
-        """d of an image."""
-        return int(np.prod(self.about["shape"]))
+        """d of an image at the size that was worked at."""
+        shape = self.about["shape"]
+        size = self.about["settings"].get("measures", {}).get("working_size") or shape[1:]
+        return int(np.prod([shape[0], *size]))
 
 
 def about_measured(
@@ -79,7 +80,7 @@ def about_measured(
 
 def settings(config: MeasureConfig, score: dict[str, Any], train: str, **more: Any) -> dict[str, Any]:
     """All that a number depends on besides the classifier and the test images, as JSON has it."""
-    measures = dataclasses.asdict(config)
+    measures = config.plain
     del measures["network_controls"]  # more or fewer controls change no measure
     asked = {"measures": measures, "score": score, "training_images": train, **more}
     plain: dict[str, Any] = json.loads(json.dumps(asked))
@@ -173,13 +174,16 @@ def _trial(named: Path, reference: str) -> Measured:
     spec = load_spec(run / "spec.yaml")
     data = summary["data"]
     about = {key: data[key] for key in ("digest", "shape", "classes", "licence")} | {"data": data["name"]}
-    about["settings"] = _study_settings(spec, summary["provenance"]["hashes"]["train_data"])
+    about["settings"] = _study_settings(spec, data["shape"], summary["provenance"]["hashes"]["train_data"])
     return Measured(name, run, about, trials[name], ids, columns)
 
 
-def _study_settings(spec: StudySpec, train: str) -> dict[str, Any]:
+def _study_settings(spec: StudySpec, shape: list[int], train: str) -> dict[str, Any]:
     score = {"kind": "exact"} if spec.score.kind == "exact" else spec.score.model_dump()
-    return settings(spec.measures, score, train, tangents=list(spec.tangents), network_score=spec.network_score)
+    measures = spec.measures
+    if world_of(spec.data) is None:
+        measures = measures.at_size((shape[0], shape[1], shape[2]))
+    return settings(measures, score, train, tangents=list(spec.tangents), network_score=spec.network_score)
 
 
 def _summary(folder: Path, reference: str, again: str = _AGAIN) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tangency.measures import (
     MeasureConfig,
     ReferenceSource,
     Rows,
+    WorkingSize,
     budget_warnings,
     cascade,
     control_warnings,
@@ -48,6 +50,7 @@ from tangency.study.significance import add_significance
 from tangency.study.single_pictures import keep_pictures
 from tangency.study.spec import ScoreSpec
 from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.types import Dataset
 from tangency.worlds import load_dataset, world_of
@@ -63,6 +66,7 @@ class _Setting:
 
     Args:
         data: what they are measured on.
+        working: where score and tangent spaces live.
         config: what is measured.
         score: the closed form.
         source: of references.
@@ -73,6 +77,7 @@ class _Setting:
     """
 
     data: Dataset
+    working: WorkingSize
     config: MeasureConfig
     score: Denoiser
     source: ReferenceSource
@@ -136,26 +141,31 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
 
 
 def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, folder: Path) -> _Setting:
-    network, config = _network(first, asked, data)
+    base = asked.config(first.spec.measures if first.spec else MeasureConfig())
+    working = measures_at(base, data, name).working(data.test.shape)
+    shown = working.dataset(data)
+    network, config = _network(first, asked, shown)
     config = asked.config(config).with_legacy(network is not None)
+    config = measures_at(config, data, name)
     named = str(asked.score or (first.spec.network_score if first.spec else ""))
     if network is not None:
         check_answers(network, named, config)
     maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
     fit, warnings = _fit(first, name, data)
-    closed_form, own = _estimators(first, name, data, fit, asked.device)
+    closed_form, own = _estimators(first, name, (data, shown), fit, asked.device, config)
     tangents = asked.tangents or (first.spec.tangents if first.spec else ())
-    check_tangents(tangents, data)
-    ground = Ground(data, asked.device, network or closed_form)
+    check_tangents(tangents, shown)
+    ground = Ground(shown, asked.device, network or closed_form)
     fitted = first.run / "artefacts" if first.run is not None else folder
     source = ReferenceSource(
         closed_form,
         study_tangents(tangents, own, ground, fitted),
-        data.test,
-        data.train,
+        shown.test,
+        shown.train,
         config.with_maps(maps.maps if maps else ()),
         asked.device,
         network,
+        data.test,
     )
     warnings += [f"score '{named}': {sentence}" for sentence in (readings(network) if network else ())]
     about = about_measured(data, name, config, fit, tangents=list(tangents), network_score=named)
@@ -167,7 +177,9 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         external_digests(config.metrics),
         maps.sha256 if maps else "",
     ]
-    return _Setting(data, config, closed_form, source, maps, about, identity, [*data.notes, *warnings])
+    if not working.whole:
+        warnings.append(f"{working.sentence}.")
+    return _Setting(data, working, config, closed_form, source, maps, about, identity, [*data.notes, *warnings])
 
 
 def _network(found: Found, asked: MeasureRequest, data: Dataset) -> tuple[Denoiser | None, MeasureConfig]:
@@ -204,13 +216,19 @@ def _fit(found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, list[s
     ]
 
 
-def _estimators(found: Found, reference: str, data: Dataset, fit: ScoreSpec, device: str) -> Estimators:
-    """The study's own fitted score where the data are the study's, else an exact one, or one fitted now."""
+def _estimators(
+    found: Found, reference: str, data: tuple[Dataset, Dataset], fit: ScoreSpec, device: str, config: MeasureConfig
+) -> Estimators:
+    """The study's own fitted score where the data are the study's, else an exact one, or one fitted now.
+
+    `data` come at their own size, then at the working size that `config` names.
+    """
     if found.spec is not None and found.run is not None:
-        stored = Layout(found.run).score(score_hash(found.spec, data))
+        spec = found.spec.model_copy(update={"measures": config})
+        stored = Layout(found.run).score(score_hash(spec, data[0]))
         if stored.exists():
             return estimators_of(found.spec, stored, device)
-    return new_estimators(reference, data, fit, device)
+    return new_estimators(reference, data[1], fit, device)
 
 
 def _rows(
@@ -228,11 +246,12 @@ def _rows(
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
             told = [*setting.identity, one.reference, card, own is not None]
             identity = identity_of(classifier, told, setting.config)
-            shards = planned_shards(setting.data.test, asked.limit, folder / identity, one.classifier.classes)
+            dimension, classes = math.prod(setting.working.shape), one.classifier.classes
+            shards = planned_shards(setting.data.test, asked.limit, folder / identity, classes, dimension)
             targets.append(Target(shards, classifier, own))
         several.append(targets)
     everything = [target for targets in several for target in targets]
-    fill_shards(everything, setting.data.test, setting.source, setting.config, tell)
+    fill_shards(everything, setting.data.test, setting.source, setting.config, tell, asked.batch_size)
     return [[target.shards for target in targets] for targets in several]
 
 
