@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -79,6 +79,17 @@ def measure(
         int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation, a control of the network.")
     ] = 0,
     limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
+    working_size: Annotated[
+        str | None,
+        typer.Option(
+            "--working-size",
+            help="Pixels at which score and tangent spaces live, gradients resized to them: the shorter side or HxW, "
+            ":bilinear or :bicubic behind for another filter than area; own for the images'. 64 for more than 128x128.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        str, typer.Option("--batch-size", help="Images at once, or auto: what a quarter of the free memory holds.")
+    ] = "auto",
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for rows.parquet, summary.json, pictures; running again goes on there."),
@@ -136,6 +147,8 @@ def measure(
         epsilons=_numbers("--epsilons", epsilons),
         rho_sigmas=_numbers("--rho-sigmas", rho_sigmas),
         legacy=legacy,
+        working_size=working_size,
+        batch_size=_batch(batch_size),
     )
     with advancing("measuring", quiet=as_json) as advance:
         found = measure_models(asked, advance)
@@ -146,6 +159,17 @@ def measure(
         print_measures(summary)
     if out is not None:
         typer.echo(f"rows, numbers and pictures: {out}")
+
+
+def _batch(text: str) -> int | Literal["auto"]:
+    """A number of images, or "auto"."""
+    from tangency.errors import SpecError
+
+    if text == "auto":
+        return "auto"
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise SpecError(f"--batch-size: got '{text[:40]}', expected auto, or at least 1 image.")
+    return int(text)
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -2,6 +2,7 @@
 
 from tangency.measures.asked import asked_config
 from tangency.measures.attacked import masking_warnings
+from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
 from tangency.measures.cascade import cascade
 from tangency.measures.cka import linear_cka
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
@@ -16,12 +17,14 @@ from tangency.measures.robustness_config import ATTACKS, RobustnessConfig, budge
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
 from tangency.measures.signal import check_signal
+from tangency.measures.working import WorkingSize, parse_working
 
 __all__ = [
     "ATTACKS",
     "LPIPS",
     "METRICS",
     "NETWORK_ALIGNMENTS",
+    "BatchSize",
     "MapFile",
     "MeasureConfig",
     "MeasureInfo",
@@ -29,9 +32,11 @@ __all__ = [
     "References",
     "RobustnessConfig",
     "Rows",
+    "WorkingSize",
     "asked_config",
     "budget_warnings",
     "cascade",
+    "check_batch_size",
     "check_closed",
     "check_given",
     "check_network",
@@ -39,11 +44,13 @@ __all__ = [
     "check_size",
     "control_warnings",
     "describe",
+    "fitting_batch",
     "linear_cka",
     "masking_warnings",
     "measure",
     "measure_batch",
     "parse_attacks",
+    "parse_working",
     "read_maps",
     "unidentified",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from tangency.measures.alignment import pair_key
@@ -57,8 +58,11 @@ def _at_gallery(model: nn.Module, quantity: str, references: References, config:
     held = references.gallery
     if held is None or "cka" not in held.metrics or is_map(quantity):
         return None
-    found = quantity_directions(model, held.x, held.y, held.ids, [quantity], config.attributions, {})
-    return found[quantity]
+    parts = [
+        quantity_directions(model, x, y, ids, [quantity], config.attributions, {})[quantity]
+        for x, y, ids in zip(*(t.split(len(references.x)) for t in (held.x, held.y, held.ids)), strict=True)
+    ]
+    return references.working.gradient(torch.cat(parts))
 
 
 def _of_set(

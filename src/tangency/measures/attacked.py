@@ -12,7 +12,10 @@ from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame
 from tangency.measures.references import References
 from tangency.measures.registry import number
+from tangency.measures.working import WorkingSize
+from tangency.numerics import flat, masked_orthonormal
 from tangency.seeding import Draw
+from tangency.tangents import TangentSpace
 
 Columns = dict[str, Tensor]
 
@@ -78,11 +81,16 @@ def _worst_case(
 
     The attack moves away from the predicted class, starting at x, and is not clipped to [0, 1], which would leave the
     subspace. A soft tangent space is attacked in the whole span of its basis. NaN where the space is {0}, or the
-    gradient in it.
+    gradient in it. With a working size the two spaces are those of its lifted steps: T_x lifted, and what is normal to
+    that among all lifted steps.
     """
-    asked, change = config.robustness, Change(logits)
-    space, columns = frame.space.cut(frame.space.rank), {}
-    sides = (("on", space.project, space.rank > 0), ("off", space.reject, space.rank < space.dimension))
+    asked, change, working = config.robustness, Change(logits), references.working
+    space, columns = _lifted(frame.space.cut(frame.space.rank), working), {}
+
+    def reject(x: Tensor) -> Tensor:
+        return space.reject(working.inside(x))
+
+    sides = (("on", space.project, space.rank > 0), ("off", reject, space.rank < frame.space.dimension))
     for side, project, exists in sides:
         for epsilon in asked.worst_epsilons or config.epsilons:
             found = pgd_restarts(
@@ -103,6 +111,16 @@ def _worst_case(
             columns[f"worst_{key}"] = change.softmax(found.logits).where(usable, torch.nan)
             columns[f"accuracy_worst_{key}"] = _robust(logits, found, references).where(usable, torch.nan)
     return columns
+
+
+def _lifted(space: TangentSpace, working: WorkingSize) -> TangentSpace:
+    """The tangent spaces at the images' own size: the spans of their lifted directions."""
+    if working.whole:
+        return space
+    n, _, k = space.basis.shape
+    steps = space.basis.mT.reshape(n * k, *working.shape)
+    basis, rank = masked_orthonormal(flat(working.lift(steps)).reshape(n, k, -1).mT)
+    return TangentSpace(basis, rank)
 
 
 def _robust(logits: Tensor, found: Strongest, references: References) -> Tensor:

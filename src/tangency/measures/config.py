@@ -8,24 +8,26 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from tangency.autodiff import SCALARS, AttributionOptions
-from tangency.errors import SpecError, unknown_name
+from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.measures.metrics import check_metrics
 from tangency.measures.pictures import check_normalisations
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import ALIGNMENT_CONTROLS
 from tangency.measures.robustness_config import RobustnessConfig
+from tangency.measures.working import FILTERS, Shape, WorkingSize
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 3
+MEASURE_SCHEMA = 4
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
 # What a trained score adds to the alignments: the corrected pair, and the paper's own.
 NETWORK_ALIGNMENTS = (("logp_y", "network_bayes_gradient"), ("sum_logits", "network_score"))
 LEGACY = ("pags",)
+LARGE, REDUCED = 128 * 128, 64  # pixels of a channel above which the working size is 64 where nothing is said
 _PUBLISHED_SIGMA = 0.25  # 0.5 in the published code's [−1, 1]
 
 
@@ -58,6 +60,10 @@ class MeasureConfig:
         seed: of directions and controls.
         legacy: "pags" for the alignment of the paper's published code beside ours, see `with_legacy`; else None.
         robustness: worst cases and randomized smoothing; none by default.
+        working_size: pixels at which score and tangent spaces live and gradients are compared with them: (h, w), or
+            the shorter side, the ratio kept; "own" for that of the images. None: 64 for images of more than 128 × 128
+            pixels, else their own. The classifier always sees images at their own size, see `WorkingSize`.
+        working_filter: "area", "bilinear" or "bicubic", by which images and gradients are resized to it.
     """
 
     tangent_scalars: tuple[str, ...] = ("logp_y",)
@@ -81,6 +87,8 @@ class MeasureConfig:
     seed: int = 0
     legacy: Literal["pags"] | None = None
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
+    working_size: int | tuple[int, int] | Literal["own"] | None = None
+    working_filter: str = "area"
 
     def __post_init__(self) -> None:
         for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):
@@ -130,6 +138,13 @@ class MeasureConfig:
             raise SpecError(unknown_name("label", self.label, ("true", "predicted")))
         if self.legacy is not None and self.legacy not in LEGACY:
             raise SpecError(unknown_name("legacy behaviour", str(self.legacy), LEGACY))
+        if self.working_filter not in FILTERS:
+            raise SpecError(unknown_name("working_filter", str(self.working_filter), FILTERS))
+        sides = (self.working_size,) if isinstance(self.working_size, int) else self.working_size
+        if isinstance(sides, tuple) and not (len(sides) <= 2 and all(type(s) is int and s >= 1 for s in sides)):
+            raise SpecError(f"working_size: got {self.working_size}, expected pixels of at least 1, (h, w), or own.")
+        if isinstance(sides, str) and sides != "own":
+            raise SpecError(f"working_size: got '{sides}', expected pixels of at least 1, (h, w), or own.")
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -206,9 +221,45 @@ class MeasureConfig:
             sigmas=tuple(dict.fromkeys([*self.sigmas, _PUBLISHED_SIGMA])),
         )
 
+    def working(self, shape: Shape) -> WorkingSize:
+        """The working size of images of shape (C, H, W).
+
+        Raises:
+            SpecError: it is larger than the images.
+
+        Example:
+            >>> MeasureConfig().working((3, 224, 336)).size, MeasureConfig().working((3, 128, 128)).size
+            ((64, 96), (128, 128))
+        """
+        own, asked = shape[1:], self.working_size
+        if asked is None:
+            asked = REDUCED if math.prod(own) > LARGE and min(own) > REDUCED else "own"
+        if isinstance(asked, int):
+            height, width = (round(asked * side / min(own)) for side in own)
+            asked = height, width
+        try:
+            return WorkingSize(shape, own if asked == "own" else (int(asked[0]), int(asked[1])), self.working_filter)
+        except NumericsError as error:
+            raise SpecError(str(error)) from None
+
+    def at_size(self, shape: Shape) -> MeasureConfig:
+        """The same with the working size that images of shape (C, H, W) have, (h, w) or "own"."""
+        found = self.working(shape)
+        if found.whole:
+            return dataclasses.replace(self, working_size="own", working_filter="area")
+        return dataclasses.replace(self, working_size=found.size)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Everything here as plain data, without a working size that is the images' own."""
+        content = dataclasses.asdict(self)
+        if self.working_size in (None, "own"):  # keys that older rows and specs do not have
+            del content["working_size"], content["working_filter"]
+        return content
+
     def digest(self) -> str:
         """Hash of everything here and of the schema number."""
-        asked = dataclasses.asdict(self)
+        asked = self.plain
         if not self.curved:  # a key that older rows do not have
             del asked["curved"]
         if self.legacy is None:

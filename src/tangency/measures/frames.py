@@ -26,8 +26,10 @@ class Frame:
     Args:
         suffix: of the keys of its measures; empty for the first estimator.
         space: T_x of each image.
-        controls: subspaces of equal rank, by name; NaN where no other image has another tangent space, or the one that
-            stands in has one of a lower rank.
+        controls: directions as many as the rank, by name; NaN where no other image has another tangent space. A space
+            of a lower rank k stands in for the first k directions of the image's own and leaves it the others, so that
+            F² minus its control is the difference of the two spaces cut to their common rank.
+        common: tr P (N,) of `space` cut to the rank of the other image's, for the controls that are of one.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not asked for.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
@@ -37,6 +39,7 @@ class Frame:
     suffix: str
     space: TangentSpace
     controls: dict[str, TangentSpace]
+    common: dict[str, Tensor]
     on: Tensor
     off: Tensor
     curved: Tensor | None = None
@@ -53,6 +56,7 @@ class FrameSource:
         partners: whose tangent spaces the shuffled controls take.
         dct, pca: (d, k) orthonormal bases of the controls, at least as wide as the largest rank.
         config: random directions an image, the same for every estimator, and steps.
+        scale: length of a step at the working size for each unit of its length at the images' own.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class FrameSource:
         pca: Tensor,
         config: MeasureConfig,
         device: torch.device,
+        scale: float = 1.0,
     ) -> None:
         self.suffix, self.estimator, self._partners = tangents_suffix(label), estimator, partners
+        self._lengths = tuple(length * scale for length in config.epsilons)
         self.config, self.device = config, device
         self._dct, self._pca = dct[:, : estimator.max_rank], pca[:, : estimator.max_rank]
 
@@ -77,9 +83,10 @@ class FrameSource:
     def at(self, x: Tensor, y: Tensor, ids: Tensor) -> Frame:
         """The frame of images x with labels y at places ids of the pool."""
         space = self.estimator.at(x, ids)
+        drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
+        others = {name: self._space_of(*partner, space) for name, partner in drawn.items()}
         controls = {
-            "shuffled": self._space_of(*self.partners.any(ids), space),
-            "shuffled_class": self._space_of(*self.partners.of_class(ids, y), space),
+            **{name: other for name, (other, _) in others.items()},
             "dct": _alike(TangentSpace.shared(self._dct, space.rank), space),
             "pca": _alike(TangentSpace.shared(self._pca, space.rank), space),
         }
@@ -90,11 +97,12 @@ class FrameSource:
         on = torch.stack([space.on_direction(noise) for noise in draws])
         off = torch.stack([unit(space.reject(noise)) for noise in draws])
         walked = self._walked(x, on, ids) if self.config.curved else ()
-        return Frame(self.suffix, space, controls, on, off, *walked)
+        common = {name: rank for name, (_, rank) in others.items()}
+        return Frame(self.suffix, space, controls, common, on, off, *walked)
 
     def _walked(self, x: Tensor, on: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Curved steps, and how far straight and curved ones end from the manifold."""
-        lengths = self.config.epsilons
+        lengths = self._lengths
         paths = [torch.stack(curved_path(self.estimator, x, u, lengths, self.config.curved, ids)) for u in on]
         curved = torch.stack(paths, 1)
         straight = torch.stack([torch.stack([x + length * u for u in on]) for length in lengths])
@@ -109,11 +117,20 @@ class FrameSource:
             rows.append(torch.stack([nothing if r is None else r for r in found]).mean(0))
         return torch.stack(rows)
 
-    def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> TangentSpace:
-        """Tangent spaces of other images, cut to the ranks of `own`; NaN for none, an equal or a lower one."""
-        space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index)
-        usable = usable & (space.rank >= own.rank) & ~coincide(space.cut(own.rank), own)
-        return _alike(TangentSpace(space.basis.masked_fill(~usable[:, None, None], torch.nan), space.rank), own)
+    def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> tuple[TangentSpace, Tensor]:
+        """Tangent spaces of other images in place of as many directions of `own`, and tr P of those (N,).
+
+        NaN where there is no other image, or the two spaces are equal at their common rank.
+        """
+        space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index).cut(own.rank)
+        usable = usable & ((space.rank > 0) | (own.rank == 0)) & ~coincide(space, own.cut(space.rank))
+        width = own.basis.shape[2]
+        first = torch.arange(width, device=self.device) < space.rank[:, None]
+        theirs = torch.nn.functional.pad(space.basis, (0, width - space.basis.shape[2]))
+        basis = torch.where(first[:, None], theirs, own.basis)
+        basis = basis.masked_fill(~usable[:, None, None], torch.nan)
+        common = space.rank.double() if own.weights is None else (own.weights.double() * first).sum(1)
+        return _alike(TangentSpace(basis, own.rank), own), common.where(usable, torch.nan)
 
     def _distance(self, x: Tensor, ids: Tensor) -> Tensor | None:
         """Distance of each image from the manifold; NaN for images that are NaN, since there was no direction."""
@@ -139,6 +156,7 @@ def frame_sources(
     reference: LabelledImages,
     config: MeasureConfig,
     device: torch.device,
+    scale: float = 1.0,
 ) -> list[FrameSource]:
     """A source for each estimator by name, in their order, over controls that are made once.
 
@@ -148,11 +166,12 @@ def frame_sources(
         reference: training images of the global principal components.
         config: directions and steps.
         device: where it is computed.
+        scale: as of `FrameSource`.
     """
     rank = max(estimator.max_rank for estimator in tangents.values())
     dct, pca = (basis.float().to(device) for basis in (dct_basis(reference.shape, rank), pca_basis(reference, rank)))
     return [
-        FrameSource(name if place else "", estimator, partners, dct, pca, config, device)
+        FrameSource(name if place else "", estimator, partners, dct, pca, config, device, scale)
         for place, (name, estimator) in enumerate(tangents.items())
     ]
 
@@ -174,20 +193,30 @@ def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]
 
 
 def control_warnings(columns: Mapping[str, Tensor]) -> list[str]:
-    """A sentence for each shuffled tangent space that does not stand beside every F²: on how many images it rests."""
+    """A sentence for each shuffled tangent space that does not stand beside every F², or has fewer dimensions."""
     found: dict[str, str] = {}
     for key, values in columns.items():
         measure, _, control = key.rpartition(".")
         if family(key) != "tangent_fraction" or control not in _WHOSE or measure not in columns:
             continue
-        told = columns[measure].isfinite()
-        resting = int((told & values.isfinite()).sum())
-        if resting < int(told.sum()):
-            words = (
-                f"{measure}.{control}: rests on {resting} of {int(told.sum())} images. For the others "
-                f"{_WHOSE[control]} has another tangent space, or the one that was drawn has fewer dimensions."
+        told, words = columns[measure].isfinite(), []
+        both = told & values.isfinite()
+        if bool((told & ~both).any()):
+            words.append(
+                f"rests on {int(both.sum())} of {int(told.sum())} images. For the others {_WHOSE[control]} has another "
+                "tangent space."
             )
-            found.setdefault(f"{control}{tangents_of(measure)}", words)
+        rank = f"tangent_rank{tangents_suffix(tangents_of(measure))}"
+        if f"{rank}.{control}" in columns:
+            fewer = both & (columns[f"{rank}.{control}"] < columns[rank])
+            if bool(fewer.any()):
+                words.append(
+                    f"the other image's tangent space has fewer dimensions for {int(fewer.sum())} of {int(both.sum())} "
+                    "images: it stands in for as many of the own ones, so that the two differ as they do at their "
+                    "common rank."
+                )
+        if words:
+            found.setdefault(f"{control}{tangents_of(measure)}", f"{measure}.{control}: {' '.join(words)}")
     return list(found.values())
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
 from tangency.measures.alignment import Comparer, Signal, pair_key
+from tangency.measures.batching import held_bytes
 from tangency.measures.config import NETWORK, MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
 from tangency.measures.gallery import Gallery, HeldGallery, TargetKey
@@ -19,6 +20,7 @@ from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.registry import number
 from tangency.measures.signal import check_signal
 from tangency.measures.spectral import high_pass
+from tangency.measures.working import WorkingSize
 from tangency.numerics import flat, per_example
 from tangency.score import Denoiser
 from tangency.seeding import Draw
@@ -41,6 +43,7 @@ class References:
         signal: (N, 1, H, W) bool, the pixels that hold the class; None where that is not known.
         constant: columns that no classifier changes: a random direction, the image and its high-pass in the gradient's
             place, and the share of pixels that a step of each length puts outside [0, 1].
+        working: the size of frames, targets, others and gallery's targets, to which gradients are resized.
         bounded: whether images are confined to [0, 1], and so attacks.
     """
 
@@ -55,6 +58,7 @@ class References:
     gallery: HeldGallery | None
     signal: Tensor | None
     constant: dict[str, Tensor]
+    working: WorkingSize
     bounded: bool = True
 
 
@@ -93,6 +97,8 @@ class ReferenceSource:
         config: what is measured.
         device: where it is computed.
         network: the trained score of the targets that begin with "network_".
+        own: the pool at the size that the classifier sees, where `pool`, `reference`, scores and tangent spaces are at
+            the working size that `config` names.
     """
 
     def __init__(
@@ -104,43 +110,59 @@ class ReferenceSource:
         config: MeasureConfig,
         device: str | torch.device = "cpu",
         network: Denoiser | None = None,
+        own: LabelledImages | None = None,
     ) -> None:
-        check_signal(config, pool)
+        self.own = pool if own is None else own
+        self.working = WorkingSize(pool.shape, pool.shape[1:]) if own is None else config.working(own.shape)
+        check_signal(config, self.own)
         check_size(config.metrics, pool.shape)
         check_closed(config, score is not None)
         check_network(config, network is not None)
         self.network = network
         self.score, self.pool, self.config = score, pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
-        self.frames = frame_sources(tangents, self.partners, reference, config, self.device)
+        self.frames = frame_sources(tangents, self.partners, reference, config, self.device, self.working.c**-0.5)
         self.comparer = Comparer(config, pool.shape, self.device)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how many bytes of memory the references of an image take."""
+        config = self.config
+        signals = 4 * len(config.targets) * len(config.sigmas) + 6
+        ranks = [source.estimator.max_rank for source in self.frames]
+        return held_bytes(self.pool.shape, self.own.shape, ranks, signals, config.directions)
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> References:
         """References of the images x (N, C, H, W) with labels y (N,) and indices ids (N,) in the pool.
 
-        `truth` holds the true labels where y are predicted ones.
+        The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
         truth = y if truth is None else truth
         check_images(x, unit_range=self.pool.unit_range)
         check_labels(y, len(x), len(self.pool.classes))
-        frames = tuple(source.at(x, y, ids) for source in self.frames)
+        shown = self.working.reduce(x)
+        frames = tuple(source.at(shown, y, ids) for source in self.frames)
         others = {
             "shuffled": self._others("shuffled", *self.partners.any(ids)),
             "shuffled_class": self._others("shuffled_class", *self.partners.of_class(ids, y)),
         }
-        targets = self._targets(x, y)
+        targets = self._targets(shown, y)
         gallery = self._gallery
-        constant = self._stand_ins(x, ids, targets)
+        constant = self._stand_ins(shown, ids, targets)
         if gallery is not None:
             constant |= gallery.candidates(len(x))
         for frame in frames:
             constant |= self._outside(x, frame) | self._residuals(frame)
+        if not self.working.whole:
+            constant["working_pixels"] = torch.full_like(ids, self.working.share, dtype=torch.float64)
         signal = None
-        if self.pool.signal is not None:
-            signal = self.pool.signal[ids.cpu()].to(self.device)[:, None]
+        if self.own.signal is not None:
+            signal = self.own.signal[ids.cpu()].to(self.device)[:, None]
             constant["signal_share"] = signal.flatten(1).double().mean(1)
-        bounded = self.pool.unit_range
-        return References(x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, bounded)
+        bounded, working = self.pool.unit_range, self.working
+        return References(
+            x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
+        )
 
     def _pool_images(self, index: Tensor) -> Tensor:
         return self.pool.images(index.cpu()).to(self.device)
@@ -170,6 +192,8 @@ class ReferenceSource:
         gallery = Gallery(len(self.pool), self.config.candidates, self.config.seed)
         x, y = self._pool_images(gallery.index), self.pool.labels[gallery.index].to(self.device)
         targets = {(name, sigma): self._score(name, sigma, x, y) for name, sigma in self._pairs}
+        if not self.working.whole:
+            x = self.own.images(gallery.index).to(self.device)
         return HeldGallery(gallery, x, y, gallery.index.to(self.device), targets, metrics)
 
     def _score(self, name: str, sigma: float, x: Tensor, y: Tensor) -> Tensor:
@@ -213,8 +237,9 @@ class ReferenceSource:
         """Share of pixels that an unclipped step of length ε puts outside [0, 1], mean over directions."""
         columns = {}
         for side, directions in (("on", frame.on), ("off", frame.off)):
+            lifted = [self.working.direction(u) for u in directions] if self.config.epsilons else []
             for epsilon in self.config.epsilons:
-                stepped = x + epsilon * directions
-                share = ((stepped < 0) | (stepped > 1)).flatten(2).double().mean(2)
-                columns[f"outside_{side}.eps={number(epsilon)}{frame.suffix}"] = share.mean(0)
+                steps = (x + epsilon * u for u in lifted)
+                shares = [((stepped < 0) | (stepped > 1)).flatten(1).double().mean(1) for stepped in steps]
+                columns[f"outside_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(shares).mean(0)
         return columns

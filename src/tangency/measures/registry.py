@@ -36,6 +36,7 @@ _MEASURES: dict[str, MeasureInfo] = {
     "residual_curved": MeasureInfo(
         "distance from the manifold after a step that follows it", "l2 in [0, 1] pixels", 0, _INF, "neither"
     ),
+    "working_share": MeasureInfo("gradient energy that the working size keeps", "fraction", 0, 1, "neither"),
     "signal_fraction": MeasureInfo("gradient energy on the signal's pixels", "fraction", 0, 1, "higher"),
     "noise_signal": MeasureInfo("softmax change (l1) under noise on the signal", "probability", 0, 2, "neither"),
     "noise_distractor": MeasureInfo("softmax change (l1) under noise on the distractor", "probability", 0, 2, "lower"),
@@ -57,7 +58,15 @@ _MEASURES: dict[str, MeasureInfo] = {
 }
 # Rows that exist only so that a pooled number can be formed from them.
 CKA_PARTS = ("cka_cross", "cka_gradient", "cka_target")
-INGREDIENTS = ("tangent_rank", "rho_off", "rho_all", "signal_share", "retrieval_candidates", *CKA_PARTS)
+INGREDIENTS = (
+    "tangent_rank",
+    "rho_off",
+    "rho_all",
+    "signal_share",
+    "working_pixels",
+    "retrieval_candidates",
+    *CKA_PARTS,
+)
 # Pooled ratio: family of the numerator's rows, family of the denominator's rows.
 RATIOS = {"rho": ("rho_off", "rho_all"), "relative_noise": ("noise_signal", "noise_distractor")}
 

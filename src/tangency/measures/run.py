@@ -14,6 +14,7 @@ from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.aligned import aligned
 from tangency.measures.attacked import attacked
+from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
 from tangency.measures.changes import changes, noise_response
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
@@ -33,6 +34,7 @@ from tangency.types import LabelledImages, check_images, check_labels
 
 Columns = dict[str, Tensor]
 Named = Mapping[str, TangentEstimator]
+_MOST = 128  # images at once
 
 
 @torch.inference_mode(False)
@@ -49,7 +51,7 @@ def measure(
     ids: Tensor | None = None,
     network: Denoiser | None = None,
     maps: Mapping[str, Tensor] | None = None,
-    batch_size: int = 128,
+    batch_size: BatchSize = "auto",
     class_map: ClassMap | None = None,
     outputs: str | None = None,
     allow_random: bool = False,
@@ -67,7 +69,9 @@ def measure(
         labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
-        score: closed-form mixtures fitted to `reference` by default.
+        score: closed-form mixtures fitted to `reference` by default. With a working size (`config.working_size`; by
+            default 64 for images of more than 128 × 128 pixels, where neither `score` nor `tangents` is given) `score`,
+            `tangents` and `network` are of images at that size; images, labels, maps and `reference` have their own.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
             ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or
             the name that a mapping gives them. The mixtures' by default.
@@ -78,7 +82,8 @@ def measure(
         network: the trained score that targets beginning with "network_" are taken from.
         maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
             "map(NAME)".
-        batch_size: images at once; it changes memory, not results.
+        batch_size: images at once, at most 128 and as many as a quarter of the free memory holds (on a CPU a gigabyte
+            at most) by default; it changes memory, not results.
         class_map: where the classes of `reference` are some of the model's, the output that stands for each of them, in
             any form that `load_model` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left out, so
             that log p(y|x) is over the classes of `reference`.
@@ -120,19 +125,23 @@ def measure(
     images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
     maps = check_maps(maps or {}, images)
     check_given(config.maps, maps)
+    config = _sized(config, reference.shape, fitted=score is None and tangents is None)
     pool = _pool(pool, images, labels, reference, config)
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
     # an unfit model is refused before anything is fitted
     model, notes = _ready(model, images, reference, outputs, allow_random, class_map)
+    working = config.working(pool.shape)
+    notes += () if working.whole else (working.sentence,)
+    reference, shown = working.images(reference), working.images(pool)
     if score is None or tangents is None:
         mixture, _ = fit_mixture(reference)
         mixture = mixture.to(images.device)
         score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    source = ReferenceSource(score, _named(tangents), pool, reference, config, images.device, network)
-    parts = []
-    for at in torch.arange(len(images)).split(batch_size):
+    source = ReferenceSource(score, _named(tangents), shown, reference, config, images.device, network, pool)
+    size, parts = fitting_batch(batch_size, [model], images[:1], source.held_bytes, _MOST), []
+    for at in torch.arange(len(images)).split(size):
         x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
         references = source.at(x, chosen_labels(model, x, true, config), own, true)
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
@@ -200,11 +209,10 @@ def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -
             )
 
 
-def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: int) -> None:
+def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: BatchSize) -> None:
     if not len(images):
         raise NumericsError("images: got none, expected at least 1.")
-    if batch_size < 1:
-        raise NumericsError(f"batch_size: got {batch_size}, expected at least 1.")
+    check_batch_size(batch_size)
     if ids is None:
         return
     if pool is None:
@@ -221,8 +229,15 @@ def _pool(
     """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
     pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
     check_signal(config, pool)
-    check_size(config.metrics, pool.shape)
+    check_size(config.metrics, config.working(pool.shape).shape)
     return pool
+
+
+def _sized(config: MeasureConfig, shape: tuple[int, int, int], fitted: bool) -> MeasureConfig:
+    """With the working size of images (C, H, W); that of large ones is their own where what is given knows no other."""
+    if config.working_size is None and not fitted:
+        return dataclasses.replace(config, working_size="own")
+    return config.at_size(shape)
 
 
 def _checked(data: LabelledImages, what: str) -> LabelledImages:
@@ -245,35 +260,38 @@ def measure_batch(
     model: nn.Module, references: References, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
 ) -> Rows:
     """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
-    x = references.x
+    x, working = references.x, references.working
     with undisturbed(model), torch.no_grad():
         # a clone, since a model may overwrite its input in place
         logits = check_logits(model(x.clone()), len(x), max(2, int(references.y.max()) + 1))
         correct = (logits.argmax(1) == references.truth).double()
         columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
         for frame in references.frames:
-            columns |= changes(model, logits, references.x, frame, config)
+            columns |= changes(model, logits, references, frame, config)
         columns |= noise_response(model, logits, references, config)
         if references.signal is not None and config.noise_sigmas:
             columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
     columns |= attacked(model, logits, references, config) | certified(model, references, config)
-    directions = quantity_directions(
+    own = quantity_directions(
         model, x, references.y, references.ids, config.quantities, config.attributions, maps or {}
     )
+    directions = {name: working.gradient(gradient) for name, gradient in own.items()}
     for name in config.tangent_scalars:
         for frame in references.frames:
             columns |= _tangency(name, directions[name], frame)
         if references.signal is not None:
-            columns |= signal_fraction(name, directions[name], references.signal)
+            columns |= signal_fraction(name, own[name], references.signal)
+        if not working.whole:
+            columns[f"working_share.{name}"] = working.kept(own[name])
     for name, gradient in smoothed_gradients(model, references, config).items():
         for frame in references.frames:
-            columns |= _tangency(name, gradient, frame)
+            columns |= _tangency(name, working.gradient(gradient), frame)
     columns |= aligned(model, directions, references, config)
     columns |= references.constant
     return Rows(
         references.ids,
         {key: values.double() for key, values in columns.items()},
-        math.prod(x.shape[1:]),
+        math.prod(working.shape),
         logits.shape[1],
     )
 
@@ -293,6 +311,7 @@ def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
     for control, other in frame.controls.items():
         found = other.fraction(gradient).double().where(usable, torch.nan)
         columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
+    columns |= {f"tangent_rank{frame.suffix}.{control}": common for control, common in frame.common.items()}
     return columns
 
     return columns

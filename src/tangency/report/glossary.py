@@ -193,6 +193,15 @@ MEASURES = {name: Measure(*texts) for name, texts in TEXTS.items()} | {
         "neither",
         "how far a curved step leaves the manifold",
     ),
+    "working_share": Measure(
+        "Gradient at the working size",
+        "Share of the gradient's energy in what resizing to the working size keeps, ‖P g‖² / ‖g‖², for the gradient of "
+        "{scalar}; F², κ and alignments are of that part.",
+        "fraction, 0 to 1",
+        "pixels of the working size over those of the images",
+        "neither",
+        "how much of the gradient the other numbers speak of",
+    ),
     "signal_fraction": Measure(
         "Gradient on the signal",
         "Share of the gradient's energy on the signal's pixels, ‖m ⊙ g‖² / ‖g‖², for the gradient of {scalar}.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from tangency.study.assemble import Columns
 from tangency.study.layout import Layout
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
 from tangency.types import Dataset
+from tangency.worlds import world_of
 
 if TYPE_CHECKING:
     import polars
@@ -49,8 +49,10 @@ class Measured:
 
     @property
     def dimension(self) -> int:
-        """d of an image."""
-        return int(np.prod(self.about["shape"]))
+        """d of an image at the size that was worked at."""
+        shape = self.about["shape"]
+        size = self.about["settings"].get("measures", {}).get("working_size") or shape[1:]
+        return int(np.prod([shape[0], *size]))
 
 
 def about_measured(data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def about_measured(data: Dataset, config: MeasureConfig, score: ScoreSpec, **mor
 
 def settings(config: MeasureConfig, score: dict[str, Any], train: str, **more: Any) -> dict[str, Any]:
     """All that a number depends on besides the classifier and the test images, as JSON has it."""
-    measures = dataclasses.asdict(config)
+    measures = config.plain
     del measures["network_controls"]  # more or fewer controls change no measure
     asked = {"measures": measures, "score": score, "training_images": train, **more}
     plain: dict[str, Any] = json.loads(json.dumps(asked))
@@ -169,13 +171,16 @@ def _trial(named: Path, reference: str) -> Measured:
     spec = load_spec(run / "spec.yaml")
     data = summary["data"]
     about = {key: data[key] for key in ("digest", "shape", "classes", "licence")} | {"data": data["name"]}
-    about["settings"] = _study_settings(spec, summary["provenance"]["hashes"]["train_data"])
+    about["settings"] = _study_settings(spec, data["shape"], summary["provenance"]["hashes"]["train_data"])
     return Measured(name, run, about, trials[name], ids, columns)
 
 
-def _study_settings(spec: StudySpec, train: str) -> dict[str, Any]:
+def _study_settings(spec: StudySpec, shape: list[int], train: str) -> dict[str, Any]:
     score = spec.score.model_dump() if spec.score.kind == "mfa" else {"kind": spec.score.kind}
-    return settings(spec.measures, score, train, tangents=list(spec.tangents), network_score=spec.network_score)
+    measures = spec.measures
+    if world_of(spec.data) is None:
+        measures = measures.at_size((shape[0], shape[1], shape[2]))
+    return settings(measures, score, train, tangents=list(spec.tangents), network_score=spec.network_score)
 
 
 def _summary(folder: Path, reference: str, again: str = _AGAIN) -> dict[str, Any]:

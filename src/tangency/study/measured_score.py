@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -20,7 +21,7 @@ from tangency.study.layout import Layout
 from tangency.study.network import able, check_answers
 from tangency.study.plan import score_hash
 from tangency.study.request import MeasureRequest
-from tangency.study.score import Estimators, estimators, fitted_images, new_estimators
+from tangency.study.score import estimators, fitted_images, new_estimators
 from tangency.study.spec import ScoreSpec
 from tangency.tangents import TangentEstimator
 from tangency.types import Dataset
@@ -53,15 +54,25 @@ class Scored:
     notes: list[str]
 
 
-def scored(asked: MeasureRequest, first: Found, reference: str, data: Dataset) -> Scored:
-    """The scores that are asked for, else those of the first classifier's study, else a mixture or a world's law."""
+def scored(
+    asked: MeasureRequest, first: Found, reference: str, sizes: tuple[Dataset, Dataset], measures: MeasureConfig
+) -> Scored:
+    """The scores that are asked for, else those of the first classifier's study, else a mixture or a world's law.
+
+    Args:
+        asked, first, reference: what is measured, with its first classifier, on which data.
+        sizes: these data at their own size, and at the working size that `measures` name.
+        measures: what is measured.
+    """
+    data = sizes[1]
     choice = parse_choice(str(asked.score)) if asked.score else None
     named = choice.network if choice else first.spec.network_score if first.spec else ""
     network = None
     if named:
         fingerprint(named)  # a closed form is refused
         network = load_score(named, data, asked.device)
-    fit, kept = _fit(choice, first, reference, data)
+    stored = _stored(first, sizes[0], measures)
+    fit, kept = _fit(choice, first, reference, data, stored is not None)
     config = _config(asked, first, fit.kind != "none", network)
     if network is not None:
         check_answers(network, named, config)
@@ -73,7 +84,10 @@ def scored(asked: MeasureRequest, first: Found, reference: str, data: Dataset) -
     if fit.kind == "mfa" and not kept:
         fit, cut = _cut(fit, data)
         notes += cut
-    closed, own = _estimators(first, reference, data, fit, kept, asked.device)
+    if kept and stored is not None and first.spec is not None:
+        closed, own = estimators(first.spec, data, stored, asked.device)
+    else:
+        closed, own = new_estimators(reference, data, fit, asked.device)
     if own is None and not tangents:
         tangents, said = _nearest(data)
         notes.append(said)
@@ -81,11 +95,16 @@ def scored(asked: MeasureRequest, first: Found, reference: str, data: Dataset) -
     return Scored(closed, own, network, named, fit, config, tangents, notes)
 
 
-def _fit(choice: ScoreChoice | None, found: Found, reference: str, data: Dataset) -> tuple[ScoreSpec, bool]:
-    """How a closed form is made, and whether the study of the classifier has made it."""
-    kept = False
-    if found.spec is not None and found.run is not None:
-        kept = Layout(found.run).score(score_hash(found.spec, data)).exists()
+def _stored(found: Found, data: Dataset, measures: MeasureConfig) -> Path | None:
+    """The closed form that the study of the classifier has made of these data at this working size, or None."""
+    if found.spec is None or found.run is None:
+        return None
+    path = Layout(found.run).score(score_hash(found.spec.model_copy(update={"measures": measures}), data))
+    return path if path.exists() else None
+
+
+def _fit(choice: ScoreChoice | None, found: Found, reference: str, data: Dataset, kept: bool) -> tuple[ScoreSpec, bool]:
+    """How a closed form is made, and whether that of the classifier's study, if there is one, is it."""
     if choice is None:
         own = found.spec.score if found.spec else ScoreSpec()
         if not kept and own.kind == "mfa" and world_of(reference) is not None:
@@ -140,13 +159,6 @@ def _cut(asked: ScoreSpec, data: Dataset) -> tuple[ScoreSpec, list[str]]:
     size = affordable(len(counts), d, asked.components, asked.rank, int(counts.max()))
     notes += [size.note] if size.note else []
     return asked.model_copy(update={"components": size.components, "rank": size.rank}), notes
-
-
-def _estimators(found: Found, reference: str, data: Dataset, fit: ScoreSpec, kept: bool, device: str) -> Estimators:
-    """The study's own fitted score where the data are the study's, else an exact one, or one fitted now."""
-    if kept and found.spec is not None and found.run is not None:
-        return estimators(found.spec, data, Layout(found.run).score(score_hash(found.spec, data)), device)
-    return new_estimators(reference, data, fit, device)
 
 
 def _said(fit: ScoreSpec, named: str) -> list[str]:

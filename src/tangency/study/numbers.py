@@ -77,6 +77,9 @@ def trial_numbers(
     if "signal_share" in columns:
         share = float(np.mean(columns["signal_share"]))
         chance |= {key: share for key in draws if family(key) == "signal_fraction"}
+    if "working_pixels" in columns:
+        share = float(np.mean(columns["working_pixels"]))
+        chance |= {key: share for key in draws if family(key) == "working_share"}
     if "retrieval_candidates" in columns:
         level = float(np.mean(1 / columns["retrieval_candidates"]))
         chance |= {key: level for key in draws if family(key) == "alignment_retrieval"}

@@ -16,6 +16,7 @@ from tangency.score.references import fingerprint
 from tangency.seeding import permutation
 from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.working import measures_at, working_of
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
@@ -57,8 +58,9 @@ def _hash(*parts: Any) -> str:
 
 
 def score_hash(spec: StudySpec, data: Dataset) -> str:
-    """Identity of the fitted score: data and fit."""
-    return _hash("score", data.train.digest, spec.score.model_dump())
+    """Identity of the fitted score: data, the size that they are worked at, and fit."""
+    working = working_of(spec, data)
+    return _hash("score", data.train.digest, spec.score.model_dump(), *([] if working.whole else [working.words]))
 
 
 def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
@@ -121,7 +123,8 @@ def _trial(
         spec.threads,
     ]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
-    measured = [data.test.digest, score_hash(spec, data), spec.measures.digest(), spec.weights]
+    measured = [data.test.digest, score_hash(spec, data)]
+    measured += [measures_at(spec.measures, data, spec.data).digest(), spec.weights]
     measured += [fingerprint(spec.network_score)] if spec.network_score else []
     measured += [tangents_identity(spec.tangents)] if spec.tangents else []
     tag = f"-{_hash(options)[:4]}" if options else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from tangency.data.references import as_reference
 from tangency.errors import RunError, SpecError
-from tangency.measures import MeasureConfig, RobustnessConfig, asked_config
+from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, asked_config, check_batch_size, parse_working
 from tangency.score import parse_choice
 from tangency.study.names import short_names
 
@@ -46,6 +46,9 @@ class MeasureRequest:
         epsilons: l2 lengths of on- and off-manifold steps, in [0, 1] pixel units; () for none, None for the default.
         rho_sigmas: noise levels of ρ₂, likewise.
         legacy: "pags" for the alignment of the paper's published code beside ours.
+        working_size: "64", "48x64", "64:bilinear" or "own", where score and tangent spaces live; None for the default,
+            see `MeasureConfig.working_size`.
+        batch_size: images at once, or "auto" for as many as memory holds, 100 at most; it changes no result.
     """
 
     models: tuple[str, ...]
@@ -70,6 +73,8 @@ class MeasureRequest:
     epsilons: tuple[float, ...] | None = None
     rho_sigmas: tuple[float, ...] | None = None
     legacy: str | None = None
+    working_size: str | None = None
+    batch_size: BatchSize = "auto"
 
     def __post_init__(self) -> None:
         models = (self.models,) if isinstance(self.models, str | Path) else self.models
@@ -81,6 +86,7 @@ class MeasureRequest:
             parse_choice(str(self.score))  # what is none is refused before anything is loaded
         if not self.models or len(set(self.models)) < len(self.models):
             raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
+        check_batch_size(self.batch_size)
         if self.limit < 2:
             raise RunError(f"limit: got {self.limit}, expected at least 2 images, since the controls need another one.")
         if self.place is not None and self.place.exists() and not self.place.is_dir():
@@ -107,6 +113,8 @@ class MeasureRequest:
             "rho_sigmas": self.rho_sigmas,
             "legacy": self.legacy,
         }
+        if self.working_size is not None:
+            given["working_size"], given["working_filter"] = parse_working(str(self.working_size))
         changes = {name: value for name, value in given.items() if value is not None}
         return dataclasses.replace(base, **changes)
 

@@ -31,6 +31,7 @@ from tangency.study.score import exact_world, score_card
 from tangency.study.spec import StudySpec, dump_spec, load_spec
 from tangency.study.summary import summarise
 from tangency.study.tasks import Task
+from tangency.study.working import refuse_working, working_of
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
 from tangency.worlds import World, load_dataset
@@ -152,9 +153,12 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
-    check_size(spec.measures.metrics, data.test.shape)
+    refuse_working(spec, data)
+    working = working_of(spec, data)
+    shown = working.dataset(data) if spec.tangents else data
+    check_size(spec.measures.metrics, working.shape)
     check_network_score(spec, data)
-    check_tangents(spec.tangents, data)
+    check_tangents(spec.tangents, shown)
     refuse_generation(spec, data, network)
     if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
         raise SpecError(
@@ -164,7 +168,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
         _refuse_undefined(exact_world(spec), spec, data)
     if spec.score.kind != "mfa":
         return
-    pixels, wanted = math.prod(data.train.shape), 2 * spec.score.components
+    pixels, wanted = math.prod(working.shape), 2 * spec.score.components
     if spec.score.rank >= pixels:
         raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
     for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
@@ -192,7 +196,8 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     ]
     if not layout.score(score_hash(spec, data)).exists():
         wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
-    for number in unfinished(spec.tangents, data, layout.artefacts):
+    shown = working_of(spec, data).dataset(data) if spec.tangents else data
+    for number in unfinished(spec.tangents, shown, layout.artefacts):
         wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
     if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
         wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))

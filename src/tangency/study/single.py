@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tangency.measures import (
     MeasureConfig,
     ReferenceSource,
     Rows,
+    WorkingSize,
     budget_warnings,
     cascade,
     control_warnings,
@@ -43,6 +45,7 @@ from tangency.study.sanity import check_classifier
 from tangency.study.significance import add_significance
 from tangency.study.single_pictures import keep_pictures
 from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
@@ -58,6 +61,7 @@ class _Setting:
 
     Args:
         data: what they are measured on.
+        working: where score and tangent spaces live.
         config: what is measured.
         score: the closed form; None for none.
         source: of references.
@@ -68,6 +72,7 @@ class _Setting:
     """
 
     data: Dataset
+    working: WorkingSize
     config: MeasureConfig
     score: Denoiser | None
     source: ReferenceSource
@@ -131,19 +136,23 @@ def measure_models(asked: MeasureRequest, tell: Tell | None = None) -> list[dict
 
 
 def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, folder: Path) -> _Setting:
-    found = scored(asked, first, name, data)
-    named, config = found.named, found.config
+    base = measures_at(asked.config(first.spec.measures if first.spec else MeasureConfig()), data, name)
+    working = base.working(data.test.shape)
+    shown = working.dataset(data)
+    found = scored(asked, first, name, (data, shown), base)
+    named, config = found.named, measures_at(found.config, data, name)
     maps = read_maps(asked.maps, len(data.test), data.test.shape) if asked.maps else None
     fitted = first.run / "artefacts" if first.run is not None else folder
-    ground = Ground(data, asked.device, found.network or found.closed)
+    ground = Ground(shown, asked.device, found.network or found.closed)
     source = ReferenceSource(
         found.closed,
         study_tangents(found.tangents, found.own, ground, fitted),
-        data.test,
-        data.train,
+        shown.test,
+        shown.train,
         config.with_maps(maps.maps if maps else ()),
         asked.device,
         found.network,
+        data.test,
     )
     about = about_measured(data, config, found.fit, tangents=list(found.tangents), network_score=named)
     identity: list[object] = [
@@ -154,7 +163,8 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         external_digests(config.metrics),
         maps.sha256 if maps else "",
     ]
-    return _Setting(data, config, found.closed, source, maps, about, identity, [*data.notes, *found.notes])
+    notes = [*data.notes, *found.notes, *([] if working.whole else [f"{working.sentence}."])]
+    return _Setting(data, working, config, found.closed, source, maps, about, identity, notes)
 
 
 def _rows(
@@ -172,11 +182,12 @@ def _rows(
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
             told = [*setting.identity, one.reference, card, own is not None]
             identity = identity_of(classifier, told, setting.config)
-            shards = planned_shards(setting.data.test, asked.limit, folder / identity, one.classifier.classes)
+            dimension, classes = math.prod(setting.working.shape), one.classifier.classes
+            shards = planned_shards(setting.data.test, asked.limit, folder / identity, classes, dimension)
             targets.append(Target(shards, classifier, own))
         several.append(targets)
     everything = [target for targets in several for target in targets]
-    fill_shards(everything, setting.data.test, setting.source, setting.config, tell)
+    fill_shards(everything, setting.data.test, setting.source, setting.config, tell, asked.batch_size)
     return [[target.shards for target in targets] for targets in several]
 
 

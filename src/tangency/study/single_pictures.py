@@ -14,6 +14,7 @@ from tangency.tensors import write_tensors
 from tangency.types import LabelledImages
 
 PICTURES = 8
+_AT_ONCE = 4  # images, whose gradients large networks need memory for
 FILE = "pictures.safetensors"
 
 
@@ -28,17 +29,20 @@ def keep_pictures(
 ) -> None:
     """Write images, labels, gradients of log p(y|x) and scores at the largest σ of eight measured images.
 
-    They are the first measured image of each class, then the next ones: chosen by index, never by how they look.
+    All of it is at the working size. The images are the first measured one of each class, then the next ones: chosen by
+    index, never by how they look.
     """
     labels = data.labels[ids]
     firsts = torch.cat([ids[labels == c][:1] for c in range(len(data.classes))])
     chosen = torch.cat([firsts, ids[~torch.isin(ids, firsts)]])[:PICTURES]
-    x, y = data.images(chosen).to(device), data.labels[chosen].long().to(device)
+    own, y = data.images(chosen).to(device), data.labels[chosen].long().to(device)
+    working = config.working(data.shape)
+    x = working.reduce(own)
     sigma = max(config.sigmas, default=0.5)
     tensors = {
         "image": x,
         "labels": y,
-        "gradient": input_gradient(model, x, y, "logp_y").direction,
+        "gradient": working.gradient(input_gradient(model, own, y, "logp_y", batch_size=_AT_ONCE).direction),
         **closed_pictures(score, x, y, sigma),
     }
     write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": "logp_y", "ids": chosen.tolist()})

@@ -264,6 +264,10 @@ class StudySpec(_Strict):
             del content["generate"], content["judge"]
         if self.measures.legacy is None:
             del content["measures"]["legacy"]
+        if self.measures.working_size is None:
+            del content["measures"]["working_size"]
+            if self.measures.working_filter == "area":
+                del content["measures"]["working_filter"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

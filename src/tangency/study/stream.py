@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.files import atomic, journal, remove_leftovers
-from tangency.measures import MapFile, MeasureConfig, ReferenceSource, Rows, measure_batch
+from tangency.measures import BatchSize, MapFile, MeasureConfig, ReferenceSource, Rows, fitting_batch, measure_batch
 from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
 from tangency.seeding import permutation
@@ -24,7 +24,7 @@ from tangency.tensors import digest
 from tangency.types import LabelledImages
 
 SHARD = 250  # images, whatever is asked for, so that a larger limit goes on from a smaller one
-BATCH = 100
+BATCH = 100  # images at once, where memory holds them
 IMAGE = "image"
 Tell = Callable[[str, float], None]
 
@@ -99,10 +99,12 @@ class Target:
     maps: MapFile | None = None
 
 
-def planned_shards(data: LabelledImages, limit: int, folder: Path, classes: int) -> Shards:
-    """The first `limit` images of a fixed random order, cut into shards."""
+def planned_shards(
+    data: LabelledImages, limit: int, folder: Path, classes: int, dimension: int | None = None
+) -> Shards:
+    """The first `limit` images of a fixed random order, cut into shards; `dimension` is that of the images if None."""
     order = permutation(len(data), 0, "measured images")[:limit]
-    dimension = int(np.prod(data.shape))
+    dimension = int(np.prod(data.shape)) if dimension is None else dimension
     return Shards(folder, tuple(part.sort().values for part in order.split(SHARD)), dimension, classes)
 
 
@@ -122,7 +124,7 @@ def fill_shards(
     source: ReferenceSource,
     config: MeasureConfig,
     tell: Tell | None = None,
-    batch_size: int = BATCH,
+    batch_size: BatchSize = "auto",
 ) -> int:
     """Measure the images of the shards that are missing, and write each when it is done.
 
@@ -132,7 +134,7 @@ def fill_shards(
         source: of all that no classifier changes, made once for all classifiers.
         config: what is measured, besides maps.
         tell: told what is measured, and the share of all images that is done.
-        batch_size: images at once; it changes memory, not results.
+        batch_size: images at once, 100 or as many as memory holds by default; it changes memory, not results.
 
     Returns:
         How many images were measured now.
@@ -142,10 +144,15 @@ def fill_shards(
         if target.shards.folder.exists():
             remove_leftovers(target.shards.folder)
     total, done, now = sum(map(len, images)), 0, 0
+    first = data.images(images[0][:1]).to(source.device)
+    size: int | None = None
     for number, ids in enumerate(images):
         missing = [target for target in targets if not target.shards.holds(number)]
         parts = []
-        for some in ids.split(batch_size) if missing else ():
+        if missing and size is None:
+            models = [target.classifier for target in missing]
+            size = fitting_batch(batch_size, models, first, source.held_bytes, BATCH)
+        for some in ids.split(size or 1) if missing else ():
             maps = [target.maps.at(some) if target.maps else {} for target in missing]
             parts.append(rows_of([target.classifier for target in missing], data, some, source, config, maps))
             now += len(some)

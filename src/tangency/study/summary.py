@@ -29,6 +29,7 @@ from tangency.study.plan import REFERENCES, UNTRAINED, Trial, cell_of
 from tangency.study.significance import add_holm, add_significance
 from tangency.study.spec import StudySpec
 from tangency.study.tangent_claim import compare_tangents
+from tangency.study.working import working_of
 from tangency.types import Dataset
 
 SUMMARY_SCHEMA = 1
@@ -49,7 +50,8 @@ def summarise(
     """Everything of summary.json but the times, which differ from run to run."""
     images = len(next(iter(columns.values()))["accuracy"])
     boot = PairedBootstrap(images, spec.replicates)
-    dimension, classes = math.prod(data.test.shape), len(data.test.classes)
+    working = working_of(spec, data)
+    dimension, classes = math.prod(working.shape), len(data.test.classes)
     numbers = {name: trial_numbers(found, boot, dimension, classes) for name, found in columns.items()}
     collapsed = _collapsed(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))

@@ -14,7 +14,7 @@ from torch import nn
 from tangency.autodiff import input_gradient
 from tangency.errors import ModelError, RunError, quoted
 from tangency.files import atomic, journal, write_json
-from tangency.measures import ReferenceSource, Rows
+from tangency.measures import MeasureConfig, ReferenceSource, Rows, WorkingSize, fitting_batch
 from tangency.models import build, load_classifier, save_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.fit_tangents import fitted_tangents, study_tangents
@@ -35,6 +35,7 @@ from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.single_pictures import closed_pictures
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.stream import rows_of
+from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
@@ -49,7 +50,7 @@ def _share(step: Step) -> float:
     return ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
 
 
-_MEASURED_AT_ONCE = 25  # images: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
+_MEASURED_AT_ONCE = 25  # images at most: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,21 @@ class Workbench:
         return load_dataset(self.spec.data)
 
     @cached_property
+    def measures(self) -> MeasureConfig:
+        """What is measured, at the working size of the data."""
+        return measures_at(self.spec.measures, self.data, self.spec.data)
+
+    @cached_property
+    def working(self) -> WorkingSize:
+        """Where score and tangent spaces live."""
+        return self.measures.working(self.data.test.shape)
+
+    @cached_property
+    def shown(self) -> Dataset:
+        """The data at the working size."""
+        return self.working.dataset(self.data)
+
+    @cached_property
     def trials(self) -> list[Trial]:
         """All trials of the study."""
         return plan_trials(self.spec, self.data)
@@ -92,21 +108,22 @@ class Workbench:
     @cached_property
     def estimators(self) -> Estimators:
         """The score and the tangent spaces, from the run directory or the world."""
-        return estimators(self.spec, self.data, self.layout.score(score_hash(self.spec, self.data)), self.device)
+        return estimators(self.spec, self.shown, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
     @cached_property
     def source(self) -> ReferenceSource:
         """References for batches of test images."""
         score, own = self.estimators
-        ground = Ground(self.data, self.device, self.network or score)
+        ground = Ground(self.shown, self.device, self.network or score)
         return ReferenceSource(
             score,
             study_tangents(self.spec.tangents, own, ground, self.layout.artefacts),
-            self.data.test,
-            self.data.train,
-            self.spec.measures,
+            self.shown.test,
+            self.shown.train,
+            self.measures,
             self.device,
-            self.network if self.spec.measures.network_targets else None,  # else it is for generation alone
+            self.network if self.measures.network_targets else None,  # else it is for generation alone
+            self.data.test,
         )
 
     @cached_property
@@ -127,7 +144,7 @@ class Workbench:
         elif task.kind == "trust":
             examine_network(self.spec, self.layout.trust(network_hash(self.spec, self.data)), self.device)
         elif task.kind == "tangents":
-            ground = Ground(self.data, self.device)
+            ground = Ground(self.shown, self.device)
             fitted_tangents(
                 self.spec.tangents[task.index], ground, self.layout.artefacts, lambda part, share: progress(share)
             )
@@ -149,7 +166,7 @@ class Workbench:
             self._pictures(task.trials)
 
     def _fit_score(self) -> None:
-        fit_score(self.spec, self.data, self.layout.score(score_hash(self.spec, self.data)), self.device)
+        fit_score(self.spec, self.shown, self.layout.score(score_hash(self.spec, self.data)), self.device)
 
     def _train(self, trial: Trial, model: ModelSpec, progress: Progress) -> None:
         folder, data = self.layout.trial(trial), self.data.train
@@ -213,10 +230,12 @@ class Workbench:
         return bool(self.layout.outcome(trial)["outcome"] == "ok")
 
     def _measure(self, images: list[int], trials: tuple[int, ...], progress: Progress) -> None:
-        chosen, config = [self.trials[number] for number in trials], self.spec.measures
+        chosen, config = [self.trials[number] for number in trials], self.measures
         networks = [self.classifier(trial) for trial in chosen]
         found: list[list[Rows]] = [[] for _ in chosen]
-        batches = torch.tensor(images).split(_MEASURED_AT_ONCE)
+        first = self.data.test.images(torch.tensor(images[:1])).to(self.device)
+        size = fitting_batch("auto", networks, first, self.source.held_bytes, _MEASURED_AT_ONCE)
+        batches = torch.tensor(images).split(size)
         for done, ids in enumerate(batches, 1):
             for rows, more in zip(found, rows_of(networks, self.data.test, ids, self.source, config), strict=True):
                 rows.append(more)
@@ -233,7 +252,8 @@ class Workbench:
     def _pictures(self, trials: tuple[int, ...]) -> None:
         ids = torch.tensor(pictured_images(self.spec, self.data))
         x, y = self.data.test.images(ids).to(self.device), self.data.test.labels[ids].to(self.device)
-        sigma, score = max(self.spec.measures.sigmas), self.estimators[0]
+        sigma, score = max(self.measures.sigmas), self.estimators[0]
+        own, x = x, self.working.reduce(x)
         tensors = {
             "image": x,
             "labels": y,
@@ -249,7 +269,8 @@ class Workbench:
                 tensors["network_score"] = self.network.score(x, sigma)
         for number in trials:
             trial = self.trials[number]
-            tensors[f"gradient.{trial.id}"] = input_gradient(self.classifier(trial), x, y, "logp_y").direction
+            gradient = input_gradient(self.classifier(trial), own, y, "logp_y").direction
+            tensors[f"gradient.{trial.id}"] = self.working.gradient(gradient)
         header = {
             "sigma": sigma,
             "scalar": "logp_y",
