@@ -33,9 +33,8 @@ def _area(side: int, small: int) -> Tensor:
 
 def _interpolated(mode: str) -> Callable[[int, int], Tensor]:
     def matrix(side: int, small: int) -> Tensor:
-        eye = torch.eye(side, dtype=torch.float64)[:, None, :, None]
-        found = F.interpolate(eye, size=(small, 1), mode=mode, align_corners=False, antialias=True)
-        rows: Tensor = found[:, 0, :, 0].mT
+        eye = torch.eye(side, dtype=torch.float64)[None, None]
+        rows = F.interpolate(eye, size=(small, side), mode=mode, align_corners=False, antialias=True)[0, 0]
         return (rows / rows.sum(1, keepdim=True)).contiguous()
 
     return matrix
@@ -180,7 +179,7 @@ class WorkingSize:
         return _applied((height.mT, width.mT), _applied((height, width), x))
 
     def images(self, data: LabelledImages) -> LabelledImages:
-        """The same images at the working size, float32.
+        """The same images at the working size, float32 (float64 where they are).
 
         Up to a gigabyte of them is made at once, in small batches, and kept; more are made anew when asked for.
         """
@@ -195,9 +194,10 @@ class WorkingSize:
     def _held(self, data: LabelledImages) -> Tensor:
         if 4 * len(data) * math.prod(self.shape) > _HELD:
             return torch.empty(0, *self.shape)
-        pixels = torch.empty(len(data), *self.shape)
+        precise = data.pixels.dtype == torch.float64
+        pixels = torch.empty(len(data), *self.shape, dtype=torch.float64 if precise else torch.float32)
         for index in torch.arange(len(data)).split(max(1, _AT_ONCE // math.prod(self.own))):
-            pixels[index] = self.reduce(data.images(index)).float()
+            pixels[index] = self.reduce(data.images(index))
         return pixels
 
     def dataset(self, data: Dataset) -> Dataset:
