@@ -1,4 +1,4 @@
-"""The working size: closed forms of the map, a classifier at its own size beside score and tangent spaces at another."""
+"""The working size: closed forms of the map, and a classifier at its own size beside scores at another."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_images_beyond_a_gigabyte_are_made_when_asked_for(monkeypatch: pytest.Mo
     held = working.images(data)
     monkeypatch.setattr("tangency.measures.working._HELD", 100)
     drawn = working.images(data)
-    assert len(held.pixels) == 7 and len(drawn.pixels) == 0 and drawn.shape == held.shape == (1, 3, 3)
+    assert len(held.pixels) == 7
+    assert len(drawn.pixels) == 0
+    assert drawn.shape == held.shape == (1, 3, 3)
     index = torch.tensor([4, 1])
     torch.testing.assert_close(drawn.images(index), held.images(index))
     torch.testing.assert_close(held.images(), F.avg_pool2d(data.images(), 2))
@@ -133,15 +135,17 @@ def test_a_classifier_of_block_means_is_measured_as_the_one_of_small_images() ->
     config = MeasureConfig(directions=2, metrics=("cosine", "retrieval", "cka"), epsilons=(0.3, 0.75), curved=1)
     found, wanted = both(config)
     same = ("tangent_", "log_kappa", "alignment_", "cka_", "accuracy")
-    keys = [key for key in wanted.keys() if key.startswith(same) and "noise" not in key]
+    keys = [key for key in wanted if key.startswith(same) and "noise" not in key]
     assert len(keys) > 60
     for key in keys:
         torch.testing.assert_close(found[key], wanted[key], msg=key, equal_nan=True, rtol=1e-6, atol=1e-8)
     for side in ("change_on", "change_off", "change_curved", "kl_on", "logit_change_off", "outside_on"):
         torch.testing.assert_close(found[f"{side}.eps=0.75"], wanted[f"{side}.eps=0.25"], rtol=1e-5, atol=1e-8)
     torch.testing.assert_close(found["working_share.logp_y"], torch.ones(24, dtype=torch.float64))
-    assert found.dimension == 16 and any("at 4x4 of 12x12 by area" in note for note in found.notes)
-    assert not any("working" in key for key in wanted.keys()) and not wanted.notes
+    assert found.dimension == 16
+    assert any("at 4x4 of 12x12 by area" in note for note in found.notes)
+    assert not any("working" in key for key in wanted)
+    assert not wanted.notes
 
 
 def test_noise_of_a_linear_classifier_answers_to_one_less_the_tangent_fraction() -> None:
@@ -203,7 +207,8 @@ def test_worst_cases_stay_in_lifted_spaces_and_within_their_budget(name: str) ->
     x, working = large.images(), WorkingSize((1, 10, 10), (4, 4), name)
     arguments = {"score": MixtureScore(mixture), "tangents": MixtureTangents(mixture), "config": config}
     rows = measure(Watched(), x, large.labels, reference=large, **arguments)  # type: ignore[arg-type]
-    assert bool((rows["worst_on.eps=0.5"] > 0).all()) and bool((rows["worst_off.eps=0.5"] > 0).all())
+    assert bool((rows["worst_on.eps=0.5"] > 0).all())
+    assert bool((rows["worst_off.eps=0.5"] > 0).all())
     for at in (one for one in seen if one.shape == x.shape):
         step = at - x
         assert float(dot(step, step).sqrt().max()) <= 0.5 + 1e-6
@@ -232,18 +237,18 @@ def test_the_identity_of_rows_holds_a_working_size_only_where_there_is_one() -> 
 
 
 def test_bad_working_sizes_are_refused() -> None:
-    with pytest.raises(NumericsError, match="got 8x9 for images of 8x8 pixels.*never enlarged"):
+    with pytest.raises(NumericsError, match=r"got 8x9 for images of 8x8 pixels.*never enlarged"):
         WorkingSize((1, 8, 8), (8, 9))
-    with pytest.raises(SpecError, match="never enlarged"):
+    with pytest.raises(SpecError, match=r"never enlarged"):
         MeasureConfig(working_size=9).working((1, 8, 8))
-    with pytest.raises(NumericsError, match="unknown filter of the working size 'aera'. Did you mean 'area'"):
+    with pytest.raises(NumericsError, match=r"unknown filter of the working size 'aera'. Did you mean 'area'"):
         WorkingSize((1, 8, 8), (4, 4), "aera")
     bad: tuple[object, ...] = (0, -3, (4, 0), (4, 4, 4), "big")
     for size in bad:
-        with pytest.raises(SpecError, match="working_size: got"):
+        with pytest.raises(SpecError, match=r"working_size: got"):
             MeasureConfig(working_size=size)  # type: ignore[arg-type]
-    with pytest.raises(SpecError, match="working_filter 'lanczos'"):
+    with pytest.raises(SpecError, match=r"working_filter 'lanczos'"):
         MeasureConfig(working_filter="lanczos")
     for text in ("64x", "x", "0", "1.5", "own:area", "4x4x4", "٣"):
-        with pytest.raises(SpecError, match="--working-size"):
+        with pytest.raises(SpecError, match=r"--working-size"):
             parse_working(text)
