@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from study_support import tangency, write_data
 from tangency.cli.app import app
 from tangency.data import load
-from tangency.models import build, save_classifier
+from tangency.measures import cascade
+from tangency.models import build, load_classifier, save_classifier
 
 COS = "alignment_cosine"
 
@@ -103,6 +104,23 @@ def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
     assert f"cascade: 99 stages asked for, but only {layers} layers hold weights: {layers} run." in told["warnings"]
     exact = measured(tmp_path, "--cascade", str(layers), "--epsilons", "none", "--rho-sigmas", "none", "--json")
     assert not any("cascade" in sentence for sentence in json.loads(exact.output)["warnings"])
+
+
+def test_each_stage_of_a_cascade_is_measured_as_it_was(tmp_path: Path) -> None:
+    quick = ("--epsilons", "none", "--rho-sigmas", "none", "--metrics", "cosine", "--json")
+    stages = json.loads(measured(tmp_path, "--cascade", "3", *quick).output)["cascade"]
+    net = load_classifier(tmp_path / "net.safetensors")
+    data = f"npz:{tmp_path / 'tiny.npz'}"
+    found = []
+    for stage, (name, changed) in zip(stages, cascade(net, stages=3), strict=True):
+        assert stage["from_layer"] == name
+        save_classifier(changed, tmp_path / "stage.safetensors")
+        base = ("measure", "--model", str(tmp_path / "stage.safetensors"), "--data", data, "--limit", "10")
+        own = json.loads(CliRunner().invoke(app, [*base, "--tangents", "pca?rank=3", *quick]).output)
+        key = "tangent_fraction.logp_y"
+        assert stage["measures"][key]["mean"] == pytest.approx(own["measures"][key]["mean"], rel=1e-6)
+        found.append(own["measures"][key]["mean"])
+    assert len(set(found)) == 3
 
 
 def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path) -> None:

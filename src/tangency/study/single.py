@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
@@ -176,7 +177,8 @@ def _rows(
         maps = setting.maps if number == 0 else None
         classifiers: list[tuple[nn.Module, MapFile | None]] = [(one.classifier, maps)]
         if number == 0 and asked.stages:
-            classifiers += [(changed, None) for _, changed in cascade(one.classifier, 0, asked.stages)]
+            # copies, since each stage is the same object, changed
+            classifiers += [(copy.deepcopy(changed), None) for _, changed in cascade(one.classifier, 0, asked.stages)]
         targets = []
         for classifier, own in classifiers:
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
