@@ -99,7 +99,7 @@ def test_a_component_is_cut_before_the_rank_and_what_is_cut_is_said() -> None:
     assert mixture_bytes(1000, 12_288, 1, 8) <= BUDGET < mixture_bytes(1000, 12_288, 1, 9)
     spanned = affordable(1000, 12_288, 4, 12, fullest=4)
     assert (spanned.components, spanned.rank) == (2, 3)
-    with pytest.raises(DataError, match=r"--working-size.*--score gaussian or --score none"):
+    with pytest.raises(DataError, match=r"--working-size.*choose --score none or"):
         affordable(1000, 150_528, 4, 12)
 
 

@@ -54,7 +54,7 @@ def affordable(classes: int, d: int, components: int, rank: int, fullest: int | 
     raise DataError(
         f"mixture of {classes:,} classes of images of {d:,} values: one component of rank 1 a class takes "
         f"{_gigabytes(mixture_bytes(classes, d, 1, 1))}, expected at most {_gigabytes(BUDGET)}. Give the score smaller "
-        "images (--working-size, or ?size= of the data), or choose --score gaussian or --score none."
+        "images (--working-size, or ?size= of the data), or choose --score none or --score network:REF."
     )
 
 
