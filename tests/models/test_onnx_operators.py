@@ -34,6 +34,7 @@ REFUSED = {
     "past_and_present": "no memory of earlier keys",
     "qk_matmul": "the scores themselves are not returned",
     "padded_kv": "no lengths of each image",
+    "causal_nonpad": "no lengths of each image",
     "window": "attention within windows is of an opset that no exporter writes",
 }
 
