@@ -135,7 +135,7 @@ def test_a_classifier_of_block_means_is_measured_as_the_one_of_small_images() ->
     config = MeasureConfig(directions=2, metrics=("cosine", "retrieval", "cka"), epsilons=(0.3, 0.75), curved=1)
     found, wanted = both(config)
     same = ("tangent_", "log_kappa", "alignment_", "cka_", "accuracy")
-    keys = [key for key in wanted if key.startswith(same) and "noise" not in key]
+    keys = [key for key in wanted.columns if key.startswith(same) and "noise" not in key]
     assert len(keys) > 60
     for key in keys:
         torch.testing.assert_close(found[key], wanted[key], msg=key, equal_nan=True, rtol=1e-6, atol=1e-8)
@@ -144,7 +144,7 @@ def test_a_classifier_of_block_means_is_measured_as_the_one_of_small_images() ->
     torch.testing.assert_close(found["working_share.logp_y"], torch.ones(24, dtype=torch.float64))
     assert found.dimension == 16
     assert any("at 4x4 of 12x12 by area" in note for note in found.notes)
-    assert not any("working" in key for key in wanted)
+    assert not any("working" in key for key in wanted.columns)
     assert not wanted.notes
 
 
