@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +18,11 @@ Answer = TypeVar("Answer", Tensor, Direction)
 def flat(x: Tensor) -> Tensor:
     """(N, …) to (N, d)."""
     return x.reshape(len(x), math.prod(x.shape[1:]))  # not −1: no images is a batch too
+
+
+def at_once(shape: Sequence[int], most: int, pixels: int = 1 << 20) -> int:
+    """How many images of shape (C, H, W) go through a network at once: `most`, fewer of large ones, at least 1."""
+    return max(1, min(most, pixels // max(1, math.prod(shape[1:]))))
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:

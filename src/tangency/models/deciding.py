@@ -12,11 +12,14 @@ from tangency.errors import ModelError
 from tangency.models.feeding import Feeding
 from tangency.models.normalise import Convention, Fed, agreement, clearly_better, conventions
 from tangency.models.opening import Opened, Request
+from tangency.numerics import at_once
 from tangency.seeding import permutation
 from tangency.types import Dataset
 
 _TRIED_IMAGES, _FIRST_IMAGES, _COMPARED_IMAGES = 1000, 100, 200
+_FEWEST, _PIXELS = 32, 1 << 21  # of large images fewer of each: these are enough for a network that has learned them
 _GOOD = 0.9  # an accuracy that no other candidate can clearly exceed
+_LEARNED = 1.5  # times the share of the largest class, below which accuracy says nothing
 _LEVEL = 0.01  # of the sign test by which one candidate is better than another
 _DROPPED_AT = 1e-4  # the same, where the first images already rule one out
 _UNUSUAL_AT = 1e-3  # the same, where an unusual twin is to replace the usual one
@@ -101,9 +104,9 @@ def decided(known: Feeding, opened: Opened, request: Request, behind: Behind) ->
         return _taken(alone, known, ", as usual; no data were given to check it on")
     found = conventions(request.data.train) if undecided else [_convention(known)]
     first = _candidates([opened], found, undecided, behind)
-    chosen = permutation(len(request.data.train), 0, "normalisation")[:_TRIED_IMAGES]
+    chosen = permutation(len(request.data.train), 0, "normalisation")[: _count(request.data, _TRIED_IMAGES)]
     if has_usual:
-        trial = _tried(first[0], request.data, chosen[:_FIRST_IMAGES])
+        trial = _tried(first[0], request.data, chosen[: _count(request.data, _FIRST_IMAGES)])
         if trial.share >= _GOOD:
             return _taken(
                 first[0], known, f", as usual; right for {trial.share:.0%} of {len(trial.right)} training images"
@@ -121,7 +124,7 @@ def _told(
     table = ", ".join(f"{trial.candidate.name} {trial.share:.1%}" for trial in trials)
     seen = f"{len(best.right)} training images"
     said = f", found from {seen} (accuracy with {table})"
-    if best.share < 1.5 * float(data.train.class_counts.max()) / len(data.train):
+    if best.share < _LEARNED * _chance(data):
         usual = next(trial for trial in trials if trial.candidate.usual)
         if has_usual:
             return _taken(usual.candidate, known, f", as usual; {seen} do not tell: accuracy with {table}")
@@ -129,8 +132,8 @@ def _told(
     rivals = [trial for trial in trials if trial is not best and not best.beats(trial)]
     if best.candidate.usual:  # an unusual twin needs evidence of its own
         rivals = [trial for trial in rivals if trial.candidate.usual]
-    x = data.train.images(chosen[:_COMPARED_IMAGES])
-    y = data.train.labels[chosen[:_COMPARED_IMAGES]]
+    compared = chosen[: _count(data, _COMPARED_IMAGES)]
+    x, y = data.train.images(compared), data.train.labels[compared]
     pairs = [(rival, agreement(best.candidate.fed, rival.candidate.fed, x, y)) for rival in rivals]
     if apart := [f"with {rival.candidate.name}, {found.text}" for rival, found in pairs if not found.alike]:
         raise ModelError(
@@ -171,24 +174,34 @@ def _candidates(
 
 def _trials(candidates: Sequence[_Candidate], data: Dataset, chosen: Tensor) -> list[_Trial]:
     """Every candidate on the first images, and those that these leave on all of them."""
-    first = [_tried(candidate, data, chosen[:_FIRST_IMAGES]) for candidate in candidates]
+    count = _count(data, _FIRST_IMAGES)
+    first = [_tried(candidate, data, chosen[:count]) for candidate in candidates]
     leader = max(first, key=lambda trial: trial.share)
     kept = [not leader.beats(trial, _DROPPED_AT) for trial in first]
-    if sum(kept) == 1:
+    large = count < _FIRST_IMAGES  # then more are not worth their passes where these show nothing learned
+    if sum(kept) == 1 or (large and leader.share < _LEARNED * _chance(data)):
         return first
     rest = [
-        _tried(trial.candidate, data, chosen[_FIRST_IMAGES:]).right if keep else trial.right[:0]
+        _tried(trial.candidate, data, chosen[count:]).right if keep else trial.right[:0]
         for trial, keep in zip(first, kept, strict=True)
     ]
     return [replace(trial, right=torch.cat([trial.right, more])) for trial, more in zip(first, rest, strict=True)]
 
 
-def _tried(candidate: _Candidate, data: Dataset, ids: Tensor, batch: int = 128) -> _Trial:
+def _count(data: Dataset, most: int) -> int:
+    """How many of at most `most` images are looked at: fewer of those larger than 128 × 128 pixels, in proportion."""
+    return max(min(most, _FEWEST), at_once(data.train.shape, most, most * _PIXELS // _FIRST_IMAGES))
+
+
+def _tried(candidate: _Candidate, data: Dataset, ids: Tensor) -> _Trial:
+    parts = ids.split(at_once(data.train.shape, 128))
     with torch.no_grad():
-        right = [
-            candidate.fed(data.train.images(part)).argmax(1) == data.train.labels[part] for part in ids.split(batch)
-        ]
+        right = [candidate.fed(data.train.images(part)).argmax(1) == data.train.labels[part] for part in parts]
     return _Trial(candidate, torch.cat(right))
+
+
+def _chance(data: Dataset) -> float:
+    return float(data.train.class_counts.max()) / len(data.train)
 
 
 def _best(trials: Sequence[_Trial]) -> _Trial:

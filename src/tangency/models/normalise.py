@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tangency.autodiff import input_gradients
 from tangency.models.feeding import PRESETS
-from tangency.numerics import unit
+from tangency.numerics import at_once, unit
 from tangency.types import LabelledImages
 
 Pair = tuple[tuple[float, ...], tuple[float, ...]]
@@ -18,6 +18,7 @@ Pair = tuple[tuple[float, ...], tuple[float, ...]]
 # is at least this, and their sizes are within this factor: on small networks with a gradient penalty on CIFAR-10 and
 # Fashion-MNIST, F² of such pairs differed by at most 3 %, and changes under steps by at most 20 %.
 _SAME_CLASS, _SAME_DIRECTION, _SAME_SIZE = 0.75, 0.85, 1.5
+_SUMMED = 1 << 22  # pixels that are summed at once
 _NEAR = 0.02  # of a mean, by which a data set is taken for CIFAR-10 or one like it
 IMAGENET = PRESETS["imagenet"]
 
@@ -92,9 +93,10 @@ def agreement(first: nn.Module, second: nn.Module, x: Tensor, y: Tensor) -> Agre
     """How near two classifiers of images in [0, 1] are to each other, on labelled images."""
     directions, sizes, classes = [], [], []
     for model in (first, second):
-        found = input_gradients(model, x, y, ["logp_y"], batch_size=64)["logp_y"]
+        batch = at_once(x.shape[1:], 64)
+        found = input_gradients(model, x, y, ["logp_y"], batch_size=batch)["logp_y"]
         with torch.no_grad():
-            logits = torch.cat([model(part) for part in x.split(64)])
+            logits = torch.cat([model(part) for part in x.split(batch)])
         directions.append(unit(found.direction))
         sizes.append((found.log_norm + logits.log_softmax(1).gather(1, y[:, None])[:, 0]).exp())
         classes.append(logits.argmax(1))
@@ -134,8 +136,13 @@ def conventions(data: LabelledImages) -> list[Convention]:
 
 def moments(data: LabelledImages, most: int = 5000) -> Pair:
     """Mean and standard deviation of each channel, of the first images, rounded to 4 digits."""
-    x = data.images(slice(0, most)).double()
-    mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3), correction=0)
+    index = torch.arange(min(most, len(data)))
+    sums = torch.zeros(2, data.shape[0], dtype=torch.float64)
+    for part in index.split(at_once(data.shape, most, _SUMMED)):
+        x = data.images(part).double()
+        sums += torch.stack([x.sum((0, 2, 3)), x.square().sum((0, 2, 3))])
+    mean, square = sums / (len(index) * math.prod(data.shape[1:]))
+    std = (square - mean.square()).clamp(min=0).sqrt()
     return tuple(round(v, 4) for v in mean.tolist()), tuple(round(v, 4) for v in std.tolist())
 
 
@@ -143,14 +150,10 @@ def _listed(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def correct_under(module: nn.Module, found: list[Convention], x: Tensor, y: Tensor) -> Tensor:
-    """(conventions, N) bool: whether each image is classified rightly under each convention."""
+def predicted_classes(module: nn.Module, x: Tensor) -> Tensor:
+    """(N, C, H, W) to the class of the largest logit, (N,)."""
     with torch.no_grad():
-        return torch.stack([_predicted(module, convention.feed(x)) == y for convention in found])
-
-
-def _predicted(module: nn.Module, x: Tensor, batch: int = 128) -> Tensor:
-    return torch.cat([module(part).argmax(1) for part in x.split(batch)])
+        return torch.cat([module(part).argmax(1) for part in x.split(at_once(x.shape[1:], 128))])
 
 
 def binomial_tail(hits: int, n: int, p: float) -> float:

@@ -26,7 +26,6 @@ from tangency.types import Card, Dataset
 
 KINDS = (*LOADERS, "robustbench", *TRUSTED)
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".tar")
-_TRIED_IMAGES = 1000
 
 
 def load_model(

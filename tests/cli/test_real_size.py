@@ -1,0 +1,45 @@
+"""Images of real size: what `tangency measure` costs beside the passes that its measures cannot do without."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def measured(kind: str, images: int, architecture: str) -> dict[str, Any]:
+    """In a process of its own, whose memory is nobody else's."""
+    command = [sys.executable, "-m", "benchmarks.real_size", kind, str(images), architecture]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ten", "thousand"])
+def test_a_residual_network_of_1000_classes(kind: str) -> None:
+    """Memory; and passes, of which the seconds are benchmarks.real_size's to measure."""
+    found = measured(kind, 20, "resnet50")
+    assert found["peak_mib"] <= 4096
+    passes = found["forward"] + 2 * found["with_graph"]
+    assert passes <= 2 * (found["measures_forward"] + 2 * found["measures_with_graph"])
+    for key in ("accuracy", "tangent_fraction.logp_y", "kappa.logp_y", "change_on.eps=0.5", "change_off.eps=0.5"):
+        assert found["measures"][key][1] == 20, key
+    for control in ("dct", "pca", "shuffled"):
+        assert found["measures"][f"tangent_fraction.logp_y.{control}"][1] == 20, control
+
+
+@pytest.mark.slow
+def test_memory_is_flat_in_the_number_of_images() -> None:
+    few, many = (measured("ten", images, "resnet18")["peak_mib"] for images in (20, 200))
+    assert many <= 1.1 * few
