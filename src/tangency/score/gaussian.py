@@ -13,7 +13,7 @@ from tangency.mixtures.weights import Weigh, given, log_rest, odds
 from tangency.numerics import flat, noise_levels, norms, per_example, per_level
 from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
-LARGEST = 4096  # pixels, whose covariance matrix is decomposed
+LARGEST = 4096  # values of an image, whose covariance matrix is decomposed
 _VALUES = 4_000_000  # pixels of a batch of images
 _FLOOR = 1e-6  # least variance of a direction, relative to the largest: constant pixels have none
 
@@ -27,8 +27,11 @@ class GaussianScore:
     for a mixture: each of the two is the best Gaussian for what it is asked.)
 
     Args:
-        data: images to fit, at least 2, of at most 4,096 pixels.
+        data: images to fit, at least 2, of at most 4,096 values (pixels × channels).
         device: where it is computed.
+
+    Raises:
+        NumericsError: fewer or larger images, or images that are all equal.
 
     Example:
         >>> from tangency.data import load
@@ -47,7 +50,12 @@ class GaussianScore:
         if len(data) < 2:
             raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
         if d > LARGEST:
-            raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {LARGEST}.")
+            side = math.isqrt(LARGEST // data.shape[0])
+            raise NumericsError(
+                f"gaussian score: got images of {d:,} values ({'×'.join(map(str, data.shape))}), expected at most "
+                f"{LARGEST:,}, whose covariance matrix is decomposed. Give it smaller images (--working-size {side}, "
+                "working_size in Python, or ?size= of the data), or choose another score: mfa, empirical or none."
+            )
         self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
         self.names = data.classes
         self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
