@@ -18,6 +18,21 @@ _VALUES = 4_000_000  # pixels of a batch of images
 _FLOOR = 1e-6  # least variance of a direction, relative to the largest: constant pixels have none
 
 
+def check_dimension(shape: tuple[int, int, int]) -> None:
+    """Raise a `NumericsError` where images (C, H, W) are too large for a covariance matrix."""
+    if math.prod(shape) <= LARGEST:
+        return
+    channels, *sides = shape
+    ratio = max(sides) / min(sides)
+    side = max(1, math.isqrt(int(LARGEST / (channels * ratio))))
+    side -= side > 1 and channels * side * round(side * ratio) > LARGEST
+    raise NumericsError(
+        f"gaussian score: got images of {math.prod(shape):,} values ({'×'.join(map(str, shape))}), expected at most "
+        f"{LARGEST:,}, whose covariance matrix is decomposed. Give it smaller images (--working-size {side}, "
+        "measures.working_size, or ?size= of the data), or choose another score: mfa, empirical or none."
+    )
+
+
 @final
 class GaussianScore:
     """N(μ, S): D(x; σ) = μ + S(S + σ²I)⁻¹(x − μ), a high-pass of the image; the baseline that any score must beat.
@@ -49,13 +64,7 @@ class GaussianScore:
         d = math.prod(data.shape)
         if len(data) < 2:
             raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
-        if d > LARGEST:
-            side = math.isqrt(LARGEST // data.shape[0])
-            raise NumericsError(
-                f"gaussian score: got images of {d:,} values ({'×'.join(map(str, data.shape))}), expected at most "
-                f"{LARGEST:,}, whose covariance matrix is decomposed. Give it smaller images (--working-size {side}, "
-                "working_size in Python, or ?size= of the data), or choose another score: mfa, empirical or none."
-            )
+        check_dimension(data.shape)
         self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
         self.names = data.classes
         self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
