@@ -48,7 +48,7 @@ def assert_same(found: Rows, wanted: Rows) -> None:
 
 
 def aligned(found: Rows) -> set[str]:
-    return {key for key in found.keys() if key.startswith("alignment")}
+    return {key for key in found.columns if key.startswith("alignment")}
 
 
 def test_a_mixture_is_cut_to_what_memory_holds_and_that_is_said(
@@ -102,9 +102,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
 
 
 @pytest.mark.parametrize(("name", "make"), [("gaussian", GaussianScore), ("empirical", EmpiricalScore)])
-def test_other_closed_forms_by_name(
-    name: str, make: type, data: LabelledImages, reference: LabelledImages
-) -> None:
+def test_other_closed_forms_by_name(name: str, make: type, data: LabelledImages, reference: LabelledImages) -> None:
     found = rows(data, reference, score=name)
     assert aligned(found)
     assert_same(found, rows(data, reference, score=make(reference), tangents=LocalPCATangents(reference)))
@@ -174,7 +172,7 @@ def test_one_gaussian_of_large_images_is_refused_with_the_way_out(
     data: LabelledImages, reference: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = LabelledImages(torch.rand(8, 3, 40, 40).double(), torch.arange(8) % 3, ("a", "b", "c"))
-    with pytest.raises(NumericsError, match=r"got images of 4,800 values \(3×40×40\), expected at most 4,096.*-size 36"):
+    with pytest.raises(NumericsError, match=r"got images of 4,800 values .*at most 4,096.*-size 36"):
         rows(large, large, score="gaussian")
     monkeypatch.setattr("tangency.score.gaussian.LARGEST", 16)
     with pytest.raises(NumericsError, match=r"\(--working-size 4, measures.working_size, or \?size= of the data\)"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,7 +33,7 @@ class Source:
     licence: str = ""
     notes: tuple[str, ...] = ()
     counted: bool = False
-    halves: dict[str, Callable[[], LabelledImages]] = field(default_factory=dict)
+    halves: Mapping[str, Callable[[], LabelledImages]] = field(default_factory=dict)
 
 
 def digest(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:

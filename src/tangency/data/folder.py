@@ -197,8 +197,8 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
 def _one(reference: Reference, folder: Path, notes: tuple[str, ...] = ()) -> Source:
     """A folder with one split: whole, or in halves where a number of images is asked for."""
     read = partial(_read, folder, reference, reference.text)
-    cut = any([reference.integer(part) for part in PARTS])
-    halves = {part: partial(read, part=part, half=True) for part in PARTS} if cut else {}
+    counts = [reference.integer(part) for part in PARTS]
+    halves = {part: partial(read, part=part, half=True) for part in PARTS} if any(counts) else {}
     return Source(reference.text, {"whole": read}, notes=notes, halves=halves)
 
 

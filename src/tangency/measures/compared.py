@@ -66,29 +66,28 @@ def compared(
         reference: images (at the size that is worked at) that they are fitted to.
         device: where they are computed.
     """
-    tangents = {} if given is None else _named(given)
-    choice = score if isinstance(score, ScoreChoice) else ScoreChoice(MFA)
-    found = None if isinstance(score, ScoreChoice) else score
-    notes: tuple[str, ...] = ()
-    if choice.closed == MFA and (found is None or given is None):
-        fitted, _, cut = fit_affordable(reference, **choice.options)
+    asked = score if isinstance(score, ScoreChoice) else None
+    own = None if isinstance(score, ScoreChoice) else score
+    tangents = None if given is None else _named(given)
+    if own is not None and tangents is not None:
+        return Compared(own, tangents)
+    if asked is None or asked.closed == MFA:
+        fitted, _, cut = fit_affordable(reference, **(asked.options if asked else {}))
         mixture = fitted.to(device)
-        found, notes = found or MixtureScore(mixture), (cut.removesuffix("."),) if cut else ()
-        tangents = _named(MixtureTangents(mixture)) if given is None else tangents
-        return Compared(found, tangents, notes)
-    if choice.closed == NONE:
+        notes = (cut.removesuffix("."),) if cut else ()
+        return Compared(own or MixtureScore(mixture), tangents or _named(MixtureTangents(mixture)), notes)
+    if asked.closed == NONE:
         notes = ("no score: alignment with a closed form is not measured",)
-    elif choice.closed != MFA:
-        made = GaussianScore if choice.closed == "gaussian" else EmpiricalScore
-        found = made(reference, device)
-    if given is None:
-        neighbours, rank = usual_neighbours(reference)
-        tangents = _named(LocalPCATangents(reference, neighbours, rank, device=device))
-        notes += (
-            f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest reference images, of rank "
-            f"{rank}, since tangents names none",
-        )
-    return Compared(found, tangents, notes)
+    else:
+        own, notes = (GaussianScore if asked.closed == "gaussian" else EmpiricalScore)(reference, device), ()
+    if tangents is not None:
+        return Compared(own, tangents, notes)
+    neighbours, rank = usual_neighbours(reference)
+    said = (
+        f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest reference images, of rank {rank}, "
+        "since tangents names none"
+    )
+    return Compared(own, _named(LocalPCATangents(reference, neighbours, rank, device=device)), (*notes, said))
 
 
 def _named(tangents: Given) -> Mapping[str, TangentEstimator]:
