@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.feeding import Feeding
 from tangency.models.onnx.edits import with_free_batch, without_ending
 from tangency.models.onnx.graph import Graph
@@ -222,7 +222,7 @@ def _batched(
             network = _network(edited, options, way, size)
             gap = _gap(network, images, target)
         except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
-            tried.append(f"batch={way}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            tried.append(f"batch={way}: {type(error).__name__}: {quoted(error)}")
             continue
         if gap <= TOLERANCE:
             options |= {"batch": way, "size": size}
@@ -254,6 +254,7 @@ def _said(way: str, graph: Graph, gap: float) -> list[str]:
         "each": f"of {size}, vectorised with torch.func.vmap",
         "loop": f"of {size}, so images go through {parts}",
     }[way]
+    how = how if way == "any" or graph.batch else f"said to be free, but taken to be {how}"
     return [f"its batch is {how}", f"it agrees with onnxruntime to {gap:.1g} of the largest logit on random images"]
 
 

@@ -17,6 +17,7 @@ from tangency.models.onnx.values import attributes, limited, to_proto, to_tensor
 
 _OLDEST = 7  # before, broadcasting and much else was said in other ways
 _OLD_TARGET = 17
+_NEWEST = 28  # every form that an operator has had up to this opset is computed as it is meant, or refused
 _FOLDED = 256 << 20  # bytes of one result that is computed ahead
 _KNOWN = ("", "ai.onnx")
 _OURS = "tangency.written_out"
@@ -235,6 +236,17 @@ def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
     return found[::-1]
 
 
+def _version(name: str, opset: int, path: Path | str) -> int:
+    """The opset in which an operator came to its form of a given one."""
+    onnx = onnx_package(path)
+    if opset > onnx.defs.onnx_opset_version():
+        raise ModelError(
+            f"{path}: it is of opset {opset}, expected at most {onnx.defs.onnx_opset_version()}, the newest that the "
+            "installed onnx knows: pip install --upgrade onnx, or export the network with an older opset."
+        )
+    return int(onnx.defs.get_schema(name, opset, "").since_version)
+
+
 def _all_nodes(graph: Any) -> Any:
     for node in graph.node:
         yield node
@@ -244,17 +256,20 @@ def _all_nodes(graph: Any) -> Any:
 
 
 def _check(model: Any, path: Path | str) -> None:
-    """Refuse operators that are not known here, by name and with the way out."""
-    unknown = {}
+    """Refuse operators that are not known here, or in a newer form, by name and with the way out."""
+    unknown, opset = set(), opset_of(model)
     for node in _all_nodes(model.graph):
         if node.domain not in _KNOWN:
-            unknown[f"{node.domain}.{node.op_type}"] = node
+            unknown.add(f"{node.domain}.{node.op_type}")
         elif node.op_type not in OPERATORS and node.op_type != "If":
-            unknown[node.op_type] = node
+            unknown.add(node.op_type)
+        elif opset > _NEWEST and _version(node.op_type, opset, path) > _NEWEST:
+            unknown.add(f"{node.op_type} as of opset {opset}")
     if not unknown:
         return
     names = sorted(unknown)
-    ways = []
+    ways = [f"Forms up to opset {_NEWEST} are known: export it with opset_version={_NEWEST}, or an older one."]
+    ways = ways if any("as of opset" in name for name in names) else []
     if any(kind in name for name in names for kind in _QUANTISED):
         ways.append("It is quantised, and integers have no gradients: give the network from before quantisation.")
     if any(name.startswith(("com.microsoft", "ai.onnx.contrib", "com.ms")) for name in names):
