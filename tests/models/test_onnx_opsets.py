@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 import pytest
 import torch
 from onnx import TensorProto, defs, helper, numpy_helper
 from torch import Tensor, nn
 
-from models.onnx_exports import GRADIENTS, LOGITS, apart, by_runtime, export, gradient, images, quiet
-from models.onnx_graphs import CLASSES, SHAPE, weight, write
+from models.onnx_exports import GRADIENTS, LOGITS, apart, by_runtime, export, gradient, images
+from models.onnx_graphs import network, write
 from models.test_onnx_operators import SCHEMAS, computed
 from tangency.errors import ModelError
 from tangency.models import load_model
 from tangency.models.onnx import simplify
-from tangency.models.onnx.operators.calls import GraphError
 
 RAW = "range=0,1&mean=none&outputs=logits"
 X = np.random.default_rng(0).standard_normal((2, 4, 5, 6)).astype(np.float32)
@@ -90,6 +91,7 @@ FORMS: dict[tuple[str, int], tuple[dict[str, Any], list[Any]]] = {
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 }
 
+
 def former_forms() -> Iterator[tuple[str, int]]:
     """Operators, and the last opset of each form since 7 that another one with other attributes or inputs followed."""
     versions = defaultdict(list)
@@ -98,7 +100,7 @@ def former_forms() -> Iterator[tuple[str, int]]:
             versions[schema.name].append(schema)
     for name, found in versions.items():
         found.sort(key=lambda schema: schema.since_version)
-        for old, new in zip(found, found[1:], strict=False):
+        for old, new in itertools.pairwise(found):
             if new.since_version > 7 and _form(old) != _form(new):
                 yield name, new.since_version - 1
 
@@ -138,3 +140,103 @@ def alone(node: Any, opset: int, inputs: dict[str, Any]) -> list[Tensor]:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return [torch.from_numpy(np.array(v)) for v in session.run(None, {k: v for k, v in inputs.items() if k})]
+
+
+class Transformer(nn.Module):
+    """Patches, attention written out, a convolution with batch normalisation beside it, and pooling."""
+
+    def __init__(self, plain: bool = False) -> None:
+        super().__init__()
+        self.plain = plain  # without what opsets 7 and 8 cannot say
+        self.stem = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.BatchNorm2d(12), nn.Hardswish(), nn.MaxPool2d(2))
+        self.patches = nn.Conv2d(12, 24, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 24))
+        self.first, self.second, self.last = nn.LayerNorm(24), nn.LayerNorm(24), nn.LayerNorm(24)
+        self.qkv, self.out = nn.Linear(24, 72), nn.Linear(24, 24)
+        self.mlp = nn.Sequential(
+            nn.Linear(24, 48), nn.ReLU() if plain else nn.GELU(), nn.Dropout(0.1), nn.Linear(48, 24)
+        )
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(self.stem(x)).flatten(2).transpose(1, 2)
+        x = x if self.plain else torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        q, k, v = self.qkv(self.first(x)).reshape(len(x), -1, 3, 4, 6).permute(2, 0, 3, 1, 4).unbind(0)
+        seen = ((q * 6**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+        x = x + self.out(seen.transpose(1, 2).reshape(len(x), -1, 24))
+        x = x + self.mlp(self.second(x))
+        x = self.last(x)
+        return self.head(x[:, 0] + x[:, 1:].mean(1))
+
+
+def transformer(plain: bool = False) -> nn.Module:
+    torch.manual_seed(0)
+    net = Transformer(plain)
+    with torch.no_grad():
+        for value in (*net.parameters(), *net.buffers()):
+            if value.dim() == 1 and value.is_floating_point():
+                value.add_(torch.rand(value.shape) * 0.3 + 0.1)
+    return net.eval()
+
+
+def agrees(net: nn.Module, path: Path, size: int) -> None:
+    found, x = load_model(f"onnx:{path}?{RAW}&shape=3x{size}x{size}").module, images(size)
+    with torch.no_grad():
+        assert apart(found(x), by_runtime(path, x)) <= LOGITS
+        assert apart(found(x), net(x)) <= LOGITS
+    assert apart(gradient(found, x), gradient(net, x)) <= GRADIENTS
+
+
+@pytest.mark.parametrize("opset", [7, 8, 9, 10, 11, 12, 13, 15, 18])
+def test_a_transformer_of_an_old_opset(tmp_path: Path, opset: int) -> None:
+    net, path = transformer(plain=opset < 9), tmp_path / "net.onnx"
+    export(net, path, "legacy", opset, 16)
+    agrees(net, path, 16)
+
+
+@pytest.mark.parametrize("opset", [1, 5, 6])
+def test_opsets_before_seven_are_refused(tmp_path: Path, opset: int) -> None:
+    """Their broadcasting has an axis, which onnx's converter loses: of equal sides, other numbers would come out."""
+    steps = [
+        helper.make_node("Add", ["x", "shift"], ["a"], broadcast=1, axis=1),
+        helper.make_node("GlobalAveragePool", ["a"], ["y"]),
+    ]
+    stored = [numpy_helper.from_array(np.arange(3, dtype=np.float32), "shift")]
+    path = write(tmp_path / "a.onnx", steps, stored, ("N", 3, 3, 3), ("N", 3, 1, 1), opset)
+    with pytest.raises(
+        ModelError, match=rf"of opset {opset}, expected 7 .*broadcasting.*Export the network again"
+    ) as told:
+        load_model(f"onnx:{path}?{RAW}&shape=3x3x3")
+    assert str(path) in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("newest") / "net.onnx"
+    export(transformer(), path, "dynamo", 23, 16, external_data=False)
+    return onnx.load(str(path))
+
+
+@pytest.mark.parametrize("opset", [23, 24, 25, 26, 27, 28])
+def test_a_transformer_of_a_new_opset(tmp_path: Path, exported: Any, opset: int) -> None:
+    """onnx itself says what a graph of 23, the newest that torch writes, is in later opsets."""
+    path = tmp_path / "net.onnx"
+    onnx.save(onnx.version_converter.convert_version(exported, opset), str(path))
+    assert onnx.load(str(path)).opset_import[0].version == opset
+    agrees(transformer(), path, 16)
+
+
+def test_an_opset_that_is_newer_than_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What onnx does not know is refused; of what it knows, forms that came after those that were compared."""
+    path = write(tmp_path / "a.onnx", [helper.make_node("Mod", ["x", "x"], ["y"], fmod=1)], [], ("N", 4), ("N", 4), 28)
+    with monkeypatch.context() as patched:
+        patched.setattr(simplify, "_NEWEST", 27)
+        with pytest.raises(ModelError, match=r"not known here: Mod as of opset 28.*opset_version=27"):
+            load_model(f"onnx:{path}?{RAW}&shape=1x2x2")
+    newest = defs.onnx_opset_version() + 1
+    path = network(tmp_path / "b.onnx")
+    model = onnx.load(str(path))
+    model.opset_import[0].version = newest
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=rf"of opset {newest}, expected at most {newest - 1}.*--upgrade onnx"):
+        load_model(f"onnx:{path}?{RAW}&shape=3x6x5")

@@ -49,7 +49,6 @@ def onnx_package(path: Path | str) -> Any:
         import onnx.checker
         import onnx.inliner
         import onnx.numpy_helper
-        import onnx.version_converter
     except ImportError as error:
         raise ModelError(f"{path}: {error}; install the extra with pip install 'tangency[onnx]'.") from error
     return onnx
@@ -88,7 +87,8 @@ def _unpacked(data: bytes, path: Path) -> bytes:
     try:
         found = packed.decompress(data, _LARGEST)
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise ModelError(f"{path}: a damaged gzip file ({quoted(error)}); expected {_EXPECTED}. Fetch it again.") from error
+        reason = quoted(error)
+        raise ModelError(f"{path}: a damaged gzip file ({reason}); expected {_EXPECTED}. Fetch it again.") from error
     if not packed.eof:
         more = "holds more than the 2 GB of a graph" if packed.unconsumed_tail else "ends too early"
         raise ModelError(f"{path}: a gzip file that {more}; expected {_EXPECTED}. Fetch it again.")

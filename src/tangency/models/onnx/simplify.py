@@ -11,12 +11,12 @@ from torch import Tensor
 
 from tangency.errors import ModelError
 from tangency.models.onnx.operators import OPERATORS, Call
+from tangency.models.onnx.operators.calls import GraphError
 from tangency.models.onnx.program import opset_of, used_names
 from tangency.models.onnx.reading import onnx_package
 from tangency.models.onnx.values import attributes, limited, to_proto, to_tensor
 
-_OLDEST = 7  # before, broadcasting and much else was said in other ways
-_OLD_TARGET = 17
+_OLDEST = 7
 _NEWEST = 28  # every form that an operator has had up to this opset is computed as it is meant, or refused
 _FOLDED = 256 << 20  # bytes of one result that is computed ahead
 _KNOWN = ("", "ai.onnx")
@@ -27,10 +27,17 @@ _FLOW = ("Loop", "Scan", "Sequence", "Optional", "SplitToSequence", "ConcatFromS
 
 
 def written_out(model: Any) -> Any:
-    """A copy of a model with its own functions in place of their names, and at an opset that onnxruntime takes."""
+    """A copy of a model with its own functions in place of their names.
+
+    Raises:
+        GraphError: an opset before 7; onnx's own converter loses the axis of its additions.
+    """
     onnx = onnx_package("onnx")
     if opset_of(model) < _OLDEST:
-        model = onnx.version_converter.convert_version(model, _OLD_TARGET)
+        raise GraphError(
+            f"it is of opset {opset_of(model)}, expected {_OLDEST} (of 2018) or later: before, broadcasting was said "
+            "in another way. Export the network again, or give it as state_dict:, timm: or hf:."
+        )
     return onnx.inliner.inline_local_functions(model, convert_version=True) if model.functions else model
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from tangency.models.onnx.operators.calls import Call, GraphError, operator
 
 
-
 def _heads(x: Tensor, count: int | None) -> Tensor:
     """(N, heads, length, size) of (N, length, heads · size)."""
     if x.dim() == 4:
