@@ -20,15 +20,20 @@ from tangency.models import load_classifier, load_model, save_classifier
 
 RAW = "range=0,1&mean=none"
 SMALL = {
-    # of the list: its size, exporter, opset, options
+    # of the list: its size, exporter, opset, options; of what repeats a layer, few
     "timm/resnet18": (32, "dynamo", 20, {}),
     "timm/ghostnet_100": (64, "legacy", 17, {}),
     "timm/tf_mobilenetv3_small_100": (32, "legacy", 17, {}),
-    "timm/convnextv2_atto": (32, "dynamo", 20, {}),
+    "timm/convnextv2_atto": (32, "dynamo", 20, {"depths": (1, 1, 2, 1)}),
     "timm/levit_128s": (64, "legacy", 17, {"img_size": 64}),
-    "timm/vit_tiny_patch16_224": (32, "dynamo", 23, {"img_size": 32}),
-    "timm/deit_tiny_distilled_patch16_224": (32, "legacy", 20, {"img_size": 32}),
-    "timm/swin_tiny_patch4_window7_224": (56, "legacy", 17, {"img_size": 56}),
+    "timm/vit_tiny_patch16_224": (32, "dynamo", 23, {"img_size": 32, "depth": 3}),
+    "timm/deit_tiny_distilled_patch16_224": (32, "legacy", 20, {"img_size": 32, "depth": 3}),
+    "timm/swin_tiny_patch4_window7_224": (
+        56,
+        "legacy",
+        17,
+        {"img_size": 56, "depths": (2, 2), "num_heads": (3, 6)},
+    ),
     "torchvision/squeezenet1_1": (64, "legacy", 17, {}),
     "torchvision/shufflenet_v2_x1_0": (64, "legacy", 20, {}),
 }
@@ -220,7 +225,7 @@ def test_weights_that_are_not_beside_the_graph(tmp_path: Path, case: str) -> Non
 
 UNKNOWN = {
     "com.microsoft": ("FusedConv", "com.microsoft", "give the file from before"),
-    "custom": ("Odd", "my.own", "my.own.Odd"),
+    "custom": ("Odd", "my.own", r"my\.own\.Odd.*Else give the network as state_dict:"),
     "quantised": ("DynamicQuantizeLinear", "", "before quantisation"),
 }
 

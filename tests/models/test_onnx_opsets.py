@@ -217,7 +217,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return onnx.load(str(path))
 
 
-@pytest.mark.parametrize("opset", [23, 24, 25, 26, 27, 28])
+@pytest.mark.parametrize("opset", range(23, min(simplify._NEWEST, defs.onnx_opset_version()) + 1))
 def test_a_transformer_of_a_new_opset(tmp_path: Path, exported: Any, opset: int) -> None:
     """onnx itself says what a graph of 23, the newest that torch writes, is in later opsets."""
     path = tmp_path / "net.onnx"
@@ -228,15 +228,16 @@ def test_a_transformer_of_a_new_opset(tmp_path: Path, exported: Any, opset: int)
 
 def test_an_opset_that_is_newer_than_all_that_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What onnx does not know is refused; of what it knows, forms that came after those that were compared."""
-    path = write(tmp_path / "a.onnx", [helper.make_node("Mod", ["x", "x"], ["y"], fmod=1)], [], ("N", 4), ("N", 4), 28)
+    last = defs.onnx_opset_version()
+    step = helper.make_node("Mod", ["x", "x"], ["y"], fmod=1)
+    path = write(tmp_path / "a.onnx", [step], [], ("N", 4), ("N", 4), last)
     with monkeypatch.context() as patched:
-        patched.setattr(simplify, "_NEWEST", 27)
-        with pytest.raises(ModelError, match=r"not known here: Mod as of opset 28.*opset_version=27"):
+        patched.setattr(simplify, "_NEWEST", 12)
+        with pytest.raises(ModelError, match=rf"not known here: Mod as of opset {last}.*opset_version=12"):
             load_model(f"onnx:{path}?{RAW}&shape=1x2x2")
-    newest = defs.onnx_opset_version() + 1
     path = network(tmp_path / "b.onnx")
     model = onnx.load(str(path))
-    model.opset_import[0].version = newest
+    model.opset_import[0].version = last + 1
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=rf"of opset {newest}, expected at most {newest - 1}.*--upgrade onnx"):
+    with pytest.raises(ModelError, match=rf"of opset {last + 1}, expected at most {last}.*--upgrade onnx"):
         load_model(f"onnx:{path}?{RAW}&shape=3x6x5")

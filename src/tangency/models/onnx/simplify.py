@@ -30,13 +30,20 @@ def written_out(model: Any) -> Any:
     """A copy of a model with its own functions in place of their names.
 
     Raises:
-        GraphError: an opset before 7; onnx's own converter loses the axis of its additions.
+        GraphError: an opset before 7, of which onnx's own converter loses the axes of additions, or one after those
+            that the installed onnx knows.
     """
     onnx = onnx_package("onnx")
-    if opset_of(model) < _OLDEST:
+    opset, newest = opset_of(model), onnx.defs.onnx_opset_version()
+    if opset < _OLDEST:
         raise GraphError(
-            f"it is of opset {opset_of(model)}, expected {_OLDEST} (of 2018) or later: before, broadcasting was said "
-            "in another way. Export the network again, or give it as state_dict:, timm: or hf:."
+            f"it is of opset {opset}, expected {_OLDEST} (of 2018) or later: before, broadcasting was said in another "
+            "way. Export the network again, or give it as state_dict:, timm: or hf:."
+        )
+    if opset > newest:
+        raise GraphError(
+            f"it is of opset {opset}, expected at most {newest}, the newest that the installed onnx knows: pip install "
+            "--upgrade onnx, or export the network with an older opset."
         )
     return onnx.inliner.inline_local_functions(model, convert_version=True) if model.functions else model
 
@@ -243,17 +250,6 @@ def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
     return found[::-1]
 
 
-def _version(name: str, opset: int, path: Path | str) -> int:
-    """The opset in which an operator came to its form of a given one."""
-    onnx = onnx_package(path)
-    if opset > onnx.defs.onnx_opset_version():
-        raise ModelError(
-            f"{path}: it is of opset {opset}, expected at most {onnx.defs.onnx_opset_version()}, the newest that the "
-            "installed onnx knows: pip install --upgrade onnx, or export the network with an older opset."
-        )
-    return int(onnx.defs.get_schema(name, opset, "").since_version)
-
-
 def _all_nodes(graph: Any) -> Any:
     for node in graph.node:
         yield node
@@ -270,7 +266,7 @@ def _check(model: Any, path: Path | str) -> None:
             unknown.add(f"{node.domain}.{node.op_type}")
         elif node.op_type not in OPERATORS and node.op_type != "If":
             unknown.add(node.op_type)
-        elif opset > _NEWEST and _version(node.op_type, opset, path) > _NEWEST:
+        elif opset > _NEWEST and onnx_package(path).defs.get_schema(node.op_type, opset, "").since_version > _NEWEST:
             unknown.add(f"{node.op_type} as of opset {opset}")
     if not unknown:
         return
