@@ -51,6 +51,17 @@ def test_ten_of_the_list_at_small_sizes(tmp_path: Path, name: str) -> None:
     assert gradients(net, found, x)["gradients"] <= GRADIENTS
 
 
+@pytest.mark.parametrize("name", ["mobilenetv4_conv_small", "res2net50_26w_4s"])
+def test_gradients_of_every_image_where_the_exporter_folds_nothing(tmp_path: Path, name: str) -> None:
+    """What an image's gradient is off by, beyond the median, is the exporter's rounding of folded normalisation."""
+    net, path = made("timm", name), tmp_path / "net.onnx"
+    kept = {"training": torch.onnx.TrainingMode.PRESERVE, "do_constant_folding": False}
+    export(net, path, "legacy", 17, 64, **kept)
+    found = load_model(f"onnx:{path}?{RAW}&outputs=logits&shape=3x64x64").module
+    x = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert gradients(net, found, x)["worst"] <= 1e-9
+
+
 @pytest.mark.slow
 def test_the_whole_list(tmp_path: Path) -> None:
     """Of what the exporters can write, 95 % of timm and of torchvision load and agree; the others are printed."""
