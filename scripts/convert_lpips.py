@@ -22,10 +22,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tangency.data.torch_file import read_torch
 from tangency.errors import DataError
 from tangency.files import atomic
-from tangency.measures.backbones import BACKBONES, parameter_names
+from tangency.formats.torch_file import read_torch
+from tangency.perceptual.backbones import BACKBONES, parameter_names
 
 BACKBONE_OF = {"vgg": "vgg", "squeeze": "squeeze", "dists": "vgg"}
 CHANNELS = {"features.0": 64, "features.3": 192, "features.6": 384, "features.8": 256, "features.10": 256}

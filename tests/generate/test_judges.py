@@ -16,7 +16,7 @@ from tangency.generate import (
     precision_recall,
     psnr,
 )
-from tangency.measures.structural import ssim
+from tangency.perceptual.structural import ssim
 from tangency.types import LabelledImages
 
 

@@ -14,9 +14,10 @@ from measure_support import measured, toy_world
 from tangency.autodiff import AttributionOptions
 from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
-from tangency.measures import LPIPS, MeasureConfig, asked_config, read_maps, unidentified
+from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
+from tangency.perceptual import LPIPS
 from tangency.report import glossary
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
@@ -138,7 +139,7 @@ def test_excesses_over_every_control_are_named_and_the_headline_is_over_shuffled
 
 
 def test_image_and_edge_stand_ins_are_compared_with_the_own_target() -> None:
-    from tangency.measures.spectral import high_pass
+    from tangency.measures.similarity.spectral import high_pass
     from tangency.numerics import cosine
 
     mixture, data = world()

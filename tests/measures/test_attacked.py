@@ -22,8 +22,8 @@ from tangency.measures import (
     measure_batch,
     parse_attacks,
 )
-from tangency.measures.attacked import attacked
 from tangency.measures.registry import INGREDIENTS, family
+from tangency.measures.robustness.attacked import attacked
 from tangency.report.glossary import MEASURES, parse
 from tangency.report.glossary import describe as words
 from tangency.score import MixtureScore

@@ -14,14 +14,14 @@ from torch import Tensor
 import perceptual_weights
 from tangency.errors import SpecError
 from tangency.measures import MeasureConfig, linear_cka
-from tangency.measures.gallery import Gallery
-from tangency.measures.metrics import ASKABLE, METRICS, Metric
-from tangency.measures.pictures import NORMALISATIONS, RMS, max_normalised
-from tangency.measures.ranks import average_ranks, spearman_magnitudes
 from tangency.measures.registry import describe
-from tangency.measures.similarity import pair_metric
-from tangency.measures.spectral import band_cosines, high_pass, phase_randomised
-from tangency.measures.structural import ssim
+from tangency.measures.similarity.gallery import Gallery
+from tangency.measures.similarity.metrics import ASKABLE, METRICS, Metric
+from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.similarity.ranks import average_ranks, spearman_magnitudes
+from tangency.measures.similarity.spectral import band_cosines, high_pass, phase_randomised
+from tangency.perceptual.pictures import NORMALISATIONS, RMS, max_normalised
+from tangency.perceptual.structural import ssim
 from tangency.seeding import Draw
 from tangency.statistics import Estimate, PairedBootstrap, SumCosine
 

@@ -20,7 +20,7 @@ from tangency import TangencyWarning
 from tangency.errors import ModelError, NumericsError
 from tangency.measures import MeasureConfig, Rows
 from tangency.models import Classifier, prepared, probes
-from tangency.models.foreign import Adapted
+from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.independence import Averaged
 from tangency.study.found import Found, independent
 from tangency.types import Card, Dataset

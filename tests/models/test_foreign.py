@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tangency.autodiff import double_backward
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.foreign import Adapted, build_foreign
+from tangency.models.foreign.rebuilt import Adapted, build_foreign
 from tangency.types import Dataset, LabelledImages
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

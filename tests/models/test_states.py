@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from tangency.errors import ModelError
-from tangency.models.cifar import NAMES, build_cifar
+from tangency.models.architectures.cifar import NAMES, build_cifar
+from tangency.models.foreign.states import fit_states, read_states
 from tangency.models.references import load_model
-from tangency.models.states import fit_states, read_states
 
 RAW = "range=0,1&mean=none"
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.timm_models import own_feeding
+from tangency.models.foreign.timm_models import own_feeding
 from tangency.types import Dataset, LabelledImages
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from models.twin_support import images, own_labels, spread
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.cifar import build_cifar
-from tangency.models.twins import twins_of
+from tangency.models.architectures.cifar import build_cifar
+from tangency.models.foreign.twins import twins_of
 
 RAW = "range=0,1&mean=none"
 
@@ -152,7 +152,9 @@ def test_torchvisions_published_weights_are_known_by_their_hash(tmp_path, monkey
         load_model(f"{reference}&shape=3x48x48")
     address = models.GoogLeNet_Weights.IMAGENET1K_V1.url
     assert address.endswith("-1378be20.pth")
-    monkeypatch.setattr("tangency.models.loaders._published", lambda name: [address.replace("1378be20", digest)])
+    monkeypatch.setattr(
+        "tangency.models.foreign.loaders._published", lambda name: [address.replace("1378be20", digest)]
+    )
     found = load_model(f"{reference}&shape=3x48x48")
     assert "(?transform_input=true)" in reading(found)
 
@@ -217,7 +219,7 @@ def test_wide_resnets_of_fixmatch_and_of_trades(tmp_path, fixmatch):
 
 
 def test_every_twin_has_the_same_names_and_shapes():
-    from tangency.models.foreign import build_foreign
+    from tangency.models.foreign.rebuilt import build_foreign
 
     names = ["cifar:preactresnet34bn", "cifar:wrn-16-1", "torchvision:resnext50_32x4d", "torchvision:googlenet"]
     for name in names:

@@ -11,7 +11,7 @@ from tangency.errors import DataError, NumericsError
 from tangency.mixtures import Mixture
 from tangency.numerics import flat
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore
-from tangency.score import empirical as module
+from tangency.score.closed import empirical as module
 from tangency.types import LabelledImages
 
 SHAPE = (2, 3, 5)

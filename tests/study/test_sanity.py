@@ -9,8 +9,8 @@ from torch import nn
 
 from tangency.data import load
 from tangency.models import Classifier
-from tangency.models.foreign import Adapted
-from tangency.models.normalise import binomial_tail, clearly_better, conventions
+from tangency.models.foreign.normalise import binomial_tail, clearly_better, conventions
+from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.orientation import ORIENTATIONS, turned
 from tangency.study.sanity import check_classifier
 from tangency.types import Dataset, LabelledImages

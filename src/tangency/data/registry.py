@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tangency.data.build import Source, labelled
-from tangency.data.cifar import open_cifar10
-from tangency.data.downsampled import SIZES, open_downsampled
 from tangency.data.embedded import NAME, open_embedded
-from tangency.data.folder import open_folder
-from tangency.data.fullsets import FULL_SETS, open_full_set, open_idx
-from tangency.data.npz import open_npz
-from tangency.data.parquet import open_parquet
-from tangency.data.references import Reference, as_reference, parse
+from tangency.data.readers.cifar import open_cifar10
+from tangency.data.readers.downsampled import SIZES, open_downsampled
+from tangency.data.readers.folder import open_folder
+from tangency.data.readers.fullsets import FULL_SETS, open_full_set, open_idx
+from tangency.data.readers.npz import open_npz
+from tangency.data.readers.parquet import open_parquet
 from tangency.data.splits import cut, five_to_one
 from tangency.errors import DataError, listed, unknown_name
+from tangency.references import Reference, as_reference, parse
 from tangency.types import Dataset, LabelledImages
 
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
-from tangency.measures.metrics import check_metrics
-from tangency.measures.pictures import check_normalisations
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import ALIGNMENT_CONTROLS
-from tangency.measures.robustness_config import RobustnessConfig
+from tangency.measures.robustness.config import RobustnessConfig
+from tangency.measures.similarity.metrics import check_metrics
 from tangency.measures.working import FILTERS, Shape, WorkingSize
+from tangency.perceptual.pictures import check_normalisations
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
 MEASURE_SCHEMA = 4

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
-from tangency.measures.alignment import Comparer, Signal, pair_key
 from tangency.measures.batching import held_bytes
 from tangency.measures.config import NETWORK, MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
-from tangency.measures.gallery import Gallery, HeldGallery, TargetKey
-from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.registry import number
-from tangency.measures.signal import check_signal
-from tangency.measures.spectral import high_pass
+from tangency.measures.robustness.signal import check_signal
+from tangency.measures.similarity.alignment import Comparer, Signal, pair_key
+from tangency.measures.similarity.gallery import Gallery, HeldGallery, TargetKey
+from tangency.measures.similarity.metrics import METRICS, check_size
+from tangency.measures.similarity.spectral import high_pass
 from tangency.measures.working import WorkingSize
 from tangency.numerics import flat, per_example
 from tangency.score import Denoiser

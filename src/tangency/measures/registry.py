@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tangency.errors import NumericsError, unknown_name
 from tangency.measures.info import MeasureInfo
-from tangency.measures.metrics import METRICS, metric_family
-from tangency.measures.robustness_rows import ROBUSTNESS
+from tangency.measures.robustness.info import ROBUSTNESS
+from tangency.measures.similarity.metrics import METRICS, metric_family
 
 TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
 # The target of another image, of another image of the class; a gradient with its phases drawn anew, a random direction;

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import ModelError, NumericsError, TangencyWarning
-from tangency.measures.aligned import aligned
-from tangency.measures.attacked import attacked
 from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
-from tangency.measures.changes import changes, noise_response
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, distinct_names
-from tangency.measures.metrics import check_size
 from tangency.measures.quantities import check_given, check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
+from tangency.measures.robustness.attacked import attacked
+from tangency.measures.robustness.changes import changes, noise_response
+from tangency.measures.robustness.signal import check_signal, noise_changes, signal_fraction
+from tangency.measures.robustness.smoothed import certified, smoothed_gradients
 from tangency.measures.rows import Rows
-from tangency.measures.signal import check_signal, noise_changes, signal_fraction
-from tangency.measures.smoothed import certified, smoothed_gradients
+from tangency.measures.similarity.aligned import aligned
+from tangency.measures.similarity.metrics import check_size
 from tangency.mixtures import fit_mixture
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, asked_outputs

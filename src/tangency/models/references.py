@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
-from tangency.models.deciding import Decided, decided
-from tangency.models.feeding import Feeding, asked_feeding, settled
-from tangency.models.foreign import adapted
-from tangency.models.loaders import LOADERS
-from tangency.models.opening import Opened, Request
+from tangency.models.foreign.deciding import Decided, decided
+from tangency.models.foreign.feeding import Feeding, asked_feeding, settled
+from tangency.models.foreign.loaders import LOADERS
+from tangency.models.foreign.opening import Opened, Request
+from tangency.models.foreign.rebuilt import adapted
+from tangency.models.foreign.shards import content_hash
+from tangency.models.foreign.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.outputs import found_outputs, probes
-from tangency.models.shards import content_hash
-from tangency.models.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.weights import load_classifier
+from tangency.references import Reference, parse
 from tangency.types import Card, Dataset
 
 KINDS = (*LOADERS, "robustbench", *TRUSTED)

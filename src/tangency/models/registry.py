@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted, unknown_name
+from tangency.models.architectures.convnet import ConvNet
+from tangency.models.architectures.resnet import ResNet18
 from tangency.models.classifier import Classifier, class_names
-from tangency.models.convnet import ConvNet
-from tangency.models.foreign import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
-from tangency.models.resnet import ResNet18
+from tangency.models.foreign.rebuilt import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
 from tangency.seeding import derive_seed
 from tangency.types import Card
 

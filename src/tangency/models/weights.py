@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted
 from tangency.models.classifier import Classifier, checked_card
-from tangency.models.code import check_trusted, from_code, is_code
-from tangency.models.foreign import is_foreign
+from tangency.models.foreign.code import check_trusted, from_code, is_code
+from tangency.models.foreign.rebuilt import is_foreign
 from tangency.models.registry import ARCHITECTURES, from_card
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Card

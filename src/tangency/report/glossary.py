@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.measures.metrics import METRICS, metric_family
+from tangency.measures.similarity.metrics import METRICS, metric_family
 from tangency.report.robustness_texts import TEXTS
 
 OBJECTIVES = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tangency.data.references import maker_options, parse
 from tangency.errors import SpecError, unknown_name
+from tangency.references import maker_options, parse
 from tangency.score.references import FITTED, SHIPPED
 
 NONE, EXACT, NETWORK = "none", "exact", "network"

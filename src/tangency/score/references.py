@@ -9,19 +9,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
 from tangency.files import file_digest
 from tangency.mixtures import fit_affordable, load_mixture
+from tangency.references import Reference, maker_options, parse
+from tangency.score.closed.empirical import EmpiricalScore
+from tangency.score.closed.gaussian import GaussianScore
+from tangency.score.closed.mixture import MixtureScore
 from tangency.score.denoiser import Denoiser
-from tangency.score.diffusers_folder import diffusers_files, load_diffusers
-from tangency.score.edm_pickle import load_edm_pickle
-from tangency.score.empirical import EmpiricalScore
-from tangency.score.gaussian import GaussianScore
-from tangency.score.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
-from tangency.score.mixture import MixtureScore
-from tangency.score.store import load_network
+from tangency.score.edm.pickle_file import load_edm_pickle
+from tangency.score.networks.diffusers_folder import diffusers_files, load_diffusers
+from tangency.score.networks.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
+from tangency.score.networks.store import load_network
 from tangency.tensors import read_tensors
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World, world_of

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from tangency.data.references import maker_options, parse_options
 from tangency.errors import RunError, SpecError
 from tangency.files import file_digest
 from tangency.measures.frames import distinct_names
 from tangency.numerics import check_rank
+from tangency.references import maker_options, parse_options
 from tangency.score.references import FITTED, fingerprint
 from tangency.study.fit_network import Tell, telling
 from tangency.tangents import Ground, TangentEstimator, load_tangents

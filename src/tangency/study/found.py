@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tangency.data.references import as_reference, parse
 from tangency.data.registry import KINDS as KINDS_OF_DATA
 from tangency.errors import ModelError, RunError, listed, unknown_name
 from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
@@ -13,6 +12,7 @@ from tangency.models.class_map import noted, restricted, same_names, unmapped, w
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
 from tangency.models.references import KINDS
+from tangency.references import as_reference, parse
 from tangency.study.layout import read_json, weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec

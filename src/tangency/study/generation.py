@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.data.references import as_reference
 from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.models import Classifier
+from tangency.references import as_reference
 from tangency.score import Denoiser, load_score
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap

@@ -22,10 +22,10 @@ from tangency.generate import (
     precision_recall,
     psnr,
 )
-from tangency.measures.kid import FEWEST, alexnet_features, kid
-from tangency.measures.lpips import LPIPS
-from tangency.measures.structural import ssim
 from tangency.mixtures import Mixture
+from tangency.perceptual.kid import FEWEST, alexnet_features, kid
+from tangency.perceptual.lpips import LPIPS
+from tangency.perceptual.structural import ssim
 from tangency.seeding import permutation
 from tangency.study.generation_restored import noise_cosine
 from tangency.types import Dataset

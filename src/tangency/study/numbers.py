@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tangency.measures.metrics import metric_of
 from tangency.measures.registry import (
     ALIGNMENT_CONTROLS,
     CKA_PARTS,
@@ -22,6 +21,7 @@ from tangency.measures.registry import (
     tangents_of,
     tangents_suffix,
 )
+from tangency.measures.similarity.metrics import metric_of
 from tangency.statistics import (
     Estimate,
     Excess,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.models import Classifier
-from tangency.models.normalise import Convention, binomial_tail, clearly_better, conventions, predicted_classes
+from tangency.models.foreign.normalise import Convention, binomial_tail, clearly_better, conventions, predicted_classes
 from tangency.models.orientation import ORIENTATIONS, composed, swaps_sides, turned
 from tangency.numerics import at_once
 from tangency.seeding import permutation

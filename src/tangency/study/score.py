@@ -11,7 +11,7 @@ import torch
 from tangency.errors import RunError, SpecError
 from tangency.mixtures import fit_affordable, load_mixture, save_mixture
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, denoising_error
-from tangency.score.gaussian import LARGEST
+from tangency.score.closed.gaussian import LARGEST
 from tangency.seeding import permutation
 from tangency.study.spec import ScoreSpec, StudySpec
 from tangency.tangents import MixtureTangents, TangentEstimator, WorldTangents

@@ -30,7 +30,8 @@ from tangency.measures import (
     unidentified,
 )
 from tangency.measures.registry import control_of, family
-from tangency.measures.weights_files import external_digests
+from tangency.measures.similarity.metrics import external_weights
+from tangency.perceptual.weights_files import external_digests
 from tangency.score import Denoiser
 from tangency.score.references import fingerprint
 from tangency.statistics import PairedBootstrap, SumCosine
@@ -161,7 +162,7 @@ def _setting(asked: MeasureRequest, first: Found, name: str, data: Dataset, fold
         about["settings"],
         tangents_identity(found.tangents),
         fingerprint(named) if named else "",
-        external_digests(config.metrics),
+        external_digests(external_weights(config.metrics)),
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *found.notes, *([] if working.whole else [f"{working.sentence}."])]
@@ -244,7 +245,7 @@ def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
 
 
 def _summary(asked: MeasureRequest, setting: _Setting, found: Found, rows: Rows) -> dict[str, Any]:
-    weights = external_digests(setting.config.metrics)
+    weights = external_digests(external_weights(setting.config.metrics))
     maps = setting.maps
     return {
         "model": found.reference,

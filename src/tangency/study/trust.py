@@ -25,9 +25,9 @@ from tangency.score import (
     diagnose,
     load_score,
 )
+from tangency.score.closed.empirical import TRUSTED
 from tangency.score.derived import ScoreOfDenoiser
 from tangency.score.diagnostics import mean_image
-from tangency.score.empirical import TRUSTED
 from tangency.score.quality import noised
 from tangency.score.references import readings
 from tangency.seeding import permutation

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangency.measures.kid import FEWEST, alexnet_features, kid
-from tangency.measures.lpips import LPIPS
+from tangency.perceptual.kid import FEWEST, alexnet_features, kid
+from tangency.perceptual.lpips import LPIPS
 from tangency.score import Denoiser
 from tangency.score.neighbours import nearest
 from tangency.seeding import permutation

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tangency.data.references import maker_options
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_affordable
 from tangency.numerics import check_rank
+from tangency.references import maker_options
 from tangency.score import Denoiser, load_score
 from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
 from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents

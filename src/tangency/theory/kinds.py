@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tangency.data.references import maker_options
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
+from tangency.references import maker_options
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
 from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, load_tangents, pca_tangents
 from tangency.tangents.references import LOADED, MADE
