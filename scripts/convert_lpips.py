@@ -4,7 +4,7 @@
 
 The shipped file is that of `--network alex`, in half precision: FEATURES.safetensors holds torchvision's AlexNet
 convolutions (features.{0,3,6,8,10}.{weight,bias}), LINEAR is weights/v0.1/alex.pth of the package `lpips`, and
-DESTINATION src/tangency/measures/weights/lpips_alex.safetensors, with a NOTICE beside it.
+DESTINATION src/tangency/perceptual/weights/lpips_alex.safetensors, with a NOTICE beside it.
 
 For `--network vgg`, `squeeze` and `dists` FEATURES is torchvision's own file (vgg16-397923af.pth,
 squeezenet1_1-b8a52dc0.pth), LINEAR is weights/v0.1/vgg.pth or squeeze.pth of `lpips`, or weights.pt of `DISTS_pytorch`,
