@@ -151,6 +151,12 @@ CALLS: dict[tuple[str, ...], str] = {
     (*M, "--score", "none", "--legacy", "pags"): "the published alignment is one with a score",
     (*M, "--score", "none", "--tangents", "score-svd"): "the score is none",
     (*M, "--score", "mfa?components=0"): "components=0",
+    (*M, "--batch-size", "0"): "--batch-size: got '0', expected auto, or at least 1 image",
+    (*M, "--batch-size", "-1"): "--batch-size: got '-1'",
+    (*M, "--batch-size", "many"): "--batch-size: got 'many'",
+    (*M, "--working-size", "0"): "--working-size: got '0'",
+    (*M, "--working-size", "9"): "got 9x9 for images of 8x8 pixels",
+    (*M, "--working-size", "4:lanczos"): "unknown filter of --working-size 'lanczos'",
     (*M, "--baseline", "nix"): "nix",
     (*M, "--baseline", ""): "--baseline: got an empty argument",
     (*M, "--out", "{file}"): "got a file, expected a folder",
@@ -249,11 +255,12 @@ def full_disk(most: int) -> Iterator[None]:
     "words",
     [
         (*M, *FAST, "--out", "{o}"),
+        (*M, *FAST, "--working-size", "4", "--out", "{o}"),
         (*G, "--steps", "1", "--count", "2"),
         (*SAMPLE, "--count", "3"),
         ("convert", "NET", "{o.safetensors}"),
     ],
-    ids=["measure", "generate", "sample", "convert"],
+    ids=["measure", "measure at a working size", "generate", "sample", "convert"],
 )
 def test_a_full_disk_leaves_no_half_files(
     words: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path

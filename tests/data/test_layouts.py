@@ -194,3 +194,32 @@ def test_limits_decode_the_chosen_files_only(tmp_path):
     assert torch.equal(load(f"folder:{tmp_path}?train=5").train.pixels, few.train.pixels)
     with pytest.raises(DataError, match="there are 12 test images"):
         load(f"folder:{tmp_path}?train=5&test=13")
+
+
+def test_limits_of_a_folder_without_splits_decode_the_chosen_files_only(tmp_path):
+    fill(tmp_path, count=12)
+    whole = load(f"folder:{tmp_path}")
+    few = load(f"folder:{tmp_path}?train=5&test=3")
+    assert few.name.endswith("?train=5&test=3 [split 5:1]")
+    for part, count in (("train", 5), ("test", 3)):
+        own, all_of_it = getattr(few, part), getattr(whole, part)
+        kind = "training" if part == "train" else "test"
+        order = permutation(len(all_of_it), 0, f"{kind} images")[:count]
+        assert torch.equal(own.pixels, all_of_it.pixels[order])
+        assert torch.equal(own.labels, all_of_it.labels[order])
+        assert own.name.startswith(f"{few.train.name.partition(' [')[0]} [{part}: ")
+    values = {*few.train.pixels[:, 0, 0, 0].tolist(), *few.test.pixels[:, 0, 0, 0].tolist()}
+    unread = next(i for i in range(1, 12) if i not in values)  # the first file says what all must be like
+    (tmp_path / "ant" / f"{unread}.png").write_bytes(b"no image")
+    again = load(f"folder:{tmp_path}?train=5&test=3")
+    assert (again.train.digest, again.test.digest) == (few.train.digest, few.test.digest)
+    with pytest.raises(DataError, match=r"ant/\d+\.png: not an image"):
+        load(f"folder:{tmp_path}")
+    with pytest.raises(DataError, match="test=13, there are 4 test images"):
+        load(f"folder:{tmp_path}?train=5&test=13")
+    (tmp_path / "cat").mkdir()
+    save(tmp_path / "cat" / "0.png", 200)
+    with pytest.raises(DataError, match="class 'cat' has 1 images, expected at least 2 to split"):
+        load(f"folder:{tmp_path}?train=5&test=3")
+    with pytest.raises(DataError, match="train=five, expected a positive whole number"):
+        load(f"folder:{tmp_path}?train=five")

@@ -13,10 +13,11 @@ from torch import nn
 from measure_support import measured, toy_world
 from support import make_mixture
 from tangency.autodiff import input_gradient
-from tangency.measures import MeasureConfig, ReferenceSource, control_warnings
+from tangency.measures import MeasureConfig, ReferenceSource, control_warnings, measure
 from tangency.mixtures import Mixture
 from tangency.numerics import flat, unit
 from tangency.score import MixtureScore
+from tangency.seeding import Draw
 from tangency.statistics import PairedBootstrap
 from tangency.study.numbers import trial_numbers
 from tangency.tangents import (
@@ -195,3 +196,43 @@ def test_coincide_tells_angles() -> None:
     near[4] = math.nan
     found = coincide(TangentSpace(basis, rank), TangentSpace(near @ turned, rank))
     assert found.tolist() == [True, True, True, False, False]
+
+
+class Uneven:
+    """A space of its own at each image, of rank 1 to 5, uniform among those of its rank."""
+
+    kind, max_rank, where = "uneven", 5, "anywhere"
+
+    def at(self, x: torch.Tensor, ids: torch.Tensor | None = None) -> TangentSpace:
+        assert ids is not None
+        drawn_bases = Draw(7, ids, "bases").normal((flat(x).shape[1], self.max_rank), torch.float64)
+        return TangentSpace(torch.linalg.qr(drawn_bases).Q.to(x), 1 + ids % 5).cut(1 + ids % 5)
+
+
+def test_of_random_gradients_own_and_other_spaces_hold_as_much_whatever_their_ranks() -> None:
+    """E[F²] is k/d of isotropic gradients in k dimensions of d, so only as many as are common may differ."""
+    n = 3000
+    noise = torch.randn(n, *SHAPE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    labels = (torch.arange(n) // 7) % 3
+    data = LabelledImages(torch.rand(n, *SHAPE, generator=torch.Generator().manual_seed(4)), labels, ("a", "b", "c"))
+    config = dataclasses.replace(CONFIG, alignments=(), epsilons=(), rho_sigmas=(), tangent_scalars=("map(noise)",))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(42, 3))
+    rows = measure(
+        model, data.images(), labels, reference=data, score="none", tangents=Uneven(), config=config,
+        maps={"noise": noise},
+    )  # fmt: skip
+    own, d = rows["tangent_fraction.map(noise)"], math.prod(SHAPE)
+    rank = 1 + torch.arange(n) % 5
+    for k in range(1, 6):
+        mean, error = float(own[rank == k].mean()), float(own[rank == k].std()) / math.sqrt(n / 5)
+        assert abs(mean - k / d) < 4 * error
+    for control in ("shuffled", "shuffled_class"):
+        difference = own - rows[f"tangent_fraction.map(noise).{control}"]
+        common = rows[f"tangent_rank.{control}"]
+        assert difference.isfinite().all()
+        assert bool((common <= rank).all())
+        assert 0.2 < float((common < rank).double().mean()) < 0.6
+        for chosen in (rank > 0, rank == 1, rank == 5, common < rank):
+            part = difference[chosen]
+            assert float(part.std()) > 0
+            assert abs(float(part.mean())) < 4 * float(part.std()) / math.sqrt(len(part)), control

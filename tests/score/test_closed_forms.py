@@ -12,6 +12,7 @@ from tangency.mixtures import Mixture
 from tangency.numerics import flat
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore
 from tangency.score.closed import empirical as module
+from tangency.score.closed.gaussian import check_dimension
 from tangency.types import LabelledImages
 
 SHAPE = (2, 3, 5)
@@ -169,7 +170,13 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(NumericsError, match="all images are equal"):
         GaussianScore(same)
     wide = LabelledImages(torch.zeros(2, 3, 64, 64), torch.tensor([0, 1]), ("a", "b"))
-    with pytest.raises(NumericsError, match="at most 4096"):
+    with pytest.raises(NumericsError, match=r"got images of 12,288 values \(3×64×64\).*at most 4,096.*-size 36,"):
         GaussianScore(wide)
+    for shape, side in (((1, 65, 65), 64), ((3, 40, 80), 26), ((1, 100, 150), 52), ((4, 50, 50), 32)):
+        with pytest.raises(NumericsError, match=f"--working-size {side},"):
+            check_dimension(shape)
+        least = min(shape[1:])
+        sides = [round(side * own / least) for own in shape[1:]]
+        assert shape[0] * math.prod(sides) <= 4096 < shape[0] * (side + 1) ** 2 * max(shape[1:]) / least
     with pytest.raises(NumericsError, match="got no images"):
         EmpiricalScore(images().subset(slice(0, 0)))

@@ -139,6 +139,37 @@ def test_bad_requests_are_refused(place: Path, asked: dict, error: type[Exceptio
         measured(place, **asked)
 
 
+def test_one_gaussian_of_large_images_is_refused_with_the_working_size_that_fits(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tangency.score.closed.gaussian.LARGEST", 16)
+    words = ["measure", "--model", place / "net.safetensors", "--data", f"npz:{place / 'tiny.npz'}"]
+    words += ["--score", "gaussian", "--limit", "8", "--metrics", "cosine", "--out", tmp_path / "out"]
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert isinstance(result.exception, TangencyError)
+    assert "got images of 64 values (1×8×8), expected at most 16" in str(result.exception)
+    assert "(--working-size 4, measures.working_size, or ?size= of the data)" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+    found = measured(place, score="gaussian", working_size="4")
+    assert found["settings"]["measures"]["working_size"] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("score", "limit", "message"),
+    [
+        ("gaussian", ("tangency.score.closed.gaussian.LARGEST", 16), "gaussian score: got images of 64 values"),
+        ("mfa", ("tangency.mixtures.budget.BUDGET", 100), "mixture of 3 classes of images of 64 values"),
+    ],
+)
+def test_a_study_whose_closed_form_is_too_large_is_refused_before_it_begins(
+    score: str, limit: tuple[str, int], message: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*limit)
+    with pytest.raises(TangencyError, match=message):
+        run_study(parse_spec(tiny_spec(place / "tiny.npz", score={"kind": score}), "test"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("score", ["none", "gaussian", "network"])
 def test_a_study_runs_to_its_report_without_a_mixture(score: str, place: Path, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ class Source:
         licence: of the data, where known.
         notes: what was decided in finding it, in sentences.
         counted: whether the readers keep to the options `train` and `test` (numbers of images) themselves.
+        halves: of one split, functions that read its "train" and "test", as `five_to_one` has them, and keep to these
+            options; none where only the whole can be read.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Source:
     licence: str = ""
     notes: tuple[str, ...] = ()
     counted: bool = False
+    halves: Mapping[str, Callable[[], LabelledImages]] = field(default_factory=dict)
 
 
 def digest(pixels: Tensor, labels: Tensor, classes: Sequence[str]) -> str:

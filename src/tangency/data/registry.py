@@ -160,9 +160,11 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
     """
     source, counts = _source(reference, root)
     name = source.name
-    if "whole" in source.splits:
+    if source.halves:
+        train, test = (source.halves[part]() for part in COUNTS)
+        counts = dict.fromkeys(COUNTS)
+    elif "whole" in source.splits:
         train, test = five_to_one(source.splits["whole"]())
-        name = f"{name} [split 5:1]"
     else:
         train, test = _same_classes(source.splits["train"](), source.splits["test"]())
     if train.shape != test.shape or train.classes != test.classes:
@@ -173,7 +175,7 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
         )
     notes = tuple(dict.fromkeys((*source.notes, *train.notes, *test.notes)))
     train, test = (cut(split, counts[part], str(reference), part) for part, split in (("train", train), ("test", test)))
-    return Dataset(name, train, test, source.licence, notes)
+    return Dataset(f"{name} [split 5:1]" if "whole" in source.splits else name, train, test, source.licence, notes)
 
 
 def _odd(train: LabelledImages, test: LabelledImages) -> str:

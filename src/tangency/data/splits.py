@@ -10,6 +10,7 @@ from tangency.errors import DataError
 from tangency.seeding import permutation
 from tangency.types import LabelledImages
 
+PARTS = {"train": "train: 5 of 6 images of each class", "test": "test: 1 of 6 images of each class"}
 HELD_OUT = 6  # one image in six of each class is held out for the test
 
 
@@ -40,10 +41,9 @@ def held_out(labels: Tensor, classes: tuple[str, ...], name: str) -> Tensor:
 def five_to_one(whole: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     """Train and test, five to one in each class, both in the order of `whole`; their names say so."""
     mask = held_out(whole.labels, whole.classes, whole.name)
-    parts = (("train: 5 of 6 images of each class", ~mask), ("test: 1 of 6 images of each class", mask))
     train, test = (
         labelled(whole.pixels[chosen], whole.labels[chosen], whole.classes, f"{whole.name} [{what}]", whole.notes)
-        for what, chosen in parts
+        for what, chosen in zip(PARTS.values(), (~mask, mask), strict=True)
     )
     return train, test
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
+from tangency.measures.compared import Given, compared, named_score
 from tangency.measures.config import MeasureConfig
-from tangency.measures.frames import Frame, distinct_names
+from tangency.measures.frames import Frame
 from tangency.measures.quantities import check_given, check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.robustness.attacked import attacked
@@ -24,16 +25,14 @@ from tangency.measures.robustness.smoothed import certified, smoothed_gradients
 from tangency.measures.rows import Rows
 from tangency.measures.similarity.aligned import aligned
 from tangency.measures.similarity.metrics import check_size
-from tangency.mixtures import fit_mixture
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, asked_outputs
 from tangency.numerics import unit
-from tangency.score import Denoiser, MixtureScore
-from tangency.tangents import MixtureTangents, TangentEstimator
+from tangency.score import Denoiser, ScoreChoice
+from tangency.score.choice import NONE
 from tangency.types import LabelledImages, check_images, check_labels
 
 Columns = dict[str, Tensor]
-Named = Mapping[str, TangentEstimator]
 _MOST = 128  # images at once
 
 
@@ -44,8 +43,8 @@ def measure(
     labels: Tensor,
     *,
     reference: LabelledImages | None = None,
-    score: Denoiser | None = None,
-    tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator] | None = None,
+    score: Denoiser | str | None = None,
+    tangents: Given | None = None,
     config: MeasureConfig | None = None,
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
@@ -69,12 +68,16 @@ def measure(
         labels: (N,) integers.
         reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
-        score: closed-form mixtures fitted to `reference` by default. With a working size (`config.working_size`; by
-            default 64 for images of more than 128 × 128 pixels, where neither `score` nor `tangents` is given) `score`,
-            `tangents` and `network` are of images at that size; images, labels, maps and `reference` have their own.
+        score: a score, or the closed form that is fitted to `reference`: "mfa", mixtures of factor analysers, the
+            default (also "mfa?components=2&rank=8"; smaller where 512 MB do not hold them, see `Rows.notes`),
+            "gaussian" or "empirical"; or "none": alignment is left out, but for that with a `network`.
+            With a working size (`config.working_size`; by default 64 for images of more than 128 × 128 pixels, where
+            `score` and `tangents` are names or not given) `score`, `tangents` and `network` are of images at that
+            size; images, labels, maps and `reference` have their own.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
-            ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or
-            the name that a mapping gives them. The mixtures' by default.
+            ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or the name that a
+            mapping gives them. The mixtures' by default; those of the nearest images of `reference` where `score`
+            names another closed form, or none.
         config: what is measured.
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
@@ -97,6 +100,8 @@ def measure(
     Raises:
         NumericsError: images, labels or maps that do not fit, a map that names no outputs, or a model without
             logits of the classes, or gradients.
+        SpecError: a name of no closed form, or measures that need a score where there is none.
+        DataError: a class of `reference` with too few images for what is fitted to it.
         ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or of which nobody
             can tell whether they are logits or sigmoids.
 
@@ -110,7 +115,8 @@ def measure(
         >>> rows["tangent_fraction.logp_y"].shape
         torch.Size([8])
     """
-    config = (config or MeasureConfig()).with_legacy(network is not None).with_maps(maps or ())
+    closed = named_score(score)
+    config = _asked(config or MeasureConfig(), closed, network).with_maps(maps or ())
     _check_types(images, labels, reference, pool)
     images = images.float() / 255 if images.dtype == torch.uint8 else images
     check_images(images, unit_range=reference is None or reference.unit_range)
@@ -121,11 +127,10 @@ def measure(
         )
     check_labels(labels, len(images), len(reference.classes))
     _check_request(images, ids, pool, batch_size)
-    check_network(config, network is not None)
     images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
     maps = check_maps(maps or {}, images)
     check_given(config.maps, maps)
-    config = _sized(config, reference.shape, fitted=score is None and tangents is None)
+    config = _sized(config, reference.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
     pool = _pool(pool, images, labels, reference, config)
     reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
     # an unfit model is refused before anything is fitted
@@ -133,13 +138,11 @@ def measure(
     working = config.working(pool.shape)
     notes += () if working.whole else (working.sentence,)
     reference, shown = working.images(reference), working.images(pool)
-    if score is None or tangents is None:
-        mixture, _ = fit_mixture(reference)
-        mixture = mixture.to(images.device)
-        score, tangents = score or MixtureScore(mixture), tangents or MixtureTangents(mixture)
+    found = compared(closed, tangents, reference, images.device)
+    notes += found.notes
     ids = torch.arange(len(images)) if ids is None else ids
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    source = ReferenceSource(score, _named(tangents), shown, reference, config, images.device, network, pool)
+    source = ReferenceSource(found.score, found.tangents, shown, reference, config, images.device, network, pool)
     size, parts = fitting_batch(batch_size, [model], images[:1], source.held_bytes, _MOST), []
     for at in torch.arange(len(images)).split(size):
         x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
@@ -147,6 +150,15 @@ def measure(
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
         parts.append(measure_batch(model, references, config, given))
     return dataclasses.replace(Rows.concatenate(parts), notes=notes)
+
+
+def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
+    """What is measured: with what `legacy` adds, and no target of a closed form where there is none."""
+    given = network is not None
+    config = config.with_legacy(given)
+    check_network(config, given)
+    none = isinstance(score, ScoreChoice) and score.closed == NONE
+    return config.with_scores(False, given) if none else config
 
 
 def _ready(
@@ -182,14 +194,6 @@ def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Call
             ) from error
 
     return kept
-
-
-def _named(tangents: TangentEstimator | Sequence[TangentEstimator] | Mapping[str, TangentEstimator]) -> Named:
-    if isinstance(tangents, Mapping):
-        return tangents
-    estimators = list(tangents) if isinstance(tangents, Sequence) else [tangents]
-    names = distinct_names([e.kind for e in estimators], [e.max_rank for e in estimators])
-    return dict(zip(names, estimators, strict=True))
 
 
 def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -> None:

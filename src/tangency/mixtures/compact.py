@@ -7,13 +7,14 @@ what is computed is exact for the numbers that are held.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from tangency.mixtures.gaussian import latent
 
 _VALUES = 2_000_000  # numbers of means and loadings that are read at once
 _KEPT = 4_000_000  # products with images that are kept for the next noise level
@@ -62,12 +63,9 @@ class CompactComponents:
 
     def smoothed(self, sigma: float) -> CompactGaussians:
         """At one noise level σ ≥ 0, in the unit of the data."""
-        gram, delta = self.products[0], self.noise + sigma**2
-        eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        lower = torch.linalg.cholesky(eye + gram / delta[:, None, None])
-        d = self.means.shape[1]
-        log_det = d * delta.log() + 2 * lower.diagonal(dim1=1, dim2=2).log().sum(1)
-        return CompactGaussians(self, delta, lower, 0.5 * (log_det + d * math.log(2 * math.pi)))
+        delta, d = self.noise + sigma**2, self.means.shape[1]
+        lower, log_norm = latent(self.products[0] / delta[:, None, None], d * delta.log(), d)
+        return CompactGaussians(self, delta, lower, log_norm)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,13 @@ import torch
 from torch import Tensor
 
 
+def latent(gram: Tensor, log_det: Tensor, d: int) -> tuple[Tensor, Tensor]:
+    """L (K, k, k) and ½ log|2πΣ| (K,), from AᵀΔ⁻¹A (K, k, k), Σ log Δ (K,) and the dimension d."""
+    lower = torch.linalg.cholesky(torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device) + gram)
+    log_det = log_det + 2 * lower.diagonal(dim1=1, dim2=2).log().sum(1)
+    return lower, 0.5 * (log_det + d * math.log(2 * math.pi))
+
+
 @dataclass(frozen=True)
 class SmoothedGaussians:
     """K Gaussians at one noise level, prepared for products with a batch of images.
@@ -35,11 +42,8 @@ class SmoothedGaussians:
         """From μ (K, d), A (K, d, k), Ψ (K, d) and σ ≥ 0 (same unit as the data)."""
         precision = 1 / (noise + sigma**2)
         weighted = loadings * precision[:, :, None]
-        inner = torch.eye(loadings.shape[2], dtype=means.dtype, device=means.device) + loadings.mT @ weighted
-        lower = torch.linalg.cholesky(inner)
+        lower, log_norm = latent(loadings.mT @ weighted, -precision.log().sum(1), means.shape[1])
         factors = torch.linalg.solve_triangular(lower, weighted.mT, upper=False).mT
-        log_det = -precision.log().sum(1) + 2 * lower.diagonal(dim1=1, dim2=2).log().sum(1)
-        log_norm = 0.5 * (log_det + means.shape[1] * math.log(2 * math.pi))
         return SmoothedGaussians(means, precision, factors, log_norm)
 
     def projections(self, x: Tensor) -> Tensor:

@@ -24,10 +24,9 @@ from tangency.study.request import MeasureRequest
 from tangency.study.score import estimators, fitted_images, new_estimators
 from tangency.study.spec import ScoreSpec
 from tangency.tangents import TangentEstimator
+from tangency.tangents.local_pca import usual_neighbours
 from tangency.types import Dataset
 from tangency.worlds import world_of
-
-_NEIGHBOURS, _RANK = 60, 12  # of local PCA
 
 
 @dataclass(frozen=True)
@@ -171,13 +170,7 @@ def _said(fit: ScoreSpec, named: str) -> list[str]:
 
 def _nearest(data: Dataset) -> tuple[tuple[str, ...], str]:
     """Tangent spaces that need no mixture: those of the nearest training images, and what is said of them."""
-    neighbours = min(_NEIGHBOURS, len(data.train))
-    rank = min(_RANK, neighbours - 2, math.prod(data.train.shape) - 1)
-    if rank < 1:
-        raise DataError(
-            f"'{data.name}': has {counted(len(data.train), 'training image')}, expected at least 3: without a mixture, "
-            "tangent spaces are those of the nearest training images. Add some, or name others with --tangents."
-        )
+    neighbours, rank = usual_neighbours(data.train)
     reference = f"{WITHOUT_MIXTURE}?neighbours={neighbours}&rank={rank}"
     return (reference,), (
         f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest training images ({reference}), "

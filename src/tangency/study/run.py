@@ -15,7 +15,9 @@ from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
 from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.measures import check_signal, check_size
+from tangency.mixtures import affordable
 from tangency.models import build
+from tangency.score.closed.gaussian import check_dimension
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
 from tangency.study.fit_tangents import check_tangents, unfinished
@@ -166,11 +168,19 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
         )
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec), spec, data)
+    _refuse_unfit(spec, data, working.shape)
+
+
+def _refuse_unfit(spec: StudySpec, data: Dataset, shape: tuple[int, int, int]) -> None:
+    """Raise where the closed form cannot be fitted to images of a shape."""
+    if spec.score.kind == "gaussian":
+        check_dimension(shape)
     if spec.score.kind != "mfa":
         return
-    pixels, wanted = math.prod(working.shape), 2 * spec.score.components
+    pixels, wanted = math.prod(shape), 2 * spec.score.components
     if spec.score.rank >= pixels:
         raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
+    affordable(len(data.train.classes), pixels, spec.score.components, spec.score.rank)
     for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
         if count < wanted:
             raise DataError(

@@ -75,7 +75,7 @@ def summarise(
         "schema": SUMMARY_SCHEMA,
         "name": spec.name,
         "spec_hash": spec.digest(),
-        "data": _about(data, images),
+        "data": _about(data, images) | ({} if working.whole else {"working": working.sentence}),
         "score": score_card,
         "headline": headline(planned, numbers, verdicts, main) if has_main else None,
         "trials": entries,

@@ -11,11 +11,30 @@ from torch import Tensor
 
 from tangency.data.search import Neighbours
 from tangency.devices import chunk_bytes
-from tangency.errors import NumericsError
+from tangency.errors import DataError, NumericsError, counted
 from tangency.numerics import check_rank, flat
 from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 from tangency.types import LabelledImages
+
+NEIGHBOURS, RANK = 60, 12
+
+
+def usual_neighbours(data: LabelledImages) -> tuple[int, int]:
+    """Neighbours and rank where nothing is asked for: 60 and 12, fewer where images or pixels are.
+
+    Raises:
+        DataError: fewer than 3 images.
+    """
+    neighbours = min(NEIGHBOURS, len(data))
+    rank = min(RANK, neighbours - 2, math.prod(data.shape) - 1)
+    if rank < 1:
+        raise DataError(
+            f"'{data.name}': has {counted(len(data), 'training image')}, expected at least 3: without a mixture, "
+            "tangent spaces are those of the nearest training images. Add some, or name others with --tangents "
+            "(tangents)."
+        )
+    return neighbours, rank
 
 
 @final
@@ -48,8 +67,8 @@ class LocalPCATangents:
     def __init__(
         self,
         data: LabelledImages,
-        neighbours: int = 60,
-        rank: Rank = 12,
+        neighbours: int = NEIGHBOURS,
+        rank: Rank = RANK,
         most: int = 32,
         tolerance: float = 0.05,
         device: str | torch.device = "cpu",

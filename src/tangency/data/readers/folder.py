@@ -11,7 +11,7 @@ import torch
 
 from tangency.data.build import Source, labelled
 from tangency.data.readers.decode import decode_images
-from tangency.data.splits import kept_of
+from tangency.data.splits import PARTS, held_out, kept_of
 from tangency.errors import DataError, counted, listed
 from tangency.references import Reference
 from tangency.types import LabelledImages
@@ -107,11 +107,23 @@ def _by_annotations(folder: Path, classes: Sequence[str]) -> Listing:
 
 
 def _read(
-    folder: Path, reference: Reference, name: str, annotated: Sequence[str] | None = None, part: str = ""
+    folder: Path,
+    reference: Reference,
+    name: str,
+    annotated: Sequence[str] | None = None,
+    part: str = "",
+    half: bool = False,
 ) -> LabelledImages:
-    """The images of a folder; of a split, `part`, only as many are decoded as the reference asks for."""
+    """The images of a folder; of a split, `part`, only as many are decoded as the reference asks for.
+
+    With `half` the folder holds one split only, of which `part` is that which `five_to_one` makes of it.
+    """
     listing = _by_class(folder) if annotated is None else _by_annotations(folder, annotated)
     files, first = listing.files, listing.files[0][0]
+    if half:
+        mask = held_out(torch.tensor([label for _, label in files]), tuple(listing.classes), name)
+        files = [file for file, held in zip(files, mask.tolist(), strict=True) if held == (part == "test")]
+        name = f"{name} [{PARTS[part]}]"
     if part:
         files = [files[i] for i in kept_of(len(files), reference.integer(part), reference.text, part)]
     pixels, turned = decode_images(
@@ -178,8 +190,16 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
         note = (
             f"only '{trains[0].name}' holds labelled images{unlabelled}: they are split five to one for train and test"
         )
-        return Source(reference.text, {"whole": partial(_read, trains[0], reference, reference.text)}, notes=(note,))
-    return Source(reference.text, {"whole": partial(_read, folder, reference, reference.text)})
+        return _one(reference, trains[0], (note,))
+    return _one(reference, folder)
+
+
+def _one(reference: Reference, folder: Path, notes: tuple[str, ...] = ()) -> Source:
+    """A folder with one split: whole, or in halves where a number of images is asked for."""
+    read = partial(_read, folder, reference, reference.text)
+    counts = [reference.integer(part) for part in PARTS]
+    halves = {part: partial(read, part=part, half=True) for part in PARTS} if any(counts) else {}
+    return Source(reference.text, {"whole": read}, notes=notes, halves=halves)
 
 
 def _two(reference: Reference, train: Path, test: Path, tests: list[Path]) -> Source:

@@ -13,9 +13,24 @@ from tangency.mixtures.weights import Weigh, given, log_rest, odds
 from tangency.numerics import flat, noise_levels, norms, per_example, per_level
 from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
-LARGEST = 4096  # pixels, whose covariance matrix is decomposed
+LARGEST = 4096  # values of an image, whose covariance matrix is decomposed
 _VALUES = 4_000_000  # pixels of a batch of images
 _FLOOR = 1e-6  # least variance of a direction, relative to the largest: constant pixels have none
+
+
+def check_dimension(shape: tuple[int, int, int]) -> None:
+    """Raise a `NumericsError` where images (C, H, W) are too large for a covariance matrix."""
+    if math.prod(shape) <= LARGEST:
+        return
+    channels, *sides = shape
+    ratio = max(sides) / min(sides)
+    side = max(1, math.isqrt(int(LARGEST / (channels * ratio))))
+    side -= side > 1 and channels * side * round(side * ratio) > LARGEST
+    raise NumericsError(
+        f"gaussian score: got images of {math.prod(shape):,} values ({'×'.join(map(str, shape))}), expected at most "
+        f"{LARGEST:,}, whose covariance matrix is decomposed. Give it smaller images (--working-size {side}, "
+        "measures.working_size, or ?size= of the data), or choose another score: mfa, empirical or none."
+    )
 
 
 @final
@@ -27,8 +42,11 @@ class GaussianScore:
     for a mixture: each of the two is the best Gaussian for what it is asked.)
 
     Args:
-        data: images to fit, at least 2, of at most 4,096 pixels.
+        data: images to fit, at least 2, of at most 4,096 values (pixels × channels).
         device: where it is computed.
+
+    Raises:
+        NumericsError: fewer or larger images, or images that are all equal.
 
     Example:
         >>> from tangency.data import load
@@ -46,8 +64,7 @@ class GaussianScore:
         d = math.prod(data.shape)
         if len(data) < 2:
             raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
-        if d > LARGEST:
-            raise NumericsError(f"gaussian score: got images of {d} pixels, expected at most {LARGEST}.")
+        check_dimension(data.shape)
         self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
         self.names = data.classes
         self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
