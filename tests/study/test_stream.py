@@ -85,8 +85,8 @@ def test_two_classifiers_share_references(data: Dataset, classifier: Classifier,
     ]
     source = source_of(data)
     calls = []
-    at = source.at
-    source.at = lambda *given: calls.append(1) or at(*given)
+    of = source.of
+    source.of = lambda *given: calls.append(1) or of(*given)
     fill_shards(both, data.test, source, QUICK, batch_size=20)
     assert len(calls) == 2
     alone = filled(data, tmp_path / "alone", other, 40, batch=20).rows()

@@ -144,12 +144,15 @@ def measure(
     ids, truth = ids.long().to(images.device), labels.long().to(images.device)
     source = ReferenceSource(found.score, found.tangents, shown, reference, config, images.device, network, pool)
     size, parts = fitting_batch(batch_size, [model], images[:1], source.held_bytes, _MOST), []
-    for at in torch.arange(len(images)).split(size):
+    order = source.order(ids)
+    for at in order.split(size):
         x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
-        references = source.at(x, chosen_labels(model, x, true, config), own, true)
+        chosen = chosen_labels(model, x, true, config)
+        of_pool = torch.equal(source.images(own), x) and torch.equal(source.labels(own), true)
+        references = source.of(own, chosen) if of_pool else source.at(x, chosen, own, true)
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
         parts.append(measure_batch(model, references, config, given))
-    return dataclasses.replace(Rows.concatenate(parts), notes=notes)
+    return dataclasses.replace(Rows.concatenate(parts).at(order.argsort()), notes=notes)
 
 
 def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangency.data.partners import measured_order
 from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
@@ -238,7 +239,7 @@ def picture_ids(config: GenerationConfig, data: Dataset) -> Tensor:
     """Numbers of pictures, or of test images: a fixed random subset, the first of those that a study measures."""
     if config.task in ("generate", "feature"):
         return torch.arange(config.count)
-    return permutation(len(data.test), 0, "measured images")[: config.count].sort().values
+    return measured_order(len(data.test))[: config.count].sort().values
 
 
 def mixture_for(data: Dataset, components: int, rank: int, seed: int, device: str) -> Mixture | None:

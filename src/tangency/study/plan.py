@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from tangency.data.partners import measured_order
 from tangency.errors import SpecError
 from tangency.objectives import Objective, make
 from tangency.score.references import fingerprint
-from tangency.seeding import permutation
 from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.working import measures_at, working_of
@@ -151,5 +151,5 @@ def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:
 
 def measured_images(spec: StudySpec, data: Dataset) -> list[list[int]]:
     """Indices into the test split, by shard: a prefix of one fixed permutation, so more images keep the first ones."""
-    chosen = permutation(len(data.test), 0, "measured images")[: spec.measured].tolist()
+    chosen = measured_order(len(data.test))[: spec.measured].tolist()
     return [chosen[start : start + spec.shard] for start in range(0, len(chosen), spec.shard)]

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tangency.data.partners import measured_order
 from tangency.files import atomic, journal, remove_leftovers
 from tangency.measures import BatchSize, MapFile, MeasureConfig, ReferenceSource, Rows, fitting_batch, measure_batch
 from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
-from tangency.seeding import permutation
 from tangency.study.tables import is_whole
 from tangency.tensors import digest
 from tangency.types import LabelledImages
@@ -103,9 +103,9 @@ def planned_shards(
     data: LabelledImages, limit: int, folder: Path, classes: int, dimension: int | None = None
 ) -> Shards:
     """The first `limit` images of a fixed random order, cut into shards; `dimension` is that of the images if None."""
-    order = permutation(len(data), 0, "measured images")[:limit]
+    order = measured_order(len(data))[:limit]
     dimension = int(np.prod(data.shape)) if dimension is None else dimension
-    return Shards(folder, tuple(part.sort().values for part in order.split(SHARD)), dimension, classes)
+    return Shards(folder, order.split(SHARD), dimension, classes)
 
 
 def identity_of(module: nn.Module, told: Sequence[object], config: MeasureConfig) -> str:
@@ -178,12 +178,12 @@ def rows_of(
 
     What no classifier changes is made once, unless each one's own predictions are the labels.
     """
-    x, truth = data.images(ids).to(source.device), data.labels[ids].to(source.device)
     where = ids.to(source.device)
-    shared = source.at(x, truth, where) if config.label == "true" else None
+    shared = source.of(where) if config.label == "true" else None
+    x, truth = source.images(where), data.labels[ids].to(source.device)
     found = []
     for number, classifier in enumerate(classifiers):
-        references = shared or source.at(x, chosen_labels(classifier, x, truth, config), where, truth)
+        references = shared or source.of(where, chosen_labels(classifier, x, truth, config))
         given = check_maps(maps[number] if maps else {}, x)
         rows = measure_batch(classifier, references, config.with_maps(given), given)
         found.append(rows if given else _without_maps(rows))

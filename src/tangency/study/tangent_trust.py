@@ -129,7 +129,7 @@ def _examined(
         x, y, at = pool.images(ids).to(device), pool.labels[ids].to(device), ids.to(device)
         steps = neighbour_steps(x, at, pool, _NEIGHBOURS)
         moved = transformation_steps(x) if natural else None
-        frames = [source.at(x, y, at) for source in sources]
+        frames = [source.at(x, y, at, of_pool=True) for source in sources]
         for name, frame in zip(names, frames, strict=True):
             own[name].append(_columns(frame, x, steps, moved))
         for (a, first), (b, second) in itertools.combinations(zip(names, frames, strict=True), 2):

@@ -29,6 +29,17 @@ class Signal:
         values, *kept = (t.masked_fill(per_example(mask, t), torch.nan) for t in (self.values, *self.kept.values()))
         return Signal(values, dict(zip(self.kept, kept, strict=True)))
 
+    def among(self, places: Tensor, other: Signal) -> Signal:
+        """Images of this signal where `places` (N,) bool holds and those of another elsewhere, in their order."""
+
+        def merged(a: Tensor, b: Tensor) -> Tensor:
+            whole = a.new_empty((len(places), *a.shape[1:]))
+            whole[places], whole[~places] = a, b
+            return whole
+
+        kept = {name: merged(rows, other.kept[name]) for name, rows in self.kept.items()}
+        return Signal(merged(self.values, other.values), kept)
+
 
 class Comparer:
     """The metrics of a configuration; holds their networks.
@@ -44,19 +55,36 @@ class Comparer:
         self._metrics = {name: pair_metric(name, shape, device) for name in named if not METRICS[name].of_set}
         self._normalisations, self._network_controls = config.normalisations, config.network_controls
 
-    def signal(self, values: Tensor, control: str = "") -> Signal:
-        """What is compared of signals (N, C, H, W), as targets and gradients or as a control's stand-in."""
+    def embeds(self, control: str = "") -> bool:
+        """Whether a metric with a network compares it, as target, gradient or a control's stand-in."""
+        asked = not control or control in self._network_controls
+        return asked and any(METRICS[name].network for name in self._metrics)
+
+    def embeddings(self, values: Tensor) -> Kept:
+        """What the metrics with a network compare of signals (N, C, H, W)."""
+        return self._prepared(values, [name for name in self._metrics if METRICS[name].network])
+
+    def signal(self, values: Tensor, control: str = "", embeddings: Kept | None = None) -> Signal:
+        """What is compared of signals (N, C, H, W), as targets and gradients or as a control's stand-in.
+
+        `embeddings` are those of the signals where they are known.
+        """
+        kept = self._prepared(values, [name for name in self._metrics if not METRICS[name].network])
+        if self.embeds(control):
+            kept |= self.embeddings(values) if embeddings is None else embeddings
+        return Signal(values, kept)
+
+    def _prepared(self, values: Tensor, names: list[str]) -> Kept:
         kept: Kept = {}
-        for name, metric in self._metrics.items():
-            if control and METRICS[name].network and control not in self._network_controls:
-                continue
+        for name in names:
+            metric = self._metrics[name]
             if METRICS[name].pictures:
                 own = METRICS[name].normalisation
                 for normalisation in (own,) if own else self._normalisations:
                     kept[name, normalisation] = metric.prepare(NORMALISATIONS[normalisation](values))
             else:
                 kept[name, ""] = metric.prepare(values)
-        return Signal(values, kept)
+        return kept
 
     def columns(self, a: Signal, b: Signal, key: str, control: str = "") -> dict[str, Tensor]:
         """alignment_METRIC.KEY of a pair, (N,) each; what one of the two does not keep is left out."""
