@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from data.full_data import needs
 from models.onnx_graphs import CLASSES, SHAPE, ints, network, weight, write
 from tangency.autodiff import double_backward
+from tangency.cli import main
 from tangency.data import load
 from tangency.errors import ModelError
 from tangency.models import load_classifier, load_model, save_classifier
@@ -235,6 +236,7 @@ BAD = {
     "integers": (integers, "float32 images|not a readable"),
     "web page": (text(b"<!doctype html>404"), "web page"),
     "empty": (text(b""), "empty"),
+    "jpeg": (text(b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)), "JPEG|not a readable ONNX"),
     "zip": (text(b"PK\x03\x04" + bytes(30)), "zip archive"),
     "noise": (text(bytes(range(1, 200))), "not a readable ONNX"),
     "absent": (lambda folder: folder / "b.onnx", "no such file"),
@@ -249,6 +251,76 @@ def test_bad_files_are_refused(tmp_path, case):
     with pytest.raises(ModelError, match=words) as error:
         load_model(f"onnx:{path}?{RAW}")
     assert str(path) in str(error.value) or "onnx" in str(error.value)
+
+
+def returning(path, steps, shape, kind=TensorProto.FLOAT):
+    """A convolution, then these steps."""
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", *SHAPE))]
+    returned = [helper.make_tensor_value_info("y", kind, shape)]
+    stored = [weight("w", 4, 3, 3, 3), ints("by class", 0, 4, -1)]
+    first = helper.make_node("Conv", ["x", "w"], ["c"])
+    graph = helper.make_graph([first, *steps], "returning", given, returned, stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(path))
+    return path
+
+
+SEQUENCE = [
+    helper.make_node("Reshape", ["c", "by class"], ["r"]),
+    helper.make_node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+    helper.make_node("Softmax", ["t"], ["y"], axis=-1),
+]
+POOLED = helper.make_node("GlobalAveragePool", ["c"], ["g"])
+NO_LOGITS = {
+    "maps": ([helper.make_node("Tanh", ["c"], ["y"])], ("N", 4, 4, 3), r"float32 numbers of shape 1x4x4x3 for 1 image"),
+    "a sequence": (SEQUENCE, ("N", 12, 4), r"float32 numbers of shape 1x12x4 for 1 image.*\?output=NAME"),
+    "labels": ([POOLED, helper.make_node("ArgMax", ["g"], ["y"], axis=1)], ("N", 1, 1, 1), r"int64 numbers.*argmax"),
+    "one number": (
+        [helper.make_node("ReduceMean", ["c"], ["y"], axes=[1, 2, 3])],
+        ("N", 1, 1, 1),
+        "two classes or more",
+    ),
+    "no batch": ([helper.make_node("ReduceMean", ["c"], ["y"], keepdims=0)], (), "of shape none for 1 image"),
+}
+
+
+@pytest.mark.parametrize("case", NO_LOGITS)
+def test_outputs_that_are_no_logits(tmp_path, case, capsys, monkeypatch):
+    steps, shape, words = NO_LOGITS[case]
+    kind = TensorProto.INT64 if case == "labels" else TensorProto.FLOAT
+    path = returning(tmp_path / "a.onnx", steps, shape, kind)
+    with pytest.raises(ModelError, match=words) as error:
+        load_model(f"onnx:{path}?{RAW}")
+    assert f"{path}: its output 'y' is" in str(error.value)
+    monkeypatch.setattr("sys.argv", ["tangency", "convert", f"onnx:{path}?{RAW}", str(tmp_path / "net.safetensors")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert len(told.strip().splitlines()) == 1
+    assert not (tmp_path / "net.safetensors").exists()
+
+
+def test_axes_of_one_behind_the_classes_are_dropped(tmp_path):
+    path = returning(tmp_path / "a.onnx", [helper.make_node("GlobalAveragePool", ["c"], ["y"])], ("N", 4, 1, 1))
+    found, x = load_model(f"onnx:{path}?{RAW}&outputs=logits"), images()
+    assert torch.allclose(found(x), runtime(path, x).flatten(1), atol=1e-6)
+
+
+def test_free_height_and_width(tmp_path):
+    """The size of the images is asked for, and any will do."""
+    steps = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("GlobalMaxPool", ["c"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["y"]),
+    ]
+    path = write(tmp_path / "a.onnx", steps, [weight("w", CLASSES, 3, 3, 3)], ("N", 3, "H", "W"), ("N", CLASSES))
+    with pytest.raises(ModelError, match=r"3x\?x\?.*give the shape"):
+        load_model(f"onnx:{path}?range=0,1&mean=none")
+    for shape in ("3x6x5", "3x9x9"):
+        found = load_model(f"onnx:{path}?range=0,1&mean=none&outputs=logits&shape={shape}")
+        x = torch.rand(2, *map(int, shape.split("x")))
+        assert torch.allclose(found(x), runtime(path, x), atol=1e-6)
 
 
 def test_images_of_another_size_are_asked_about(tmp_path):

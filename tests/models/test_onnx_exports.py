@@ -20,15 +20,20 @@ from tangency.models import load_classifier, load_model, save_classifier
 
 RAW = "range=0,1&mean=none"
 SMALL = {
-    # of the list: its size, exporter, opset, options
+    # of the list: its size, exporter, opset, options; of what repeats a layer, few
     "timm/resnet18": (32, "dynamo", 20, {}),
     "timm/ghostnet_100": (64, "legacy", 17, {}),
     "timm/tf_mobilenetv3_small_100": (32, "legacy", 17, {}),
-    "timm/convnextv2_atto": (32, "dynamo", 20, {}),
+    "timm/convnextv2_atto": (32, "dynamo", 20, {"depths": (1, 1, 2, 1)}),
     "timm/levit_128s": (64, "legacy", 17, {"img_size": 64}),
-    "timm/vit_tiny_patch16_224": (32, "dynamo", 23, {"img_size": 32}),
-    "timm/deit_tiny_distilled_patch16_224": (32, "legacy", 20, {"img_size": 32}),
-    "timm/swin_tiny_patch4_window7_224": (56, "legacy", 17, {"img_size": 56}),
+    "timm/vit_tiny_patch16_224": (32, "dynamo", 23, {"img_size": 32, "depth": 3}),
+    "timm/deit_tiny_distilled_patch16_224": (32, "legacy", 20, {"img_size": 32, "depth": 3}),
+    "timm/swin_tiny_patch4_window7_224": (
+        56,
+        "legacy",
+        17,
+        {"img_size": 56, "depths": (2, 2), "num_heads": (3, 6)},
+    ),
     "torchvision/squeezenet1_1": (64, "legacy", 17, {}),
     "torchvision/shufflenet_v2_x1_0": (64, "legacy", 20, {}),
 }
@@ -220,7 +225,7 @@ def test_weights_that_are_not_beside_the_graph(tmp_path: Path, case: str) -> Non
 
 UNKNOWN = {
     "com.microsoft": ("FusedConv", "com.microsoft", "give the file from before"),
-    "custom": ("Odd", "my.own", "my.own.Odd"),
+    "custom": ("Odd", "my.own", r"my\.own\.Odd.*Else give the network as state_dict:"),
     "quantised": ("DynamicQuantizeLinear", "", "before quantisation"),
 }
 
@@ -277,3 +282,52 @@ def test_functions_and_branches_of_a_graph(tmp_path: Path) -> None:
     before = load_model(f"onnx:{path}?{RAW}&shape=3x6x5")(x)
     onnx.save(model, str(path))
     torch.testing.assert_close(load_model(f"onnx:{path}?{RAW}&shape=3x6x5")(x), before)
+
+
+def test_weights_in_constant_nodes(tmp_path: Path) -> None:
+    """As other exporters write them, some of them by an Identity more."""
+    path, x = network(tmp_path / "a.onnx", reshape=(-1, 24), ending="Softmax"), torch.rand(4, *SHAPE)
+    before = load_model(f"onnx:{path}?{RAW}&shape=3x6x5")(x)
+    model = onnx.load(str(path))
+    names = {
+        tensor.name: f"{tensor.name}'" if tensor.name in "wv" else tensor.name for tensor in model.graph.initializer
+    }
+    nodes = []
+    for tensor in model.graph.initializer:
+        nodes.append(helper.make_node("Constant", [], [names[tensor.name]], value=tensor))
+        if names[tensor.name] != tensor.name:
+            nodes.append(helper.make_node("Identity", [names[tensor.name]], [tensor.name]))
+    del model.graph.initializer[:]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    onnx.save(model, str(path))
+    torch.testing.assert_close(load_model(f"onnx:{path}?{RAW}&shape=3x6x5")(x), before)
+
+
+FAILING = {
+    "a reshape": (helper.make_node("Reshape", ["f", "odd"], ["r"]), r"the node 'r' \(Reshape\) cannot be computed"),
+    "a function": (helper.make_node("Endless", ["f"], ["r"], domain="own"), r"own(::|\.)Endless"),
+    "an axis": (helper.make_node("Softmax", ["f"], ["r"], axis=5), r"axis|Softmax"),
+    "an attribute": (helper.make_node("Einsum", ["f"], ["r"], equation="ij->ik"), "Einsum"),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_whatever_fails_is_told_with_the_file_and_a_way_out(tmp_path: Path, case: str) -> None:
+    node, words = FAILING[case]
+    steps = [helper.make_node("Flatten", ["x"], ["f"]), node, helper.make_node("Gemm", ["r", "v"], ["y"], transB=1)]
+    path = write(
+        tmp_path / "a.onnx", steps, [weight("v", CLASSES, 90), ints("odd", 7, -1)], ("N", *SHAPE), ("N", CLASSES)
+    )
+    model = onnx.load(str(path))
+    if case == "a function":
+        inner = helper.make_node("Endless", ["a"], ["b"], domain="own")
+        model.functions.append(helper.make_function("own", "Endless", ["a"], ["b"], [inner], model.opset_import))
+        model.functions[0].opset_import.append(helper.make_opsetid("own", 1))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=words) as told:
+        load_model(f"onnx:{path}?{RAW}&shape=3x6x5")
+    assert str(path) in str(told.value)
+    assert "state_dict:" in str(told.value) or "Fetch it again" in str(told.value)
+    assert "\n" not in str(told.value)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, counted, quoted, unknown_name
 from tangency.models.foreign.feeding import Feeding
 from tangency.models.onnx.edits import with_free_batch, without_ending
 from tangency.models.onnx.graph import Graph
@@ -120,7 +120,7 @@ def load_onnx(
     _tried(graph, plain, dims)
     reference = runtime(model, path)
     images = np.random.default_rng(0).random((_TRIAL_IMAGES, *shape), dtype=np.float32)
-    expected = _expected(reference, graph, images, layout, dims)
+    expected = _expected(reference, graph, images, layout, dims, path)
     if log is None:
         log = bool((expected >= 0).all() and np.allclose(expected.sum(1), 1, atol=1e-4))
         notes += ["it returns probabilities, so their logarithms are the logits"] if log else []
@@ -192,6 +192,7 @@ def _expected(
     images: np.ndarray,
     layout: str,
     dims: tuple[int, ...],
+    path: Path | str,
 ) -> np.ndarray:
     """(N, classes) of onnxruntime, in batches of the graph's own size."""
     moved = images.transpose(0, 2, 3, 1) if layout.endswith("nhwc") else images
@@ -199,8 +200,21 @@ def _expected(
     rows = []
     for image in fed:
         batch = np.repeat(image[None], graph.batch or 1, axis=0)
-        rows.append(reference(batch)[0].reshape(len(batch), -1)[0])
+        rows.append(_logits(reference(batch)[0], len(batch), graph.output_name, path)[0])
     return np.stack(rows)
+
+
+def _logits(found: np.ndarray, images: int, name: str, path: Path | str) -> np.ndarray:
+    """(N, classes) of an output; one that could not be logits is refused."""
+    kind = f"{found.dtype} numbers of shape {'x'.join(map(str, found.shape)) or 'none'} for {counted(images, 'image')}"
+    what = f"{path}: its output '{name}' is {kind}, expected floats of shape {images}xCLASSES, the logits"
+    if not np.issubdtype(found.dtype, np.floating):
+        raise ModelError(f"{what}. Places and labels have no gradients: give the network without its last argmax.")
+    if found.ndim < 2 or len(found) != images or sum(size > 1 for size in found.shape[1:]) > 1:
+        raise ModelError(f"{what}. Of a network with several outputs choose them with ?output=NAME.")
+    if found[0].size < 2:
+        raise ModelError(f"{what} of two classes or more. One logit z of two classes is (0, z): give it with both.")
+    return found.reshape(images, -1)
 
 
 def _batched(
@@ -222,7 +236,7 @@ def _batched(
             network = _network(edited, options, way, size)
             gap = _gap(network, images, target)
         except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
-            tried.append(f"batch={way}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+            tried.append(f"batch={way}: {type(error).__name__}: {quoted(error)}")
             continue
         if gap <= TOLERANCE:
             options |= {"batch": way, "size": size}
@@ -254,6 +268,7 @@ def _said(way: str, graph: Graph, gap: float) -> list[str]:
         "each": f"of {size}, vectorised with torch.func.vmap",
         "loop": f"of {size}, so images go through {parts}",
     }[way]
+    how = how if way == "any" or graph.batch else f"said to be free, but taken to be {how}"
     return [f"its batch is {how}", f"it agrees with onnxruntime to {gap:.1g} of the largest logit on random images"]
 
 

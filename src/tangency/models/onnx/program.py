@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tangency.errors import quoted
 from tangency.models.onnx.operators import OPERATORS, Call
 from tangency.models.onnx.operators.calls import KINDS, GraphError
 from tangency.models.onnx.values import FLOATS, attributes, to_tensor
@@ -60,8 +61,7 @@ def _made(step: _Step, values: dict[str, Tensor], dtype: torch.dtype) -> Any:
     except (GraphError, torch.OutOfMemoryError):
         raise
     except _FAILURES as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise GraphError(f"onnx: the node '{step.name}' ({call.op}) cannot be computed: {reason}.") from error
+        raise GraphError(f"onnx: the node '{step.name}' ({call.op}) cannot be computed: {quoted(error)}.") from error
     return found if isinstance(found, (tuple, list)) else (found,)
 
 

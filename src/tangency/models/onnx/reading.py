@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import DataError, ModelError, TangencyError
+from tangency.errors import DataError, ModelError, TangencyError, quoted
 from tangency.formats.opening import read_bytes, refuse_foreign
 from tangency.models.onnx.operators.calls import GraphError
 
@@ -30,9 +30,9 @@ def told_of(path: Path) -> Iterator[None]:
     except TangencyError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"{path}: the graph cannot be read ({type(error).__name__}: {reason}); expected {_EXPECTED}. {_WAY_OUT}"
+            f"{path}: the graph cannot be read ({type(error).__name__}: {quoted(error)}); expected {_EXPECTED}. "
+            f"{_WAY_OUT}"
         ) from error
 
 
@@ -49,7 +49,6 @@ def onnx_package(path: Path | str) -> Any:
         import onnx.checker
         import onnx.inliner
         import onnx.numpy_helper
-        import onnx.version_converter
     except ImportError as error:
         raise ModelError(f"{path}: {error}; install the extra with pip install 'tangency[onnx]'.") from error
     return onnx
@@ -74,9 +73,8 @@ def read_model(path: Path) -> tuple[Any, tuple[Path, ...]]:
         beside = _fill_external(model, path)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "not its format"
         raise ModelError(
-            f"{path}: not a readable ONNX network ({reason}); expected {_EXPECTED}. Fetch it again."
+            f"{path}: not a readable ONNX network ({quoted(error)}); expected {_EXPECTED}. Fetch it again."
         ) from error
     return model, beside
 
@@ -89,7 +87,8 @@ def _unpacked(data: bytes, path: Path) -> bytes:
     try:
         found = packed.decompress(data, _LARGEST)
     except (zlib.error, gzip.BadGzipFile) as error:
-        raise ModelError(f"{path}: a damaged gzip file ({error}); expected {_EXPECTED}. Fetch it again.") from error
+        reason = quoted(error)
+        raise ModelError(f"{path}: a damaged gzip file ({reason}); expected {_EXPECTED}. Fetch it again.") from error
     if not packed.eof:
         more = "holds more than the 2 GB of a graph" if packed.unconsumed_tail else "ends too early"
         raise ModelError(f"{path}: a gzip file that {more}; expected {_EXPECTED}. Fetch it again.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 
 
 def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndarray]]:
@@ -25,7 +25,7 @@ def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndar
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except refusals as error:
         raise ModelError(
-            f"{path}: onnxruntime, which it is compared with, refuses this graph ({_short(error)}). Where the graph is "
+            f"{path}: onnxruntime, which it is compared with, refuses this graph ({quoted(error)}). Where the graph is "
             "newer than the package, pip install --upgrade onnxruntime; else export the network again."
         ) from error
     name = session.get_inputs()[0].name
@@ -35,12 +35,8 @@ def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndar
             return session.run(None, {name: values})
         except refusals as error:
             raise ModelError(
-                f"{path}: onnxruntime cannot run it on an image ({_short(error)}). The graph may be damaged, or made "
+                f"{path}: onnxruntime cannot run it on an image ({quoted(error)}). The graph may be damaged, or made "
                 "for images of another size: give ?shape=CxHxW, or export it again."
             ) from error
 
     return run
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from tangency.errors import ModelError
 from tangency.models.onnx.operators import OPERATORS, Call
+from tangency.models.onnx.operators.calls import GraphError
 from tangency.models.onnx.program import opset_of, used_names
 from tangency.models.onnx.reading import onnx_package
 from tangency.models.onnx.values import attributes, limited, to_proto, to_tensor
 
-_OLDEST = 7  # before, broadcasting and much else was said in other ways
-_OLD_TARGET = 17
+_OLDEST = 7
+_NEWEST = 28  # every form that an operator has had up to this opset is computed as it is meant, or refused
 _FOLDED = 256 << 20  # bytes of one result that is computed ahead
 _KNOWN = ("", "ai.onnx")
 _OURS = "tangency.written_out"
@@ -26,10 +27,24 @@ _FLOW = ("Loop", "Scan", "Sequence", "Optional", "SplitToSequence", "ConcatFromS
 
 
 def written_out(model: Any) -> Any:
-    """A copy of a model with its own functions in place of their names, and at an opset that onnxruntime takes."""
+    """A copy of a model with its own functions in place of their names.
+
+    Raises:
+        GraphError: an opset before 7, of which onnx's own converter loses the axes of additions, or one after those
+            that the installed onnx knows.
+    """
     onnx = onnx_package("onnx")
-    if opset_of(model) < _OLDEST:
-        model = onnx.version_converter.convert_version(model, _OLD_TARGET)
+    opset, newest = opset_of(model), onnx.defs.onnx_opset_version()
+    if opset < _OLDEST:
+        raise GraphError(
+            f"it is of opset {opset}, expected {_OLDEST} (of 2018) or later: before, broadcasting was said in another "
+            "way. Export the network again, or give it as state_dict:, timm: or hf:."
+        )
+    if opset > newest:
+        raise GraphError(
+            f"it is of opset {opset}, expected at most {newest}, the newest that the installed onnx knows: pip install "
+            "--upgrade onnx, or export the network with an older opset."
+        )
     return onnx.inliner.inline_local_functions(model, convert_version=True) if model.functions else model
 
 
@@ -244,17 +259,20 @@ def _all_nodes(graph: Any) -> Any:
 
 
 def _check(model: Any, path: Path | str) -> None:
-    """Refuse operators that are not known here, by name and with the way out."""
-    unknown = {}
+    """Refuse operators that are not known here, or in a newer form, by name and with the way out."""
+    unknown, opset = set(), opset_of(model)
     for node in _all_nodes(model.graph):
         if node.domain not in _KNOWN:
-            unknown[f"{node.domain}.{node.op_type}"] = node
+            unknown.add(f"{node.domain}.{node.op_type}")
         elif node.op_type not in OPERATORS and node.op_type != "If":
-            unknown[node.op_type] = node
+            unknown.add(node.op_type)
+        elif opset > _NEWEST and onnx_package(path).defs.get_schema(node.op_type, opset, "").since_version > _NEWEST:
+            unknown.add(f"{node.op_type} as of opset {opset}")
     if not unknown:
         return
     names = sorted(unknown)
-    ways = []
+    ways = [f"Forms up to opset {_NEWEST} are known: export it with opset_version={_NEWEST}, or an older one."]
+    ways = ways if any("as of opset" in name for name in names) else []
     if any(kind in name for name in names for kind in _QUANTISED):
         ways.append("It is quantised, and integers have no gradients: give the network from before quantisation.")
     if any(name.startswith(("com.microsoft", "ai.onnx.contrib", "com.ms")) for name in names):

@@ -32,8 +32,6 @@ def leaky_relu(call: Call, x: Tensor) -> Tensor:
 @operator("PRelu", together=True)
 def prelu(call: Call, x: Tensor, slope: Tensor) -> Tensor:
     """x, or slope x below zero."""
-    if call.opset < 7 and slope.dim() == 1 and x.dim() > 1:
-        slope = slope.reshape(-1, *[1] * (x.dim() - 2))
     return torch.where(x < 0, slope * x, x)
 
 

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from tangency.models.onnx.operators.calls import Call, GraphError, operator
 
-_KNOWN = {"is_causal", "kv_num_heads", "q_num_heads", "scale", "softcap", "softmax_precision", "qk_matmul_output_mode"}
-
 
 def _heads(x: Tensor, count: int | None) -> Tensor:
     """(N, heads, length, size) of (N, length, heads · size)."""
@@ -21,13 +19,21 @@ def _heads(x: Tensor, count: int | None) -> Tensor:
     return x.reshape(*x.shape[:2], count, x.shape[2] // count).transpose(1, 2)
 
 
+def _hidden(call: Call, q: Tensor, k: Tensor) -> Tensor:
+    """(queries, keys): the keys that a query may not look at, by a window or because they come later."""
+    left, right = call.get("left_window_size", -1), call.get("right_window_size", -1)
+    right = 0 if call.get("is_causal") else right
+    places = torch.arange(k.shape[2], device=q.device) - torch.arange(q.shape[2], device=q.device)[:, None]
+    hidden = torch.zeros_like(places, dtype=torch.bool)
+    hidden = hidden | (places < -left) if left >= 0 else hidden
+    return hidden | (places > right) if right >= 0 else hidden
+
+
 @operator("Attention", together=True)
 def attention(call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *past: Tensor | None) -> Any:
     """softmax(scale q kᵀ + mask) v for each head; with a memory of earlier keys it is refused."""
     if any(value is not None for value in past) or call.outputs > 1:
         raise GraphError("Attention: keys and values of before, or their scores, are not computed here.")
-    if unknown := sorted(call.attributes.keys() - _KNOWN):
-        raise GraphError(f"Attention: {', '.join(unknown)} of a newer opset is not known here.")
     flat = q.dim() == 3
     q = _heads(q, call.get("q_num_heads"))
     k, v = (_heads(value, call.get("kv_num_heads")) for value in (k, v))
@@ -38,9 +44,7 @@ def attention(call: Call, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None =
     scores = torch.matmul(q * scale**0.5, k.mT * scale**0.5)
     if call.get("softcap"):
         scores = call.get("softcap") * (scores / call.get("softcap")).tanh()
-    if call.get("is_causal"):
-        causal = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-        scores = scores.masked_fill(~causal, -torch.inf)
+    scores = scores.masked_fill(_hidden(call, q, k), -torch.inf)
     if mask is not None:
         missing = k.shape[2] - mask.shape[-1]
         if missing:

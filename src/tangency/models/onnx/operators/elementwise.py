@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tangency.models.onnx.operators.calls import OPERATORS, Call, GraphError, operator
+from tangency.models.onnx.operators.calls import Call, GraphError, operator
 
 _UNARY: dict[str, Callable[..., Tensor]] = {
     "Abs": torch.abs,
@@ -173,29 +173,9 @@ def cast_like(call: Call, x: Tensor, other: Tensor) -> Tensor:
 
 @operator("Dropout")
 def dropout(call: Call, x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None) -> Any:
-    """Itself, but where the graph says that it is being trained."""
-    if training is None or not bool(training):
-        mask = torch.ones_like(x, dtype=torch.bool) if call.outputs > 1 else None
-        return x if mask is None else (x, mask)
-    rate = 0.5 if ratio is None else float(ratio)
-    kept = torch.nn.functional.dropout(torch.ones_like(x), rate, training=True)
-    return x * kept, kept != 0
-
-
-def _old_broadcast(name: str) -> None:
-    """Up to opset 6, `axis` said where the second operand begins within the first."""
-    function = OPERATORS[name]
-
-    def apply(call: Call, a: Tensor, b: Tensor) -> Any:
-        if call.opset < 7 and call.get("axis") is not None and b.dim():
-            axis = int(call.get("axis"))
-            if axis + b.dim() > a.dim():
-                raise GraphError(f"{name}: axis {axis} of {a.dim()} axes, for an operand of {b.dim()}.")
-            b = b.reshape(*b.shape, *[1] * (a.dim() - axis % a.dim() - b.dim()))
-        return function(call, a, b)
-
-    OPERATORS[name] = apply
-
-
-for _name in ("Add", "Sub", "Mul", "Div", "Pow"):
-    _old_broadcast(_name)
+    """Itself; where the graph says that it is being trained, it is refused."""
+    if training is not None and bool(training) and (ratio is None or bool(ratio)):
+        raise GraphError(
+            "Dropout is in training mode, so that it draws random numbers. Export the network in eval mode."
+        )
+    return (x, torch.ones_like(x, dtype=torch.bool)) if call.outputs > 1 else x

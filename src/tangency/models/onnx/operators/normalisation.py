@@ -12,23 +12,21 @@ from tangency.models.onnx.operators.calls import Call, GraphError, operator
 
 
 @operator("BatchNormalization", together=True)
-def batch_normalization(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Any:
-    """By running statistics, or by those of the batch where the graph says that it is being trained."""
+def batch_normalization(call: Call, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """By running statistics, per channel, or per number where `spatial` is 0; by those of a batch it is refused."""
     epsilon = call.get("epsilon", 1e-5)
-    training = call.get("training_mode", 0) if call.opset >= 14 else not call.get("is_test", 1)
+    if call.get("training_mode") or call.outputs > 1:
+        raise GraphError(
+            "BatchNormalization is in training mode, so that what it returns for an image depends on the others of "
+            "its batch. Export the network in eval mode."
+        )
     if call.get("spatial", 1) == 0:
         return (x - mean) / (variance + epsilon).sqrt() * scale + bias
-    if not training:
-        if len({value.dtype for value in (x, scale, mean)}) == 1:
-            return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
-        axes = (-1, *[1] * (x.dim() - 2))
-        factor = scale / (variance + epsilon).sqrt()
-        return ((x - mean.reshape(axes)) * factor.reshape(axes) + bias.reshape(axes)).to(x.dtype)
-    momentum, others = call.get("momentum", 0.9), [i for i in range(x.dim()) if i != 1]
-    found = F.batch_norm(x, None, None, scale, bias, True, 0.0, epsilon)
-    seen = x.mean(others), x.var(others, correction=0)
-    running = [momentum * old + (1 - momentum) * new for old, new in zip((mean, variance), seen, strict=True)]
-    return (found, *running)[: call.outputs] if call.outputs > 1 else found
+    if len({value.dtype for value in (x, scale, mean)}) == 1:
+        return F.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
+    axes = (-1, *[1] * (x.dim() - 2))
+    factor = scale / (variance + epsilon).sqrt()
+    return ((x - mean.reshape(axes)) * factor.reshape(axes) + bias.reshape(axes)).to(x.dtype)
 
 
 @operator("InstanceNormalization", together=True)
