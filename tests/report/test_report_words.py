@@ -10,7 +10,7 @@ from tangency.report.text import glossary
 from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import UNDEFINED, estimate, number
 from tangency.report.text.trials import outside_sentence, regime_label, regime_sentences, seed_warning
-from tangency.report.text.verdict import moved, verdict
+from tangency.report.text.verdict import change_text, verdict
 
 
 def make_summary(**options):
@@ -81,9 +81,9 @@ def test_undefined_headline_numbers_are_said_to_be_undefined():
 
 
 def test_falling_difference_is_told_with_its_size():
-    assert moved({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
-    assert moved({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
-    assert "not distinguishable" in moved({"mean": 0.1, "low": -0.1, "high": 0.3})
+    assert change_text({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
+    assert change_text({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
+    assert "not distinguishable" in change_text({"mean": 0.1, "low": -0.1, "high": 0.3})
 
 
 def test_alignment_that_shuffling_explains_is_said_so():

@@ -22,7 +22,7 @@ from tangency.report.read.trials import REFERENCES, swept, trained
 from tangency.report.text.measures import MEASURES, parameter_label, short_label
 from tangency.report.text.numbers import estimate, number
 from tangency.report.text.score import score_lead
-from tangency.report.text.trials import counted, regime_label, regime_sentences, trial_name
+from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
 from tangency.report.text.verdict import verdict
 from tangency.report.text.world import world_sentence
 from tangency.study.plan import REFERENCES as PLANNED
@@ -51,8 +51,8 @@ def test_the_bayes_rule_is_counted_nowhere_among_networks(content):
     trials = content.summary["trials"]
     assert swept(trials) == ["gradient_norm", "pgd_l2", "noise_augmentation"]
     assert len(trained(trials)) == len(trials) - 2
-    assert counted(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
-    assert counted([t for t in trials if t["objective"] == "standard"]) == "1 trained network"
+    assert networks_text(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
+    assert networks_text([t for t in trials if t["objective"] == "standard"]) == "1 trained network"
     assert not any("ayes rule" in sentence for sentence in regime_sentences(trials))
     assert [o["id"] for o in embedded(page_of(content.folder))["objectives"]] == swept(trials)
 

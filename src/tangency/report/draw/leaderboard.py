@@ -46,4 +46,5 @@ def model_pictures(pictures: Mapping[str, Mapping[str, np.ndarray]], classes: Se
 
 
 def _fits(picture: np.ndarray | None, images: np.ndarray) -> bool:
+    """Whether there is a picture for each image."""
     return picture is not None and picture.shape == images.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def error_figure(summary: Mapping[str, Any]) -> Any:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(1, 1, 2.6)
         ax = axes[0, 0]
-        for colour, name in zip(COLOURS[1:], levels[0]["baselines"], strict=False):
+        for colour, name in zip(itertools.cycle(COLOURS[1:]), levels[0]["baselines"], strict=False):
             values = [level["baselines"][name]["mean"] / level["sigma"] ** 2 for level in levels]
             style: dict[str, Any] = {"color": colour, "linestyle": "--", "marker": "o", "markersize": 3}
             style |= {"color": SOFT, "linestyle": "-"} if name == "exact" else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tangency.report.draw.canvas import INK, LEVEL, SOFT, legend_below, new_figure
+from tangency.report.draw.canvas import INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
     draw_bayes,
@@ -74,10 +74,9 @@ def story_figure(run: RunFiles) -> Figure | None:
 
 def legend_beside(axes: Axes) -> None:
     """A legend of a row, to its right; the Bayes rule is left to the legend under the figure."""
-    named = [pair for pair in zip(*axes.get_legend_handles_labels(), strict=True) if pair[1] != objective_name(BAYES)]
-    if named:
-        lines, labels = zip(*named, strict=True)
-        axes.legend(lines, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
+    lines = {label: line for label, line in lines_by_label([axes]).items() if label != objective_name(BAYES)}
+    if lines:
+        axes.legend(list(lines.values()), list(lines), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
 
 
 def legend_of_regimes(figure: Figure, trials: Sequence[Mapping[str, Any]]) -> None:

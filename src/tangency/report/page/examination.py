@@ -40,6 +40,7 @@ def _denoised(levels: list[Mapping[str, Any]], pictures: Mapping[str, np.ndarray
 
 
 def _sampled(pictures: Mapping[str, np.ndarray]) -> list[dict[str, str]]:
+    """Samples beside their nearest training images; none where nothing was drawn."""
     if "samples" not in pictures:
         return []
     pairs = zip(pictures["samples"][:_SHOWN], pictures["neighbours"][:_SHOWN], strict=True)

@@ -57,6 +57,7 @@ def column_heads(models: Sequence[Numbers]) -> list[ColumnHead]:
 
 
 def _robust_title(key: str) -> str:
+    """The title of an accuracy under attack or noise: "Accuracy pgd l2, eps = 0.5"."""
     family, _, rest = key.partition(".")
     return capital(f"{family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
 

@@ -23,7 +23,7 @@ from tangency.report.text import glossary
 from tangency.report.text.measures import MEASURES, describe
 from tangency.report.text.panels import correlation_panels, panels
 from tangency.report.text.score import origin, score_lead
-from tangency.report.text.trials import counted, outside_sentence, regime_sentences, seed_warning
+from tangency.report.text.trials import networks_text, outside_sentence, regime_sentences, seed_warning
 from tangency.report.text.verdict import verdict
 from tangency.report.text.world import world_sentence
 
@@ -48,7 +48,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "tiles": tiles(summary),
         "seed_warning": seed_warning([trial["seed"] for trial in trials]),
         "regime_sentences": regime_sentences(trials),
-        "counted": counted(trials),
+        "counted": networks_text(trials),
         "has_bayes": any(trial["objective"] == BAYES for trial in trials),
         "world_sentence": world_sentence(summary),
         "score_lead": score_lead(summary),

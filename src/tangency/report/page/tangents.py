@@ -40,6 +40,7 @@ def tangents_section(run: RunFiles) -> dict[str, Any] | None:
 
 
 def _cell(trial: Mapping[str, Any], key: str) -> dict[str, str]:
+    """F² of a trial under one estimator, and minus its best control."""
     excess = trial["excess"][key]
     low, high = (number(excess[end], 3, signed=True) for end in ("low", "high"))
     return {

@@ -30,11 +30,11 @@ def collect_models(references: Sequence[str]) -> tuple[list[Measured], list[str]
     for reference in references:
         folder = Path(reference)
         alone = reference.startswith("run:") or not folder.is_dir()
-        named = alone or looks_measured(folder)
-        if named:
+        is_model = alone or looks_measured(folder)
+        if is_model:
             models.setdefault(_identity(reference), open_measured(reference))
         inside = [] if alone else measured_inside(folder)
-        if not named and not inside:
+        if not is_model and not inside:
             raise RunError(f"report: '{reference}' holds no measured model, nor a folder of one. {_WAY_OUT}")
         for child in inside:
             try:
@@ -47,6 +47,7 @@ def collect_models(references: Sequence[str]) -> tuple[list[Measured], list[str]
 
 
 def _identity(reference: str) -> str:
+    """The same for every way to name a folder."""
     return reference if reference.startswith("run:") else str(Path(reference).resolve())
 
 

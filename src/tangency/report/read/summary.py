@@ -45,10 +45,10 @@ def _check_estimates(trials: Any, path: Path) -> None:
     """Raise where an estimate of a trial holds anything but numbers, which happens in an altered file."""
     for trial in trials:
         for kind in ("measures", "excess"):
-            held = trial.get(kind, {}) if isinstance(trial, dict) else None
-            if not isinstance(held, dict):
+            estimates = trial.get(kind, {}) if isinstance(trial, dict) else None
+            if not isinstance(estimates, dict):
                 raise RunError(f"report: '{path}' has a trial without {kind} by name, as an altered file. {WAY_OUT}")
-            for name, entry in held.items():
+            for name, entry in estimates.items():
                 numbers = [entry.get(key) for key in _NUMBERS] if isinstance(entry, dict) else [entry]
                 if entry is not None and not all(value is None or isinstance(value, int | float) for value in numbers):
                     raise RunError(f"report: '{path}', {kind} '{name}': not of numbers, as an altered file. {WAY_OUT}")
@@ -60,11 +60,11 @@ def tell_variants_apart(trials: list[dict[str, Any]]) -> None:
     Legacy behaviour is always renamed, as what it shows is not what the plain name means.
     """
     variants = [variant(trial) for trial in trials]
-    of: dict[str, set[str]] = {}
+    by_objective: dict[str, set[str]] = {}
     for trial, own in zip(trials, variants, strict=True):
-        of.setdefault(trial["objective"], set()).add(own)
+        by_objective.setdefault(trial["objective"], set()).add(own)
     for trial, own in zip(trials, variants, strict=True):
-        alone = len(of[trial["objective"]]) == 1 and not own.startswith("-pags")
+        alone = len(by_objective[trial["objective"]]) == 1 and not own.startswith("-pags")
         if own and not alone and trial["objective"] not in (STANDARD, *REFERENCES):
             trial["objective"] += own
 

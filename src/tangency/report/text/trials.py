@@ -44,7 +44,7 @@ def regime_sentences(trials: Sequence[Mapping[str, Any]]) -> list[str]:
     return out
 
 
-def counted(trials: Sequence[Mapping[str, Any]]) -> str:
+def networks_text(trials: Sequence[Mapping[str, Any]]) -> str:
     """How many networks were trained, and which references were measured beside them."""
     count = len(trained(trials))
     objectives = [trial["objective"] for trial in trials]

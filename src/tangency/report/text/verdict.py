@@ -40,7 +40,7 @@ def verdict(summary: Mapping[str, Any]) -> StudyVerdict:
         (
             tangent_evidence(headline),
             alignment_evidence(headline),
-            cost(trial, trials[headline["baseline"]]),
+            accuracy_text(trial, trials[headline["baseline"]]),
             rule_sentence(headline),
         ),
         is_more_tangent(headline),
@@ -133,7 +133,7 @@ def tangent_evidence(headline: Mapping[str, Any]) -> str:
         headline["raw_rise"]["tangent_fraction"],
     )
     control = control_name(excess["best_control"])
-    first = f"The tangent fraction F² {moved(raw)} over the standard network's."
+    first = f"The tangent fraction F² {change_text(raw)} over the standard network's."
     where = f"F² minus its best equal-rank control, {control}, is {estimate(excess, signed=True)}"
     if above_zero(excess):
         second = f"{where}, paired over {excess['n']} images: the gradient prefers this image's own tangent space."
@@ -146,8 +146,8 @@ def tangent_evidence(headline: Mapping[str, Any]) -> str:
     return f"{first} {second} {third}"
 
 
-def moved(e: Estimate) -> str:
-    """Say "rises by 0.2 [0.1, 0.3]", "falls by …", or that no change is shown."""
+def change_text(e: Estimate) -> str:
+    """A paired change in words: "rises by 0.2 [0.1, 0.3]", "falls by …", or that none is shown."""
     if above_zero(e):
         return f"rises by {estimate(e)}"
     if below_zero(e):
@@ -175,7 +175,7 @@ def alignment_evidence(headline: Mapping[str, Any]) -> str:
     )
 
 
-def cost(trial: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+def accuracy_text(trial: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     """The accuracy of the trial and of the standard network."""
     now, before = (t["measures"].get("accuracy", {}).get("mean") for t in (trial, baseline))
     if now is None or before is None:
