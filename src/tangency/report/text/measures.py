@@ -131,12 +131,12 @@ MEASURES = {name: MeasureText(*texts) for name, texts in TEXTS.items()} | {
     ),
     "working_share": MeasureText(
         "Gradient at the working size",
-        "Share of the gradient's energy in what resizing to the working size keeps, ‖P g‖² / ‖g‖², for the gradient of "
-        "{scalar}; F², κ and alignments are of that part.",
+        "Share of the gradient's energy that remains after resizing to the working size, ‖P g‖² / ‖g‖², for the "
+        "gradient of {scalar}; F², κ and alignments are those of that part.",
         "fraction, 0 to 1",
         "pixels of the working size over those of the images",
         "neither",
-        "how much of the gradient the other numbers speak of",
+        "how much of the gradient the other numbers describe",
     ),
     "signal_fraction": MeasureText(
         "Gradient on the signal",
@@ -160,7 +160,7 @@ MEASURES = {name: MeasureText(*texts) for name, texts in TEXTS.items()} | {
         "L1 distance, 0 to 2; σ in [0, 1] pixel units",
         "equals the change under noise on the signal",
         "lower",
-        "noise on what says nothing of the class leaves the answer alone",
+        "noise on pixels that are unrelated to the class does not change the answer",
     ),
     "relative_noise": MeasureText(
         "Relative noise robustness",
@@ -213,9 +213,7 @@ def describe(key: Key) -> MeasureText:
     """The measure's texts with its scalar and target filled in; an unknown measure is shown by its key."""
     known = MEASURES.get(key.family)
     if known is None:
-        return MeasureText(
-            key.panel, "A measure of a registry entry that this page has no text for.", "", "", "neither", ""
-        )
+        return MeasureText(key.panel, "A measure for which this page has no text.", "", "", "neither", "")
     target, target_long = TARGETS.get(key.target, (key.target or "target", key.target or "the target"))
     scalar = SCALARS.get(key.scalar, key.scalar or "the chosen scalar")
     fill = {"scalar": scalar, "target": target, "target_long": target_long}

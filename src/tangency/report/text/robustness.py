@@ -68,7 +68,7 @@ TEXTS: dict[str, tuple[str, str, str, str, str, str]] = {
         _SIGMA,
         _GUESS,
         "higher",
-        "noise leaves the answer alone",
+        "noise does not change the answer",
     ),
     "change_noise": (
         "Change under noise",
@@ -76,7 +76,7 @@ TEXTS: dict[str, tuple[str, str, str, str, str, str]] = {
         "L1 distance, 0 to 2; σ in [0, 1] pixel units",
         "none",
         "lower",
-        "noise leaves the answer alone",
+        "noise does not change the answer",
     ),
     "worst_on": (
         "Worst on-manifold change",

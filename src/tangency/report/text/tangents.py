@@ -18,7 +18,7 @@ def claim_sentence(tangents: Mapping[str, Any]) -> str:
     beats = f"under {_listed(above, count)}" if above else "under none"
     return (
         f"From the standard network to {robust}, F² minus its best control of equal rank rises {rises} (95 % "
-        f"intervals); it is above every control there {beats}."
+        f"intervals); in {robust} it is above 0 {beats}."
     )
 
 
