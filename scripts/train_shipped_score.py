@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from tangency.data import load
-from tangency.report.score_page import write_score_page
+from tangency.report import write_score
 from tangency.score import (
     EDMLoss,
     NetworkScore,
@@ -55,7 +55,7 @@ def ship(score: NetworkScore, data: Dataset, folder: Path) -> None:
     config = TrustConfig(images=500, probed=200, samples=1000)
     found = evaluate_score(shipped, data, config, tell=lambda part, share: print(f"{share:4.0%} {part}", flush=True))
     del found.summary["seconds"]
-    write_score_page(found.summary, found.arrays(), folder / "examination")
+    write_score(found.summary, found.arrays(), folder / "examination")
     told = {"examination": found.summary, "embedded": embedded_errors(shipped)}
     card = dataclasses.replace(shipped.settings, provenance={**shipped.settings.provenance, **told})
     save_score(NetworkScore(shipped.module, card, NAME), WEIGHTS, half=True)

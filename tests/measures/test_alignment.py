@@ -18,7 +18,8 @@ from tangency.measures import MeasureConfig, asked_config, read_maps, unidentifi
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
 from tangency.perceptual import LPIPS
-from tangency.report import glossary
+from tangency.report.read.keys import parse
+from tangency.report.text.measures import describe as described
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import StudySpec, shipped_spec
@@ -266,10 +267,10 @@ def test_a_cascade_of_an_aligned_network_ends_at_its_controls() -> None:
     ],
 )
 def test_the_report_reads_the_keys(text: str, family_name: str, variant: str, control: str) -> None:
-    key = glossary.parse(text)
+    key = parse(text)
     assert (key.family, key.variant, key.control) == (family_name, variant, control)
     assert key.parameter == "sigma"
-    assert glossary.describe(key).chance
+    assert described(key).chance
     assert family(text) == family_name
     assert (control_of(text) or "") == control
 

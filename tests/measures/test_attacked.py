@@ -24,8 +24,9 @@ from tangency.measures import (
 )
 from tangency.measures.registry import INGREDIENTS, family
 from tangency.measures.robustness.attacked import attacked
-from tangency.report.glossary import MEASURES, parse
-from tangency.report.glossary import describe as words
+from tangency.report.read.keys import parse
+from tangency.report.text.measures import MEASURES
+from tangency.report.text.measures import describe as words
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study.numbers import trial_numbers

@@ -14,7 +14,7 @@ from support import make_mixture
 from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.models import Classifier, build
-from tangency.report.generation import write_generation
+from tangency.report import write_generation
 from tangency.score import MixtureScore
 from tangency.study.generation import fitted_to, generate_with, why_no_mixture
 from tangency.study.generation_config import TASKS, WITH_TRUTH, GenerationConfig

@@ -92,7 +92,7 @@ def generate(
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
     from tangency.generate import Climb
-    from tangency.report.generation import ANIMATIONS, write_generation
+    from tangency.report.write import ANIMATIONS, write_generation
     from tangency.study.generation import generate_reference
     from tangency.study.generation_config import GenerationConfig
     from tangency.study.generation_options import refuse_foreign, refuse_moot
@@ -157,7 +157,7 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from tangency.report.generated import accuracy_words
+    from tangency.report.text.generation import accuracy_words
     from tangency.study.generation_judged import FRECHET
 
     sources = summary["sources"]

@@ -86,7 +86,7 @@ def score_eval(
     from tangency.cli.progress import advancing
     from tangency.cli.show_score import print_trust
     from tangency.devices import resolve_device
-    from tangency.report.score_page import refuse_file, write_score_page
+    from tangency.report.write import refuse_file, write_score
     from tangency.study.trust import evaluate_score
     from tangency.study.trust_config import TrustConfig
 
@@ -96,7 +96,7 @@ def score_eval(
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
         found = evaluate_score(score, data, config, resolve_device(device), advance)
-    page = None if out is None else write_score_page(found.summary, found.arrays(), out)
+    page = None if out is None else write_score(found.summary, found.arrays(), out)
     if as_json:
         print_json(found.summary | ({} if page is None else {"report": str(page)}))
         return
@@ -123,7 +123,8 @@ def score_sample(
     """Draw images from a score. Image 17 of a seed is the same however many are drawn."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.report.score_page import refuse_file, write_sheet
+    from tangency.report.draw.sheets import write_sheet
+    from tangency.report.write import refuse_file
     from tangency.study.samples import SampleConfig, sample_reference
 
     refuse_file(out)

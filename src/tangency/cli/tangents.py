@@ -81,7 +81,7 @@ def tangents_eval(
     from tangency.cli.show_tangents import print_tangents
     from tangency.devices import resolve_device
     from tangency.files import write_json
-    from tangency.report.score_page import refuse_file
+    from tangency.report.write import refuse_file
     from tangency.study.fit_tangents import check_tangents
     from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
     from tangency.tangents import Ground
