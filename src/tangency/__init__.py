@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tangency.autodiff import input_gradients as input_gradients
     from tangency.errors import TangencyError as TangencyError
     from tangency.errors import TangencyWarning as TangencyWarning
+    from tangency.evaluate import evaluate_score as evaluate_score
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from tangency.report import write_report as write_report
     from tangency.score import load_score as load_score
     from tangency.study import estimates as estimates
-    from tangency.study import evaluate_score as evaluate_score
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
     from tangency.types import LabelledImages as LabelledImages
@@ -39,7 +39,7 @@ _HOME = {
     "TangencyError": ("errors", "TangencyError"),
     "TangencyWarning": ("errors", "TangencyWarning"),
     "estimates": ("study", "estimates"),
-    "evaluate_score": ("study", "evaluate_score"),
+    "evaluate_score": ("evaluate", "evaluate_score"),
     "fit_mixture": ("mixtures", "fit_mixture"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from study_support import tangency, tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError
+from tangency.evaluate import MeasureRequest
 from tangency.report import write_report
-from tangency.study import MeasureRequest, measure_models, parse_spec, run_study
+from tangency.study import measure_models, parse_spec, run_study
 
 pytestmark = pytest.mark.processes
 

@@ -103,7 +103,7 @@ def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, 
     model = str(folder / "net0.safetensors")
     command = ["tangency", "measure", "--model", model, "--data", data, *QUICK, "--limit", "30", "--json"]
     script = (
-        "import sys, tangency.study.stream as s; from tangency.cli import main; s.SHARD = 10; "
+        "import sys, tangency.evaluate.stream as s; from tangency.cli import main; s.SHARD = 10; "
         f"sys.argv = {command!r} + {{}}; main()"
     )
     finished = tmp_path / "whole"

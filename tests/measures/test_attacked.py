@@ -11,6 +11,7 @@ from torch import nn
 
 from measure_support import measured, toy_world
 from tangency.errors import SpecError
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import (
     MeasureConfig,
     References,
@@ -28,7 +29,6 @@ from tangency.report.glossary import MEASURES, parse
 from tangency.report.glossary import describe as words
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
-from tangency.study.numbers import trial_numbers
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 

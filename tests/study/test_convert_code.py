@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from tangency.cli.app import app
 from tangency.errors import ModelError
+from tangency.evaluate.convert import convert_model
 from tangency.models import load_classifier, load_model
-from tangency.study.convert import convert_model
 from tangency.tensors import read_tensors, write_tensors
 
 RAW = "range=-1,1&mean=none&shape=3x6x5"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tangency.study import MeasureRequest
-from tangency.study.names import short_names
+from tangency.evaluate import MeasureRequest
+from tangency.evaluate.classifiers.names import short_names
 
 
 @pytest.mark.parametrize(

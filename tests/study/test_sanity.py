@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from tangency.data import load
+from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.models import Classifier
 from tangency.models.foreign.normalise import binomial_tail, clearly_better, conventions
 from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.orientation import ORIENTATIONS, turned
-from tangency.study.sanity import check_classifier
 from tangency.types import Dataset, LabelledImages
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel")

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError, TangencyError
+from tangency.evaluate import MeasureRequest
 from tangency.models import build, save_classifier
 from tangency.report import write_report
 from tangency.score import ScoreCard, ScoreChoice, build_network, parse_choice, save_score
-from tangency.study import MeasureRequest, measure_models, run_study
+from tangency.study import measure_models, run_study
 from tangency.study.spec import dump_spec, parse_spec
 from tangency.worlds import load_dataset
 

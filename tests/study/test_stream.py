@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from tangency.evaluate import stream
+from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.measures import MeasureConfig, ReferenceSource
 from tangency.models import Classifier, build
-from tangency.study import stream
-from tangency.study.request import MeasureRequest
-from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.tangents import WorldTangents
 from tangency.types import Dataset
 from tangency.worlds import load_dataset, make_world

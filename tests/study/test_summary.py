@@ -11,9 +11,9 @@ from scipy.special import digamma
 
 from study_support import tiny_spec, write_data
 from tangency.data import load
+from tangency.evaluate.numbers import trial_numbers
 from tangency.statistics import PairedBootstrap
 from tangency.study import parse_spec
-from tangency.study.numbers import trial_numbers
 from tangency.study.plan import plan_trials
 from tangency.study.summary import summarise
 

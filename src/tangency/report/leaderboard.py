@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError
+from tangency.evaluate.pictures import FILE
+from tangency.evaluate.significance import add_holm
 from tangency.files import atomic
 from tangency.report import glossary, leaderboard_table, leaderboard_warnings
 from tangency.report.inputs import tensors_of
@@ -16,8 +18,6 @@ from tangency.report.leaderboard_pictures import PictureGrid, picture_grid
 from tangency.report.page import embedded_json, environment, resource
 from tangency.study.compare_words import SHOWN
 from tangency.study.measured import Measured, looks_measured, measured_inside, open_measured
-from tangency.study.significance import add_holm
-from tangency.study.single_pictures import FILE
 
 DEFAULT = Path("runs") / "leaderboard"
 ROWS = "leaderboard-rows.parquet"  # no name that a folder of a measured model has

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tangency.errors import RunError
+from tangency.evaluate.numbers import Columns
 from tangency.files import atomic
-from tangency.statistics.resamples import Array
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 
 if TYPE_CHECKING:
     import polars
-
-Columns = dict[str, Array]
 
 
 def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) -> polars.DataFrame:

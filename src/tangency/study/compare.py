@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tangency.errors import RunError, unknown_name
+from tangency.evaluate.numbers import Columns, as_json, controlled, plain_number, pooled_statistics
+from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
 from tangency.measures.info import Better
 from tangency.measures.registry import control_of, describe, family
 from tangency.models.independence import averaged_note
@@ -24,10 +26,7 @@ from tangency.statistics import (
     paired,
     swap_p,
 )
-from tangency.study.assemble import Columns
 from tangency.study.measured import Measured, open_measured
-from tangency.study.numbers import as_json, controlled, plain_number, pooled_statistics
-from tangency.study.significance import PERMUTATIONS, SHUFFLED
 
 FEWEST = 2
 EXCESS = "excess."

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from tangency.data.registry import KINDS as KINDS_OF_DATA
 from tangency.errors import ModelError, RunError, listed, unknown_name
+from tangency.files import read_json
 from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
 from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
 from tangency.models.references import KINDS
 from tangency.references import as_reference, parse
-from tangency.study.layout import read_json, weights_file
+from tangency.study.layout import weights_file
 from tangency.study.plan import BAYES
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Card, Dataset

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
+from tangency.evaluate.numbers import as_json
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
@@ -30,7 +31,6 @@ from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
-from tangency.study.numbers import as_json
 from tangency.tensors import digest
 from tangency.types import Dataset
 from tangency.worlds import GaussianCore, World, load_dataset, world_of

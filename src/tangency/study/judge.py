@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, Thresholds, Verdict, classify, spearman
 from tangency.statistics.regimes import Regime
 from tangency.statistics.resamples import Array
-from tangency.study.numbers import TrialNumbers, as_json, plain_number
 from tangency.study.plan import Trial
 
 MARGINS = (0.02, 0.05, 0.10)

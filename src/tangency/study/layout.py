@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from tangency.errors import ModelError, RunError, quoted
+from tangency.errors import ModelError, RunError
+from tangency.files import is_whole, read_json
 from tangency.study.plan import Trial
-from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors
 
 
@@ -147,13 +146,3 @@ def weights_file(folder: Path, weights: str) -> Path:
     """The weights of a trial that a study measures: of the last epoch, or the best ones where there are any."""
     best = folder / "best.safetensors"
     return best if weights == "best" and best.exists() else folder / "model.safetensors"
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a run, or a `RunError` that says what is wrong with it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None

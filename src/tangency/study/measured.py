@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.errors import RunError, listed, quoted, unknown_name
+from tangency.evaluate.numbers import Columns
 from tangency.files import polars_errors
 from tangency.measures import MeasureConfig
 from tangency.statistics.resamples import Array
-from tangency.study.assemble import Columns
 from tangency.study.layout import Layout
 from tangency.study.spec import ScoreSpec, StudySpec, load_spec
 from tangency.types import Dataset

@@ -10,17 +10,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tangency.errors import DataError, SpecError, counted
+from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, check_tangents, refuse_scoreless
+from tangency.evaluate.request import MeasureRequest
 from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.config import NETWORK
 from tangency.mixtures import affordable
 from tangency.score import Denoiser, ScoreChoice, load_score, parse_choice
 from tangency.score.references import fingerprint, readings
-from tangency.study.fit_tangents import WITHOUT_MIXTURE, check_tangents, refuse_scoreless
 from tangency.study.found import Found
 from tangency.study.layout import Layout
 from tangency.study.network import able, check_answers
 from tangency.study.plan import score_hash
-from tangency.study.request import MeasureRequest
 from tangency.study.score import estimators, fitted_images, new_estimators
 from tangency.study.spec import ScoreSpec
 from tangency.tangents import TangentEstimator

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import ModelError, RunError
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import evaluate_score
 from tangency.measures import MeasureConfig
 from tangency.score import Denoiser, load_score
 from tangency.score.references import fingerprint
 from tangency.study.spec import StudySpec
-from tangency.study.trust import evaluate_score
-from tangency.study.trust_config import TrustConfig
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Dataset
 from tangency.worlds import load_dataset

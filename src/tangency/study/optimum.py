@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
 from tangency.statistics import Estimate, simultaneous_bands
 from tangency.statistics.resamples import Array
-from tangency.study.numbers import TrialNumbers, as_json, plain_number
 from tangency.study.plan import BAYES, Trial
 from tangency.study.spec import StudySpec
 from tangency.worlds import bayes_risk, world_of

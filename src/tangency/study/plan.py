@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from tangency.errors import SpecError
+from tangency.evaluate.fitting.tangents import tangents_identity
 from tangency.objectives import Objective, make
 from tangency.score.references import fingerprint
 from tangency.seeding import permutation
-from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.working import measures_at, working_of
 from tangency.training import TRAINING_SCHEMA

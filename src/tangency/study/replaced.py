@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tangency.errors import RunError, SpecError, TangencyError, listed
-from tangency.study.layout import Layout, read_json
+from tangency.files import read_json
+from tangency.study.layout import Layout
 from tangency.study.plan import REFERENCES, Trial, plan_trials
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset

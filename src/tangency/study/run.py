@@ -13,16 +13,16 @@ from typing import Any
 
 from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
-from tangency.files import atomic, journal, remove_leftovers, write_json
+from tangency.evaluate.fitting.tangents import check_tangents, unfinished
+from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.measures import check_signal, check_size
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
-from tangency.study.fit_tangents import check_tangents, unfinished
 from tangency.study.generation_collect import collect, finished, making, telling
 from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
 from tangency.study.generation_plan import plan_entries, refuse_generation
-from tangency.study.layout import Layout, read_json
+from tangency.study.layout import Layout
 from tangency.study.network import check_network_score, examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
 from tangency.study.pool import Pool

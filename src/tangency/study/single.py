@@ -15,7 +15,14 @@ import torch
 from torch import nn
 
 from tangency.errors import DataError, ModelError, RunError
-from tangency.files import write_json
+from tangency.evaluate.classifiers.sanity import check_classifier
+from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
+from tangency.evaluate.numbers import as_json, trial_numbers
+from tangency.evaluate.pictures import keep_pictures
+from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.significance import add_significance
+from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.files import read_json, write_json
 from tangency.measures import (
     MapFile,
     MeasureConfig,
@@ -36,17 +43,9 @@ from tangency.score import Denoiser
 from tangency.score.references import fingerprint
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.study.baseline import regime_against, regime_alone
-from tangency.study.fit_tangents import study_tangents, tangents_identity
 from tangency.study.found import Found, check_fits, find_classifier, find_mapped, independent
-from tangency.study.layout import read_json
 from tangency.study.measured import about_measured
 from tangency.study.measured_score import scored
-from tangency.study.numbers import as_json, trial_numbers
-from tangency.study.request import MeasureRequest
-from tangency.study.sanity import check_classifier
-from tangency.study.significance import add_significance
-from tangency.study.single_pictures import keep_pictures
-from tangency.study.stream import Shards, Target, fill_shards, identity_of, planned_shards
 from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.types import Dataset

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import Columns, TrialNumbers, as_json, fraction_null, trial_numbers
+from tangency.evaluate.significance import add_holm, add_significance
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
-from tangency.study.assemble import Columns
 from tangency.study.generation_collect import Generated
 from tangency.study.generation_summary import Joined, summarise_generation
 from tangency.study.judge import (
@@ -23,10 +24,8 @@ from tangency.study.judge import (
     headline,
     judge_regimes,
 )
-from tangency.study.numbers import TrialNumbers, as_json, fraction_null, trial_numbers
 from tangency.study.optimum import about_world, excess_risks, noise_curves
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial, cell_of
-from tangency.study.significance import add_holm, add_significance
 from tangency.study.spec import StudySpec
 from tangency.study.tangent_claim import compare_tangents
 from tangency.study.working import working_of

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tangency.evaluate.fitting.tangents import tangent_names
+from tangency.evaluate.numbers import Columns, TrialNumbers, as_json
 from tangency.measures.registry import tangents_suffix
 from tangency.statistics import Estimate, Verdict
-from tangency.study.assemble import Columns
-from tangency.study.fit_tangents import tangent_names
 from tangency.study.judge import FRACTION, most_tangent
-from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
 from tangency.tangents.references import kind_of

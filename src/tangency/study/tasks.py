@@ -13,11 +13,13 @@ from torch import nn
 
 from tangency.autodiff import input_gradient
 from tangency.errors import ModelError, RunError, quoted
+from tangency.evaluate.fitting.tangents import fitted_tangents, study_tangents
+from tangency.evaluate.pictures import closed_pictures
+from tangency.evaluate.stream import rows_of
 from tangency.files import atomic, journal, write_json
 from tangency.measures import MeasureConfig, ReferenceSource, Rows, WorkingSize, fitting_batch
 from tangency.models import build, load_classifier, save_classifier
 from tangency.score import Denoiser, load_score
-from tangency.study.fit_tangents import fitted_tangents, study_tangents
 from tangency.study.generation_bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
 from tangency.study.network import examine_network, network_hash
@@ -32,9 +34,7 @@ from tangency.study.plan import (
     score_hash,
 )
 from tangency.study.score import Estimators, estimators, exact_world, fit_score
-from tangency.study.single_pictures import closed_pictures
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.stream import rows_of
 from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors

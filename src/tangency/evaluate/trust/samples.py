@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tangency.evaluate.samples import sampler_for
+from tangency.evaluate.trust.config import TrustConfig
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
 from tangency.perceptual.lpips import LPIPS
 from tangency.score import Denoiser
 from tangency.score.neighbours import nearest
 from tangency.seeding import permutation
-from tangency.study.samples import sampler_for
-from tangency.study.trust_config import TrustConfig
 from tangency.types import Dataset
 
 _HELD, _FEWEST_NEW, _NEAREST = 200, 100, 0.01  # new images compared with, the fewest of them, the share that is "near"

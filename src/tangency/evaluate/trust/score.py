@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 from tangency.errors import RunError, TangencyError
+from tangency.evaluate.numbers import as_json
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.samples import draw_samples
+from tangency.evaluate.trust.verdict import verdict
 from tangency.numerics import cosine
 from tangency.score import (
     Denoiser,
@@ -32,10 +36,6 @@ from tangency.score.quality import noised
 from tangency.score.references import readings
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.numbers import as_json
-from tangency.study.trust_config import TrustConfig
-from tangency.study.trust_samples import draw_samples
-from tangency.study.verdict import verdict
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World, load_dataset, world_of
 

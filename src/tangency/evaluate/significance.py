@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import Columns, controlled, plain_number
 from tangency.statistics import SignFlips, cohens_dz, flip_p, holm, null_sd_units
 from tangency.statistics.excess import contrasts_of
-from tangency.study.assemble import Columns
-from tangency.study.numbers import controlled, plain_number
 
 SHUFFLED = "shuffled"
 PERMUTATIONS = 9999

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tangency.errors import ModelError
+from tangency.evaluate.fitting.network import convert_score
 from tangency.models import ARCHITECTURES, Classifier, load_model, save_classifier
 from tangency.models.foreign.code import from_code, is_code
 from tangency.models.foreign.programs import Program, packed
 from tangency.models.foreign.rebuilt import Adapted, is_foreign
 from tangency.models.weights import fill
 from tangency.references import Reference, parse
-from tangency.study.fit_network import convert_score
 from tangency.tensors import read_tensors
 from tangency.worlds import load_dataset
 

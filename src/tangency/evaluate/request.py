@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError, SpecError
+from tangency.evaluate.classifiers.names import short_names
 from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, asked_config, check_batch_size, parse_working
 from tangency.references import as_reference
 from tangency.score import parse_choice
-from tangency.study.names import short_names
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from tangency.errors import RunError, SpecError
+from tangency.evaluate.fitting.network import Tell, telling
 from tangency.files import file_digest
 from tangency.measures.frames import distinct_names
 from tangency.numerics import check_rank
 from tangency.references import maker_options, parse_options
 from tangency.score.references import FITTED, fingerprint
-from tangency.study.fit_network import Tell, telling
 from tangency.tangents import Ground, TangentEstimator, load_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
 from tangency.tangents.references import check_reference, kind_of

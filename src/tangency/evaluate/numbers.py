@@ -36,7 +36,8 @@ from tangency.statistics import (
 )
 from tangency.statistics.excess import Controlled
 from tangency.statistics.resamples import Array
-from tangency.study.assemble import Columns
+
+Columns = dict[str, Array]  # measure to values (N,), in image order
 
 
 @dataclass(frozen=True)

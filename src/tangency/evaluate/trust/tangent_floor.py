@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import torch
 
 from tangency.errors import TangencyError
+from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.references import parse_options
-from tangency.study.fit_tangents import fitted_tangents
 from tangency.tangents import Ground, WorldTangents, agreement
 from tangency.worlds import load_dataset, make_world
 

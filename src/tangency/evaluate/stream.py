@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tangency.files import atomic, journal, remove_leftovers
+from tangency.files import atomic, is_whole, journal, remove_leftovers
 from tangency.measures import BatchSize, MapFile, MeasureConfig, ReferenceSource, Rows, fitting_batch, measure_batch
 from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
 from tangency.seeding import permutation
-from tangency.study.tables import is_whole
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 

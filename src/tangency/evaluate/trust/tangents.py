@@ -15,14 +15,14 @@ from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.errors import RunError
+from tangency.evaluate.fitting.tangents import fitted_tangents, tangent_names
+from tangency.evaluate.numbers import as_json
+from tangency.evaluate.trust.tangent_floor import floors
+from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
-from tangency.study.fit_tangents import fitted_tangents, tangent_names
-from tangency.study.numbers import as_json
-from tangency.study.tangent_floor import floors
-from tangency.study.tangent_verdict import tangent_verdict
 from tangency.tangents import Ground, TangentEstimator, TangentSpace, agreement, reach
 from tangency.tangents.probes import neighbour_steps, transformation_steps
 from tangency.types import Dataset

@@ -1,0 +1,7 @@
+"""What saved classifiers, scores and tangent spaces are worth: measured, compared and examined, without a study."""
+
+from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import Trust, evaluate_score
+
+__all__ = ["MeasureRequest", "Trust", "TrustConfig", "evaluate_score"]
