@@ -113,7 +113,7 @@ def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
     import torchvision
 
     from tangency.cli import main
-    from tangency.study import single
+    from tangency.evaluate import measure as single
 
     passes = Passes()
     single.fill_shards = passes.during(single.fill_shards)  # type: ignore[attr-defined]

@@ -15,12 +15,13 @@ from study_support import write_data
 from tangency.cli.app import app
 from tangency.data import load
 from tangency.errors import ModelError, SpecError
+from tangency.evaluate import measure as single
+from tangency.evaluate.baseline import _doubts
+from tangency.evaluate.classifiers.saved import check_fits
+from tangency.evaluate.compare import _averaged_alone
 from tangency.models import build, load_model, save_classifier
 from tangency.models.independence import averaged_note
-from tangency.study import load_spec, single
-from tangency.study.baseline import _doubts
-from tangency.study.compare import _averaged_alone
-from tangency.study.found import check_fits
+from tangency.study import load_spec
 from tangency.types import Card
 
 QUICK = ("--limit", "10", "--tangents", "pca?rank=3", "--metrics", "cosine", "--sigmas", "0.5", "--rho-sigmas", "none")

@@ -66,10 +66,10 @@ def _looked_at(folder: Path) -> None:
     import os
 
     from tangency.errors import TangencyError
+    from tangency.evaluate.folders import open_measured
     from tangency.models import load_model
     from tangency.report import write_report
     from tangency.study import load_spec
-    from tangency.study.measured import open_measured
     from tangency.study.run import study_status
 
     os.chdir(folder)

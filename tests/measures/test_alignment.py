@@ -23,7 +23,7 @@ from tangency.report import glossary
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import StudySpec, shipped_spec
-from tangency.study.run import refuse_early
+from tangency.study.preflight import refuse_early
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
+from tangency.evaluate import compare_measured
+from tangency.evaluate.compare_words import in_words, overall, size_of, winner
 from tangency.measures import MeasureConfig
-from tangency.study import compare_measured
-from tangency.study.compare_words import in_words, overall, size_of, winner
 
 FRACTION = "tangent_fraction.logp_y"
 

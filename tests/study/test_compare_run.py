@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import ModelError, RunError
-from tangency.evaluate import MeasureRequest
+from tangency.evaluate import MeasureRequest, compare_measured, measure_models
 from tangency.report import write_leaderboard
-from tangency.study import compare_measured, measure_models, parse_spec, quickstart_spec, run_study
+from tangency.study import parse_spec, quickstart_spec, run_study
 
 pytestmark = pytest.mark.processes
 

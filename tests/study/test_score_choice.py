@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError, TangencyError
-from tangency.evaluate import MeasureRequest
+from tangency.evaluate import MeasureRequest, measure_models
 from tangency.models import build, save_classifier
 from tangency.report import write_report
 from tangency.score import ScoreCard, ScoreChoice, build_network, parse_choice, save_score
-from tangency.study import measure_models, run_study
+from tangency.study import run_study
 from tangency.study.spec import dump_spec, parse_spec
 from tangency.worlds import load_dataset
 
@@ -96,7 +96,7 @@ def test_without_a_score_no_mixture_is_fitted(place: Path, monkeypatch: pytest.M
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a mixture is fitted")
 
-    for module in ("tangency.study.score", "tangency.tangents.references", "tangency.score.references"):
+    for module in ("tangency.evaluate.fitting.closed", "tangency.tangents.references", "tangency.score.references"):
         monkeypatch.setattr(f"{module}.fit_affordable", refuse)
     measured(place, score="none")
     measured(place, score="gaussian")

@@ -15,7 +15,7 @@ from tangency.evaluate.numbers import trial_numbers
 from tangency.statistics import PairedBootstrap
 from tangency.study import parse_spec
 from tangency.study.plan import plan_trials
-from tangency.study.summary import summarise
+from tangency.study.summary.summarise import summarise
 
 N, D = 60, 64
 MAIN = "logp_y.bayes_gradient.sigma=0.5"

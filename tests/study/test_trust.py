@@ -14,13 +14,13 @@ from torch import Tensor
 
 from study_support import tiny_spec, write_data
 from tangency.errors import ModelError, NumericsError, RunError, SpecError
-from tangency.evaluate import MeasureRequest
+from tangency.evaluate import MeasureRequest, measure_models
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.evaluate.trust.score import Trust, evaluate_score
 from tangency.evaluate.trust.verdict import verdict
 from tangency.report import write_report
 from tangency.score import FunctionScore, ScoreCard, build_network, load_score, save_score
-from tangency.study import measure_models, parse_spec, run_study
+from tangency.study import parse_spec, run_study
 from tangency.types import Dataset
 from tangency.worlds import World, load_dataset
 

@@ -1,4 +1,4 @@
-"""What `tangency measure` is asked for."""
+"""A request to measure saved classifiers."""
 
 from __future__ import annotations
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError
+from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
+from tangency.evaluate.measured import Measured
 from tangency.evaluate.pictures import FILE
 from tangency.evaluate.significance import add_holm
 from tangency.files import atomic
@@ -16,8 +19,6 @@ from tangency.report import glossary, leaderboard_table, leaderboard_warnings
 from tangency.report.inputs import tensors_of
 from tangency.report.leaderboard_pictures import PictureGrid, picture_grid
 from tangency.report.page import embedded_json, environment, resource
-from tangency.study.compare_words import SHOWN
-from tangency.study.measured import Measured, looks_measured, measured_inside, open_measured
 
 DEFAULT = Path("runs") / "leaderboard"
 ROWS = "leaderboard-rows.parquet"  # no name that a folder of a measured model has

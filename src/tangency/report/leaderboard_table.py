@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.measured import Measured
 from tangency.report import glossary, words
 from tangency.report.leaderboard_warnings import is_shown, of_model
 from tangency.report.page import KAPPA, Head, heading
 from tangency.report.payload import ALIGNMENT, FRACTION
-from tangency.study.compare_words import SHOWN
-from tangency.study.measured import Measured
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
 ROBUST = ("accuracy_", "certified_accuracy")  # families of accuracies under attack, noise or with a certificate

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tangency.evaluate.compare import flat, said
+from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.measured import Measured
 from tangency.report.payload import FRACTION
-from tangency.study.compare import flat, said
-from tangency.study.compare_words import SHOWN
-from tangency.study.measured import Measured
 
 _MANY = 0.05  # share of images without a gradient that is worth a word
 

@@ -12,8 +12,7 @@ from typing import Any
 from tangency.errors import ModelError, RunError
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.evaluate.trust.score import evaluate_score
-from tangency.measures import MeasureConfig
-from tangency.score import Denoiser, load_score
+from tangency.score import load_score
 from tangency.score.references import fingerprint
 from tangency.study.spec import StudySpec
 from tangency.tensors import read_tensors, write_tensors
@@ -31,32 +30,6 @@ def network_hash(spec: StudySpec, data: Dataset) -> str:
         return ""
     parts = [TRUST_SCHEMA, fingerprint(spec.network_score), data.train.digest, data.test.digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def able(score: Denoiser) -> set[str]:
-    """Targets that a trained score can give."""
-    free, given = score.card.get("unconditional") is not False, score.classes > 0
-    found = {"network_score": free, "network_score_y": given, "network_bayes_gradient": free and score.classes > 1}
-    return {name for name, can in found.items() if can}
-
-
-def check_answers(score: Denoiser, reference: str, config: MeasureConfig) -> None:
-    """Raise where a trained score cannot give the targets asked for, or not at their noise levels."""
-    lacking = sorted(set(config.network_targets) - able(score))
-    if lacking:
-        reason = "answers with labels only" if score.classes else "takes no labels"
-        raise ModelError(f"score '{reference}': {reason}, so it has no {', '.join(lacking)}; leave those targets out.")
-    largest = (score.card.get("sigma_range") or (0.0, math.inf))[1]
-    if config.network_targets and max(config.sigmas) > largest:
-        raise ModelError(
-            f"score '{reference}': knows σ up to {largest:g}, measures.sigmas asks for {max(config.sigmas):g}."
-        )
-
-
-def check_network_score(spec: StudySpec, data: Dataset) -> None:
-    """Raise where the trained score cannot be read, is of other images or classes, or lacks the answers asked for."""
-    if spec.network_score:
-        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)
 
 
 def examine_network(spec: StudySpec, path: Path, device: str) -> None:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, quoted, unknown_name
+from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
@@ -64,22 +65,6 @@ class ModelSpec(_Strict):
     @classmethod
     def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
         return _refuse_options(options, _NO_MODEL_OPTIONS, "model")
-
-
-class ScoreSpec(_Strict):
-    """The closed-form score, which also gives the tangent spaces where it is a mixture or exact.
-
-    "mfa" fits a mixture of factor analysers to each class, on `images` training images at most, a fixed random subset;
-    "gaussian" one Gaussian to all of these, and "empirical" stands for the images themselves; "exact" is the law
-    itself, for data drawn from a world; with "none" nothing is fitted, and no closed form is compared with.
-    """
-
-    kind: Literal["mfa", "gaussian", "empirical", "exact", "none"] = "mfa"
-    components: int = Field(default=4, ge=1)
-    rank: int = Field(default=12, ge=1)
-    noise: Literal["isotropic", "diagonal"] = "isotropic"
-    images: int = Field(default=10_000, ge=1)
-    seed: int = 0
 
 
 def chosen_scores(content: Any) -> Any:

@@ -13,9 +13,11 @@ from torch import nn
 
 from tangency.autodiff import input_gradient
 from tangency.errors import ModelError, RunError, quoted
+from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world, fit_score
 from tangency.evaluate.fitting.tangents import fitted_tangents, study_tangents
 from tangency.evaluate.pictures import closed_pictures
 from tangency.evaluate.stream import rows_of
+from tangency.evaluate.working import measures_at
 from tangency.files import atomic, journal, write_json
 from tangency.measures import MeasureConfig, ReferenceSource, Rows, WorkingSize, fitting_batch
 from tangency.models import build, load_classifier, save_classifier
@@ -33,9 +35,7 @@ from tangency.study.plan import (
     plan_trials,
     score_hash,
 )
-from tangency.study.score import Estimators, estimators, exact_world, fit_score
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.working import measures_at
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
@@ -108,7 +108,8 @@ class Workbench:
     @cached_property
     def estimators(self) -> Estimators:
         """The score and the tangent spaces, from the run directory or the world."""
-        return estimators(self.spec, self.shown, self.layout.score(score_hash(self.spec, self.data)), self.device)
+        path = self.layout.score(score_hash(self.spec, self.data))
+        return estimators(self.spec.score, self.spec.data, self.shown, path, self.device)
 
     @cached_property
     def source(self) -> ReferenceSource:
@@ -166,7 +167,8 @@ class Workbench:
             self._pictures(task.trials)
 
     def _fit_score(self) -> None:
-        fit_score(self.spec, self.shown, self.layout.score(score_hash(self.spec, self.data)), self.device)
+        path = self.layout.score(score_hash(self.spec, self.data))
+        fit_score(self.spec.score, self.spec.data, self.shown, path, self.device)
 
     def _train(self, trial: Trial, model: ModelSpec, progress: Progress) -> None:
         folder, data = self.layout.trial(trial), self.data.train
@@ -216,7 +218,7 @@ class Workbench:
     def classifier(self, trial: Trial) -> nn.Module:
         """The trained network of a trial, last or best as the spec says; or the Bayes rule of the world."""
         if trial.name == BAYES:
-            return BayesClassifier(exact_world(self.spec).to(self.device))
+            return BayesClassifier(exact_world(self.spec.data).to(self.device))
         path = weights_file(self.layout.trial(trial), self.spec.weights)
         try:
             return load_classifier(path, self.device)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tangency.evaluate.compare import EXCESS
 from tangency.measures.registry import describe
-from tangency.study.compare import EXCESS
 
 SHOWN = 0.05  # Holm-adjusted p up to which a difference is said to be shown
 _SIZES = ((0.2, "very small"), (0.5, "small"), (0.8, "medium"))  # |dz|, after Cohen

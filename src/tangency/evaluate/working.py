@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tangency.errors import SpecError
-from tangency.measures import MeasureConfig, WorkingSize
-from tangency.study.spec import StudySpec
+from tangency.measures import MeasureConfig
 from tangency.types import Dataset
 from tangency.worlds import world_of
 
@@ -26,22 +25,3 @@ def measures_at(config: MeasureConfig, data: Dataset, reference: str) -> Measure
             "spaces of a world are of its own size."
         )
     return dataclasses.replace(config, working_size="own")
-
-
-def working_of(spec: StudySpec, data: Dataset) -> WorkingSize:
-    """The working size of a study."""
-    return measures_at(spec.measures, data, spec.data).working(data.test.shape)
-
-
-def refuse_working(spec: StudySpec, data: Dataset) -> None:
-    """Raise where a study with a working size also asks for what is done at the images' own size."""
-    working = working_of(spec, data)
-    if working.whole:
-        return
-    for name, given in (("network_score", spec.network_score), ("generate", spec.generate)):
-        if given:
-            raise SpecError(
-                f"{name}: got it with measures at {working.words}, expected measures.working_size: own, since a study "
-                "examines its trained score, and generates, at the images' own size. `tangency measure --score` "
-                "compares trials with a trained score at a working size."
-            )

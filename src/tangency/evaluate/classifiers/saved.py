@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tangency.data.registry import KINDS as KINDS_OF_DATA
-from tangency.errors import ModelError, RunError, listed, unknown_name
-from tangency.files import read_json
-from tangency.models import Averaged, Classifier, load_classifier, load_model, probes
+from tangency.errors import ModelError, listed
+from tangency.evaluate.classifiers.origin import Origin, saved_model
+from tangency.models import Averaged, Classifier, load_model, probes
 from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
 from tangency.models.references import KINDS
-from tangency.references import as_reference, parse
-from tangency.study.layout import weights_file
-from tangency.study.plan import BAYES
-from tangency.study.spec import StudySpec, load_spec
+from tangency.references import OPENERS, as_reference, parse
 from tangency.types import Card, Dataset
 
 
 @dataclass(frozen=True)
-class Found:
-    """A classifier that a reference names, with the study it comes from, where there is one."""
+class SavedClassifier:
+    """A classifier that a reference names, with what the study that trained it knows of it, where there is one."""
 
     reference: str
     classifier: Classifier
-    run: Path | None
-    spec: StudySpec | None
+    origin: Origin | None = None
 
 
 def find_mapped(
     reference: str, device: str, data: Dataset | None, trust_code: bool = False, class_map: str | None = None
-) -> Found:
+) -> SavedClassifier:
     """The same as `find_classifier`, with a class map for all that have none of their own and need one.
 
     Files of ours that have the data's classes are left as they are: a map was applied when they were written, or none
@@ -41,56 +36,35 @@ def find_mapped(
     bare, own = without_option(reference)
     if class_map is None or own is not None:
         return find_classifier(reference, device, data, trust_code)
-    ours = bare.startswith("run:") or (bare.endswith(".safetensors") and parse(bare).kind not in KINDS)
+    kind, colon, _ = bare.partition(":")
+    ours = (bool(colon) and kind in OPENERS) or (bare.endswith(".safetensors") and parse(bare).kind not in KINDS)
     if ours and data is not None:
-        found = find_classifier(reference, device, trust_code=trust_code)
-        if same_names(found.classifier.card.classes, data.test.classes):
-            return replace(found, classifier=unmapped(found.classifier, data, class_map, f"model '{reference}'"))
+        saved = find_classifier(reference, device, trust_code=trust_code)
+        if same_names(saved.classifier.card.classes, data.test.classes):
+            return replace(saved, classifier=unmapped(saved.classifier, data, class_map, f"model '{reference}'"))
     return find_classifier(with_option(reference, class_map), device, data, trust_code)
 
 
-def find_classifier(reference: str, device: str, data: Dataset | None = None, trust_code: bool = False) -> Found:
+def find_classifier(
+    reference: str, device: str, data: Dataset | None = None, trust_code: bool = False
+) -> SavedClassifier:
     """The classifier behind `run:RUN/trials/TRIAL` (id or hash), or any reference of `tangency.models.load_model`."""
-    bare, asked = without_option(reference)
-    kind, _, location = bare.partition(":")
-    if kind == "run" and location:
-        folder = _trial_folder(Path(location), reference)
-        path, run = folder / "model.safetensors", folder.parent.parent
-        if not path.exists() and read_json(folder / "trial.json").get("objective") == BAYES:
-            raise ModelError(
-                f"model '{reference}': the Bayes rule has no weights; its numbers stand in '{run / 'summary.json'}', "
-                "and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
-            )
-        if not path.exists():
-            raise ModelError(
-                f"model '{reference}': '{path}' is not there; this trial is not trained yet, run the study."
-            )
-        if not (run / "spec.yaml").exists():
-            raise RunError(f"model '{reference}': '{run}' holds no spec.yaml, expected a run directory of a study.")
-        spec = load_spec(run / "spec.yaml")
-        found = load_classifier(weights_file(folder, spec.weights), device)
-        return Found(reference, restricted(found, data, asked, reference), run, spec)
-    return Found(reference, load_model(reference, data, device, trust_code), None, None)
+    bare, class_map = without_option(reference)
+    saved = saved_model(bare, reference)
+    if saved is None:
+        return SavedClassifier(reference, load_model(reference, data, device, trust_code))
+    classifier, origin = saved.classifier(device)
+    return SavedClassifier(reference, restricted(classifier, data, class_map, reference), origin)
 
 
-def _trial_folder(named: Path, reference: str) -> Path:
-    """RUN/trials/<hash> from that very path, or from RUN/trials/<id>."""
-    if named.is_dir():
-        return named
-    ids = {read_json(path)["id"]: path.parent for path in sorted(named.parent.glob("*/trial.json"))}
-    if named.name not in ids:
-        raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
-    return ids[named.name]
-
-
-def independent(found: Found, data: Dataset, way: str = "", allow_random: bool = False) -> Found:
+def independent(saved: SavedClassifier, data: Dataset, way: str = "", allow_random: bool = False) -> SavedClassifier:
     """The same, once its logits of an image are seen to depend on that image alone; averaged where chance may play.
 
     Networks of a study are ours, with running statistics and no chance in eval mode, and are not tried. Images are the
     same training images and noise whatever is measured.
 
     Args:
-        found: of `find_classifier`.
+        saved: of `find_classifier`.
         data: whose training images are tried.
         way: how a caller allows what is random, for errors; empty where that cannot be.
         allow_random: whether what is random is averaged.
@@ -98,18 +72,18 @@ def independent(found: Found, data: Dataset, way: str = "", allow_random: bool =
     Raises:
         ModelError: it depends on the batch, or on chance where `allow_random` is false.
     """
-    classifier = found.classifier
-    if found.run is not None:
-        return found
+    classifier = saved.classifier
+    if saved.origin is not None:
+        return saved
     images = probes(data.train, classifier.card.shape, classifier.scale.device).flip(0)  # noise last
-    name = f"model '{found.reference}'"
+    name = f"model '{saved.reference}'"
     if not check_independent(classifier, images, name, way, allow_random):
-        return found
+        return saved
     card = classifier.card
     card = replace(noted(card, averaged_note()), options={**card.options, "passes": DRAWS})
     mean = Classifier(Averaged(classifier.module), card).to(classifier.scale.device).eval()
     check_independent(mean, images, name, way)
-    return replace(found, classifier=mean)
+    return replace(saved, classifier=mean)
 
 
 def _takes_classes(reference: str) -> bool:

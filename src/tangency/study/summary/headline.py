@@ -1,4 +1,4 @@
-"""Regimes, correlations and the headline of a study, from the numbers of its trials."""
+"""Correlations and the headline of a study, from the numbers of its trials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 
 from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
+from tangency.evaluate.regimes import FRACTION, KAPPA, STANDARD
 from tangency.measures.registry import control_of, family
-from tangency.statistics import Criteria, Estimate, Thresholds, Verdict, classify, spearman
-from tangency.statistics.regimes import Regime
+from tangency.statistics import Estimate, Verdict, spearman
 from tangency.statistics.resamples import Array
 from tangency.study.plan import Trial
-
-MARGINS = (0.02, 0.05, 0.10)
-STANDARD = "standard"
-KAPPA, FRACTION = "kappa.logp_y", "tangent_fraction.logp_y"
 
 
 def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
@@ -26,22 +22,6 @@ def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
         if trial.name == STANDARD and trial.id in usable:
             found.setdefault(trial.seed, trial)
     return found
-
-
-def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> Criteria:
-    """What a regime is judged by, against strength 0 of the same seed."""
-    a, b = own.draws, baseline.draws
-    return Criteria(a[KAPPA], a["accuracy"], a[change], b[KAPPA], b["accuracy"], b[change])
-
-
-def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict[str, dict[str, Regime]]]:
-    """Verdict of each trial, and its regime at each accuracy margin."""
-    verdicts = classify(judged, Thresholds())
-    by_margin = {margin: classify(judged, Thresholds(accuracy_margin=margin)) for margin in MARGINS}
-    sensitivity = {
-        name: {f"{margin:g}": found[name].regime for margin, found in by_margin.items()} for name in verdicts
-    }
-    return verdicts, sensitivity
 
 
 def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:

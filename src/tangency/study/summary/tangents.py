@@ -7,11 +7,12 @@ from typing import Any
 
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.evaluate.numbers import Columns, TrialNumbers, as_json
+from tangency.evaluate.regimes import FRACTION
 from tangency.measures.registry import tangents_suffix
 from tangency.statistics import Estimate, Verdict
-from tangency.study.judge import FRACTION, most_tangent
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
+from tangency.study.summary.headline import most_tangent
 from tangency.tangents.references import kind_of
 
 

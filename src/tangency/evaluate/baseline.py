@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from tangency.evaluate.numbers import TrialNumbers, trial_numbers
+from tangency.evaluate.regimes import FRACTION, KAPPA, REGIME_EPSILON, STANDARD, bands, criteria, judge_regimes
 from tangency.measures import Rows
 from tangency.measures.registry import family
 from tangency.models.independence import averaged_note
 from tangency.statistics import PairedBootstrap, Thresholds
-from tangency.study.judge import FRACTION, KAPPA, STANDARD, criteria, judge_regimes
-from tangency.study.summary import REGIME_EPSILON, bands
 from tangency.types import Card, Dataset
 
 _NAMES = {"weak": "weak", "bayes_aligned": "Bayes-aligned", "excessive": "excessive", "undetermined": "undetermined"}

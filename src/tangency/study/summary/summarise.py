@@ -11,29 +11,21 @@ from typing import Any
 import numpy as np
 
 from tangency.evaluate.numbers import Columns, TrialNumbers, as_json, fraction_null, trial_numbers
+from tangency.evaluate.regimes import REGIME_EPSILON, STANDARD, bands, criteria, judge_regimes
 from tangency.evaluate.significance import add_holm, add_significance
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
 from tangency.study.generation_collect import Generated
 from tangency.study.generation_summary import Joined, summarise_generation
-from tangency.study.judge import (
-    STANDARD,
-    baselines,
-    correlations,
-    criteria,
-    headline,
-    judge_regimes,
-)
-from tangency.study.optimum import about_world, excess_risks, noise_curves
-from tangency.study.plan import REFERENCES, UNTRAINED, Trial, cell_of
+from tangency.study.plan import REFERENCES, UNTRAINED, Trial, cell_of, working_of
 from tangency.study.spec import StudySpec
-from tangency.study.tangent_claim import compare_tangents
-from tangency.study.working import working_of
+from tangency.study.summary.headline import baselines, correlations, headline
+from tangency.study.summary.optimum import about_world, excess_risks, noise_curves
+from tangency.study.summary.tangents import compare_tangents
 from tangency.types import Dataset
 
 SUMMARY_SCHEMA = 1
 _PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
-REGIME_EPSILON = 2.0  # step length at which R_on is judged; the nearest measured one where it is not measured
 
 
 def summarise(
@@ -173,14 +165,6 @@ def _judged(
         for trial in planned
         if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
     }
-
-
-def bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
-    """Simultaneous bands of a verdict as they stand in summary.json."""
-    if verdict is None:
-        return None
-    names = ("kappa_ratio", "accuracy_difference", "change_on_ratio")
-    return {name: [v if math.isfinite(v) else None for v in getattr(verdict, name)] for name in names}
 
 
 def _entry(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from tangency.errors import RunError, unknown_name
+from tangency.evaluate.folders import open_measured
+from tangency.evaluate.measured import Measured
 from tangency.evaluate.numbers import Columns, as_json, controlled, plain_number, pooled_statistics
 from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
 from tangency.measures.info import Better
@@ -26,7 +28,6 @@ from tangency.statistics import (
     paired,
     swap_p,
 )
-from tangency.study.measured import Measured, open_measured
 
 FEWEST = 2
 EXCESS = "excess."
