@@ -17,11 +17,11 @@ from tangency.study.plan import Trial
 
 def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
     """The standard trial of each seed, the first where there are several, among the trials with these names."""
-    found: dict[int, Trial] = {}
+    standard: dict[int, Trial] = {}
     for trial in planned:
         if trial.name == STANDARD and trial.id in usable:
-            found.setdefault(trial.seed, trial)
-    return found
+            standard.setdefault(trial.seed, trial)
+    return standard
 
 
 def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
