@@ -20,7 +20,11 @@ from tangency.worlds import World
 
 
 def refuse_early(spec: StudySpec, data: Dataset) -> None:
-    """Raise what a later task would raise, before anything is written."""
+    """Raise what a later task would raise, before anything is written.
+
+    Raises:
+        TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
+    """
     network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
@@ -38,9 +42,13 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
         )
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec.data), spec, data)
-    if spec.score.kind != "mfa":
-        return
-    pixels, wanted = math.prod(working.shape), 2 * spec.score.components
+    if spec.score.kind == "mfa":
+        _refuse_mixture(spec, data)
+
+
+def _refuse_mixture(spec: StudySpec, data: Dataset) -> None:
+    """Raise where images are too small for the rank of a mixture, or a class too small for its components."""
+    pixels, wanted = math.prod(working_of(spec, data).shape), 2 * spec.score.components
     if spec.score.rank >= pixels:
         raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
     for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):

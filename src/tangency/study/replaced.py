@@ -1,4 +1,4 @@
-"""Trained networks of a run folder that a changed spec has no use for: they are never left out in silence."""
+"""What a run folder already holds: another study, or networks that a changed spec has no use for, is refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
 _TRAINING = ("data", "model", "train", "threads", "sweep", "seeds")  # what of a spec decides which networks there are
+
+
+def refuse_other_study(layout: Layout, spec: StudySpec) -> None:
+    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
+    name = layout.study_name()
+    if name not in (None, spec.name):
+        raise RunError(
+            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
+            f"folder of its own, or the name '{name}' to extend that study."
+        )
 
 
 def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Iterable[Trial]) -> None:

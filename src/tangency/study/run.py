@@ -25,7 +25,7 @@ from tangency.study.network import examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash, working_of
 from tangency.study.pool import Pool
 from tangency.study.preflight import refuse_early
-from tangency.study.replaced import refuse_replacing, unused_networks
+from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec
 from tangency.study.summary.summarise import summarise
 from tangency.study.tasks import Task
@@ -99,7 +99,7 @@ def run_study(
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
-        _refuse_other_study(layout, spec)
+        refuse_other_study(layout, spec)
         if not replace:
             refuse_replacing(layout, spec, data, trials)
         remove_leftovers(run)
@@ -123,16 +123,6 @@ def run_study(
 
 def _as_spec(spec: StudySpec | str | Path) -> StudySpec:
     return spec if isinstance(spec, StudySpec) else load_spec(spec)
-
-
-def _refuse_other_study(layout: Layout, spec: StudySpec) -> None:
-    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
-    name = layout.study_name()
-    if name not in (None, spec.name):
-        raise RunError(
-            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
-            f"folder of its own, or the name '{name}' to extend that study."
-        )
 
 
 def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:

@@ -39,9 +39,8 @@ def telling(tell: Tell | None) -> Callable[[Step], None]:
     """Tells the epoch and the share that is done, every 20 steps of a training."""
 
     def report(step: Step) -> None:
-        done = ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
-        if tell is not None and (step.step % 20 == 0 or done == 1):
-            tell(f"epoch {step.epoch}/{step.epochs}", done)
+        if tell is not None and (step.step % 20 == 0 or step.share == 1):
+            tell(f"epoch {step.epoch}/{step.epochs}", step.share)
 
     return report
 
