@@ -48,20 +48,20 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
     """
     boot = PairedBootstrap(len(rows.ids), 2000)
     own, base = _numbers(rows, boot), _numbers(baseline, boot)
-    found: dict[str, Any] = {"baseline": name, "warnings": _doubts(card, data)}
+    about: dict[str, Any] = {"baseline": name, "warnings": _doubts(card, data)}
     changes = [key for key in own.draws if family(key) == "change_on" and ".tangents=" not in key]
     if KAPPA not in own.draws or not changes:
         missing = "κ of log p(y|x)" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
-        return found | {"regime": None, "text": f"No regime: it needs {missing}, which are not measured."}
+        return about | {"regime": None, "text": f"No regime: it needs {missing}, which are not measured."}
     guessing = float(data.test.class_counts.max()) / len(data.test)
     for who, numbers in (("model", own), ("baseline", base)):
         if not numbers.estimates["accuracy"].low > guessing:
             text = f"No regime: the accuracy of the {who} is not shown to be above a constant answer's, {guessing:.3f}."
-            return found | {"regime": None, "text": text}
+            return about | {"regime": None, "text": text}
     change = min(changes, key=lambda key: abs(float(key.partition("eps=")[2]) - REGIME_EPSILON))
     verdicts, sensitivity = judge_regimes({"model": criteria(own, base, change)})
     verdict = verdicts["model"]
-    return found | {
+    return about | {
         "regime": verdict.regime,
         "baseline_accuracy": base.estimates["accuracy"].mean,
         "change": change,
@@ -82,15 +82,15 @@ def _numbers(rows: Rows, boot: PairedBootstrap) -> TrialNumbers:
 def _doubts(card: Card, data: Dataset) -> list[str]:
     """What its card says against a classifier's being a standard-trained network of these data."""
     objective, digest = card.provenance.get("objective"), card.provenance.get("data_digest")
-    found = []
+    doubts = []
     if objective not in (None, STANDARD):
-        found.append(f"The baseline was trained with {objective}, expected a standard-trained network.")
+        doubts.append(f"The baseline was trained with {objective}, expected a standard-trained network.")
     if digest not in (None, data.train.digest):
-        found.append(f"The baseline was trained on other images than those of '{data.name}'.")
+        doubts.append(f"The baseline was trained on other images than those of '{data.name}'.")
     reading, warnings = (card.provenance.get(key) for key in ("reading", "warnings"))
-    told = [*(warnings if isinstance(warnings, list) else [])]
-    told += [averaged_note()] if isinstance(reading, list) and averaged_note() in reading else []
-    return found + [f"The baseline: {str(sentence).rstrip('.')}." for sentence in told]
+    sentences = [*(warnings if isinstance(warnings, list) else [])]
+    sentences += [averaged_note()] if isinstance(reading, list) and averaged_note() in reading else []
+    return doubts + [f"The baseline: {str(sentence).rstrip('.')}." for sentence in sentences]
 
 
 def _estimate(e: dict[str, Any], sign: str = "") -> str:

@@ -205,10 +205,10 @@ def _averaged_alone(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [f"{one}: {averaged_note()}; {other} is measured as it is."]
 
 
-def flat(found: dict[str, Any], head: str = "") -> dict[str, Any]:
+def flat(settings: dict[str, Any], head: str = "") -> dict[str, Any]:
     """Nested settings as one level, named by their paths: {"measures.directions": 4, …}."""
     out: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in settings.items():
         out |= flat(value, f"{head}{name}.") if isinstance(value, dict) else {f"{head}{name}": value}
     return out
 

@@ -42,9 +42,9 @@ def size_of(dz: float) -> str:
     return next((word for limit, word in _SIZES if abs(dz) < limit), "large")
 
 
-def overall(found: dict[str, Any]) -> str:
+def overall(comparison: dict[str, Any]) -> str:
     """How many measures are shown to differ, and for whom."""
-    rows = found["measures"]
+    rows = comparison["measures"]
     if all(row["difference"]["mean"] in (0, None) for row in rows):
         return "A and B do not differ in any measure of any image: all differences are exactly 0."
     shown = [row for row in rows if is_shown(row)]

@@ -101,7 +101,7 @@ def measure_models(request: MeasureRequest, tell: Tell | None = None) -> list[di
 
     Args:
         request: what is measured.
-        tell: told what is done, and the share.
+        tell: called with what is done, and the share.
 
     Returns:
         For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:

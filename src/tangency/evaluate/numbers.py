@@ -91,16 +91,16 @@ def trial_numbers(
 def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
     """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, a ratio of sums, CKA."""
     plain = [key for key in columns if family(key) not in INGREDIENTS]
-    found: dict[str, Pooled] = {key: Mean(columns[key]) for key in plain}
+    statistics: dict[str, Pooled] = {key: Mean(columns[key]) for key in plain}
     for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
-        found[key.replace("tangent_fraction", "kappa")] = Kappa(columns[key], columns[_rank_key(key)], dimension)
+        statistics[key.replace("tangent_fraction", "kappa")] = Kappa(columns[key], columns[_rank_key(key)], dimension)
     for name, (above, under) in RATIOS.items():
         for key in [key for key in columns if family(key) == above]:
-            found[key.replace(above, name)] = Ratio(columns[key], columns[key.replace(above, under)])
+            statistics[key.replace(above, name)] = Ratio(columns[key], columns[key.replace(above, under)])
     for key in [key for key in columns if family(key) == CKA_PARTS[0]]:
         parts = [columns[key.replace(CKA_PARTS[0], name)] for name in CKA_PARTS]
-        found[key.replace(CKA_PARTS[0], "alignment_cka")] = SumCosine(*parts)
-    return found
+        statistics[key.replace(CKA_PARTS[0], "alignment_cka")] = SumCosine(*parts)
+    return statistics
 
 
 def _usable(statistic: Pooled) -> NDArray[np.bool_]:
@@ -152,7 +152,7 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
 
 def controlled(columns: Columns) -> dict[str, Controlled]:
     """Measure to its values and its excess's controls: all that F² has, the shuffled one of alignments."""
-    found: dict[str, Controlled] = {}
+    measures: dict[str, Controlled] = {}
     for key in columns:
         aligned = metric_of(family(key)) is not None
         if control_of(key) is not None or not (aligned or family(key) == "tangent_fraction"):
@@ -160,14 +160,14 @@ def controlled(columns: Columns) -> dict[str, Controlled]:
         wanted = ("shuffled",) if aligned else TANGENT_CONTROLS
         names = [name for name in wanted if f"{key}.{name}" in columns]
         if names:
-            found[key] = columns[key], {name: columns[f"{key}.{name}"] for name in names}
-    return found
+            measures[key] = columns[key], {name: columns[f"{key}.{name}"] for name in names}
+    return measures
 
 
 def _excesses(columns: Columns, boot: PairedBootstrap, interval: Interval) -> dict[str, Excess]:
     """Of measures whose number is a mean; those of alignments over their other controls stand beside the shuffled."""
     headline = controlled(columns)
-    found = excesses_over_best(boot, headline, interval)
+    excesses = excesses_over_best(boot, headline, interval)
     others = {
         f"{key}.{name}": (values, {name: columns[f"{key}.{name}"]})
         for key, (values, _) in headline.items()
@@ -176,18 +176,20 @@ def _excesses(columns: Columns, boot: PairedBootstrap, interval: Interval) -> di
     }
     for place, other in excesses_over_best(boot, others, interval).items():
         key = place.removesuffix(f".{other.best}")
-        found[key] = dataclasses.replace(found[key], controls=found[key].controls | {other.best: other.estimate})
-    return found
+        excesses[key] = dataclasses.replace(
+            excesses[key], controls=excesses[key].controls | {other.best: other.estimate}
+        )
+    return excesses
 
 
 def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) -> dict[str, Excess]:
     """Of CKA, which is no mean over images, over CKA with other images' targets."""
-    found = {}
+    excesses = {}
     for key in [key for key in draws if family(key) == "alignment_cka" and f"{key}.shuffled" in draws]:
         difference = draws[key] - draws[f"{key}.shuffled"]
         estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate, fewest=SumCosine.fewest)
-        found[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
-    return found
+        excesses[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
+    return excesses
 
 
 def plain_number(value: float) -> float | None:

@@ -25,7 +25,7 @@ def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict
     verdicts = classify(judged, Thresholds())
     by_margin = {margin: classify(judged, Thresholds(accuracy_margin=margin)) for margin in MARGINS}
     sensitivity = {
-        name: {f"{margin:g}": found[name].regime for margin, found in by_margin.items()} for name in verdicts
+        name: {f"{margin:g}": regimes[name].regime for margin, regimes in by_margin.items()} for name in verdicts
     }
     return verdicts, sensitivity
 

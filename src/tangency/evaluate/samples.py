@@ -20,7 +20,7 @@ from tangency.worlds import load_dataset
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """What `tangency score sample` is asked for; `label` None takes every class in turn."""
+    """Which images are drawn; `label` None takes every class in turn."""
 
     count: int = 64
     label: int | None = None
@@ -49,7 +49,7 @@ def sampler_for(score: Denoiser, steps: int, churn: float = 0.0) -> Sampler:
 def sample_reference(
     reference: str,
     data: str | None,
-    asked: SampleConfig,
+    config: SampleConfig,
     out: Path,
     device: str = "cpu",
     tell: Callable[[str, float], None] | None = None,
@@ -59,35 +59,37 @@ def sample_reference(
     Args:
         reference: of the score.
         data: of the data set of a score that is fitted.
-        asked: how many of what.
+        config: how many of what.
         out: the file.
         device: where.
-        tell: told the share that is done.
+        tell: called with what is drawn, and the share that is done.
     """
     score = load_score(reference, None if data is None else load_dataset(data), device)
-    y = _labels(score, asked, device)
-    if asked.guidance != 1.0:
+    y = _labels(score, config, device)
+    if config.guidance != 1.0:
         if y is None:
             raise SpecError("guidance: expected a class to guide towards; leave --unconditional away.")
-        score = ClassifierFreeGuided(score, asked.guidance)
+        score = ClassifierFreeGuided(score, config.guidance)
     started = time.monotonic()
-    sampler = sampler_for(score, asked.steps, asked.churn)
-    ids = torch.arange(asked.count, device=device)
-    told = None if tell is None else (lambda share: tell(f"{asked.count} images", share))
-    pictures = sampler.sample(score, ids, y, seed=asked.seed, on_step=told).cpu()
-    labels = torch.full((asked.count,), -1) if y is None else y.cpu()
-    write_tensors(out, {"images": pictures, "labels": labels}, {"score": reference, "asked": dataclasses.asdict(asked)})
+    sampler = sampler_for(score, config.steps, config.churn)
+    ids = torch.arange(config.count, device=device)
+    on_step = None if tell is None else (lambda share: tell(f"{config.count} images", share))
+    pictures = sampler.sample(score, ids, y, seed=config.seed, on_step=on_step).cpu()
+    labels = torch.full((config.count,), -1) if y is None else y.cpu()
+    write_tensors(
+        out, {"images": pictures, "labels": labels}, {"score": reference, "asked": dataclasses.asdict(config)}
+    )
     return Drawn(pictures, round(time.monotonic() - started, 2))
 
 
-def _labels(score: Denoiser, asked: SampleConfig, device: str) -> Tensor | None:
-    if asked.unconditional or not score.classes:
-        if asked.label is not None:
-            reason = "--unconditional was given" if asked.unconditional else f"'{score.kind}' takes no labels"
-            raise SpecError(f"class: got {asked.label}, but {reason}.")
+def _labels(score: Denoiser, config: SampleConfig, device: str) -> Tensor | None:
+    if config.unconditional or not score.classes:
+        if config.label is not None:
+            reason = "--unconditional was given" if config.unconditional else f"'{score.kind}' takes no labels"
+            raise SpecError(f"class: got {config.label}, but {reason}.")
         return None
-    if asked.label is None:
-        return torch.arange(asked.count, device=device) % score.classes
-    if asked.label >= score.classes:
-        raise SpecError(f"class: got {asked.label}, expected 0 to {score.classes - 1}.")
-    return torch.full((asked.count,), asked.label, device=device)
+    if config.label is None:
+        return torch.arange(config.count, device=device) % score.classes
+    if config.label >= score.classes:
+        raise SpecError(f"class: got {config.label}, expected 0 to {score.classes - 1}.")
+    return torch.full((config.count,), config.label, device=device)

@@ -192,8 +192,8 @@ def _nearest(data: Dataset) -> tuple[tuple[str, ...], str]:
 def able(score: Denoiser) -> set[str]:
     """Targets that a trained score can give."""
     free, given = score.card.get("unconditional") is not False, score.classes > 0
-    found = {"network_score": free, "network_score_y": given, "network_bayes_gradient": free and score.classes > 1}
-    return {name for name, can in found.items() if can}
+    targets = {"network_score": free, "network_score_y": given, "network_bayes_gradient": free and score.classes > 1}
+    return {name for name, can in targets.items() if can}
 
 
 def check_answers(score: Denoiser, reference: str, config: MeasureConfig) -> None:

@@ -37,7 +37,7 @@ def significances(columns: Columns, permutations: int = PERMUTATIONS) -> dict[st
     contrasts = {key: contrasts_of(values, controls) for key, (values, controls) in measures.items()}
     flips = SignFlips(len(next(iter(columns.values()))), permutations)
     p = iter(flip_p(flips, [contrast for named in contrasts.values() for contrast in named.values()]))
-    found = {}
+    results = {}
     for key, named in contrasts.items():
         values, controls = measures[key]
         usable = next(iter(named.values())).usable()
@@ -45,24 +45,24 @@ def significances(columns: Columns, permutations: int = PERMUTATIONS) -> dict[st
             name: (next(p), cohens_dz(np.where(usable, c.values - c.control, np.nan))) for name, c in named.items()
         }
         null = null_sd_units(values, controls[SHUFFLED]) if SHUFFLED in controls else float("nan")
-        found[key] = {
+        results[key] = {
             "p": plain_number(max(each for each, _ in by_control.values())),
             "dz": plain_number(min(dz for _, dz in by_control.values())),
             "null_sd": plain_number(null),
             "controls": {n: {"p": plain_number(one), "dz": plain_number(dz)} for n, (one, dz) in by_control.items()},
         }
-    return found
+    return results
 
 
 def add_significance(entry: dict[str, Any], columns: Columns) -> None:
     """Put p and effect sizes into the "excess" of a trial's or a model's entry, and into its "controls"."""
-    for key, found in significances(columns).items():
+    for key, numbers in significances(columns).items():
         if key not in entry["excess"]:
             continue
         controls = entry["excess"][key].get("controls", {})
-        for name, each in found.pop("controls").items():
+        for name, each in numbers.pop("controls").items():
             controls.get(name, {}).update(each)
-        entry["excess"][key] |= found
+        entry["excess"][key] |= numbers
 
 
 def add_holm(entries: Iterable[dict[str, Any]]) -> None:
@@ -78,5 +78,5 @@ def add_holm(entries: Iterable[dict[str, Any]]) -> None:
 
 def _places(excess: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
     """(measure, control or "") to where its p stands."""
-    found = {(key, ""): entry for key, entry in excess.items()}
-    return found | {(key, name): one for key, e in excess.items() for name, one in e.get("controls", {}).items()}
+    places = {(key, ""): entry for key, entry in excess.items()}
+    return places | {(key, name): one for key, e in excess.items() for name, one in e.get("controls", {}).items()}

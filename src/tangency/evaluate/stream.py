@@ -22,7 +22,7 @@ from tangency.seeding import permutation
 from tangency.tensors import digest
 from tangency.types import LabelledImages
 
-SHARD = 250  # images, whatever is asked for, so that a larger limit goes on from a smaller one
+SHARD = 250  # images, whatever the limit, so that a larger limit goes on from a smaller one
 BATCH = 100  # images at once, where memory holds them
 IMAGE = "image"
 Tell = Callable[[str, float], None]
@@ -107,13 +107,13 @@ def planned_shards(
     return Shards(folder, tuple(part.sort().values for part in order.split(SHARD)), dimension, classes)
 
 
-def identity_of(module: nn.Module, told: Sequence[object], config: MeasureConfig) -> str:
-    """Hash of all that decides a row: the weights, what is told (card, data, scores, tangent spaces), the measures.
+def identity_of(module: nn.Module, settings: Sequence[object], config: MeasureConfig) -> str:
+    """Hash of all that decides a row: the weights, the settings (card, data, scores, tangent spaces), the measures.
 
     A module without weights is code that nothing here can tell from another, so its hash is never the same twice.
     """
     weights = module.state_dict()
-    parts = [digest(weights) if weights else uuid.uuid4().hex, config.digest(), *told]
+    parts = [digest(weights) if weights else uuid.uuid4().hex, config.digest(), *settings]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -132,7 +132,7 @@ def fill_shards(
         data: the images.
         source: of all that no classifier changes, made once for all classifiers.
         config: what is measured, besides maps.
-        tell: told what is measured, and the share of all images that is done.
+        tell: called with what is measured, and the share of all images that is done.
         batch_size: images at once, 100 or as many as memory holds by default; it changes memory, not results.
 
     Returns:
@@ -180,13 +180,13 @@ def rows_of(
     x, truth = data.images(ids).to(source.device), data.labels[ids].to(source.device)
     where = ids.to(source.device)
     shared = source.at(x, truth, where) if config.label == "true" else None
-    found = []
+    rows_by_classifier = []
     for number, classifier in enumerate(classifiers):
         references = shared or source.at(x, chosen_labels(classifier, x, truth, config), where, truth)
         given = check_maps(maps[number] if maps else {}, x)
         rows = measure_batch(classifier, references, config.with_maps(given), given)
-        found.append(rows if given else _without_maps(rows))
-    return found
+        rows_by_classifier.append(rows if given else _without_maps(rows))
+    return rows_by_classifier
 
 
 def _without_maps(rows: Rows) -> Rows:

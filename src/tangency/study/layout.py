@@ -90,10 +90,10 @@ class Layout:
     def outcome(self, trial: Trial) -> dict[str, Any]:
         """How a trial's training ended."""
         path = self.trial_json(trial)
-        found = read_json(path)
-        if not isinstance(found, dict) or not {"outcome", "seconds", "epochs"} <= found.keys():
+        outcome = read_json(path)
+        if not isinstance(outcome, dict) or not {"outcome", "seconds", "epochs"} <= outcome.keys():
             raise RunError(f"'{path}': holds no outcome of a training; delete it and run the study again.")
-        return found
+        return outcome
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""

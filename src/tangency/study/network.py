@@ -37,9 +37,9 @@ def examine_network(spec: StudySpec, path: Path, device: str) -> None:
     loaded = load_score(spec.network_score, load_dataset(spec.data), device)
     largest = (loaded.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
-    found = evaluate_score(spec.network_score, spec.data, config, device)
-    del found.summary["seconds"]  # differs from run to run
-    write_tensors(path, found.pictures, {"trust": found.summary})
+    trust = evaluate_score(spec.network_score, spec.data, config, device)
+    del trust.summary["seconds"]  # differs from run to run
+    write_tensors(path, trust.pictures, {"trust": trust.summary})
 
 
 def examined(path: Path) -> bool:
@@ -52,7 +52,7 @@ def examined(path: Path) -> bool:
 
 def examination(path: Path) -> dict[str, Any]:
     """What `examine_network` wrote."""
-    found = read_tensors(path)[1].get("trust")
-    if not isinstance(found, dict):
+    trust = read_tensors(path)[1].get("trust")
+    if not isinstance(trust, dict):
         raise RunError(f"'{path}': holds no examination of a score; delete it and run the study again.")
-    return found | {"file": path.name}
+    return trust | {"file": path.name}

@@ -155,8 +155,8 @@ def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> N
         except TangencyError as error:
             connection.send(("error", error))
         except Exception as error:  # reported whole to the driver, which raises it
-            told = out_of_memory(error, f"task '{task.kind} {task.index}'")
-            connection.send(("error", told or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
+            known = out_of_memory(error, f"task '{task.kind} {task.index}'")
+            connection.send(("error", known or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
         else:
             connection.send(("done",))
 

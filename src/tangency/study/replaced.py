@@ -67,10 +67,12 @@ def _earlier_spec(layout: Layout) -> StudySpec | None:
 def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[str, str]:
     """Identity of each network that the last run was to train, and its name: by its summary, or else by its spec."""
     if layout.summary.exists():
-        found = read_json(layout.summary)
-        if earlier is None or found.get("spec_hash") == earlier.digest():
-            told: list[Mapping[str, Any]] = [t for t in found.get("trials", ()) if t.get("objective") not in REFERENCES]
-            return {t["train_hash"]: t["id"] for t in told}
+        summary = read_json(layout.summary)
+        if earlier is None or summary.get("spec_hash") == earlier.digest():
+            trials: list[Mapping[str, Any]] = [
+                t for t in summary.get("trials", ()) if t.get("objective") not in REFERENCES
+            ]
+            return {t["train_hash"]: t["id"] for t in trials}
     if earlier is None:
         return {}
     try:
@@ -85,20 +87,20 @@ def _changed(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: D
     if earlier is None:
         return ["the spec.yaml that they were trained by cannot be read by this version"]
     old, new = (_flat({key: each.model_dump(mode="json")[key] for key in _TRAINING}) for each in (earlier, spec))
-    found = [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
-    if not found and layout.summary.exists():
+    changes = [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+    if not changes and layout.summary.exists():
         hashes = read_json(layout.summary).get("provenance", {}).get("hashes", {})
         if hashes.get("train_data", data.train.digest) != data.train.digest:
-            found = [f"'{spec.data}' holds other training images than then"]
-    return found
+            changes = [f"'{spec.data}' holds other training images than then"]
+    return changes
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Nested keys with dots between."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in content.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
-    return found
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+    return flat
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

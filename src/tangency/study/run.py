@@ -129,8 +129,8 @@ def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     """The summary that an earlier, finished run of the same spec left here, whose time counts too."""
     if not layout.summary.exists():
         return {}
-    found: dict[str, Any] = read_json(layout.summary)
-    return found if found.get("spec_hash") == spec.digest() else {}
+    summary: dict[str, Any] = read_json(layout.summary)
+    return summary if summary.get("spec_hash") == spec.digest() else {}
 
 
 def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:

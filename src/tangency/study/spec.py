@@ -320,8 +320,8 @@ class _UniqueKeys(yaml.SafeLoader):
 def spec_content(spec: StudySpec) -> dict[str, Any]:
     """The resolved spec as plain data, every default written out; of each task of generation, the options it has."""
     content = spec.model_dump(mode="json")
-    told = zip(spec.generate, content["generate"], strict=True)
-    return content | {"generate": [task_settings(entry, options) for entry, options in told]}
+    entries = zip(spec.generate, content["generate"], strict=True)
+    return content | {"generate": [task_settings(entry, options) for entry, options in entries]}
 
 
 def dump_spec(spec: StudySpec) -> str:

@@ -37,11 +37,11 @@ def short_names(references: Sequence[str]) -> list[str]:
     parts = [_parts(reference) for reference in references]
     for number, part in enumerate(parts):
         groups.setdefault(part.stem.casefold(), []).append(number)
-    found = [""] * len(parts)
+    names = [""] * len(parts)
     for group in groups.values():
         for number, name in zip(group, _told_apart([parts[number] for number in group]), strict=True):
-            found[number] = name
-    return found
+            names[number] = name
+    return names
 
 
 def _told_apart(group: Sequence[_Parts]) -> list[str]:

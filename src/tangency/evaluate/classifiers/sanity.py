@@ -115,7 +115,7 @@ def _causes(classifier: Classifier, data: Dataset, x: Tensor, y: Tensor, predict
     causes = [*_feeding(classifier, data.train), *_turns(classifier, x), *_shifts(classifier.classes)]
     tried = [(cause, _hits(cause, x, y, predicted)) for cause in causes]
     better = [(cause, hits) for cause, hits in tried if hits is not None and clearly_better(hits, right, _LEVEL)]
-    best = max(better, key=lambda found: int(found[1].sum()), default=None)
+    best = max(better, key=lambda pair: int(pair[1].sum()), default=None)
     permuted = _permuted(predicted, y, right if best is None else best[1], data.test.classes, _share(right))
     return permuted or ([] if best is None else [best[0].text(_share(best[1]), _share(right))])
 

@@ -96,21 +96,21 @@ def fitted_images(data: Dataset, closed: ScoreSpec) -> LabelledImages:
 def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, float]]:
     """Mean squared denoising error on the test images, beside doing nothing and one Gaussian."""
     others = {"gaussian": GaussianScore(data.train, device)} if math.prod(data.train.shape) <= LARGEST else {}
-    found = []
+    levels = []
     for s in QUALITY_SIGMAS:
         errors = {
             name: denoising_error(d, data.test, s, device=device) for name, d in ({"mse": score} | others).items()
         }
-        found.append({"sigma": s, "identity": s**2} | {name: float(error.mean()) for name, error in errors.items()})
-    return found
+        levels.append({"sigma": s, "identity": s**2} | {name: float(error.mean()) for name, error in errors.items()})
+    return levels
 
 
 def score_card(path: Path) -> dict[str, Any]:
     """What `fit_score` wrote about the score."""
-    found = read_tensors(path)[1].get("card")
-    if not isinstance(found, dict):
+    card = read_tensors(path)[1].get("card")
+    if not isinstance(card, dict):
         raise RunError(f"'{path}': says nothing of its score; delete it and run the study again.")
-    return found
+    return card
 
 
 def _without_tangents(closed: ScoreSpec, data: Dataset, device: str) -> Denoiser | None:

@@ -20,7 +20,7 @@ Tell = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class FitConfig:
-    """What `tangency score fit` is asked for; `sigma_data` on [−1, 1]."""
+    """A network for a score and its training; `sigma_data` on [−1, 1]."""
 
     size: str = "small"
     epochs: int = 10
@@ -45,39 +45,39 @@ def telling(tell: Tell | None) -> Callable[[Step], None]:
     return report
 
 
-def fit_network(data: str, asked: FitConfig, out: Path, device: str, tell: Tell | None = None) -> ScoreResult:
+def fit_network(data: str, fit: FitConfig, out: Path, device: str, tell: Tell | None = None) -> ScoreResult:
     """Train a U-Net on the training images of a data set, from where an earlier call was stopped.
 
     Args:
         data: reference of the data set.
-        asked: size and training.
+        fit: size and training.
         out: gets score.safetensors, best-score.safetensors, history.parquet.
         device: where.
-        tell: told the epoch and the share that is done.
+        tell: called with the epoch and the share that is done.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     train = load_dataset(data).train
-    options: dict[str, Any] = {"channels": train.shape[0], "classes": len(train.classes), "size": asked.size}
+    options: dict[str, Any] = {"channels": train.shape[0], "classes": len(train.classes), "size": fit.size}
     card = ScoreCard(
         network="unet",
         prediction="edm",
         shape=train.shape,
-        options=options | ({"mirrored": True} if asked.flip else {}),
+        options=options | ({"mirrored": True} if fit.flip else {}),
         classes=train.classes,
-        sigma_data=asked.sigma_data,
+        sigma_data=fit.sigma_data,
         provenance={"data": data, "data_digest": train.digest, "torch": torch.__version__},
     )
     config = dataclasses.replace(
         SCORE_CONFIG,
-        epochs=asked.epochs,
-        batch_size=asked.batch_size,
-        learning_rate=asked.learning_rate,
-        seed=asked.seed,
+        epochs=fit.epochs,
+        batch_size=fit.batch_size,
+        learning_rate=fit.learning_rate,
+        seed=fit.seed,
     )
 
-    loss = EDMLoss(sigma_data=asked.sigma_data, flip=asked.flip)
-    return train_score(build_network(card, asked.seed), train, loss, config, out, device=device, on_step=telling(tell))
+    loss = EDMLoss(sigma_data=fit.sigma_data, flip=fit.flip)
+    return train_score(build_network(card, fit.seed), train, loss, config, out, device=device, on_step=telling(tell))
 
 
 def convert_score(source: str, target: Path, half: bool = False) -> dict[str, Any]:

@@ -34,7 +34,7 @@ WITHOUT_MIXTURE = "local-pca"  # the tangent spaces where no mixture is fitted a
 
 @dataclass(frozen=True)
 class AutoencoderFit:
-    """What `tangency tangents fit` is asked for.
+    """An autoencoder and its training.
 
     Args:
         latent: dimension of the code; 128 as in the paper.
@@ -62,37 +62,37 @@ class AutoencoderFit:
 
 
 def fit_autoencoder(
-    data: Dataset, asked: AutoencoderFit, out: Path, device: str, tell: Tell | None = None
+    data: Dataset, fit: AutoencoderFit, out: Path, device: str, tell: Tell | None = None
 ) -> AutoencoderResult:
     """Train an autoencoder on the training images, from where an earlier call was stopped.
 
     Args:
         data: whose training images are learnt.
-        asked: network and training.
+        fit: network and training.
         out: gets autoencoder.safetensors, best-autoencoder.safetensors, history.parquet.
         device: where.
-        tell: told the epoch and the share that is done.
+        tell: called with the epoch and the share that is done.
     """
     train = data.train
     card = AutoencoderCard(
         shape=train.shape,
         options={
-            "latent": asked.latent,
-            "widths": [asked.width, 2 * asked.width, 4 * asked.width],
-            "variational": asked.beta > 0,
+            "latent": fit.latent,
+            "widths": [fit.width, 2 * fit.width, 4 * fit.width],
+            "variational": fit.beta > 0,
         },
-        beta=asked.beta,
+        beta=fit.beta,
         provenance={"data": data.name, "data_digest": train.digest, "torch": torch.__version__},
     )
     config = dataclasses.replace(
         AUTOENCODER_CONFIG,
-        epochs=asked.epochs,
-        batch_size=asked.batch_size,
-        learning_rate=asked.learning_rate,
-        seed=asked.seed,
+        epochs=fit.epochs,
+        batch_size=fit.batch_size,
+        learning_rate=fit.learning_rate,
+        seed=fit.seed,
     )
 
-    module = build_autoencoder(card, asked.seed)
+    module = build_autoencoder(card, fit.seed)
     return train_autoencoder(module, card, train, config, out, device=device, on_step=telling(tell))
 
 
@@ -135,37 +135,37 @@ def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | N
         reference: as of `load_tangents`, or "autoencoder?latent=…&epochs=…&rank=…".
         ground: what they are made of.
         folder: gets the training, in a folder of its own name; one that is there is not repeated.
-        tell: told what is done, and the share.
+        tell: called with what is done, and the share.
     """
     needed = trained_first(reference)
     if needed is None:
         return load_tangents(reference, ground)
-    asked, query = needed
-    place = _place(asked, ground.data, folder)
-    result = fit_autoencoder(ground.data, asked, place, ground.device, tell)
+    fit, query = needed
+    place = _place(fit, ground.data, folder)
+    result = fit_autoencoder(ground.data, fit, place, ground.device, tell)
     if result.outcome != "ok":
         raise RunError(f"tangents '{reference}': the training diverged; lower learning_rate.")
     return load_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
 
 
 def study_tangents(
-    asked: Sequence[str], own: TangentEstimator | None, ground: Ground, folder: Path, tell: Tell | None = None
+    references: Sequence[str], own: TangentEstimator | None, ground: Ground, folder: Path, tell: Tell | None = None
 ) -> dict[str, TangentEstimator]:
-    """Name to estimator of what a study or a measurement asks for; `own` where nothing is, or its bare name is.
+    """Name to estimator of the tangent spaces that references name; `own` where there are none, and for its bare name.
 
-    Without `own`, something must be asked for.
+    Without `own`, at least one reference must be given.
     """
-    found = [
+    estimators = [
         own if own is not None and reference == own.kind else fitted_tangents(reference, ground, folder, tell)
-        for reference in asked
+        for reference in references
     ]
-    named = dict(zip(tangent_names(asked), found, strict=True))
+    named = dict(zip(tangent_names(references), estimators, strict=True))
     return named if named or own is None else {own.kind: own}
 
 
-def refuse_scoreless(asked: Sequence[str]) -> None:
+def refuse_scoreless(references: Sequence[str]) -> None:
     """Raise where tangent spaces are those of a score, but there is none and they name none."""
-    for reference in asked:
+    for reference in references:
         name, _, query = reference.partition("?")
         if name in ("denoiser", "score-svd") and "score" not in (parse_options(reference, query) if query else {}):
             raise SpecError(
@@ -174,7 +174,7 @@ def refuse_scoreless(asked: Sequence[str]) -> None:
             )
 
 
-def tangent_names(asked: Sequence[str]) -> list[str]:
+def tangent_names(references: Sequence[str]) -> list[str]:
     """Names of the estimators that references stand for: their kinds, with the rank where a kind comes again.
 
     Example:
@@ -183,27 +183,27 @@ def tangent_names(asked: Sequence[str]) -> list[str]:
     """
     ranks = [
         parse_options(reference, query).get("rank", "") if query else ""
-        for reference in asked
+        for reference in references
         for query in [reference.partition("?")[2]]
     ]
-    return distinct_names([kind_of(reference) for reference in asked], ranks)
+    return distinct_names([kind_of(reference) for reference in references], ranks)
 
 
-def unfinished(asked: Sequence[str], data: Dataset, folder: Path) -> list[int]:
+def unfinished(references: Sequence[str], data: Dataset, folder: Path) -> list[int]:
     """Numbers of the references for which an autoencoder is still to be trained, each training once."""
     places: dict[Path, int] = {}
-    for number, reference in enumerate(asked):
+    for number, reference in enumerate(references):
         needed = trained_first(reference)
         if needed is not None:
             places.setdefault(_place(needed[0], data, folder), number)
     return [number for place, number in places.items() if not (place / AUTOENCODER).exists()]
 
 
-def check_tangents(asked: Sequence[str], data: Dataset) -> None:
+def check_tangents(references: Sequence[str], data: Dataset) -> None:
     """Raise, before anything is fitted, where a reference is unknown, stands twice or does not fit the data."""
-    if len(set(asked)) < len(asked):
-        raise SpecError(f"tangents: got {', '.join(asked)}; expected each of them once.")
-    for reference in asked:
+    if len(set(references)) < len(references):
+        raise SpecError(f"tangents: got {', '.join(references)}; expected each of them once.")
+    for reference in references:
         needed = trained_first(reference)
         if needed is None:
             check_reference(reference, data)
@@ -215,10 +215,10 @@ def check_tangents(asked: Sequence[str], data: Dataset) -> None:
             raise SpecError(f"tangents '{reference}': got rank {rank} for a code of {fit.latent} numbers.")
 
 
-def tangents_identity(asked: Sequence[str]) -> str:
+def tangents_identity(references: Sequence[str]) -> str:
     """Hash of the references and of the files that they name, so that results know which weights they had."""
     parts: list[str] = []
-    for reference in asked:
+    for reference in references:
         name, _, query = reference.partition("?")
         kind, _, location = name.partition(":")
         path = Path(location if location else name)
@@ -227,10 +227,10 @@ def tangents_identity(asked: Sequence[str]) -> str:
         score = parse_options(reference, query).get("score", "") if query else ""
         if score and score.partition("?")[0] not in (*FITTED, "exact"):
             parts.append(fingerprint(score))
-    return hashlib.sha256(json.dumps([*asked, *parts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*references, *parts]).encode()).hexdigest()
 
 
-def _place(asked: AutoencoderFit, data: Dataset, folder: Path) -> Path:
-    """Where a training goes: a name that follows from what is asked and from the data."""
-    parts = [asdict(asked), data.train.digest]
+def _place(fit: AutoencoderFit, data: Dataset, folder: Path) -> Path:
+    """Where a training goes: a name that follows from the training and from the data."""
+    parts = [asdict(fit), data.train.digest]
     return folder / f"autoencoder-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"

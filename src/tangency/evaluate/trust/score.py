@@ -44,7 +44,7 @@ Tell = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Trust:
-    """What was found.
+    """The examination of a score.
 
     Args:
         summary: JSON values, the verdict among them.
@@ -69,7 +69,7 @@ def evaluate_score(
 ) -> Trust:
     """Examine a score on held-out images of `data`; its baselines are fitted to the training images.
 
-    A score that cannot be asked without labels is asked with the true ones.
+    A score that takes no image without a label is given the true ones.
 
     Args:
         score: the score, on `device`, or its reference as `load_score` takes it.
@@ -77,7 +77,7 @@ def evaluate_score(
             drawn from a world, its exact score is compared with too.
         config: how.
         device: where everything is computed.
-        tell: told what is being done and the share that is done.
+        tell: called with what is being done and the share that is done.
 
     Raises:
         RunError: fewer than two test images.
@@ -126,7 +126,7 @@ def evaluate_score(
 
 
 def conditional_only(score: Denoiser) -> bool:
-    """Whether a score cannot be asked without labels."""
+    """Whether a score takes no image without a label."""
     return score.card.get("unconditional") is False
 
 
@@ -137,17 +137,17 @@ def _baselines(
     score: Denoiser, data: Dataset, config: TrustConfig, device: str
 ) -> tuple[dict[str, Denoiser], dict[str, str]]:
     """Closed forms of other kinds than the score's own, and why some cannot be had."""
-    found: dict[str, Denoiser] = {}
+    scores: dict[str, Denoiser] = {}
     unavailable: dict[str, str] = {}
     wanted = [name for name in config.baselines if name in _KINDS and not isinstance(score, _KINDS[name])]
     if world_of(data.name) is not None and not isinstance(score, World):
         wanted.append("exact")
     for name in wanted:
         try:
-            found[name] = load_score(name, data, device)
+            scores[name] = load_score(name, data, device)
         except TangencyError as error:
             unavailable[name] = str(error)
-    return found, unavailable
+    return scores, unavailable
 
 
 class _Bench:
@@ -199,8 +199,8 @@ class _Bench:
         return entry
 
     def _errors(self, score: Denoiser, sigma: float, given: bool) -> np.ndarray:
-        found = denoising_error(score, self.held, sigma, seed=self.config.seed, conditional=given, device=self.device)
-        errors: np.ndarray = found.double().numpy()
+        squared = denoising_error(score, self.held, sigma, seed=self.config.seed, conditional=given, device=self.device)
+        errors: np.ndarray = squared.double().numpy()
         return errors
 
     def _noisy(self, sigma: float) -> Tensor:
@@ -216,7 +216,7 @@ class _Bench:
 
     def _identities(self, sigma: float) -> dict[str, Any]:
         """E[s] = 0, E[s xᵀ] = −I, symmetry, SURE and dimension, with intervals or z-values."""
-        found = diagnose(
+        diagnosis = diagnose(
             self.score,
             self.probed,
             sigma,
@@ -226,22 +226,22 @@ class _Bench:
             conditional=self.given,
             device=self.device,
         )
-        product = (found.score[:, :, None] * found.image[:, None, :]).flatten(1)
-        product += torch.eye(found.score.shape[1], dtype=torch.float64).flatten()
-        asymmetry, curvature = found.asymmetry.numpy(), found.curvature.numpy()
-        gap = found.sure - found.error
+        product = (diagnosis.score[:, :, None] * diagnosis.image[:, None, :]).flatten(1)
+        product += torch.eye(diagnosis.score.shape[1], dtype=torch.float64).flatten()
+        asymmetry, curvature = diagnosis.asymmetry.numpy(), diagnosis.curvature.numpy()
+        gap = diagnosis.sure - diagnosis.error
         return {
-            "stein": _number(self.some.mean(found.stein.numpy()), found.stein.numpy()),
-            "stein_z": _largest_z(found.stein[:, None] - 1),
-            "mean_score_z": _largest_z(found.score),
-            "mean_score_comparisons": found.score.shape[1],
+            "stein": _number(self.some.mean(diagnosis.stein.numpy()), diagnosis.stein.numpy()),
+            "stein_z": _largest_z(diagnosis.stein[:, None] - 1),
+            "mean_score_z": _largest_z(diagnosis.score),
+            "mean_score_comparisons": diagnosis.score.shape[1],
             "score_image_z": _largest_z(product),
             "score_image_comparisons": product.shape[1],
             "asymmetry": _number(np.sqrt(self.some.pooled_ratio(asymmetry, curvature)), asymmetry),
-            "sure": _number(self.some.mean(found.sure.numpy()), found.sure.numpy()),
+            "sure": _number(self.some.mean(diagnosis.sure.numpy()), diagnosis.sure.numpy()),
             "sure_minus_error": _number(self.some.mean(gap.numpy()), gap.numpy()),
             "sure_z": _largest_z(gap[:, None]),
-            "dimension": _number(self.some.mean(found.dimension.numpy()), found.dimension.numpy()),
+            "dimension": _number(self.some.mean(diagnosis.dimension.numpy()), diagnosis.dimension.numpy()),
         }
 
     def _bayes(self, sigma: float) -> dict[str, Any]:
@@ -249,10 +249,10 @@ class _Bench:
         y, noisy, clean = self.probed.labels.to(self.device), self._noisy(sigma), self.probed.images().to(self.device)
         out: dict[str, Any] = {"signal_to_noise": None, "resolved": None}  # a closed form takes no difference
         if isinstance(self.score, ScoreOfDenoiser):
-            found = bayes_gradient(self.score, noisy, y, sigma)
-            ratio = found.signal_to_noise[found.resolved]
+            gradient = bayes_gradient(self.score, noisy, y, sigma)
+            ratio = gradient.signal_to_noise[gradient.resolved]
             out = {"signal_to_noise": float(ratio.median()) if len(ratio) else None}
-            out["resolved"] = float(found.resolved.double().mean())
+            out["resolved"] = float(gradient.resolved.double().mean())
         exact = self.others.get("exact")
         for where, x in (("noisy", noisy), ("clean", clean)):
             out[f"cosine_{where}"] = None

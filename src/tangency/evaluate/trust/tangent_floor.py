@@ -34,14 +34,14 @@ def floors(
         {estimator: {world: {"world": reference, "mean_angle": degrees, "largest_angle": degrees, "leakage": share} or
         {"unavailable": why}}}.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_estimator: dict[str, dict[str, Any]] = {}
     for name, reference in zip(names, references, strict=True) if images else ():
         if reference.startswith(_UNKNOWN) or reference.partition("?")[0].endswith(".safetensors"):
-            found[name] = {world: {"unavailable": _FROM_FILE} for world in WORLDS}
+            by_estimator[name] = {world: {"unavailable": _FROM_FILE} for world in WORLDS}
             continue
         rank = min(ranks[name], (math.prod(ground.data.train.shape) - 1) // 2)
-        found[name] = {world: _floor(reference, world, rank, ground, images, folder) for world in WORLDS}
-    return found
+        by_estimator[name] = {world: _floor(reference, world, rank, ground, images, folder) for world in WORLDS}
+    return by_estimator
 
 
 def _floor(reference: str, world: str, rank: int, ground: Ground, images: int, folder: Path) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def _about(entry: dict[str, Any]) -> str:
     return f"{entry['name']} (rank {spread}) holds {'; '.join(parts)}."
 
 
-def _held(found: dict[str, Any], name: str) -> str:
-    share, excess = found["share"], found["excess"]
+def _held(numbers: dict[str, Any], name: str) -> str:
+    share, excess = numbers["share"], numbers["excess"]
     if share["mean"] is None:
         return f"an undefined share of {name}"
     held = f"{share['mean']:.2f} of {name}"

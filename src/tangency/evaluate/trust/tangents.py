@@ -64,7 +64,7 @@ def evaluate_tangents(
         ground: data, device, and the score of denoiser tangents.
         config: how.
         folder: where autoencoders are trained; a temporary one by default.
-        tell: told what is being done and the share that is done.
+        tell: called with what is being done and the share that is done.
 
     Returns:
         JSON values: of each estimator rank, residual, gap, asymmetry, reach, the share of known directions in it with
@@ -84,7 +84,7 @@ def evaluate_tangents(
         tell("worlds", 0.8)
         known = floors(references, names, ground, _mean_ranks(columns, names), config.floor, place)
     boot = PairedBootstrap(len(held), config.replicates)
-    told = {
+    summary = {
         "data": ground.data.name,
         "images": len(held),
         "dimension": int(np.prod(ground.data.train.shape)),
@@ -94,12 +94,12 @@ def evaluate_tangents(
         ],
         "agreement": [
             {"first": a, "second": b}
-            | {key: as_json(Estimate.of(boot.mean(v[None])[0], *_counts(v))) for key, v in found.items()}
-            for (a, b), found in pairs.items()
+            | {key: as_json(Estimate.of(boot.mean(v[None])[0], *_counts(v))) for key, v in values.items()}
+            for (a, b), values in pairs.items()
         ],
     }
     tell("done", 1.0)
-    return told | {"verdict": tangent_verdict(told)}
+    return summary | {"verdict": tangent_verdict(summary)}
 
 
 def _held(data: Dataset, config: TangentTrustConfig) -> Tensor:
@@ -140,7 +140,7 @@ def _examined(
 def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> dict[str, Tensor]:
     space = frame.space
     nothing = torch.full((len(x),), torch.nan, dtype=torch.float64)
-    found = {
+    columns = {
         "rank": space.trace,
         "gap": space.gap,
         "residual": nothing if space.residual is None else space.residual,
@@ -152,13 +152,18 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
         for control, other in {"": space, **frame.controls}.items():
             shares = torch.stack([other.fraction(v) for v in directions.double().unbind(1)], 1)
             held = shares.nanmean(1).where(space.rank > 0, torch.nan)
-            found[f"{probe}.{control}" if control else probe] = held
-    return found
+            columns[f"{probe}.{control}" if control else probe] = held
+    return columns
 
 
 def _pair(first: TangentSpace, second: TangentSpace) -> dict[str, Tensor]:
-    found = agreement(first, second)
-    return {"overlap": found.overlap, "chance": found.chance, "mean_angle": found.mean, "largest_angle": found.largest}
+    angles = agreement(first, second)
+    return {
+        "overlap": angles.overlap,
+        "chance": angles.chance,
+        "mean_angle": angles.mean,
+        "largest_angle": angles.largest,
+    }
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:
@@ -172,28 +177,28 @@ def _mean_ranks(columns: dict[str, dict[str, np.ndarray]], names: list[str]) -> 
 def _about(
     name: str, reference: str, estimator: TangentEstimator, columns: dict[str, np.ndarray], boot: PairedBootstrap
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": name, "reference": reference, "kind": estimator.kind, "where": estimator.where}
+    about: dict[str, Any] = {"name": name, "reference": reference, "kind": estimator.kind, "where": estimator.where}
     ranks = columns["rank"]
-    told["rank"] = {"mean": float(ranks.mean()), "least": float(ranks.min()), "most": float(ranks.max())}
+    about["rank"] = {"mean": float(ranks.mean()), "least": float(ranks.min()), "most": float(ranks.max())}
     for key in ("residual", "asymmetry"):
         values = columns[key]
-        told[key] = (
+        about[key] = (
             None if np.isnan(values).all() else as_json(Estimate.of(boot.mean(values[None])[0], *_counts(values)))
         )
     for key in ("gap", "reach"):
         values = columns[key][np.isfinite(columns[key])]
-        told[key] = float(np.median(values)) if len(values) else None
+        about[key] = float(np.median(values)) if len(values) else None
     for probe in PROBES:
         if probe not in columns:
             continue
         controls = {c: columns[f"{probe}.{c}"] for c in ("shuffled", "shuffled_class", "dct", "pca")}
-        found = excess_over_best(boot, columns[probe], controls)
-        told[probe] = {
+        over_best = excess_over_best(boot, columns[probe], controls)
+        about[probe] = {
             "share": as_json(Estimate.of(boot.mean(columns[probe][None])[0], *_counts(columns[probe]))),
-            "excess": as_json(found.estimate, best_control=found.best),
-            "controls": {c: as_json(e) for c, e in found.controls.items()},
+            "excess": as_json(over_best.estimate, best_control=over_best.best),
+            "controls": {c: as_json(e) for c, e in over_best.controls.items()},
         }
-    return told
+    return about
 
 
 def _counts(values: np.ndarray) -> tuple[int, int]:

@@ -38,35 +38,39 @@ def _range_words(better: list[float], worse: dict[float, list[str]], levels: lis
     if better == levels:
         where = f"σ = {better[0]:g}" if len(better) == 1 else f"all σ from {better[0]:g} to {better[-1]:g}"
         return f"{_BELOW} {against} at {where}."
-    told = f"{_BELOW} {against} at {_at(better)}" if better else f"At no σ is it shown to be below everything {against}"
+    below = (
+        f"{_BELOW} {against} at {_at(better)}" if better else f"At no σ is it shown to be below everything {against}"
+    )
     if worse:
         parts = "; ".join(f"σ = {sigma:g}: {', '.join(than)}" for sigma, than in worse.items())
-        return f"{told}, and above that of others at {parts}. There, use those."
-    return f"{told}; elsewhere the difference is within the error."
+        return f"{below}, and above that of others at {parts}. There, use those."
+    return f"{below}; elsewhere the difference is within the error."
 
 
 def _doubts(summary: dict[str, Any]) -> list[str]:
     """What speaks against the score, each in a sentence that names the noise levels."""
-    found: list[str] = []
+    sentences: list[str] = []
     levels, n = summary["noise_levels"], summary["probed"]
     if n >= FEWEST:
-        found += _broken_identities(levels, n)
-    told = {e["sigma"]: e["bayes_gradient"]["signal_to_noise"] for e in levels if e["bayes_gradient"]}
-    faint = {sigma: ratio for sigma, ratio in told.items() if ratio is not None and ratio < _FAINT}
+        sentences += _broken_identities(levels, n)
+    ratios = {e["sigma"]: e["bayes_gradient"]["signal_to_noise"] for e in levels if e["bayes_gradient"]}
+    faint = {sigma: ratio for sigma, ratio in ratios.items() if ratio is not None and ratio < _FAINT}
     if faint:
-        found.append(
+        sentences.append(
             f"Its class gradient is at most {max(faint.values()):.1f} times as large as its own error at {_at(faint)}."
         )
     copies = summary["samples"].get("copies")
     if copies and copies["p"] < _LEVEL and copies["share"] > _COPIES:
         share = f"{copies['share']:.0%}"
-        found.append(f"It copies: {share} of its samples are nearer to a training image than 99 % of new images are.")
-    return found
+        sentences.append(
+            f"It copies: {share} of its samples are nearer to a training image than 99 % of new images are."
+        )
+    return sentences
 
 
 def _broken_identities(levels: list[dict[str, Any]], n: int) -> list[str]:
     """Identities that fail by more than chance allows over all noise levels and directions together."""
-    found: list[str] = []
+    sentences: list[str] = []
     of = {e["sigma"]: e["identities"] for e in levels}
 
     def beyond(z: str, comparisons: Callable[[dict[str, Any]], int]) -> dict[float, float]:
@@ -75,22 +79,22 @@ def _broken_identities(levels: list[dict[str, Any]], n: int) -> list[str]:
     scaled = [s for s in beyond("stein_z", lambda i: 1) if abs(of[s]["stein"]["mean"] - 1) > _SCALE]
     if scaled:
         said = ", ".join(f"{of[s]['stein']['mean']:.3f}" for s in scaled)
-        found.append(f"−E[sᵀx]/d is {said} instead of 1 at {_at(scaled)}: sign, range or scale may be wrong.")
+        sentences.append(f"−E[sᵀx]/d is {said} instead of 1 at {_at(scaled)}: sign, range or scale may be wrong.")
     for z, name, text in (
         ("mean_score_z", "mean_score_comparisons", "The mean score is not zero"),
         ("score_image_z", "score_image_comparisons", "E[s xᵀ] is not −I"),
     ):
         if wrong := beyond(z, itemgetter(name)):
-            found.append(f"{text} at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
+            sentences.append(f"{text} at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
     if wrong := beyond("sure_z", lambda i: 1):
-        found.append(f"SURE is not the error at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
+        sentences.append(f"SURE is not the error at {_at(wrong)} (|z| up to {max(wrong.values()):.1f}).")
     crooked = {s: a for s, i in of.items() if (a := i["asymmetry"]["mean"] or 0) > _CROOKED}
     if crooked:
-        found.append(
+        sentences.append(
             f"Its Jacobian is not quite a gradient's at {_at(crooked)}: asymmetry up to {max(crooked.values()):.2f} (0 "
             "for a score, 1.41 for a random matrix)."
         )
-    return found
+    return sentences
 
 
 def _at(levels: Iterable[float]) -> str:

@@ -34,12 +34,12 @@ def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
         return []
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        x = _means([[np.log(found.draws[KAPPA]) for found in cell] for cell in cells])
+        x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
     keys = [k for k in cells[0][0].draws if family(k).startswith("alignment") and control_of(k) is None]
     results = []
     for key in keys:
-        raw = _means([[found.draws[key] for found in cell] for cell in cells])
-        excess = _means([[found.excess[key].draws for found in cell] for cell in cells])
+        raw = _means([[trial.draws[key] for trial in cell] for cell in cells])
+        excess = _means([[trial.excess[key].draws for trial in cell] for cell in cells])
         pair = {"raw": _correlation(x, raw), "minus_control": _correlation(x, excess)}
         results.append({"x": "log_kappa.logp_y", "y": key, **pair})
     return results
@@ -51,9 +51,9 @@ def _means(cells: list[list[Array]]) -> Array:
 
 
 def _correlation(x: Array, y: Array) -> dict[str, Any]:
-    found = spearman(x, y)
+    result = spearman(x, y)
     names = ("rho", "low", "high", "p")
-    return {name: plain_number(getattr(found, name)) for name in names} | {"n": found.n}
+    return {name: plain_number(getattr(result, name)) for name in names} | {"n": result.n}
 
 
 def most_tangent(
@@ -80,10 +80,10 @@ def headline(
 
     The rule is fixed before looking; its baseline is the standard trial of the same seed.
     """
-    found = most_tangent(planned, numbers, verdicts)
-    if found is None:
+    chosen = most_tangent(planned, numbers, verdicts)
+    if chosen is None:
         return None
-    trial, baseline = found
+    trial, baseline = chosen
     own, base = numbers[trial.id], numbers[baseline.id]
     tangent, aligned = own.excess[FRACTION], own.excess[alignment]
 

@@ -21,7 +21,7 @@ def about_world(spec: StudySpec) -> dict[str, Any] | None:
     world = world_of(spec.data)
     if world is None:
         return None
-    found: dict[str, Any] = {
+    about: dict[str, Any] = {
         "name": world.name,
         "dimension": world.dimension,
         "intrinsic_dimension": world.intrinsic_dimension,
@@ -29,8 +29,8 @@ def about_world(spec: StudySpec) -> dict[str, Any] | None:
     }
     if not any("posterior" in quantity for quantity in world.undefined):
         risk = bayes_risk(world, n=_RISK_IMAGES)
-        found["bayes_accuracy"] = {"mean": 1 - risk.mean, "low": 1 - risk.high, "high": 1 - risk.low, "n": risk.n}
-    return found
+        about["bayes_accuracy"] = {"mean": 1 - risk.mean, "low": 1 - risk.high, "high": 1 - risk.low, "n": risk.n}
+    return about
 
 
 def excess_risks(planned: list[Trial], numbers: dict[str, TrialNumbers]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: di
     if not sigmas:
         return {}
     keys = [f"relative_noise.sigma={sigma:g}" for sigma in sigmas]
-    curves = {name: np.stack([found.draws[key] for key in keys]) for name, found in numbers.items()}
+    curves = {name: np.stack([own.draws[key] for key in keys]) for name, own in numbers.items()}
     trials: dict[str, Any] = {}
     for name, draws in curves.items():
         with np.errstate(divide="ignore", invalid="ignore"):

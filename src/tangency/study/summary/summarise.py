@@ -40,7 +40,7 @@ def summarise(
     images = len(next(iter(columns.values()))["accuracy"])
     boot, working = PairedBootstrap(images, spec.replicates), working_of(spec, data)
     dimension, classes = math.prod(working.shape), len(data.test.classes)
-    numbers = {name: trial_numbers(found, boot, dimension, classes) for name, found in columns.items()}
+    numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
     results = Results.of(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
     change = f"change_on.eps={epsilon:g}"

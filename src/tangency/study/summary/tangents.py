@@ -59,11 +59,11 @@ def _claim(
         return []
     trial, baseline = chosen
     own, base = numbers[trial.id], numbers[baseline.id]
-    found = []
+    claims = []
     for name, suffix in zip(names, suffixes, strict=True):
         key = f"{FRACTION}{suffix}"
         tangent = own.excess[key]
         rise = Estimate.of(tangent.draws - base.excess[key].draws, own.estimates[key].n)
-        told = {"excess": as_json(tangent.estimate, best_control=tangent.best), "rise": as_json(rise)}
-        found.append({"name": name, "trial": trial.id, "baseline": baseline.id, **told})
-    return found
+        estimates = {"excess": as_json(tangent.estimate, best_control=tangent.best), "rise": as_json(rise)}
+        claims.append({"name": name, "trial": trial.id, "baseline": baseline.id, **estimates})
+    return claims
