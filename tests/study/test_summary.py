@@ -17,6 +17,8 @@ from tangency.study import parse_spec
 from tangency.study.plan import plan_trials
 from tangency.study.summary.summarise import summarise
 
+pytestmark = pytest.mark.processes  # Python asks `uname` for the platform that a summary names, once in a process
+
 N, D = 60, 64
 MAIN = "logp_y.bayes_gradient.sigma=0.5"
 
