@@ -162,7 +162,7 @@ def test_many_images_take_no_more_memory_and_time_each(tmp_path: Path) -> None:
         script = (
             "import time\n"
             "from pathlib import Path\n"
-            "from tangency.study import MeasureRequest, measure_models\n"
+            "from tangency.evaluate import MeasureRequest, measure_models\n"
             "started = time.monotonic()\n"
             f"found = measure_models({asked})[0]\n"
             f"assert found['measured'] == {count}\n"
