@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 
 from tangency.errors import RunError
+from tangency.files import read_json
 from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
 from tangency.models import load_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation
 from tangency.study.generation import Generated, generate_with, mixture_for
 from tangency.study.generation_config import GenerationConfig
-from tangency.study.layout import read_json
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 

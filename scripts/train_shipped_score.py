@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from tangency.data import load
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import evaluate_score
 from tangency.report import write_score
 from tangency.score import (
     EDMLoss,
@@ -25,8 +27,6 @@ from tangency.score import (
     load_network,
     save_score,
 )
-from tangency.study.trust import evaluate_score
-from tangency.study.trust_config import TrustConfig
 from tangency.training import SCORE_CONFIG, Step, train_score
 from tangency.types import Dataset
 

@@ -15,18 +15,12 @@ import tangency
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load_split
 from tangency.errors import DataError, NumericsError, RunError
+from tangency.evaluate import MeasureRequest, TrustConfig, compare_measured, measure_models
+from tangency.evaluate.convert import convert_model
 from tangency.generate import Climb
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
-from tangency.study import (
-    MeasureRequest,
-    TrustConfig,
-    compare_measured,
-    load_spec,
-    measure_models,
-    study_status,
-)
-from tangency.study.convert import convert_model
+from tangency.study import load_spec, study_status
 from tangency.study.generation import generate_reference
 from tangency.study.generation_config import GenerationConfig
 

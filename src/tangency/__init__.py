@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tangency.references import OPENERS
+
 if TYPE_CHECKING:
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
     from tangency.errors import TangencyError as TangencyError
     from tangency.errors import TangencyWarning as TangencyWarning
+    from tangency.evaluate import estimates as estimates
+    from tangency.evaluate import evaluate_score as evaluate_score
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
     from tangency.models import load_classifier as load_classifier
     from tangency.report import write_report as write_report
     from tangency.score import load_score as load_score
-    from tangency.study import estimates as estimates
-    from tangency.study import evaluate_score as evaluate_score
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
     from tangency.types import LabelledImages as LabelledImages
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+OPENERS["run"] = "tangency.study.trials:SavedTrial"
+
 _HOME = {
     "BayesClassifier": ("worlds", "BayesClassifier"),
     "Classifier": ("models", "Classifier"),
@@ -38,8 +42,8 @@ _HOME = {
     "MeasureConfig": ("measures", "MeasureConfig"),
     "TangencyError": ("errors", "TangencyError"),
     "TangencyWarning": ("errors", "TangencyWarning"),
-    "estimates": ("study", "estimates"),
-    "evaluate_score": ("study", "evaluate_score"),
+    "estimates": ("evaluate", "estimates"),
+    "evaluate_score": ("evaluate", "evaluate_score"),
     "fit_mixture": ("mixtures", "fit_mixture"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),

@@ -11,6 +11,10 @@ from urllib.parse import parse_qsl
 
 from tangency.errors import DataError, SpecError, unknown_name
 
+# Kinds of saved models that a later room opens, which registers itself here: kind to "module:callable", imported when
+# a reference first names the kind; see `tangency.evaluate.classifiers.origin`.
+OPENERS: dict[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Reference:

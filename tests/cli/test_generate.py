@@ -14,9 +14,9 @@ from study_support import write_data
 from tangency.cli import main
 from tangency.cli.app import app
 from tangency.errors import RunError
+from tangency.evaluate.folders import open_measured
 from tangency.models import build, save_classifier
 from tangency.study.generation_options import TASKS
-from tangency.study.measured import open_measured
 from tangency.study.spec import SHIPPED
 
 

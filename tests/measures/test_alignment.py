@@ -14,6 +14,7 @@ from measure_support import measured, toy_world
 from tangency.autodiff import AttributionOptions
 from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
@@ -23,8 +24,7 @@ from tangency.report.text.measures import describe as described
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import StudySpec, shipped_spec
-from tangency.study.numbers import trial_numbers
-from tangency.study.run import refuse_early
+from tangency.study.preflight import refuse_early
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30

@@ -11,6 +11,7 @@ from torch import nn
 
 from measure_support import measured, toy_world
 from tangency.errors import SpecError
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import (
     MeasureConfig,
     References,
@@ -29,7 +30,6 @@ from tangency.report.text.measures import MEASURES
 from tangency.report.text.measures import describe as words
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
-from tangency.study.numbers import trial_numbers
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 

@@ -13,13 +13,13 @@ from torch import nn
 from measure_support import measured, toy_world
 from support import make_mixture
 from tangency.autodiff import input_gradient
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import MeasureConfig, ReferenceSource, control_warnings, measure
 from tangency.mixtures import Mixture
 from tangency.numerics import flat, unit
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
 from tangency.statistics import PairedBootstrap
-from tangency.study.numbers import trial_numbers
 from tangency.tangents import (
     FixedTangents,
     MixtureTangents,

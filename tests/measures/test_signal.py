@@ -10,8 +10,8 @@ from torch import nn
 
 from tangency.data import load
 from tangency.errors import NumericsError, SpecError
+from tangency.evaluate import estimates
 from tangency.measures import MeasureConfig, measure
-from tangency.study import estimates
 from tangency.worlds import with_distractor
 
 N = 40

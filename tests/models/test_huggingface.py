@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from models.tiny import SIDES, TINY, classifier_kinds, folder_of
 from tangency.errors import ModelError
+from tangency.evaluate.convert import convert_model
 from tangency.models import load_classifier, load_model, save_classifier
 from tangency.models.foreign.hf_processors import BGR_KINDS
-from tangency.study.convert import convert_model
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from torch import nn
 
 from models.onnx_graphs import SHAPE, network
 from tangency.errors import ModelError
+from tangency.evaluate.convert import convert_model
 from tangency.models import build, load_classifier, load_model, save_classifier
 from tangency.models.orientation import ORIENTATIONS, composed, turned
-from tangency.study.convert import convert_model
 
 PILLOW = {
     "transposed": Image.Transpose.TRANSPOSE,

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangency.errors import ModelError
+from tangency.evaluate.convert import convert_model
 from tangency.models import Classifier, load_classifier, load_model, save_classifier
 from tangency.models.outputs import logits_of
-from tangency.study.convert import convert_model
 
 SHAPE = (3, 6, 5)
 RAW = "range=0,1&mean=none&shape=3x6x5"

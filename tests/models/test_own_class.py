@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tangency.errors import ModelError
+from tangency.evaluate.convert import convert_model
 from tangency.models import load_classifier, load_model
-from tangency.study.convert import convert_model
 
 SOURCE = """
 from pathlib import Path

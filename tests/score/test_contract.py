@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, NumericsError, TangencyError
+from tangency.evaluate.samples import sampler_for
 from tangency.score import (
     ClassifierFreeGuided,
     ClassifierGuided,
@@ -31,7 +32,6 @@ from tangency.score.neighbours import nearest
 from tangency.score.networks import unet as unet_module
 from tangency.score.networks.unet import Preset
 from tangency.seeding import Draw
-from tangency.study.samples import sampler_for
 from tangency.types import LabelledImages
 from tangency.worlds import load_dataset
 

@@ -14,11 +14,17 @@ import torch
 
 from study_support import tiny_spec, write_data
 from tangency.errors import SpecError, TangencyError
+from tangency.evaluate.fitting.tangents import (
+    fitted_tangents,
+    tangent_names,
+    tangents_identity,
+    trained_first,
+    unfinished,
+)
+from tangency.evaluate.trust.tangent_verdict import tangent_verdict
+from tangency.evaluate.trust.tangents import TangentTrustConfig, evaluate_tangents
 from tangency.report import write_report
 from tangency.study import parse_spec, run_study
-from tangency.study.fit_tangents import fitted_tangents, tangent_names, tangents_identity, trained_first, unfinished
-from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
-from tangency.study.tangent_verdict import tangent_verdict
 from tangency.tangents import Ground, agreement, load_tangents, store_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder, save_autoencoder
 from tangency.worlds import load_dataset, make_world

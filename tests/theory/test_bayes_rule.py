@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tangency.evaluate import estimates
 from tangency.measures import MeasureConfig, Rows, measure
 from tangency.seeding import Draw
-from tangency.study import estimates
 from tangency.tangents import TangentSpace, WorldTangents
 from tangency.worlds import BayesClassifier, World, drawn, make_world
 

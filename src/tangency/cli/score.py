@@ -44,7 +44,7 @@ def score_fit(
     """Train a diffusion model of the images, conditional and unconditional in one, as Karras et al. (2022)."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.study.fit_network import FitConfig, fit_network
+    from tangency.evaluate.fitting.network import FitConfig, fit_network
 
     asked = FitConfig(size, epochs, batch_size, learning_rate, flip, 0.5 if sigma_data is None else sigma_data, seed)
     with advancing("training", quiet=as_json) as advance:
@@ -86,9 +86,9 @@ def score_eval(
     from tangency.cli.progress import advancing
     from tangency.cli.show_score import print_trust
     from tangency.devices import resolve_device
+    from tangency.evaluate.trust.config import TrustConfig
+    from tangency.evaluate.trust.score import evaluate_score
     from tangency.report.write import refuse_file, write_score
-    from tangency.study.trust import evaluate_score
-    from tangency.study.trust_config import TrustConfig
 
     against = tuple(name.strip() for name in baselines.split(",") if name.strip())
     config = TrustConfig(sigmas=_numbers(sigmas), images=images, samples=samples, baselines=against, seed=seed)
@@ -123,9 +123,9 @@ def score_sample(
     """Draw images from a score. Image 17 of a seed is the same however many are drawn."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
+    from tangency.evaluate.samples import SampleConfig, sample_reference
     from tangency.report.draw.sheets import write_sheet
     from tangency.report.write import refuse_file
-    from tangency.study.samples import SampleConfig, sample_reference
 
     refuse_file(out)
     asked = SampleConfig(count, label, unconditional, guidance, steps, churn, seed)

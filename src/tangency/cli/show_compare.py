@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
-from tangency.study.compare_words import SHOWN, in_words, overall
 
 
 def print_comparison(found: dict[str, Any]) -> None:

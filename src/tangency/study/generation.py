@@ -16,6 +16,8 @@ from torch import Tensor
 
 from tangency.data.partners import measured_order
 from tangency.errors import ModelError, RunError, SpecError, listed, unknown_name
+from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, independent
+from tangency.evaluate.numbers import as_json
 from tangency.files import atomic, write_json
 from tangency.generate import Climb, JointLogits, pixel_mixture
 from tangency.mixtures import Mixture, fit_mixture
@@ -24,14 +26,12 @@ from tangency.references import as_reference
 from tangency.score import Denoiser, load_score
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.found import Found, check_fits, find_classifier, independent
 from tangency.study.generation_config import WITH_TRUTH, GenerationConfig
 from tangency.study.generation_judge import judge_quality
 from tangency.study.generation_judged import ABOUT, Judges, chance
 from tangency.study.generation_options import refuse_unguided, task_settings
 from tangency.study.generation_shop import OWN, START, TRUTH, Outcome, Workshop
 from tangency.study.generation_tasks import perform
-from tangency.study.numbers import as_json
 from tangency.tensors import digest
 from tangency.types import Dataset
 from tangency.worlds import GaussianCore, World, load_dataset, world_of
@@ -175,7 +175,7 @@ def generate_reference(
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     given = load_dataset(data) if data else None
     found = find_classifier(model, device, given, trust_code)
-    name = data or (found.spec.data if found.spec else str(found.classifier.card.provenance.get("data", "")))
+    name = data or (found.origin.data if found.origin else str(found.classifier.card.provenance.get("data", "")))
     if not name:
         raise ModelError(f"model '{model}': its card names no data set; give one with --data.")
     loaded = given or load_dataset(name)
@@ -196,7 +196,7 @@ def generate_reference(
     return made
 
 
-def _judge(reference: str, own: Found, data: Dataset, device: str, trust_code: bool) -> Classifier:
+def _judge(reference: str, own: SavedClassifier, data: Dataset, device: str, trust_code: bool) -> Classifier:
     """The held-out classifier; the one whose gradients are followed is refused."""
     found = independent(find_classifier(reference, device, data, trust_code), data)
     weights = [digest(one.classifier.module.state_dict()) for one in (found, own)]

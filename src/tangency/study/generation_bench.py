@@ -24,7 +24,7 @@ from tangency.study.plan import Trial
 from tangency.worlds import GaussianCore, world_of
 
 if TYPE_CHECKING:
-    from tangency.study.tasks import Workbench
+    from tangency.study.bench import Workbench
 
 
 @dataclass

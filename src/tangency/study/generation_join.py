@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import plain_number
 from tangency.statistics import spearman
 from tangency.statistics.resamples import Array
-from tangency.study.numbers import plain_number
 
 _REGIMES = {"bayes_aligned": "Bayes-aligned"}
 _SHORT = {"psnr": "PSNR", "psnr_gain": "PSNR gain", "ssim": "SSIM", "lpips": "LPIPS", "kid": "KID"}

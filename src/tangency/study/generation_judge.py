@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from tangency.errors import RunError, SpecError, TangencyError, quoted
+from tangency.evaluate.classifiers.saved import check_fits, find_classifier
+from tangency.evaluate.numbers import as_json
 from tangency.generate import judged
 from tangency.models import Classifier, build, load_classifier
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.found import check_fits, find_classifier
 from tangency.study.layout import Layout, weights_file
-from tangency.study.numbers import as_json
 from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials
 from tangency.study.spec import StudySpec
 from tangency.tensors import digest

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from tangency.errors import ModelError
-from tangency.files import atomic
+from tangency.files import atomic, is_whole
 from tangency.study.generation import long_table
 from tangency.study.generation_shop import Outcome
-from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:

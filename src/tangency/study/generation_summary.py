@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.numbers import TrialNumbers, as_json
+from tangency.evaluate.regimes import FRACTION, STANDARD
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
 from tangency.study.generation_collect import Generated
@@ -17,8 +19,6 @@ from tangency.study.generation_join import Cell, peaks, rank_correlations
 from tangency.study.generation_judged import ABOUT, chance
 from tangency.study.generation_options import task_settings
 from tangency.study.generation_shards import Told, identity
-from tangency.study.judge import FRACTION, STANDARD
-from tangency.study.numbers import TrialNumbers, as_json
 from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset

@@ -12,11 +12,12 @@ import torch
 
 from tangency.data.partners import measured_order
 from tangency.errors import SpecError
+from tangency.evaluate.fitting.tangents import tangents_identity
+from tangency.evaluate.working import measures_at
+from tangency.measures import WorkingSize
 from tangency.objectives import Objective, make
 from tangency.score.references import fingerprint
-from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.working import measures_at, working_of
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
@@ -55,6 +56,11 @@ def cell_of(trial: Trial) -> str:
 
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def working_of(spec: StudySpec, data: Dataset) -> WorkingSize:
+    """The working size of a study."""
+    return measures_at(spec.measures, data, spec.data).working(data.test.shape)
 
 
 def score_hash(spec: StudySpec, data: Dataset) -> str:

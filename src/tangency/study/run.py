@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,31 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.errors import DataError, RunError, SpecError
-from tangency.files import atomic, journal, remove_leftovers, write_json
-from tangency.measures import check_signal, check_size
-from tangency.mixtures import affordable
-from tangency.models import build
-from tangency.score.closed.gaussian import check_dimension
+from tangency.errors import RunError
+from tangency.evaluate.fitting.closed import score_card
+from tangency.evaluate.fitting.tangents import unfinished
+from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
-from tangency.study.fit_tangents import check_tangents, unfinished
 from tangency.study.generation_collect import collect, finished, making, telling
 from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
-from tangency.study.generation_plan import plan_entries, refuse_generation
-from tangency.study.layout import Layout, read_json
-from tangency.study.network import check_network_score, examination, examined, network_hash
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
+from tangency.study.generation_plan import plan_entries
+from tangency.study.layout import Layout
+from tangency.study.network import examination, examined, network_hash
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash, working_of
 from tangency.study.pool import Pool
-from tangency.study.replaced import refuse_replacing, unused_networks
-from tangency.study.score import exact_world, score_card
+from tangency.study.preflight import refuse_early
+from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec
-from tangency.study.summary import summarise
+from tangency.study.summary.summarise import summarise
 from tangency.study.tasks import Task
-from tangency.study.working import refuse_working, working_of
-from tangency.training import refuse_lone_images
 from tangency.types import Dataset
-from tangency.worlds import World, load_dataset
+from tangency.worlds import load_dataset
 
 # (phase, task, share done) as work goes on; the task list of a phase is announced with share None
 Watcher = Callable[[str, list[Task], Task | None, float], None]
@@ -105,7 +99,7 @@ def run_study(
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
-        _refuse_other_study(layout, spec)
+        refuse_other_study(layout, spec)
         if not replace:
             refuse_replacing(layout, spec, data, trials)
         remove_leftovers(run)
@@ -131,72 +125,12 @@ def _as_spec(spec: StudySpec | str | Path) -> StudySpec:
     return spec if isinstance(spec, StudySpec) else load_spec(spec)
 
 
-def _refuse_other_study(layout: Layout, spec: StudySpec) -> None:
-    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
-    name = layout.study_name()
-    if name not in (None, spec.name):
-        raise RunError(
-            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
-            f"folder of its own, or the name '{name}' to extend that study."
-        )
-
-
 def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     """The summary that an earlier, finished run of the same spec left here, whose time counts too."""
     if not layout.summary.exists():
         return {}
-    found: dict[str, Any] = read_json(layout.summary)
-    return found if found.get("spec_hash") == spec.digest() else {}
-
-
-def refuse_early(spec: StudySpec, data: Dataset) -> None:
-    """Raise what a later task would raise, before anything is written."""
-    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
-    if spec.train.batch_size == 1:
-        refuse_lone_images(network)
-    check_signal(spec.measures, data.test)
-    refuse_working(spec, data)
-    working = working_of(spec, data)
-    shown = working.dataset(data) if spec.tangents else data
-    check_size(spec.measures.metrics, working.shape)
-    check_network_score(spec, data)
-    check_tangents(spec.tangents, shown)
-    refuse_generation(spec, data, network)
-    if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
-        raise SpecError(
-            "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
-        )
-    if spec.bayes or spec.score.kind == "exact":
-        _refuse_undefined(exact_world(spec), spec, data)
-    _refuse_unfit(spec, data, working.shape)
-
-
-def _refuse_unfit(spec: StudySpec, data: Dataset, shape: tuple[int, int, int]) -> None:
-    """Raise where the closed form cannot be fitted to images of a shape."""
-    if spec.score.kind == "gaussian":
-        check_dimension(shape)
-    if spec.score.kind != "mfa":
-        return
-    pixels, wanted = math.prod(shape), 2 * spec.score.components
-    if spec.score.rank >= pixels:
-        raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
-    affordable(len(data.train.classes), pixels, spec.score.components, spec.score.rank)
-    for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
-        if count < wanted:
-            raise DataError(
-                f"{data.train.name}: class '{name}' has {count} training images, expected at least {wanted} for "
-                f"score.components = {spec.score.components}; ask for fewer components or give more images."
-            )
-
-
-def _refuse_undefined(world: World, spec: StudySpec, data: Dataset) -> None:
-    """Raise where the Bayes rule on clean images, or a score at one of the noise levels, has no value."""
-    x = data.test.images(slice(0, 1))
-    if spec.bayes:
-        world.log_posterior(x, 0.0)
-    if spec.score.kind == "exact":
-        for sigma in spec.measures.sigmas:
-            world.score(x, sigma)
+    summary: dict[str, Any] = read_json(layout.summary)
+    return summary if summary.get("spec_hash") == spec.digest() else {}
 
 
 def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tangency.autodiff import input_gradient
+from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig, measure
 from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
-from tangency.study.assemble import Columns
 from tangency.tangents import WorldTangents
 from tangency.theory.coverage import Repair
 from tangency.worlds import GaussianCore, World, drawn

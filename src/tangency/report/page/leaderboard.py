@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.pictures import FILE
+from tangency.evaluate.significance import add_holm
 from tangency.report.draw.leaderboard import PictureGrid, model_pictures
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.leaderboard_table import (
@@ -23,9 +26,6 @@ from tangency.report.read.run import tensors_of
 from tangency.report.text import glossary
 from tangency.report.text.leaderboard import group_warnings, leaderboard_sentence
 from tangency.report.text.measures import describe
-from tangency.study.compare_words import SHOWN
-from tangency.study.significance import add_holm
-from tangency.study.single_pictures import FILE
 
 
 def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] = ()) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tangency.evaluate.measured import Measured
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import ALIGNMENT, FRACTION, KAPPA, nearest_key, parse
 from tangency.report.read.ranks import SHUFFLED, Numbers, minus_shuffled, rank_ranges, ranked_by
@@ -13,7 +14,6 @@ from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, number, number_or_dash
-from tangency.study.measured import Measured
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
 ROBUST = ("accuracy_", "certified_accuracy")  # families of accuracies: under attack, under noise, certified

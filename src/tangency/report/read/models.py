@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError
-from tangency.study.measured import Measured, looks_measured, measured_inside, open_measured
+from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
+from tangency.evaluate.measured import Measured
 
 _WAY_OUT = "Measure models first: tangency measure --model REF --data REF --out DIR."
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tangency.evaluate.compare_words import SHOWN
 from tangency.report.read.keys import FRACTION
-from tangency.study.compare_words import SHOWN
 
 Numbers = Mapping[str, Any]
 SHUFFLED = "shuffled"

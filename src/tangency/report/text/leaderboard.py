@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tangency.evaluate.compare import flat, said
+from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.measured import Measured
 from tangency.report.read.keys import FRACTION
 from tangency.report.read.ranks import Numbers, is_shown, ranked_by
 from tangency.report.text.numbers import estimate
-from tangency.study.compare import flat, said
-from tangency.study.compare_words import SHOWN
-from tangency.study.measured import Measured
 
 _MANY = 0.05  # share of images without a gradient from which on it is warned of
 

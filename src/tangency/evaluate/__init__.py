@@ -1,0 +1,17 @@
+"""What saved classifiers, scores and tangent spaces are worth: measured, compared and examined, without a study."""
+
+from tangency.evaluate.compare import compare_measured
+from tangency.evaluate.measure import estimates, measure_models
+from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import Trust, evaluate_score
+
+__all__ = [
+    "MeasureRequest",
+    "Trust",
+    "TrustConfig",
+    "compare_measured",
+    "estimates",
+    "evaluate_score",
+    "measure_models",
+]
