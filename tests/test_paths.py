@@ -15,7 +15,9 @@ import tangency
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load_split
 from tangency.errors import DataError, NumericsError, RunError
+from tangency.evaluate.generation.saved import generate_reference
 from tangency.generate import Climb
+from tangency.generate.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
 from tangency.study import (
@@ -27,8 +29,6 @@ from tangency.study import (
     study_status,
 )
 from tangency.study.convert import convert_model
-from tangency.study.generation import generate_reference
-from tangency.study.generation_config import GenerationConfig
 
 pytestmark = pytest.mark.processes
 

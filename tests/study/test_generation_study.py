@@ -13,12 +13,12 @@ import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.errors import RunError, SpecError, TangencyError
+from tangency.evaluate.generation.run import generate_with
 from tangency.models import load_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
 from tangency.study.found import find_classifier
-from tangency.study.generation import generate_with
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_judge, plan_trials, score_hash
 from tangency.study.score import estimators

@@ -21,7 +21,7 @@ _GREY = 0.5
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ScoreSample:
     """Pictures and what they cost.
 
     Args:
@@ -107,7 +107,7 @@ def generate_by_score(
     seed: int = 0,
     guidance: float = 1.0,
     classifier: nn.Module | None = None,
-) -> Drawn:
+) -> ScoreSample:
     """Images of class y at an equal budget: conditional, classifier-free guided, or guided by a classifier.
 
     Args:
@@ -134,7 +134,7 @@ def generate_by_score(
         how = f"classifier-free guided score, weight {guidance:g}"
     sampler = sampler_within(score, budget, passes)
     images = sampler.sample(guided, ids, y, seed=seed, batch=max(1, len(ids)))
-    return Drawn(images, counted.count, how)
+    return ScoreSample(images, counted.count, how)
 
 
 def restore_by_score(
@@ -146,7 +146,7 @@ def restore_by_score(
     y: Tensor | None = None,
     *,
     highest: float = 5.0,
-) -> Drawn:
+) -> ScoreSample:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
     As much noise is put back at every step as the sampler allows: without it, what is found and what was measured do
@@ -169,7 +169,7 @@ def restore_by_score(
     start = _GREY + sampler.sigma_max * draw.of("sample").normal(score.shape, torch.float64)
     guided = ConsistentScore(counted, operator, measured)
     found = sampler.run(guided, start, draw.of("sample"), y)
-    return Drawn(
+    return ScoreSample(
         operator.project(found, measured.to(found), None).float(),
         counted.count,
         "null-space guidance (DDNM), with noise put back",

@@ -13,15 +13,16 @@ from typing import Any
 
 from tangency.devices import resolve_device
 from tangency.errors import DataError, RunError, SpecError
+from tangency.evaluate.generation.judge_quality import judge_quality
 from tangency.files import atomic, journal, remove_leftovers, write_json
 from tangency.measures import check_signal, check_size
 from tangency.models import build
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
 from tangency.study.fit_tangents import check_tangents, unfinished
-from tangency.study.generation_collect import collect, finished, making, telling
-from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
-from tangency.study.generation_plan import plan_entries, refuse_generation
+from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
+from tangency.study.generation.judge import load_judge, refuse_failed_judge
+from tangency.study.generation.plan import plan_entries, refuse_generation
 from tangency.study.layout import Layout, read_json
 from tangency.study.network import check_network_score, examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
@@ -217,8 +218,8 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     yield "measuring", tasks
     if spec.generate:
         entries = plan_entries(spec, data)
-        yield "generating", making(entries, trials, usable, layout)
-        yield "judging", telling(entries, trials, usable, layout)
+        yield "generating", pictures_to_make(entries, trials, usable, layout)
+        yield "judging", pictures_to_judge(entries, trials, usable, layout)
 
 
 def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import numpy as np
 from tangency.measures.registry import control_of, family
 from tangency.statistics import Criteria, Estimate, PairedBootstrap, SeedBootstrap, Thresholds, Verdict
 from tangency.study.assemble import Columns
-from tangency.study.generation_collect import Generated
-from tangency.study.generation_summary import Joined, summarise_generation
+from tangency.study.generation.collect import GeneratedEntry
+from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.judge import (
     STANDARD,
     baselines,
@@ -44,7 +44,7 @@ def summarise(
     outcomes: dict[str, dict[str, Any]],
     columns: dict[str, Columns],
     score_card: dict[str, Any],
-    generated: Sequence[Generated] | None = None,
+    generated: Sequence[GeneratedEntry] | None = None,
     judge: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run."""

@@ -18,7 +18,7 @@ from tangency.measures import MeasureConfig, ReferenceSource, Rows, WorkingSize,
 from tangency.models import build, load_classifier, save_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.fit_tangents import fitted_tangents, study_tangents
-from tangency.study.generation_bench import GenerationBench
+from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
 from tangency.study.network import examine_network, network_hash
 from tangency.study.plan import (
