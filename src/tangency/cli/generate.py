@@ -187,9 +187,9 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
         typer.echo(f"{name}: {path}")
 
 
-def _cell(found: dict[str, Any] | None) -> str:
-    if found is None or found["mean"] is None:
+def _cell(estimate: dict[str, Any] | None) -> str:
+    if estimate is None or estimate["mean"] is None:
         return "–"
-    if not found["low"] < found["high"]:
-        return f"{found['mean']:.3g}"
-    return f"{found['mean']:.3g}\n{found['low']:.3g} … {found['high']:.3g}"
+    if not estimate["low"] < estimate["high"]:
+        return f"{estimate['mean']:.3g}"
+    return f"{estimate['mean']:.3g}\n{estimate['low']:.3g} … {estimate['high']:.3g}"

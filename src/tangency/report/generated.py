@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from tangency.generate.tasks.table import TASKS
 from tangency.report.canvas import STYLE
 from tangency.report.generated_figures import (
     LEVELS,
@@ -23,15 +24,6 @@ from tangency.report.words import capital, strength_label
 
 _SIDE = 96  # pixels of a picture at most
 _FIRST = ("truth", "real", "input", "score", "mixture", "bayes")  # order of the references above the pictures
-_TITLES = {
-    "generate": "Images from noise",
-    "denoise": "Denoising",
-    "inpaint": "Inpainting",
-    "superres": "Super-resolution",
-    "translate": "Image to image",
-    "counterfactual": "Counterfactuals",
-    "sketch": "Sketch to image",
-}
 _AGAINST = {"F²": "F² minus shuffled", "alignment": "alignment minus shuffled", "log_strength": "log strength"}
 
 
@@ -81,7 +73,7 @@ def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) ->
     number = entry["name"].partition("-")[2]
     return {
         "id": entry["name"],
-        "title": _TITLES.get(entry["task"], capital(entry["task"])) + (f" ({number})" if number else ""),
+        "title": TASKS[entry["task"]].title + (f" ({number})" if number else ""),
         "lead": _lead(entry),
         "peaks": _peaks(entry, quality_shown(entry)),
         "figures": {},
@@ -97,26 +89,13 @@ def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) ->
 
 def _lead(entry: Mapping[str, Any]) -> str:
     settings = entry["settings"]
-    climb, task = settings["climb"], entry["task"]
-    what = f", {_WHAT[task](settings)}" if task in _WHAT else ""
+    climb, described = settings["climb"], TASKS[entry["task"]].described(settings)
+    what = f", {described}" if described else ""
     ways = f"at most {climb['steps']} {climb['rule']} steps, " if "steps" in climb else ""
     return (
         f"{entry['count']} images for each network{what}; {ways}the same seeds for every network. References get as "
         "many passes of a network."
     )
-
-
-def _hidden(settings: Mapping[str, Any]) -> str:
-    """What a mask hides; half of the pixels where no share is told."""
-    return f"{settings['mask']} mask on {settings.get('share', 0.5):.0%} of the pixels, raising the {settings['label']}"
-
-
-_WHAT: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "denoise": lambda told: f"noise of σ = {told['sigma']:g}, {told['method']} method, raising the {told['label']}",
-    "inpaint": _hidden,
-    "superres": lambda told: f"×{told['factor']}, raising the {told['label']}",
-    "generate": lambda told: f"from {told['start']}",
-}
 
 
 def _peaks(entry: Mapping[str, Any], shown: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tangency.generate.tasks.table import TASKS
 from tangency.report.canvas import COLOURS, INK, SOFT, new_figure
 from tangency.report.glossary import BAYES, STANDARD, UNTRAINED, objective_name, swept
 from tangency.report.inputs import RunFiles
@@ -40,10 +41,10 @@ def generation_figures(run: RunFiles) -> dict[str, Callable[[RunFiles], Figure |
 
 def quality_shown(entry: Mapping[str, Any]) -> list[str]:
     """The qualities that are drawn: the first few that were measured, in one unit once only."""
-    wanted = [name for name in entry["qualities"] if not (name == "psnr" and "psnr_gain" in entry["qualities"])]
-    if entry["task"] in ("inpaint", "superres"):
-        wanted = [name for name in entry["qualities"] if name != "psnr_gain"]
-    return wanted[:_ROWS]
+    both = [
+        name for name in TASKS[entry["task"]].qualities if name in ("psnr", "psnr_gain") and name in entry["qualities"]
+    ]
+    return [name for name in entry["qualities"] if name not in both[1:]][:_ROWS]
 
 
 def quality_label(name: str, about: Mapping[str, Any]) -> str:

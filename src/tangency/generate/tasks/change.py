@@ -24,8 +24,8 @@ class ChangeTask(ImageTask):
     def apply(self, inputs: TaskInputs, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         """Take the images to their targets by each network."""
         start = self.start(inputs, x)
-        asked = inputs.options.target
-        target = self.default_target(inputs, x, y) if asked is None else torch.full_like(y, int(asked))
+        given = inputs.options.target
+        target = self.default_target(inputs, x, y) if given is None else torch.full_like(y, int(given))
         outcome = Outcome(target)
         outcome.add(START, start, self.start_words)
         for source, (network, words) in inputs.networks.items():

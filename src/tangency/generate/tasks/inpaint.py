@@ -1,4 +1,4 @@
-"""Pixels of test images are hidden, then found again."""
+"""Pixels of test images are hidden, then restored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tangency.seeding import Draw
 
 
 class InpaintTask(MeasuredRestoration):
-    """Pixels behind a mask are found again."""
+    """Pixels behind a mask are restored."""
 
     name = "inpaint"
     title = "Inpainting"

@@ -25,8 +25,8 @@ class TaskOptions:
             shortest way, "sketch" starts from the edges of a test image, "feature" raises one unit.
         count: images.
         climb: the ascent: objective, steps, budget and so on.
-        sigma: of the noise that "denoise" adds and is told of, pixels in [0, 1].
-        blind: whether it is not told, and estimates σ from each image.
+        sigma: of the noise that "denoise" adds, pixels in [0, 1].
+        blind: whether "denoise" does not know σ, and estimates it from each image.
         method: of "denoise": "budget" (within σ√d, stopping there), "map" (with the likelihood), or "tweedie" (one step
             of σ² times the gradient of the logsumexp).
         label: what restorations raise: "energy", the logsumexp; the "predicted" class; or the true one, "oracle".

@@ -46,7 +46,7 @@ class Restoration(ImageTask):
 
 
 class MeasuredRestoration(Restoration):
-    """A restoration from a linear measurement without noise: pixels are hidden, or averaged away, then found again."""
+    """A restoration from a linear measurement without noise: pixels are hidden, or averaged away, then restored."""
 
     qualities = ("psnr", "psnr_gain", "ssim", "lpips")
 
@@ -87,7 +87,7 @@ class MeasuredRestoration(Restoration):
 
 @dataclass(frozen=True)
 class Restored:
-    """An ascent with what it was told.
+    """A restoration by an ascent, with the class that it raised and the noise that it assumed.
 
     Args:
         ascent: where it came to.

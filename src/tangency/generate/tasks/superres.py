@@ -1,4 +1,4 @@
-"""Blocks of pixels of test images are averaged, then found again."""
+"""Blocks of pixels of test images are averaged, then restored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tangency.seeding import Draw
 
 
 class SuperResolutionTask(MeasuredRestoration):
-    """An image is found from the means of its blocks."""
+    """An image is restored from the means of its blocks."""
 
     name = "superres"
     title = "Super-resolution"

@@ -85,7 +85,7 @@ class GenerationTask(ABC):
         return ""
 
     def smoothing(self, options: TaskOptions) -> float:
-        """σ of the noise in the images that the Bayes rule is asked about, pixels in [0, 1]."""
+        """σ of the noise in the images whose class the Bayes rule gives, pixels in [0, 1]."""
         return 0.0
 
 

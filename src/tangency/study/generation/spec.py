@@ -13,8 +13,6 @@ from tangency.generate.tasks.climb import Climb
 from tangency.generate.tasks.config import GenerationConfig
 from tangency.generate.tasks.table import TASKS
 
-RATED = tuple(name for name, task in TASKS.items() if task.judged)
-
 
 class JudgeSpec(BaseModel):
     """The held-out classifier that rates generated pictures.
@@ -42,10 +40,11 @@ class JudgeSpec(BaseModel):
 
 def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
     """Raise where an entry has nothing that all networks share."""
+    judged = [name for name, task in TASKS.items() if task.judged]
     for number, entry in enumerate(entries):
         where = f"generate.{number}"
-        if entry.task not in RATED:
-            raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, RATED)}")
+        if entry.task not in judged:
+            raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, judged)}")
         if entry.climb.frames:
             raise SpecError(f"{where}.climb.frames: a study keeps no frames; `tangency generate` does.")
         if TASKS[entry.task].second_choice and entry.target is None:
