@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from tangency.errors import RunError
+from tangency.evaluate.generation.run import Generated, generate_with
 from tangency.files import read_json
 from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.generate.tasks.config import GenerationConfig
+from tangency.generate.tasks.prepare import mixture_for
 from tangency.models import load_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation
-from tangency.study.generation import Generated, generate_with, mixture_for
-from tangency.study.generation_config import GenerationConfig
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 

@@ -17,12 +17,12 @@ from tangency.data import load_split
 from tangency.errors import DataError, NumericsError, RunError
 from tangency.evaluate import MeasureRequest, TrustConfig, compare_measured, measure_models
 from tangency.evaluate.convert import convert_model
+from tangency.evaluate.generation.saved import generate_reference
 from tangency.generate import Climb
+from tangency.generate.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
 from tangency.study import load_spec, study_status
-from tangency.study.generation import generate_reference
-from tangency.study.generation_config import GenerationConfig
 
 pytestmark = pytest.mark.processes
 

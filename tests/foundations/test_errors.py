@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tangency.errors import SpecError, listed, unknown_name
+from tangency.generate.tasks.config import GenerationConfig
+from tangency.generate.tasks.prepare import fitted_to
 from tangency.measures import METRICS, MeasureConfig
-from tangency.study.generation import fitted_to
-from tangency.study.generation_config import GenerationConfig
 from tangency.worlds import load_dataset
 
 

@@ -15,7 +15,7 @@ from tangency.generate import (
     OBJECTIVES,
     AdamStep,
     AveragePool,
-    Ball,
+    BallInBox,
     ClassObjective,
     Climb,
     GradientStep,
@@ -191,7 +191,7 @@ def test_projections_are_the_nearest_points(seed: int, kind: int) -> None:
     if kind == 1:
         centre = 0.5 + 0.6 * torch.randn(3, 1, 4, 4, generator=generator, dtype=torch.float64)
         least = (centre - centre.clamp(0, 1)).flatten(1).norm(dim=1)
-        ball = Ball(centre, least + 0.3)
+        ball = BallInBox(centre, least + 0.3)
         found = ball(x)
         assert ((found - centre).flatten(1).norm(dim=1) <= least + 0.3 + 1e-9).all()
         inside = ball(other)
@@ -300,7 +300,7 @@ def test_total_variation_flattens_and_units_are_raised() -> None:
             "no grad",
         ),
         (lambda m, x, y: Plan(GradientStep(1.0), average=1.0), "average"),
-        (lambda m, x, y: Ball(x, torch.tensor([1.0, -1.0])), "radius"),
+        (lambda m, x, y: BallInBox(x, torch.tensor([1.0, -1.0])), "radius"),
         (lambda m, x, y: ClassObjective(m, "logits", y), "logit"),
         (lambda m, x, y: denoise(m, x, Climb(), draw=ids(2), sigma=-1.0), "sigma"),
     ],

@@ -15,11 +15,11 @@ from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.errors import RunError, SpecError, TangencyError
 from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.fitting.closed import estimators
+from tangency.evaluate.generation.run import generate_with
 from tangency.models import load_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
-from tangency.study.generation import generate_with
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_judge, plan_trials, score_hash
 from tangency.worlds import load_dataset

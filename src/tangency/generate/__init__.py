@@ -1,11 +1,11 @@
 """What gradients can do: generation, denoising, inpainting, super-resolution, counterfactuals, and judges of them."""
 
 from tangency.generate.conditional import Conditional, pixel_mixture
-from tangency.generate.constraints import Ball, Both, Box, Consistent, free
+from tangency.generate.constraints import BallInBox, Both, Box, Consistent, free
 from tangency.generate.counterfactuals import Counterfactual, counterfactual
 from tangency.generate.energy import JointLogits, energy_denoise
 from tangency.generate.engine import Ascent, Plan, ascend
-from tangency.generate.fidelity import psnr
+from tangency.generate.fidelity import noise_cosine, psnr
 from tangency.generate.judges import (
     diversity,
     frechet_distance,
@@ -25,22 +25,15 @@ from tangency.generate.objectives import (
     total_variation,
 )
 from tangency.generate.operators import AveragePool, Mask
-from tangency.generate.reference import ConsistentScore, Drawn, generate_by_score, restore_by_score
+from tangency.generate.reference import ConsistentScore, ScoreSample, generate_by_score, restore_by_score
 from tangency.generate.seeds import class_seed, noise_seed
 from tangency.generate.steps import AdamStep, GradientStep, NormalisedStep
-from tangency.generate.tasks import (
-    LABELS,
-    RULES,
-    Climb,
-    Restored,
-    default_radius,
-    denoise,
-    first_guess,
-    restore,
-    sketch,
-    towards,
-    visualise,
-)
+from tangency.generate.tasks.climb import RULES, Climb, default_radius, towards
+from tangency.generate.tasks.denoise import denoise
+from tangency.generate.tasks.feature import visualise
+from tangency.generate.tasks.options import LABELS
+from tangency.generate.tasks.restoration import Restored, first_guess, restore
+from tangency.generate.tasks.sketch import sketch
 from tangency.generate.units import unit_objective
 
 __all__ = [
@@ -51,7 +44,7 @@ __all__ = [
     "AdamStep",
     "Ascent",
     "AveragePool",
-    "Ball",
+    "BallInBox",
     "Both",
     "Box",
     "ClassObjective",
@@ -60,13 +53,13 @@ __all__ = [
     "Consistent",
     "ConsistentScore",
     "Counterfactual",
-    "Drawn",
     "GradientStep",
     "JointLogits",
     "Mask",
     "NormalisedStep",
     "Plan",
     "Restored",
+    "ScoreSample",
     "WithLikelihood",
     "WithoutVariation",
     "ascend",
@@ -86,6 +79,7 @@ __all__ = [
     "make_mask",
     "nearest_distance",
     "neighbour_distance",
+    "noise_cosine",
     "noise_seed",
     "pixel_mixture",
     "precision_recall",

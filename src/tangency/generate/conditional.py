@@ -75,10 +75,10 @@ class Conditional:
 
     def mean(self) -> Tensor:
         """E[x | r], the estimate of least squared error, (N, C, H, W) float64."""
-        found = torch.zeros(len(self.measured), *self.mixture.shape).to(self.mixture.means)
+        mean = torch.zeros(len(self.measured), *self.mixture.shape).to(self.mixture.means)
         for j, part in enumerate(self._parts):
-            found = found + self.responsibilities[:, j, None, None, None] * self._image(j, part.latent)
-        return found
+            mean = mean + self.responsibilities[:, j, None, None, None] * self._image(j, part.latent)
+        return mean
 
     def draw(self, draw: Draw) -> Tensor:
         """An image for each r, exactly from p(x | r), (N, C, H, W) float64."""
@@ -86,15 +86,15 @@ class Conditional:
         z = draw.of("latent").normal((self.mixture.loadings.shape[2],), torch.float64)
         pixels = draw.of("noise").normal(self.mixture.shape, torch.float64)
         errors = draw.of("error").normal(self.measured.shape[1:], torch.float64)
-        found = torch.zeros_like(pixels)
+        samples = torch.zeros_like(pixels)
         for j in chosen.unique().tolist():
             part = self._parts[j]
             turned = torch.linalg.solve_triangular(part.lower.mT, z[:, :, None], upper=True).squeeze(2)
             own = self._psi[j].sqrt() * pixels
             # Matheron: a draw of the noise, moved by what its measurement is off
             drawn = self._image(j, part.latent + turned, own, self.operator.apply(own) + self.noise * errors)
-            found = torch.where((chosen == j)[:, None, None, None], drawn, found)
-        return found
+            samples = torch.where((chosen == j)[:, None, None, None], drawn, samples)
+        return samples
 
     def _weights(self, j: int) -> Tensor:
         """S⁻¹ of the measured entries, zero elsewhere, (N, C, h, w)."""

@@ -34,7 +34,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Ball:
+class BallInBox:
     """‖x − centre‖ ≤ radius within bounds: the exact projection on both, also where the centre is out of bounds.
 
     For l2 the nearest point is clip(x + s(centre − x)) for the least s in [0, 1] that brings it into the ball (the KKT

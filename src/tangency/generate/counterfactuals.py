@@ -20,11 +20,11 @@ _SLACK = 0.25  # of what is missing, aimed at beyond the margin at first
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """What was found for each image.
+    """The nearest image of the target class, for each image.
 
     Args:
-        images: (N, C, H, W); where nothing was found, the last finite iterate.
-        distances: (N,) l2 distance from the image itself, pixels in [0, 1]; NaN where nothing was found.
+        images: (N, C, H, W); where none was reached, the last finite iterate.
+        distances: (N,) l2 distance from the image itself, pixels in [0, 1]; NaN where none was reached.
         margins: (N,) logit of the target less the largest other one, at `images`.
         reached: (N,) bool, whether the classifier answers with the target there.
         stalled: (N,) bool, whether a gradient was exactly zero: the image is returned unchanged.
@@ -78,8 +78,8 @@ def counterfactual(
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double()
         >>> x = torch.rand(3, 1, 2, 2, dtype=torch.float64)
-        >>> found = counterfactual(net, x, 1 - net(x).argmax(1), bounds=None)
-        >>> bool(found.reached.all()), bool(found.margins.abs().max() < 1e-4)
+        >>> nearest = counterfactual(net, x, 1 - net(x).argmax(1), bounds=None)
+        >>> bool(nearest.reached.all()), bool(nearest.margins.abs().max() < 1e-4)
         (True, True)
     """
     check_images(x, unit_range=bounds is not None)

@@ -137,8 +137,8 @@ def ascend(objective: Objective, start: Tensor, plan: Plan, *, draw: Draw, model
     Example:
         >>> from tangency.generate.steps import GradientStep
         >>> near_grey = lambda x: -(x - 0.5).flatten(1).square().sum(1)
-        >>> found = ascend(near_grey, torch.zeros(2, 1, 2, 2), Plan(GradientStep(0.5)), draw=Draw(0, torch.arange(2)))
-        >>> bool((found.images == 0.5).all()), found.stalled.tolist()
+        >>> ascent = ascend(near_grey, torch.zeros(2, 1, 2, 2), Plan(GradientStep(0.5)), draw=Draw(0, torch.arange(2)))
+        >>> bool((ascent.images == 0.5).all()), ascent.stalled.tolist()
         (True, [True, True])
     """
     check_images(start, "start", unit_range=False)

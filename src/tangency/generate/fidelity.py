@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
@@ -20,6 +21,12 @@ def psnr(x: Tensor, truth: Tensor) -> Tensor:
     """
     _check(x, truth)
     return -10 * flat(x - truth).double().square().mean(1).log10().to(x.dtype)
+
+
+def noise_cosine(pictures: Tensor, start: Tensor, truth: Tensor) -> Tensor:
+    """Cosine of what a restoration changed with what it should have, (N,) float64; NaN where nothing changed."""
+    moved, wanted = flat(pictures - start).double(), flat(truth - start).double()
+    return torch.nn.functional.cosine_similarity(moved, wanted, dim=1).where(moved.norm(dim=1) > 0, torch.nan)
 
 
 def _check(x: Tensor, truth: Tensor) -> None:

@@ -61,15 +61,15 @@ def complementary(gram: Tensor, wanted: Tensor) -> Tensor:
     scaled, aim = gram / size[:, None, None] + _RIDGE * eye, wanted / size[:, None]
     active = torch.zeros_like(wanted, dtype=torch.bool)
     order = torch.arange(count, device=gram.device)
-    found = torch.zeros_like(wanted)
+    weights = torch.zeros_like(wanted)
     for _ in range(_PIVOTS * count):
         both = active[:, :, None] & active[:, None, :]
-        found = torch.linalg.solve(torch.where(both, scaled, eye), torch.where(active, aim, 0.0))
-        slack = torch.einsum("nrs,ns->nr", scaled, found) - aim
+        weights = torch.linalg.solve(torch.where(both, scaled, eye), torch.where(active, aim, 0.0))
+        slack = torch.einsum("nrs,ns->nr", scaled, weights) - aim
         grain = 1e-12 * (aim.abs() + 1e-300)
-        wrong = torch.where(active, found < 0, slack < -grain)
+        wrong = torch.where(active, weights < 0, slack < -grain)
         if not bool(wrong.any()):
             break
         last = torch.where(wrong, order, -1).amax(1)
         active = active ^ (order == last[:, None])
-    return found.clamp(min=0)
+    return weights.clamp(min=0)

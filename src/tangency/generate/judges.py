@@ -104,8 +104,8 @@ def precision_recall(
 
 def neighbour_distance(points: Tensor, neighbours: int) -> Tensor:
     """Distance of each point to its k-th neighbour among the others, (N, D) to (N,)."""
-    found = [torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in points.split(_AT_ONCE)]
-    return torch.cat(found)
+    distances = [torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in points.split(_AT_ONCE)]
+    return torch.cat(distances)
 
 
 def _among(points: Tensor, others: Tensor, reach: Tensor) -> Tensor:
@@ -121,10 +121,10 @@ def nearest_distance(x: Tensor, data: LabelledImages) -> Tensor:
 def diversity(x: Tensor, y: Tensor) -> Tensor:
     """Mean l2 distance to the other pictures of the same class, (N, C, H, W) to (N,) float64; NaN for a lone one."""
     rows = flat(x).double()
-    found = torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device)
+    means = torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device)
     for c in y.unique():
         own = (y == c).nonzero().flatten()
         if len(own) > 1:
             total = torch.cat([torch.cdist(part, rows[own]).sum(1) for part in rows[own].split(_AT_ONCE)])
-            found[own] = total / (len(own) - 1)
-    return found
+            means[own] = total / (len(own) - 1)
+    return means

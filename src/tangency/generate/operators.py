@@ -158,7 +158,7 @@ class AveragePool:
             middle = (low + high) / 2
             short = (blocks + middle).clamp(*bounds).mean(4, keepdim=True) < wanted
             low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-        found = (blocks + high).clamp(*bounds)
-        loose = (found > bounds[0]) & (found < bounds[1])
-        left = (wanted - found.mean(4, keepdim=True)) * self.factor**2 / loose.sum(4, keepdim=True).clamp(min=1)
-        return self._image((found + left * loose).clamp(*bounds))
+        shifted = (blocks + high).clamp(*bounds)
+        loose = (shifted > bounds[0]) & (shifted < bounds[1])
+        left = (wanted - shifted.mean(4, keepdim=True)) * self.factor**2 / loose.sum(4, keepdim=True).clamp(min=1)
+        return self._image((shifted + left * loose).clamp(*bounds))

@@ -21,7 +21,7 @@ _GREY = 0.5
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ScoreSample:
     """Pictures and what they cost.
 
     Args:
@@ -35,8 +35,8 @@ class Drawn:
     how: str
 
 
-class Counted:
-    """A score that counts how often it is asked; otherwise the same."""
+class CountedScore:
+    """A score that counts its evaluations; otherwise the same."""
 
     def __init__(self, base: Denoiser) -> None:
         self.base, self.count = base, 0
@@ -69,7 +69,7 @@ class ConsistentScore(DerivedScore):
     Args:
         base: any score.
         operator: A.
-        measured: r, (N, C, h, w) of the images that are asked, noiseless.
+        measured: r, (N, C, h, w) of the images that are denoised, without noise.
 
     Source: Wang et al., "Zero-shot image restoration using denoising diffusion null-space model", arXiv 2212.00490.
     """
@@ -107,7 +107,7 @@ def generate_by_score(
     seed: int = 0,
     guidance: float = 1.0,
     classifier: nn.Module | None = None,
-) -> Drawn:
+) -> ScoreSample:
     """Images of class y at an equal budget: conditional, classifier-free guided, or guided by a classifier.
 
     Args:
@@ -117,9 +117,9 @@ def generate_by_score(
         budget: evaluations for each image at most (of the score and of the classifier, each).
         seed: of the noise.
         guidance: classifier-free weight, 1 for none; with a classifier the weight of its gradient.
-        classifier: guides the unconditional score, asked at D(x; σ), where images are clean.
+        classifier: guides the unconditional score, evaluated at D(x; σ), where images are clean.
     """
-    counted = Counted(score)
+    counted = CountedScore(score)
     guided: Denoiser = counted
     how, passes = "conditional score", 1
     if classifier is not None:
@@ -134,7 +134,7 @@ def generate_by_score(
         how = f"classifier-free guided score, weight {guidance:g}"
     sampler = sampler_within(score, budget, passes)
     images = sampler.sample(guided, ids, y, seed=seed, batch=max(1, len(ids)))
-    return Drawn(images, counted.count, how)
+    return ScoreSample(images, counted.count, how)
 
 
 def restore_by_score(
@@ -146,10 +146,10 @@ def restore_by_score(
     y: Tensor | None = None,
     *,
     highest: float = 5.0,
-) -> Drawn:
+) -> ScoreSample:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
-    As much noise is put back at every step as the sampler allows: without it, what is found and what was measured do
+    As much noise is put back at every step as the sampler allows: without it, what is drawn and what was measured do
     not come to fit each other (Lugmayr et al., arXiv 2201.09865).
 
     Args:
@@ -163,14 +163,14 @@ def restore_by_score(
     """
     if y is None and score.card.get("unconditional") is False:
         raise NumericsError(f"score '{score.kind}': answers with labels only, expected them to be known.")
-    counted = Counted(score)
+    counted = CountedScore(score)
     sampler = sampler_within(score, budget)
     sampler = dataclasses.replace(sampler, churn=sampler.steps, sigma_max=min(highest, sampler.sigma_max))
     start = _GREY + sampler.sigma_max * draw.of("sample").normal(score.shape, torch.float64)
     guided = ConsistentScore(counted, operator, measured)
-    found = sampler.run(guided, start, draw.of("sample"), y)
-    return Drawn(
-        operator.project(found, measured.to(found), None).float(),
+    sample = sampler.run(guided, start, draw.of("sample"), y)
+    return ScoreSample(
+        operator.project(sample, measured.to(sample), None).float(),
         counted.count,
         "null-space guidance (DDNM), with noise put back",
     )

@@ -68,8 +68,8 @@ def _running_once(model: nn.Module, x: Tensor) -> list[str]:
         model(x.clone())
     return [
         name
-        for name, found in outputs.items()
-        if name and len(found) == 1 and isinstance(found[0], Tensor) and found[0].dim() >= 2
+        for name, output in outputs.items()
+        if name and len(output) == 1 and isinstance(output[0], Tensor) and output[0].dim() >= 2
     ]
 
 

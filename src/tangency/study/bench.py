@@ -14,7 +14,7 @@ from tangency.evaluate.working import measures_at
 from tangency.measures import MeasureConfig, ReferenceSource, WorkingSize
 from tangency.models import load_classifier
 from tangency.score import Denoiser, load_score
-from tangency.study.generation_bench import GenerationBench
+from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, Trial, plan_trials, score_hash
 from tangency.study.spec import StudySpec

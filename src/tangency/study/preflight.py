@@ -13,7 +13,7 @@ from tangency.mixtures import affordable
 from tangency.models import build
 from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
-from tangency.study.generation_plan import refuse_generation
+from tangency.study.generation.plan import refuse_generation
 from tangency.study.plan import working_of
 from tangency.study.spec import StudySpec
 from tangency.training import refuse_lone_images

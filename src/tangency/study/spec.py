@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
+from tangency.generate.tasks.config import GenerationConfig, refuse_unguided, task_settings
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
     MeasureConfig,
@@ -26,9 +27,7 @@ from tangency.measures import (
 )
 from tangency.objectives import make
 from tangency.score import parse_choice
-from tangency.study.generation_config import GenerationConfig
-from tangency.study.generation_options import refuse_unguided, task_settings
-from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
+from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
 
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tangency.generate.tasks.table import TASKS
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
@@ -16,7 +17,6 @@ from tangency.report.read.trials import BAYES, REFERENCES
 from tangency.report.text.generation import (
     AGAINST,
     REFERENCE_NAMES,
-    TASK_TITLES,
     correlation_words,
     judge_words,
     peak_sentences,
@@ -25,7 +25,6 @@ from tangency.report.text.generation import (
     task_lead,
 )
 from tangency.report.text.glossary import REGIMES, objective_name
-from tangency.report.text.numbers import capital
 from tangency.report.text.trials import trial_name
 
 _SIDE = 96  # pixels of a side of a picture at most
@@ -64,7 +63,7 @@ def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) ->
     number = entry["name"].partition("-")[2]
     return {
         "id": entry["name"],
-        "title": TASK_TITLES.get(entry["task"], capital(entry["task"])) + (f" ({number})" if number else ""),
+        "title": TASKS[entry["task"]].title + (f" ({number})" if number else ""),
         "lead": task_lead(entry),
         "peaks": peak_sentences(entry, quality_shown(entry)),
         "figures": {},

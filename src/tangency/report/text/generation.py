@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from tangency.generate.tasks.table import TASKS
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital, number
 
-TASK_TITLES = {
-    "generate": "Images from noise",
-    "denoise": "Denoising",
-    "inpaint": "Inpainting",
-    "superres": "Super-resolution",
-    "translate": "Image to image",
-    "counterfactual": "Counterfactuals",
-    "sketch": "Sketch to image",
-}
 AGAINST = {"F²": "F² minus shuffled", "alignment": "alignment minus shuffled", "log_strength": "log strength"}
 
 
@@ -42,26 +34,13 @@ def accuracy_words(accuracy: Mapping[str, Any]) -> str:
 def task_lead(entry: Mapping[str, Any]) -> str:
     """The settings of a task in words."""
     settings = entry["settings"]
-    climb, task = settings["climb"], entry["task"]
-    what = f", {_SETTINGS[task](settings)}" if task in _SETTINGS else ""
+    climb, described = settings["climb"], TASKS[entry["task"]].described(settings)
+    what = f", {described}" if described else ""
     steps = f"at most {climb['steps']} {climb['rule']} steps, " if "steps" in climb else ""
     return (
         f"{entry['count']} images for each network{what}; {steps}the same seeds for every network. References get as "
         "many passes of a network."
     )
-
-
-def _hidden(settings: Mapping[str, Any]) -> str:
-    """What a mask hides; half of the pixels where no share is given."""
-    return f"{settings['mask']} mask on {settings.get('share', 0.5):.0%} of the pixels, raising the {settings['label']}"
-
-
-_SETTINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "denoise": lambda s: f"noise of σ = {s['sigma']:g}, {s['method']} method, raising the {s['label']}",
-    "inpaint": _hidden,
-    "superres": lambda s: f"×{s['factor']}, raising the {s['label']}",
-    "generate": lambda s: f"from {s['start']}",
-}
 
 
 def peak_sentences(entry: Mapping[str, Any], shown: list[str]) -> list[str]:
@@ -98,10 +77,10 @@ _ROWS = 3  # qualities in a figure
 
 def quality_shown(entry: Mapping[str, Any]) -> list[str]:
     """The qualities that are drawn: the first few that were measured, PSNR and its gain not both."""
-    wanted = [name for name in entry["qualities"] if not (name == "psnr" and "psnr_gain" in entry["qualities"])]
-    if entry["task"] in ("inpaint", "superres"):
-        wanted = [name for name in entry["qualities"] if name != "psnr_gain"]
-    return wanted[:_ROWS]
+    both = [
+        name for name in TASKS[entry["task"]].qualities if name in ("psnr", "psnr_gain") and name in entry["qualities"]
+    ]
+    return [name for name in entry["qualities"] if name not in both[1:]][:_ROWS]
 
 
 def quality_label(name: str, about: Mapping[str, Any]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
 from tangency.statistics import PairedBootstrap, Thresholds
-from tangency.study.generation_collect import Generated
-from tangency.study.generation_summary import Joined, summarise_generation
+from tangency.study.generation.collect import GeneratedEntry
+from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.plan import Trial, cell_of, working_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries, cell_numbers
@@ -33,7 +33,7 @@ def summarise(
     outcomes: dict[str, dict[str, Any]],
     columns: dict[str, Columns],
     score_card: dict[str, Any],
-    generated: Sequence[Generated] | None = None,
+    generated: Sequence[GeneratedEntry] | None = None,
     judge: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run."""

@@ -1,4 +1,4 @@
-"""What `tangency generate`, and later a study, is asked for."""
+"""Every option of the tasks of generation, with its default and its range, in one flat record."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import math
 from dataclasses import dataclass, field
 
 from tangency.errors import SpecError, unknown_name
-from tangency.generate import LABELS, MASKS, Climb
-from tangency.study.generation_options import REFERENCES, TASKS, changed_options, refuse_foreign, refuse_moot
+from tangency.generate.masks import MASKS
+from tangency.generate.tasks.climb import Climb
 
-WITH_TRUTH = frozenset(name for name, task in TASKS.items() if task.truth)
+REFERENCES = ("bayes", "mixture", "score")
 METHODS = ("budget", "map", "tweedie")
+LABELS = ("energy", "predicted", "oracle")
 STARTS = ("noise", "class")
 _MOST = 10_000_000  # images
 
 
 @dataclass(frozen=True)
-class GenerationConfig:
-    """One task, how its images are started from, and what it is compared with.
-
-    An option that the task does not have (`TASKS` says which it has) or that changes nothing is refused.
+class TaskOptions:
+    """One task by name, and the options of all tasks; `GenerationConfig` refuses those that the task does not have.
 
     Args:
-        task: one of `TASKS`; "translate" takes a test image to another class within a budget, "counterfactual" by the
+        task: name of the task; "translate" takes a test image to another class within a budget, "counterfactual" by the
             shortest way, "sketch" starts from the edges of a test image, "feature" raises one unit.
         count: images.
         climb: the ascent: objective, steps, budget and so on.
-        sigma: of the noise that "denoise" adds and is told of, pixels in [0, 1].
-        blind: whether it is not told, and estimates σ from each image.
+        sigma: of the noise that "denoise" adds, pixels in [0, 1].
+        blind: whether "denoise" does not know σ, and estimates it from each image.
         method: of "denoise": "budget" (within σ√d, stopping there), "map" (with the likelihood), or "tweedie" (one step
             of σ² times the gradient of the logsumexp).
         label: what restorations raise: "energy", the logsumexp; the "predicted" class; or the true one, "oracle".
@@ -47,6 +46,9 @@ class GenerationConfig:
         components, rank: of the mixture that is fitted where none is known.
         seed: of noise, masks and starts.
         batch: images at once; it changes memory, not results.
+
+    Raises:
+        SpecError: a name is unknown, or a number out of its range; it names the option.
     """
 
     task: str = "generate"
@@ -73,36 +75,18 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         named = (
-            ("task", self.task, TASKS),
             ("method", self.method, METHODS),
             ("label", self.label, LABELS),
             ("mask", self.mask, MASKS),
             ("start", self.start, STARTS),
             *(("references", name, REFERENCES) for name in self.references),
         )
-        for kind, got, known in named:
+        for option, got, known in named:
             if got not in known:
-                raise SpecError(f"{kind}: {unknown_name(kind.removesuffix('s'), got, known)}")
+                raise SpecError(f"{option}: {unknown_name(option.removesuffix('s'), got, known)}")
         if len(set(self.references)) != len(self.references):
             raise SpecError(f"references: got {', '.join(self.references)}, expected each at most once.")
         self._check_numbers()
-        self._check_task()
-        if self.task == "feature" and not self.unit:
-            raise SpecError("unit: got none, expected the name of a module for task 'feature'.")
-        if self.method == "tweedie" and self.label == "predicted" and self.task == "denoise":
-            raise SpecError("label: the tweedie method raises the energy; give label energy, or oracle.")
-
-    def _check_task(self) -> None:
-        """Raise where an option is none of the task, or changes nothing; leave the references that there are."""
-        if self.references == REFERENCES:
-            object.__setattr__(self, "references", TASKS[self.task].references)
-        for name in self.references:
-            if name not in TASKS[self.task].references:
-                known = ", ".join(TASKS[self.task].references) or "none"
-                raise SpecError(f"references: there is no '{name}' for task '{self.task}', expected of {known}.")
-        changed = changed_options(self)
-        refuse_foreign(self.task, changed)
-        refuse_moot(self, changed)
 
     def _check_numbers(self) -> None:
         """Raise where a number is out of its range or not finite."""

@@ -1,30 +1,18 @@
-"""The held-out classifier of a study: which one, whether it fits, whether its training ended well, how good it is."""
+"""The held-out classifier of a study: which one, whether it fits, whether its training ended well."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from torch import nn
 
 from tangency.errors import RunError, SpecError, TangencyError, quoted
 from tangency.evaluate.classifiers.saved import check_fits, find_classifier
-from tangency.evaluate.numbers import as_json
-from tangency.generate import judged
 from tangency.models import Classifier, build, load_classifier
-from tangency.seeding import permutation
-from tangency.statistics import Estimate, PairedBootstrap
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials
 from tangency.study.spec import StudySpec
 from tangency.tensors import digest
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
-
-_EXAMINED = 2000  # test images at most, a fixed random subset
-_AT_ONCE = 500
-_REPLICATES = 2000
 
 
 def judge_identity(spec: StudySpec, data: Dataset) -> str:
@@ -94,19 +82,3 @@ def refuse_failed_judge(spec: StudySpec, data: Dataset, trials: Sequence[Trial],
         f"judge: its training ended as '{outcome}'{likely if failed else ''}. "
         + ("Lower train.learning_rate." if failed else "Choose another judge.architecture or judge.seed.")
     )
-
-
-def judge_quality(judge: nn.Module, data: Dataset, device: str) -> dict[str, Any]:
-    """Accuracy of a judge on test images, 2,000 at most, with a 95 % interval over images; chance is 1/classes.
-
-    A judge that is not above chance says nothing of pictures: "warning" tells of that, "" for none.
-    """
-    ids = permutation(len(data.test), 0, "examination of the judge")[:_EXAMINED].sort().values
-    parts = [
-        judged(judge, data.test.images(part).to(device), data.test.labels[part].to(device))["accuracy"]
-        for part in ids.split(_AT_ONCE)
-    ]
-    right, chance = torch.cat(parts).cpu().numpy(), 1 / len(data.test.classes)
-    found = Estimate.of(PairedBootstrap(len(right), _REPLICATES).mean(right), len(right))
-    warning = "" if found.low > chance else "The judge is not above chance, so that what it says of pictures is noise."
-    return {"accuracy": as_json(found, chance=chance), "warning": warning}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from tangency.errors import ModelError
+from tangency.evaluate.generation.rows import long_table
 from tangency.files import atomic, is_whole
-from tangency.study.generation import long_table
-from tangency.study.generation_shop import Outcome
+from tangency.generate.tasks.inputs import Outcome
 from tangency.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SHOWN = 10  # pictures of each source that are kept for the report
 
 
 @dataclass(frozen=True)
-class Told:
+class JudgedPictures:
     """What is kept of one task of one trial, or of its references.
 
     Args:
@@ -44,7 +44,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Shards:
+class PictureFiles:
     """The files of one task of one trial, or of its references."""
 
     folder: Path
@@ -59,8 +59,8 @@ class Shards:
         return self.folder / "rows.parquet"
 
     @property
-    def told(self) -> Path:
-        """The few pictures that are kept, with what is told of them; written last."""
+    def judged(self) -> Path:
+        """The few pictures that are kept, with what judges say of them as a set; written last."""
         return self.folder / "told.safetensors"
 
     def made(self, number: int) -> bool:
@@ -69,11 +69,11 @@ class Shards:
 
     def done(self) -> bool:
         """Whether all is judged."""
-        return is_whole(self.rows, ("image", "source", "measure", "value")) and _sound(self.told)
+        return is_whole(self.rows, ("image", "source", "measure", "value")) and _sound(self.judged)
 
     def write(self, number: int, outcome: Outcome) -> None:
         """Write one batch, whole or not at all."""
-        tensors = {"y": outcome.y} | {f"picture.{source}": found for source, found in outcome.pictures.items()}
+        tensors = {"y": outcome.y} | {f"picture.{source}": pictures for source, pictures in outcome.pictures.items()}
         for source, columns in outcome.columns.items():
             tensors |= {f"column.{source}.{name}": values for name, values in columns.items()}
         write_tensors(self.path(number), tensors, {"how": outcome.how})
@@ -82,24 +82,24 @@ class Shards:
         """One batch as it was written."""
         tensors, header = read_tensors(self.path(number))
         outcome = Outcome(tensors["y"].to(device), how=header["how"])
-        for name, found in tensors.items():
+        for name, values in tensors.items():
             kind, _, rest = name.partition(".")
             if kind == "picture":
-                outcome.pictures[rest] = found.to(device)
+                outcome.pictures[rest] = values.to(device)
             elif kind == "column":
                 source, _, column = rest.partition(".")
-                outcome.columns.setdefault(source, {})[column] = found.to(device)
+                outcome.columns.setdefault(source, {})[column] = values.to(device)
         return outcome
 
-    def write_told(
+    def write_judged(
         self, ids: Tensor, outcome: Outcome, columns: dict[str, dict[str, Tensor]], header: dict[str, Any]
     ) -> None:
-        """Write rows, then pictures with what is told of them; then the batches are needed no more."""
+        """Write rows, then the first pictures with the header; then the batches are needed no more."""
         with atomic(self.rows) as temporary:
             long_table(ids, outcome.y, columns).write_parquet(temporary, compression="zstd")
         kept = {f"picture.{source}": outcome.pictures[source][:SHOWN] for source in columns}
         how = {source: outcome.how[source] for source in columns}
-        write_tensors(self.told, kept | {"labels": outcome.y[:SHOWN]}, header | {"how": how})
+        write_tensors(self.judged, kept | {"labels": outcome.y[:SHOWN]}, header | {"how": how})
         self.clear()
 
     def clear(self) -> None:
@@ -107,14 +107,14 @@ class Shards:
         for path in self.folder.glob("pictures-*.safetensors"):
             path.unlink()
 
-    def read_told(self) -> Told:
-        """What `write_told` wrote."""
+    def read_judged(self) -> JudgedPictures:
+        """What `write_judged` wrote."""
         import polars
 
-        tensors, header = read_tensors(self.told)
-        pictures = {name.removeprefix("picture."): found for name, found in tensors.items() if name != "labels"}
+        tensors, header = read_tensors(self.judged)
+        pictures = {name.removeprefix("picture."): images for name, images in tensors.items() if name != "labels"}
         rows = polars.read_parquet(self.rows)
-        return Told(rows, pictures, tensors["labels"], header["how"], header["sets"], header["unavailable"])
+        return JudgedPictures(rows, pictures, tensors["labels"], header["how"], header["sets"], header["unavailable"])
 
 
 def _sound(path: Path) -> bool:

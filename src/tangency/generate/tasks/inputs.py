@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from tangency.errors import SpecError
-from tangency.generate import Ascent, Climb
+from tangency.generate.engine import Ascent
+from tangency.generate.tasks.climb import Climb
+from tangency.generate.tasks.options import TaskOptions
 from tangency.mixtures import Mixture
 from tangency.score import Denoiser
-from tangency.study.generation_config import GenerationConfig
 from tangency.types import Dataset
 
 OWN, START, TRUTH = "classifier", "input", "truth"
+_FRAMED = 64  # images whose way is kept, of the first batch
 
 
 @dataclass(frozen=True)
-class Workshop:
+class TaskInputs:
     """Everything that a task is done with.
 
     Args:
         classifier: maps (N, C, H, W) to logits; None where only references are wanted.
         data: its test images are what is restored or changed.
-        config: the task.
+        options: the task and its options.
         mixture: of the images, for references; None for none.
         class_gaussians: of each class, for starts; None where they are not asked for.
         bayes: a classifier that is the Bayes rule of the mixture; None for none.
@@ -34,7 +37,7 @@ class Workshop:
 
     classifier: nn.Module | None
     data: Dataset
-    config: GenerationConfig
+    options: TaskOptions
     mixture: Mixture | None = None
     class_gaussians: Mixture | None = None
     bayes: nn.Module | None = None
@@ -49,15 +52,15 @@ class Workshop:
 
     @property
     def own(self) -> nn.Module:
-        """The classifier, where a task cannot be thought of without one."""
+        """The classifier, where a task cannot be done without one."""
         if self.classifier is None:
-            raise SpecError(f"task '{self.config.task}': expected a classifier, or a target class for its references.")
+            raise SpecError(f"task '{self.options.task}': expected a classifier, or a target class for its references.")
         return self.classifier
 
 
 @dataclass
 class Outcome:
-    """Pictures of one batch by who made them, and what is told of each.
+    """Pictures of one batch by the source that made them, with what is known of each.
 
     Args:
         y: (N,) classes that the pictures are meant to show; −1 for none.
@@ -81,12 +84,25 @@ class Outcome:
         self.pictures[source], self.how[source] = pictures.float(), how
         self.columns[source] = {"evaluations": spent, **columns}
 
-    def add_ascent(self, source: str, found: Ascent, how: str) -> None:
-        """As `add`, with what is told of an ascent."""
-        told = {name: getattr(found, name) for name in ("steps", "stalled", "diverged", "stopped")}
-        self.add(source, found.images, how, found.evaluations, **told)
+    def add_ascent(self, source: str, ascent: Ascent, how: str) -> None:
+        """As `add`, with the steps of an ascent and how it ended."""
+        columns = {name: getattr(ascent, name) for name in ("steps", "stalled", "diverged", "stopped")}
+        self.add(source, ascent.images, how, ascent.evaluations, **columns)
         if source == OWN:
-            self.frames, self.frame_steps = found.frames, found.frame_steps
+            self.frames, self.frame_steps = ascent.frames, ascent.frame_steps
+
+
+def joined(parts: Sequence[Outcome]) -> Outcome:
+    """Batches of one task, one after the other; frames are those of the first batch, of 64 images at most."""
+    first = parts[0]
+    columns = {
+        source: {name: torch.cat([part.columns[source][name] for part in parts]) for name in names}
+        for source, names in first.columns.items()
+    }
+    pictures = {source: torch.cat([part.pictures[source] for part in parts]) for source in first.pictures}
+    frames = None if first.frames is None else first.frames[:, :_FRAMED]
+    y = torch.cat([part.y for part in parts])
+    return Outcome(y, pictures, columns, first.how, frames, first.frame_steps)
 
 
 def in_words(climb: Climb, network: str, label: str = "") -> str:

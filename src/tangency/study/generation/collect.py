@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tangency.files import atomic
-from tangency.study.generation_plan import Entry, plan_entries
-from tangency.study.generation_shards import Told
+from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.generation.shards import JudgedPictures
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedEntry:
     """What came of one entry of `generate:`.
 
     Args:
@@ -32,46 +32,48 @@ class Generated:
         trials: trial id to what its gradients made.
     """
 
-    entry: Entry
-    references: Told
-    trials: dict[str, Told]
+    entry: PlannedEntry
+    references: JudgedPictures
+    trials: dict[str, JudgedPictures]
 
 
-def finished(entries: list[Entry], trial: Trial | None, layout: Layout) -> bool:
+def finished(entries: list[PlannedEntry], trial: Trial | None, layout: Layout) -> bool:
     """Whether all pictures of a trial are made and judged."""
-    return all(entry.shards(layout, trial).done() for entry in entries)
+    return all(entry.files(layout, trial).done() for entry in entries)
 
 
 def _missing(
-    entries: list[Entry], trials: list[Trial], usable: list[int], layout: Layout
-) -> Iterator[tuple[Entry, Trial | None, tuple[int, ...]]]:
+    entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout
+) -> Iterator[tuple[PlannedEntry, Trial | None, tuple[int, ...]]]:
     """Each folder once: entries that differ in their references alone share a trial's pictures."""
     folders = set()
     for entry in entries:
         for numbers in ((), *((number,) for number in usable)):
             trial = trials[numbers[0]] if numbers else None
-            shards = entry.shards(layout, trial)
-            if shards.folder not in folders and not shards.done():
-                folders.add(shards.folder)
+            files = entry.files(layout, trial)
+            if files.folder not in folders and not files.done():
+                folders.add(files.folder)
                 yield entry, trial, numbers
 
 
-def making(entries: list[Entry], trials: list[Trial], usable: list[int], layout: Layout) -> list[Task]:
+def pictures_to_make(entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout) -> list[Task]:
     """Batches that are not made; batches of what is judged, left by a killed run, are removed."""
     for entry in entries:
         for trial in (None, *(trials[number] for number in usable)):
-            shards = entry.shards(layout, trial)
-            if shards.done():
-                shards.clear()
+            files = entry.files(layout, trial)
+            if files.done():
+                files.clear()
     return [
         Task("generate", entry.number, numbers, part, cost=float(entry.config.budget * len(ids)))
         for entry, trial, numbers in _missing(entries, trials, usable, layout)
         for part, ids in enumerate(entry.batches)
-        if not entry.shards(layout, trial).made(part)
+        if not entry.files(layout, trial).made(part)
     ]
 
 
-def telling(entries: list[Entry], trials: list[Trial], usable: list[int], layout: Layout) -> list[Task]:
+def pictures_to_judge(
+    entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout
+) -> list[Task]:
     """What is to be judged; the references of an entry have several sources."""
     return [
         Task("tell", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
@@ -79,39 +81,39 @@ def telling(entries: list[Entry], trials: list[Trial], usable: list[int], layout
     ]
 
 
-def collect(spec: StudySpec, data: Dataset, usable: list[Trial], layout: Layout) -> list[Generated]:
+def collect(spec: StudySpec, data: Dataset, usable: list[Trial], layout: Layout) -> list[GeneratedEntry]:
     """Everything that was made, written to generation.parquet, with the first pictures beside it."""
-    found = [
-        Generated(
+    generated = [
+        GeneratedEntry(
             entry,
-            entry.shards(layout, None).read_told(),
-            {trial.id: entry.shards(layout, trial).read_told() for trial in usable},
+            entry.files(layout, None).read_judged(),
+            {trial.id: entry.files(layout, trial).read_judged() for trial in usable},
         )
         for entry in plan_entries(spec, data)
     ]
     with atomic(layout.generation) as temporary:
-        _table(found, usable).write_parquet(temporary, compression="zstd")
+        _table(generated, usable).write_parquet(temporary, compression="zstd")
     pictures: dict[str, Tensor] = {}
-    for one in found:
+    for one in generated:
         name = one.entry.name
         pictures[f"{name}.labels"] = one.references.labels
         pictures |= {f"{name}.reference.{source}": kept for source, kept in one.references.pictures.items()}
-        for trial, told in one.trials.items():
-            pictures |= {f"{name}.trial.{trial}": kept for kept in told.pictures.values()}
-    write_tensors(layout.generated_pictures, pictures, {"entries": [one.entry.name for one in found]})
-    return found
+        for trial, judged in one.trials.items():
+            pictures |= {f"{name}.trial.{trial}": kept for kept in judged.pictures.values()}
+    write_tensors(layout.generated_pictures, pictures, {"entries": [one.entry.name for one in generated]})
+    return generated
 
 
-def _table(found: list[Generated], usable: list[Trial]) -> polars.DataFrame:
+def _table(generated: list[GeneratedEntry], usable: list[Trial]) -> polars.DataFrame:
     """Columns trial (empty for references), seed, task, image, class, source, measure, value, sorted."""
     import polars as pl
 
     seeds = {trial.id: trial.seed for trial in usable}
     parts = []
-    for one in found:
-        for trial, told in (("", one.references), *one.trials.items()):
+    for one in generated:
+        for trial, judged in (("", one.references), *one.trials.items()):
             seed = pl.lit(seeds.get(trial), dtype=pl.Int64).alias("seed")
             parts.append(
-                told.rows.select(pl.lit(trial).alias("trial"), seed, pl.lit(one.entry.name).alias("task"), "*")
+                judged.rows.select(pl.lit(trial).alias("trial"), seed, pl.lit(one.entry.name).alias("task"), "*")
             )
     return pl.concat(parts).sort("trial", "task", "source", "measure", "image")

@@ -18,7 +18,7 @@ SURE = 0.95  # share of resamples from which something is said to be so
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """Trials that differ in their seed only.
 
     Args:
@@ -35,7 +35,7 @@ class Cell:
 
 
 def rank_correlations(
-    cells: Sequence[Cell], qualities: Sequence[str], others: Mapping[str, str], standard: str
+    cells: Sequence[SweepCell], qualities: Sequence[str], others: Mapping[str, str], standard: str
 ) -> list[dict[str, Any]]:
     """Spearman's ρ of each quality with each other number over cells, and with the strength of each objective.
 
@@ -50,19 +50,21 @@ def rank_correlations(
         `others`, or "log_strength", over the positive strengths of one objective.
     """
     scopes = {"all": list(cells)} | {name: _of(cells, name, standard) for name in objectives(cells, standard)}
-    found = []
+    correlations = []
     for quality in qualities:
         for scope, inside in scopes.items():
             usable = [cell for cell in inside if quality in cell.draws]
             for key, name in others.items():
                 both = [cell for cell in usable if key in cell.draws]
                 pair = [(cell.draws[key], cell.draws[quality]) for cell in both]
-                found.append({"quality": quality, "against": name, "scope": scope} | _correlation(pair))
+                correlations.append({"quality": quality, "against": name, "scope": scope} | _correlation(pair))
             if scope != "all":
                 positive = [cell for cell in usable if cell.strength > 0]
                 pair = [(np.full_like(c.draws[quality], np.log(c.strength)), c.draws[quality]) for c in positive]
-                found.append({"quality": quality, "against": "log_strength", "scope": scope} | _correlation(pair))
-    return found
+                correlations.append(
+                    {"quality": quality, "against": "log_strength", "scope": scope} | _correlation(pair)
+                )
+    return correlations
 
 
 def _correlation(pairs: Sequence[tuple[Array, Array]]) -> dict[str, Any]:
@@ -73,18 +75,18 @@ def _correlation(pairs: Sequence[tuple[Array, Array]]) -> dict[str, Any]:
     return {name: plain_number(getattr(result, name)) for name in ("rho", "low", "high", "p")} | {"n": result.n}
 
 
-def objectives(cells: Sequence[Cell], standard: str) -> list[str]:
+def objectives(cells: Sequence[SweepCell], standard: str) -> list[str]:
     """Objectives of the cells, without the standard one."""
     return list(dict.fromkeys(cell.objective for cell in cells if cell.objective != standard))
 
 
-def _of(cells: Sequence[Cell], objective: str, standard: str) -> list[Cell]:
+def _of(cells: Sequence[SweepCell], objective: str, standard: str) -> list[SweepCell]:
     """Cells of an objective with the standard one, by rising strength."""
     return sorted((c for c in cells if c.objective in (objective, standard)), key=lambda c: c.strength)
 
 
 def peaks(
-    cells: Sequence[Cell], qualities: Mapping[str, str], others: Mapping[str, str], standard: str
+    cells: Sequence[SweepCell], qualities: Mapping[str, str], others: Mapping[str, str], standard: str
 ) -> list[dict[str, Any]]:
     """At which strength each quality is best, where each other number is largest, and whether that is one strength.
 
@@ -94,7 +96,7 @@ def peaks(
         others: key of draws to its name.
         standard: as of `rank_correlations`.
     """
-    found = []
+    entries = []
     for objective in objectives(cells, standard):
         for quality, better in qualities.items():
             inside = [
@@ -104,25 +106,25 @@ def peaks(
                 continue
             sign = -1.0 if better == "lower" else 1.0
             best = _best(inside, quality, sign)
-            entry = {"objective": objective, "quality": quality, "peak": _told(inside, best)}
+            entry = {"objective": objective, "quality": quality, "peak": _peak(inside, best)}
             for key, name in others.items():
                 largest = _best(inside, key, 1.0)
-                entry[name] = _told(inside, largest) | {"together": float((best * largest)[:, 1:].sum(0).mean())}
+                entry[name] = _peak(inside, largest) | {"together": float((best * largest)[:, 1:].sum(0).mean())}
             entry["words"] = peak_words(entry, list(others.values()))
-            found.append(entry)
-    return found
+            entries.append(entry)
+    return entries
 
 
-def _best(cells: Sequence[Cell], key: str, sign: float) -> Array:
+def _best(cells: Sequence[SweepCell], key: str, sign: float) -> Array:
     """Which cell is best, on the images themselves and in each resample, (cells, 1 + B); cells that tie share the 1."""
     values = sign * np.stack([cell.draws[key] for cell in cells])
     values = np.where(np.isfinite(values), values, -np.inf)
     best = (values == values.max(0)).astype(float)
-    found: Array = best / best.sum(0)
-    return found
+    shared: Array = best / best.sum(0)
+    return shared
 
 
-def _told(cells: Sequence[Cell], best: Array) -> dict[str, Any]:
+def _peak(cells: Sequence[SweepCell], best: Array) -> dict[str, Any]:
     """The strength at the peak, the share of resamples that have it there, and that share for every strength."""
     place = int(best[:, 0].argmax())
     shares = best[:, 1:].mean(1)
@@ -140,7 +142,7 @@ def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
     """The answer in a sentence for each other number."""
     peak = entry["peak"]
     quality = _SHORT.get(entry["quality"], entry["quality"].replace("_", " "))
-    told = [f"Best {quality} at {_where(peak)}."]
+    sentences = [f"Best {quality} at {_where(peak)}."]
     for name in others:
         other = entry[name]
         same, share = other["strength"] == peak["strength"], other["together"]
@@ -152,8 +154,10 @@ def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
             verdict = "they do not peak together"
         else:
             verdict = f"the estimates {'agree' if same else 'differ'}, but the data do not settle it"
-        told.append(f"Largest {name} at {_where(other)}: {verdict} (the same strength in {share:.0%} of resamples).")
-    return " ".join(told)
+        sentences.append(
+            f"Largest {name} at {_where(other)}: {verdict} (the same strength in {share:.0%} of resamples)."
+        )
+    return " ".join(sentences)
 
 
 def _where(peak: Mapping[str, Any]) -> str:

@@ -9,12 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, quoted, unknown_name
-from tangency.generate import Climb
-from tangency.study.generation_config import GenerationConfig
-from tangency.study.generation_options import TASKS
-
-RATED = tuple(name for name, task in TASKS.items() if task.judged)
-_AIMED = ("translate", "counterfactual")  # whose default class is each network's own second choice
+from tangency.generate.tasks.climb import Climb
+from tangency.generate.tasks.config import GenerationConfig
+from tangency.generate.tasks.table import TASKS
 
 
 class JudgeSpec(BaseModel):
@@ -43,13 +40,14 @@ class JudgeSpec(BaseModel):
 
 def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
     """Raise where an entry has nothing that all networks share."""
+    judged = [name for name, task in TASKS.items() if task.judged]
     for number, entry in enumerate(entries):
         where = f"generate.{number}"
-        if entry.task not in RATED:
-            raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, RATED)}")
+        if entry.task not in judged:
+            raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, judged)}")
         if entry.climb.frames:
             raise SpecError(f"{where}.climb.frames: a study keeps no frames; `tangency generate` does.")
-        if entry.task in _AIMED and entry.target is None:
+        if TASKS[entry.task].second_choice and entry.target is None:
             raise SpecError(
                 f"{where}.target: got none, expected a class: each network would choose another, so that they could "
                 "not be compared."
@@ -64,12 +62,12 @@ def check_raw_entries(entries: Any) -> Any:
         if isinstance(raw, dict):
             where, climb = f"generate.{number}", raw.get("climb")
             if isinstance(climb, dict):
-                _try(Climb, climb, f"{where}.climb")
-            _try(GenerationConfig, raw, where)
+                _try_building(Climb, climb, f"{where}.climb")
+            _try_building(GenerationConfig, raw, where)
     return entries
 
 
-def _try(kind: type, raw: dict[str, Any], where: str) -> None:
+def _try_building(kind: type, raw: dict[str, Any], where: str) -> None:
     """Build from plain values; what is of no fitting type is left to the spec, which names it itself."""
     for field in dataclasses.fields(kind):
         value = raw.get(field.name)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError
+from tangency.evaluate.generation.qualities import FRECHET
 from tangency.generate import (
     diversity,
     frechet_distance,
@@ -19,52 +19,24 @@ from tangency.generate import (
     last_features,
     nearest_distance,
     neighbour_distance,
+    noise_cosine,
     precision_recall,
     psnr,
 )
+from tangency.generate.tasks.inputs import START, TRUTH, Outcome
+from tangency.generate.tasks.options import TaskOptions
+from tangency.generate.tasks.table import TASKS
 from tangency.mixtures import Mixture
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
 from tangency.perceptual.lpips import LPIPS
 from tangency.perceptual.structural import ssim
 from tangency.seeding import permutation
-from tangency.study.generation_restored import noise_cosine
 from tangency.types import Dataset
 
-FRECHET = ("frechet_judge", "frechet_alexnet")  # of the judge's features, and of LPIPS' where there is no judge
 _ALEX_CHANNELS = (1, 3)
 _AT_ONCE = 1000
 _NEIGHBOURS = 3  # of precision and recall
 _REAL = 5000  # training images at most that sets are compared with
-
-
-@dataclass(frozen=True)
-class About:
-    """What a number means: its unit, which way is better (or neither), and in words."""
-
-    unit: str
-    better: str
-    words: str
-
-
-ABOUT: dict[str, About] = {
-    "psnr": About("dB", "higher", "peak signal-to-noise ratio against the truth"),
-    "psnr_gain": About("dB", "higher", "PSNR less that of the input, of the same image; 0 for doing nothing"),
-    "ssim": About("", "higher", "structural similarity to the truth, 1 for equal"),
-    "lpips": About("", "lower", "perceptual distance (LPIPS-Alex) to the truth, 0 for equal"),
-    "direction_cosine": About("", "higher", "cosine of what was changed with what should have been; 0 for chance"),
-    "judge_accuracy": About("", "higher", "share that a held-out classifier puts into the class that was meant"),
-    "judge_confidence": About("", "higher", "its probability of that class"),
-    "own_confidence": About("", "neither", "the same of the classifier whose gradients were followed: no judge"),
-    "mixture_accuracy": About("", "higher", "share that the Bayes rule of the mixture puts into that class"),
-    "log_density": About("nats", "higher", "log density under the mixture of all classes"),
-    "nearest_distance": About("l2", "neither", "distance to the nearest training image; 0 is a copy"),
-    "diversity": About("l2", "neither", "mean distance to the other pictures of the class; read it against real ones"),
-    "among_real": About("", "higher", "precision: share that lies among the real images in feature space"),
-    "distance": About("l2", "lower", "distance from the image that was started from"),
-    "evaluations": About("passes", "lower", "passes of a network for an image"),
-    "assumed_sigma": About("", "neither", "noise level that was assumed"),
-    "activation": About("", "higher", "mean activation of the unit"),
-}
 
 
 class Judges:
@@ -112,29 +84,29 @@ class Judges:
 
     def fidelity(self, pictures: Tensor, start: Tensor, truth: Tensor) -> dict[str, Tensor]:
         """Against the truth, (N,) each."""
-        found = {"psnr": psnr(pictures, truth)}
-        found["psnr_gain"] = found["psnr"] - psnr(start, truth)
-        found["ssim"] = ssim(pictures, truth, value_range=1.0)
+        columns = {"psnr": psnr(pictures, truth)}
+        columns["psnr_gain"] = columns["psnr"] - psnr(start, truth)
+        columns["ssim"] = ssim(pictures, truth, value_range=1.0)
         if self.lpips is not None:
-            found["lpips"] = self.lpips(2 * pictures.clamp(0, 1) - 1, 2 * truth.clamp(0, 1) - 1)
-        found["direction_cosine"] = noise_cosine(pictures, start, truth)
-        return found
+            columns["lpips"] = self.lpips(2 * pictures.clamp(0, 1) - 1, 2 * truth.clamp(0, 1) - 1)
+        columns["direction_cosine"] = noise_cosine(pictures, start, truth)
+        return columns
 
     def likeness(self, pictures: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Of the class that was meant, and of the data, (N,) each; pictures of no class have no class columns."""
-        found = {"nearest_distance": nearest_distance(pictures, self.data.train)}
+        columns = {"nearest_distance": nearest_distance(pictures, self.data.train)}
         if self.mixture is not None:
             joint = self.mixture.log_class_joint(pictures, 0.0)
-            found["log_density"] = joint.logsumexp(1)
+            columns["log_density"] = joint.logsumexp(1)
         if len(y) and int(y.min()) >= 0:
-            found["diversity"] = diversity(pictures, y)
+            columns["diversity"] = diversity(pictures, y)
             if self.own is not None:
-                found["own_confidence"] = judged(self.own, pictures, y)["confidence"]
+                columns["own_confidence"] = judged(self.own, pictures, y)["confidence"]
             if self.mixture is not None:
-                found["mixture_accuracy"] = (joint.argmax(1) == y).double()
+                columns["mixture_accuracy"] = (joint.argmax(1) == y).double()
             if self.judge is not None:
-                found |= {f"judge_{name}": values for name, values in judged(self.judge, pictures, y).items()}
-        return found
+                columns |= {f"judge_{name}": values for name, values in judged(self.judge, pictures, y).items()}
+        return columns
 
     def sets(self, pictures: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
         """Numbers of each source's pictures as a set against training images, and the column "among_real" of each.
@@ -147,8 +119,8 @@ class Judges:
         real, reach = self._real
         numbers: dict[str, dict[str, Any]] = {}
         among: dict[str, Tensor] = {}
-        for source, found in pictures.items():
-            made = self.embedded(found)
+        for source, images in pictures.items():
+            made = self.embedded(images)
             numbers[source] = {"features": self.features, "pictures": len(made), "real": len(real)}
             numbers[source] |= self._kid(made, real) | self._frechet(made, real)
             if len(made) > _NEIGHBOURS and reach is not None:
@@ -177,11 +149,11 @@ class Judges:
             self.unavailable["kid"] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
             return {}
         try:
-            found = kid(made, real, self.features)
+            distance = kid(made, real, self.features)
         except NumericsError as error:  # features that do not vary
             self.unavailable["kid"] = str(error)
             return {}
-        return {"kid": found.value, "kid_standard_error": found.standard_error}
+        return {"kid": distance.value, "kid_standard_error": distance.standard_error}
 
     def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
         try:
@@ -191,7 +163,19 @@ class Judges:
             return {}
 
 
-def chance(measure: str, classes: int) -> float | None:
-    """What a measure gives by chance, where that means something."""
-    level = {"judge_accuracy": 1 / classes, "mixture_accuracy": 1 / classes, "direction_cosine": 0.0, "psnr_gain": 0.0}
-    return level.get(measure)
+def judge_outcome(
+    judges: Judges, outcome: Outcome, options: TaskOptions, sources: Sequence[str]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
+    """Columns of each of these sources, and numbers of each as a set."""
+    task, columns = TASKS[options.task], {source: dict(outcome.columns[source]) for source in sources}
+    for source in sources:
+        pictures = outcome.pictures[source]
+        columns[source] |= judges.likeness(pictures, outcome.y)
+        if task.truth and source != TRUTH:
+            columns[source] |= judges.fidelity(pictures, outcome.pictures[START], outcome.pictures[TRUTH])
+    if task.truth or not task.judged:
+        return columns, {}
+    sets, among = judges.sets({source: outcome.pictures[source] for source in sources})
+    for source, values in among.items():
+        columns[source]["among_real"] = values
+    return columns, sets

@@ -1,0 +1,42 @@
+"""All tasks by name."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tangency.generate.tasks.counterfactual import CounterfactualTask
+from tangency.generate.tasks.denoise import DenoiseTask
+from tangency.generate.tasks.feature import FeatureTask
+from tangency.generate.tasks.generate import GenerateTask
+from tangency.generate.tasks.inpaint import InpaintTask
+from tangency.generate.tasks.inputs import Outcome, TaskInputs
+from tangency.generate.tasks.sketch import SketchTask
+from tangency.generate.tasks.superres import SuperResolutionTask
+from tangency.generate.tasks.task import GenerationTask
+from tangency.generate.tasks.translate import TranslateTask
+from tangency.seeding import Draw
+
+TASKS: dict[str, GenerationTask] = {
+    task.name: task
+    for task in (
+        GenerateTask(),
+        DenoiseTask(),
+        InpaintTask(),
+        SuperResolutionTask(),
+        TranslateTask(),
+        CounterfactualTask(),
+        FeatureTask(),
+        SketchTask(),
+    )
+}
+
+
+def perform(inputs: TaskInputs, ids: Tensor) -> Outcome:
+    """One batch of a task: by the classifier, and by what it is compared with.
+
+    Args:
+        inputs: the task's options, and what it is done with.
+        ids: (N,) numbers of test images, or of pictures that are made from nothing.
+    """
+    draw = Draw(inputs.options.seed, ids.to(inputs.device), "generation")
+    return TASKS[inputs.options.task].perform(inputs, ids, draw)
