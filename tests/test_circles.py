@@ -9,11 +9,6 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "tangency"
-# Circles that only imports for type checking close; each line goes with its circle.
-KNOWN = {
-    frozenset({"tangency.study.generation_config", "tangency.study.generation_options"}),
-    frozenset({"tangency.study.generation_bench", "tangency.study.tasks"}),
-}
 FOLDERS = ("read", "text", "draw", "page", "write", "__init__")  # of report/, from the lowest
 
 
@@ -72,8 +67,8 @@ def test_files_import_each_other_without_circles() -> None:
     assert circles(sources()) == set()
 
 
-def test_types_close_no_circles_but_the_known_ones() -> None:
-    assert circles(sources(), types=True) <= KNOWN
+def test_types_close_no_circles_either() -> None:
+    assert circles(sources(), types=True) == set()
 
 
 def upward(files: Mapping[str, str]) -> list[str]:
