@@ -70,8 +70,11 @@ def score_eval(
     sigmas: Annotated[
         str, typer.Option("--sigmas", help="Noise levels in [0, 1] pixel units.")
     ] = "0.05,0.125,0.25,0.5,1",
-    images: Annotated[int, typer.Option("--images", help="Held-out images.")] = 500,
+    images: Annotated[int | None, typer.Option("--images", help="Held-out images, 300 by default.")] = None,
     samples: Annotated[int, typer.Option("--samples", help="Images to draw; 1000 and more give a KID.")] = 64,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="More images and probes: narrower intervals, three times as long.")
+    ] = False,
     baselines: Annotated[
         str, typer.Option("--baselines", help="Compare with these: identity, gaussian, empirical, mfa.")
     ] = "identity,gaussian,empirical,mfa",
@@ -86,12 +89,13 @@ def score_eval(
     from tangency.cli.progress import advancing
     from tangency.cli.show_score import print_trust
     from tangency.devices import resolve_device
-    from tangency.evaluate.trust.config import TrustConfig
+    from tangency.evaluate.trust.config import THOROUGH, TrustConfig
     from tangency.evaluate.trust.score import evaluate_score
     from tangency.report.write import refuse_file, write_score
 
     against = tuple(name.strip() for name in baselines.split(",") if name.strip())
-    config = TrustConfig(sigmas=_numbers(sigmas), images=images, samples=samples, baselines=against, seed=seed)
+    sizes = (THOROUGH if thorough else {}) | ({} if images is None else {"images": images})
+    config = TrustConfig(sigmas=_numbers(sigmas), samples=samples, baselines=against, seed=seed, **sizes)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
