@@ -63,7 +63,7 @@ def test_rows_are_those_of_a_task_by_hand(number: int, ran: tuple[Path, dict]) -
     trial = next(t for t in plan_trials(spec, data) if t.name == "gradient_norm")
     judge = plan_judge(spec, data)
     assert judge is not None
-    score = estimators(spec, data, layout.score(score_hash(spec, data)), "cpu")[0]
+    score = estimators(spec.score, spec.data, data, layout.score(score_hash(spec, data)), "cpu")[0]
     assert isinstance(score, MixtureScore)
     by_hand = generate_with(
         load_classifier(layout.trial(trial) / "model.safetensors"),
