@@ -77,7 +77,8 @@ class MeasureRequest:
     batch_size: BatchSize = "auto"
 
     def __post_init__(self) -> None:
-        models = (self.models,) if isinstance(self.models, str | Path) else self.models
+        named: Any = self.models  # one reference is taken for a tuple of one
+        models = (named,) if isinstance(named, str | Path) else named
         object.__setattr__(self, "models", tuple(map(str, models)))
         for name in ("data", "score", "baseline", "maps"):
             if isinstance(given := getattr(self, name), Path):

@@ -320,5 +320,3 @@ def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
         columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
     columns |= {f"tangent_rank{frame.suffix}.{control}": common for control, common in frame.common.items()}
     return columns
-
-    return columns

@@ -183,7 +183,7 @@ def settled(known: Feeding, reference: Reference, outputs: int, data: Dataset | 
         raise ModelError(f"{reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data.")
     resize, sides = known.resize, turned_sides(shape[1:], known.orientation)
     if resize is None and known.native not in (None, sides) and reference.options.get("resize") != "no":
-        side = "x".join(map(str, known.native or ()))
+        side = "x".join(map(str, known.native))
         raise ModelError(
             f"{reference.text}: made for images of {side} pixels, these have {sides[0]}x{sides[1]}. Add resize={side} "
             "to have them brought to that size (bilinear, part of the classifier, so gradients are those of the small "

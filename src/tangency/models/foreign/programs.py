@@ -120,7 +120,7 @@ def batch_sizes(kind: str, path: Path, net: nn.Module, shape: tuple[int, int, in
 def _signature(program: Any) -> tuple[int, int | None]:
     names = set(program.graph_signature.user_inputs)
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
-    size = next((value.shape[0] for value in values if isinstance(value, Tensor) and value.dim()), None)
+    size: Any = next((value.shape[0] for value in values if isinstance(value, Tensor) and value.dim()), None)
     if size is None or isinstance(size, int):
         return (1, None) if size is None else (size, size)
     limits = program.range_constraints.get(size.node.expr)
