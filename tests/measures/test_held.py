@@ -132,3 +132,25 @@ def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int, mo
     # of targets: two kinds at two levels; of gradients: two quantities
     assert sum(embedded) <= 1.05 * 4 * n + 2 * n
     assert tangents.asked <= 1.05 * n
+
+
+@pytest.mark.parametrize("wrong", [0, 4, 12])
+def test_targets_of_other_labels_are_those_of_any_images(wrong: int) -> None:
+    """Predicted labels may differ from the true ones for none, some or all images."""
+    mixture, data = toy_world((1, 8, 8), 12, torch.float32)
+    config = MeasureConfig(sigmas=(0.25,), directions=1)
+    score, tangents = MixtureScore(mixture), {"": MixtureTangents(mixture)}
+    ids, y = torch.arange(12), data.labels.clone()
+    y[:wrong] = (y[:wrong] + 1) % 3
+    kept = ReferenceSource(score, tangents, data, data, config).of(ids, y)
+    anew = ReferenceSource(score, tangents, data, data, config).at(data.images(), y, ids, data.labels)
+    assert torch.equal(kept.truth, anew.truth)
+    pairs = [(kept.targets, anew.targets)]
+    pairs += [(kept.others[control][1], anew.others[control][1]) for control in anew.others]
+    for ours, theirs in pairs:
+        assert ours.keys() == theirs.keys()
+        for key, signal in theirs.items():
+            torch.testing.assert_close(ours[key].values, signal.values, equal_nan=True)
+            assert ours[key].kept.keys() == signal.kept.keys()
+            for metric, rows in signal.kept.items():
+                torch.testing.assert_close(ours[key].kept[metric], rows, equal_nan=True)
