@@ -14,7 +14,7 @@ from tangency.data.registry import COUNTS
 from tangency.measures import ATTACKS, METRICS
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
-from tangency.tangents.references import LOADED, MADE
+from tangency.tangents.references import ESTIMATORS
 from tangency.tangents.spectrum import RULES
 from tangency.theory.check import TOPICS
 from tangency.theory.kinds import SCORES, TANGENTS
@@ -81,7 +81,7 @@ def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str])
 
 
 def test_every_estimator_is_explained_and_every_command_exists() -> None:
-    for name in (*MADE, *LOADED):
+    for name in ESTIMATORS:
         assert f"`{name}" in TANGENT_PAGE
     for rule in RULES:
         assert f"`{rule}`" in TANGENT_PAGE
