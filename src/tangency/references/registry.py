@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from tangency.errors import SpecError, TangencyError, quoted, unknown_name
@@ -27,10 +28,12 @@ class _Entry:
         held: the object, or "module:attribute".
         origin: name and version of the distribution whose entry point it is; "" for our own, None for what was
             registered in this process.
+        token: of what was registered in this process, of which another one knows nothing.
     """
 
     held: object
     origin: str | None = ""
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Registry(Generic[T]):
@@ -106,7 +109,7 @@ class Registry(Generic[T]):
         del self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or (isinstance(name, str) and "/" in name and name in self._found())
+        return name in self._entries or name in self._found()
 
     def __iter__(self) -> Iterator[str]:
         """All names; those of entry points behind the others."""
@@ -125,7 +128,7 @@ class Registry(Generic[T]):
             self._entries[name] = self._looked_up(name)
         entry = self._entries[name]
         if isinstance(entry.held, str):
-            entry = _Entry(self._imported(name, entry.held, "it is registered as"), entry.origin)
+            entry = replace(entry, held=self._imported(name, entry.held, "it is registered as"))
             self._check(name, entry.held, "what was registered")
             self._entries[name] = entry
         return cast(T, entry.held)
@@ -133,11 +136,11 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Name and version of the distribution that a name is from, a part of the identity of what it made.
 
-        "" for our own, and "this process" for what was registered in it.
+        "" for our own; for what was registered in this process a text that no other process has.
         """
         self[name]
-        found = self._entries[name].origin
-        return "this process" if found is None else found
+        entry = self._entries[name]
+        return f"this process {entry.token}" if entry.origin is None else entry.origin
 
     def shared_origin(self, name: str) -> str:
         """`origin`, for what other processes do.
@@ -146,7 +149,7 @@ class Registry(Generic[T]):
             TangencyError: the name was registered in this process alone, so that no other one would know it.
         """
         origin = self.origin(name)
-        if origin == "this process":
+        if self._entries[name].origin is None:
             raise self.error(
                 f"{self.what} '{name}': is registered in this process alone, so that neither the processes of a study "
                 f"nor a later run would know it; expected an entry point of a package, in the group {self.group}."

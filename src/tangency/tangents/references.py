@@ -196,10 +196,8 @@ def check_reference(reference: str, data: Dataset) -> None:
             _exact(Ground(data))
     elif name.endswith(".safetensors") or (location and has_location(kind)):
         load_tangents(reference, Ground(data))
-    elif kind not in ESTIMATORS and "/" in kind:
-        ESTIMATORS[kind]
     else:
-        plain = [name for name in ESTIMATORS if not has_location(name)]
+        plain = [name for name in ESTIMATORS if name not in ESTIMATORS.own or not has_location(name)]
         known = [*plain, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
         raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
 
@@ -238,7 +236,7 @@ def _estimator(name: str, made: object) -> TangentEstimator:
     """What a maker made, which may be anything where it is somebody else's."""
     if not isinstance(made, TangentEstimator):
         raise SpecError(
-            f"tangents '{name}': made an object of type {type(made).__name__}, expected a TangentEstimator: with "
+            f"tangents '{name}': made an object of type {type(made).__name__}, expected a TangentEstimator, with "
             "kind, where, max_rank, card and at(x, ids)."
         )
     return made
