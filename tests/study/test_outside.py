@@ -69,8 +69,8 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
     assert trials[TRIAL]["objective"] == "acme/smoothed_labels"
     for trial in trials.values():
         assert trial["outcome"] == "ok"
-        assert 0 < trial["measures"]["tangent_fraction.logp_y.tangents=acme/axes"]["value"] < 1
-        assert -1 < trial["measures"]["alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5"]["value"] < 1
+        assert 0 < trial["measures"]["tangent_fraction.logp_y.tangents=acme/axes"]["mean"] < 1
+        assert -1 < trial["measures"]["alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5"]["mean"] < 1
     page = (study / "report" / "index.html").read_text()
     assert "Agreement of signs" in page
     assert "acme/axes" in page
@@ -78,7 +78,7 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
 
 def test_a_trial_by_the_objective_is_measured_alone_by_its_id(study: Path, tmp_path: Path) -> None:
     reference = f"run:{study}/trials/{TRIAL}"
-    done = command("measure", reference, "--images", 12, "--json", "--out", tmp_path / "measured", **paths())
+    done = command("measure", "--model", reference, "--limit", 12, "--json", "--out", tmp_path / "measured", **paths())
     assert done.returncode == 0, done.stderr
     assert "alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5" in done.stdout
 
@@ -98,7 +98,9 @@ def hashes(folder: Path, outside: Path) -> dict[str, list[str]]:
 
 def test_another_version_of_the_package_trains_and_measures_anew(study: Path, tmp_path: Path) -> None:
     other = shutil.copytree(OUTSIDE, tmp_path / "outside")
-    (other / "acme_things-1.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-things\nVersion: 2\n")
+    (other / "acme_things-1.2.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-things\nVersion: 2\n"
+    )
     before, after = hashes(study.parent, OUTSIDE), hashes(study.parent, other)
     assert json.loads((study / "trials" / before[TRIAL][0] / "trial.json").read_text())["id"] == TRIAL
     assert before[TRIAL][0] != after[TRIAL][0]
@@ -125,7 +127,7 @@ assert torch.allclose(found, wanted, atol=1e-5)
 
 axes = load_tangents("acme/axes?rank=5", Ground(data))
 config = MeasureConfig(metrics=("cosine", "acme/sign"), sigmas=(0.5,), epsilons=(1.0,), directions=1)
-rows = measure(model, data.test, score="gaussian", train_data=data.train, tangents=axes, config=config)
+rows = measure(model, x, y, score="gaussian", reference=data.train, tangents=axes, config=config)
 print(sorted(key for key in rows.columns if "acme" in key)[:1])
 
 
@@ -151,7 +153,11 @@ def test_it_works_in_a_notebook_process() -> None:
 
 def test_children_of_both_start_methods_find_it(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(NOTEBOOK[NOTEBOOK.index("def child") :].replace("def child", "from tangency.objectives import make\nimport multiprocessing\n\n\ndef child"))
+    script.write_text(
+        NOTEBOOK[NOTEBOOK.index("def child") :].replace(
+            "def child", "from tangency.objectives import make\nimport multiprocessing\n\n\ndef child"
+        )
+    )
     printed = run([sys.executable, str(script)], paths()).stdout
     assert printed.split("\n")[:2] == ["spawn acme-things 1.2", "fork acme-things 1.2"]
 
@@ -168,7 +174,10 @@ def test_what_is_registered_in_this_process_alone_is_no_part_of_a_study(tmp_path
         own = content | (
             {"sweep": [{"objective": "standard"}] if number else content["sweep"]}
             | {"tangents": content["tangents"] if number == 1 else []}
-            | {"measures": tiny_spec(Path("x"))["measures"] | {"metrics": ["cosine", name] if number == 2 else ["cosine"]}}
+            | {
+                "measures": tiny_spec(Path("x"))["measures"]
+                | {"metrics": ["cosine", name] if number == 2 else ["cosine"]}
+            }
         )
         table.register(name, held)
         try:

@@ -71,7 +71,9 @@ class Objective:
         found = _function(self.name, self.legacy)(model, x, y, draw, self.strength, **self.options)
         if not isinstance(found, Tensor) or found.shape != y.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise SpecError(f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},).")
+            raise SpecError(
+                f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
+            )
         return found
 
     @property

@@ -91,8 +91,7 @@ class Registry(Generic[T]):
         """
         if held is None:
             return lambda decorated: self.register(name, decorated)
-        place = held.partition(":")[0] if isinstance(held, str) else getattr(held, "__module__", "") or ""
-        ours = place.partition(".")[0] == "tangency"
+        ours = isinstance(held, str) and held.startswith("tangency.")
         if not ours:
             self._check_name(name, f"{self.what} '{name}'")
         if name in self._entries or name in self._found():
@@ -105,7 +104,9 @@ class Registry(Generic[T]):
     def forget(self, name: str) -> None:
         """Free a name that was registered in this process, as a notebook does before it registers a new version."""
         if name not in self._entries or self._entries[name].origin is not None:
-            raise self.error(f"{self.what} '{name}': was not registered in this process, so that it cannot be forgotten.")
+            raise self.error(
+                f"{self.what} '{name}': was not registered in this process, so that it cannot be forgotten."
+            )
         del self._entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tangency.data import KINDS
 from tangency.errors import DataError, SpecError
 from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.fitting.tangents import check_tangents
@@ -11,9 +12,10 @@ from tangency.evaluate.scores import check_answers
 from tangency.measures import METRICS, check_signal, check_size
 from tangency.mixtures import affordable
 from tangency.models import build
-from tangency.references import parse
+from tangency.references import as_reference, parse
 from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
+from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
 from tangency.study.plan import working_of
 from tangency.study.spec import StudySpec
@@ -57,6 +59,10 @@ def _refuse_local(spec: StudySpec) -> None:
     for kind in (parse(reference).kind for reference in spec.tangents):
         if kind in ESTIMATORS:
             ESTIMATORS.shared_origin(kind)
+    if (kind := parse(as_reference(spec.data)).kind) in KINDS:
+        KINDS.shared_origin(kind)
+    if (kind := parse(spec.network_score).kind) in SCORES:
+        SCORES.shared_origin(kind)
 
 
 def _refuse_unfit(spec: StudySpec, data: Dataset) -> None:

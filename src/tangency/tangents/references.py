@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_affordable
@@ -234,6 +235,8 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
 def _estimator(name: str, made: object) -> TangentEstimator:
     """What a maker made, which may be anything where it is somebody else's."""
+    if name in ESTIMATORS.own:
+        return cast(TangentEstimator, made)
     if not isinstance(made, TangentEstimator):
         raise SpecError(
             f"tangents '{name}': made an object of type {type(made).__name__}, expected a TangentEstimator, with "

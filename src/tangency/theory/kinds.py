@@ -8,8 +8,9 @@ from typing import Any
 
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
-from tangency.references import maker_options
+from tangency.references import maker_options, parse
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
+from tangency.score.references import SCORES as TRAINED
 from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, load_tangents, pca_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
@@ -89,7 +90,7 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
-    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:", "k-diffusion:")):
+    if text.endswith(".safetensors") or parse(text).kind in TRAINED:
         return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made

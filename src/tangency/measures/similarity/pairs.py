@@ -119,7 +119,9 @@ def pair_metric(name: str, shape: tuple[int, int, int], device: str | torch.devi
         return _Textures(DISTS().to(device), shape[1:])
     if name == "dreamsim":
         return _Semantics(DreamSim(device))
-    raise ModelError(unknown_name("metric of pairs", name, (n for n in METRICS if n not in METRICS.own or not METRICS[n].of_set)))
+    raise ModelError(
+        unknown_name("metric of pairs", name, (n for n in METRICS if n not in METRICS.own or not METRICS[n].of_set))
+    )
 
 
 def _outsider(name: str, made: object) -> PairMetric:

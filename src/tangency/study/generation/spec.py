@@ -40,7 +40,7 @@ class JudgeSpec(BaseModel):
 
 def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
     """Raise where an entry has nothing that all networks share."""
-    judged = [name for name, task in TASKS.items() if task.judged]
+    judged = [name for name in TASKS.own if TASKS[name].judged]
     for number, entry in enumerate(entries):
         where = f"generate.{number}"
         if entry.task not in judged:
