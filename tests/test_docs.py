@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,14 @@ def test_every_kind_of_data_and_option_is_explained() -> None:
     for options in re.findall(r"\$ tangency measure (.*)$", DATA_PAGE, re.M):
         for option in [*re.findall(r"--[a-z-]+", options), "--class-map"]:
             assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output
+
+
+def test_the_example_of_extending_is_the_package_that_the_tests_install() -> None:
+    page, outside = (ROOT / "docs" / "extending.md").read_text(), ROOT / "tests" / "outside"
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert code == (outside / "acme_things.py").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    said = {group: points for group, points in tomllib.loads(table)["project"]["entry-points"].items()}
+    installed = configparser.ConfigParser(delimiters="=")
+    installed.read(outside / "acme_things-1.2.dist-info" / "entry_points.txt")
+    assert said == {group: dict(installed[group]) for group in installed.sections()}

@@ -37,7 +37,7 @@ def test_a_task_names_only_options_and_references_that_there_are(name: str) -> N
 
 def test_every_option_belongs_to_a_task() -> None:
     fields = {field.name for field in dataclasses.fields(TaskOptions)}
-    assert fields == set(SHARED) | {name for task in TASKS.values() for name in task.options}
+    assert fields == set(SHARED) | {name for task in TASKS for name in TASKS[task].options}
 
 
 class DarkenTask(Restoration):
@@ -87,6 +87,6 @@ def test_a_new_task_is_a_class_in_the_table(darken: str) -> None:
     with pytest.raises(SpecError, match=r"share: got more than 0\.9"):
         GenerationConfig(darken, share=0.95)
     with pytest.raises(
-        SpecError, match=r"mask: no option of task 'darken', only of inpaint\. Of its own task 'darken'"
+        SpecError, match=r"mask: no option of task 'tests/darken', only of inpaint\. Of its own task 'tests/darken'"
     ):
         GenerationConfig(darken, mask="half")

@@ -152,7 +152,8 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
             repository, what save_to_disk wrote), folder:DIR, npz:FILE, idx:DIR, and imagenet64:DIR, imagenet32:DIR,
             imagenet16:DIR, imagenet8:DIR. `?train=20000` keeps that many training images, `?test=500` test images;
             `?test=FILE` names the test images where they lie apart. docs/data.md lists the options of each. FILE.npz
-            and FILE.parquet alone will do, and so will the `Path` of a folder. "package/name" and "package/name:…" are of other packages.
+            and FILE.parquet alone will do, and so will the `Path` of a folder.
+            "package/name" and "package/name:…" are of other packages.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 

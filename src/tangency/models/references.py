@@ -41,8 +41,9 @@ def load_model(
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "timm:DIR", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar",
             "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
-            "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE"; "package/name:…" of another package. Options of all: shape=CxHxW,
-            range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
+            "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE"; "package/name:…" of another
+            package. Options of all: shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …),
+            classes=a,b,c, resize=HxW,
             layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=…,
             outputs=logits, softmax or sigmoid (what the network returns, where that cannot be told).
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.

@@ -159,7 +159,8 @@ ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
         "diffusers": _diffusers,
         "stored": _stored,
     },
-    "a function (ground, *, options) or (ground, location, *, options) to a TangentEstimator, options with plain defaults",
+    "a function (ground, *, options) or (ground, location, *, options) to a TangentEstimator, options with plain "
+    "defaults",
     makes(1, 2),
 )
 
