@@ -141,7 +141,7 @@ def test_the_example_of_extending_is_the_package_that_the_tests_install() -> Non
     (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
     assert code == (outside / "acme_things.py").read_text()
     (table,) = re.findall(r"```toml\n(.*?)```", page, re.S)
-    said = {group: points for group, points in tomllib.loads(table)["project"]["entry-points"].items()}
+    said = tomllib.loads(table)["project"]["entry-points"]
     installed = configparser.ConfigParser(delimiters="=")
     installed.read(outside / "acme_things-1.2.dist-info" / "entry_points.txt")
     assert said == {group: dict(installed[group]) for group in installed.sections()}
