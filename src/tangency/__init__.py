@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-OPENERS["run"] = "tangency.study.trials:SavedTrial"
+OPENERS.register("run", "tangency.study.trials:SavedTrial")
 
 _HOME = {
     "BayesClassifier": ("worlds", "BayesClassifier"),

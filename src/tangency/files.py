@@ -129,6 +129,13 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def location_digests(location: str) -> list[str]:
+    """SHA-256 of a file, or of every file under a folder with its name; none where a location names neither."""
+    path = Path(location).expanduser()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [f"{f.name} {file_digest(f)}" for f in files if f.is_file()] if location else []
+
+
 @contextlib.contextmanager
 def polars_errors() -> Iterator[None]:
     """Polars' panics, as over some damaged files, are errors of polars as its others are."""

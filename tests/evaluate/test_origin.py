@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,24 +45,31 @@ class Toy:
         raise RunError(f"'{self.reference}': was not measured.")
 
 
-def test_a_reference_of_a_registered_kind_is_opened_by_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OPENERS, "toy", f"{__name__}:Toy")
-    opened = find_classifier("toy:some/where", "cpu")
-    assert opened.reference == "toy:some/where"
+@pytest.fixture
+def toy() -> Iterator[str]:
+    """A kind of saved models of somebody else's."""
+    OPENERS.register("tests/toy", f"{__name__}:Toy")
+    yield "tests/toy"
+    OPENERS.forget("tests/toy")
+
+
+def test_a_reference_of_a_registered_kind_is_opened_by_its_owner(toy: str) -> None:
+    opened = find_classifier(f"{toy}:some/where", "cpu")
+    assert opened.reference == "tests/toy:some/where"
     assert opened.origin is not None
     assert opened.origin.artefacts == Path("some/where")
-    with pytest.raises(RunError, match="'toy:some/where': was not measured"):
-        open_measured("toy:some/where")
+    with pytest.raises(RunError, match="'tests/toy:some/where': was not measured"):
+        open_measured(f"{toy}:some/where")
 
 
-@pytest.mark.parametrize("reference", ["net.safetensors", "onnx:net.onnx", "run:", "run", "toy:some/where"])
+@pytest.mark.parametrize("reference", ["net.safetensors", "onnx:net.onnx", "run:", "run", "tests/toy:some/where"])
 def test_other_references_are_nobodys(reference: str) -> None:
     assert saved_model(reference) is None
 
 
 def test_studies_register_their_trials_at_once_and_load_late() -> None:
     assert tangency.__version__
-    assert type(saved_model("run:R/trials/standard-s0")).__module__ == OPENERS["run"].partition(":")[0]
+    assert type(saved_model("run:R/trials/standard-s0")) is OPENERS["run"]
 
 
 @pytest.mark.processes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -36,13 +37,13 @@ def test_a_task_names_only_options_and_references_that_there_are(name: str) -> N
 
 def test_every_option_belongs_to_a_task() -> None:
     fields = {field.name for field in dataclasses.fields(TaskOptions)}
-    assert fields == set(SHARED) | {name for task in TASKS.values() for name in task.options}
+    assert fields == set(SHARED) | {name for task in TASKS for name in TASKS[task].options}
 
 
 class DarkenTask(Restoration):
     """Images are darkened, and every network makes them brighter by as much again."""
 
-    name = "darken"
+    name = "tests/darken"
     title = "Brightening"
     options = ("share",)
     references = ()
@@ -63,22 +64,29 @@ class DarkenTask(Restoration):
         return outcome
 
 
-def test_a_new_task_is_a_class_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TASKS, "darken", DarkenTask())
+@pytest.fixture
+def darken() -> Iterator[str]:
+    """A task of somebody else's."""
+    TASKS.register("tests/darken", DarkenTask())
+    yield "tests/darken"
+    TASKS.forget("tests/darken")
+
+
+def test_a_new_task_is_a_class_in_the_table(darken: str) -> None:
     x, y = make_mixture((1, 8, 8), 3, 2, 3, noise=0.003).sample(60, 0)
     parts = (LabelledImages(x[p].clamp(0, 1).float(), y[p], ("a", "b", "c")) for p in (slice(40), slice(40, 60)))
-    config = GenerationConfig("darken", 5, share=0.5, components=1, rank=3)
+    config = GenerationConfig(darken, 5, share=0.5, components=1, rank=3)
     made = generate_with(
         build("convnet", (1, 8, 8), ("a", "b", "c"), 0, channels=(4, 4, 4)), Dataset("d", *parts), config
     )
     assert torch.allclose(made.pictures["classifier"], made.pictures["truth"], atol=1e-6)
     assert made.summary["sources"]["classifier"]["measures"]["ssim"]["mean"] == pytest.approx(1, abs=1e-6)
     assert task_settings(config)["share"] == 0.5
-    spec = parse_spec({"sweep": [{"objective": "standard"}], "generate": [{"task": "darken", "share": 0.5}]}, "spec")
-    assert spec.generate[0].task == "darken"
+    spec = parse_spec({"sweep": [{"objective": "standard"}], "generate": [{"task": darken, "share": 0.5}]}, "spec")
+    assert spec.generate[0].task == darken
     with pytest.raises(SpecError, match=r"share: got more than 0\.9"):
-        GenerationConfig("darken", share=0.95)
+        GenerationConfig(darken, share=0.95)
     with pytest.raises(
-        SpecError, match=r"mask: no option of task 'darken', only of inpaint\. Of its own task 'darken'"
+        SpecError, match=r"mask: no option of task 'tests/darken', only of inpaint\. Of its own task 'tests/darken'"
     ):
-        GenerationConfig("darken", mask="half")
+        GenerationConfig(darken, mask="half")

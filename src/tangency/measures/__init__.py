@@ -15,7 +15,8 @@ from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
 from tangency.measures.run import measure, measure_batch
 from tangency.measures.similarity.cka import linear_cka
-from tangency.measures.similarity.metrics import METRICS, check_size
+from tangency.measures.similarity.metrics import METRICS, Metric, check_size
+from tangency.measures.similarity.pairs import PairMetric
 from tangency.measures.working import WorkingSize, parse_working
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "MapFile",
     "MeasureConfig",
     "MeasureInfo",
+    "Metric",
+    "PairMetric",
     "ReferenceSource",
     "References",
     "RobustnessConfig",

@@ -15,7 +15,7 @@ from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import ALIGNMENT_CONTROLS
 from tangency.measures.robustness.config import RobustnessConfig
-from tangency.measures.similarity.metrics import check_metrics
+from tangency.measures.similarity.metrics import METRICS, check_metrics
 from tangency.measures.working import FILTERS, Shape, WorkingSize
 from tangency.perceptual.pictures import check_normalisations
 
@@ -264,7 +264,8 @@ class MeasureConfig:
             del asked["curved"]
         if self.legacy is None:
             del asked["legacy"]
-        content = json.dumps([MEASURE_SCHEMA, asked], sort_keys=True)
+        origins = [origin for name in self.metrics if (origin := METRICS.origin(name))]  # of other packages
+        content = json.dumps([MEASURE_SCHEMA, asked, *origins], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Classifiers: a module, what it must be fed, and where it comes from."""
 
 from tangency.models.classifier import Classifier
+from tangency.models.foreign.opening import Opened, Request
 from tangency.models.independence import Averaged
 from tangency.models.outputs import OUTPUTS, probes
 from tangency.models.prepared import prepared
@@ -13,6 +14,8 @@ __all__ = [
     "OUTPUTS",
     "Averaged",
     "Classifier",
+    "Opened",
+    "Request",
     "build",
     "load_classifier",
     "load_model",

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from tangency.errors import SpecError, unknown_name
 from tangency.objectives import losses, pags
+from tangency.references import Registry, defaults_of, makes
 from tangency.seeding import Draw
 
-# name -> loss(model, x, y, draw, strength, *, options with defaults); a new objective joins by adding a row.
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {
-    "standard": losses.standard,
-    "gradient_norm": losses.gradient_norm,
-    "noise_consistency": losses.noise_consistency,
-    "noise_augmentation": losses.noise_augmentation,
-    "pgd_l2": losses.pgd_l2,
-    "pgd_linf": losses.pgd_linf,
-}
+_takes_five = makes(5)
+# A new objective joins by adding a row, one of another package by an entry point.
+OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
+    "objective",
+    "tangency.objectives",
+    {
+        "standard": losses.standard,
+        "gradient_norm": losses.gradient_norm,
+        "noise_consistency": losses.noise_consistency,
+        "noise_augmentation": losses.noise_augmentation,
+        "pgd_l2": losses.pgd_l2,
+        "pgd_linf": losses.pgd_linf,
+    },
+    "a function (model, x, y, draw, strength, *, options) to one loss an image, options with numbers or switches for "
+    "defaults",
+    lambda held: _takes_five(held) and not any(type(default) is str for default in defaults_of(held).values()),
+)
 # The published code's names, and what the published code does; where it does the same, the same function stands.
 ALIASES = {
     "none": "standard",
@@ -59,8 +68,19 @@ class Objective:
 
     def losses(self, model: nn.Module, x: Tensor, y: Tensor, draw: Draw) -> Tensor:
         """(N,) losses with their graph to the parameters; (N, C, H, W) images in [0, 1], (N,) labels."""
-        loss = _function(self.name, self.legacy)
-        return loss(model, x, y, draw, self.strength, **self.options)
+        found = _function(self.name, self.legacy)(model, x, y, draw, self.strength, **self.options)
+        if not isinstance(found, Tensor) or found.shape != y.shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise SpecError(
+                f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
+            )
+        return found
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that is given here as plain data, with the distribution that the loss is from where it is not ours."""
+        origin = OBJECTIVES.origin(self.name)
+        return asdict(self) | ({"origin": origin} if origin else {})
 
 
 def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: float | int | bool) -> Objective:
@@ -83,11 +103,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     """
     name = ALIASES.get(name, name)
     loss = _function(name, legacy)
-    defaults = {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(loss).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    defaults = defaults_of(loss)
     for option, value in options.items():
         if option not in defaults:
             raise SpecError(unknown_name(f"option of objective {name}", option, defaults))

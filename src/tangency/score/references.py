@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
-from tangency.files import file_digest
+from tangency.files import file_digest, location_digests
 from tangency.mixtures import fit_affordable, load_mixture
-from tangency.references import Reference, maker_options, parse
+from tangency.references import Reference, Registry, maker_options, makes, parse
 from tangency.score.closed.empirical import EmpiricalScore
 from tangency.score.closed.gaussian import GaussianScore
 from tangency.score.closed.mixture import MixtureScore
@@ -55,7 +55,7 @@ def load_score(reference: str | Path, data: Dataset | None = None, device: str =
         reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
-            (?config=FILE.json).
+            (?config=FILE.json); "package/name:…" of another package.
         data: what it is for: its images must be of the score's shape and classes.
         device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
 
@@ -100,23 +100,34 @@ def _loaded(reference: str, device: str) -> Denoiser:
         with resources.as_file(resources.files("tangency.score") / "weights" / SHIPPED[reference]) as path:
             return load_network(path, device, kind=reference)
     parsed = parse(reference)
-    if parsed.kind == "k-diffusion":
-        return load_kdiffusion(parsed.path(None), device, config=_config(parsed))
+    if parsed.kind in SCORES:
+        return _made(parsed, device)
     if reference.endswith(".safetensors"):
         return _safetensors(Path(reference), device)
-    if parsed.kind == "diffusers":
-        return _diffusers(parsed, device)
-    if parsed.kind == "edm":
-        parsed.check_options(())
-        return load_edm_pickle(parsed.path(None), device)
     if parsed.kind == "score_sde" or reference.endswith(_CHECKPOINTS):
         raise ModelError(
             f"score '{reference}': a checkpoint of a training, which does not hold its network's configuration. Write "
             "one of score_sde with diffusers' convert_ncsnpp_original_checkpoint_to_diffusers.py and load "
             "diffusers:DIR; one of k-diffusion with its convert_for_inference.py and load k-diffusion:FILE.safetensors."
         )
-    known = [*FITTED, "exact", *_TRAINED]
+    known = [*FITTED, "exact", *_TRAINED, *(f"{kind}:…" for kind in SCORES if kind not in SCORES.own)]
     raise SpecError(f"score: {unknown_name('score', reference, known)}")
+
+
+def _made(parsed: Reference, device: str) -> Denoiser:
+    score = SCORES[parsed.kind](parsed, device)
+    if parsed.kind not in SCORES.own and not isinstance(cast(object, score), Denoiser):
+        raise SpecError(f"score '{parsed.text}': made an object of type {type(score).__name__}, expected a Denoiser.")
+    return score
+
+
+def _kdiffusion(parsed: Reference, device: str) -> Denoiser:
+    return load_kdiffusion(parsed.path(None), device, config=_config(parsed))
+
+
+def _edm(parsed: Reference, device: str) -> Denoiser:
+    parsed.check_options(())
+    return load_edm_pickle(parsed.path(None), device)
 
 
 def _diffusers(parsed: Reference, device: str) -> Denoiser:
@@ -129,6 +140,16 @@ def _diffusers(parsed: Reference, device: str) -> Denoiser:
         span=parsed.options.get("range"),
         kind=parsed.text,
     )
+
+
+# kind -> loader(reference, device), of trained scores; what stands before the colon of a reference.
+SCORES: Registry[Callable[..., Denoiser]] = Registry(
+    "score",
+    "tangency.scores",
+    {"diffusers": _diffusers, "edm": _edm, "k-diffusion": _kdiffusion},
+    "a function (reference, device) to a Denoiser",
+    makes(2),
+)
 
 
 def _config(parsed: Reference) -> Path | None:
@@ -161,6 +182,9 @@ def fingerprint(reference: str) -> str:
         raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
     parsed = parse(reference)
     try:
+        if origin := SCORES.origin(parsed.kind) if parsed.kind in SCORES else "":
+            content = [parsed.text, origin, *location_digests(parsed.location)]
+            return hashlib.sha256(json.dumps(content).encode()).hexdigest()
         if parsed.kind == "diffusers":
             return _digest(parsed, diffusers_files(parsed.path(None), parsed.options.get("variant")))
         if parsed.kind == "k-diffusion":

@@ -15,7 +15,8 @@ from tangency.errors import SpecError
 from tangency.evaluate.fitting.tangents import tangents_identity
 from tangency.evaluate.working import measures_at
 from tangency.measures import WorkingSize
-from tangency.objectives import Objective, make
+from tangency.models import ARCHITECTURES
+from tangency.objectives import OBJECTIVES, Objective, make
 from tangency.score.references import fingerprint
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.training import TRAINING_SCHEMA
@@ -89,6 +90,17 @@ def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
     return trials
 
 
+def origins(architecture: str, objective: str) -> list[str]:
+    """Names and versions of the distributions that are not ours and decide the weights; none for ours.
+
+    Raises:
+        TangencyError: a name is unknown, or is known in this process alone.
+    """
+    found = [ARCHITECTURES.shared_origin(architecture)] if architecture in ARCHITECTURES else []
+    found += [OBJECTIVES.shared_origin(objective)] if objective else []
+    return [origin for origin in found if origin]
+
+
 def judge_model(spec: StudySpec) -> ModelSpec:
     """Architecture and options of the judge that a study trains."""
     architecture, options = spec.judge.network(spec.model.architecture)
@@ -128,14 +140,16 @@ def _trial(
         seed,
         spec.threads,
     ]
+    identity += origins(spec.model.architecture, "" if objective is None else name)
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     measured = [data.test.digest, score_hash(spec, data)]
     measured += [measures_at(spec.measures, data, spec.data).digest(), spec.weights]
     measured += [fingerprint(spec.network_score)] if spec.network_score else []
     measured += [tangents_identity(spec.tangents)] if spec.tangents else []
     tag = f"-{_hash(options)[:4]}" if options else ""
+    label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot
     return Trial(
-        id=f"{name}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
+        id=f"{label}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
         name=name,
         strength=strength,
         seed=seed,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 
+from tangency.data import KINDS
 from tangency.errors import DataError, SpecError
 from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.fitting.tangents import check_tangents
 from tangency.evaluate.scores import check_answers
-from tangency.measures import check_signal, check_size
+from tangency.measures import METRICS, check_signal, check_size
 from tangency.mixtures import affordable
 from tangency.models import build
+from tangency.references import as_reference, parse
 from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
+from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
 from tangency.study.plan import working_of
 from tangency.study.spec import StudySpec
+from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
 from tangency.worlds import World
@@ -37,6 +41,7 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     check_size(spec.measures.metrics, working.shape)
     check_network_score(spec, data)
     check_tangents(spec.tangents, shown)
+    _refuse_local(spec)
     refuse_generation(spec, data, network)
     if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
         raise SpecError(
@@ -45,6 +50,19 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec.data), spec, data)
     _refuse_unfit(spec, data)
+
+
+def _refuse_local(spec: StudySpec) -> None:
+    """Raise where what measures is registered in this process alone; plans refuse such objectives themselves."""
+    for metric in spec.measures.metrics:
+        METRICS.shared_origin(metric)
+    for kind in (parse(reference).kind for reference in spec.tangents):
+        if kind in ESTIMATORS:
+            ESTIMATORS.shared_origin(kind)
+    if (kind := parse(as_reference(spec.data)).kind) in KINDS:
+        KINDS.shared_origin(kind)
+    if (kind := parse(spec.network_score).kind) in SCORES:
+        SCORES.shared_origin(kind)
 
 
 def _refuse_unfit(spec: StudySpec, data: Dataset) -> None:

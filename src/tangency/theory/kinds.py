@@ -8,10 +8,11 @@ from typing import Any
 
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
-from tangency.references import maker_options
+from tangency.references import maker_options, parse
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
+from tangency.score.references import SCORES as TRAINED
 from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, load_tangents, pca_tangents
-from tangency.tangents.references import LOADED, MADE
+from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
 
@@ -79,7 +80,7 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
     A denoiser that names no score is the world's own.
     """
-    if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in (*MADE, *LOADED):
+    if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in ESTIMATORS:
         return load_tangents(
             text, Ground(Dataset(material.world.name, material.train, material.train), score=material.world)
         )
@@ -89,7 +90,7 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
-    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:", "k-diffusion:")):
+    if text.endswith(".safetensors") or parse(text).kind in TRAINED:
         return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made

@@ -108,7 +108,7 @@ def train(
     if earlier is not None:
         classifier.to(device)
         return earlier
-    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": asdict(objective)}
+    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": objective.identity}
     record, history = run_job(job, data, config, folder, identity, settings, device, validation, on_step)
     return as_result(classifier, record, history, folder)
 
@@ -123,7 +123,7 @@ def _fingerprint(
     """SHA-256 of all that decides the result of a training but the initial weights."""
     card = asdict(classifier.card)
     del card["provenance"]
-    return fingerprint(config, data, validation, {"objective": asdict(objective), "card": card})
+    return fingerprint(config, data, validation, {"objective": objective.identity, "card": card})
 
 
 def _check_data(classifier: Classifier, data: LabelledImages, what: str) -> None:

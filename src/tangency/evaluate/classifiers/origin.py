@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +59,4 @@ def saved_model(reference: str, given: str = "") -> SavedModel | None:
     kind, _, location = reference.partition(":")
     if kind not in OPENERS or not location:
         return None
-    module, _, name = OPENERS[kind].partition(":")
-    opener = getattr(importlib.import_module(module), name)
-    return cast(SavedModel, opener(Path(location), given or reference))
+    return cast(SavedModel, OPENERS[kind](Path(location), given or reference))

@@ -11,7 +11,7 @@ from tangency.models import Averaged, Classifier, load_model, probes
 from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
-from tangency.models.references import KINDS
+from tangency.models.references import is_kind
 from tangency.references import OPENERS, as_reference, parse
 from tangency.types import Card, Dataset
 
@@ -37,7 +37,7 @@ def find_mapped(
     if class_map is None or own is not None:
         return find_classifier(reference, device, data, trust_code)
     kind, colon, _ = bare.partition(":")
-    ours = (bool(colon) and kind in OPENERS) or (bare.endswith(".safetensors") and parse(bare).kind not in KINDS)
+    ours = (bool(colon) and kind in OPENERS) or (bare.endswith(".safetensors") and not is_kind(parse(bare).kind))
     if ours and data is not None:
         saved = find_classifier(reference, device, trust_code=trust_code)
         if same_names(saved.classifier.card.classes, data.test.classes):
@@ -88,8 +88,8 @@ def independent(saved: SavedClassifier, data: Dataset, way: str = "", allow_rand
 
 def _takes_classes(reference: str) -> bool:
     """Whether data of this kind may be given the names of their classes."""
-    kind = KINDS_OF_DATA.get(parse(as_reference(reference)).kind) if reference else None
-    return kind is not None and "classes" in kind.options
+    kind = parse(as_reference(reference)).kind if reference else ""
+    return kind in KINDS_OF_DATA and "classes" in KINDS_OF_DATA[kind].options
 
 
 def check_fits(card: Card, data: Dataset, what: str, reference: str = "") -> None:

@@ -15,14 +15,14 @@ import torch
 
 from tangency.errors import RunError, SpecError
 from tangency.evaluate.fitting.network import Tell, telling
-from tangency.files import file_digest
+from tangency.files import file_digest, location_digests
 from tangency.measures.frames import distinct_names
 from tangency.numerics import check_rank
 from tangency.references import maker_options, parse_options
 from tangency.score.references import FITTED, fingerprint
 from tangency.tangents import Ground, TangentEstimator, load_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
-from tangency.tangents.references import check_reference, kind_of
+from tangency.tangents.references import ESTIMATORS, check_reference, kind_of
 from tangency.tangents.spectrum import parse_rank
 from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
@@ -222,7 +222,10 @@ def tangents_identity(references: Sequence[str]) -> str:
         name, _, query = reference.partition("?")
         kind, _, location = name.partition(":")
         path = Path(location if location else name)
-        if location or name.endswith(".safetensors"):
+        origin = ESTIMATORS.origin(kind) if kind in ESTIMATORS else ""
+        if origin:
+            parts += [origin, *location_digests(location)]
+        elif location or name.endswith(".safetensors"):
             parts.append(file_digest(path / INDEX if kind == "stored" else path))
         score = parse_options(reference, query).get("score", "") if query else ""
         if score and score.partition("?")[0] not in (*FITTED, "exact"):

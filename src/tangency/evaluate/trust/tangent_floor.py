@@ -12,13 +12,13 @@ import torch
 
 from tangency.errors import TangencyError
 from tangency.evaluate.fitting.tangents import fitted_tangents
-from tangency.references import parse_options
+from tangency.references import parse, parse_options
 from tangency.tangents import Ground, WorldTangents, agreement
+from tangency.tangents.references import has_location
 from tangency.worlds import load_dataset, make_world
 
 WORLDS = ("torus", "linear")
 _OWN_SCORE = ("denoiser", "score-svd")
-_UNKNOWN = ("autoencoder:", "diffusers:", "stored:")
 _FROM_FILE = "it comes from a file, so it cannot be made anew from a world's images."
 
 
@@ -36,7 +36,8 @@ def floors(
     """
     by_estimator: dict[str, dict[str, Any]] = {}
     for name, reference in zip(names, references, strict=True) if images else ():
-        if reference.startswith(_UNKNOWN) or reference.partition("?")[0].endswith(".safetensors"):
+        parsed = parse(reference)
+        if (parsed.location and has_location(parsed.kind)) or reference.partition("?")[0].endswith(".safetensors"):
             by_estimator[name] = {world: {"unavailable": _FROM_FILE} for world in WORLDS}
             continue
         rank = min(ranks[name], (math.prod(ground.data.train.shape) - 1) // 2)

@@ -64,7 +64,7 @@ def refuse_foreign(task: str, named: Iterable[str]) -> None:
     if task not in TASKS:
         raise SpecError(f"task: {unknown_name('task', task, TASKS)}")
     for option in named:
-        others = [name for name in TASKS if option in TASKS[name].own]
+        others = [name for name in dict.fromkeys((*TASKS.own, task)) if option in TASKS[name].own]
         if others and task not in others:
             takes = ", ".join(TASKS[task].options)
             raise SpecError(

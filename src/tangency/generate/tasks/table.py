@@ -14,21 +14,26 @@ from tangency.generate.tasks.sketch import SketchTask
 from tangency.generate.tasks.superres import SuperResolutionTask
 from tangency.generate.tasks.task import GenerationTask
 from tangency.generate.tasks.translate import TranslateTask
+from tangency.references import Registry
 from tangency.seeding import Draw
 
-TASKS: dict[str, GenerationTask] = {
-    task.name: task
-    for task in (
-        GenerateTask(),
-        DenoiseTask(),
-        InpaintTask(),
-        SuperResolutionTask(),
-        TranslateTask(),
-        CounterfactualTask(),
-        FeatureTask(),
-        SketchTask(),
-    )
-}
+_OURS = (
+    GenerateTask(),
+    DenoiseTask(),
+    InpaintTask(),
+    SuperResolutionTask(),
+    TranslateTask(),
+    CounterfactualTask(),
+    FeatureTask(),
+    SketchTask(),
+)
+TASKS: Registry[GenerationTask] = Registry(
+    "task",
+    "tangency.tasks",
+    {task.name: task for task in _OURS},
+    "an object of a subclass of GenerationTask",
+    lambda held: isinstance(held, GenerationTask),
+)
 
 
 def perform(inputs: TaskInputs, ids: Tensor) -> Outcome:

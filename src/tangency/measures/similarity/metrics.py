@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tangency.errors import SpecError, unknown_name
+from tangency.references import Registry
 
 PREFIX = "alignment_"  # before a metric's name: the family of its rows
 # Edges of the radial frequency bands, in per cent of the Nyquist frequency; the last holds the corners too.
@@ -34,6 +35,7 @@ class Metric:
         of_set: compares an image with a fixed gallery, not a pair alone.
         normalisation: the only one of pictures that it is defined with; "" for those of the configuration.
         smallest: pixels a side that images must have at least.
+        make: of one of another package, (shape, device) to its `PairMetric`; ours are made in `pairs`.
     """
 
     title: str
@@ -50,11 +52,12 @@ class Metric:
     of_set: bool = False
     normalisation: str = ""
     smallest: int = 0
+    make: Callable[..., Any] | None = None
 
 
 _INF = float("inf")
 _LPIPS = "Zhang et al., CVPR 2018, version 0.1"
-METRICS: dict[str, Metric] = {
+_OURS: dict[str, Metric | str] = {
     "cosine": Metric("signed cosine", "cosine", -1, 1, 1, "opposite", 0, "⟨a, b⟩/(‖a‖‖b‖)"),
     "band": Metric(
         "signed cosine within a band of spatial frequencies", "cosine", -1, 1, 1, "opposite", 0, "Parseval's theorem"
@@ -164,8 +167,18 @@ METRICS: dict[str, Metric] = {
         of_set=True,
     ),
 }
-# What a configuration may ask for: retrieval brings its rank.
-ASKABLE = tuple(name for name in METRICS if name != "retrieval_rank")
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    "tangency.metrics",
+    _OURS,
+    "a Metric of pairs that says how it is made (of_set false, make=)",
+    lambda held: isinstance(held, Metric) and callable(held.make) and not held.of_set,
+)
+
+
+def askable() -> tuple[str, ...]:
+    """What a configuration may ask for: retrieval brings its rank."""
+    return tuple(name for name in METRICS if name != "retrieval_rank")
 
 
 def metric_family(name: str) -> str:
@@ -180,14 +193,16 @@ def metric_of(family: str) -> Metric | None:
         >>> metric_of("alignment_cosine").chance, metric_of("kappa")
         (0, None)
     """
-    return METRICS.get(family.removeprefix(PREFIX)) if family.startswith(PREFIX) else None
+    name = family.removeprefix(PREFIX)
+    return METRICS[name] if family.startswith(PREFIX) and name in METRICS else None
 
 
 def check_metrics(names: tuple[str, ...]) -> None:
     """Raise unless the names are distinct metrics."""
     for name in names:
-        if name not in ASKABLE:
-            raise SpecError(unknown_name("metric", name, ASKABLE))
+        if name not in METRICS or name == "retrieval_rank":
+            raise SpecError(unknown_name("metric", name, askable()))
+        METRICS[name]  # raises where it is somebody else's and broken
     if len(set(names)) < len(names):
         raise SpecError(f"metrics: got {list(names)}, expected each once.")
 

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from tangency.errors import ModelError, unknown_name
+from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.measures.similarity.metrics import BANDS, METRICS
 from tangency.measures.similarity.ranks import magnitude_ranks
 from tangency.measures.similarity.spectral import band_cosines
@@ -106,6 +106,8 @@ def pair_metric(name: str, shape: tuple[int, int, int], device: str | torch.devi
         >>> metric.compare(metric.prepare(signal), metric.prepare(-signal)).flatten().round(decimals=6).tolist()
         [-1.0, -1.0]
     """
+    if name in METRICS and (make := METRICS[name].make) is not None:
+        return _outsider(name, make(shape, device))
     plain: dict[str, type[PairMetric]] = {"cosine": _Cosine, "band": _Bands, "ssim": _Structure, "spearman": _Ranks}
     if name in plain:
         return plain[name]()
@@ -117,4 +119,12 @@ def pair_metric(name: str, shape: tuple[int, int, int], device: str | torch.devi
         return _Textures(DISTS().to(device), shape[1:])
     if name == "dreamsim":
         return _Semantics(DreamSim(device))
-    raise ModelError(unknown_name("metric of pairs", name, (n for n, m in METRICS.items() if not m.of_set)))
+    raise ModelError(
+        unknown_name("metric of pairs", name, (n for n in METRICS if n not in METRICS.own or not METRICS[n].of_set))
+    )
+
+
+def _outsider(name: str, made: object) -> PairMetric:
+    if not isinstance(made, PairMetric):
+        raise SpecError(f"metric '{name}': made an object of type {type(made).__name__}, expected a PairMetric.")
+    return made

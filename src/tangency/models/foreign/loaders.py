@@ -19,6 +19,7 @@ from tangency.models.foreign.robustness_loader import open_robustness
 from tangency.models.foreign.states import read_states
 from tangency.models.foreign.twins import twins_of
 from tangency.models.registry import ARCHITECTURES
+from tangency.references import Registry, makes
 
 
 def _torchvision(request: Request) -> Opened:
@@ -164,11 +165,18 @@ def _onnx(request: Request) -> Opened:
 
 
 # kind -> loader; what stands before the colon of a reference.
-LOADERS: dict[str, Callable[[Request], Opened]] = {
-    "torchvision": _torchvision,
-    "timm": _timm,
-    "hf": _hf,
-    "robustness": open_robustness,
-    "state_dict": _state_dict,
-    "onnx": _onnx,
-}
+LOADERS: Registry[Callable[[Request], Opened]] = Registry(
+    "model",
+    "tangency.models",
+    {
+        "torchvision": _torchvision,
+        "timm": _timm,
+        "hf": _hf,
+        "robustness": open_robustness,
+        "state_dict": _state_dict,
+        "onnx": _onnx,
+    },
+    "a function (request) to an Opened",
+    makes(1),
+    ModelError,
+)

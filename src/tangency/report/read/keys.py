@@ -56,7 +56,7 @@ class Key:
 
 def parse(text: str) -> Key:
     """Take a key apart; a dot inside a number does not split."""
-    estimator = re.search(r"\.tangents=([\w-]+)", text)
+    estimator = re.search(r"\.tangents=([\w/-]+)", text)
     normalisation = re.search(r"\.norm=([a-z]+\d*(?:\.\d+)?)", text)
     bare = text
     for option in (estimator, normalisation):

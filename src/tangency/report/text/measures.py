@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tangency.measures.similarity.metrics import METRICS, metric_family
+from tangency.measures.similarity.metrics import METRICS, Metric, metric_family, metric_of
 from tangency.report.read.keys import Key, parse
 from tangency.report.text.glossary import SCALARS, TARGETS
 from tangency.report.text.robustness import TEXTS
@@ -189,9 +189,8 @@ MEASURES = {name: MeasureText(*texts) for name, texts in TEXTS.items()} | {
 }
 
 
-def _similarity(name: str) -> MeasureText:
+def _similarity(name: str, metric: Metric) -> MeasureText:
     """The texts of a metric, made from its row in the registry."""
-    metric = METRICS[name]
     chance = "no fixed level" if metric.chance is None else f"{metric.chance:g} for a random direction"
     if name == "retrieval":
         chance = "1/n, n the number of candidates"
@@ -206,12 +205,16 @@ def _similarity(name: str) -> MeasureText:
     )
 
 
-MEASURES |= {metric_family(name): _similarity(name) for name in METRICS if metric_family(name) not in MEASURES}
+MEASURES |= {
+    metric_family(name): _similarity(name, METRICS[name]) for name in METRICS.own if metric_family(name) not in MEASURES
+}
 
 
 def describe(key: Key) -> MeasureText:
     """The measure's texts with its scalar and target filled in; an unknown measure is shown by its key."""
     known = MEASURES.get(key.family)
+    if known is None and (metric := metric_of(key.family)) is not None:  # of another package
+        known = _similarity(key.family, metric)
     if known is None:
         return MeasureText(key.panel, "A measure for which this page has no text.", "", "", "neither", "")
     target, target_long = TARGETS.get(key.target, (key.target or "target", key.target or "the target"))

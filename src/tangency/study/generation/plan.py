@@ -74,6 +74,7 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[PlannedEntry]:
         options = dataclasses.asdict(config)
         own = {key: value for key, value in options.items() if key not in _NOT_OWN}
         common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
+        common += [origin] if (origin := TASKS.shared_origin(config.task)) else []
         score = fingerprint(spec.network_score) if spec.network_score else ""
         hashes = identity(own, common), identity("references", options, score, common)
         entries.append(PlannedEntry(number, name, config, picture_ids(config, data), *hashes))

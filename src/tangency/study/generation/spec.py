@@ -40,10 +40,10 @@ class JudgeSpec(BaseModel):
 
 def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
     """Raise where an entry has nothing that all networks share."""
-    judged = [name for name, task in TASKS.items() if task.judged]
+    judged = [name for name in TASKS.own if TASKS[name].judged]
     for number, entry in enumerate(entries):
         where = f"generate.{number}"
-        if entry.task not in judged:
+        if not TASKS[entry.task].judged:
             raise SpecError(f"{where}.task: {unknown_name('task of a study', entry.task, judged)}")
         if entry.climb.frames:
             raise SpecError(f"{where}.climb.frames: a study keeps no frames; `tangency generate` does.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tangency.errors import DataError, SpecError, unknown_name
-
-# Kinds of saved models that a later room opens, which registers itself here: kind to "module:callable", imported when
-# a reference first names the kind; see `tangency.evaluate.classifiers.origin`.
-OPENERS: dict[str, str] = {}
+from tangency.references.registry import defaults_of
 
 
 @dataclass(frozen=True)
@@ -90,8 +86,7 @@ def maker_options(text: str, query: str, maker: Callable[..., object]) -> dict[s
     Raises:
         SpecError: an option that is no keyword-only argument, or a value of another kind.
     """
-    parameters = inspect.signature(maker).parameters.values()
-    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    known = defaults_of(maker)
     options: dict[str, Any] = {}
     for key, value in (parse_options(text, query) if query else {}).items():
         if key not in known:
