@@ -59,6 +59,8 @@ class Targets:
         if bool(own.all()):
             return {key: self._signal(key, ids) for key in self.keys}
         x, found = self._images(ids), {}
+        if not bool(own.any()):
+            return self.of(x, y)
         for key in self.keys:
             values = self.evaluate(key, x[~own], y[~own])
             found[key] = self._signal(key, ids[own]).among(own, self.comparer.signal(values))
