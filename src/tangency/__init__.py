@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tangency.errors import TangencyWarning as TangencyWarning
     from tangency.evaluate import estimates as estimates
     from tangency.evaluate import evaluate_score as evaluate_score
+    from tangency.evaluate import load_classifier as load_classifier
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
     from tangency.models import Classifier as Classifier
-    from tangency.models import load_classifier as load_classifier
     from tangency.report import write_report as write_report
     from tangency.score import load_score as load_score
     from tangency.study import load_spec as load_spec
@@ -47,7 +47,7 @@ _HOME = {
     "fit_mixture": ("mixtures", "fit_mixture"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),
-    "load_classifier": ("models", "load_classifier"),
+    "load_classifier": ("evaluate", "load_classifier"),
     "load_data": ("worlds", "load_dataset"),
     "load_score": ("score", "load_score"),
     "load_spec": ("study", "load_spec"),

@@ -1,5 +1,6 @@
 """What saved classifiers, scores and tangent spaces are worth: measured, compared and examined, without a study."""
 
+from tangency.evaluate.classifiers.saved import load_classifier
 from tangency.evaluate.compare import compare_measured
 from tangency.evaluate.measure import estimates, measure_models
 from tangency.evaluate.request import MeasureRequest
@@ -13,5 +14,6 @@ __all__ = [
     "compare_measured",
     "estimates",
     "evaluate_score",
+    "load_classifier",
     "measure_models",
 ]

@@ -11,7 +11,7 @@ from tangency.evaluate.classifiers.origin import Origin
 from tangency.evaluate.measured import Measured, columns_of, read_rows, read_summary, settings
 from tangency.files import read_json
 from tangency.measures import MeasureConfig
-from tangency.models import Classifier, load_classifier
+from tangency.models import Classifier, read_classifier
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, score_hash
 from tangency.study.spec import StudySpec, load_spec
@@ -54,7 +54,7 @@ class SavedTrial:
                 f"model '{self.reference}': '{run}' holds no spec.yaml, expected a run directory of a study."
             )
         spec = load_spec(run / "spec.yaml")
-        return load_classifier(weights_file(folder, spec.weights), device), _origin(Layout(run), spec)
+        return read_classifier(weights_file(folder, spec.weights), device), _origin(Layout(run), spec)
 
     def rows(self) -> Measured:
         """The rows of the trial, of a finished study."""
