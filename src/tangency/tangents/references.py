@@ -172,7 +172,7 @@ def kind_of(reference: str) -> str:
 
 
 def check_reference(reference: str, data: Dataset) -> None:
-    """Raise where `load_tangents` would for its name, options or rank, before anything is fitted."""
+    """Raise where `open_tangents` would for its name, options or rank, before anything is fitted."""
     name, _, query = reference.partition("?")
     if name in MADE:
         options = maker_options(f"tangents '{reference}'", query, MADE[name])
@@ -186,14 +186,14 @@ def check_reference(reference: str, data: Dataset) -> None:
         if name == "exact":
             _exact(Ground(data))
     elif name.endswith(".safetensors") or (name.partition(":")[0] in LOADED and name.partition(":")[2]):
-        load_tangents(reference, Ground(data))
+        open_tangents(reference, Ground(data))
     else:
         known = [*MADE, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
         raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
 
 
-def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
-    """Tangent spaces by reference.
+def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
+    """Tangent spaces by reference, but for those that are trained first (`evaluate.load_tangents` makes these, too).
 
     Args:
         reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
@@ -207,7 +207,7 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
     Example:
         >>> from tangency.data import load
-        >>> load_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
+        >>> open_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
         4
     """
     name, _, query = reference.partition("?")
@@ -216,7 +216,7 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
         options = maker_options(f"tangents '{reference}'", query, LOADED[kind])
         return LOADED[kind](ground, location, **options)
     if name.endswith(".safetensors"):
-        return load_tangents(f"autoencoder:{reference}", ground)
+        return open_tangents(f"autoencoder:{reference}", ground)
     check_reference(reference, ground.data)
     options = maker_options(f"tangents '{reference}'", query, MADE[name])
     return MADE[name](ground, **options)
