@@ -17,9 +17,9 @@ import torch
 from tangency.errors import RunError
 from tangency.evaluate.generation.run import Generated, generate_with
 from tangency.files import read_json
-from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.prepare import mixture_for
+from tangency.generation import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import mixture_for
 from tangency.models import read_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation

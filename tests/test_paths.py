@@ -15,11 +15,12 @@ import tangency
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load_split
 from tangency.errors import DataError, NumericsError, RunError
-from tangency.evaluate import MeasureRequest, TrustConfig, compare_measured, measure_models
+from tangency.evaluate import MeasureRequest, TrustConfig, measure_models
+from tangency.evaluate.compare import compare
 from tangency.evaluate.convert import convert_model
 from tangency.evaluate.generation.saved import generate_reference
-from tangency.generate import Climb
-from tangency.generate.tasks.config import GenerationConfig
+from tangency.generation import Climb
+from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
 from tangency.study import load_spec, study_status
@@ -92,7 +93,7 @@ def test_measuring_comparing_generating_and_converting(
     alone = MeasureRequest(net, data, out=kind(tmp_path / "net"), **QUICK)  # type: ignore[arg-type]
     assert alone.models == (str(net),)
     assert json.loads((tmp_path / "net" / "summary.json").read_text())["measures"].keys() == found["measures"].keys()
-    compared = compare_measured(kind(tmp_path / "net"), kind(tmp_path / "net"))
+    compared = compare(kind(tmp_path / "net"), kind(tmp_path / "net"))
     assert compared["images"] == 10
     page = write_leaderboard([kind(tmp_path / "net")], kind(tmp_path / "board"))
     assert page == tmp_path / "board" / "index.html"

@@ -15,7 +15,7 @@ from tangency.cli import main
 from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.evaluate.folders import open_measured
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.table import TASKS
 from tangency.models import build, save_classifier
 from tangency.study.spec import SHIPPED
 

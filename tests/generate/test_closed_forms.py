@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from support import make_mixture
-from tangency.generate import (
+from tangency.generation import (
     AveragePool,
     Climb,
     Conditional,

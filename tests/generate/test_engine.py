@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tangency.errors import NumericsError, SpecError, TangencyError
-from tangency.generate import (
+from tangency.generation import (
     OBJECTIVES,
     AdamStep,
     AveragePool,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tangency.errors import NumericsError
-from tangency.generate import (
+from tangency.generation import (
     diversity,
     frechet_distance,
     judged,

@@ -92,8 +92,8 @@ def generate(
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
     from tangency.evaluate.generation.saved import generate_reference
-    from tangency.generate import Climb
-    from tangency.generate.tasks.config import GenerationConfig, refuse_foreign, refuse_moot
+    from tangency.generation import Climb
+    from tangency.generation.tasks.config import GenerationConfig, refuse_foreign, refuse_moot
     from tangency.report.write import ANIMATIONS, write_generation
 
     if animation not in ANIMATIONS:

@@ -1,7 +1,6 @@
 """What saved classifiers, scores and tangent spaces are worth: measured, compared and examined, without a study."""
 
 from tangency.evaluate.classifiers.saved import load_classifier
-from tangency.evaluate.compare import compare_measured
 from tangency.evaluate.fitting.tangents import load_tangents
 from tangency.evaluate.measure import estimates, measure_models
 from tangency.evaluate.request import MeasureRequest
@@ -14,7 +13,6 @@ __all__ = [
     "TangentTrustConfig",
     "Trust",
     "TrustConfig",
-    "compare_measured",
     "estimates",
     "evaluate_score",
     "evaluate_tangents",

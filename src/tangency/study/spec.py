@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
-from tangency.generate.tasks.config import GenerationConfig, refuse_unguided, task_settings
+from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
     MeasureConfig,

@@ -8,7 +8,7 @@ from tangency.errors import ModelError, RunError, SpecError
 from tangency.evaluate.classifiers.saved import SavedClassifier, find_classifier, independent
 from tangency.evaluate.generation.run import Generated, Tell, generate_with
 from tangency.files import atomic, write_json
-from tangency.generate.tasks.config import GenerationConfig
+from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import Classifier
 from tangency.references import as_reference
 from tangency.score import load_score

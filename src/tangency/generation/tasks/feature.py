@@ -7,14 +7,14 @@ from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.errors import SpecError
-from tangency.generate.constraints import BallInBox, Box
-from tangency.generate.engine import Ascent, ascend
-from tangency.generate.tasks.climb import Climb, default_radius
-from tangency.generate.tasks.generate import starts
-from tangency.generate.tasks.inputs import OWN, START, Outcome, TaskInputs
-from tangency.generate.tasks.options import TaskOptions
-from tangency.generate.tasks.task import GenerationTask
-from tangency.generate.units import unit_objective
+from tangency.generation.constraints import BallInBox, Box
+from tangency.generation.engine import Ascent, ascend
+from tangency.generation.tasks.climb import Climb, default_radius
+from tangency.generation.tasks.generate import starts
+from tangency.generation.tasks.inputs import OWN, START, Outcome, TaskInputs
+from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.tasks.task import GenerationTask
+from tangency.generation.units import unit_objective
 from tangency.seeding import Draw
 from tangency.types import check_images
 

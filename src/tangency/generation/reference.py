@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError, SpecError
-from tangency.generate.operators import Operator
+from tangency.generation.operators import Operator
 from tangency.score import ClassifierFreeGuided, ClassifierGuided, Denoiser, Sampler
 from tangency.score.guidance import DerivedScore
 from tangency.seeding import Draw

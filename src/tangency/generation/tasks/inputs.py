@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import SpecError
-from tangency.generate.engine import Ascent
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.options import TaskOptions
+from tangency.generation.engine import Ascent
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.options import TaskOptions
 from tangency.mixtures import Mixture
 from tangency.score import Denoiser
 from tangency.types import Dataset

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import SpecError, unknown_name
-from tangency.generate.operators import Mask
+from tangency.generation.operators import Mask
 from tangency.seeding import Draw
 
 MASKS = ("rectangle", "random", "half")

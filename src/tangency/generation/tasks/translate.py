@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tangency.generate.tasks.change import ChangeTask
+from tangency.generation.tasks.change import ChangeTask
 
 
 class TranslateTask(ChangeTask):

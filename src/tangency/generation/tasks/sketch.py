@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tangency.generate.tasks.change import ChangeTask
-from tangency.generate.tasks.inputs import TaskInputs
+from tangency.generation.tasks.change import ChangeTask
+from tangency.generation.tasks.inputs import TaskInputs
 from tangency.numerics import per_example
 from tangency.types import check_images
 

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from tangency.autodiff import undisturbed
 from tangency.errors import NumericsError, SpecError, unknown_name
-from tangency.generate.conditional import Conditional
-from tangency.generate.constraints import BallInBox, Both, Box, Consistent, Constraint
-from tangency.generate.engine import Ascent, ascend
-from tangency.generate.objectives import UNLABELLED, ClassObjective, predicted
-from tangency.generate.operators import Operator
-from tangency.generate.reference import restore_by_score
-from tangency.generate.tasks.climb import Climb, default_radius
-from tangency.generate.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
-from tangency.generate.tasks.options import LABELS, REFERENCES, TaskOptions
-from tangency.generate.tasks.task import ImageTask
+from tangency.generation.conditional import Conditional
+from tangency.generation.constraints import BallInBox, Both, Box, Consistent, Constraint
+from tangency.generation.engine import Ascent, ascend
+from tangency.generation.objectives import UNLABELLED, ClassObjective, predicted
+from tangency.generation.operators import Operator
+from tangency.generation.reference import restore_by_score
+from tangency.generation.tasks.climb import Climb, default_radius
+from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
+from tangency.generation.tasks.options import LABELS, REFERENCES, TaskOptions
+from tangency.generation.tasks.task import ImageTask
 from tangency.seeding import Draw
 from tangency.types import check_images
 

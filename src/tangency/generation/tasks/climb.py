@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from tangency.attacks.balls import NORMS
 from tangency.errors import SpecError, unknown_name
-from tangency.generate.constraints import BallInBox, Bounds, Box, Constraint
-from tangency.generate.engine import Ascent, Plan, Stop, ascend
-from tangency.generate.objectives import OBJECTIVES, ClassObjective, Objective, WithoutVariation
-from tangency.generate.steps import AdamStep, GradientStep, Length, NormalisedStep, Rule
+from tangency.generation.constraints import BallInBox, Bounds, Box, Constraint
+from tangency.generation.engine import Ascent, Plan, Stop, ascend
+from tangency.generation.objectives import OBJECTIVES, ClassObjective, Objective, WithoutVariation
+from tangency.generation.steps import AdamStep, GradientStep, Length, NormalisedStep, Rule
 from tangency.seeding import Draw
 from tangency.types import check_images
 

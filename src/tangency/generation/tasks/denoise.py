@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import SpecError
-from tangency.generate.constraints import BallInBox, Box
-from tangency.generate.energy import energy_denoise
-from tangency.generate.engine import Ascent, ascend
-from tangency.generate.noise import estimate_noise
-from tangency.generate.objectives import Objective, WithLikelihood
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
-from tangency.generate.tasks.options import TaskOptions
-from tangency.generate.tasks.restoration import Restoration, Restored, class_objective
-from tangency.generate.tasks.task import CLIMB
+from tangency.generation.constraints import BallInBox, Box
+from tangency.generation.energy import energy_denoise
+from tangency.generation.engine import Ascent, ascend
+from tangency.generation.noise import estimate_noise
+from tangency.generation.objectives import Objective, WithLikelihood
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
+from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.tasks.restoration import Restoration, Restored, class_objective
+from tangency.generation.tasks.task import CLIMB
 from tangency.numerics import noise_levels, norms, per_example
 from tangency.score import MixtureScore
 from tangency.seeding import Draw

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.inputs import Outcome, TaskInputs
-from tangency.generate.tasks.options import TaskOptions
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.inputs import Outcome, TaskInputs
+from tangency.generation.tasks.options import TaskOptions
 from tangency.seeding import Draw
 
 SHARED = ("task", "count", "climb", "references", "components", "rank", "seed", "batch")  # what every task has

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tangency.attacks.balls import ball
 from tangency.errors import NumericsError
-from tangency.generate.operators import Operator
+from tangency.generation.operators import Operator
 from tangency.numerics import norms, per_example
 
 Constraint = Callable[[Tensor], Tensor]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tangency.generate.tasks.counterfactual import CounterfactualTask
-from tangency.generate.tasks.denoise import DenoiseTask
-from tangency.generate.tasks.feature import FeatureTask
-from tangency.generate.tasks.generate import GenerateTask
-from tangency.generate.tasks.inpaint import InpaintTask
-from tangency.generate.tasks.inputs import Outcome, TaskInputs
-from tangency.generate.tasks.sketch import SketchTask
-from tangency.generate.tasks.superres import SuperResolutionTask
-from tangency.generate.tasks.task import GenerationTask
-from tangency.generate.tasks.translate import TranslateTask
+from tangency.generation.tasks.counterfactual import CounterfactualTask
+from tangency.generation.tasks.denoise import DenoiseTask
+from tangency.generation.tasks.feature import FeatureTask
+from tangency.generation.tasks.generate import GenerateTask
+from tangency.generation.tasks.inpaint import InpaintTask
+from tangency.generation.tasks.inputs import Outcome, TaskInputs
+from tangency.generation.tasks.sketch import SketchTask
+from tangency.generation.tasks.superres import SuperResolutionTask
+from tangency.generation.tasks.task import GenerationTask
+from tangency.generation.tasks.translate import TranslateTask
 from tangency.seeding import Draw
 
 TASKS: dict[str, GenerationTask] = {

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import undisturbed
-from tangency.generate.tasks.climb import towards
-from tangency.generate.tasks.inputs import START, Outcome, TaskInputs, in_words
-from tangency.generate.tasks.task import ImageTask
+from tangency.generation.tasks.climb import towards
+from tangency.generation.tasks.inputs import START, Outcome, TaskInputs, in_words
+from tangency.generation.tasks.task import ImageTask
 from tangency.numerics import norms
 from tangency.seeding import Draw
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import undisturbed
-from tangency.generate.engine import value_and_gradient
-from tangency.generate.objectives import ClassObjective
+from tangency.generation.engine import value_and_gradient
+from tangency.generation.objectives import ClassObjective
 from tangency.numerics import noise_levels, per_example
 from tangency.types import Sigma
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tangency.autodiff import undisturbed
 from tangency.errors import NumericsError
-from tangency.generate.constraints import Constraint, free
-from tangency.generate.objectives import Objective
-from tangency.generate.steps import Rule, State
+from tangency.generation.constraints import Constraint, free
+from tangency.generation.objectives import Objective
+from tangency.generation.steps import Rule, State
 from tangency.numerics import per_example
 from tangency.seeding import Draw
 from tangency.types import check_images
@@ -135,7 +135,7 @@ def ascend(objective: Objective, start: Tensor, plan: Plan, *, draw: Draw, model
         NumericsError: a start that is not finite, an objective of the wrong shape or without a gradient.
 
     Example:
-        >>> from tangency.generate.steps import GradientStep
+        >>> from tangency.generation.steps import GradientStep
         >>> near_grey = lambda x: -(x - 0.5).flatten(1).square().sum(1)
         >>> ascent = ascend(near_grey, torch.zeros(2, 1, 2, 2), Plan(GradientStep(0.5)), draw=Draw(0, torch.arange(2)))
         >>> bool((ascent.images == 0.5).all()), ascent.stalled.tolist()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tangency.generate.masks import make_mask
-from tangency.generate.operators import Operator
-from tangency.generate.tasks.inputs import TaskInputs
-from tangency.generate.tasks.options import TaskOptions
-from tangency.generate.tasks.restoration import MeasuredRestoration
+from tangency.generation.masks import make_mask
+from tangency.generation.operators import Operator
+from tangency.generation.tasks.inputs import TaskInputs
+from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.tasks.restoration import MeasuredRestoration
 from tangency.seeding import Draw
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from tangency.errors import SpecError
-from tangency.generate.reference import generate_by_score
-from tangency.generate.seeds import class_seed, noise_seed
-from tangency.generate.tasks.climb import towards
-from tangency.generate.tasks.inputs import START, Outcome, TaskInputs, in_words
-from tangency.generate.tasks.options import REFERENCES
-from tangency.generate.tasks.task import GenerationTask
+from tangency.generation.reference import generate_by_score
+from tangency.generation.seeds import class_seed, noise_seed
+from tangency.generation.tasks.climb import towards
+from tangency.generation.tasks.inputs import START, Outcome, TaskInputs, in_words
+from tangency.generation.tasks.options import REFERENCES
+from tangency.generation.tasks.task import GenerationTask
 from tangency.seeding import Draw
 
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 from tangency.errors import SpecError, unknown_name
-from tangency.generate.masks import MASKS
-from tangency.generate.tasks.climb import Climb
+from tangency.generation.masks import MASKS
+from tangency.generation.tasks.climb import Climb
 
 REFERENCES = ("bayes", "mixture", "score")
 METHODS = ("budget", "map", "tweedie")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tangency.errors import SpecError, unknown_name
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.options import REFERENCES, TaskOptions
-from tangency.generate.tasks.table import TASKS
-from tangency.generate.tasks.task import SHARED
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.options import REFERENCES, TaskOptions
+from tangency.generation.tasks.table import TASKS
+from tangency.generation.tasks.task import SHARED
 
 
 @dataclass(frozen=True)

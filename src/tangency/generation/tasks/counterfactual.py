@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tangency.generate.counterfactuals import counterfactual
-from tangency.generate.tasks.change import ChangeTask
-from tangency.generate.tasks.inputs import OWN, Outcome, TaskInputs
-from tangency.generate.tasks.task import CLIMB
+from tangency.generation.counterfactuals import counterfactual
+from tangency.generation.tasks.change import ChangeTask
+from tangency.generation.tasks.inputs import OWN, Outcome, TaskInputs
+from tangency.generation.tasks.task import CLIMB
 from tangency.seeding import Draw
 
 

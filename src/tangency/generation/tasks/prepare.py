@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from tangency.data.partners import measured_order
 from tangency.errors import SpecError, listed, unknown_name
-from tangency.generate.conditional import pixel_mixture
-from tangency.generate.energy import JointLogits
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.inputs import TaskInputs
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.conditional import pixel_mixture
+from tangency.generation.energy import JointLogits
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.inputs import TaskInputs
+from tangency.generation.tasks.table import TASKS
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.score import Denoiser
 from tangency.seeding import permutation

@@ -1,12 +1,12 @@
 """What gradients can do: generation, denoising, inpainting, super-resolution, counterfactuals, and judges of them."""
 
-from tangency.generate.conditional import Conditional, pixel_mixture
-from tangency.generate.constraints import BallInBox, Both, Box, Consistent, free
-from tangency.generate.counterfactuals import Counterfactual, counterfactual
-from tangency.generate.energy import JointLogits, energy_denoise
-from tangency.generate.engine import Ascent, Plan, ascend
-from tangency.generate.fidelity import noise_cosine, psnr
-from tangency.generate.judges import (
+from tangency.generation.conditional import Conditional, pixel_mixture
+from tangency.generation.constraints import BallInBox, Both, Box, Consistent, free
+from tangency.generation.counterfactuals import Counterfactual, counterfactual
+from tangency.generation.energy import JointLogits, energy_denoise
+from tangency.generation.engine import Ascent, Plan, ascend
+from tangency.generation.fidelity import noise_cosine, psnr
+from tangency.generation.judges import (
     diversity,
     frechet_distance,
     judged,
@@ -15,26 +15,26 @@ from tangency.generate.judges import (
     neighbour_distance,
     precision_recall,
 )
-from tangency.generate.masks import MASKS, make_mask
-from tangency.generate.noise import estimate_noise
-from tangency.generate.objectives import (
+from tangency.generation.masks import MASKS, make_mask
+from tangency.generation.noise import estimate_noise
+from tangency.generation.objectives import (
     OBJECTIVES,
     ClassObjective,
     WithLikelihood,
     WithoutVariation,
     total_variation,
 )
-from tangency.generate.operators import AveragePool, Mask
-from tangency.generate.reference import ConsistentScore, ScoreSample, generate_by_score, restore_by_score
-from tangency.generate.seeds import class_seed, noise_seed
-from tangency.generate.steps import AdamStep, GradientStep, NormalisedStep
-from tangency.generate.tasks.climb import RULES, Climb, default_radius, towards
-from tangency.generate.tasks.denoise import denoise
-from tangency.generate.tasks.feature import visualise
-from tangency.generate.tasks.options import LABELS
-from tangency.generate.tasks.restoration import Restored, first_guess, restore
-from tangency.generate.tasks.sketch import sketch
-from tangency.generate.units import unit_objective
+from tangency.generation.operators import AveragePool, Mask
+from tangency.generation.reference import ConsistentScore, ScoreSample, generate_by_score, restore_by_score
+from tangency.generation.seeds import class_seed, noise_seed
+from tangency.generation.steps import AdamStep, GradientStep, NormalisedStep
+from tangency.generation.tasks.climb import RULES, Climb, default_radius, towards
+from tangency.generation.tasks.denoise import denoise
+from tangency.generation.tasks.feature import visualise
+from tangency.generation.tasks.options import LABELS
+from tangency.generation.tasks.restoration import Restored, first_guess, restore
+from tangency.generation.tasks.sketch import sketch
+from tangency.generation.units import unit_objective
 
 __all__ = [
     "LABELS",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.generate.operators import Operator
-from tangency.generate.seeds import choose
+from tangency.generation.operators import Operator
+from tangency.generation.seeds import choose
 from tangency.mixtures import Mixture
 from tangency.numerics import flat
 from tangency.seeding import Draw
@@ -42,7 +42,7 @@ class Conditional:
         noise: τ ≥ 0, pixel units.
 
     Example:
-        >>> from tangency.generate.operators import Mask
+        >>> from tangency.generation.operators import Mask
         >>> from tangency.worlds import make_world
         >>> mixture = pixel_mixture(make_world("linear?rank=3&classes=2&shape=1x8x8"))
         >>> x, _ = mixture.sample(4, seed=0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError, listed, unknown_name
-from tangency.generate.objectives import Objective
+from tangency.generation.objectives import Objective
 
 
 @contextlib.contextmanager
