@@ -18,7 +18,7 @@ from tangency.errors import DataError, NumericsError, RunError
 from tangency.evaluate import MeasureRequest, TrustConfig, measure_models
 from tangency.evaluate.compare import compare
 from tangency.evaluate.convert import convert_model
-from tangency.evaluate.generation.saved import generate_reference
+from tangency.evaluate.generation.saved import generate
 from tangency.generation import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
@@ -98,7 +98,7 @@ def test_measuring_comparing_generating_and_converting(
     page = write_leaderboard([kind(tmp_path / "net")], kind(tmp_path / "board"))
     assert page == tmp_path / "board" / "index.html"
     config = GenerationConfig(count=2, climb=Climb(steps=1), references=())
-    made = generate_reference(net, data, config, kind(tmp_path / "made"))
+    made = generate(net, data, config, out=kind(tmp_path / "made"))
     assert made.summary["count"] == 2
     assert convert_model(net, kind(tmp_path / "copy.safetensors"))["architecture"] == "convnet"
     with pytest.raises(RunError, match="got a file"):

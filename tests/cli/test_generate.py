@@ -161,7 +161,7 @@ def test_every_option_of_the_command_line_is_passed_on_or_refused(
         asked.append((given, more))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tangency.evaluate.generation.saved.generate_reference", stop)
+    monkeypatch.setattr("tangency.evaluate.generation.saved.generate", stop)
     base = [
         "generate",
         "--task",

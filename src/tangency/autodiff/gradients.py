@@ -33,6 +33,10 @@ def input_gradients(
         For each name a `Direction`: (N, C, H, W) direction and (N,) log l2 norm of the gradient per unit of pixel
         range. For `logp_y` and `loss` the direction is the log-odds', which does not underflow where p_y is near 1.
 
+    Raises:
+        NumericsError: a scalar that is none of `SCALARS`, results that are no logits, or that do not depend on the
+            images differentiably.
+
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
         >>> found = input_gradients(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), ["logp_y", "lse"])
@@ -57,7 +61,13 @@ def input_gradients(
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:
-    """Gradient of one named scalar with respect to the input; see `input_gradients`."""
+    """Gradient of one named scalar with respect to the input; arguments and errors are those of `input_gradients`.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        >>> input_gradient(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2])).log_norm.shape
+        torch.Size([2])
+    """
     return input_gradients(model, x, y, [scalar], batch_size)[scalar]
 
 

@@ -75,7 +75,7 @@ def compare(
         RunError: a folder cannot be read, the data differ, fewer than two images are shared, no key fits, or rows are
             to be compared with a folder.
 
-    Source: permutation p-values that count the observed, Phipson & Smyth (2010), equation (2); Holm (1979).
+    Source: p-values that count the observed, Phipson & Smyth (2010); Holm (1979).
 
     Example:
         >>> import torch, tangency

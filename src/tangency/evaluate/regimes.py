@@ -52,7 +52,7 @@ def regimes(
         NumericsError: no rows, rows of other images, without κ or steps, or of a classifier whose accuracy is not shown
             to be above that of the best constant answer, for which no regime is defined.
 
-    Source: the regimes of arXiv 2305.19101, section 4, which draws them by eye; definitions and thresholds are ours.
+    Source: the regimes of arXiv 2305.19101, which draws them by eye; definitions and thresholds are ours.
 
     Example:
         >>> import tangency

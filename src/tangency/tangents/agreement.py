@@ -57,7 +57,7 @@ def agreement(
     Raises:
         NumericsError: images of another shape than the estimators', or ids that are lacking.
 
-    Source: Björck & Golub, Math. Comp. 27 (1973), theorem 1; by sine and cosine together, as in Knyazev & Argentati,
+    Source: Björck & Golub, Math. Comp. 27 (1973); by sine and cosine together, as in Knyazev & Argentati,
         SIAM J. Sci. Comput. 23 (2002), so that small angles are right, too.
 
     Example:
