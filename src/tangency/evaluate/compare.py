@@ -88,12 +88,12 @@ def compare(
         >>> found["images"], [entry["key"] for entry in found["measures"]]
         (6, ['accuracy'])
     """
-    first, second = _opened(a, "A"), _opened(b, "B")
     if isinstance(a, Rows) != isinstance(b, Rows):
         raise RunError(
             "compare: got rows and a folder, expected two of a kind; rows do not say what they were measured on. "
             "Measure both with tangency.measure, or both into folders."
         )
+    first, second = _opened(a, "A"), _opened(b, "B")
     a, b = first.name if isinstance(a, Rows) else str(a), second.name if isinstance(b, Rows) else str(b)
     _check_same_data(first, second, a, b)
     ids, in_a, in_b = np.intersect1d(first.ids, second.ids, assume_unique=True, return_indices=True)

@@ -39,7 +39,7 @@ def attributed(model: nn.Module, x: Tensor, y: Tensor, attributions: Mapping[str
     Raises:
         NumericsError: a method returns no tensor, one of another shape, or values that are not finite.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, method in attributions.items():
         with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
             made = method(model, x.detach().clone(), y.clone())  # clones, since a method may overwrite them

@@ -72,6 +72,10 @@ def fit_mixture(
         The mixture (float64, on `device`; means and loadings in float32 where they would take over 128 MB) and a
         report of the fit.
 
+    Raises:
+        NumericsError: what is no `LabelledImages`, or components and rank that do not fit the images.
+        DataError: a class with too few images.
+
     Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
         "The EM algorithm for mixtures of factor analyzers", 1996.
 

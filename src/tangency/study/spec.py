@@ -287,6 +287,9 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
 def load_spec(path: str | Path) -> StudySpec:
     """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study.
 
+    Args:
+        path: the file, or "quickstart", "linear", "fitted", "distractor", "tangents" or "generation".
+
     Raises:
         SpecError: no such file, or keys that are unknown or out of their range, all in one sentence.
 

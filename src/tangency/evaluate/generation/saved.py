@@ -65,9 +65,9 @@ def generate(
         >>> from tangency.generation import Climb
         >>> from tangency.generation.tasks.config import GenerationConfig
         >>> from tangency.models import build
-        >>> data = "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10"
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
         >>> config = GenerationConfig("generate", 4, Climb(steps=2), references=())
-        >>> generate(build("convnet", (1, 8, 8), 2), data, config).pictures["classifier"].shape
+        >>> generate(build("convnet", (1, 8, 8), data.test.classes), data, config).pictures["classifier"].shape
         torch.Size([4, 1, 8, 8])
     """
     device, out = resolve_device(device), None if out is None else Path(out)
