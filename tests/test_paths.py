@@ -46,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Public functions that take no file and no reference of one: what they are given is made by the others.
 PATHLESS = {
-    "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "estimates", "fit_mixture", "input_gradient",
-    "input_gradients", "measure",
+    "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "TrainConfig", "agreement", "certify",
+    "estimates", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective", "pgd", "regimes", "smooth",
 }  # fmt: skip
 
 

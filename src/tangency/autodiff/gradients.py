@@ -20,7 +20,7 @@ def input_gradients(
     """Gradients with respect to the input of several scalars, from one forward pass.
 
     Each image's scalar depends on that image alone in eval mode, so the gradient of the sum over the batch holds the
-    gradient of every image.
+    gradient of every image: ∇ₓ log p(y|x) = (1 − p_y) ∇ₓ log[p_y/(1 − p_y)], and likewise of the other scalars.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits; run in eval mode, left as it was found.

@@ -73,7 +73,7 @@ def train(
     validation: LabelledImages | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainResult:
-    """Minimise the mean of objective.losses; the classifier's weights change in place.
+    """Minimise the mean of objective.losses, (1/N) Σ ℓ_i(θ); the classifier's weights θ change in place.
 
     A run that is stopped, at any moment and in any way, goes on from its last checkpoint when called again with the
     same arguments, and ends with the weights of an uninterrupted run (bit for bit on one CPU thread). A finished run
