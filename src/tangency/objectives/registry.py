@@ -82,8 +82,8 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     Raises:
         SpecError: an unknown name or option, a negative or non-finite value.
 
-    Source: Drucker & LeCun (1992), double backpropagation; Madry et al., arXiv 1706.06083; arXiv 2305.19101, whose published
-        code does what legacy="pags" asks for.
+    Source: Drucker & LeCun (1992), double backpropagation; Madry et al., arXiv 1706.06083; arXiv 2305.19101,
+        whose published code does what legacy="pags" asks for.
 
     Example:
         >>> make("gnorm", 0.3).name

@@ -49,7 +49,7 @@ _CHECKPOINTS = (".pth", ".pt", ".ckpt")
 
 
 def load_score(reference: str | Path, data: Dataset | str | Path | None = None, device: str = "cpu") -> Denoiser:
-    """A score of the data by reference, ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², as its denoiser D(x; σ) = E[x₀ | x₀ + σn = x].
+    """A score of the data by reference: ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², with D(x; σ) = E[x₀ | x₀ + σn = x].
 
     Args:
         reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
@@ -61,8 +61,8 @@ def load_score(reference: str | Path, data: Dataset | str | Path | None = None, 
         device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
-        A `Denoiser`: `denoise` and `score` of images (N, C, H, W) in [0, 1] at σ in that unit, a number or (N,), with or
-        without labels (N,), are (N, C, H, W).
+        A `Denoiser`: `denoise` and `score` of images (N, C, H, W) in [0, 1] at σ in that unit, a number or (N,), with
+            or without labels (N,), are (N, C, H, W).
 
     Raises:
         SpecError: an unknown name or option.
