@@ -18,7 +18,7 @@ LEVEL = {
     **dict.fromkeys(["score", "objectives"], 4),
     "tangents": 5,
     **dict.fromkeys(["training", "perceptual"], 6),
-    **dict.fromkeys(["measures", "generate", "statistics"], 7),
+    **dict.fromkeys(["measures", "generation", "statistics"], 7),
     "evaluate": 8,
     "study": 8.3,
     "theory": 8.5,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from data.full_data import needs
 from tangency.cli.app import app
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.table import TASKS
 from tangency.study import quickstart_spec, run_study
 
 pytestmark = pytest.mark.processes

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
-from tangency.evaluate import compare_measured
+from tangency.evaluate.compare import compare
 from tangency.evaluate.compare_words import in_words, overall, size_of, winner
 from tangency.measures import MeasureConfig
 
@@ -26,7 +26,7 @@ def by_key(found: dict) -> dict:
 
 def test_differences_are_those_of_the_paired_images(tmp_path: Path) -> None:
     a, b = columns(0), columns(1, fraction=0.25)
-    found = compare_measured(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b)))
+    found = compare(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b)))
     rows = by_key(found)
     assert found["images"] == N
     assert found["left_out"] == {"a": 0, "b": 0}
@@ -54,7 +54,7 @@ def test_differences_are_those_of_the_paired_images(tmp_path: Path) -> None:
 
 def test_the_same_model_twice_differs_in_nothing(tmp_path: Path) -> None:
     folder = str(write_measured(tmp_path / "a"))
-    found = compare_measured(folder, folder, replicates=100, permutations=99)
+    found = compare(folder, folder, replicates=100, permutations=99)
     for row in found["measures"]:
         assert [row["difference"][name] for name in ("mean", "low", "high")] == [0, 0, 0], row["key"]
         assert (row["dz"], row["p"], row["p_holm"]) == (0, 1, 1)
@@ -67,7 +67,7 @@ def test_images_are_paired_by_their_index(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(N)[:50]
     a = write_measured(tmp_path / "a", made)
     b = write_measured(tmp_path / "b", {key: v[order] for key, v in made.items()}, ids=order)
-    found = compare_measured(str(a), str(b), replicates=50, permutations=99)
+    found = compare(str(a), str(b), replicates=50, permutations=99)
     assert found["images"] == 50
     assert found["left_out"] == {"a": 30, "b": 0}
     assert all(row["difference"]["mean"] == 0 for row in found["measures"])
@@ -78,7 +78,7 @@ def test_images_without_a_gradient_are_left_out_of_both(tmp_path: Path) -> None:
     a[FRACTION][:10] = np.nan
     b[FRACTION][70:] = np.nan
     b["change_on.eps=2"][:] = np.nan
-    found = by_key(compare_measured(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b))))
+    found = by_key(compare(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b))))
     kept = slice(10, 70)
     for row in (found[FRACTION], found["kappa.logp_y"]):
         assert (row["difference"]["n"], row["difference"]["degenerate"]) == (60, 20)
@@ -92,7 +92,7 @@ def test_images_without_a_gradient_are_left_out_of_both(tmp_path: Path) -> None:
 def test_other_data_are_refused(tmp_path: Path) -> None:
     a, b = write_measured(tmp_path / "a"), write_measured(tmp_path / "b", digest="e" * 64)
     with pytest.raises(RunError, match="other images cannot be paired"):
-        compare_measured(str(a), str(b))
+        compare(str(a), str(b))
 
 
 @pytest.mark.parametrize("shared", [0, 1])
@@ -100,7 +100,7 @@ def test_too_few_shared_images_are_refused(tmp_path: Path, shared: int) -> None:
     a = write_measured(tmp_path / "a", ids=np.arange(N))
     b = write_measured(tmp_path / "b", ids=np.arange(N) + N - shared)
     with pytest.raises(RunError, match=f"share {shared} measured images, expected at least 2"):
-        compare_measured(str(a), str(b))
+        compare(str(a), str(b))
 
 
 def test_settings_that_differ_are_named(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     other = MeasureConfig(sigmas=(0.5,), directions=1)
     made = {key: v for key, v in columns(1).items() if "eps=2" not in key}
     b = write_measured(tmp_path / "b", made | {"change_on.eps=1": np.ones(N)}, config=other)
-    found = compare_measured(str(a), str(b), permutations=99)
+    found = compare(str(a), str(b), permutations=99)
     assert "measures.sigmas: 0.125, 0.25, 0.5 for A, 0.5 for B." in found["warnings"]
     assert "measures.directions: 4 for A, 1 for B." in found["warnings"]
     assert "change_on.eps=2" in found["only"]["a"]
@@ -117,11 +117,11 @@ def test_settings_that_differ_are_named(tmp_path: Path) -> None:
 
 def test_keys_choose_measures_and_unknown_ones_are_named(tmp_path: Path) -> None:
     folder = str(write_measured(tmp_path / "a"))
-    found = compare_measured(folder, folder, ("accuracy", "excess.tangent_fraction"), permutations=99)
+    found = compare(folder, folder, ("accuracy", "excess.tangent_fraction"), permutations=99)
     controls = {f"excess.{FRACTION}.{name}" for name in ("shuffled", "shuffled_class", "pca")}
     assert set(by_key(found)) == {"accuracy", *controls}
     with pytest.raises(RunError, match=r"Did you mean 'kappa\.logp_y'"):
-        compare_measured(folder, folder, ("kapa.logp_y",))
+        compare(folder, folder, ("kapa.logp_y",))
 
 
 def damaged(folder: Path, kind: str) -> str:
@@ -191,7 +191,7 @@ def test_what_is_wrong_with_a_folder_is_said_with_exit_code_2(tmp_path: Path, ki
 @pytest.mark.parametrize("reference", ["run:nowhere/trials/x", "run:nowhere"])
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, reference: str) -> None:
     with pytest.raises(RunError, match="no such run"):
-        compare_measured(reference, str(write_measured(tmp_path / "a")))
+        compare(reference, str(write_measured(tmp_path / "a")))
 
 
 def test_a_folder_of_several_models_lists_them(tmp_path: Path) -> None:
@@ -199,20 +199,20 @@ def test_a_folder_of_several_models_lists_them(tmp_path: Path) -> None:
     for name in ("01-a", "02-b"):
         write_measured(tmp_path / "three" / name)
     with pytest.raises(RunError) as told:
-        compare_measured(str(alone), str(tmp_path / "three"))
+        compare(str(alone), str(tmp_path / "three"))
     assert "holds 2 measured models, expected one" in str(told.value)
     assert f"'{tmp_path / 'three' / '01-a'}', '{tmp_path / 'three' / '02-b'}'" in str(told.value)
     for number in range(20):
         write_measured(tmp_path / "three" / f"more-{number:02d}")
     with pytest.raises(RunError, match=r"22 measured models.* and 12 more"):
-        compare_measured(str(tmp_path / "three"), str(alone))
+        compare(str(tmp_path / "three"), str(alone))
 
 
 def test_a_file_in_place_of_a_folder_is_said_to_be_one(tmp_path: Path) -> None:
     alone, file = write_measured(tmp_path / "alone"), tmp_path / "h.pt"
     file.write_bytes(b"weights")
     with pytest.raises(RunError) as told:
-        compare_measured(str(alone), str(file))
+        compare(str(alone), str(file))
     assert f"'{file}': is a file, expected a folder that `tangency measure --out` wrote" in str(told.value)
     assert f"tangency measure --model {file} --data REF --out DIR" in str(told.value)
 

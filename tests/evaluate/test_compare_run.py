@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import ModelError, RunError
-from tangency.evaluate import MeasureRequest, compare_measured, measure_models
+from tangency.evaluate import MeasureRequest, measure_models
+from tangency.evaluate.compare import compare
 from tangency.report import write_leaderboard
 from tangency.study import parse_spec, quickstart_spec, run_study
 
@@ -46,7 +47,7 @@ def test_two_trials_are_compared_by_id_and_by_hash(run: Path) -> None:
     row = next(row for row in found["measures"] if row["key"] == "kappa.logp_y")
     expected = [summary[name]["measures"]["kappa.logp_y"]["mean"] for name in ("standard-0-s0", "gradient_norm-0.1-s0")]
     assert [row["a"]["mean"], row["b"]["mean"]] == pytest.approx(expected)
-    by_hash = compare_measured(trial(run, summary["standard-0-s0"]["train_hash"]), b)
+    by_hash = compare(trial(run, summary["standard-0-s0"]["train_hash"]), b)
     assert by_hash["measures"] == found["measures"]
     assert "shown to differ" in CliRunner().invoke(app, ["compare", a, b]).output
 
@@ -62,13 +63,13 @@ def test_the_summary_has_p_values_and_effects(run: Path) -> None:
 
 def test_an_unknown_trial_is_named(run: Path) -> None:
     with pytest.raises(RunError, match="Did you mean 'standard-0-s0'"):
-        compare_measured(trial(run, "standard-0-s1"), trial(run, "standard-0-s0"))
+        compare(trial(run, "standard-0-s1"), trial(run, "standard-0-s0"))
 
 
 def test_measuring_a_trial_again_gives_what_the_study_found(run: Path, tmp_path: Path) -> None:
     name = trial(run, "standard-0-s0")
     measured = _measured(name, limit=30, out=tmp_path / "standard")
-    found = compare_measured(name, str(tmp_path / "standard"))
+    found = compare(name, str(tmp_path / "standard"))
     assert found["images"] == 30
     assert found["warnings"] == []
     for row in found["measures"]:

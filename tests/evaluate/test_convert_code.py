@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from tangency.cli.app import app
 from tangency.errors import ModelError
 from tangency.evaluate.convert import convert_model
-from tangency.models import load_classifier, load_model
+from tangency.models import load_model, read_classifier
 from tangency.tensors import read_tensors, write_tensors
 
 RAW = "range=-1,1&mean=none&shape=3x6x5"
@@ -107,7 +107,7 @@ def test_a_converted_file_gives_the_same_and_runs_nothing_untrusted(
     with pytest.raises(ModelError, match=r"o\.safetensors: its network exists as code only .*--trust-code"):
         load_model(str(target))
     with pytest.raises(ModelError, match="exists as code only"):
-        load_classifier(target)
+        read_classifier(target)
     assert not list(tmp_path.glob("*.ran"))
     torch.manual_seed(6)  # the code's own weights are others
     found = load_model(str(target), trust_code=True)
@@ -123,7 +123,7 @@ def test_a_converted_file_gives_the_same_and_runs_nothing_untrusted(
     assert found.card.classes == ("0", "1", "2", "3", "4")
     again = tmp_path / "again.safetensors"
     convert_model(str(target), again, trust_code=True)
-    torch.testing.assert_close(load_classifier(again, trust_code=True)(images()), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(read_classifier(again, trust_code=True)(images()), wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["export", "torchscript"])
@@ -141,7 +141,7 @@ def test_a_program_is_whole_in_the_file_and_its_weights_are_there_once(
     convert_model(source, target, trust_code=True)
     wanted = load_model(source, trust_code=True)(images())
     (tmp_path / source.split(":")[1].split("?")[0]).unlink()
-    torch.testing.assert_close(load_classifier(target, trust_code=True)(images()), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(read_classifier(target, trust_code=True)(images()), wanted, rtol=1e-5, atol=1e-5)
     weights = sum(value.numel() * value.element_size() for value in Wide().state_dict().values())
     assert target.stat().st_size < 1.1 * weights
 
@@ -154,14 +154,14 @@ def test_changed_code_is_told_and_not_run(tmp_path: Path, monkeypatch: pytest.Mo
     (ran,) = tmp_path.glob("*.ran")
     ran.unlink()
     with pytest.raises(ModelError, match="no longer the code that the weights were saved with"):
-        load_classifier(target, trust_code=True)
+        read_classifier(target, trust_code=True)
     assert not ran.exists()
     file.unlink()
     with pytest.raises(ModelError, match=r"is no Python file.*put it beside"):
-        load_classifier(target, trust_code=True)
+        read_classifier(target, trust_code=True)
     (target.parent / file.name).write_text(SOURCE)  # sent along with the weights
     monkeypatch.chdir("/")
-    assert load_classifier(target, trust_code=True)(images()).shape == (4, 5)
+    assert read_classifier(target, trust_code=True)(images()).shape == (4, 5)
 
 
 @pytest.mark.parametrize("kind", ["export", "torchscript"])
@@ -172,16 +172,16 @@ def test_a_program_that_was_tampered_with(kind: str, tmp_path: Path, monkeypatch
     whole[-1] ^= 1
     target.write_bytes(whole)
     with pytest.raises(ModelError, match="checksum does not match"):
-        load_classifier(target, trust_code=True)
+        read_classifier(target, trust_code=True)
     whole[-1] ^= 1
     target.write_bytes(whole)
     tensors, header = read_tensors(target)
     write_tensors(target, tensors | {"program": torch.ones(9, dtype=torch.uint8)}, header)
     with pytest.raises(ModelError, match="cannot read the program"):
-        load_classifier(target, trust_code=True)
+        read_classifier(target, trust_code=True)
     write_tensors(target, {"net.w": torch.zeros(2)}, header)
     with pytest.raises(ModelError, match="holds no program"):
-        load_classifier(target, trust_code=True)
+        read_classifier(target, trust_code=True)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_another_size_and_order_of_classes_are_kept(tmp_path: Path, monkeypatch:
     convert_model(source, tmp_path / "o.safetensors", trust_code=True)
     x = torch.rand(2, 3, 9, 9)
     wanted = load_model(source, trust_code=True)(x)
-    torch.testing.assert_close(load_classifier(tmp_path / "o.safetensors", trust_code=True)(x), wanted)
+    torch.testing.assert_close(read_classifier(tmp_path / "o.safetensors", trust_code=True)(x), wanted)
 
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

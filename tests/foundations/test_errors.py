@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tangency.errors import SpecError, listed, unknown_name
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.prepare import fitted_to
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import fitted_to
 from tangency.measures import METRICS, MeasureConfig
 from tangency.worlds import load_dataset
 

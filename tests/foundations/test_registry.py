@@ -16,8 +16,8 @@ from support import make_mixture
 from tangency.data import KINDS
 from tangency.errors import DataError, ModelError, SpecError, TangencyError
 from tangency.evaluate.generation.run import generate_with
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.table import TASKS
 from tangency.measures import METRICS, MeasureConfig
 from tangency.models import ARCHITECTURES, build, load_model
 from tangency.models.foreign.loaders import LOADERS
@@ -30,7 +30,7 @@ from tangency.study import parse_spec
 from tangency.study.generation.plan import plan_entries
 from tangency.study.plan import plan_trials
 from tangency.study.preflight import refuse_early
-from tangency.tangents import Ground, load_tangents
+from tangency.tangents import Ground, open_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import load_dataset
@@ -164,7 +164,7 @@ def test_every_kind_says_what_is_wrong_with_what_is_not_of_it(tmp_path: Path) ->
     shown = data()
     for call, error, complaint in (
         (
-            lambda: load_tangents("broken/ground", Ground(shown)),
+            lambda: open_tangents("broken/ground", Ground(shown)),
             SpecError,
             "made an object of type Ground, expected a T",
         ),
@@ -233,9 +233,9 @@ def test_tangent_spaces_with_a_location_want_one(tmp_path: Path) -> None:
     path = tmp_path / "any.bin"
     path.write_bytes(b"x")
     ground = Ground(data())
-    assert load_tangents(f"other/stored:{path}?rank=3", ground).max_rank == 3
+    assert open_tangents(f"other/stored:{path}?rank=3", ground).max_rank == 3
     with pytest.raises(SpecError, match="unknown tangent spaces 'other/stored'"):
-        load_tangents("other/stored", ground)
+        open_tangents("other/stored", ground)
 
 
 def test_a_classifier_of_another_package_is_loaded_and_says_by_whom(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def rows(data: LabelledImages, reference: LabelledImages, **changes: Any) -> Row
     size = data.pixels[0].numel()
     model = nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.Softplus(), nn.Linear(8, 3)).double()
     few = data.images()[:10], data.labels[:10]
-    return measure(model, *few, reference=reference, **({"config": CONFIG} | changes))
+    return measure(model, *few, train_data=reference, **({"config": CONFIG} | changes))
 
 
 def assert_same(found: Rows, wanted: Rows) -> None:
@@ -88,7 +88,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
         assert found[f"tangent_fraction.logp_y.{control}"].isfinite().all()
     assert found.notes == (
         "no score: alignment with a closed form is not measured",
-        "no mixture is fitted: tangent spaces are those of the 60 nearest reference images, of rank 12, since tangents "
+        "no mixture is fitted: tangent spaces are those of the 60 nearest training images, of rank 12, since tangents "
         "names none",
     )
     local = LocalPCATangents(reference, 60, 12)
@@ -96,7 +96,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
     assert_same(found, given)
     assert given.notes == found.notes[:1]
     few = rows(data, reference.subset(slice(0, 7)), score="none")
-    assert "7 nearest reference images, of rank 5" in few.notes[1]
+    assert "7 nearest training images, of rank 5" in few.notes[1]
     with pytest.raises(DataError, match="has 2 training images, expected at least 3"):
         rows(data, reference.subset(slice(0, 2)), score="none")
 

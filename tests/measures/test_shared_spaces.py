@@ -218,7 +218,7 @@ def test_of_random_gradients_own_and_other_spaces_hold_as_much_whatever_their_ra
     config = dataclasses.replace(CONFIG, alignments=(), epsilons=(), rho_sigmas=(), tangent_scalars=("map(noise)",))
     model = nn.Sequential(nn.Flatten(), nn.Linear(42, 3))
     rows = measure(
-        model, data.images(), labels, reference=data, score="none", tangents=Uneven(), config=config,
+        model, data.images(), labels, train_data=data, score="none", tangents=Uneven(), config=config,
         maps={"noise": noise},
     )  # fmt: skip
     own, d = rows["tangent_fraction.map(noise)"], math.prod(SHAPE)

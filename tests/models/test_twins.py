@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from models.twin_support import images, own_labels, spread
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
+from tangency.models import load_model, read_classifier, save_classifier
 from tangency.models.architectures.cifar import build_cifar
 from tangency.models.foreign.twins import twins_of
 
@@ -78,7 +78,7 @@ def test_pytorch_cifars_preactivation_network_is_told_from_robustbenchs(preact, 
     assert "as in pytorch-cifar (?shortcut=activated), found from" in reading(found)
     assert "shortcut=activated 100.0%" in reading(found)
     save_classifier(found, tmp_path / "again.safetensors")
-    assert torch.equal(load_classifier(tmp_path / "again.safetensors")(x), found(x))
+    assert torch.equal(read_classifier(tmp_path / "again.safetensors")(x), found(x))
     for option, same in (("activated", True), ("raw", False)):
         chosen = load_model(f"{reference}&{RAW}&shape=3x16x16&shortcut={option}")
         assert close(chosen, net, x) == same
@@ -136,7 +136,7 @@ def test_torchvisions_networks_that_may_rescale_their_input(tmp_path, name, tran
     asked = load_model(f"{reference}&shape=3x{side}x{side}&transform_input={value}")
     assert close(asked, net, data.test.images(slice(0, 4)))
     save_classifier(found, tmp_path / "again.safetensors")
-    again = load_classifier(tmp_path / "again.safetensors")
+    again = read_classifier(tmp_path / "again.safetensors")
     assert close(again, net, data.test.images(slice(0, 4)))
 
 
@@ -179,7 +179,7 @@ def test_the_stride_of_bottlenecks_is_checked_on_the_data(tmp_path, caffe):
     assert close(alone, net, data.test.images(slice(0, 8))) != caffe
     assert "(?stride=3x3), as usual; no data were given" in reading(alone)
     save_classifier(found, tmp_path / "again.safetensors")
-    assert close(load_classifier(tmp_path / "again.safetensors"), net, data.test.images(slice(0, 8)))
+    assert close(read_classifier(tmp_path / "again.safetensors"), net, data.test.images(slice(0, 8)))
 
 
 class FixMatch(nn.Module):

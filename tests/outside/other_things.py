@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tangency.data import Kind, Source, labelled
-from tangency.generate.tasks.denoise import DenoiseTask
+from tangency.generation.tasks.denoise import DenoiseTask
 from tangency.score import GaussianScore
 from tangency.tangents import dct_tangents
 

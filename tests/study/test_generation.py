@@ -15,10 +15,10 @@ from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.evaluate.generation.judge_quality import judge_quality
 from tangency.evaluate.generation.qualities import ABOUT
 from tangency.evaluate.generation.run import generate_with
-from tangency.generate import Climb, JointLogits, pixel_mixture
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.prepare import fitted_to, why_no_mixture
-from tangency.generate.tasks.table import TASKS
+from tangency.generation import Climb, JointLogits, pixel_mixture
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import fitted_to, why_no_mixture
+from tangency.generation.tasks.table import TASKS
 from tangency.models import Classifier, build
 from tangency.report import write_generation
 from tangency.score import MixtureScore

@@ -13,9 +13,9 @@ import yaml
 from support import make_mixture
 from tangency.errors import SpecError
 from tangency.evaluate.generation.run import Generated, generate_with
-from tangency.generate import Climb
-from tangency.generate.tasks.config import GenerationConfig, task_settings
-from tangency.generate.tasks.table import TASKS
+from tangency.generation import Climb
+from tangency.generation.tasks.config import GenerationConfig, task_settings
+from tangency.generation.tasks.table import TASKS
 from tangency.models import Classifier, build
 from tangency.score import MixtureScore
 from tangency.study import parse_spec

@@ -16,7 +16,7 @@ from tangency.errors import RunError, SpecError, TangencyError
 from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.fitting.closed import estimators
 from tangency.evaluate.generation.run import generate_with
-from tangency.models import load_classifier
+from tangency.models import read_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
@@ -66,7 +66,7 @@ def test_rows_are_those_of_a_task_by_hand(number: int, ran: tuple[Path, dict]) -
     score = estimators(spec.score, spec.data, data, layout.score(score_hash(spec, data)), "cpu")[0]
     assert isinstance(score, MixtureScore)
     by_hand = generate_with(
-        load_classifier(layout.trial(trial) / "model.safetensors"),
+        read_classifier(layout.trial(trial) / "model.safetensors"),
         data,
         spec.generate[number],
         judge=find_classifier(f"run:{run}/trials/{judge.id}", "cpu").classifier,

@@ -56,7 +56,7 @@ def test_the_rows_of_a_study_are_those_of_the_library(done: Path) -> None:
         find_classifier(f"run:{run}/trials/standard-0-s0", "cpu").classifier,
         data.test.images(ids),
         data.test.labels[ids],
-        reference=data.train,
+        train_data=data.train,
         score=MixtureScore(mixture),
         tangents=MixtureTangents(mixture),
         config=load_spec(done / "spec.yaml").measures,

@@ -19,7 +19,7 @@ def measured(world: World, sigma: float, n: int = 300) -> Rows:
         BayesClassifier(world),
         data.pixels.double(),
         data.labels,
-        reference=data,
+        train_data=data,
         score=world,
         tangents=WorldTangents(world),
         config=config,

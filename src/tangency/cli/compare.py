@@ -29,10 +29,10 @@ def compare(
     Example: tangency compare run:runs/quickstart/trials/standard-0-s0 run:runs/quickstart/trials/gradient_norm-0.3-s0
     """
     from tangency.cli.show_compare import print_comparison
-    from tangency.evaluate import compare_measured
+    from tangency.evaluate.compare import compare as compared
 
     chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()
-    found = compare_measured(a, b, chosen)
+    found = compared(a, b, chosen)
     if as_json:
         print_json(found)
     else:

@@ -90,10 +90,9 @@ def generate(
     An option that the task does not have is refused.
     """
     from tangency.cli.progress import advancing
-    from tangency.devices import resolve_device
-    from tangency.evaluate.generation.saved import generate_reference
-    from tangency.generate import Climb
-    from tangency.generate.tasks.config import GenerationConfig, refuse_foreign, refuse_moot
+    from tangency.evaluate.generation.saved import generate as made_by
+    from tangency.generation import Climb
+    from tangency.generation.tasks.config import GenerationConfig, refuse_foreign, refuse_moot
     from tangency.report.write import ANIMATIONS, write_generation
 
     if animation not in ANIMATIONS:
@@ -114,14 +113,14 @@ def generate(
         if "references" in given and "score" in named and score is None:
             raise SpecError("references: got score, but there is none; give one with --score.")
     with advancing(task, quiet=as_json) as advance:
-        made = generate_reference(
+        made = made_by(
             model,
             data,
             config,
-            out,
             judge=judge,
             score=score,
-            device=resolve_device(device),
+            out=out,
+            device=device,
             trust_code=trust_code,
             tell=advance,
         )

@@ -79,21 +79,15 @@ def tangents_eval(
     """How far tangent spaces can be believed: known directions beside controls, each other, and worlds with a truth."""
     from tangency.cli.progress import advancing
     from tangency.cli.show_tangents import print_tangents
-    from tangency.devices import resolve_device
-    from tangency.evaluate.fitting.tangents import check_tangents
     from tangency.evaluate.trust.tangents import TangentTrustConfig, evaluate_tangents
     from tangency.files import write_json
     from tangency.report.write import refuse_file
-    from tangency.tangents import Ground
-    from tangency.worlds import load_dataset
 
-    config = TangentTrustConfig(images=images, floor=floor, seed=seed)
-    ground, asked = Ground(load_dataset(data), resolve_device(device), reference=score or "mfa"), references(tangents)
-    check_tangents(asked, ground.data)
+    config, asked = TangentTrustConfig(images=images, floor=floor, seed=seed), references(tangents)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_tangents(asked, ground, config, out, advance)
+        found = evaluate_tangents(asked, data, score=score, config=config, device=device, folder=out, tell=advance)
     if out is not None:
         write_json(out / "tangents.json", found)
     if as_json:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from tangency.evaluate.numbers import TrialNumbers, trial_numbers
-from tangency.evaluate.regimes import FRACTION, KAPPA, REGIME_EPSILON, STANDARD, bands, criteria, judge_regimes
+from tangency.evaluate.regimes import (
+    FRACTION,
+    KAPPA,
+    STANDARD,
+    bands,
+    change_key,
+    criteria,
+    judge_regimes,
+    rows_numbers,
+)
 from tangency.measures import Rows
-from tangency.measures.registry import family
 from tangency.models.independence import averaged_note
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.types import Card, Dataset
@@ -47,10 +52,10 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         "text"}; the regime is None where either does not do better than the best constant answer.
     """
     boot = PairedBootstrap(len(rows.ids), 2000)
-    own, base = _numbers(rows, boot), _numbers(baseline, boot)
+    own, base = rows_numbers(rows, boot), rows_numbers(baseline, boot)
     about: dict[str, Any] = {"baseline": name, "warnings": _doubts(card, data)}
-    changes = [key for key in own.draws if family(key) == "change_on" and ".tangents=" not in key]
-    if KAPPA not in own.draws or not changes:
+    change = change_key(own.draws)
+    if KAPPA not in own.draws or change is None:
         missing = "κ of log p(y|x)" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
         return about | {"regime": None, "text": f"No regime: it needs {missing}, which are not measured."}
     guessing = float(data.test.class_counts.max()) / len(data.test)
@@ -58,7 +63,6 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         if not numbers.estimates["accuracy"].low > guessing:
             text = f"No regime: the accuracy of the {who} is not shown to be above a constant answer's, {guessing:.3f}."
             return about | {"regime": None, "text": text}
-    change = min(changes, key=lambda key: abs(float(key.partition("eps=")[2]) - REGIME_EPSILON))
     verdicts, sensitivity = judge_regimes({"model": criteria(own, base, change)})
     verdict = verdicts["model"]
     return about | {
@@ -72,11 +76,6 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         f"κ/κ₀ in {_span(verdict.kappa_ratio)}, accuracy difference in {_span(verdict.accuracy_difference)}, "
         f"R_on/R_on(0) in {_span(verdict.change_on_ratio)} (simultaneous 95 % bands).",
     }
-
-
-def _numbers(rows: Rows, boot: PairedBootstrap) -> TrialNumbers:
-    columns = {key: values.cpu().numpy().astype(np.float64) for key, values in rows.columns.items()}
-    return trial_numbers(columns, boot, rows.dimension, rows.classes)
 
 
 def _doubts(card: Card, data: Dataset) -> list[str]:

@@ -14,6 +14,7 @@ from tangency.evaluate.folders import open_measured
 from tangency.evaluate.measured import Measured
 from tangency.evaluate.numbers import Columns, as_json, controlled, plain_number, pooled_statistics
 from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
+from tangency.measures import Rows
 from tangency.measures.info import Better
 from tangency.measures.registry import control_of, describe, family
 from tangency.models.independence import averaged_note
@@ -42,9 +43,9 @@ class _Side:
     statistics: dict[str, Pooled]
 
 
-def compare_measured(
-    a: str | Path,
-    b: str | Path,
+def compare(
+    a: str | Path | Rows,
+    b: str | Path | Rows,
     keys: Sequence[str] = (),
     *,
     replicates: int = 2000,
@@ -53,25 +54,47 @@ def compare_measured(
     """Paired differences A − B of every measure that two classifiers share, over the images that both have.
 
     Intervals resample images, the same for both. p is two-sided, by swapping A and B image by image,
-    p = (1 + #{|swapped| ≥ |observed|})/(1 + P), and Holm-adjusted over the measures compared. dz is Cohen's, of
-    pooled ratios by their pseudo-values.
+    p = (1 + #{|swapped| ≥ |observed|})/(1 + P), and Holm-adjusted over the measures compared. dz is Cohen's,
+    mean(A − B)/sd(A − B) over images; of pooled ratios by their pseudo-values.
 
     Args:
-        a, b: folders of `tangency measure --out`, or run:RUN/trials/ID.
+        a, b: folders of `tangency measure --out`, or run:RUN/trials/ID; or both `Rows` of `measure`, which do not say
+            what they were measured on: that their images are the same is up to the caller, and is warned of where
+            measures that no classifier changes tell otherwise.
         keys: measures to compare, each with everything that begins with it; all but controls by default.
             "excess.KEY.CONTROL" is KEY minus its control.
-        replicates: bootstrap resamples.
-        permutations: P.
+        replicates: bootstrap resamples, ≥ 2.
+        permutations: P, ≥ 1.
 
     Returns:
         {"a", "b", "data", "images", "left_out": {"a", "b"}, "warnings": […], "only": {"a": […], "b": […]},
-        "measures": [{"key", "better", "a", "b", "difference", "dz", "p", "p_holm"}]}, largest |dz| first.
+        "measures": [{"key", "better", "a", "b", "difference", "dz", "p", "p_holm"}]}, largest |dz| first; "a", "b" and
+        "difference" are {"mean", "low", "high", "n", "degenerate"} with 95 % intervals, in the measure's unit.
 
     Raises:
-        RunError: a folder cannot be read, the data differ, fewer than two images are shared, or no key fits.
+        RunError: a folder cannot be read, the data differ, fewer than two images are shared, no key fits, or rows are
+            to be compared with a folder.
+
+    Source: p-values that count the observed, Phipson & Smyth (2010); Holm (1979).
+
+    Example:
+        >>> import torch, tangency
+        >>> data = tangency.load_data("fashion-mnist-5k")
+        >>> config = tangency.MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
+        >>> nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)) for _ in range(2)]
+        >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
+        >>> one, two = (tangency.measure(net, x, y, train_data=few, config=config) for net in nets)
+        >>> found = compare(one, two, ["accuracy"], replicates=50, permutations=99)
+        >>> found["images"], [entry["key"] for entry in found["measures"]]
+        (6, ['accuracy'])
     """
-    a, b = str(a), str(b)
-    first, second = open_measured(a), open_measured(b)
+    if isinstance(a, Rows) != isinstance(b, Rows):
+        raise RunError(
+            "compare: got rows and a folder, expected two of a kind; rows do not say what they were measured on. "
+            "Measure both with tangency.measure, or both into folders."
+        )
+    first, second = _opened(a, "A"), _opened(b, "B")
+    a, b = first.name if isinstance(a, Rows) else str(a), second.name if isinstance(b, Rows) else str(b)
     _check_same_data(first, second, a, b)
     ids, in_a, in_b = np.intersect1d(first.ids, second.ids, assume_unique=True, return_indices=True)
     if len(ids) < FEWEST:
@@ -92,13 +115,56 @@ def compare_measured(
         "warnings": [
             *setting_warnings(first.about["settings"], second.about["settings"]),
             *_averaged_alone(first.about, second.about),
+            *(_other_images(first, second, in_a, in_b) if not first.about["digest"] else []),
         ],
         "only": {"a": _only(first, second), "b": _only(second, first)},
         "measures": _differences(sides, chosen, len(ids), replicates, permutations),
     }
 
 
+def _opened(given: str | Path | Rows, side: str) -> Measured:
+    """A measured classifier from its folder, or from rows."""
+    if not isinstance(given, Rows):
+        return open_measured(str(given))
+    ids = given.ids.cpu().numpy()
+    if len(np.unique(ids)) < len(ids):
+        raise RunError(f"compare: the rows of {side} hold an image twice, expected distinct ids.")
+    order = np.argsort(ids)
+    columns: Columns = {key: values.cpu().numpy().astype(np.float64)[order] for key, values in given.columns.items()}
+    about: dict[str, Any] = {
+        "data": "rows",
+        "digest": "",
+        "shape": [given.dimension, 1, 1],
+        "classes": given.classes,
+        "settings": {},
+        "reading": list(given.notes),
+    }
+    return Measured(side, Path(), about, {}, ids[order], columns)
+
+
+def _other_images(first: Measured, second: Measured, in_a: np.ndarray, in_b: np.ndarray) -> list[str]:
+    """A sentence where measures that no classifier changes differ, as those of other images or settings do."""
+    fixed = ("tangent_rank", *_SAME_FOR_ALL)
+    differ = [
+        key
+        for key, values in first.columns.items()
+        if family(key) in fixed
+        and key in second.columns
+        and not np.allclose(values[in_a], second.columns[key][in_b], rtol=1e-3, atol=1e-6, equal_nan=True)
+    ]
+    if not differ:
+        return []
+    return [
+        f"{', '.join(differ)}: differ between A and B, though no classifier changes them: images, tangent spaces or "
+        "settings were not the same."
+    ]
+
+
 def _check_same_data(first: Measured, second: Measured, a: str, b: str) -> None:
+    if first.dimension != second.dimension and not first.about["digest"]:
+        raise RunError(
+            f"compare: A has images of {first.dimension} pixels, B of {second.dimension}; expected the same images."
+        )
     if first.about["digest"] != second.about["digest"]:
         raise RunError(
             f"compare: '{a}' was measured on '{first.about['data']}' (digest {first.about['digest'][:12]}), '{b}' on "

@@ -307,7 +307,20 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
     Returns:
         {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: F² minus its best
         control, alignments minus the shuffled one, likewise, with the excess over each control under "controls",
-        one-sided permutation "p" and effect sizes "dz" and "null_sd"}}.
+        one-sided permutation "p" and effect sizes "dz" and "null_sd"}}. Means and bounds are in the measure's unit.
+
+    Raises:
+        NumericsError: fewer than two replicates.
+
+    Example:
+        >>> import tangency
+        >>> data = tangency.load_data("fashion-mnist-5k")
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
+        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
+        >>> found = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
+        >>> found["measures"]["accuracy"]["n"], found["measures"]["kappa.logp_y"]["chance"]
+        (6, 1.0)
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)

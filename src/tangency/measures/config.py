@@ -64,6 +64,10 @@ class MeasureConfig:
             the shorter side, the ratio kept; "own" for that of the images. None: 64 for images of more than 128 × 128
             pixels, else their own. The classifier always sees images at their own size, see `WorkingSize`.
         working_filter: "area", "bilinear" or "bicubic", by which images and gradients are resized to it.
+
+    Example:
+        >>> MeasureConfig(epsilons=(2.0,), metrics=("cosine",)).closed_targets
+        ('bayes_gradient', 'score_y', 'score')
     """
 
     tangent_scalars: tuple[str, ...] = ("logp_y",)

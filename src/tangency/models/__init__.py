@@ -7,7 +7,7 @@ from tangency.models.outputs import OUTPUTS, probes
 from tangency.models.prepared import prepared
 from tangency.models.references import load_model
 from tangency.models.registry import ARCHITECTURES, build
-from tangency.models.weights import load_classifier, load_weights, save_classifier
+from tangency.models.weights import load_weights, read_classifier, save_classifier
 
 __all__ = [
     "ARCHITECTURES",
@@ -17,10 +17,10 @@ __all__ = [
     "Opened",
     "Request",
     "build",
-    "load_classifier",
     "load_model",
     "load_weights",
     "prepared",
     "probes",
+    "read_classifier",
     "save_classifier",
 ]

@@ -20,7 +20,7 @@ from tangency.models.foreign.rebuilt import adapted
 from tangency.models.foreign.shards import content_hash
 from tangency.models.foreign.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.outputs import found_outputs, probes
-from tangency.models.weights import load_classifier
+from tangency.models.weights import read_classifier
 from tangency.references import Reference, parse
 from tangency.types import Card, Dataset
 
@@ -67,7 +67,7 @@ def load_model(
     bare, asked = without_option(reference)
     class_map = class_map if asked is None else asked
     if bare.endswith(".safetensors") and not is_kind(parse(bare).kind):
-        return restricted(load_classifier(bare, device, trust_code), data, class_map, reference)
+        return restricted(read_classifier(bare, device, trust_code), data, class_map, reference)
     if class_map is not None and data is None:
         raise ModelError(
             f"{reference}: class-map is for data with other classes than the network's; name the data, too."

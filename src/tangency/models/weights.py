@@ -24,7 +24,7 @@ def save_classifier(classifier: Classifier, path: Path | str) -> None:
     write_tensors(path, classifier.module.state_dict(), dataclasses.asdict(classifier.card))
 
 
-def load_classifier(path: Path | str, device: torch.device | str = "cpu", trust_code: bool = False) -> Classifier:
+def read_classifier(path: Path | str, device: torch.device | str = "cpu", trust_code: bool = False) -> Classifier:
     """Rebuild a classifier from a file of `save_classifier`, in eval mode.
 
     Args:
@@ -41,7 +41,7 @@ def load_classifier(path: Path | str, device: torch.device | str = "cpu", trust_
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_classifier(build("convnet", (1, 8, 8), 3), folder + "/net.safetensors")
-        ...     load_classifier(folder + "/net.safetensors").card.architecture
+        ...     read_classifier(folder + "/net.safetensors").card.architecture
         'convnet'
     """
     tensors, header = read_tensors(path)

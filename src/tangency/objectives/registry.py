@@ -84,16 +84,26 @@ class Objective:
 
 
 def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: float | int | bool) -> Objective:
-    """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd).
+    """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd): one loss per image.
+
+    With ℓ = −log p(y|x), strength λ and n ~ N(0, I): "standard" ℓ; "gradient_norm" ℓ + λ‖∇ₓℓ‖²; "noise_consistency"
+    ℓ + λ‖f(x + sigma n) − f(x)‖²; "noise_augmentation" ℓ at x + λn; "pgd_l2" and "pgd_linf" the largest ℓ within
+    ‖δ‖ ≤ λ. Images are in [0, 1], and so are noise and budgets.
 
     Args:
         name: a name in `OBJECTIVES` or `ALIASES`.
         strength: see `Objective`; 0 for "standard".
         legacy: "pags" for the behaviour of the published code.
-        options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+        **options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+
+    Returns:
+        `Objective`: `losses(model, x, y, draw)` are (N,), with their graph to the parameters.
 
     Raises:
         SpecError: an unknown name or option, a negative or non-finite value.
+
+    Source: Drucker & LeCun (1992), double backpropagation; Madry et al., arXiv 1706.06083; arXiv 2305.19101,
+        whose published code does what legacy="pags" asks for.
 
     Example:
         >>> make("gnorm", 0.3).name

@@ -41,6 +41,18 @@ def write_report(run: str | Path) -> Path:
 
     Raises:
         RunError: a file is missing, damaged, or of another schema.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> spec = {
+        ...     "data": "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10", "score": "exact", "measured": 6,
+        ...     "sweep": [{"objective": "standard"}], "untrained": False, "train": {"epochs": 1}, "workers": 1,
+        ...     "pictures": 2, "replicates": 100, "measures": {"metrics": ["cosine"], "directions": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     summary = tangency.run_study(spec, folder)
+        ...     write_report(folder).name
+        'index.html'
     """
     content = read_run(Path(run))
     folder = content.folder / "report"

@@ -24,7 +24,7 @@ from tangency.score.networks.kdiffusion_file import is_kdiffusion, kdiffusion_fi
 from tangency.score.networks.store import load_network
 from tangency.tensors import read_tensors
 from tangency.types import Dataset, LabelledImages
-from tangency.worlds import World, world_of
+from tangency.worlds import World, load_dataset, world_of
 
 SHIPPED = {"edm-fashion-mnist": "edm-fashion-mnist.safetensors"}
 
@@ -48,27 +48,34 @@ _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-di
 _CHECKPOINTS = (".pth", ".pt", ".ckpt")
 
 
-def load_score(reference: str | Path, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
-    """A score by reference.
+def load_score(reference: str | Path, data: Dataset | str | Path | None = None, device: str = "cpu") -> Denoiser:
+    """A score of the data by reference: ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², with D(x; σ) = E[x₀ | x₀ + σn = x].
 
     Args:
         reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
             (?config=FILE.json); "package/name:…" of another package.
-        data: what it is for: its images must be of the score's shape and classes.
+        data: what it is for, or its reference as `load_data` takes it: its images must be of the score's shape and
+            classes.
         device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        A `Denoiser`: `denoise` and `score` of images (N, C, H, W) in [0, 1] at σ in that unit, a number or (N,), with
+            or without labels (N,), are (N, C, H, W).
 
     Raises:
         SpecError: an unknown name or option.
         ModelError: a file that is no score, or one of other images or classes than `data`.
 
+    Source: Tweedie's formula, Robbins (1956); denoisers as scores: Vincent, Neural Computation 23 (2011).
+
     Example:
-        >>> from tangency.data import load
-        >>> load_score("mfa?components=1&rank=2", load("fashion-mnist-5k")).kind
+        >>> load_score("mfa?components=1&rank=2", "fashion-mnist-5k").kind
         'mfa'
     """
     reference = str(reference)
+    data = load_dataset(data) if isinstance(data, str | Path) else data
     name, mark, query = reference.partition("?")
     if name in FITTED or name == "exact":
         if data is None:

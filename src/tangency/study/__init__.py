@@ -3,12 +3,15 @@
 from tangency.study.preflight import refuse_early
 from tangency.study.run import Status, run_study, study_status
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
+from tangency.study.trials import Run, load_run
 
 __all__ = [
     "SHIPPED",
+    "Run",
     "Status",
     "StudySpec",
     "dump_spec",
+    "load_run",
     "load_spec",
     "parse_spec",
     "quickstart_spec",

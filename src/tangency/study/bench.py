@@ -12,7 +12,7 @@ from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world
 from tangency.evaluate.fitting.tangents import study_tangents
 from tangency.evaluate.working import measures_at
 from tangency.measures import MeasureConfig, ReferenceSource, WorkingSize
-from tangency.models import load_classifier
+from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
@@ -93,7 +93,7 @@ class Workbench:
             return BayesClassifier(exact_world(self.spec.data).to(self.device))
         path = weights_file(self.layout.trial(trial), self.spec.weights)
         try:
-            return load_classifier(path, self.device)
+            return read_classifier(path, self.device)
         except ModelError as error:
             raise RunError(
                 f"{quoted(error)} Or remove the folder '{path.parent}' to train this trial again."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -27,7 +27,7 @@ from tangency.study.plan import Trial, measured_images, pictured_images, plan_ju
 from tangency.study.pool import Pool
 from tangency.study.preflight import refuse_early
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
-from tangency.study.spec import StudySpec, dump_spec, load_spec
+from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.summarise import summarise
 from tangency.study.tasks import Task
 from tangency.types import Dataset
@@ -71,14 +71,18 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
 
 
 def run_study(
-    spec: StudySpec | str | Path, run: str | Path, watch: Watcher = lambda *_: None, *, replace: bool = False
+    spec: StudySpec | Mapping[str, Any] | str | Path,
+    run: str | Path,
+    watch: Watcher = lambda *_: None,
+    *,
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Train, measure and sum up; killed at any moment, it goes on from there when run again.
 
     Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
 
     Args:
-        spec: what is asked, or the YAML file that says so.
+        spec: what is asked for: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
         run: output folder; made where it is not there.
         watch: called as work goes on, for a progress display.
         replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
@@ -88,8 +92,21 @@ def run_study(
         The content of summary.json.
 
     Raises:
+        SpecError: a key that is unknown or out of its range, all of them in one sentence.
         RunError: the folder is a file, or held by another process, or holds networks that would be left out, or a
             worker died again and again, or could not start.
+
+    Example:
+        >>> import tempfile
+        >>> spec = {
+        ...     "data": "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10", "score": "exact", "measured": 6,
+        ...     "sweep": [{"objective": "standard"}], "untrained": False, "train": {"epochs": 1}, "workers": 1,
+        ...     "pictures": 2, "replicates": 100, "measures": {"metrics": ["cosine"], "directions": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     summary = run_study(spec, folder)
+        >>> [(trial["id"], trial["strength"]) for trial in summary["trials"]]
+        [('standard-0-s0', 0.0)]
     """
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
@@ -122,7 +139,9 @@ def run_study(
     return summary
 
 
-def _as_spec(spec: StudySpec | str | Path) -> StudySpec:
+def _as_spec(spec: StudySpec | Mapping[str, Any] | str | Path) -> StudySpec:
+    if isinstance(spec, Mapping):
+        return parse_spec(dict(spec), "spec")
     return spec if isinstance(spec, StudySpec) else load_spec(spec)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
-from tangency.generate.tasks.config import GenerationConfig, refuse_unguided, task_settings
+from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
     MeasureConfig,
@@ -285,7 +285,18 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
 
 
 def load_spec(path: str | Path) -> StudySpec:
-    """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study.
+
+    Args:
+        path: the file, or "quickstart", "linear", "fitted", "distractor", "tangents" or "generation".
+
+    Raises:
+        SpecError: no such file, or keys that are unknown or out of their range, all in one sentence.
+
+    Example:
+        >>> load_spec("quickstart").measured
+        1000
+    """
     if not isinstance(path, str | Path):
         raise SpecError(
             f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."

@@ -1,22 +1,26 @@
-"""Trials of a study, opened by reference for measuring and comparing: `run:RUN/trials/TRIAL`."""
+"""Finished studies read back, and their trials by reference, `run:RUN/trials/TRIAL`, for measuring and comparing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tangency.errors import ModelError, RunError, unknown_name
+from tangency.devices import resolve_device
+from tangency.errors import ModelError, RunError, SpecError, quoted, unknown_name
 from tangency.evaluate.classifiers.origin import Origin
 from tangency.evaluate.measured import Measured, columns_of, read_rows, read_summary, settings
 from tangency.files import read_json
 from tangency.measures import MeasureConfig
-from tangency.models import Classifier, load_classifier
+from tangency.models import Classifier, read_classifier
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, score_hash
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
 from tangency.worlds import world_of
+
+if TYPE_CHECKING:
+    import polars
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class SavedTrial:
                 f"model '{self.reference}': '{run}' holds no spec.yaml, expected a run directory of a study."
             )
         spec = load_spec(run / "spec.yaml")
-        return load_classifier(weights_file(folder, spec.weights), device), _origin(Layout(run), spec)
+        return read_classifier(weights_file(folder, spec.weights), device), _origin(Layout(run), spec)
 
     def rows(self) -> Measured:
         """The rows of the trial, of a finished study."""
@@ -116,3 +120,90 @@ def _folder(named: Path, reference: str) -> Path:
     if named.name not in ids:
         raise ModelError(f"model '{reference}': {unknown_name('trial', named.name, ids) if ids else 'no such run.'}")
     return ids[named.name]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished study found.
+
+    Args:
+        folder: the run directory.
+        spec: what was asked for, every default written out.
+        summary: content of summary.json: "data", "trials", "regimes", "provenance", …
+        rows: every measured value, columns trial, seed, image, measure, value.
+    """
+
+    folder: Path
+    spec: StudySpec
+    summary: dict[str, Any]
+    rows: polars.DataFrame
+
+    @property
+    def trials(self) -> tuple[str, ...]:
+        """Ids of the trials, as "gradient_norm-0.3-s0", in the order of the spec."""
+        return tuple(str(trial["id"]) for trial in self.summary["trials"])
+
+    def trial(self, name: str) -> dict[str, Any]:
+        """What the summary says of one trial: "objective", "strength", "seed", "outcome", "measures", "excess", …"""
+        for trial in self.summary["trials"]:
+            if trial["id"] == name:
+                found: dict[str, Any] = trial
+                return found
+        raise RunError(f"run '{self.folder}': {unknown_name('trial', name, self.trials)}")
+
+    def reference(self, name: str) -> str:
+        """The reference of a trial, run:RUN/trials/ID, for `load_classifier`, `compare` and `generate`."""
+        return f"run:{self.folder}/trials/{self.trial(name)['id']}"
+
+    def classifier(self, name: str, device: str = "cpu") -> Classifier:
+        """The network of a trial, with the weights that the study measured, in eval mode.
+
+        Raises:
+            RunError: there is no such trial.
+            ModelError: it has no weights, as the Bayes rule has none.
+        """
+        reference = self.reference(name)
+        return SavedTrial(Path(reference.removeprefix("run:")), reference).classifier(resolve_device(device))[0]
+
+
+def load_run(run: str | Path) -> Run:
+    """Read a finished study: nothing is computed, no network is loaded before it is asked for.
+
+    Args:
+        run: the folder that `run_study`, `tangency study run` or `tangency quickstart` wrote.
+
+    Returns:
+        `Run`: spec, summary, rows (one a trial, image and measure, as a polars frame; units are those of the measures),
+        and the networks by `classifier(trial)`.
+
+    Raises:
+        RunError: there is no such folder, the study is not finished, a file cannot be read, or summary and spec are not
+            of the same study.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> spec = {
+        ...     "data": "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10", "score": "exact", "measured": 6,
+        ...     "sweep": [{"objective": "standard"}], "untrained": False, "train": {"epochs": 1}, "workers": 1,
+        ...     "pictures": 2, "replicates": 100, "measures": {"metrics": ["cosine"], "directions": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     summary = tangency.run_study(spec, folder)
+        ...     found = load_run(folder)
+        ...     found.trials, found.rows["image"].n_unique(), found.classifier("standard-0-s0").classes
+        (('standard-0-s0',), 6, 2)
+    """
+    layout = Layout(Path(run))
+    if not layout.run.is_dir():
+        raise RunError(f"run '{run}': no such folder, expected that of a finished study; run_study makes one.")
+    if not layout.spec.exists():
+        raise RunError(f"run '{run}': holds no spec.yaml, expected the folder of a study; run_study makes one.")
+    again = f"Run the study again: tangency study run '{layout.spec}' --out '{run}'; it goes on where it stopped."
+    try:
+        spec = load_spec(layout.spec)
+    except SpecError as error:
+        raise RunError(f"'{layout.spec}': is no spec of this version of tangency ({quoted(error)}). {again}") from error
+    summary = read_summary(layout.run, str(run), again)
+    if not isinstance(summary.get("trials"), list) or summary.get("spec_hash") != spec.digest():
+        raise RunError(f"'{layout.summary}': is not of the study in '{layout.spec}'. {again}")
+    return Run(layout.run, spec, summary, read_rows(layout.rows, again))

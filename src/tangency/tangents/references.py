@@ -182,7 +182,7 @@ def kind_of(reference: str) -> str:
 
 
 def check_reference(reference: str, data: Dataset) -> None:
-    """Raise where `load_tangents` would for its name, options or rank, before anything is fitted."""
+    """Raise where `open_tangents` would for its name, options or rank, before anything is fitted."""
     name, _, query = reference.partition("?")
     kind, _, location = name.partition(":")
     if name in ESTIMATORS and not has_location(name):
@@ -197,15 +197,15 @@ def check_reference(reference: str, data: Dataset) -> None:
         if name == "exact":
             _exact(Ground(data))
     elif name.endswith(".safetensors") or (location and has_location(kind)):
-        load_tangents(reference, Ground(data))
+        open_tangents(reference, Ground(data))
     else:
         plain = [name for name in ESTIMATORS if name not in ESTIMATORS.own or not has_location(name)]
         known = [*plain, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
         raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
 
 
-def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
-    """Tangent spaces by reference.
+def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
+    """Tangent spaces by reference, but for those that are trained first (`evaluate.load_tangents` makes these, too).
 
     Args:
         reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
@@ -219,7 +219,7 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
     Example:
         >>> from tangency.data import load
-        >>> load_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
+        >>> open_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
         4
     """
     name, _, query = reference.partition("?")
@@ -228,7 +228,7 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
         options = maker_options(f"tangents '{reference}'", query, ESTIMATORS[kind])
         return _estimator(kind, ESTIMATORS[kind](ground, location, **options))
     if name.endswith(".safetensors"):
-        return load_tangents(f"autoencoder:{reference}", ground)
+        return open_tangents(f"autoencoder:{reference}", ground)
     check_reference(reference, ground.data)
     options = maker_options(f"tangents '{reference}'", query, ESTIMATORS[name])
     return _estimator(name, ESTIMATORS[name](ground, **options))

@@ -11,7 +11,7 @@ from tangency.mixtures import Mixture, fit_mixture
 from tangency.references import maker_options, parse
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
 from tangency.score.references import SCORES as TRAINED
-from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, load_tangents, pca_tangents
+from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, open_tangents, pca_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
@@ -81,7 +81,7 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
     A denoiser that names no score is the world's own.
     """
     if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in ESTIMATORS:
-        return load_tangents(
+        return open_tangents(
             text, Ground(Dataset(material.world.name, material.train, material.train), score=material.world)
         )
     made: TangentEstimator = _made(text, "tangents", TANGENTS, material)

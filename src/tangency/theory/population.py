@@ -64,7 +64,7 @@ def measured_population(
     for start in range(0, images, _CHUNK):
         data = drawn(world, min(_CHUNK, images - start), seed, start)
         x, y = data.images(), data.labels
-        rows = measure(model, x, y, reference=reference, score=world, tangents=tangents, config=config)
+        rows = measure(model, x, y, train_data=reference, score=world, tangents=tangents, config=config)
         for key, values in rows.columns.items():
             columns.setdefault(key, []).append(values.numpy())
         gradient = unit(input_gradient(model, x, y, "logp_y").direction)

@@ -180,7 +180,7 @@ def _measures(
 
     def rows(tangents: TangentEstimator, score: Denoiser) -> Rows:
         return measure(
-            classifier, data.images(), data.labels, reference=data, score=score, tangents=tangents, config=asked
+            classifier, data.images(), data.labels, train_data=data, score=score, tangents=tangents, config=asked
         )
 
     truth_rows = rows(WorldTangents(world), world)

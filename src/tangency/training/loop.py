@@ -73,7 +73,7 @@ def train(
     validation: LabelledImages | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainResult:
-    """Minimise the mean of objective.losses; the classifier's weights change in place.
+    """Minimise the mean of objective.losses, (1/N) Σ ℓ_i(θ); the classifier's weights θ change in place.
 
     A run that is stopped, at any moment and in any way, goes on from its last checkpoint when called again with the
     same arguments, and ends with the weights of an uninterrupted run (bit for bit on one CPU thread). A finished run
@@ -95,6 +95,16 @@ def train(
     Raises:
         DataError, ModelError: no images, labels out of range, images or classes that do not fit the classifier.
         RunError: the folder belongs to another training.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> from tangency.models import build
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+        >>> config, objective = TrainConfig(epochs=1, batch_size=20), tangency.objective("gradient_norm", 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(build("convnet", (1, 8, 8), 2), data.train, objective, config, folder)
+        >>> result.outcome, len(result.history)
+        ('ok', 1)
     """
     _check_data(classifier, data, "training images")
     if validation is not None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tangency.data.registry import KINDS as KINDS_OF_DATA
+from tangency.devices import resolve_device
 from tangency.errors import ModelError, listed
 from tangency.evaluate.classifiers.origin import Origin, saved_model
 from tangency.models import Averaged, Classifier, load_model, probes
-from tangency.models.class_map import noted, restricted, same_names, unmapped, with_option, without_option
+from tangency.models.class_map import ClassMap, noted, restricted, same_names, unmapped, with_option, without_option
 from tangency.models.class_names import plain
 from tangency.models.independence import DRAWS, averaged_note, check_independent
 from tangency.models.references import is_kind
 from tangency.references import OPENERS, as_reference, parse
 from tangency.types import Card, Dataset
+from tangency.worlds import load_dataset
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,69 @@ def find_mapped(
     return find_classifier(with_option(reference, class_map), device, data, trust_code)
 
 
+def load_classifier(
+    reference: str | Path,
+    data: Dataset | str | Path | None = None,
+    *,
+    device: str = "cpu",
+    trust_code: bool = False,
+    class_map: ClassMap | None = None,
+) -> Classifier:
+    """A classifier by reference, of every kind, in eval mode: f with logits f(x) ∈ R^classes for images x in [0, 1].
+
+    What was found out about it (range and normalisation of its images, order of its classes) stands in
+    `classifier.card.provenance["reading"]`, in sentences.
+
+    Args:
+        reference: "FILE.safetensors" of `save_classifier`; "run:RUN/trials/TRIAL" of a study (id or hash);
+            "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE", "timm:NAME?weights=FILE", "timm:DIR", "hf:DIR",
+            "robustness:FILE?arch=…&dataset=cifar", "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code,
+            "py:MODULE:FUNCTION", "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE". Their
+            options (shape=, range=, mean=, std=, classes=, resize=, layout=, outputs=) are those of
+            `tangency.models.load_model`.
+        data: what it is for, or its reference as `load_data` takes it; says shape and class names where nothing else
+            does, and which normalisation is meant.
+        device: where it is put: "auto", "cpu", "cuda" or "cuda:N".
+        trust_code: whether kinds that run code may.
+        class_map: which of its outputs stand for the classes of `data`, where these are a part of its classes and names
+            do not tell: indices or names, one a class, a mapping from the data's names, "imagenet", "order", or a file;
+            `?class-map=…` behind the reference says the same, and is followed where both are given.
+
+    Returns:
+        A `Classifier`, a module from (N, C, H, W) to (N, classes) logits.
+
+    Raises:
+        ModelError: an unknown kind, a file that cannot be read or does not fit, or something must be said that nothing
+            says; a trial that is not there or not trained.
+        RunError: "run:" of a folder that is no run of a study.
+        SpecError: a device that is not there.
+
+    Example:
+        >>> import tempfile
+        >>> from tangency.models import build, save_classifier
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_classifier(build("convnet", (1, 8, 8), 3), folder + "/net.safetensors")
+        ...     model = load_classifier(folder + "/net.safetensors")
+        >>> model.classes, tuple(model.card.shape), model.training
+        (3, (1, 8, 8), False)
+    """
+    loaded = load_dataset(data) if isinstance(data, str | Path) else data
+    return find_classifier(str(reference), resolve_device(device), loaded, trust_code, class_map).classifier
+
+
 def find_classifier(
-    reference: str, device: str, data: Dataset | None = None, trust_code: bool = False
+    reference: str,
+    device: str,
+    data: Dataset | None = None,
+    trust_code: bool = False,
+    class_map: ClassMap | None = None,
 ) -> SavedClassifier:
-    """The classifier behind `run:RUN/trials/TRIAL` (id or hash), or any reference of `tangency.models.load_model`."""
-    bare, class_map = without_option(reference)
+    """The classifier behind a reference of `load_classifier`, with its origin."""
+    bare, own = without_option(reference)
+    class_map = class_map if own is None else own
     saved = saved_model(bare, reference)
     if saved is None:
-        return SavedClassifier(reference, load_model(reference, data, device, trust_code))
+        return SavedClassifier(reference, load_model(reference, data, device, trust_code, class_map))
     classifier, origin = saved.classifier(device)
     return SavedClassifier(reference, restricted(classifier, data, class_map, reference), origin)
 

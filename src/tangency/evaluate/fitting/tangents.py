@@ -9,18 +9,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
+from tangency.devices import resolve_device
 from tangency.errors import RunError, SpecError
 from tangency.evaluate.fitting.network import Tell, telling
 from tangency.files import file_digest, location_digests
 from tangency.measures.frames import distinct_names
 from tangency.numerics import check_rank
 from tangency.references import maker_options, parse_options
+from tangency.score import Denoiser
 from tangency.score.references import FITTED, fingerprint
-from tangency.tangents import Ground, TangentEstimator, load_tangents
+from tangency.tangents import Ground, TangentEstimator, open_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
 from tangency.tangents.references import ESTIMATORS, check_reference, kind_of
 from tangency.tangents.spectrum import parse_rank
@@ -28,6 +31,7 @@ from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.autoencoder import AUTOENCODER
 from tangency.types import Dataset
+from tangency.worlds import load_dataset
 
 WITHOUT_MIXTURE = "local-pca"  # the tangent spaces where no mixture is fitted and none are named
 
@@ -128,24 +132,77 @@ def trained_first(reference: str) -> tuple[AutoencoderFit, str] | None:
     return AutoencoderFit(**options), "&".join(f"{key}={value}" for key, value in own.items())
 
 
-def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | None = None) -> TangentEstimator:
-    """`load_tangents`, after the training of an autoencoder where the reference is "autoencoder" without a file.
+def load_tangents(
+    reference: str | Path,
+    data: Dataset | str | Path,
+    *,
+    score: Denoiser | str | Path | None = None,
+    device: str = "cpu",
+    folder: str | Path | None = None,
+) -> TangentEstimator:
+    """Tangent spaces of the data manifold by reference: for each image x an orthonormal basis U of T_x M, (d, k).
 
     Args:
-        reference: as of `load_tangents`, or "autoencoder?latent=…&epochs=…&rank=…".
+        reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
+            (options behind a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder", trained first
+            (latent=, epochs=, …); "autoencoder:FILE.safetensors" or "FILE.safetensors", trained by us; "diffusers:DIR",
+            an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
+        data: what they are fitted to, or its reference as `load_data` takes it.
+        score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
+        device: where they are computed: "auto", "cpu", "cuda" or "cuda:N".
+        folder: where "autoencoder" is trained, and found again; it is trained in a temporary one by default.
+
+    Returns:
+        A `TangentEstimator`: `at(images, ids)` gives a `TangentSpace` with basis (N, d, k), d = C·H·W, and rank (N,).
+
+    Raises:
+        SpecError: an unknown name or option, or "exact" of data that no world draws.
+        ModelError: a file that is no autoencoder, or one of other images.
+        RunError: the training of an autoencoder diverged.
+
+    Source: "autoencoder" is the paper's (arXiv 2305.19101): the column space of the decoder's Jacobian. The others are
+        estimators of ours to hold it against; docs/tangents.md says what each is and where it fails.
+
+    Example:
+        >>> import tangency
+        >>> data = tangency.load_data("fashion-mnist-5k")
+        >>> local = load_tangents("local-pca?rank=4&neighbours=20", data)
+        >>> local.at(data.test.images(slice(0, 3))).basis.shape
+        torch.Size([3, 784, 4])
+    """
+    reference = str(reference)
+    loaded, device = load_dataset(data) if isinstance(data, str | Path) else data, resolve_device(device)
+    check_tangents((reference,), loaded)
+    ground = ground_of(loaded, score, device)
+    with TemporaryDirectory() as temporary:
+        return fitted_tangents(reference, ground, Path(folder or temporary))
+
+
+def ground_of(data: Dataset, score: Denoiser | str | Path | None, device: str) -> Ground:
+    """What tangent spaces are made of, with a score that is given, or named, or the default one."""
+    if score is None or isinstance(score, str | Path):
+        return Ground(data, device, reference=str(score or "mfa"))
+    return Ground(data, device, score)
+
+
+def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | None = None) -> TangentEstimator:
+    """`open_tangents`, after the training of an autoencoder where the reference is "autoencoder" without a file.
+
+    Args:
+        reference: as of `load_tangents`.
         ground: what they are made of.
         folder: gets the training, in a folder of its own name; one that is there is not repeated.
         tell: called with what is done, and the share.
     """
     needed = trained_first(reference)
     if needed is None:
-        return load_tangents(reference, ground)
+        return open_tangents(reference, ground)
     fit, query = needed
     place = _place(fit, ground.data, folder)
     result = fit_autoencoder(ground.data, fit, place, ground.device, tell)
     if result.outcome != "ok":
         raise RunError(f"tangents '{reference}': the training diverged; lower learning_rate.")
-    return load_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
+    return open_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
 
 
 def study_tangents(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.generate import judged
+from tangency.generation import judged
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.types import Dataset

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tangency.errors import NumericsError
 from tangency.evaluate.generation.qualities import FRECHET
-from tangency.generate import (
+from tangency.generation import (
     diversity,
     frechet_distance,
     judged,
@@ -23,9 +23,9 @@ from tangency.generate import (
     precision_recall,
     psnr,
 )
-from tangency.generate.tasks.inputs import START, TRUTH, Outcome
-from tangency.generate.tasks.options import TaskOptions
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.inputs import START, TRUTH, Outcome
+from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.tasks.table import TASKS
 from tangency.mixtures import Mixture
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
 from tangency.perceptual.lpips import LPIPS

@@ -18,10 +18,10 @@ from tangency.evaluate.generation.judges import Judges, judge_outcome
 from tangency.evaluate.generation.qualities import ABOUT, COUNTED, chance
 from tangency.evaluate.generation.rows import long_table
 from tangency.evaluate.numbers import as_json
-from tangency.generate.tasks.config import GenerationConfig, refuse_unguided, task_settings
-from tangency.generate.tasks.inputs import OWN, Outcome, TaskInputs, joined
-from tangency.generate.tasks.prepare import class_gaussians, fitted_to, mixture_for, picture_ids, task_inputs
-from tangency.generate.tasks.table import perform
+from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
+from tangency.generation.tasks.inputs import OWN, Outcome, TaskInputs, joined
+from tangency.generation.tasks.prepare import class_gaussians, fitted_to, mixture_for, picture_ids, task_inputs
+from tangency.generation.tasks.table import perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser

@@ -13,7 +13,7 @@ import torch
 from tangency.errors import TangencyError
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.references import parse, parse_options
-from tangency.tangents import Ground, WorldTangents, agreement
+from tangency.tangents import Ground, WorldTangents, space_agreement
 from tangency.tangents.references import has_location
 from tangency.worlds import load_dataset, make_world
 
@@ -57,7 +57,7 @@ def _floor(reference: str, world: str, rank: int, ground: Ground, images: int, f
         x = data.test.images().to(ground.device)
         ids = torch.arange(len(x), device=ground.device)
         parts = [
-            agreement(WorldTangents(truth).at(some.double()), estimator.at(some, at))
+            space_agreement(WorldTangents(truth).at(some.double()), estimator.at(some, at))
             for some, at in zip(x.split(25), ids.split(25), strict=True)
         ]
     except TangencyError as error:

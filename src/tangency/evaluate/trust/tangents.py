@@ -14,19 +14,21 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import Partners
+from tangency.devices import resolve_device
 from tangency.errors import RunError
-from tangency.evaluate.fitting.tangents import fitted_tangents, tangent_names
+from tangency.evaluate.fitting.tangents import check_tangents, fitted_tangents, ground_of, tangent_names
 from tangency.evaluate.numbers import as_json
 from tangency.evaluate.trust.tangent_floor import floors
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
+from tangency.score import Denoiser
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
-from tangency.tangents import Ground, TangentEstimator, TangentSpace, agreement, reach
+from tangency.tangents import Ground, TangentEstimator, TangentSpace, reach, space_agreement
 from tangency.tangents.probes import neighbour_steps, transformation_steps
 from tangency.types import Dataset
-from tangency.worlds import world_of
+from tangency.worlds import load_dataset, world_of
 
 Tell = Callable[[str, float], None]
 PROBES = ("neighbour", "transformation")
@@ -51,25 +53,60 @@ class TangentTrustConfig:
 
 
 def evaluate_tangents(
+    references: str | Sequence[str],
+    data: Dataset | str | Path,
+    *,
+    score: Denoiser | str | Path | None = None,
+    config: TangentTrustConfig | None = None,
+    device: str = "cpu",
+    folder: str | Path | None = None,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
+    """How far tangent spaces can be believed: known directions beside controls, each other, and worlds with a truth.
+
+    The share of a direction v (a step to the nearest new image, a small shift or turn) in a tangent space with basis U
+    is ‖Uᵀv‖²/‖v‖²; a random space of rank k in d dimensions holds k/d of it. Shares stand beside those of four controls
+    of equal rank: other images' spaces (of any class, of the same), low frequencies, global principal components.
+
+    Args:
+        references: one or several, as `load_tangents` takes them.
+        data: fitted to its training images, examined on its test images; or its reference as `load_data` takes it.
+        score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
+        config: how.
+        device: where everything is computed: "auto", "cpu", "cuda" or "cuda:N".
+        folder: where autoencoders are trained; a temporary one by default.
+        tell: called with what is being done and the share that is done, in [0, 1].
+
+    Returns:
+        JSON values. "estimators": of each its rank, residual (l2, pixels in [0, 1]), spectral gap, asymmetry, reach
+        (pixels), shares "neighbour" and "transformation" with 95 % intervals and their excess over the best control,
+        and "floor", its error on worlds; "agreement": overlap and angles (degrees) of each pair; "verdict" in words.
+
+    Raises:
+        SpecError: an unknown reference or option, or the same one twice.
+        RunError: fewer than two test images.
+
+    Example:
+        >>> config = TangentTrustConfig(images=10, replicates=100, floor=0)
+        >>> found = evaluate_tangents("pca?rank=2", "world:torus?train=60&test=20", config=config)
+        >>> found["estimators"][0]["rank"]["mean"], found["images"]
+        (2.0, 10)
+    """
+    named = (references,) if isinstance(references, str) else tuple(references)
+    loaded, device = load_dataset(data) if isinstance(data, str | Path) else data, resolve_device(device)
+    check_tangents(named, loaded)
+    place = None if folder is None else Path(folder)
+    return examine_tangents(named, ground_of(loaded, score, device), config, place, tell)
+
+
+def examine_tangents(
     references: Sequence[str],
     ground: Ground,
     config: TangentTrustConfig | None = None,
     folder: Path | None = None,
     tell: Tell | None = None,
 ) -> dict[str, Any]:
-    """Examine tangent spaces on held-out images.
-
-    Args:
-        references: as of `fitted_tangents`.
-        ground: data, device, and the score of denoiser tangents.
-        config: how.
-        folder: where autoencoders are trained; a temporary one by default.
-        tell: called with what is being done and the share that is done.
-
-    Returns:
-        JSON values: of each estimator rank, residual, gap, asymmetry, reach, the share of known directions in it with
-        its controls of equal rank, and its floor on worlds; agreement of each pair; the verdict in words.
-    """
+    """As `evaluate_tangents`, on ground that is laid: data, device, and the score of denoiser tangents."""
     config, tell = config or TangentTrustConfig(), tell or (lambda part, share: None)
     if len(ground.data.test) < 2:
         raise RunError(f"'{ground.data.name}': got {len(ground.data.test)} test images, expected at least 2.")
@@ -157,7 +194,7 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
 
 
 def _pair(first: TangentSpace, second: TangentSpace) -> dict[str, Tensor]:
-    angles = agreement(first, second)
+    angles = space_agreement(first, second)
     return {
         "overlap": angles.overlap,
         "chance": angles.chance,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.table import TASKS
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph

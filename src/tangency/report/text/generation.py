@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.table import TASKS
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital, number
 

@@ -12,10 +12,10 @@ from torch import nn
 from tangency.evaluate.fitting.closed import Estimators
 from tangency.evaluate.generation.judges import Judges, judge_outcome
 from tangency.files import journal
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.inputs import OWN, TaskInputs, joined
-from tangency.generate.tasks.prepare import mixture_for, starts_from_gaussians, task_inputs
-from tangency.generate.tasks.table import perform
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.inputs import OWN, TaskInputs, joined
+from tangency.generation.tasks.prepare import mixture_for, starts_from_gaussians, task_inputs
+from tangency.generation.tasks.table import perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore

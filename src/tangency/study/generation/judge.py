@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tangency.errors import RunError, SpecError, TangencyError, quoted
 from tangency.evaluate.classifiers.saved import check_fits, find_classifier
-from tangency.models import Classifier, build, load_classifier
+from tangency.models import Classifier, build, read_classifier
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials
 from tangency.study.spec import StudySpec
@@ -41,7 +41,7 @@ def load_judge(spec: StudySpec, device: str, data: Dataset, layout: Layout) -> C
     trial = plan_judge(spec, data)
     if trial is None:
         return saved_judge(spec, device, data)
-    return load_classifier(weights_file(layout.trial(trial), spec.weights), device)
+    return read_classifier(weights_file(layout.trial(trial), spec.weights), device)
 
 
 def refuse_judge(spec: StudySpec, data: Dataset) -> None:

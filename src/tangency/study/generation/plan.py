@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tangency.errors import SpecError, TangencyError, quoted
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.inputs import TaskInputs
-from tangency.generate.tasks.prepare import fitted_to, picture_ids, starts_from_gaussians, why_no_mixture
-from tangency.generate.tasks.table import TASKS, perform
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.inputs import TaskInputs
+from tangency.generation.tasks.prepare import fitted_to, picture_ids, starts_from_gaussians, why_no_mixture
+from tangency.generation.tasks.table import TASKS, perform
 from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint

@@ -13,7 +13,7 @@ from torch import Tensor
 from tangency.errors import ModelError
 from tangency.evaluate.generation.rows import long_table
 from tangency.files import atomic, is_whole
-from tangency.generate.tasks.inputs import Outcome
+from tangency.generation.tasks.inputs import Outcome
 from tangency.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, quoted, unknown_name
-from tangency.generate.tasks.climb import Climb
-from tangency.generate.tasks.config import GenerationConfig
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.climb import Climb
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.table import TASKS
 
 
 class JudgeSpec(BaseModel):

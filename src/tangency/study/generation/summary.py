@@ -12,8 +12,8 @@ import numpy as np
 from tangency.evaluate.generation.qualities import ABOUT, COUNTED, chance
 from tangency.evaluate.numbers import TrialNumbers, as_json
 from tangency.evaluate.regimes import FRACTION, STANDARD
-from tangency.generate.tasks.config import task_settings
-from tangency.generate.tasks.table import TASKS
+from tangency.generation.tasks.config import task_settings
+from tangency.generation.tasks.table import TASKS
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
 from tangency.study.generation.collect import GeneratedEntry
