@@ -112,7 +112,7 @@ NOTEBOOK = """
 import multiprocessing, torch, tangency
 from tangency.objectives import make
 from tangency.seeding import Draw
-from tangency.tangents import Ground, load_tangents
+from tangency.tangents import Ground, open_tangents
 from tangency.measures import MeasureConfig, measure
 from tangency.models import build
 
@@ -125,7 +125,7 @@ logs = model(x).log_softmax(1)
 wanted = -0.75 * logs.gather(1, y[:, None])[:, 0] - 0.25 * logs.mean(1)
 assert torch.allclose(found, wanted, atol=1e-5)
 
-axes = load_tangents("acme/axes?rank=5", Ground(data))
+axes = open_tangents("acme/axes?rank=5", Ground(data))
 config = MeasureConfig(metrics=("cosine", "acme/sign"), sigmas=(0.5,), epsilons=(1.0,), directions=1)
 rows = measure(model, x, y, score="gaussian", reference=data.train, tangents=axes, config=config)
 print(sorted(key for key in rows.columns if "acme" in key)[:1])
