@@ -90,7 +90,8 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
-    if text.endswith(".safetensors") or parse(text).kind in TRAINED:
+    named = parse(text)
+    if text.endswith(".safetensors") or (named.location and named.kind in TRAINED):
         return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made
