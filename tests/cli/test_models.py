@@ -124,6 +124,7 @@ def test_bad_models_are_one_paragraph_and_code_two(tmp_path, case, command, monk
     assert "Traceback" not in said
 
 
+@pytest.mark.processes  # Python asks `uname` for the processor
 def test_doctor_lists_the_extras():
     found = json.loads(run("doctor", "--json").output)["extras"]
     assert found["onnx"].startswith("found: onnx ")

@@ -127,7 +127,7 @@ assert torch.allclose(found, wanted, atol=1e-5)
 
 axes = open_tangents("acme/axes?rank=5", Ground(data))
 config = MeasureConfig(metrics=("cosine", "acme/sign"), sigmas=(0.5,), epsilons=(1.0,), directions=1)
-rows = measure(model, x, y, score="gaussian", reference=data.train, tangents=axes, config=config)
+rows = measure(model, x, y, score="gaussian", train_data=data.train, tangents=axes, config=config)
 print(sorted(key for key in rows.columns if "acme" in key)[:1])
 
 
