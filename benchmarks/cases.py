@@ -12,11 +12,11 @@ from benchmarks.case import Case
 from tangency.attacks import pgd
 from tangency.autodiff import input_gradients
 from tangency.data import load
-from tangency.measures import LPIPS
-from tangency.measures.lpips import embedding_distance
-from tangency.measures.pictures import max_normalised
 from tangency.mixtures import Mixture, fit_mixture
 from tangency.models import build
+from tangency.perceptual import LPIPS
+from tangency.perceptual.lpips import embedding_distance
+from tangency.perceptual.pictures import max_normalised
 from tangency.seeding import Draw
 from tangency.tangents import MixtureTangents
 from tangency.types import Dataset

@@ -113,10 +113,10 @@ def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
     import torchvision
 
     from tangency.cli import main
-    from tangency.study import single
+    from tangency.evaluate import measure
 
     passes = Passes()
-    single.fill_shards = passes.during(single.fill_shards)  # type: ignore[attr-defined]
+    measure.fill_shards = passes.during(measure.fill_shards)  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_folders(root / "data", *KINDS[kind])

@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from tangency.errors import RunError
-from tangency.generate import Climb, first_guess, make_mask, psnr, restore_by_score
-from tangency.models import load_classifier
+from tangency.evaluate.generation.run import Generated, generate_with
+from tangency.files import read_json
+from tangency.generation import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import mixture_for
+from tangency.models import read_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation
-from tangency.study.generation import Generated, generate_with, mixture_for
-from tangency.study.generation_config import GenerationConfig
-from tangency.study.layout import read_json
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
@@ -60,7 +61,7 @@ def main() -> None:
     mixture = mixture_for(data, 4, 12, 0, "cpu")
     whole = math.sqrt(math.prod(data.test.shape))
     for name, path in networks:
-        network = load_classifier(path)
+        network = read_classifier(path)
         told = []
         for label in ("energy", "predicted"):
             denoised = GenerationConfig("denoise", COUNT, label=label, references=())

@@ -4,7 +4,7 @@
 
 The shipped file is that of `--network alex`, in half precision: FEATURES.safetensors holds torchvision's AlexNet
 convolutions (features.{0,3,6,8,10}.{weight,bias}), LINEAR is weights/v0.1/alex.pth of the package `lpips`, and
-DESTINATION src/tangency/measures/weights/lpips_alex.safetensors, with a NOTICE beside it.
+DESTINATION src/tangency/perceptual/weights/lpips_alex.safetensors, with a NOTICE beside it.
 
 For `--network vgg`, `squeeze` and `dists` FEATURES is torchvision's own file (vgg16-397923af.pth,
 squeezenet1_1-b8a52dc0.pth), LINEAR is weights/v0.1/vgg.pth or squeeze.pth of `lpips`, or weights.pt of `DISTS_pytorch`,
@@ -22,10 +22,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from tangency.data.torch_file import read_torch
 from tangency.errors import DataError
 from tangency.files import atomic
-from tangency.measures.backbones import BACKBONES, parameter_names
+from tangency.formats.torch_file import read_torch
+from tangency.perceptual.backbones import BACKBONES, parameter_names
 
 BACKBONE_OF = {"vgg": "vgg", "squeeze": "squeeze", "dists": "vgg"}
 CHANNELS = {"features.0": 64, "features.3": 192, "features.6": 384, "features.8": 256, "features.10": 256}

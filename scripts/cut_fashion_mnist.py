@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tangency.data.idx import encode_idx, parse_idx
+from tangency.data.readers.idx import encode_idx, parse_idx
 from tangency.errors import DataError
 from tangency.files import atomic
 from tangency.seeding import permutation

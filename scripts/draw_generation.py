@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tangency.report.canvas import STYLE
+from tangency.report.draw.canvas import STYLE
 from tangency.tensors import read_tensors
 
 OUT = Path(__file__).parent.parent / "docs" / "images"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tangency.numerics import flat
-from tangency.report.canvas import COLOURS, STYLE
+from tangency.report.draw.canvas import COLOURS, STYLE
 from tangency.seeding import Draw
 from tangency.tangents import TangentSpace
 from tangency.theory.theorem1 import quadratic, rho_of_quadratic

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from tangency.errors import TangencyError
-from tangency.study.fit_tangents import fitted_tangents
+from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.tangents import Ground, WorldTangents, agreement
 from tangency.worlds import load_dataset, make_world
 

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from tangency.data import load
-from tangency.report.score_page import write_score_page
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import evaluate_score
+from tangency.report import write_score
 from tangency.score import (
     EDMLoss,
     NetworkScore,
@@ -25,8 +27,6 @@ from tangency.score import (
     load_network,
     save_score,
 )
-from tangency.study.trust import evaluate_score
-from tangency.study.trust_config import TrustConfig
 from tangency.training import SCORE_CONFIG, Step, train_score
 from tangency.types import Dataset
 
@@ -55,7 +55,7 @@ def ship(score: NetworkScore, data: Dataset, folder: Path) -> None:
     config = TrustConfig(images=500, probed=200, samples=1000)
     found = evaluate_score(shipped, data, config, tell=lambda part, share: print(f"{share:4.0%} {part}", flush=True))
     del found.summary["seconds"]
-    write_score_page(found.summary, found.arrays(), folder / "examination")
+    write_score(found.summary, found.arrays(), folder / "examination")
     told = {"examination": found.summary, "embedded": embedded_errors(shipped)}
     card = dataclasses.replace(shipped.settings, provenance={**shipped.settings.provenance, **told})
     save_score(NetworkScore(shipped.module, card, NAME), WEIGHTS, half=True)

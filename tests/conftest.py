@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from _pytest.doctest import DoctestItem
 from hypothesis import settings
 
 from data.full_data import ROOT, VARIABLE, lacking
@@ -49,8 +50,11 @@ def processes() -> Iterator[Processes]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who asks for the folder of the full data sets is marked, before a marker chooses the tests."""
+    """Who asks for the folder of the full data sets is marked, before a marker chooses the tests; so are examples in
+    docstrings that run a study, which cannot say that they start processes."""
     for item in items:
+        if isinstance(item, DoctestItem) and any("run_study(" in part.source for part in item.dtest.examples):
+            item.add_marker("processes")
         if "data_root" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("full_data"):
             item.add_marker("full_data")
 

@@ -39,7 +39,7 @@ def measured(
     arguments: dict[str, Any] = {
         "images": data.images(),
         "labels": data.labels,
-        "reference": data,
+        "train_data": data,
         "score": MixtureScore(mixture),
         "tangents": MixtureTangents(mixture),
         "config": config or MeasureConfig(),

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from tangency.evaluate import estimates
+from tangency.evaluate.measured import MEASURED_SCHEMA, settings
 from tangency.files import write_json
 from tangency.measures import MeasureConfig, Rows
-from tangency.study import estimates
-from tangency.study.measured import MEASURED_SCHEMA, settings
 from tangency.tensors import write_tensors
 
 N, SHAPE, CLASSES = 80, (1, 6, 6), ("bag", "boot", "coat")

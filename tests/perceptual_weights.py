@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tangency.measures.backbones import BACKBONES, parameter_names
+from tangency.perceptual.backbones import BACKBONES, parameter_names
 
 LINEAR = {"vgg": (64, 128, 256, 512, 512), "squeeze": (64, 128, 256, 384, 384, 512, 512)}
 

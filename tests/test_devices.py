@@ -37,7 +37,7 @@ def measured(device: str) -> Rows:
         model,
         data.images().to(device),
         data.labels.to(device),
-        reference=data,
+        train_data=data,
         score=MixtureScore(moved),
         tangents=MixtureTangents(moved),
         config=MeasureConfig(sigmas=(0.5,), directions=1),

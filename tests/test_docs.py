@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tangency.data.registry import COUNTS
 from tangency.measures import ATTACKS, METRICS
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
-from tangency.tangents.references import LOADED, MADE
+from tangency.tangents.references import ESTIMATORS
 from tangency.tangents.spectrum import RULES
 from tangency.theory.check import TOPICS
 from tangency.theory.kinds import SCORES, TANGENTS
@@ -81,7 +83,7 @@ def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str])
 
 
 def test_every_estimator_is_explained_and_every_command_exists() -> None:
-    for name in (*MADE, *LOADED):
+    for name in ESTIMATORS:
         assert f"`{name}" in TANGENT_PAGE
     for rule in RULES:
         assert f"`{rule}`" in TANGENT_PAGE
@@ -123,12 +125,23 @@ def test_the_python_example_of_data_runs(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_every_kind_of_data_and_option_is_explained() -> None:
     rows = [line for line in DATA_PAGE.splitlines() if line.startswith("| `")]
-    for name, kind in DATA_KINDS.items():
+    for name in DATA_KINDS:
         (row,) = [line for line in rows if f"`{name}`" in line or f"`{name}[" in line or f"`{name}:" in line]
-        for option in kind.options:
+        for option in DATA_KINDS[name].options:
             assert f"`{option}=" in row
     for option in COUNTS:
         assert f"`{option}=" in DATA_PAGE
     for options in re.findall(r"\$ tangency measure (.*)$", DATA_PAGE, re.M):
         for option in [*re.findall(r"--[a-z-]+", options), "--class-map"]:
             assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output
+
+
+def test_the_example_of_extending_is_the_package_that_the_tests_install() -> None:
+    page, outside = (ROOT / "docs" / "extending.md").read_text(), ROOT / "tests" / "outside"
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert code == (outside / "acme_things.py").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    said = tomllib.loads(table)["project"]["entry-points"]
+    installed = configparser.ConfigParser(delimiters="=")
+    installed.read(outside / "acme_things-1.2.dist-info" / "entry_points.txt")
+    assert said == {group: dict(installed[group]) for group in installed.sections()}

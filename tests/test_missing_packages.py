@@ -145,7 +145,7 @@ WRAPPED = """
 import sys
 sys.modules["timm"] = None
 from tangency.errors import ModelError
-from tangency.models.foreign import build_foreign
+from tangency.models.foreign.rebuilt import build_foreign
 config = {"model_type": "timm_wrapper", "architecture": "resnet10t"}
 try:
     build_foreign("hf:TimmWrapper", (3, 64, 64), 3, {"config": config})

@@ -15,20 +15,15 @@ import tangency
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load_split
 from tangency.errors import DataError, NumericsError, RunError
-from tangency.generate import Climb
+from tangency.evaluate import MeasureRequest, TrustConfig, measure_models
+from tangency.evaluate.compare import compare
+from tangency.evaluate.convert import convert_model
+from tangency.evaluate.generation.saved import generate
+from tangency.generation import Climb
+from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
-from tangency.study import (
-    MeasureRequest,
-    TrustConfig,
-    compare_measured,
-    load_spec,
-    measure_models,
-    study_status,
-)
-from tangency.study.convert import convert_model
-from tangency.study.generation import generate_reference
-from tangency.study.generation_config import GenerationConfig
+from tangency.study import load_spec, study_status
 
 pytestmark = pytest.mark.processes
 
@@ -51,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Public functions that take no file and no reference of one: what they are given is made by the others.
 PATHLESS = {
-    "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "estimates", "fit_mixture", "input_gradient",
-    "input_gradients", "measure",
+    "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "TrainConfig", "agreement", "certify",
+    "estimates", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective", "pgd", "regimes", "smooth",
 }  # fmt: skip
 
 
@@ -98,12 +93,12 @@ def test_measuring_comparing_generating_and_converting(
     alone = MeasureRequest(net, data, out=kind(tmp_path / "net"), **QUICK)  # type: ignore[arg-type]
     assert alone.models == (str(net),)
     assert json.loads((tmp_path / "net" / "summary.json").read_text())["measures"].keys() == found["measures"].keys()
-    compared = compare_measured(kind(tmp_path / "net"), kind(tmp_path / "net"))
+    compared = compare(kind(tmp_path / "net"), kind(tmp_path / "net"))
     assert compared["images"] == 10
     page = write_leaderboard([kind(tmp_path / "net")], kind(tmp_path / "board"))
     assert page == tmp_path / "board" / "index.html"
     config = GenerationConfig(count=2, climb=Climb(steps=1), references=())
-    made = generate_reference(net, data, config, kind(tmp_path / "made"))
+    made = generate(net, data, config, out=kind(tmp_path / "made"))
     assert made.summary["count"] == 2
     assert convert_model(net, kind(tmp_path / "copy.safetensors"))["architecture"] == "convnet"
     with pytest.raises(RunError, match="got a file"):

@@ -1,6 +1,7 @@
 """Do the input gradients of an image classifier lie along the data manifold, and why (not)?
 
-The names below load their rooms when first used, so that `import tangency` costs next to nothing.
+The names below load their rooms when first used, so that `import tangency` costs next to nothing. docs/python.md has an
+example of each.
 """
 
 from __future__ import annotations
@@ -8,28 +9,45 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tangency.references import OPENERS
+
 if TYPE_CHECKING:
+    from tangency.attacks import pgd as pgd
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
     from tangency.errors import TangencyError as TangencyError
     from tangency.errors import TangencyWarning as TangencyWarning
+    from tangency.evaluate import estimates as estimates
+    from tangency.evaluate import evaluate_score as evaluate_score
+    from tangency.evaluate import evaluate_tangents as evaluate_tangents
+    from tangency.evaluate import load_classifier as load_classifier
+    from tangency.evaluate import load_tangents as load_tangents
+    from tangency.evaluate.compare import compare as compare
+    from tangency.evaluate.generation.saved import generate as generate
+    from tangency.evaluate.regimes import regimes as regimes
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
     from tangency.models import Classifier as Classifier
-    from tangency.models import load_classifier as load_classifier
+    from tangency.objectives import make as objective
     from tangency.report import write_report as write_report
     from tangency.score import load_score as load_score
-    from tangency.study import estimates as estimates
-    from tangency.study import evaluate_score as evaluate_score
+    from tangency.smoothing import certify as certify
+    from tangency.smoothing import smooth as smooth
+    from tangency.study import load_run as load_run
     from tangency.study import load_spec as load_spec
     from tangency.study import run_study as run_study
+    from tangency.tangents import agreement as agreement
+    from tangency.training import TrainConfig as TrainConfig
+    from tangency.training import train as train
     from tangency.types import LabelledImages as LabelledImages
     from tangency.worlds import BayesClassifier as BayesClassifier
     from tangency.worlds import load_dataset as load_data
     from tangency.worlds import make_world as make_world
 
 __version__ = "0.1.0"
+
+OPENERS.register("run", "tangency.study.trials:SavedTrial")
 
 _HOME = {
     "BayesClassifier": ("worlds", "BayesClassifier"),
@@ -38,18 +56,31 @@ _HOME = {
     "MeasureConfig": ("measures", "MeasureConfig"),
     "TangencyError": ("errors", "TangencyError"),
     "TangencyWarning": ("errors", "TangencyWarning"),
-    "estimates": ("study", "estimates"),
-    "evaluate_score": ("study", "evaluate_score"),
+    "TrainConfig": ("training", "TrainConfig"),
+    "agreement": ("tangents", "agreement"),
+    "certify": ("smoothing", "certify"),
+    "compare": ("evaluate.compare", "compare"),
+    "estimates": ("evaluate", "estimates"),
+    "evaluate_score": ("evaluate", "evaluate_score"),
+    "evaluate_tangents": ("evaluate", "evaluate_tangents"),
     "fit_mixture": ("mixtures", "fit_mixture"),
+    "generate": ("evaluate.generation.saved", "generate"),
     "input_gradient": ("autodiff", "input_gradient"),
     "input_gradients": ("autodiff", "input_gradients"),
-    "load_classifier": ("models", "load_classifier"),
+    "load_classifier": ("evaluate", "load_classifier"),
     "load_data": ("worlds", "load_dataset"),
+    "load_run": ("study", "load_run"),
     "load_score": ("score", "load_score"),
     "load_spec": ("study", "load_spec"),
+    "load_tangents": ("evaluate", "load_tangents"),
     "make_world": ("worlds", "make_world"),
     "measure": ("measures", "measure"),
+    "objective": ("objectives", "make"),
+    "pgd": ("attacks", "pgd"),
+    "regimes": ("evaluate.regimes", "regimes"),
     "run_study": ("study", "run_study"),
+    "smooth": ("smoothing", "smooth"),
+    "train": ("training", "train"),
     "write_report": ("report", "write_report"),
 }
 __all__ = [
@@ -59,18 +90,31 @@ __all__ = [
     "MeasureConfig",
     "TangencyError",
     "TangencyWarning",
+    "TrainConfig",
+    "agreement",
+    "certify",
+    "compare",
     "estimates",
     "evaluate_score",
+    "evaluate_tangents",
     "fit_mixture",
+    "generate",
     "input_gradient",
     "input_gradients",
     "load_classifier",
     "load_data",
+    "load_run",
     "load_score",
     "load_spec",
+    "load_tangents",
     "make_world",
     "measure",
+    "objective",
+    "pgd",
+    "regimes",
     "run_study",
+    "smooth",
+    "train",
     "write_report",
 ]
 

@@ -7,11 +7,26 @@ from collections.abc import Iterable
 
 
 class TangencyError(Exception):
-    """Base of all errors that a user can cause; the command line prints it as one paragraph, exit code 2."""
+    """Base of all errors that a user can cause; the command line prints it as one paragraph, exit code 2.
+
+    Example:
+        >>> import tangency
+        >>> try:
+        ...     tangency.load_data("no-such-data")
+        ... except tangency.TangencyError as error:
+        ...     print(type(error).__name__)
+        DataError
+    """
 
 
 class TangencyWarning(UserWarning):
-    """What was decided about an input that could have been meant otherwise; numbers are as the sentence says."""
+    """What was decided about an input that could have been meant otherwise; numbers are as the sentence says.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", TangencyWarning)  # to be stopped by each
+    """
 
 
 class DataError(TangencyError):

@@ -7,11 +7,11 @@ import fnmatch
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import RunError
+from tangency.errors import RunError, quoted
 
 _UNWRITTEN = ("(os error ", "Invalid thrift: transport error")  # how libraries quote a system that refuses to write
 _UMASK = os.umask(0)
@@ -100,6 +100,16 @@ def write_json(path: Path | str, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """A JSON file of a run, or a `RunError` that says what is wrong with it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left under `folder`."""
     for leftover in folder.rglob(".*.tmp"):
@@ -119,6 +129,13 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def location_digests(location: str) -> list[str]:
+    """SHA-256 of a file, or of every file under a folder with its name; none where a location names neither."""
+    path = Path(location).expanduser()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [f"{f.name} {file_digest(f)}" for f in files if f.is_file()] if location else []
+
+
 @contextlib.contextmanager
 def polars_errors() -> Iterator[None]:
     """Polars' panics, as over some damaged files, are errors of polars as its others are."""
@@ -128,3 +145,26 @@ def polars_errors() -> Iterator[None]:
         yield
     except polars.exceptions.PanicException as error:
         raise polars.exceptions.ComputeError(str(error)[:200]) from error
+
+
+def is_whole(path: Path, columns: Sequence[str], images: Sequence[int] = ()) -> bool:
+    """Whether a Parquet file is there, has these columns, and each of its pages can be read.
+
+    A damaged page is noticed only when it is read: the footer of such a file is fine.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
+        images: where given, each of its measures must have one row for each of them.
+    """
+    import polars
+
+    try:
+        with polars_errors():
+            table = polars.read_parquet(path, use_statistics=False)
+    except (OSError, polars.exceptions.PolarsError):
+        return False
+    if not set(columns) <= set(table.columns):
+        return False
+    held = table.group_by("measure").agg(polars.col("image").sort())["image"].to_list() if len(images) else []
+    return all(rows == sorted(images) for rows in held)

@@ -37,6 +37,11 @@ class LabelledImages:
 
     Raises:
         DataError: pixels that are not (N, C, H, W), or look like (N, H, W, C).
+
+    Example:
+        >>> data = LabelledImages(torch.rand(4, 1, 2, 2), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
+        >>> data, data.images(slice(0, 3)).shape
+        (LabelledImages('tensors': 4 images of 1×2×2, 2 classes), torch.Size([3, 1, 2, 2]))
     """
 
     pixels: Tensor

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from study_support import tangency, tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError
+from tangency.evaluate import MeasureRequest, measure_models
 from tangency.report import write_report
-from tangency.study import MeasureRequest, measure_models, parse_spec, run_study
+from tangency.study import parse_spec, run_study
 
 pytestmark = pytest.mark.processes
 
@@ -43,7 +44,7 @@ def test_what_is_named_is_measured(trial: str, monkeypatch: pytest.MonkeyPatch) 
     assert measures["certified_accuracy.radius=0.25.sigma=0.1"]["chance"] == pytest.approx(1 / 3)
     assert "accuracy_pgd_l2.eps=0.5" not in measures
     assert not any("pgd" in warning for warning in found["warnings"])
-    monkeypatch.setattr("tangency.study.single.masking_warnings", lambda columns: ["pgd_l2: success falls"])
+    monkeypatch.setattr("tangency.evaluate.measure.masking_warnings", lambda columns: ["pgd_l2: success falls"])
     printed = CliRunner().invoke(app, command).output
     assert "certified_radius.sigma=0.1" in printed
     assert "Warning: pgd_l2: success falls" in printed

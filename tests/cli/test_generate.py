@@ -14,9 +14,9 @@ from study_support import write_data
 from tangency.cli import main
 from tangency.cli.app import app
 from tangency.errors import RunError
+from tangency.evaluate.folders import open_measured
+from tangency.generation.tasks.table import TASKS
 from tangency.models import build, save_classifier
-from tangency.study.generation_options import TASKS
-from tangency.study.measured import open_measured
 from tangency.study.spec import SHIPPED
 
 
@@ -161,7 +161,7 @@ def test_every_option_of_the_command_line_is_passed_on_or_refused(
         asked.append((given, more))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tangency.study.generation.generate_reference", stop)
+    monkeypatch.setattr("tangency.evaluate.generation.saved.generate", stop)
     base = [
         "generate",
         "--task",

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from data.full_data import needs
 from tangency.cli.app import app
+from tangency.generation.tasks.table import TASKS
 from tangency.study import quickstart_spec, run_study
-from tangency.study.generation_config import TASKS
 
 pytestmark = pytest.mark.processes
 

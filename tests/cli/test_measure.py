@@ -103,7 +103,7 @@ def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, 
     model = str(folder / "net0.safetensors")
     command = ["tangency", "measure", "--model", model, "--data", data, *QUICK, "--limit", "30", "--json"]
     script = (
-        "import sys, tangency.study.stream as s; from tangency.cli import main; s.SHARD = 10; "
+        "import sys, tangency.evaluate.stream as s; from tangency.cli import main; s.SHARD = 10; "
         f"sys.argv = {command!r} + {{}}; main()"
     )
     finished = tmp_path / "whole"
@@ -162,7 +162,7 @@ def test_many_images_take_no_more_memory_and_time_each(tmp_path: Path) -> None:
         script = (
             "import time\n"
             "from pathlib import Path\n"
-            "from tangency.study import MeasureRequest, measure_models\n"
+            "from tangency.evaluate import MeasureRequest, measure_models\n"
             "started = time.monotonic()\n"
             f"found = measure_models({asked})[0]\n"
             f"assert found['measured'] == {count}\n"

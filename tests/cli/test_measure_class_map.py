@@ -15,12 +15,13 @@ from study_support import write_data
 from tangency.cli.app import app
 from tangency.data import load
 from tangency.errors import ModelError, SpecError
+from tangency.evaluate import measure as driver
+from tangency.evaluate.baseline import _doubts
+from tangency.evaluate.classifiers.saved import check_fits
+from tangency.evaluate.compare import _averaged_alone
 from tangency.models import build, load_model, save_classifier
 from tangency.models.independence import averaged_note
-from tangency.study import load_spec, single
-from tangency.study.baseline import _doubts
-from tangency.study.compare import _averaged_alone
-from tangency.study.found import check_fits
+from tangency.study import load_spec
 from tangency.types import Card
 
 QUICK = ("--limit", "10", "--tangents", "pca?rank=3", "--metrics", "cosine", "--sigmas", "0.5", "--rho-sigmas", "none")
@@ -64,8 +65,8 @@ def test_a_map_is_for_the_models_that_need_it_and_never_for_the_baseline(folder:
 def test_the_baseline_is_measured_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map of the models is none of the baseline's; one behind its own reference is."""
     asked = []
-    found = single.find_classifier
-    monkeypatch.setattr(single, "find_classifier", lambda name, *rest: asked.append(name) or found(name, *rest))
+    found = driver.find_classifier
+    monkeypatch.setattr(driver, "find_classifier", lambda name, *rest: asked.append(name) or found(name, *rest))
     twelve, base = str(folder / "twelve.safetensors"), str(folder / "base.safetensors")
     for baseline in (base, f"{base}?class-map=2,0,1"):
         shared = ("--data", f"npz:{folder / 'tiny.npz'}", "--epsilons", "2", "--class-map", "11,3,5")

@@ -13,7 +13,7 @@ from study_support import tangency, write_data
 from tangency.cli.app import app
 from tangency.data import load
 from tangency.measures import cascade
-from tangency.models import build, load_classifier, save_classifier
+from tangency.models import build, read_classifier, save_classifier
 
 COS = "alignment_cosine"
 
@@ -109,7 +109,7 @@ def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
 def test_each_stage_of_a_cascade_is_measured_as_it_was(tmp_path: Path) -> None:
     quick = ("--epsilons", "none", "--rho-sigmas", "none", "--metrics", "cosine", "--json")
     stages = json.loads(measured(tmp_path, "--cascade", "3", *quick).output)["cascade"]
-    net = load_classifier(tmp_path / "net.safetensors")
+    net = read_classifier(tmp_path / "net.safetensors")
     data = f"npz:{tmp_path / 'tiny.npz'}"
     found = []
     for stage, (name, changed) in zip(stages, cascade(net, stages=3), strict=True):

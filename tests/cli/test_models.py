@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from models.onnx_graphs import network
 from tangency.cli.app import app
 from tangency.data import load
-from tangency.models import build, load_classifier, load_model, save_classifier
+from tangency.models import build, load_model, read_classifier, save_classifier
 
 DATA = "fashion-mnist-5k"
 
@@ -61,7 +61,7 @@ def test_convert_and_load_again(weights, tmp_path):
     assert "convnet of 1×28×28 images, 10 classes, range [0, 1]" in " ".join(result.output.split())
     x = torch.rand(2, 1, 28, 28)
     with torch.no_grad():
-        assert torch.equal(load_classifier(target)(x), load_model(f"{reference}&shape=1x28x28")(x))
+        assert torch.equal(read_classifier(target)(x), load_model(f"{reference}&shape=1x28x28")(x))
     again = json.loads(run("convert", target, tmp_path / "again.safetensors", "--json").output)
     assert again["card"]["architecture"] == "convnet"
 
@@ -72,7 +72,7 @@ def test_convert_onnx(tmp_path):
     assert json.loads(result.output)["card"]["shape"] == [3, 6, 5]
     x = torch.rand(3, 3, 6, 5)
     with torch.no_grad():
-        assert torch.equal(load_classifier(tmp_path / "net.safetensors")(x), load_model(reference)(x))
+        assert torch.equal(read_classifier(tmp_path / "net.safetensors")(x), load_model(reference)(x))
 
 
 def written(name, content):
@@ -124,6 +124,7 @@ def test_bad_models_are_one_paragraph_and_code_two(tmp_path, case, command, monk
     assert "Traceback" not in said
 
 
+@pytest.mark.processes  # Python asks `uname` for the processor
 def test_doctor_lists_the_extras():
     found = json.loads(run("doctor", "--json").output)["extras"]
     assert found["onnx"].startswith("found: onnx ")

@@ -13,7 +13,7 @@ from data import python2
 from data.full_data import ROOT, needs
 from data.pictures import encode
 from tangency.data import load, load_split
-from tangency.data.cifar import read_batch
+from tangency.data.readers.cifar import read_batch
 from tangency.errors import DataError
 
 N = 7

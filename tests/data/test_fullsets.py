@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from data.full_data import ROOT, needs
-from tangency.data import load, load_split, published
-from tangency.data.idx import encode_idx
+from tangency.data import load, load_split
+from tangency.data.readers import published
+from tangency.data.readers.idx import encode_idx
 from tangency.errors import DataError
 
 GENERATOR = np.random.default_rng(1)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from processes import until
-from tangency.data.unpickle import read_pickle
 from tangency.errors import DataError
+from tangency.formats.unpickle import read_pickle
 
 CODE = "import os; os.makedirs('canary', exist_ok=True)"
 
@@ -206,7 +206,7 @@ def test_no_module_is_imported():
 
 def test_the_constructors_keep_no_state():
     """What one pickle does to an allowed global does not reach the next one."""
-    from tangency.data.plain import PLAIN
+    from tangency.formats.plain import PLAIN
 
     before = {key: (row.name, row.call) for key, row in PLAIN.items()}
     for content in (*ACTIVE.values(), *PASSIVE.values()):

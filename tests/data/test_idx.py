@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tangency.data.idx import encode_idx, parse_idx, read_idx, to_tensors
+from tangency.data.readers.idx import encode_idx, parse_idx, read_idx, to_tensors
 from tangency.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)

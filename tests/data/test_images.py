@@ -12,9 +12,9 @@ import torch
 from data.full_data import ROOT, needs
 from data.pictures import encode
 from tangency.data import load, load_split
-from tangency.data.decode import decode_images
-from tangency.data.references import parse
+from tangency.data.readers.decode import decode_images
 from tangency.errors import DataError
+from tangency.references import parse
 
 N, H, W = 13, 5, 7
 PIXELS = np.random.default_rng(3).integers(0, 256, (N, H, W, 3), dtype=np.uint8)

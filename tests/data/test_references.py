@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tangency.data import KINDS, load, load_split
 from tangency.data.build import digest, labelled, numbered_classes
-from tangency.data.references import parse
 from tangency.data.splits import five_to_one, held_out
 from tangency.errors import DataError
+from tangency.references import parse
 from tangency.types import LabelledImages
 
 

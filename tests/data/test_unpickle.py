@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import python2
-from tangency.data import unpickle
-from tangency.data.plain import PLAIN, Global
-from tangency.data.unpickle import read_pickle
 from tangency.errors import DataError
+from tangency.formats import unpickle
+from tangency.formats.plain import PLAIN, Global
+from tangency.formats.unpickle import read_pickle
 
 PROTOCOLS = range(6)
 SIMPLE = (

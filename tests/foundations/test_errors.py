@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tangency.errors import SpecError, listed, unknown_name
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import fitted_to
 from tangency.measures import METRICS, MeasureConfig
-from tangency.study.generation import fitted_to
-from tangency.study.generation_config import GenerationConfig
 from tangency.worlds import load_dataset
 
 

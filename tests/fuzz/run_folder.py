@@ -15,7 +15,7 @@ class _Here:
     """In place of the pool of processes: every task in this one."""
 
     def __init__(self, spec: object, run: Path, devices: list[str]) -> None:
-        from tangency.study.tasks import Workbench
+        from tangency.study.bench import Workbench
 
         self.bench = Workbench(spec, run, devices[0])  # type: ignore[arg-type]
 
@@ -26,8 +26,10 @@ class _Here:
         return None
 
     def do(self, tasks: list[object], on_progress: Callable[..., None]) -> None:
+        from tangency.study.tasks import do_task
+
         for task in tasks:
-            self.bench.do(task, lambda _: None)  # type: ignore[arg-type]
+            do_task(self.bench, task, lambda _: None)  # type: ignore[arg-type]
 
 
 def _study(folder: Path) -> None:
@@ -66,10 +68,10 @@ def _looked_at(folder: Path) -> None:
     import os
 
     from tangency.errors import TangencyError
+    from tangency.evaluate.folders import open_measured
     from tangency.models import load_model
     from tangency.report import write_report
     from tangency.study import load_spec
-    from tangency.study.measured import open_measured
     from tangency.study.run import study_status
 
     os.chdir(folder)

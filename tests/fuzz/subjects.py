@@ -83,7 +83,7 @@ def _parquet(folder: Path) -> None:
 
 
 def _idx(folder: Path) -> None:
-    from tangency.data.idx import encode_idx
+    from tangency.data.readers.idx import encode_idx
 
     for split, count in (("train", 24), ("t10k", 12)):
         images, labels = _pixels(count, 28)
@@ -256,7 +256,7 @@ def _edm(folder: Path) -> None:
 
 
 def _load_edm(folder: Path) -> object:
-    from tangency.score.edm_pickle import load_edm_pickle
+    from tangency.score.edm.pickle_file import load_edm_pickle
 
     return load_edm_pickle(folder / "net.pkl")
 

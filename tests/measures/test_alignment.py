@@ -14,15 +14,17 @@ from measure_support import measured, toy_world
 from tangency.autodiff import AttributionOptions
 from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
-from tangency.measures import LPIPS, MeasureConfig, asked_config, read_maps, unidentified
+from tangency.evaluate.numbers import trial_numbers
+from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
-from tangency.report import glossary
+from tangency.perceptual import LPIPS
+from tangency.report.read.keys import parse
+from tangency.report.text.measures import describe as described
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import StudySpec, shipped_spec
-from tangency.study.numbers import trial_numbers
-from tangency.study.run import refuse_early
+from tangency.study.preflight import refuse_early
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30
@@ -138,7 +140,7 @@ def test_excesses_over_every_control_are_named_and_the_headline_is_over_shuffled
 
 
 def test_image_and_edge_stand_ins_are_compared_with_the_own_target() -> None:
-    from tangency.measures.spectral import high_pass
+    from tangency.measures.similarity.spectral import high_pass
     from tangency.numerics import cosine
 
     mixture, data = world()
@@ -265,10 +267,10 @@ def test_a_cascade_of_an_aligned_network_ends_at_its_controls() -> None:
     ],
 )
 def test_the_report_reads_the_keys(text: str, family_name: str, variant: str, control: str) -> None:
-    key = glossary.parse(text)
+    key = parse(text)
     assert (key.family, key.variant, key.control) == (family_name, variant, control)
     assert key.parameter == "sigma"
-    assert glossary.describe(key).chance
+    assert described(key).chance
     assert family(text) == family_name
     assert (control_of(text) or "") == control
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from measure_support import measured, toy_world
 from tangency.errors import SpecError
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import (
     MeasureConfig,
     References,
@@ -22,13 +23,13 @@ from tangency.measures import (
     measure_batch,
     parse_attacks,
 )
-from tangency.measures.attacked import attacked
 from tangency.measures.registry import INGREDIENTS, family
-from tangency.report.glossary import MEASURES, parse
-from tangency.report.glossary import describe as words
+from tangency.measures.robustness.attacked import attacked
+from tangency.report.read.keys import parse
+from tangency.report.text.measures import MEASURES
+from tangency.report.text.measures import describe as words
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
-from tangency.study.numbers import trial_numbers
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 

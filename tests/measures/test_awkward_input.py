@@ -70,7 +70,7 @@ def test_inference_mode_narrow_labels_and_memory_formats_change_nothing() -> Non
         made = data.images().clone()
     narrow = LabelledImages(data.pixels, data.labels.to(torch.uint8), data.classes)
     assert_same(expected, found(model, mixture, data, images=made))
-    assert_same(expected, found(model, mixture, data, labels=data.labels.int(), reference=narrow, pool=narrow))
+    assert_same(expected, found(model, mixture, data, labels=data.labels.int(), train_data=narrow, pool=narrow))
     strided = data.images().transpose(2, 3).contiguous().transpose(2, 3)
     assert not strided.is_contiguous()
     assert_same(expected, found(model, mixture, data, images=strided))
@@ -132,8 +132,8 @@ def test_requests_that_cannot_be_met_are_named() -> None:
     with pytest.raises(NumericsError, match=r"ids: got torch.int64 of shape \(5,\)"):
         found(model, mixture, data, ids=torch.arange(5), pool=data)
     bytes_as_floats = LabelledImages(data.pixels * 255, data.labels, data.classes)
-    with pytest.raises(NumericsError, match=r"reference images: values in .*expected \[0, 1\]"):
-        found(model, mixture, data, reference=bytes_as_floats)
+    with pytest.raises(NumericsError, match=r"train_data images: values in .*expected \[0, 1\]"):
+        found(model, mixture, data, train_data=bytes_as_floats)
     with pytest.raises(DataError, match="pool labels"):
         found(model, mixture, data, pool=LabelledImages(data.pixels, data.labels + 1, data.classes))
     with pytest.raises(NumericsError, match="got tuple for 2 images"):

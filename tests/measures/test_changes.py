@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from support import make_mixture
 from tangency.measures import MeasureConfig, References, ReferenceSource, describe, measure_batch
-from tangency.measures.changes import Change
 from tangency.measures.registry import INGREDIENTS, family
+from tangency.measures.robustness.changes import Change
 from tangency.score import MixtureScore
 from tangency.tangents import MixtureTangents
 from tangency.types import LabelledImages

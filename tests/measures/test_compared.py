@@ -38,7 +38,7 @@ def rows(data: LabelledImages, reference: LabelledImages, **changes: Any) -> Row
     size = data.pixels[0].numel()
     model = nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.Softplus(), nn.Linear(8, 3)).double()
     few = data.images()[:10], data.labels[:10]
-    return measure(model, *few, reference=reference, **({"config": CONFIG} | changes))
+    return measure(model, *few, train_data=reference, **({"config": CONFIG} | changes))
 
 
 def assert_same(found: Rows, wanted: Rows) -> None:
@@ -88,7 +88,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
         assert found[f"tangent_fraction.logp_y.{control}"].isfinite().all()
     assert found.notes == (
         "no score: alignment with a closed form is not measured",
-        "no mixture is fitted: tangent spaces are those of the 60 nearest reference images, of rank 12, since tangents "
+        "no mixture is fitted: tangent spaces are those of the 60 nearest training images, of rank 12, since tangents "
         "names none",
     )
     local = LocalPCATangents(reference, 60, 12)
@@ -96,7 +96,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
     assert_same(found, given)
     assert given.notes == found.notes[:1]
     few = rows(data, reference.subset(slice(0, 7)), score="none")
-    assert "7 nearest reference images, of rank 5" in few.notes[1]
+    assert "7 nearest training images, of rank 5" in few.notes[1]
     with pytest.raises(DataError, match="has 2 training images, expected at least 3"):
         rows(data, reference.subset(slice(0, 2)), score="none")
 
@@ -174,7 +174,7 @@ def test_one_gaussian_of_large_images_is_refused_with_the_way_out(
     large = LabelledImages(torch.rand(8, 3, 40, 40).double(), torch.arange(8) % 3, ("a", "b", "c"))
     with pytest.raises(NumericsError, match=r"got images of 4,800 values .*at most 4,096.*-size 36"):
         rows(large, large, score="gaussian")
-    monkeypatch.setattr("tangency.score.gaussian.LARGEST", 16)
+    monkeypatch.setattr("tangency.score.closed.gaussian.LARGEST", 16)
     with pytest.raises(NumericsError, match=r"\(--working-size 4, measures.working_size, or \?size= of the data\)"):
         rows(data, reference, score="gaussian")
     config = dataclasses.replace(CONFIG, working_size=4)

@@ -8,8 +8,8 @@ from torchmetrics.image.kid import poly_mmd
 
 from tangency.data import load
 from tangency.errors import NumericsError
-from tangency.measures.kid import alexnet_features, kid
-from tangency.measures.lpips import LPIPS
+from tangency.perceptual.kid import alexnet_features, kid
+from tangency.perceptual.lpips import LPIPS
 
 
 def features(n: int, seed: int, shift: float = 0.0) -> torch.Tensor:

@@ -13,10 +13,10 @@ from torch import nn
 
 from data.full_data import needs
 from tangency.errors import ModelError, NumericsError
-from tangency.measures import LPIPS
-from tangency.measures.lpips import embedding_distance
-from tangency.measures.pictures import max_normalised
-from tangency.measures.similarity import pair_metric
+from tangency.measures.similarity.pairs import pair_metric
+from tangency.perceptual import LPIPS
+from tangency.perceptual.lpips import embedding_distance
+from tangency.perceptual.pictures import max_normalised
 
 LAYERS = (0, 3, 6, 8, 10)
 

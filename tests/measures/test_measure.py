@@ -305,14 +305,14 @@ def test_frames_are_long_tables() -> None:
 def test_bad_input_is_named() -> None:
     mixture, data = world()
     x, y = data.images(), data.labels
-    with pytest.raises(NumericsError, match="reference: got None"):
+    with pytest.raises(NumericsError, match="train_data: got None"):
         measure(network(), x, y)
     with pytest.raises(NumericsError, match=r"values in \[0, 255\]|expected \[0, 1\]"):
-        measure(network(), x * 255, y, reference=data)
+        measure(network(), x * 255, y, train_data=data)
     with pytest.raises(DataError, match="3 classes"):
-        measure(network(), x, y + 2, reference=data)
+        measure(network(), x, y + 2, train_data=data)
     with pytest.raises(NumericsError, match=r"NaN or infinite pixels in images \[2\]"):
-        measure(network(), x.index_fill(0, torch.tensor([2]), torch.nan), y, reference=data)
+        measure(network(), x.index_fill(0, torch.tensor([2]), torch.nan), y, train_data=data)
     with pytest.raises(NumericsError, match="output of shape"):
         rows(nn.Flatten(0), mixture, data, MeasureConfig(), 64)
     with pytest.raises(SpecError, match="Did you mean 'logp_y'"):
@@ -335,9 +335,9 @@ def test_rows_say_what_they_are_and_name_near_keys() -> None:
 def test_what_is_no_tensor_or_of_another_shape_is_named_before_anything_is_fitted() -> None:
     _, data = world()
     with pytest.raises(NumericsError, match="images: got ndarray, expected a tensor"):
-        measure(network(), data.images().numpy(), data.labels, reference=data)
+        measure(network(), data.images().numpy(), data.labels, train_data=data)
     with pytest.raises(NumericsError, match=r"got Tensor, expected tangency\.LabelledImages"):
-        measure(network(), data.images(), data.labels, reference=data.images())
+        measure(network(), data.images(), data.labels, train_data=data.images())
     turned = LabelledImages(data.pixels.transpose(2, 3), data.labels, data.classes)
     with pytest.raises(NumericsError, match=r"images of shape \(1, 13, 11\)"):
-        measure(network(), data.images(), data.labels, reference=turned)
+        measure(network(), data.images(), data.labels, train_data=turned)

@@ -14,20 +14,20 @@ from torch import Tensor
 import perceptual_weights
 from tangency.errors import SpecError
 from tangency.measures import MeasureConfig, linear_cka
-from tangency.measures.gallery import Gallery
-from tangency.measures.metrics import ASKABLE, METRICS, Metric
-from tangency.measures.pictures import NORMALISATIONS, RMS, max_normalised
-from tangency.measures.ranks import average_ranks, spearman_magnitudes
 from tangency.measures.registry import describe
-from tangency.measures.similarity import pair_metric
-from tangency.measures.spectral import band_cosines, high_pass, phase_randomised
-from tangency.measures.structural import ssim
+from tangency.measures.similarity.gallery import Gallery
+from tangency.measures.similarity.metrics import METRICS, Metric, askable
+from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.similarity.ranks import average_ranks, spearman_magnitudes
+from tangency.measures.similarity.spectral import band_cosines, high_pass, phase_randomised
+from tangency.perceptual.pictures import NORMALISATIONS, RMS, max_normalised
+from tangency.perceptual.structural import ssim
 from tangency.seeding import Draw
 from tangency.statistics import Estimate, PairedBootstrap, SumCosine
 
 SHAPE, N = (1, 32, 32), 8
 Values = Callable[[Tensor, Tensor], Tensor]  # two sets of signals to one number a pair, or one for the set
-PAIRS = [name for name, metric in METRICS.items() if not metric.of_set and name != "dreamsim"]
+PAIRS = [name for name in METRICS if not METRICS[name].of_set and name != "dreamsim"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -338,4 +338,4 @@ def test_bad_requests_are_named() -> None:
         MeasureConfig(network_controls=("image",))
     with pytest.raises(SpecError, match="candidates: got 1"):
         MeasureConfig(candidates=1)
-    assert set(ASKABLE) == set(METRICS) - {"retrieval_rank"}
+    assert set(askable()) == set(METRICS) - {"retrieval_rank"}

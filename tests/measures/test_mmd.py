@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.measures.mmd import Discrepancy, discrepancy
+from tangency.perceptual.mmd import Discrepancy, discrepancy
 
 
 def plain(a: Tensor, b: Tensor) -> float:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 import perceptual_weights
 from tangency.errors import ModelError, NumericsError
-from tangency.measures.dists import DISTS
-from tangency.measures.dreamsim import DreamSim
-from tangency.measures.lpips import LPIPS
-from tangency.measures.weights_files import external_digests
+from tangency.measures.similarity.metrics import external_weights
+from tangency.perceptual.dists import DISTS
+from tangency.perceptual.dreamsim import DreamSim
+from tangency.perceptual.lpips import LPIPS
+from tangency.perceptual.weights_files import external_digests
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,9 @@ def test_weights_are_found_by_the_variables_and_named_by_their_hash(
 ) -> None:
     monkeypatch.setenv("TANGENCY_WEIGHTS", str(weights[0]))
     assert LPIPS(network="squeeze").network == "squeeze"
-    assert list(external_digests(("cosine", "lpips", "lpips_squeeze"))) == ["lpips_squeeze.safetensors"]
+    assert list(external_digests(external_weights(("cosine", "lpips", "lpips_squeeze")))) == [
+        "lpips_squeeze.safetensors"
+    ]
     monkeypatch.delenv("TANGENCY_WEIGHTS")
     monkeypatch.setenv("TANGENCY_DATA", str(tmp_path))
     (tmp_path / "weights").symlink_to(weights[0])

@@ -13,13 +13,13 @@ from torch import nn
 from measure_support import measured, toy_world
 from support import make_mixture
 from tangency.autodiff import input_gradient
+from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import MeasureConfig, ReferenceSource, control_warnings, measure
 from tangency.mixtures import Mixture
 from tangency.numerics import flat, unit
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
 from tangency.statistics import PairedBootstrap
-from tangency.study.numbers import trial_numbers
 from tangency.tangents import (
     FixedTangents,
     MixtureTangents,
@@ -218,7 +218,7 @@ def test_of_random_gradients_own_and_other_spaces_hold_as_much_whatever_their_ra
     config = dataclasses.replace(CONFIG, alignments=(), epsilons=(), rho_sigmas=(), tangent_scalars=("map(noise)",))
     model = nn.Sequential(nn.Flatten(), nn.Linear(42, 3))
     rows = measure(
-        model, data.images(), labels, reference=data, score="none", tangents=Uneven(), config=config,
+        model, data.images(), labels, train_data=data, score="none", tangents=Uneven(), config=config,
         maps={"noise": noise},
     )  # fmt: skip
     own, d = rows["tangent_fraction.map(noise)"], math.prod(SHAPE)

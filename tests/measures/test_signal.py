@@ -10,8 +10,8 @@ from torch import nn
 
 from tangency.data import load
 from tangency.errors import NumericsError, SpecError
+from tangency.evaluate import estimates
 from tangency.measures import MeasureConfig, measure
-from tangency.study import estimates
 from tangency.worlds import with_distractor
 
 N = 40
@@ -43,7 +43,7 @@ def rows(data, model: nn.Module, **changes):
     train = data.subset(slice(100, None))
     labels = data.labels[:N] % 2
     return measure(
-        model, data.images(slice(0, N)), labels, reference=train, pool=data, ids=torch.arange(N), config=config
+        model, data.images(slice(0, N)), labels, train_data=train, pool=data, ids=torch.arange(N), config=config
     )
 
 
@@ -81,8 +81,8 @@ def test_an_image_has_the_same_row_in_any_batch(data) -> None:
     config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(1.0,), noise_sigmas=(0.5,), metrics=("cosine",))
     train = data.subset(slice(100, None))
     x, y = data.images(slice(0, 7)), data.labels[:7] % 2
-    whole = measure(model, x, y, reference=train, pool=data, ids=torch.arange(7), config=config)
-    one = measure(model, x[5:6], y[5:6], reference=train, pool=data, ids=torch.tensor([5]), config=config)
+    whole = measure(model, x, y, train_data=train, pool=data, ids=torch.arange(7), config=config)
+    one = measure(model, x[5:6], y[5:6], train_data=train, pool=data, ids=torch.tensor([5]), config=config)
     for key in ("noise_signal.sigma=0.5", "noise_distractor.sigma=0.5", "signal_fraction.logp_y"):
         assert float(one[key][0]) == pytest.approx(float(whole[key][5]), rel=1e-4)
 

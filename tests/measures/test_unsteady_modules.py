@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from measures.module_support import KEY, Wrap, assert_same, network, plainly, rows, said, world
 from tangency import TangencyWarning
 from tangency.errors import ModelError
+from tangency.evaluate.classifiers.saved import SavedClassifier, independent
 from tangency.models import Classifier, prepared, probes
-from tangency.models.foreign import Adapted
+from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.independence import Averaged
-from tangency.study.found import Found, independent
 from tangency.types import Card, Dataset
 
 
@@ -185,7 +185,7 @@ def test_a_random_network_of_more_classes_is_restricted_before_it_is_averaged() 
     mine, notes = prepared(net, probes(data, data.shape, "cpu"), 3, "logits", True, lambda outputs: order)
     card = Card("custom", data.shape, data.classes)
     whole = Classifier(Adapted(net, order=order), card).eval()
-    other = independent(Found("net", whole, None, None), Dataset("toy", data, data), "", True).classifier
+    other = independent(SavedClassifier("net", whole), Dataset("toy", data, data), "", True).classifier
     assert "mean softmax" in notes[-1]
     with torch.no_grad():
         assert torch.allclose(mine(x), other(x), atol=1e-6)

@@ -125,7 +125,7 @@ def both(config: MeasureConfig, **more: object) -> tuple[Rows, Rows]:
     for data, block in ((large, 3), (small, 1)):
         lengths = tuple(length * block / 3 for length in config.epsilons)
         own = dataclasses.replace(config, working_size=4 if block > 1 else None, epsilons=lengths)
-        arguments = given | {"config": own, "reference": data} | more
+        arguments = given | {"config": own, "train_data": data} | more
         rows.append(measure(OfBlocks(inner, block), data.images(), data.labels, **arguments))  # type: ignore[arg-type]
     return rows[0], rows[1]
 
@@ -162,7 +162,7 @@ def test_noise_of_a_linear_classifier_answers_to_one_less_the_tangent_fraction()
         model,
         data.images(),
         data.labels,
-        reference=data,
+        train_data=data,
         score=MixtureScore(mixture),
         tangents=MixtureTangents(mixture),
         config=dataclasses.replace(config, alignments=()),
@@ -206,7 +206,7 @@ def test_worst_cases_stay_in_lifted_spaces_and_within_their_budget(name: str) ->
     )
     x, working = large.images(), WorkingSize((1, 10, 10), (4, 4), name)
     arguments = {"score": MixtureScore(mixture), "tangents": MixtureTangents(mixture), "config": config}
-    rows = measure(Watched(), x, large.labels, reference=large, **arguments)  # type: ignore[arg-type]
+    rows = measure(Watched(), x, large.labels, train_data=large, **arguments)  # type: ignore[arg-type]
     assert bool((rows["worst_on.eps=0.5"] > 0).all())
     assert bool((rows["worst_off.eps=0.5"] > 0).all())
     for at in (one for one in seen if one.shape == x.shape):

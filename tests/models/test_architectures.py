@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError
 from tangency.models import ARCHITECTURES, build
-from tangency.models.convnet import fold
-from tangency.models.layers import ACTIVATIONS, NORMS
+from tangency.models.architectures.convnet import fold
+from tangency.models.architectures.layers import ACTIVATIONS, NORMS
 
 SMALL = {"convnet": {"channels": (3, 5, 7)}, "resnet18": {"width": 2}}
 

@@ -8,7 +8,7 @@ import torch
 
 from models.state_support import RAW, prefixed, random_state, save, small
 from tangency.errors import ModelError
-from tangency.models.cifar import build_cifar
+from tangency.models.architectures.cifar import build_cifar
 from tangency.models.references import load_model
 
 

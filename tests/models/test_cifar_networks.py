@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from models.state_support import random_state
 from tangency.errors import ModelError
-from tangency.models.cifar import NAMES, build_cifar
+from tangency.models.architectures.cifar import NAMES, build_cifar
 
 
 def functional(state, name, x):

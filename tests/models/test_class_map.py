@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from models.test_foreign import images, normalised, same_again
 from tangency.data.classes import imagenet_synsets
 from tangency.errors import ModelError
-from tangency.models import build, load_classifier, load_model, save_classifier
+from tangency.evaluate.classifiers.saved import check_fits, find_classifier, find_mapped
+from tangency.models import build, load_model, read_classifier, save_classifier
 from tangency.models.class_map import data_outputs, with_option, without_option
 from tangency.models.class_names import imagenet_names
-from tangency.study.found import check_fits, find_classifier, find_mapped
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # fast.ai's Imagenette: folders, names, and the outputs of a network of ImageNet
@@ -244,7 +244,7 @@ def test_a_reference_with_the_option_is_found(tmp_path):
     reference = f"{tmp_path / 'net.safetensors'}?class-map=2,0"
     found = find_classifier(reference, "cpu", data)
     assert (found.reference, found.classifier.card.classes) == (reference, ("a", "b"))
-    assert load_classifier(tmp_path / "net.safetensors").classes == 3
+    assert read_classifier(tmp_path / "net.safetensors").classes == 3
 
 
 def mapped_file(tmp_path, data, outputs=12):

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from tangency.data import load
 from tangency.errors import ModelError
 from tangency.models import build, load_model
-from tangency.models.feeding import PRESETS
-from tangency.models.normalise import Convention, Fed, agreement, conventions
+from tangency.models.foreign.feeding import PRESETS
+from tangency.models.foreign.normalise import Convention, Fed, agreement, conventions
 from tangency.types import Dataset, LabelledImages
 
 OPTIONS = "arch=convnet&activation=relu"

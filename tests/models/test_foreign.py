@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from tangency.autodiff import double_backward
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.foreign import Adapted, build_foreign
+from tangency.models import load_model, read_classifier, save_classifier
+from tangency.models.foreign.rebuilt import Adapted, build_foreign
 from tangency.types import Dataset, LabelledImages
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -28,7 +28,7 @@ def images(shape=(3, 32, 32), classes=("cat", "dog", "eel", "fox", "gnu"), n=40,
 def same_again(classifier, tmp_path, x):
     """The classifier, saved and loaded, gives the same logits; returns it."""
     save_classifier(classifier, tmp_path / "again.safetensors")
-    again = load_classifier(tmp_path / "again.safetensors")
+    again = read_classifier(tmp_path / "again.safetensors")
     with torch.no_grad():
         assert torch.equal(again(x), classifier(x))
     assert again.card == classifier.card

@@ -8,7 +8,7 @@ import torch
 
 from models.tiny import classifier_kinds
 from tangency.errors import ModelError
-from tangency.models.hf_processors import BGR_KINDS, processing
+from tangency.models.foreign.hf_processors import BGR_KINDS, processing
 
 
 def processor_names():

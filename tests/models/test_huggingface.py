@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from models.tiny import SIDES, TINY, classifier_kinds, folder_of
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.hf_processors import BGR_KINDS
-from tangency.study.convert import convert_model
+from tangency.evaluate.convert import convert_model
+from tangency.models import load_model, read_classifier, save_classifier
+from tangency.models.foreign.hf_processors import BGR_KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_every_classifier(tmp_path, kind, name):
         given = own(pixel_values=x.flip(1) if order else x)
         wanted, got = given["logits"] if "logits" in given else given["last_hidden_state"], found(x)
         save_classifier(found, tmp_path / "again.safetensors")
-        again = load_classifier(tmp_path / "again.safetensors")(x)
+        again = read_classifier(tmp_path / "again.safetensors")(x)
     size = float(wanted.abs().max())
     assert float((wanted[0] - wanted[1]).abs().max()) > 1e-3 * size
     for logits in (got, again):
@@ -81,7 +81,7 @@ def test_the_flip_of_channels_is_part_of_the_classifier(tmp_path, kind):
         given = net(**fed)
         wanted = given["logits"] if "logits" in given else given["last_hidden_state"]
         convert_model(f"hf:{folder}", tmp_path / "net.safetensors")
-        for network in (found, load_classifier(tmp_path / "net.safetensors")):
+        for network in (found, read_classifier(tmp_path / "net.safetensors")):
             assert torch.allclose(network(pixels / 255), wanted, rtol=1e-5, atol=1e-5 * float(wanted.abs().max()))
     (folder / "preprocessor_config.json").unlink()
     with pytest.raises(ModelError, match=r"channels=bgr or channels=rgb"):

@@ -12,7 +12,7 @@ from tangency.autodiff import double_backward
 from tangency.cli import main
 from tangency.data import load
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
+from tangency.models import load_model, read_classifier, save_classifier
 from tangency.models.onnx.graph import read_graph
 
 RAW = "range=0,1&mean=none&shape=3x6x5"
@@ -59,7 +59,7 @@ def test_it_comes_back_from_safetensors_without_the_file(tmp_path):
     found, x = load_model(f"onnx:{path}?{RAW}&classes=a,b,c,d"), images()
     save_classifier(found, tmp_path / "net.safetensors")
     path.unlink()
-    again = load_classifier(tmp_path / "net.safetensors")
+    again = read_classifier(tmp_path / "net.safetensors")
     with torch.no_grad():
         assert torch.equal(again(x), found(x))
     assert again.card == found.card

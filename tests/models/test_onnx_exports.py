@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from models.onnx_exports import GRADIENTS, LOGITS, apart, by_runtime, cases, export, gradients, made, one, quiet
 from models.onnx_graphs import CLASSES, SHAPE, ints, network, weight, write
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
+from tangency.models import load_model, read_classifier, save_classifier
 
 RAW = "range=0,1&mean=none"
 SMALL = {
@@ -173,7 +173,7 @@ def test_a_fixed_batch_over_one(tmp_path: Path, way: str | None) -> None:
         torch.testing.assert_close(found(x), by_runtime(path, x), rtol=1e-5, atol=1e-6)
     save_classifier(found, tmp_path / "net.safetensors")
     with torch.no_grad():
-        assert torch.equal(load_classifier(tmp_path / "net.safetensors")(x), found(x))
+        assert torch.equal(read_classifier(tmp_path / "net.safetensors")(x), found(x))
 
 
 def test_a_packed_graph(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from torch import nn
 
 from models.onnx_graphs import SHAPE, network
 from tangency.errors import ModelError
-from tangency.models import build, load_classifier, load_model, save_classifier
+from tangency.evaluate.convert import convert_model
+from tangency.models import build, load_model, read_classifier, save_classifier
 from tangency.models.orientation import ORIENTATIONS, composed, turned
-from tangency.study.convert import convert_model
 
 PILLOW = {
     "transposed": Image.Transpose.TRANSPOSE,
@@ -57,7 +57,7 @@ def test_a_turned_network_and_its_gradient_and_its_file(tmp_path, name):
     assert torch.allclose(turned(gradient, name), wanted, atol=1e-6)
     assert any(f"layout={name}" in sentence for sentence in found.card.provenance["reading"])
     save_classifier(found, tmp_path / "again.safetensors")
-    again = load_classifier(tmp_path / "again.safetensors")
+    again = read_classifier(tmp_path / "again.safetensors")
     assert torch.equal(again(x), found(x))
     assert again.card == found.card
 
@@ -68,7 +68,7 @@ def test_a_file_of_ours_keeps_the_size_that_images_are_brought_to(tmp_path):
     convert_model(f"{reference}&shape=1x6x5&layout=transposed&resize=10x12", tmp_path / "b.safetensors")
     x = torch.rand(2, 1, 6, 5)
     up = nn.functional.interpolate(x.transpose(2, 3), (10, 12), mode="bilinear")
-    assert torch.allclose(load_classifier(tmp_path / "b.safetensors")(x), net(up), atol=1e-6)
+    assert torch.allclose(read_classifier(tmp_path / "b.safetensors")(x), net(up), atol=1e-6)
 
 
 @pytest.mark.parametrize("graph", ["nchw", "nhwc"])
@@ -83,7 +83,7 @@ def test_onnx_has_its_own_layout_beside(tmp_path, graph, name):
         assert plain.card.shape == SHAPE
         assert torch.equal(found(x), plain(turned(x, name)))
         save_classifier(found, tmp_path / "b.safetensors")
-        assert torch.equal(load_classifier(tmp_path / "b.safetensors")(x), found(x))
+        assert torch.equal(read_classifier(tmp_path / "b.safetensors")(x), found(x))
 
 
 def test_code_is_turned_too(tmp_path):
@@ -92,7 +92,7 @@ def test_code_is_turned_too(tmp_path):
     )
     reference = f"py:{tmp_path / 'net.py'}:net?range=0,1&mean=none&shape=1x2x3&layout=transposed"
     convert_model(reference, tmp_path / "b.safetensors", trust_code=True)
-    found = load_classifier(tmp_path / "b.safetensors", trust_code=True)
+    found = read_classifier(tmp_path / "b.safetensors", trust_code=True)
     x = torch.rand(2, 1, 2, 3)
     assert torch.equal(found(x), found.module.net(x.transpose(2, 3)))
 

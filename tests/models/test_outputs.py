@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangency.errors import ModelError
-from tangency.models import Classifier, load_classifier, load_model, save_classifier
+from tangency.evaluate.convert import convert_model
+from tangency.models import Classifier, load_model, read_classifier, save_classifier
 from tangency.models.outputs import logits_of
-from tangency.study.convert import convert_model
 
 SHAPE = (3, 6, 5)
 RAW = "range=0,1&mean=none&shape=3x6x5"
@@ -110,7 +110,7 @@ def test_converted_networks_return_the_same(tmp_path: Path, kind: str, ending: s
     source, target = written(kind, ending, tmp_path), tmp_path / "net.safetensors"
     source += "&outputs=sigmoid" if ending == "between" else ""
     convert_model(source, target, trust_code=True)
-    direct, kept = load_model(source, trust_code=True), load_classifier(target, trust_code=True)
+    direct, kept = load_model(source, trust_code=True), read_classifier(target, trust_code=True)
     torch.testing.assert_close(kept(images()), direct(images()), equal_nan=True)
     assert kept.card.options == direct.card.options
     wanted = Net().eval()(images())
@@ -211,7 +211,7 @@ def test_functions_and_what_is_kept_of_them(tmp_path: Path, monkeypatch: pytest.
     wanted = (net.half().float() if name in ("half", "casting") else net)(images())
     tolerance = 1e-2 if name == "casting" else 1e-5
     convert_model(source, Path("net.safetensors"), trust_code=True)
-    for found in (load_model(source, trust_code=True), load_classifier("net.safetensors", trust_code=True)):
+    for found in (load_model(source, trust_code=True), read_classifier("net.safetensors", trust_code=True)):
         got = found(images())
         assert got.dtype == torch.float32
         torch.testing.assert_close(got, wanted, rtol=tolerance, atol=tolerance)
@@ -228,7 +228,7 @@ def test_networks_by_name_return_logits_and_keep_a_change_of_size(tmp_path: Path
     convert_model(source, tmp_path / "net.safetensors")
     x = torch.rand(3, 1, 4, 4)
     wanted = own.module(F.interpolate(x, (8, 8), mode="bilinear", align_corners=False))
-    for found in (load_model(source), load_classifier(tmp_path / "net.safetensors")):
+    for found in (load_model(source), read_classifier(tmp_path / "net.safetensors")):
         torch.testing.assert_close(found(x), wanted)
 
 
@@ -263,7 +263,7 @@ def test_fixed_batches_are_filled(tmp_path: Path, kind: str, batch: int | tuple[
     own = Net().eval()
     for found in (
         load_model(source, trust_code=True),
-        load_classifier(tmp_path / "net.safetensors", trust_code=True),
+        read_classifier(tmp_path / "net.safetensors", trust_code=True),
     ):
         said = " ".join(found.card.provenance["reading"])
         assert {1: "one by one", 4: "fixed at 4"}.get(fixed or 0, "at least 2 and at most 6") in said

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model
-from tangency.study.convert import convert_model
+from tangency.evaluate.convert import convert_model
+from tangency.models import load_model, read_classifier
 
 SOURCE = """
 from pathlib import Path
@@ -62,12 +62,12 @@ def test_weights_of_a_class(files, name):
     assert found.classes == 7
     assert any("weights taken from 'model'" in text for text in found.card.provenance["reading"])
     convert_model(text, folder / "net.safetensors", trust_code=True)
-    again = load_classifier(folder / "net.safetensors", trust_code=True)
+    again = read_classifier(folder / "net.safetensors", trust_code=True)
     with torch.no_grad():
         assert torch.equal(again(x), found(x))
     (folder / "net.py").write_text(SOURCE + "\n")
     with pytest.raises(ModelError, match="no longer the code"):
-        load_classifier(folder / "net.safetensors", trust_code=True)
+        read_classifier(folder / "net.safetensors", trust_code=True)
 
 
 def test_a_class_of_a_module(files, monkeypatch):

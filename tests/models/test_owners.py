@@ -15,7 +15,7 @@ import torch
 
 from processes import run
 from tangency.models import load_model
-from tangency.models.trusted import ROBUSTBENCH
+from tangency.models.foreign.trusted import ROBUSTBENCH
 
 OWNERS = os.environ.get("TANGENCY_OWNERS", "")
 # Data set, as a reference and as robustness name it, and architecture.

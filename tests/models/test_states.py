@@ -7,8 +7,8 @@ from torch import nn
 
 from models.state_support import RAW, prefixed, random_state, save, small
 from tangency.errors import ModelError
+from tangency.models.foreign.states import fit_states, read_states
 from tangency.models.references import load_model
-from tangency.models.states import fit_states, read_states
 
 WRAPPERS = {
     "bare": lambda s: s,
@@ -201,7 +201,7 @@ def test_files_without_auxiliary_heads(tmp_path, name, built):
     """torchvision's own writer: built without them, or with them taken out of the state dict."""
     from torchvision import models
 
-    from tangency.models import load_classifier, save_classifier
+    from tangency.models import read_classifier, save_classifier
 
     net = getattr(models, name)(num_classes=5, aux_logits=built, init_weights=False, transform_input=False)
     state = random_state(net)
@@ -217,7 +217,7 @@ def test_files_without_auxiliary_heads(tmp_path, name, built):
     assert any("no auxiliary heads" in note for note in found.card.provenance["reading"])
     save_classifier(found, tmp_path / "b.safetensors")
     with torch.no_grad():
-        assert torch.equal(load_classifier(tmp_path / "b.safetensors")(x), found(x))
+        assert torch.equal(read_classifier(tmp_path / "b.safetensors")(x), found(x))
 
 
 def test_timms_inception_leaves_its_auxiliary_head_out(tmp_path):

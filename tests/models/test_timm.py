@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.timm_models import own_feeding
+from tangency.models import load_model, read_classifier, save_classifier
+from tangency.models.foreign.timm_models import own_feeding
 from tangency.types import Dataset, LabelledImages
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -138,7 +138,7 @@ def test_folders_of_timm(tmp_path, kind, form):
     save_classifier(found, tmp_path / "again.safetensors")
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.allclose(load_classifier(tmp_path / "again.safetensors")(x), found(x), **CLOSE)
+        assert torch.allclose(read_classifier(tmp_path / "again.safetensors")(x), found(x), **CLOSE)
 
 
 def check_fed(found, own, transform):

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from tangency.data.plain import Inert
-from tangency.data.torch_file import read_torch
 from tangency.errors import DataError
+from tangency.formats.plain import Inert
+from tangency.formats.torch_file import read_torch
 
 FORMATS = [True, False]
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from models.twin_support import images, own_labels, spread
 from tangency.errors import ModelError
-from tangency.models import load_classifier, load_model, save_classifier
-from tangency.models.cifar import build_cifar
-from tangency.models.twins import twins_of
+from tangency.models import load_model, read_classifier, save_classifier
+from tangency.models.architectures.cifar import build_cifar
+from tangency.models.foreign.twins import twins_of
 
 RAW = "range=0,1&mean=none"
 
@@ -78,7 +78,7 @@ def test_pytorch_cifars_preactivation_network_is_told_from_robustbenchs(preact, 
     assert "as in pytorch-cifar (?shortcut=activated), found from" in reading(found)
     assert "shortcut=activated 100.0%" in reading(found)
     save_classifier(found, tmp_path / "again.safetensors")
-    assert torch.equal(load_classifier(tmp_path / "again.safetensors")(x), found(x))
+    assert torch.equal(read_classifier(tmp_path / "again.safetensors")(x), found(x))
     for option, same in (("activated", True), ("raw", False)):
         chosen = load_model(f"{reference}&{RAW}&shape=3x16x16&shortcut={option}")
         assert close(chosen, net, x) == same
@@ -136,7 +136,7 @@ def test_torchvisions_networks_that_may_rescale_their_input(tmp_path, name, tran
     asked = load_model(f"{reference}&shape=3x{side}x{side}&transform_input={value}")
     assert close(asked, net, data.test.images(slice(0, 4)))
     save_classifier(found, tmp_path / "again.safetensors")
-    again = load_classifier(tmp_path / "again.safetensors")
+    again = read_classifier(tmp_path / "again.safetensors")
     assert close(again, net, data.test.images(slice(0, 4)))
 
 
@@ -152,7 +152,9 @@ def test_torchvisions_published_weights_are_known_by_their_hash(tmp_path, monkey
         load_model(f"{reference}&shape=3x48x48")
     address = models.GoogLeNet_Weights.IMAGENET1K_V1.url
     assert address.endswith("-1378be20.pth")
-    monkeypatch.setattr("tangency.models.loaders._published", lambda name: [address.replace("1378be20", digest)])
+    monkeypatch.setattr(
+        "tangency.models.foreign.loaders._published", lambda name: [address.replace("1378be20", digest)]
+    )
     found = load_model(f"{reference}&shape=3x48x48")
     assert "(?transform_input=true)" in reading(found)
 
@@ -177,7 +179,7 @@ def test_the_stride_of_bottlenecks_is_checked_on_the_data(tmp_path, caffe):
     assert close(alone, net, data.test.images(slice(0, 8))) != caffe
     assert "(?stride=3x3), as usual; no data were given" in reading(alone)
     save_classifier(found, tmp_path / "again.safetensors")
-    assert close(load_classifier(tmp_path / "again.safetensors"), net, data.test.images(slice(0, 8)))
+    assert close(read_classifier(tmp_path / "again.safetensors"), net, data.test.images(slice(0, 8)))
 
 
 class FixMatch(nn.Module):
@@ -217,7 +219,7 @@ def test_wide_resnets_of_fixmatch_and_of_trades(tmp_path, fixmatch):
 
 
 def test_every_twin_has_the_same_names_and_shapes():
-    from tangency.models.foreign import build_foreign
+    from tangency.models.foreign.rebuilt import build_foreign
 
     names = ["cifar:preactresnet34bn", "cifar:wrn-16-1", "torchvision:resnext50_32x4d", "torchvision:googlenet"]
     for name in names:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tangency.errors import ModelError
-from tangency.models import Classifier, build, load_classifier, load_weights, save_classifier
+from tangency.models import Classifier, build, load_weights, read_classifier, save_classifier
 from tangency.tensors import digest, read_tensors, write_tensors
 
 
@@ -24,7 +24,7 @@ def test_round_trip_keeps_every_tensor_and_the_card(tmp_path):
     original = net().train()
     original(torch.rand(5, 2, 9, 11))  # moves the running statistics
     save_classifier(original, tmp_path / "a" / "net.safetensors")
-    loaded = load_classifier(tmp_path / "a" / "net.safetensors")
+    loaded = read_classifier(tmp_path / "a" / "net.safetensors")
     assert loaded.card == original.card
     assert not loaded.training
     weights = loaded.state_dict()
@@ -36,7 +36,7 @@ def test_round_trip_keeps_every_tensor_and_the_card(tmp_path):
 def test_loading_leaves_the_random_state_alone(tmp_path):
     save_classifier(net(), tmp_path / "net.safetensors")
     state = torch.get_rng_state()
-    load_classifier(tmp_path / "net.safetensors")
+    read_classifier(tmp_path / "net.safetensors")
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -59,7 +59,7 @@ def test_a_custom_module_is_loaded_into_one_built_elsewhere(tmp_path):
     original, other, path = wrapped((2.0, 5.0)), wrapped((1.0, 1.0)), tmp_path / "net.safetensors"
     save_classifier(original, path)
     with pytest.raises(ModelError, match=r"custom.*load_weights"):
-        load_classifier(path)
+        read_classifier(path)
     load_weights(other, path)
     x = torch.rand(5, 2, 2, 2)
     assert torch.equal(other(x), original(x))
@@ -87,7 +87,7 @@ def test_files_of_another_kind_are_refused(tmp_path, kind):
         content = {"empty": b"", "html": b"<!DOCTYPE html><html>404", "pickle": b"\x80\x04K\x01.", "cut": whole[:-5]}
         path.write_bytes(content[kind])
     with pytest.raises(ModelError, match=words.get(kind, "net.safetensors: ")) as error:
-        load_classifier(path)
+        read_classifier(path)
     assert str(path) in str(error.value)
 
 
@@ -118,7 +118,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path):
     del tensors["features.0.weight"]
     write_tensors(tmp_path / "bad", tensors, header)
     with pytest.raises(ModelError) as error:
-        load_classifier(tmp_path / "bad")
+        read_classifier(tmp_path / "bad")
     for words in ("missing features.0.weight", "unexpected extra", "head.bias (4,) instead of (3,)"):
         assert words in str(error.value)
 
@@ -129,7 +129,7 @@ def test_a_card_of_another_version_is_refused(tmp_path):
     for change, message in ({"colour": 1}, "newer"), ({"std": [0.0]}, "std"), ({"architecture": "vit"}, "vit"):
         write_tensors(tmp_path / "bad", tensors, {**header, **change})
         with pytest.raises(ModelError, match=message):
-            load_classifier(tmp_path / "bad")
+            read_classifier(tmp_path / "bad")
 
 
 def test_provenance_that_json_cannot_hold_is_refused_and_leaves_no_file(tmp_path):
@@ -155,7 +155,7 @@ def test_a_card_with_a_value_of_another_kind_is_refused(tmp_path: Path, change: 
     tensors, header = read_tensors(tmp_path / "good.safetensors")
     write_tensors(tmp_path / "bad.safetensors", tensors, {**header, **change})
     with pytest.raises(ModelError, match=f"the card's {next(iter(change))} are of the wrong kind"):
-        load_classifier(tmp_path / "bad.safetensors")
+        read_classifier(tmp_path / "bad.safetensors")
 
 
 def test_what_torch_says_in_many_lines_is_told_in_one(tmp_path: Path) -> None:
@@ -164,6 +164,6 @@ def test_what_torch_says_in_many_lines_is_told_in_one(tmp_path: Path) -> None:
     options = {"channels": [10**30, 4, 4]}  # torch adds a stack of C++ to its overflow
     write_tensors(tmp_path / "bad.safetensors", tensors, {**header, "options": options})
     with pytest.raises(ModelError, match="cannot be built with options") as told:
-        load_classifier(tmp_path / "bad.safetensors")
+        read_classifier(tmp_path / "bad.safetensors")
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 500

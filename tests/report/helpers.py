@@ -4,12 +4,12 @@ import html
 import json
 import re
 
-from tangency.report.inputs import read_run
-from tangency.report.page import render
+from tangency.report.page.study import render_study
+from tangency.report.read.run import read_run
 
 
 def page_of(run):
-    return render(read_run(run))
+    return render_study(read_run(run))
 
 
 def rewrite(run, change):

@@ -17,7 +17,7 @@ from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.measures import MeasureConfig
 from tangency.report import write_leaderboard
-from tangency.report.leaderboard_table import rank_ranges
+from tangency.report.read.ranks import rank_ranges
 
 
 def rows_of(page: str, table: int = 0) -> list[str]:

@@ -10,10 +10,13 @@ from PIL import Image
 
 from report.helpers import embedded, rewrite
 from report.synthetic_run import build_run
-from tangency.report import pictures
-from tangency.report.figures import correlations, curves, story
-from tangency.report.inputs import read_run
-from tangency.report.payload import density, story_keys, story_labels
+from tangency.report.draw import pixels
+from tangency.report.draw.correlations import correlations_figure
+from tangency.report.draw.measures import curves_figure
+from tangency.report.draw.story import story_figure
+from tangency.report.page.spread import density
+from tangency.report.read.run import read_run
+from tangency.report.text.panels import story_keys, story_labels
 
 
 def test_figures_are_valid_files(reported):
@@ -34,22 +37,22 @@ def test_figures_are_valid_files(reported):
 def test_signed_picture_is_symmetric_and_clear_at_zero():
     gradient = np.zeros((1, 7, 11))
     gradient[0, 2, 3], gradient[0, 4, 5] = 0.25, -0.25
-    pixels = pictures.signed(gradient)
-    assert pixels.shape == (7, 11, 4)
-    assert tuple(pixels[2, 3]) == (*pictures.POSITIVE, 255)
-    assert tuple(pixels[4, 5]) == (*pictures.NEGATIVE, 255)
-    assert np.count_nonzero(pixels[..., 3]) == 2
-    np.testing.assert_array_equal(pictures.signed(1e-20 * gradient), pixels)
+    picture = pixels.signed(gradient)
+    assert picture.shape == (7, 11, 4)
+    assert tuple(picture[2, 3]) == (*pixels.POSITIVE, 255)
+    assert tuple(picture[4, 5]) == (*pixels.NEGATIVE, 255)
+    assert np.count_nonzero(picture[..., 3]) == 2
+    np.testing.assert_array_equal(pixels.signed(1e-20 * gradient), picture)
 
 
 def test_one_wild_pixel_does_not_dim_the_picture():
     gradient = np.random.default_rng(0).choice([-1.0, 1.0], (1, 53, 59))
     gradient[0, 0, 0] = 1e6
-    assert (pictures.signed(gradient)[..., 3] == 255).all()
+    assert (pixels.signed(gradient)[..., 3] == 255).all()
 
 
 def test_large_pictures_are_shrunk_to_the_budget():
-    uri = pictures.data_uri(np.zeros((211, 223, 3), np.uint8), 41)
+    uri = pixels.data_uri(np.zeros((211, 223, 3), np.uint8), 41)
     assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (41, 39)
 
 
@@ -82,7 +85,7 @@ def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_si
 
 
 def test_story_figure_names_what_is_white_and_labels_every_strength(reported):
-    figure = story(read_run(reported[0]))
+    figure = story_figure(read_run(reported[0]))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["weak", "Bayes-aligned", "excessive", "undetermined, diverged, collapsed"]
     figure.draw_without_rendering()
@@ -106,7 +109,7 @@ def test_strength_labels_that_would_touch_are_left_out(run):
                 trial["strength"] = 1 + trial["strength"] / 100
 
     rewrite(run, crowd)
-    figure = story(read_run(run))
+    figure = story_figure(read_run(run))
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "1.001"]
 
 
@@ -114,7 +117,9 @@ def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page)
     content = read_run(reported[0])
     key = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
     level = next(t["measures"][f"{key}.image"]["mean"] for t in content.summary["trials"] if key in t["measures"])
-    dotted = {a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves(content).axes}
+    dotted = {
+        a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves_figure(content).axes
+    }
     assert {len(lines) for title, lines in dotted.items() if title.startswith(("Cosine", "1 −"))} == {1}
     assert not any(lines for title, lines in dotted.items() if not title.startswith(("Cosine", "1 −")))
     own = next(lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the Bayes gradient"))
@@ -124,5 +129,5 @@ def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page)
 
 
 def test_figure_of_correlations_does_not_call_them_rho(reported):
-    titles = [axes.get_title(loc="right") for axes in correlations(read_run(reported[0])).axes]
+    titles = [axes.get_title(loc="right") for axes in correlations_figure(read_run(reported[0])).axes]
     assert all("$r_s$" in title and "ρ" not in title for title in titles)

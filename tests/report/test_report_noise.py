@@ -8,9 +8,11 @@ from matplotlib.collections import PolyCollection
 
 from report.helpers import embedded, rewrite, section
 from report.synthetic_run import NOISE_SIGMAS, build_run
-from tangency.report import noise, write_report
-from tangency.report.inputs import RunFiles, read_run
-from tangency.report.noise_figure import noise as noise_figure
+from tangency.report import write_report
+from tangency.report.draw.noise import noise_figure
+from tangency.report.page.noise import noise_section
+from tangency.report.read.noise import noise_curves
+from tangency.report.read.run import RunFiles, read_run
 
 ROBUST = "gradient_norm-0.3-s0"
 
@@ -78,7 +80,7 @@ def test_table_holds_share_on_the_signal_and_where_bands_are_above(summary):
     found = summary["noise_curves"]["trials"][ROBUST]
     found["low"] = [1.1, 0.9, 1.2]
     found["minus_standard"]["low"] = [-0.1, -0.2, 0.0]
-    section_ = noise.noise_section(summary)
+    section_ = noise_section(summary)
     row = next(row for row in section_["rows"] if row["trial"]["id"] == ROBUST)
     assert (row["above"], row["better"]) == ("0.01, 1", "none")
     assert row["signals"][0].startswith("0.65")
@@ -111,7 +113,7 @@ def test_undefined_ratios_are_gaps(content, summary):
     for values in (found["ratio"], found["high"], *found["minus_standard"].values()):
         values[0] = None
     found["low"][0] = 0.0
-    section_ = noise.noise_section(summary)
+    section_ = noise_section(summary)
     row = next(row for row in section_["rows"] if row["trial"]["id"] == ROBUST)
     assert row["ratios"][0] == ("undefined", "")
     assert section_["undefined"]
@@ -151,7 +153,7 @@ def test_without_a_standard_network_there_is_no_difference(content, summary):
     for found in summary["noise_curves"]["trials"].values():
         found.pop("minus_standard", None)
     assert len(noise_figure(with_summary(content, summary)).axes) == 1
-    assert not noise.noise_section(summary)["compared"]
+    assert not noise_section(summary)["compared"]
 
 
 def test_one_sigma_is_drawn_with_bars(content, summary):
@@ -166,7 +168,7 @@ def test_one_sigma_is_drawn_with_bars(content, summary):
 
 
 def test_curves_of_trials_that_the_summary_lacks_are_ignored(summary):
-    before = noise.noise_curves(summary)
+    before = noise_curves(summary)
     summary["noise_curves"]["trials"]["nobody"] = {"ratio": [1], "low": [1], "high": [1]}
-    assert noise.noise_curves(summary) == before
+    assert noise_curves(summary) == before
     assert len(before) == 13

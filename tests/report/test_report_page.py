@@ -16,7 +16,8 @@ from report.helpers import embedded, page_of, rewrite, visible, without_scripts
 from report.synthetic_run import CLASSES, build_run
 from tangency.errors import RunError
 from tangency.report import write_report
-from tangency.report.glossary import MEASURES, REGIMES
+from tangency.report.text.glossary import REGIMES
+from tangency.report.text.measures import MEASURES
 from tangency.study import dump_spec, load_spec
 
 

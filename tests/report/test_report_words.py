@@ -5,7 +5,12 @@ import pytest
 
 from report.synthetic_run import summary_of
 from tangency.objectives.registry import OBJECTIVES
-from tangency.report import glossary, words
+from tangency.report.read.keys import parse
+from tangency.report.text import glossary
+from tangency.report.text.measures import describe, parameter_label, short_label
+from tangency.report.text.numbers import UNDEFINED, estimate, number
+from tangency.report.text.trials import outside_sentence, regime_label, regime_sentences, seed_warning
+from tangency.report.text.verdict import change_text, verdict
 
 
 def make_summary(**options):
@@ -14,13 +19,13 @@ def make_summary(**options):
 
 
 def spoken(summary):
-    verdict = words.verdict(summary)
-    return " ".join((verdict.claim, *verdict.evidence))
+    head = verdict(summary)
+    return " ".join((head.claim, *head.evidence))
 
 
 def test_positive_excess_and_rise_earn_more_tangent():
     summary = make_summary()
-    assert words.verdict(summary).more_tangent
+    assert verdict(summary).more_tangent
     assert "more tangent" in spoken(summary)
 
 
@@ -28,11 +33,11 @@ def test_positive_excess_and_rise_earn_more_tangent():
 def test_without_positive_excess_the_control_is_named_instead(control):
     summary = make_summary(positive=False)
     summary["headline"]["tangent_excess"]["best_control"] = control
-    verdict = words.verdict(summary)
-    assert not verdict.more_tangent
+    head = verdict(summary)
+    assert not head.more_tangent
     assert "more tangent" not in spoken(summary)
-    assert glossary.SUBSPACE_CONTROLS[control] in verdict.claim
-    assert "explains the rise" in verdict.claim
+    assert glossary.SUBSPACE_CONTROLS[control] in head.claim
+    assert "explains the rise" in head.claim
 
 
 @pytest.mark.parametrize(
@@ -50,21 +55,21 @@ def test_more_tangent_needs_flag_excess_and_rise(excess, rise, positive, earned)
     headline = summary["headline"]
     headline["tangent_excess"] |= {"low": excess[0], "high": excess[1], "positive": positive}
     headline["tangent_excess_rise"] |= {"low": rise[0], "high": rise[1]}
-    assert words.verdict(summary).more_tangent is earned
+    assert verdict(summary).more_tangent is earned
     assert ("more tangent" in spoken(summary)) is earned
 
 
 def test_no_raw_rise_is_not_called_a_rise():
     summary = make_summary(positive=False)
     summary["headline"]["raw_rise"]["tangent_fraction"] = {"mean": 0.0, "low": -0.01, "high": 0.01}
-    assert "no rise" in words.verdict(summary).claim
-    assert "PCA" in words.verdict(summary).claim
+    assert "no rise" in verdict(summary).claim
+    assert "PCA" in verdict(summary).claim
 
 
 def test_no_headline_claims_nothing():
-    verdict = words.verdict(make_summary(headline=False))
-    assert "no rise can be claimed" in verdict.claim
-    assert not verdict.more_tangent
+    head = verdict(make_summary(headline=False))
+    assert "no rise can be claimed" in head.claim
+    assert not head.more_tangent
 
 
 def test_undefined_headline_numbers_are_said_to_be_undefined():
@@ -72,13 +77,13 @@ def test_undefined_headline_numbers_are_said_to_be_undefined():
     nothing = {"mean": None, "low": None, "high": None}
     for name in ("tangent_excess", "tangent_excess_rise", "alignment_excess", "alignment_excess_rise"):
         summary["headline"][name] |= nothing
-    assert words.UNDEFINED in spoken(summary)
+    assert UNDEFINED in spoken(summary)
 
 
 def test_falling_difference_is_told_with_its_size():
-    assert words.moved({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
-    assert words.moved({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
-    assert "not distinguishable" in words.moved({"mean": 0.1, "low": -0.1, "high": 0.3})
+    assert change_text({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
+    assert change_text({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
+    assert "not distinguishable" in change_text({"mean": 0.1, "low": -0.1, "high": 0.3})
 
 
 def test_alignment_that_shuffling_explains_is_said_so():
@@ -89,7 +94,7 @@ def test_alignment_that_shuffling_explains_is_said_so():
 
 @pytest.mark.parametrize(("seeds", "warned"), [((0,), True), ((7, 7), True), ((0, 1), False)])
 def test_one_seed_is_warned_about(seeds, warned):
-    assert ("training noise" in words.seed_warning(seeds)) is warned
+    assert ("training noise" in seed_warning(seeds)) is warned
 
 
 @pytest.mark.parametrize(
@@ -105,21 +110,21 @@ def test_one_seed_is_warned_about(seeds, warned):
     ],
 )
 def test_numbers(value, text):
-    assert words.number(value) == text
+    assert number(value) == text
 
 
 def test_a_rounded_zero_has_no_sign():
-    assert words.number(-0.0004, 2) == "0.00"
+    assert number(-0.0004, 2) == "0.00"
 
 
 def test_interval_sets_the_digits():
-    assert words.estimate({"mean": 0.31416, "low": 0.25, "high": 0.37}) == "0.31 [0.25, 0.37]"
-    assert words.estimate({"mean": 0.31416, "low": 0.3129, "high": 0.3155}, True) == "+0.3142 [0.3129, 0.3155]"
-    assert words.estimate({"mean": 3.0, "low": None, "high": None}) == "3.00"
+    assert estimate({"mean": 0.31416, "low": 0.25, "high": 0.37}) == "0.31 [0.25, 0.37]"
+    assert estimate({"mean": 0.31416, "low": 0.3129, "high": 0.3155}, True) == "+0.3142 [0.3129, 0.3155]"
+    assert estimate({"mean": 3.0, "low": None, "high": None}) == "3.00"
 
 
 def test_regimes_in_words_name_every_strength_once():
-    text = words.regime_sentences(make_summary(seeds=(0, 1))["trials"])
+    text = regime_sentences(make_summary(seeds=(0, 1))["trials"])
     assert text[0] == (
         "Gradient norm: weak at 0.03; Bayes-aligned at 0.3; undetermined at 3; excessive at 30; diverged at 300."
     )
@@ -140,19 +145,19 @@ def test_regimes_in_words_name_every_strength_once():
     ],
 )
 def test_keys_are_taken_apart(text, parts):
-    key = glossary.parse(text)
+    key = parse(text)
     assert (key.family, key.scalar, key.target, key.parameter, key.value, key.control) == parts
     assert key.base == text.removesuffix(f".{parts[-1]}")
 
 
 def test_sigma_is_printed_in_both_units():
-    assert glossary.parameter_label(glossary.parse("rho.logits.sigma=0.5")) == "σ = 0.5 (1 in [−1, 1] units)"
+    assert parameter_label(parse("rho.logits.sigma=0.5")) == "σ = 0.5 (1 in [−1, 1] units)"
 
 
 def test_every_measure_of_a_run_is_explained():
     for trial in make_summary()["trials"]:
         for text in trial["measures"]:
-            measure = glossary.describe(glossary.parse(text))
+            measure = describe(parse(text))
             assert measure.unit
             assert measure.chance
             assert measure.better in ("higher", "lower", "neither")
@@ -173,14 +178,14 @@ def test_without_a_headline_the_true_reason_is_given(kept, changes, claim):
     summary = make_summary()
     summary["trials"] = [t | changes.get(t["objective"], {}) for t in summary["trials"] if t["objective"] in kept]
     summary["headline"] = None
-    assert words.verdict(summary).claim.startswith(claim)
-    assert not words.verdict(summary).more_tangent
+    assert verdict(summary).claim.startswith(claim)
+    assert not verdict(summary).more_tangent
 
 
 def test_a_trial_without_baseline_is_not_called_a_control():
     trial = {"objective": "pgd_l2", "outcome": "ok", "regime": None}
-    assert words.regime_label(trial) == "no baseline"
-    assert words.regime_label(trial | {"objective": "untrained"}) == "control"
+    assert regime_label(trial) == "no baseline"
+    assert regime_label(trial | {"objective": "untrained"}) == "control"
 
 
 def test_how_far_steps_leave_the_range_of_images_is_said_once():
@@ -188,10 +193,10 @@ def test_how_far_steps_leave_the_range_of_images_is_said_once():
         f"outside_{side}.eps={e}": {"mean": share}
         for side, e, share in (("on", "2", 0.21), ("off", "2", 0.27), ("on", "0.5", 0.18), ("off", "0.5", None))
     }
-    sentence = words.outside_sentence([{"measures": {}}, {"measures": measures}])
+    sentence = outside_sentence([{"measures": {}}, {"measures": measures}])
     assert "21% and 27% at ε = 2 of the pixels" in sentence
     assert "0.5" not in sentence
-    assert words.outside_sentence([{"measures": {}}]) == ""
+    assert outside_sentence([{"measures": {}}]) == ""
 
 
 BANDS = {"kappa_ratio": [0.413, 0.562], "accuracy_difference": [-0.081, -0.032], "change_on_ratio": [0.61, 0.83]}
@@ -234,4 +239,4 @@ def test_objectives_with_words_of_their_own_exist():
     ],
 )
 def test_short_labels(text, label):
-    assert glossary.short_label(glossary.parse(text)) == label
+    assert short_label(parse(text)) == label

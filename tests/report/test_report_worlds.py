@@ -10,11 +10,22 @@ import pytest
 from report.helpers import embedded, page_of, rewrite, section, visible
 from report.synthetic_run import build_run
 from tangency.measures import registry
-from tangency.report import glossary, pictures, words, worlds
-from tangency.report.figures import correlations, curves, picture_grid, story
-from tangency.report.inputs import read_run
-from tangency.report.payload import bayes_level
-from tangency.study.plan import REFERENCES
+from tangency.report.draw.correlations import correlations_figure
+from tangency.report.draw.measures import curves_figure
+from tangency.report.draw.picture_grid import pictures_figure
+from tangency.report.draw.pictures import REFERENCE, picture_columns
+from tangency.report.draw.story import story_figure
+from tangency.report.read.keys import parse
+from tangency.report.read.levels import bayes_level
+from tangency.report.read.run import read_run
+from tangency.report.read.trials import REFERENCES, swept, trained
+from tangency.report.text.measures import MEASURES, parameter_label, short_label
+from tangency.report.text.numbers import estimate, number
+from tangency.report.text.score import score_lead
+from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
+from tangency.report.text.verdict import verdict
+from tangency.report.text.world import world_sentence
+from tangency.study.plan import REFERENCES as PLANNED
 
 COS = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
 
@@ -33,34 +44,34 @@ def bayes_of(summary):
 
 
 def test_references_are_those_of_the_study():
-    assert set(glossary.REFERENCES) == set(REFERENCES)
+    assert set(REFERENCES) == set(PLANNED)
 
 
 def test_the_bayes_rule_is_counted_nowhere_among_networks(content):
     trials = content.summary["trials"]
-    assert glossary.swept(trials) == ["gradient_norm", "pgd_l2", "noise_augmentation"]
-    assert len(glossary.trained(trials)) == len(trials) - 2
-    assert words.counted(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
-    assert words.counted([t for t in trials if t["objective"] == "standard"]) == "1 trained network"
-    assert not any("ayes rule" in sentence for sentence in words.regime_sentences(trials))
-    assert [o["id"] for o in embedded(page_of(content.folder))["objectives"]] == glossary.swept(trials)
+    assert swept(trials) == ["gradient_norm", "pgd_l2", "noise_augmentation"]
+    assert len(trained(trials)) == len(trials) - 2
+    assert networks_text(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
+    assert networks_text([t for t in trials if t["objective"] == "standard"]) == "1 trained network"
+    assert not any("ayes rule" in sentence for sentence in regime_sentences(trials))
+    assert [o["id"] for o in embedded(page_of(content.folder))["objectives"]] == swept(trials)
 
 
 def test_the_bayes_rule_does_not_change_the_verdict(content):
     summary = dict(content.summary, headline=None)
     summary["trials"] = [t for t in summary["trials"] if t["objective"] in ("bayes", "standard")]
-    assert words.verdict(summary).claim.startswith("Only the standard network was trained")
+    assert verdict(summary).claim.startswith("Only the standard network was trained")
 
 
 def test_the_bayes_rule_is_the_optimum_not_a_regime_nor_a_control(content, world_page):
-    assert words.regime_label(bayes_of(content.summary)) == "optimum"
-    assert words.trial_name(bayes_of(content.summary)) == "Bayes rule"
+    assert regime_label(bayes_of(content.summary)) == "optimum"
+    assert trial_name(bayes_of(content.summary)) == "Bayes rule"
     assert "bayes-s0" not in section(world_page, "regimes")
     assert "Bayes rule" not in section(world_page, "regimes")
 
 
 def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
-    figure, measures = curves(content), bayes_of(content.summary)["measures"]
+    figure, measures = curves_figure(content), bayes_of(content.summary)["measures"]
     shown = {axes.get_title().partition("\n")[0]: axes for axes in figure.axes if axes.get_title()}
     assert levels_of(shown["Accuracy"]) == [measures["accuracy"]["mean"]]
     assert levels_of(shown["Cosine with the Bayes gradient"]) == [measures[COS]["mean"]]
@@ -72,21 +83,21 @@ def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
 def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
     trials = content.summary["trials"]
     for name in ("kappa.logp_y", "log_kappa.logp_y"):
-        assert bayes_level(trials, glossary.parse(name))[1]
-    assert bayes_level(trials, glossary.parse("accuracy")) == (
+        assert bayes_level(trials, parse(name))[1]
+    assert bayes_level(trials, parse("accuracy")) == (
         bayes_of(content.summary)["measures"]["accuracy"]["mean"],
         False,
     )
-    panel = next(axes for axes in curves(content).axes if axes.get_title().startswith("Off/on"))
+    panel = next(axes for axes in curves_figure(content).axes if axes.get_title().startswith("Off/on"))
     assert [text.get_text() for text in panel.texts] == ["↓ Bayes rule 4.2·10⁻⁹"]
     assert panel.get_ylim()[0] > 1e-4
     near = [t if t["objective"] != "bayes" else {**t, "measures": {"kappa.logp_y": {"mean": 0.01}}} for t in trials]
-    assert bayes_level(near, glossary.parse("kappa.logp_y")) == (0.01, False)
+    assert bayes_level(near, parse("kappa.logp_y")) == (0.01, False)
 
 
 def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content):
-    figure, measures = story(content), bayes_of(content.summary)["measures"]
-    columns = len(glossary.swept(content.summary["trials"]))
+    figure, measures = story_figure(content), bayes_of(content.summary)["measures"]
+    columns = len(swept(content.summary["trials"]))
     expected = [["accuracy"], ["change_on.eps=2", "change_off.eps=2"], ["tangent_fraction.logp_y"], [COS]]
     for row, keys in enumerate(expected):
         for axes in figure.axes[row * columns : (row + 1) * columns]:
@@ -98,8 +109,8 @@ def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content)
 
 
 def test_the_line_of_the_bayes_rule_is_solid_and_thinner_than_a_curve(content):
-    line = next(n for n in curves(content).axes[0].lines if n.get_label() == "Bayes rule")
-    other = next(n for n in curves(content).axes[0].lines if n.get_label() == "gradient norm")
+    line = next(n for n in curves_figure(content).axes[0].lines if n.get_label() == "Bayes rule")
+    other = next(n for n in curves_figure(content).axes[0].lines if n.get_label() == "gradient norm")
     assert line.get_linestyle() == "-"
     assert line.get_linewidth() < other.get_linewidth()
 
@@ -113,7 +124,7 @@ def test_the_script_is_told_which_levels_to_write(world_page, page):
 
 
 def test_no_bayes_rule_among_the_points_of_the_correlation(content):
-    figure = correlations(content)
+    figure = correlations_figure(content)
     assert "Bayes rule" not in [text.get_text() for text in figure.legends[0].get_texts()]
     points = {tuple(p) for axes in figure.axes for c in axes.collections for p in np.asarray(c.get_offsets())}
     assert not any(x == pytest.approx(-33.9) for x, _ in points)
@@ -121,13 +132,13 @@ def test_no_bayes_rule_among_the_points_of_the_correlation(content):
 
 def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_path):
     content = read_run(build_run(tmp_path / "run", seeds=(3, 1), world=True))
-    shown = pictures.columns(content.summary["trials"], content.pictures)
+    shown = picture_columns(content.summary["trials"], content.pictures)
     best = [column for column in shown if column.label == "Bayes rule"]
     assert [(column.name, column.group, column.regime) for column in best] == [
-        ("gradient.bayes-s3", pictures.REFERENCE, "optimum")
+        ("gradient.bayes-s3", REFERENCE, "optimum")
     ]
     assert {column.name[-3:] for column in shown if column.regime and column not in best} == {"-s1"}
-    assert "Bayes rule" in [axes.get_title() for axes in picture_grid(content).axes]
+    assert "Bayes rule" in [axes.get_title() for axes in pictures_figure(content).axes]
     assert "Gradient, Bayes rule: test picture 1" in page_of(content.folder)
 
 
@@ -145,10 +156,10 @@ def test_the_table_holds_the_error_above_the_bayes_rule_with_its_interval(conten
     risk = next(t for t in content.summary["trials"] if t["id"] == "standard-0-s0")["excess_risk"]
     shown = visible(cells[at]).split()
     assert shown == [
-        words.number(risk["mean"], 3, True),
-        words.number(risk["low"], 3),
+        number(risk["mean"], 3, True),
+        number(risk["low"], 3),
         "…",
-        words.number(risk["high"], 3),
+        number(risk["high"], 3),
     ]
     assert visible(re.findall(r"<td class=\"num.*?</td>", rows["bayes-s0"], re.DOTALL)[at]).split() == ["0.000"]
     assert "–" in visible(re.findall(r"<td class=\"num.*?</td>", rows["gradient_norm-300-s0"], re.DOTALL)[at])
@@ -167,16 +178,16 @@ def test_world_and_optimum_are_named_at_the_head(world_page, page):
 
 def test_a_fitted_score_of_a_world_is_called_fitted(content):
     fitted = content.summary | {"score": {"kind": "mfa", "components": 4, "rank": 12}}
-    sentence = worlds.world_sentence(fitted)
+    sentence = world_sentence(fitted)
     assert "are fitted: a mixture of factor analysers" in sentence
     assert "exact" not in sentence
-    assert "4 components of rank 12." in worlds.score_lead(fitted)
+    assert "4 components of rank 12." in score_lead(fitted)
 
 
 def test_a_world_without_a_bayes_rule_says_what_is_undefined(content):
     undefined = {"posterior, Bayes direction": "at σ = 0 there is no limit: planes meet nowhere"}
     world = {k: v for k, v in content.summary["world"].items() if k != "bayes_accuracy"} | {"undefined": undefined}
-    sentence = worlds.world_sentence(content.summary | {"world": world})
+    sentence = world_sentence(content.summary | {"world": world})
     assert "Undefined: posterior, Bayes direction, since at σ = 0 there is no limit" in sentence
     assert "accuracy" not in sentence
 
@@ -213,14 +224,14 @@ def test_older_and_emptier_summaries_are_still_reported(tmp_path, nothing):
 def test_measures_are_explained_as_the_registry_has_them(content):
     for key in json.loads((content.folder / "summary.json").read_text())["trials"][0]["measures"]:
         family = registry.family(key)
-        assert glossary.MEASURES[family].better == registry.describe(family).better
-        assert glossary.MEASURES[family].chance
-        assert glossary.MEASURES[family].unit
+        assert MEASURES[family].better == registry.describe(family).better
+        assert MEASURES[family].chance
+        assert MEASURES[family].unit
 
 
 def test_sigma_zero_is_called_clean(world_page):
-    assert glossary.parameter_label(glossary.parse("alignment_cosine.logp_y.score.sigma=0")) == "σ = 0 (clean images)"
-    assert glossary.short_label(glossary.parse("alignment_cosine.logp_y.score.sigma=0")) == "cos score, σ = 0"
+    assert parameter_label(parse("alignment_cosine.logp_y.score.sigma=0")) == "σ = 0 (clean images)"
+    assert short_label(parse("alignment_cosine.logp_y.score.sigma=0")) == "cos score, σ = 0"
     assert "σ = 0 (clean images)" in section(world_page, "curves")
 
 
@@ -233,4 +244,4 @@ def test_sigma_zero_is_called_clean(world_page):
     ],
 )
 def test_numbers_of_the_optimum_are_not_printed_as_zeros(ends, text):
-    assert words.estimate(dict(zip(("mean", "low", "high"), ends, strict=True))) == text
+    assert estimate(dict(zip(("mean", "low", "high"), ends, strict=True))) == text

@@ -5,7 +5,7 @@ import pytest
 from report.helpers import rewrite
 from report.synthetic_run import build_run
 from tangency.cli.show import print_study
-from tangency.report.inputs import read_run
+from tangency.report.read.run import read_run
 
 
 @pytest.mark.parametrize(

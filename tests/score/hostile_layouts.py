@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from score.edm_fixture import Persistent, edm_bytes, persistent, precond
-from tangency.score.songunet import build_songunet
+from tangency.score.edm.songunet import build_songunet
 
 OPTIONS: dict[str, Any] = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": 0}
 OPTIONS |= {"model_channels": 4, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}

@@ -11,8 +11,8 @@ from tangency.errors import DataError, NumericsError
 from tangency.mixtures import Mixture
 from tangency.numerics import flat
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore
-from tangency.score import empirical as module
-from tangency.score.gaussian import check_dimension
+from tangency.score.closed import empirical as module
+from tangency.score.closed.gaussian import check_dimension
 from tangency.types import LabelledImages
 
 SHAPE = (2, 3, 5)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, NumericsError, TangencyError
+from tangency.evaluate.samples import sampler_for
 from tangency.score import (
     ClassifierFreeGuided,
     ClassifierGuided,
@@ -27,11 +28,10 @@ from tangency.score import (
     noise_averaged_score,
     save_score,
 )
-from tangency.score import unet as unet_module
 from tangency.score.neighbours import nearest
-from tangency.score.unet import Preset
+from tangency.score.networks import unet as unet_module
+from tangency.score.networks.unet import Preset
 from tangency.seeding import Draw
-from tangency.study.samples import sampler_for
 from tangency.types import LabelledImages
 from tangency.worlds import load_dataset
 

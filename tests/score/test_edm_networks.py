@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from score.edm_fixture import adm_oracle, fill_randomly, ncsn_oracle
 from tangency.errors import SpecError
 from tangency.score import ScoreCard, build_network
-from tangency.score.dhariwal import DhariwalUNet
-from tangency.score.parametrisation import coefficients
-from tangency.score.songunet import SongUNet
-from tangency.score.unet_options import DhariwalOptions, SongOptions
+from tangency.score.edm.dhariwal import DhariwalUNet
+from tangency.score.edm.songunet import SongUNet
+from tangency.score.edm.unet_options import DhariwalOptions, SongOptions
+from tangency.score.networks.parametrisation import coefficients
 
 NCSN = {
     "embedding_type": "fourier",

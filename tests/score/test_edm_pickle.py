@@ -25,7 +25,7 @@ from score.edm_fixture import (
 from tangency.data.classes import CIFAR10
 from tangency.errors import ModelError, NumericsError
 from tangency.score import Denoiser, load_network, save_score
-from tangency.score.edm_pickle import load_edm_pickle
+from tangency.score.edm.pickle_file import load_edm_pickle
 
 SMALL = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "num_blocks": 1, "channel_mult": [1, 2]}
 DDPM = {**SMALL, "label_dim": 0, "augment_dim": 4, "model_channels": 32, "attn_resolutions": [4]}

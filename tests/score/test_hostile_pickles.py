@@ -28,10 +28,10 @@ from processes import until
 from score.edm_fixture import edm_bytes, run_by_the_standard_library
 from score.hostile_files import ACTIVE, FOREIGN, GOOD, STORAGES, TENSORS, call, ema, named, text
 from score.hostile_layouts import LAYOUTS, VP, asked, changed, network, tuple_bomb
-from tangency.data.unpickle import read_pickle
 from tangency.errors import TangencyError
-from tangency.score.edm_pickle import load_edm_pickle
-from tangency.score.edm_records import edm_table
+from tangency.formats.unpickle import read_pickle
+from tangency.score.edm.pickle_file import load_edm_pickle
+from tangency.score.edm.records import edm_table
 
 CORPUS: dict[str, Any] = {**ACTIVE, **STORAGES, **TENSORS, **LAYOUTS, **FOREIGN}
 TRAPS = [(os, ("system", "popen", "mkdir", "execv")), (subprocess, ("Popen",)), (runpy, ("run_path",))]

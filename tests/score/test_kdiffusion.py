@@ -17,7 +17,7 @@ from tangency.autodiff import double_backward
 from tangency.cli.app import app
 from tangency.errors import DataError, ModelError
 from tangency.score import NetworkScore, load_network, load_score, save_score
-from tangency.score.kdiffusion_file import load_kdiffusion
+from tangency.score.networks.kdiffusion_file import load_kdiffusion
 from tangency.score.references import fingerprint
 
 CASES: dict[str, dict[str, Any]] = json.loads(ANSWERS.read_text())

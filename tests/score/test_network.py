@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tangency.autodiff import double_backward
 from tangency.errors import DataError, ModelError, NumericsError, SpecError, TangencyError
 from tangency.score import Denoiser, FunctionScore, NetworkScore, ScoreCard, build_network, load_network, save_score
-from tangency.score.parametrisation import coefficients, edm_coefficients, edm_weight
-from tangency.score.unet import PRESETS, ScoreUNet, groups
+from tangency.score.networks.parametrisation import coefficients, edm_coefficients, edm_weight
+from tangency.score.networks.unet import PRESETS, ScoreUNet, groups
 from tangency.worlds import make_world
 
 CLASSES = ("cat", "dog", "cow")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from tangency.evaluate import TrustConfig, evaluate_score
 from tangency.score import EDMLoss, ScoreCard, build_network, load_score
-from tangency.study import TrustConfig, evaluate_score
 from tangency.training import SCORE_CONFIG, train_score
 from tangency.worlds import load_dataset
 

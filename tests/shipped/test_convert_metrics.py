@@ -11,8 +11,8 @@ import torch
 
 import perceptual_weights
 from tangency.errors import DataError
-from tangency.measures.dists import DISTS
-from tangency.measures.lpips import LPIPS
+from tangency.perceptual.dists import DISTS
+from tangency.perceptual.lpips import LPIPS
 
 ROOT = Path(__file__).parent.parent.parent
 

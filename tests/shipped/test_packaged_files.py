@@ -14,7 +14,7 @@ from tangency.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "tangency"
-WEIGHTS = PACKAGE / "measures" / "weights"
+WEIGHTS = PACKAGE / "perceptual" / "weights"
 FEATURES = DATA / "lpips" / "alexnet_features.safetensors"
 CHANNELS = (64, 192, 384, 256, 256)
 

@@ -11,8 +11,8 @@ import torch
 from data.full_data import needs
 from tangency.autodiff import double_backward
 from tangency.data import load
-from tangency.measures.kid import alexnet_features, kid
-from tangency.measures.lpips import LPIPS
+from tangency.perceptual.kid import alexnet_features, kid
+from tangency.perceptual.lpips import LPIPS
 from tangency.score import NetworkScore, Sampler, bayes_gradient, denoising_error, load_score
 from tangency.score.quality import noised
 

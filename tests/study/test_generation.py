@@ -12,14 +12,16 @@ from torch import nn
 
 from support import make_mixture
 from tangency.errors import ModelError, NumericsError, SpecError
-from tangency.generate import Climb, JointLogits, pixel_mixture
+from tangency.evaluate.generation.judge_quality import judge_quality
+from tangency.evaluate.generation.qualities import ABOUT
+from tangency.evaluate.generation.run import generate_with
+from tangency.generation import Climb, JointLogits, pixel_mixture
+from tangency.generation.tasks.config import GenerationConfig
+from tangency.generation.tasks.prepare import fitted_to, why_no_mixture
+from tangency.generation.tasks.table import TASKS
 from tangency.models import Classifier, build
-from tangency.report.generation import write_generation
+from tangency.report import write_generation
 from tangency.score import MixtureScore
-from tangency.study.generation import fitted_to, generate_with, why_no_mixture
-from tangency.study.generation_config import TASKS, WITH_TRUTH, GenerationConfig
-from tangency.study.generation_judge import judge_quality
-from tangency.study.generation_judged import ABOUT
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import load_dataset, make_world
 
@@ -61,7 +63,7 @@ def test_every_task_is_judged_and_does_not_depend_on_batches(task: str, data: Da
     assert torch.equal(made.pictures["classifier"][:1].isfinite(), fewer.pictures["classifier"][:1].isfinite())
     numbers = made.summary["sources"]["classifier"]["measures"]
     assert set(numbers) <= set(ABOUT)
-    wanted = {"psnr", "psnr_gain", "ssim", "lpips", "direction_cosine"} if task in WITH_TRUTH else {"nearest_distance"}
+    wanted = {"psnr", "psnr_gain", "ssim", "lpips", "direction_cosine"} if TASKS[task].truth else {"nearest_distance"}
     assert wanted <= set(numbers)
     if task != "feature":
         assert {"judge_accuracy", "judge_confidence", "mixture_accuracy", "log_density", "diversity"} <= set(numbers)
@@ -72,7 +74,7 @@ def test_every_task_is_judged_and_does_not_depend_on_batches(task: str, data: Da
     assert len(made.frames) >= 2
     spent = made.columns["score"]["evaluations"] if "score" in made.columns else torch.zeros(1)
     assert spent.max() <= asked(task).budget
-    if task not in WITH_TRUTH and task != "feature":
+    if not TASKS[task].truth and task != "feature":
         assert "it takes 1000 a side" in made.summary["unavailable"]["kid"]
         assert "at least" in made.summary["unavailable"]["frechet_judge"]
 

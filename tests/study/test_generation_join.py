@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from tangency.evaluate.generation.rows import long_table
 from tangency.statistics import PairedBootstrap
-from tangency.study.generation import long_table
-from tangency.study.generation_join import Cell, peaks, rank_correlations
-from tangency.study.generation_shards import Told
-from tangency.study.generation_summary import qualities, trial_draws
+from tangency.study.generation.join import SweepCell, peaks, rank_correlations
+from tangency.study.generation.shards import JudgedPictures
+from tangency.study.generation.summary import qualities, trial_draws
 
 B = 400
 
 
 def cells(
     quality: list[float], aligned: list[float], spread: float = 0.0, objective: str = "gradient_norm"
-) -> list[Cell]:
+) -> list[SweepCell]:
     """The standard network and one objective at strengths 1, 2, …; resamples differ by independent normal noise."""
     rng = np.random.default_rng(0)
     found = []
@@ -27,7 +27,9 @@ def cells(
         name = objective if strength else "standard"
         draws = {"psnr": q + noise[0], "lpips": -q + noise[0], "f": a + noise[1]}
         found.append(
-            Cell(f"{name}-{strength}", name, float(strength), "bayes_aligned" if a == max(aligned) else "weak", draws)
+            SweepCell(
+                f"{name}-{strength}", name, float(strength), "bayes_aligned" if a == max(aligned) else "weak", draws
+            )
         )
     return found
 
@@ -119,7 +121,7 @@ def test_a_kid_has_the_interval_of_its_standard_error() -> None:
     """Its resamples are normal: 0.5 ± 1.96 · 0.1, independent between trials; means over pictures are resampled."""
     rows = long_table(torch.arange(50), torch.zeros(50), {"classifier": {"judge_accuracy": torch.arange(50) % 2}})
     sets = {"classifier": {"kid": 0.5, "kid_standard_error": 0.1, "pictures": 1000}}
-    told = Told(rows, {}, torch.zeros(0), {}, sets, {})
+    told = JudgedPictures(rows, {}, torch.zeros(0), {}, sets, {})
     one, other = (trial_draws(told, PairedBootstrap(50, 4000), (whose,)) for whose in "ab")
     assert one["kid"][0] == 0.5
     assert np.quantile(one["kid"][1:], [0.025, 0.975]) == pytest.approx([0.304, 0.696], abs=0.015)

@@ -12,13 +12,13 @@ import yaml
 
 from support import make_mixture
 from tangency.errors import SpecError
-from tangency.generate import Climb
+from tangency.evaluate.generation.run import Generated, generate_with
+from tangency.generation import Climb
+from tangency.generation.tasks.config import GenerationConfig, task_settings
+from tangency.generation.tasks.table import TASKS
 from tangency.models import Classifier, build
 from tangency.score import MixtureScore
 from tangency.study import parse_spec
-from tangency.study.generation import Generated, generate_with
-from tangency.study.generation_config import GenerationConfig
-from tangency.study.generation_options import TASKS, task_settings
 from tangency.study.spec import dump_spec
 from tangency.types import Dataset, LabelledImages
 

@@ -13,15 +13,15 @@ import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.errors import RunError, SpecError, TangencyError
-from tangency.models import load_classifier
+from tangency.evaluate.classifiers.saved import find_classifier
+from tangency.evaluate.fitting.closed import estimators
+from tangency.evaluate.generation.run import generate_with
+from tangency.models import read_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore
 from tangency.study import parse_spec, refuse_early, run_study, study_status
-from tangency.study.found import find_classifier
-from tangency.study.generation import generate_with
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_judge, plan_trials, score_hash
-from tangency.study.score import estimators
 from tangency.worlds import load_dataset
 
 pytestmark = pytest.mark.processes
@@ -63,10 +63,10 @@ def test_rows_are_those_of_a_task_by_hand(number: int, ran: tuple[Path, dict]) -
     trial = next(t for t in plan_trials(spec, data) if t.name == "gradient_norm")
     judge = plan_judge(spec, data)
     assert judge is not None
-    score = estimators(spec, data, layout.score(score_hash(spec, data)), "cpu")[0]
+    score = estimators(spec.score, spec.data, data, layout.score(score_hash(spec, data)), "cpu")[0]
     assert isinstance(score, MixtureScore)
     by_hand = generate_with(
-        load_classifier(layout.trial(trial) / "model.safetensors"),
+        read_classifier(layout.trial(trial) / "model.safetensors"),
         data,
         spec.generate[number],
         judge=find_classifier(f"run:{run}/trials/{judge.id}", "cpu").classifier,

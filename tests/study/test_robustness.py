@@ -17,9 +17,10 @@ from processes import PATIENCE, Processes, members, until
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.data import load
 from tangency.errors import DataError, ModelError, RunError, SpecError
+from tangency.evaluate import MeasureRequest, measure_models
 from tangency.files import atomic, write_json
 from tangency.report import write_report
-from tangency.study import MeasureRequest, load_spec, measure_models, parse_spec, run_study
+from tangency.study import load_spec, parse_spec, run_study
 from tangency.study.layout import Layout
 from tangency.study.plan import pictured_images, plan_trials
 

@@ -14,16 +14,8 @@ import yaml
 from study_support import tiny_spec, write_data, write_spec
 from tangency.data import load
 from tangency.errors import ModelError, RunError, SpecError
-from tangency.study import (
-    MeasureRequest,
-    dump_spec,
-    load_spec,
-    measure_models,
-    parse_spec,
-    quickstart_spec,
-    run_study,
-    study_status,
-)
+from tangency.evaluate import MeasureRequest, measure_models
+from tangency.study import dump_spec, load_spec, parse_spec, quickstart_spec, run_study, study_status
 from tangency.study.layout import Layout
 from tangency.study.plan import measured_images, plan_trials
 

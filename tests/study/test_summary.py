@@ -11,11 +11,13 @@ from scipy.special import digamma
 
 from study_support import tiny_spec, write_data
 from tangency.data import load
+from tangency.evaluate.numbers import trial_numbers
 from tangency.statistics import PairedBootstrap
 from tangency.study import parse_spec
-from tangency.study.numbers import trial_numbers
 from tangency.study.plan import plan_trials
-from tangency.study.summary import summarise
+from tangency.study.summary.summarise import summarise
+
+pytestmark = pytest.mark.processes  # Python asks `uname` for the platform that a summary names, once in a process
 
 N, D = 60, 64
 MAIN = "logp_y.bayes_gradient.sigma=0.5"

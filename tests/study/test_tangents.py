@@ -14,12 +14,18 @@ import torch
 
 from study_support import tiny_spec, write_data
 from tangency.errors import SpecError, TangencyError
+from tangency.evaluate.fitting.tangents import (
+    fitted_tangents,
+    tangent_names,
+    tangents_identity,
+    trained_first,
+    unfinished,
+)
+from tangency.evaluate.trust.tangent_verdict import tangent_verdict
+from tangency.evaluate.trust.tangents import TangentTrustConfig, examine_tangents
 from tangency.report import write_report
 from tangency.study import parse_spec, run_study
-from tangency.study.fit_tangents import fitted_tangents, tangent_names, tangents_identity, trained_first, unfinished
-from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
-from tangency.study.tangent_verdict import tangent_verdict
-from tangency.tangents import Ground, agreement, load_tangents, store_tangents
+from tangency.tangents import Ground, open_tangents, space_agreement, store_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder, save_autoencoder
 from tangency.worlds import load_dataset, make_world
 
@@ -35,7 +41,7 @@ def ground() -> Ground:
 
 def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_it(ground: Ground) -> None:
     told: list[float] = []
-    found = evaluate_tangents(
+    found = examine_tangents(
         ["exact", "denoiser?rank=2&sigma=0.02", "pca?rank=2"],
         ground,
         SMALL,
@@ -62,7 +68,7 @@ def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_i
 
 def test_the_floor_is_the_error_where_the_truth_is_known(ground: Ground) -> None:
     config = TangentTrustConfig(images=10, replicates=200, floor=20)
-    found = evaluate_tangents(["denoiser?rank=2&sigma=0.02", "pca?rank=2"], ground, config)
+    found = examine_tangents(["denoiser?rank=2&sigma=0.02", "pca?rank=2"], ground, config)
     denoiser, pca = (entry["floor"] for entry in found["estimators"])
     assert denoiser["torus"]["mean_angle"] < 0.5
     assert denoiser["linear"]["leakage"] < 1e-6
@@ -76,14 +82,14 @@ def test_an_estimator_from_a_file_has_no_floor_and_says_so(ground: Ground, tmp_p
     card = AutoencoderCard(shape=(1, 8, 8), options={"latent": 4, "widths": [4], "variational": False}, beta=0.0)
     save_autoencoder(build_autoencoder(card, 0), card, path)
     config = TangentTrustConfig(images=10, replicates=200, floor=20)
-    (found,) = evaluate_tangents([f"autoencoder:{path}?rank=2"], ground, config)["estimators"]
+    (found,) = examine_tangents([f"autoencoder:{path}?rank=2"], ground, config)["estimators"]
     assert "from a file" in found["floor"]["torus"]["unavailable"]
 
 
 def test_images_that_are_all_equal_get_words_and_no_number(tmp_path: Path) -> None:
     data = load_dataset(f"npz:{write_data(tmp_path)}")
     black = dataclasses.replace(data.test, pixels=torch.zeros_like(data.test.pixels))
-    found = evaluate_tangents(
+    found = examine_tangents(
         ["local-pca?rank=3&neighbours=10", "pca?rank=3"], Ground(dataclasses.replace(data, test=black)), SMALL
     )
     assert "an undefined share of steps to the nearest new image" in found["verdict"]["words"]
@@ -107,7 +113,7 @@ def test_words_say_what_intervals_allow() -> None:
 
 def test_images_have_transformations(tmp_path: Path) -> None:
     data = load_dataset(f"npz:{write_data(tmp_path)}")
-    found = evaluate_tangents(["local-pca?rank=3&neighbours=10"], Ground(data), SMALL)
+    found = examine_tangents(["local-pca?rank=3&neighbours=10"], Ground(data), SMALL)
     (entry,) = found["estimators"]
     assert 0 < entry["transformation"]["share"]["mean"] < 1
     assert entry["residual"]["mean"] > 0
@@ -124,9 +130,9 @@ def test_an_autoencoder_is_trained_once_and_read_again(ground: Ground, tmp_path:
     assert len(list(tmp_path.iterdir())) == 1
     x = ground.data.test.images()[:3]
     one, two = first.at(x), second.at(x)
-    assert float(agreement(one, two).largest.max()) < 0.1  # the first direction is among the first two
+    assert float(space_agreement(one, two).largest.max()) < 0.1  # the first direction is among the first two
     path = next(tmp_path.glob("*/autoencoder.safetensors"))
-    same = load_tangents(f"{path}?rank=2", ground)
+    same = open_tangents(f"{path}?rank=2", ground)
     assert torch.equal(same.at(x).basis, one.basis)
     before = tangents_identity([f"{path}?rank=2"])
     path.write_bytes(path.read_bytes() + b" ")
@@ -139,7 +145,7 @@ def test_names_tell_estimators_apart(ground: Ground, tmp_path: Path) -> None:
     assert tangent_names(["mfa", "mfa?seed=1"]) == ["mfa", "mfa-2"]
     crossed = tangent_names(["pca", "mfa", "mfa?components=1", "mfa?rank=2&components=1"])
     assert len(set(crossed)) == 4
-    store_tangents(load_tangents("pca?rank=2", ground), ground.data.test, tmp_path)
+    store_tangents(open_tangents("pca?rank=2", ground), ground.data.test, tmp_path)
     assert tangent_names([f"stored:{tmp_path}"]) == ["pca"]
     assert trained_first("autoencoder:net.safetensors") is None
 

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.processes
 LAST_RESORT = 900  # seconds; nothing here takes a minute on an idle machine
 
 GUARDED = """
-import tangency, tangency.study.tasks as tasks
+import tangency, tangency.study.pool as pool
 
 def hurt(bench, task, progress):
     {body}
 
-tasks.Workbench.do = hurt  # in the workers, too, which import this script
+pool.do_task = hurt  # in the workers, too, which import this script
 if __name__ == "__main__":
     tangency.run_study("{spec}", "{out}")
 """

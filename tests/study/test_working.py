@@ -13,13 +13,15 @@ import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.errors import SpecError
+from tangency.evaluate.classifiers.saved import find_classifier
+from tangency.evaluate.measure import measure_models
+from tangency.evaluate.request import MeasureRequest
 from tangency.measures import measure
 from tangency.mixtures import load_mixture
 from tangency.models import build, save_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore, ScoreCard, build_network, save_score
-from tangency.study import MeasureRequest, load_spec, measure_models, parse_spec, run_study
-from tangency.study.found import find_classifier
+from tangency.study import load_spec, parse_spec, run_study
 from tangency.tangents import MixtureTangents
 from tangency.worlds import load_dataset
 
@@ -54,7 +56,7 @@ def test_the_rows_of_a_study_are_those_of_the_library(done: Path) -> None:
         find_classifier(f"run:{run}/trials/standard-0-s0", "cpu").classifier,
         data.test.images(ids),
         data.test.labels[ids],
-        reference=data.train,
+        train_data=data.train,
         score=MixtureScore(mixture),
         tangents=MixtureTangents(mixture),
         config=load_spec(done / "spec.yaml").measures,

@@ -12,8 +12,9 @@ import torch
 from processes import run
 from study_support import SWEEP
 from tangency.errors import NumericsError, SpecError
+from tangency.evaluate import MeasureRequest, measure_models
 from tangency.report import write_report
-from tangency.study import SHIPPED, MeasureRequest, load_spec, measure_models, parse_spec, run_study, shipped_spec
+from tangency.study import SHIPPED, load_spec, parse_spec, run_study, shipped_spec
 from tangency.study.plan import plan_trials
 from tangency.worlds import load_dataset
 

@@ -18,7 +18,7 @@ from tangency.tangents import (
     TangentEstimator,
     WorldTangents,
     curved_path,
-    load_tangents,
+    open_tangents,
     store_tangents,
 )
 from tangency.worlds import load_dataset, make_world
@@ -82,7 +82,7 @@ def test_an_autoencoder_walks_along_its_decoder() -> None:
 
 def test_walks_that_cannot_be_are_refused(tmp_path: object) -> None:
     data = load_dataset("world:sphere?shape=1x4x4&rank=3&train=50&test=10")
-    stored = store_tangents(load_tangents("pca?rank=2", Ground(data)), data.test, str(tmp_path))
+    stored = store_tangents(open_tangents("pca?rank=2", Ground(data)), data.test, str(tmp_path))
     x = data.test.images()
     with pytest.raises(NumericsError, match="known at their own images only"):
         curved_path(stored, x, x, [1.0])

@@ -25,8 +25,8 @@ from tangency.tangents import (
     TangentEstimator,
     TangentSpace,
     WorldTangents,
-    agreement,
-    load_tangents,
+    open_tangents,
+    space_agreement,
 )
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World, load_dataset, make_world
@@ -65,13 +65,13 @@ SPHERE = "sphere?shape=1x6x7&rank=3"
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_has_the_same_tangent_space_in_any_batch(name: str) -> None:
     found, x, _ = known(SPHERE)
-    estimator, ids = load_tangents(name, found), torch.arange(IMAGES)
+    estimator, ids = open_tangents(name, found), torch.arange(IMAGES)
     whole = estimator.at(x, ids)
     order = torch.tensor([7, 2, 11])
     for index in (order, order[:1]):
         part = estimator.at(x[index], ids[index])
         assert torch.equal(part.rank, whole.rank[index])
-        same = agreement(part, TangentSpace(whole.basis[index], whole.rank[index]))
+        same = space_agreement(part, TangentSpace(whole.basis[index], whole.rank[index]))
         assert float(same.largest.max()) < 1e-4
     assert whole.basis.dtype == x.dtype
     assert estimator.at(x.float(), ids).basis.dtype == torch.float32
@@ -80,7 +80,7 @@ def test_an_image_has_the_same_tangent_space_in_any_batch(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_bases_are_orthonormal_up_to_the_rank_and_zero_beyond(name: str) -> None:
     found, x, _ = known(SPHERE)
-    estimator = load_tangents(name, found)
+    estimator = open_tangents(name, found)
     space = estimator.at(x, torch.arange(IMAGES))
     kept = torch.arange(space.basis.shape[2]) < space.rank[:, None]
     gram = space.basis.mT @ space.basis
@@ -100,20 +100,20 @@ WORLDS = (
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_exact_estimator_is_exact_and_a_denoiser_nearly(world: str) -> None:
     found, x, truth = known(world)
-    assert float(agreement(load_tangents("exact", found).at(x), truth).largest.max()) < 1e-6
+    assert float(space_agreement(open_tangents("exact", found).at(x), truth).largest.max()) < 1e-6
     k = int(truth.rank.max())
-    denoiser = agreement(load_tangents(f"denoiser?rank={k}&sigma=0.02", found).at(x), truth)
+    denoiser = space_agreement(open_tangents(f"denoiser?rank={k}&sigma=0.02", found).at(x), truth)
     assert float(denoiser.mean.max()) < 0.5
-    svd = agreement(load_tangents(f"score-svd?rank={k}&sigma=0.02", found).at(x), truth)
+    svd = space_agreement(open_tangents(f"score-svd?rank={k}&sigma=0.02", found).at(x), truth)
     assert float(svd.mean.max()) < 6
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_denoiser_knows_the_rank_where_its_eigenvalues_drop(world: str) -> None:
     found, x, truth = known(world)
-    space = load_tangents("denoiser?rank=drop&sigma=0.02&most=12", found).at(x)
+    space = open_tangents("denoiser?rank=drop&sigma=0.02&most=12", found).at(x)
     assert torch.equal(space.rank, truth.rank)
-    assert load_tangents("denoiser?rank=relative&sigma=0.02&most=12", found).at(x).rank.equal(truth.rank)
+    assert open_tangents("denoiser?rank=relative&sigma=0.02&most=12", found).at(x).rank.equal(truth.rank)
     assert float(space.asymmetry.max()) < 1e-10
     # eigenvalues are Var[x₀|x]/σ²: nearly 1 along the manifold
     assert float((space.spectrum.gather(1, truth.rank[:, None] - 1) - 1).abs().max()) < 0.06
@@ -121,8 +121,8 @@ def test_a_denoiser_knows_the_rank_where_its_eigenvalues_drop(world: str) -> Non
 
 def test_a_local_pca_of_a_sphere_leaks_no_more_than_its_curvature() -> None:
     found, x, truth = known(SPHERE)
-    space = load_tangents("local-pca?rank=3&neighbours=20", found).at(x)
-    assert float(agreement(space, truth).mean.max()) < 3
+    space = open_tangents("local-pca?rank=3&neighbours=20", found).at(x)
+    assert float(space_agreement(space, truth).mean.max()) < 3
 
 
 def test_local_pca_is_the_svd_of_the_nearest_images() -> None:
@@ -134,7 +134,7 @@ def test_local_pca_is_the_svd_of_the_nearest_images() -> None:
         _, values, vectors = torch.linalg.svd(near - near.mean(0), full_matrices=False)
         expected = TangentSpace(vectors[:4].T[None], torch.tensor([4]))
         own = TangentSpace(space.basis[i : i + 1], torch.tensor([4]))
-        assert float(agreement(own, expected).largest) < 1e-5
+        assert float(space_agreement(own, expected).largest) < 1e-5
         torch.testing.assert_close(space.spectrum[i], values[:14].square() / 14, rtol=1e-6, atol=1e-12)
 
 
@@ -147,7 +147,7 @@ def test_a_denoisers_eigenpairs_are_those_of_the_dense_jacobian() -> None:
         values, vectors = torch.linalg.eigh((jacobian + jacobian.T) / 2)
         torch.testing.assert_close(space.spectrum[i, :5], values.flip(0)[:5], rtol=1e-6, atol=1e-9)
         leading = TangentSpace(vectors.flip(1)[None, :, :5], torch.tensor([5]))
-        assert float(agreement(TangentSpace(space.basis[i : i + 1], torch.tensor([5])), leading).largest) < 0.01
+        assert float(space_agreement(TangentSpace(space.basis[i : i + 1], torch.tensor([5])), leading).largest) < 0.01
 
 
 def test_a_denoiser_that_is_no_gradient_is_told() -> None:
@@ -169,7 +169,7 @@ def test_the_average_over_the_ball_is_the_mean_of_jacobians() -> None:
         jacobian += torch.func.jacrev(lambda u: found.score.denoise(u, 0.1))(at).reshape(64, 64) / 3
     leading = torch.linalg.eigh((jacobian + jacobian.T) / 2).eigenvectors.flip(1)[None, :, :2]
     own = estimator.at(x[5:6], torch.tensor([5]))
-    assert float(agreement(own, TangentSpace(leading, torch.tensor([2]))).largest) < 0.01
+    assert float(space_agreement(own, TangentSpace(leading, torch.tensor([2]))).largest) < 0.01
 
 
 def test_a_soft_tangent_space_weighs_by_eigenvalues() -> None:
@@ -232,7 +232,7 @@ def test_bases_of_a_network_are_those_of_its_jacobian(shape: tuple[int, int, int
         left = torch.linalg.svd(jacobian, full_matrices=False).U[None, :, :3]
         expected = TangentSpace(left, torch.tensor([3]))
         own = TangentSpace(space.basis[i : i + 1], torch.tensor([3]))
-        assert float(agreement(own, expected).largest) < 0.5
+        assert float(space_agreement(own, expected).largest) < 0.5
     assert net.training  # left as it was found
     torch.testing.assert_close(space.base, net.decode(code).detach(), atol=1e-6, rtol=0)
 
@@ -288,7 +288,7 @@ def test_requests_that_cannot_be_met_are_refused() -> None:
             maker(42)
     for reference in ("pca?rank=42", "dct?rank=42", "mfa?rank=42", "random?rank=42"):
         with pytest.raises(NumericsError, match="for images of 42 pixels"):
-            load_tangents(reference, found)
+            open_tangents(reference, found)
     with pytest.raises(NumericsError, match="span no 9 directions"):
         DenoiserTangents(found.score, rank=9, products=2, block=4)
     with pytest.raises(NumericsError, match="sigma: got 0"):
@@ -296,7 +296,7 @@ def test_requests_that_cannot_be_met_are_refused() -> None:
     with pytest.raises(NumericsError, match="cannot be differentiated"):
         DenoiserTangents(FunctionScore(lambda u, sigma, y: u.detach(), (1, 6, 7)))
     with pytest.raises(NumericsError, match="expected the places of the images"):
-        ShuffledTangents(load_tangents("exact", found), found.data.test).at(x)
+        ShuffledTangents(open_tangents("exact", found), found.data.test).at(x)
 
 
 @pytest.mark.parametrize(
@@ -316,19 +316,19 @@ def test_requests_that_cannot_be_met_are_refused() -> None:
 def test_references_that_cannot_be_met_are_refused(reference: str, said: str) -> None:
     images = LabelledImages(torch.rand(60, 1, 4, 4), torch.arange(60) % 2, ("a", "b"))
     with pytest.raises(Exception, match=said) as caught:
-        load_tangents(reference, Ground(Dataset("tensors", images, images)))
+        open_tangents(reference, Ground(Dataset("tensors", images, images)))
     assert type(caught.value).__module__ == "tangency.errors"
 
 
 def test_shuffled_tangents_are_those_of_another_image() -> None:
     found, x, _ = known(SPHERE)
-    exact, ids = load_tangents("exact", found), torch.arange(IMAGES)
+    exact, ids = open_tangents("exact", found), torch.arange(IMAGES)
     test = dataclasses.replace(found.data.test, pixels=x)
     other = ShuffledTangents(exact, test, seed=3)
     partner, _ = other.partners.any(ids)
     assert not (partner == ids).any()
     expected = exact.at(x[partner])
-    assert float(agreement(other.at(x, ids), expected).largest.max()) < 1e-6
+    assert float(space_agreement(other.at(x, ids), expected).largest.max()) < 1e-6
     within = ShuffledTangents(exact, test, within_class=True)
     partner, usable = within.partners.of_class(ids, test.labels)
     assert torch.equal(test.labels[partner], test.labels)
@@ -338,13 +338,13 @@ def test_shuffled_tangents_are_those_of_another_image() -> None:
 def test_a_named_score_is_loaded_once() -> None:
     images = LabelledImages(torch.rand(60, 1, 4, 4), torch.arange(60) % 2, ("a", "b"))
     found = Ground(Dataset("tensors", images, images))
-    one: TangentEstimator = load_tangents("denoiser?score=gaussian&rank=2", found)
-    two = load_tangents("score-svd?score=gaussian&rank=2", found)
+    one: TangentEstimator = open_tangents("denoiser?score=gaussian&rank=2", found)
+    two = open_tangents("score-svd?score=gaussian&rank=2", found)
     assert isinstance(one, DenoiserTangents)
     assert isinstance(two, ScoreSVDTangents)
     assert one.denoiser is two.denoiser
     with pytest.raises(SpecError, match="unknown score"):
-        load_tangents("denoiser?score=gausian", found)
+        open_tangents("denoiser?score=gausian", found)
     assert load_score("gaussian", found.data).kind == "gaussian"
 
 

@@ -16,10 +16,10 @@ from tangency.worlds import load_dataset
 WORLD = "world:linear?shape=1x28x28&rank=32&train=2000&test=10000"
 STORE = f"""
 import torch
-from tangency.tangents import Ground, load_tangents, store_tangents
+from tangency.tangents import Ground, open_tangents, store_tangents
 from tangency.worlds import load_dataset
 data = load_dataset("{WORLD}")
-store_tangents(load_tangents("local-pca?rank=32&neighbours=64", Ground(data)), data.test, "FOLDER")
+store_tangents(open_tangents("local-pca?rank=32&neighbours=64", Ground(data)), data.test, "FOLDER")
 """
 STREAM = """
 import json, resource, sys

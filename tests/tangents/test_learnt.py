@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tangency.study.fit_tangents import fitted_tangents
-from tangency.tangents import Ground, WorldTangents, agreement
+from tangency.evaluate.fitting.tangents import fitted_tangents
+from tangency.tangents import Ground, WorldTangents, space_agreement
 from tangency.worlds import load_dataset, make_world
 
 # circles, training images, how its autoencoder is trained (√β is about a sixth of a circle's radius)
@@ -31,7 +31,7 @@ def test_a_vae_of_a_torus_finds_its_tangent_spaces_and_their_rank(
     truth = WorldTangents(make_world(torus)).at(x.double())
     learnt = f"autoencoder?{options}"
     space = fitted_tangents(f"{learnt}&rank={circles}", Ground(data), tmp_path).at(x)
-    found = agreement(space, truth)
+    found = space_agreement(space, truth)
     print(f"mean angle {found.mean.mean():.2f}°, largest {found.largest.mean():.2f}°")
     assert float(found.mean.mean()) <= 6
     assert float(space.residual.mean()) < 0.2

@@ -15,9 +15,9 @@ from tangency.tangents import (
     Ground,
     StoredTangents,
     TangentEstimator,
-    agreement,
-    load_tangents,
+    open_tangents,
     plan_store,
+    space_agreement,
     store_tangents,
 )
 from tangency.tangents import stored as module
@@ -28,12 +28,12 @@ from tangency.worlds import load_dataset
 WORLD = "world:sphere?shape=1x6x7&rank=3&train=300&test=50"
 PROGRAM = f"""
 import torch
-from tangency.tangents import Ground, load_tangents, store_tangents, stored
+from tangency.tangents import Ground, open_tangents, store_tangents, stored
 from tangency.worlds import load_dataset
 torch.set_num_threads(1)
 stored._SHARD = 10 * 2 * 42 * 5
 data = load_dataset("{WORLD}")
-store_tangents(load_tangents("local-pca?rank=5&neighbours=10", Ground(data)), data.test, "FOLDER")
+store_tangents(open_tangents("local-pca?rank=5&neighbours=10", Ground(data)), data.test, "FOLDER")
 """
 
 
@@ -42,7 +42,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[TangentEstimator, LabelledIma
     """An estimator and 50 images, ten to a shard."""
     monkeypatch.setattr(module, "_SHARD", 10 * 2 * 42 * 5)
     data = load_dataset(WORLD)
-    return load_tangents("local-pca?rank=5&neighbours=10", Ground(data)), data.test
+    return open_tangents("local-pca?rank=5&neighbours=10", Ground(data)), data.test
 
 
 def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, LabelledImages], tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, Labe
     ids = torch.tensor([49, 0, 10, 9, 33, 0])
     x = data.images(ids)
     found, expected = stored.at(x, ids), estimator.at(x, ids)
-    assert float(agreement(found, expected).largest.max()) < 0.1  # half precision: 11 bits
+    assert float(space_agreement(found, expected).largest.max()) < 0.1  # half precision: 11 bits
     torch.testing.assert_close(found.spectrum, expected.spectrum, rtol=1e-6, atol=1e-12)
     torch.testing.assert_close(found.residual, expected.residual, rtol=1e-6, atol=1e-6)
     assert (stored.kind, stored.max_rank) == ("local-pca", 5)
@@ -105,7 +105,7 @@ def test_other_data_and_other_estimators_are_refused(
     with pytest.raises(RunError, match="of another data"):
         store_tangents(estimator, other.test, tmp_path)
     with pytest.raises(RunError, match="of another card"):
-        store_tangents(load_tangents("local-pca?rank=4&neighbours=10", Ground(other)), data, tmp_path)
+        store_tangents(open_tangents("local-pca?rank=4&neighbours=10", Ground(other)), data, tmp_path)
     with pytest.raises(RunError, match="cannot be read"):
         StoredTangents(tmp_path / "nowhere", data)
 

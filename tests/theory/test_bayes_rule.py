@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tangency.evaluate import estimates
 from tangency.measures import MeasureConfig, Rows, measure
 from tangency.seeding import Draw
-from tangency.study import estimates
 from tangency.tangents import TangentSpace, WorldTangents
 from tangency.worlds import BayesClassifier, World, drawn, make_world
 
@@ -19,7 +19,7 @@ def measured(world: World, sigma: float, n: int = 300) -> Rows:
         BayesClassifier(world),
         data.pixels.double(),
         data.labels,
-        reference=data,
+        train_data=data,
         score=world,
         tangents=WorldTangents(world),
         config=config,

@@ -11,7 +11,7 @@ from torch import nn
 
 from processes import run
 from support import two_processes
-from tangency.models import Classifier, build, load_classifier
+from tangency.models import Classifier, build, read_classifier
 from tangency.objectives import make
 from tangency.tensors import read_tensors
 from tangency.training import TrainConfig, train
@@ -142,7 +142,7 @@ def test_two_processes_train_as_one_does(tmp_path, processes):
     both = two_processes(processes, script, tmp_path / "two", Path(__file__).parent)
     alone = train(grouped(), data(), make("gnorm", 0.1), CONFIG, tmp_path / "one").classifier
     assert processes.codes(*both) == [0, 0]
-    together = load_classifier(tmp_path / "two" / "model.safetensors")
+    together = read_classifier(tmp_path / "two" / "model.safetensors")
     for name, value in alone.module.state_dict().items():
         torch.testing.assert_close(together.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 

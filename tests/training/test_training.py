@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tangency.errors import DataError, ModelError, RunError
-from tangency.models import Classifier, build, load_classifier
+from tangency.models import Classifier, build, read_classifier
 from tangency.objectives import make
 from tangency.training import TrainConfig, evaluate, train
 from tangency.types import LabelledImages
@@ -51,7 +51,7 @@ def test_learns_and_leaves_model_best_and_history(tmp_path, optimiser):
         "history.parquet",
         "model.safetensors",
     ]
-    last, best = (load_classifier(tmp_path / "run" / f"{name}.safetensors") for name in ("model", "best"))
+    last, best = (read_classifier(tmp_path / "run" / f"{name}.safetensors") for name in ("model", "best"))
     assert same(state(last), state(result.classifier))
     assert not result.classifier.training
     test = bright_or_dark(60, seed=5)
@@ -207,7 +207,7 @@ def test_weights_that_overflow_are_divergence_even_in_the_first_step(tmp_path):
     assert (result.outcome, result.epoch, result.step) == ("diverged", 0, 0)
     assert same(state(result.classifier), initial)
     for name in ("model", "best"):
-        assert same(state(load_classifier(tmp_path / f"{name}.safetensors")), initial)
+        assert same(state(read_classifier(tmp_path / f"{name}.safetensors")), initial)
     assert polars.read_parquet(tmp_path / "history.parquet").height == 0
 
 
@@ -217,7 +217,7 @@ def test_fewer_images_than_a_batch_and_no_validation_images(tmp_path):
     assert result.outcome == "ok"
     assert (result.best_epoch, result.best_accuracy) == (None, None)
     assert result.history[-1]["validation_loss"] is None
-    best = load_classifier(tmp_path / "best.safetensors")
+    best = read_classifier(tmp_path / "best.safetensors")
     assert same(state(best), state(result.classifier))
 
 

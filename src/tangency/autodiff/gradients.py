@@ -20,7 +20,7 @@ def input_gradients(
     """Gradients with respect to the input of several scalars, from one forward pass.
 
     Each image's scalar depends on that image alone in eval mode, so the gradient of the sum over the batch holds the
-    gradient of every image.
+    gradient of every image: ∇ₓ log p(y|x) = (1 − p_y) ∇ₓ log[p_y/(1 − p_y)], and likewise of the other scalars.
 
     Args:
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits; run in eval mode, left as it was found.
@@ -32,6 +32,10 @@ def input_gradients(
     Returns:
         For each name a `Direction`: (N, C, H, W) direction and (N,) log l2 norm of the gradient per unit of pixel
         range. For `logp_y` and `loss` the direction is the log-odds', which does not underflow where p_y is near 1.
+
+    Raises:
+        NumericsError: a scalar that is none of `SCALARS`, results that are no logits, or that do not depend on the
+            images differentiably.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
@@ -57,7 +61,13 @@ def input_gradients(
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:
-    """Gradient of one named scalar with respect to the input; see `input_gradients`."""
+    """Gradient of one named scalar with respect to the input; arguments and errors are those of `input_gradients`.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        >>> input_gradient(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2])).log_norm.shape
+        torch.Size([2])
+    """
     return input_gradients(model, x, y, [scalar], batch_size)[scalar]
 
 

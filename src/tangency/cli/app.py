@@ -112,7 +112,7 @@ def study_run(
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
     from tangency.study import dump_spec, load_spec, refuse_early
-    from tangency.study.generation_plan import plan_entries
+    from tangency.study.generation.plan import plan_entries
     from tangency.study.plan import plan_judge, plan_trials
     from tangency.study.spec import spec_content
     from tangency.worlds import load_dataset

@@ -29,10 +29,10 @@ def compare(
     Example: tangency compare run:runs/quickstart/trials/standard-0-s0 run:runs/quickstart/trials/gradient_norm-0.3-s0
     """
     from tangency.cli.show_compare import print_comparison
-    from tangency.study import compare_measured
+    from tangency.evaluate.compare import compare as compared
 
     chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()
-    found = compare_measured(a, b, chosen)
+    found = compared(a, b, chosen)
     if as_json:
         print_json(found)
     else:
@@ -58,8 +58,8 @@ def report(
     Models measured on different data stand in different tables. Beside the page lie the rows of all models.
     """
     from tangency.errors import RunError
+    from tangency.evaluate.folders import is_study
     from tangency.report import write_leaderboard, write_report
-    from tangency.study.measured import is_study
 
     if len(runs) == 1 and (is_study(Path(runs[0])) or (not runs[0].startswith("run:") and not Path(runs[0]).is_dir())):
         if out is not None:

@@ -31,7 +31,7 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
 ) -> None:
     """Turn a foreign classifier or score network into safetensors with a card. Nothing is run without --trust-code."""
-    from tangency.study.convert import convert_model, is_score
+    from tangency.evaluate.convert import convert_model, is_score
 
     card = convert_model(source, target, half=half, data=data, trust_code=trust_code)
     if as_json:

@@ -97,7 +97,7 @@ def _shipped_score() -> str:
 
 
 def _lpips() -> str:
-    from tangency.measures import LPIPS
+    from tangency.perceptual import LPIPS
 
     try:
         LPIPS()

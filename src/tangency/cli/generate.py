@@ -90,12 +90,10 @@ def generate(
     An option that the task does not have is refused.
     """
     from tangency.cli.progress import advancing
-    from tangency.devices import resolve_device
-    from tangency.generate import Climb
-    from tangency.report.generation import ANIMATIONS, write_generation
-    from tangency.study.generation import generate_reference
-    from tangency.study.generation_config import GenerationConfig
-    from tangency.study.generation_options import refuse_foreign, refuse_moot
+    from tangency.evaluate.generation.saved import generate as made_by
+    from tangency.generation import Climb
+    from tangency.generation.tasks.config import GenerationConfig, refuse_foreign, refuse_moot
+    from tangency.report.write import ANIMATIONS, write_generation
 
     if animation not in ANIMATIONS:
         raise SpecError(unknown_name("animation", animation, ANIMATIONS))
@@ -115,14 +113,14 @@ def generate(
         if "references" in given and "score" in named and score is None:
             raise SpecError("references: got score, but there is none; give one with --score.")
     with advancing(task, quiet=as_json) as advance:
-        made = generate_reference(
+        made = made_by(
             model,
             data,
             config,
-            out,
             judge=judge,
             score=score,
-            device=resolve_device(device),
+            out=out,
+            device=device,
             trust_code=trust_code,
             tell=advance,
         )
@@ -157,8 +155,8 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from tangency.report.generated import accuracy_words
-    from tangency.study.generation_judged import FRECHET
+    from tangency.evaluate.generation.qualities import FRECHET
+    from tangency.report.text.generation import accuracy_words
 
     sources = summary["sources"]
     table = Table(
@@ -188,9 +186,9 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
         typer.echo(f"{name}: {path}")
 
 
-def _cell(found: dict[str, Any] | None) -> str:
-    if found is None or found["mean"] is None:
+def _cell(estimate: dict[str, Any] | None) -> str:
+    if estimate is None or estimate["mean"] is None:
         return "–"
-    if not found["low"] < found["high"]:
-        return f"{found['mean']:.3g}"
-    return f"{found['mean']:.3g}\n{found['low']:.3g} … {found['high']:.3g}"
+    if not estimate["low"] < estimate["high"]:
+        return f"{estimate['mean']:.3g}"
+    return f"{estimate['mean']:.3g}\n{estimate['low']:.3g} … {estimate['high']:.3g}"

@@ -121,8 +121,8 @@ def measure(
     from tangency.cli.progress import advancing
     from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
+    from tangency.evaluate import MeasureRequest, measure_models
     from tangency.measures import parse_attacks
-    from tangency.study import MeasureRequest, measure_models
 
     asked = MeasureRequest(
         tuple(model),

@@ -44,7 +44,7 @@ def score_fit(
     """Train a diffusion model of the images, conditional and unconditional in one, as Karras et al. (2022)."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.study.fit_network import FitConfig, fit_network
+    from tangency.evaluate.fitting.network import FitConfig, fit_network
 
     asked = FitConfig(size, epochs, batch_size, learning_rate, flip, 0.5 if sigma_data is None else sigma_data, seed)
     with advancing("training", quiet=as_json) as advance:
@@ -70,8 +70,11 @@ def score_eval(
     sigmas: Annotated[
         str, typer.Option("--sigmas", help="Noise levels in [0, 1] pixel units.")
     ] = "0.05,0.125,0.25,0.5,1",
-    images: Annotated[int, typer.Option("--images", help="Held-out images.")] = 500,
+    images: Annotated[int | None, typer.Option("--images", help="Held-out images, 300 by default.")] = None,
     samples: Annotated[int, typer.Option("--samples", help="Images to draw; 1000 and more give a KID.")] = 64,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="More images and probes: narrower intervals, three times as long.")
+    ] = False,
     baselines: Annotated[
         str, typer.Option("--baselines", help="Compare with these: identity, gaussian, empirical, mfa.")
     ] = "identity,gaussian,empirical,mfa",
@@ -86,17 +89,18 @@ def score_eval(
     from tangency.cli.progress import advancing
     from tangency.cli.show_score import print_trust
     from tangency.devices import resolve_device
-    from tangency.report.score_page import refuse_file, write_score_page
-    from tangency.study.trust import evaluate_score
-    from tangency.study.trust_config import TrustConfig
+    from tangency.evaluate.trust.config import THOROUGH, TrustConfig
+    from tangency.evaluate.trust.score import evaluate_score
+    from tangency.report.write import refuse_file, write_score
 
     against = tuple(name.strip() for name in baselines.split(",") if name.strip())
-    config = TrustConfig(sigmas=_numbers(sigmas), images=images, samples=samples, baselines=against, seed=seed)
+    sizes = (THOROUGH if thorough else {}) | ({} if images is None else {"images": images})
+    config = TrustConfig(sigmas=_numbers(sigmas), samples=samples, baselines=against, seed=seed, **sizes)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
         found = evaluate_score(score, data, config, resolve_device(device), advance)
-    page = None if out is None else write_score_page(found.summary, found.arrays(), out)
+    page = None if out is None else write_score(found.summary, found.arrays(), out)
     if as_json:
         print_json(found.summary | ({} if page is None else {"report": str(page)}))
         return
@@ -123,8 +127,9 @@ def score_sample(
     """Draw images from a score. Image 17 of a seed is the same however many are drawn."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
-    from tangency.report.score_page import refuse_file, write_sheet
-    from tangency.study.samples import SampleConfig, sample_reference
+    from tangency.evaluate.samples import SampleConfig, sample_reference
+    from tangency.report.draw.sheets import write_sheet
+    from tangency.report.write import refuse_file
 
     refuse_file(out)
     asked = SampleConfig(count, label, unconditional, guidance, steps, churn, seed)

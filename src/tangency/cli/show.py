@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from tangency.report.glossary import REFERENCES
+from tangency.report.text.glossary import REFERENCE_TEXTS
 from tangency.study.run import Watcher
 from tangency.study.tasks import Task
 
@@ -118,7 +118,7 @@ def print_study(summary: dict[str, Any]) -> None:
         measures = trial["measures"]
         excess = trial["excess"].get("tangent_fraction.logp_y")
         best = f" {excess['best_control']}" if excess else ""
-        regime = trial["regime"] or REFERENCES.get(trial["objective"], ("", trial["outcome"]))[1]
+        regime = trial["regime"] or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
         table.add_row(
             trial["id"],
             _interval(measures.get("accuracy")),

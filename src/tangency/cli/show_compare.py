@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tangency.report.words import entry, estimate
-from tangency.study.compare_words import SHOWN, in_words, overall
+from tangency.evaluate.compare_words import SHOWN, in_words, overall
+from tangency.report.text.numbers import estimate, number_or_dash
 
 
 def print_comparison(found: dict[str, Any]) -> None:
@@ -49,10 +49,10 @@ def _table(found: dict[str, Any]) -> Table:
     for row in found["measures"]:
         table.add_row(
             escape(row["key"]),
-            entry(row["a"]["mean"]),
-            entry(row["b"]["mean"]),
+            number_or_dash(row["a"]["mean"]),
+            number_or_dash(row["b"]["mean"]),
             estimate(row["difference"], signed=True),
-            "–" if row["dz"] is None else entry(row["dz"], 2, signed=True),
+            "–" if row["dz"] is None else number_or_dash(row["dz"], 2, signed=True),
             _p(row["p"]),
             _p(row["p_holm"]),
         )

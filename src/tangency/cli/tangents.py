@@ -39,8 +39,8 @@ def tangents_fit(
     """Train an autoencoder, whose decoder's Jacobian spans the tangent space, as in the paper."""
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
+    from tangency.evaluate.fitting.tangents import AutoencoderFit, fit_autoencoder
     from tangency.numerics import check_rank
-    from tangency.study.fit_tangents import AutoencoderFit, fit_autoencoder
     from tangency.worlds import load_dataset
 
     asked, loaded = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed), load_dataset(data)
@@ -79,21 +79,15 @@ def tangents_eval(
     """How far tangent spaces can be believed: known directions beside controls, each other, and worlds with a truth."""
     from tangency.cli.progress import advancing
     from tangency.cli.show_tangents import print_tangents
-    from tangency.devices import resolve_device
+    from tangency.evaluate.trust.tangents import TangentTrustConfig, evaluate_tangents
     from tangency.files import write_json
-    from tangency.report.score_page import refuse_file
-    from tangency.study.fit_tangents import check_tangents
-    from tangency.study.tangent_trust import TangentTrustConfig, evaluate_tangents
-    from tangency.tangents import Ground
-    from tangency.worlds import load_dataset
+    from tangency.report.write import refuse_file
 
-    config = TangentTrustConfig(images=images, floor=floor, seed=seed)
-    ground, asked = Ground(load_dataset(data), resolve_device(device), reference=score or "mfa"), references(tangents)
-    check_tangents(asked, ground.data)
+    config, asked = TangentTrustConfig(images=images, floor=floor, seed=seed), references(tangents)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_tangents(asked, ground, config, out, advance)
+        found = evaluate_tangents(asked, data, score=score, config=config, device=device, folder=out, tell=advance)
     if out is not None:
         write_json(out / "tangents.json", found)
     if as_json:
@@ -119,7 +113,7 @@ def tangents_store(
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
     from tangency.errors import SpecError
-    from tangency.study.fit_tangents import check_tangents, fitted_tangents
+    from tangency.evaluate.fitting.tangents import check_tangents, fitted_tangents
     from tangency.tangents import Ground, plan_store, store_tangents
     from tangency.worlds import load_dataset
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tangency.data.build import Source, labelled
 from tangency.data.classes import FASHION_MNIST
-from tangency.data.idx import parse_idx, to_tensors
-from tangency.data.references import Reference
+from tangency.data.readers.idx import parse_idx, to_tensors
 from tangency.errors import DataError
+from tangency.references import Reference
 from tangency.types import LabelledImages
 
 NAME = "fashion-mnist-5k"

@@ -8,12 +8,25 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.seeding import Draw
+from tangency.seeding import Draw, permutation
 from tangency.types import LabelledImages
+
+BLOCK = 125  # images whose partners are each other
+MEASURED = "measured images"  # the permutation of a pool whose beginning is measured
+Places = tuple[Tensor, Tensor]
+
+
+def measured_order(images: int) -> Tensor:
+    """The fixed random order in which the images of a pool are measured, (images,): a limit takes the first ones."""
+    return permutation(images, 0, MEASURED)
 
 
 class Partners:
     """Who stands in for whom: an image is never its own partner, and which one it gets follows from its place alone.
+
+    The pool in its measured order is cut into blocks of 125 images (the last one holds up to 249). A partner is of the
+    same block wherever that holds one, so that what is computed of the images of a block serves them as partners too;
+    else it is of the whole pool.
 
     Args:
         pool: images that are drawn from.
@@ -27,8 +40,15 @@ class Partners:
     def __init__(
         self, pool: LabelledImages, seed: int, kinds: Tensor | None = None, typical: Tensor | None = None
     ) -> None:
-        self.pool, self.seed, self._typical, self._told = pool, seed, typical, kinds is not None
+        self.pool, self.seed, self._typical, self._kinds_known = pool, seed, typical, kinds is not None
         self._kinds = torch.arange(len(pool)) if kinds is None else kinds.cpu().unique(return_inverse=True)[1]
+
+    @cached_property
+    def blocks(self) -> Tensor:
+        """The block of each image of the pool, (M,) int64."""
+        places = torch.empty(len(self.pool), dtype=torch.int64)
+        places[measured_order(len(self.pool))] = torch.arange(len(self.pool))
+        return (places // BLOCK).clamp(max=max(0, len(self.pool) // BLOCK - 1))
 
     def any(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Another image of the pool for each id, (N,), and whether there is one, (N,) bool."""
@@ -37,14 +57,28 @@ class Partners:
             raise NumericsError(
                 f"ids: got {int(ids.min())} to {int(ids.max())}, expected indices of the pool, 0 to {last}."
             )
-        return self._drawn(self._places, ids, torch.zeros_like(ids), "partner")
+        everywhere = torch.zeros_like(ids)
+        return self._nearest(ids, [(self._near, self._block_of(ids)), (self._places, everywhere)], "partner")
 
     def of_class(self, ids: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Another image of class y, typical of it, for each id, (N,), and whether there is one, (N,) bool."""
-        found, usable = self._drawn(self._class_places, ids, y, "class partner")
-        return found, usable & self._several.to(ids.device)[y]
+        near = self._block_of(ids) * (len(self.pool.classes) + 1) + y
+        partner, usable = self._nearest(ids, [(self._class_near, near), (self._class_places, y)], "class partner")
+        return partner, usable & self._several.to(ids.device)[y]
 
-    def _drawn(self, places: tuple[Tensor, Tensor], ids: Tensor, group: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+    def _block_of(self, ids: Tensor) -> Tensor:
+        return self.blocks.to(ids.device)[ids]
+
+    def _nearest(self, ids: Tensor, groups: list[tuple[Places, Tensor]], purpose: str) -> tuple[Tensor, Tensor]:
+        """A partner from the first of the groups (places, group of each image) that has one."""
+        partner, usable = ids, torch.zeros_like(ids, dtype=torch.bool)
+        for places, group in groups:
+            drawn, there = self._drawn(places, ids, group, purpose)
+            partner = torch.where(usable, partner, drawn)
+            usable = usable | there
+        return partner, usable
+
+    def _drawn(self, places: Places, ids: Tensor, group: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """Uniform over the pool's images of the group whose kind is not that of the image.
 
         In `places` (order, key) they stand by group, then by kind: the draw counts those before and behind its kind.
@@ -61,25 +95,37 @@ class Partners:
         return torch.where(usable, order[chosen.clamp(max=len(order) - 1)], ids), usable
 
     @cached_property
-    def _places(self) -> tuple[Tensor, Tensor]:
+    def _places(self) -> Places:
         return self._sorted(torch.zeros_like(self._kinds))
 
     @cached_property
-    def _class_places(self) -> tuple[Tensor, Tensor]:
+    def _near(self) -> Places:
+        return self._sorted(self.blocks)
+
+    @cached_property
+    def _class_groups(self) -> Tensor:
+        """The class that each image may stand in for, (M,): one beyond the last, of which nobody asks, for none."""
         labels = self.pool.labels.cpu().long()
-        beyond = len(self.pool.classes)  # a group of which nobody asks a partner
-        return self._sorted(labels if self._typical is None else labels.where(self._typical.cpu(), beyond))
+        return labels if self._typical is None else labels.where(self._typical.cpu(), len(self.pool.classes))
+
+    @cached_property
+    def _class_places(self) -> Places:
+        return self._sorted(self._class_groups)
+
+    @cached_property
+    def _class_near(self) -> Places:
+        return self._sorted(self.blocks * (len(self.pool.classes) + 1) + self._class_groups)
 
     @cached_property
     def _several(self) -> Tensor:
-        """Whether each class has partners for all its images, (classes,) bool: more kinds than one, where told."""
-        if not self._told:
+        """Whether each class has partners for all its images, (classes,) bool: more kinds than one, where known."""
+        if not self._kinds_known:
             return torch.ones(len(self.pool.classes), dtype=torch.bool)
         _, key = self._class_places
         groups = key.unique() // (int(self._kinds.max()) + 1)
         return groups.bincount(minlength=len(self.pool.classes) + 1)[: len(self.pool.classes)] > 1
 
-    def _sorted(self, group: Tensor) -> tuple[Tensor, Tensor]:
+    def _sorted(self, group: Tensor) -> Places:
         """Pool indices by group, then by kind, and the number of group and kind that each place has."""
         key = group * (int(self._kinds.max()) + 1) + self._kinds
         order = key.argsort(stable=True)

@@ -6,18 +6,19 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from tangency.data.build import Source, labelled
-from tangency.data.cifar import open_cifar10
-from tangency.data.downsampled import SIZES, open_downsampled
 from tangency.data.embedded import NAME, open_embedded
-from tangency.data.folder import open_folder
-from tangency.data.fullsets import FULL_SETS, open_full_set, open_idx
-from tangency.data.npz import open_npz
-from tangency.data.parquet import open_parquet
-from tangency.data.references import Reference, as_reference, parse
+from tangency.data.readers.cifar import open_cifar10
+from tangency.data.readers.downsampled import SIZES, open_downsampled
+from tangency.data.readers.folder import open_folder
+from tangency.data.readers.fullsets import FULL_SETS, open_full_set, open_idx
+from tangency.data.readers.npz import open_npz
+from tangency.data.readers.parquet import open_parquet
 from tangency.data.splits import cut, five_to_one
 from tangency.errors import DataError, listed, unknown_name
+from tangency.references import Reference, Registry, as_reference, parse
 from tangency.types import Dataset, LabelledImages
 
 
@@ -41,16 +42,23 @@ class Kind:
         return bool(self.location) and not self.location.startswith("[")
 
 
-KINDS: dict[str, Kind] = {
-    NAME: Kind(open_embedded, ""),
-    **{name: Kind(open_full_set, "[DIR]") for name in FULL_SETS},
-    "cifar10": Kind(open_cifar10, "[DIR]"),
-    "parquet": Kind(open_parquet, "FILE", ("image", "label", "classes", "size", "channels", "config")),
-    "folder": Kind(open_folder, "DIR", ("size", "channels")),
-    "npz": Kind(open_npz, "FILE", ("layout", "classes")),
-    "idx": Kind(open_idx, "DIR", ("classes",)),
-    **{f"imagenet{size}": Kind(open_downsampled, "DIR") for size in SIZES},
-}
+KINDS: Registry[Kind] = Registry(
+    "data set",
+    "tangency.data",
+    {
+        NAME: Kind(open_embedded, ""),
+        **{name: Kind(open_full_set, "[DIR]") for name in FULL_SETS},
+        "cifar10": Kind(open_cifar10, "[DIR]"),
+        "parquet": Kind(open_parquet, "FILE", ("image", "label", "classes", "size", "channels", "config")),
+        "folder": Kind(open_folder, "DIR", ("size", "channels")),
+        "npz": Kind(open_npz, "FILE", ("layout", "classes")),
+        "idx": Kind(open_idx, "DIR", ("classes",)),
+        **{f"imagenet{size}": Kind(open_downsampled, "DIR") for size in SIZES},
+    },
+    "a Kind: how it is opened, which location and options it takes",
+    lambda held: isinstance(held, Kind),
+    DataError,
+)
 # Options of every kind: how many images of each split are kept, at random but always the same.
 COUNTS = ("train", "test")
 
@@ -60,7 +68,8 @@ def _source(named: str | Path, root: str | Path | None) -> tuple[Source, dict[st
     text, root = as_reference(named), None if root is None else Path(root)
     reference = parse(text)
     if reference.kind not in KINDS:
-        forms = (f"{name}:{kind.location}" if kind.location else name for name, kind in KINDS.items())
+        kinds = {name: KINDS[name].location for name in KINDS.own} | {n: "…" for n in KINDS if n not in KINDS.own}
+        forms = (f"{name}:{location}" if location else name for name, location in kinds.items())
         raise DataError(f"{unknown_name('data set', reference.kind, KINDS)} References: {', '.join(forms)}.")
     kind = KINDS[reference.kind]
     if reference.location and not kind.location:
@@ -73,6 +82,8 @@ def _source(named: str | Path, root: str | Path | None) -> tuple[Source, dict[st
     splits = _named_splits(reference, kind)
     counts = {part: None if part in splits else reference.integer(part) for part in COUNTS}
     source = _paired(reference, kind, root) if "test" in splits else kind.open(reference, root)
+    if not isinstance(cast(object, source), Source):
+        raise DataError(f"{text}: opened an object of type {type(source).__name__}, expected a Source.")
     if source.counted:
         return source, dict.fromkeys(COUNTS)
     given = "&".join(f"{part}={count}" for part, count in counts.items() if count is not None)
@@ -142,6 +153,7 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
             imagenet16:DIR, imagenet8:DIR. `?train=20000` keeps that many training images, `?test=500` test images;
             `?test=FILE` names the test images where they lie apart. docs/data.md lists the options of each. FILE.npz
             and FILE.parquet alone will do, and so will the `Path` of a folder.
+            "package/name" and "package/name:…" are of other packages.
         root: folder that relative locations start from, and the only one searched for full sets; where None,
             full sets are searched in $TANGENCY_DATA, ./data and ~/.cache.
 

@@ -56,14 +56,14 @@ def named_score(score: Denoiser | str | None) -> Denoiser | ScoreChoice:
 
 
 def compared(
-    score: Denoiser | ScoreChoice, given: Given | None, reference: LabelledImages, device: torch.device
+    score: Denoiser | ScoreChoice, given: Given | None, train_data: LabelledImages, device: torch.device
 ) -> Compared:
     """Score and tangent spaces, fitted to images where they are not given.
 
     Args:
         score: a score, or the closed form that is fitted.
         given: estimators of tangent spaces; those of a mixture, or of the nearest images without one, by default.
-        reference: images (at the size that is worked at) that they are fitted to.
+        train_data: images (at the size that is worked at) that they are fitted to.
         device: where they are computed.
     """
     asked = score if isinstance(score, ScoreChoice) else None
@@ -72,22 +72,22 @@ def compared(
     if own is not None and tangents is not None:
         return Compared(own, tangents)
     if asked is None or asked.closed == MFA:
-        fitted, _, cut = fit_affordable(reference, **(asked.options if asked else {}))
+        fitted, _, cut = fit_affordable(train_data, **(asked.options if asked else {}))
         mixture = fitted.to(device)
         notes = (cut.removesuffix("."),) if cut else ()
         return Compared(own or MixtureScore(mixture), tangents or _named(MixtureTangents(mixture)), notes)
     if asked.closed == NONE:
         notes = ("no score: alignment with a closed form is not measured",)
     else:
-        own, notes = (GaussianScore if asked.closed == "gaussian" else EmpiricalScore)(reference, device), ()
+        own, notes = (GaussianScore if asked.closed == "gaussian" else EmpiricalScore)(train_data, device), ()
     if tangents is not None:
         return Compared(own, tangents, notes)
-    neighbours, rank = usual_neighbours(reference)
+    neighbours, rank = usual_neighbours(train_data)
     said = (
-        f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest reference images, of rank {rank}, "
+        f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest training images, of rank {rank}, "
         "since tangents names none"
     )
-    return Compared(own, _named(LocalPCATangents(reference, neighbours, rank, device=device)), (*notes, said))
+    return Compared(own, _named(LocalPCATangents(train_data, neighbours, rank, device=device)), (*notes, said))
 
 
 def _named(tangents: Given) -> Mapping[str, TangentEstimator]:

@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
-from tangency.measures.metrics import check_metrics
-from tangency.measures.pictures import check_normalisations
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import ALIGNMENT_CONTROLS
-from tangency.measures.robustness_config import RobustnessConfig
+from tangency.measures.robustness.config import RobustnessConfig
+from tangency.measures.similarity.metrics import METRICS, check_metrics
 from tangency.measures.working import FILTERS, Shape, WorkingSize
+from tangency.perceptual.pictures import check_normalisations
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 4
+MEASURE_SCHEMA = 5
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
@@ -64,6 +64,10 @@ class MeasureConfig:
             the shorter side, the ratio kept; "own" for that of the images. None: 64 for images of more than 128 × 128
             pixels, else their own. The classifier always sees images at their own size, see `WorkingSize`.
         working_filter: "area", "bilinear" or "bicubic", by which images and gradients are resized to it.
+
+    Example:
+        >>> MeasureConfig(epsilons=(2.0,), metrics=("cosine",)).closed_targets
+        ('bayes_gradient', 'score_y', 'score')
     """
 
     tangent_scalars: tuple[str, ...] = ("logp_y",)
@@ -264,7 +268,8 @@ class MeasureConfig:
             del asked["curved"]
         if self.legacy is None:
             del asked["legacy"]
-        content = json.dumps([MEASURE_SCHEMA, asked], sort_keys=True)
+        origins = [origin for name in self.metrics if (origin := METRICS.origin(name))]  # of other packages
+        content = json.dumps([MEASURE_SCHEMA, asked, *origins], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from tangency.data.partners import Partners
+from tangency.data.partners import BLOCK, Partners
 from tangency.measures.config import MeasureConfig
+from tangency.measures.held import Held, Values
 from tangency.measures.registry import family, tangents_of, tangents_suffix
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
@@ -80,9 +82,21 @@ class FrameSource:
         """Images with another tangent space than the image's own: an equal one would be no control."""
         return partners_apart(self.estimator, self._partners.pool, self._partners.seed, self.device)
 
-    def at(self, x: Tensor, y: Tensor, ids: Tensor) -> Frame:
-        """The frame of images x with labels y at places ids of the pool."""
-        space = self.estimator.at(x, ids)
+    @cached_property
+    def _held(self) -> Held:
+        """Tangent spaces of the images of a block, which are those of partners too."""
+        pool = self._partners.pool
+
+        def made(ids: Tensor) -> Values:
+            space = self.estimator.at(pool.images(ids.cpu()).to(self.device), ids)
+            values = {field.name: getattr(space, field.name) for field in dataclasses.fields(space)}
+            return {name: value for name, value in values.items() if value is not None}
+
+        return Held(made, len(pool), 2 * BLOCK)
+
+    def at(self, x: Tensor, y: Tensor, ids: Tensor, of_pool: bool = False) -> Frame:
+        """The frame of images x with labels y at places ids of the pool, whose images they are if `of_pool`."""
+        space = TangentSpace(**self._held.at(ids)) if of_pool else self.estimator.at(x, ids)
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {name: self._space_of(*partner, space) for name, partner in drawn.items()}
         controls = {
@@ -122,11 +136,11 @@ class FrameSource:
 
         NaN where there is no other image, or the two spaces are equal at their common rank.
         """
-        space = self.estimator.at(self.partners.pool.images(index.cpu()).to(self.device), index).cut(own.rank)
+        space = TangentSpace(**self._held.at(index)).cut(own.rank)
         usable = usable & ((space.rank > 0) | (own.rank == 0)) & ~coincide(space, own.cut(space.rank))
         width = own.basis.shape[2]
         first = torch.arange(width, device=self.device) < space.rank[:, None]
-        theirs = torch.nn.functional.pad(space.basis, (0, width - space.basis.shape[2]))
+        theirs = torch.nn.functional.pad(space.basis, (0, width - space.basis.shape[2]))  # cut off where it is wider
         basis = torch.where(first[:, None], theirs, own.basis)
         basis = basis.masked_fill(~usable[:, None, None], torch.nan)
         common = space.rank.double() if own.weights is None else (own.weights.double() * first).sum(1)

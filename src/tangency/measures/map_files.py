@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.data.arrays import read_arrays
 from tangency.errors import DataError
+from tangency.formats.arrays import read_arrays
 from tangency.measures.quantities import map_quantity
 
 

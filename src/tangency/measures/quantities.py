@@ -49,8 +49,8 @@ def check_given(quantities: Iterable[str], maps: Iterable[str]) -> None:
     absent = [q for q in quantities if is_map(q) and q[4:-1] not in set(maps)]
     if absent:
         raise SpecError(
-            f"{', '.join(absent)}: no such map is given, expected it among maps=; a map belongs to one classifier, so "
-            "that a study measures none: use tangency measure --maps npz:FILE."
+            f"{', '.join(absent)}: no such map is given, expected it among maps= or attributions=; a map belongs to "
+            "one classifier, so that a study measures none: use tangency measure --maps npz:FILE."
         )
 
 
@@ -80,8 +80,13 @@ def quantity_directions(
     return {q: given[q] if q in given else found[q].direction for q in quantities}
 
 
-def check_maps(maps: Mapping[str, Tensor], images: Tensor) -> dict[str, Tensor]:
+def check_maps(maps: Mapping[str, Tensor], images: Tensor, what: str = "map") -> dict[str, Tensor]:
     """Maps as (N, C, H, W) of the images' dtype and device; a map without channels is the same in each.
+
+    Args:
+        maps: name to (N, C, H, W) or (N, H, W).
+        images: (N, C, H, W).
+        what: what errors call them.
 
     Raises:
         NumericsError: for a shape that is not that of the images, or values that are not finite.
@@ -92,13 +97,13 @@ def check_maps(maps: Mapping[str, Tensor], images: Tensor) -> dict[str, Tensor]:
         map_quantity(name)
         if tuple(values.shape) not in ((n, height, width), (n, channels, height, width)):
             raise NumericsError(
-                f"map '{name}': got shape {tuple(values.shape)}, expected {(n, channels, height, width)} or "
+                f"{what} '{name}': got shape {tuple(values.shape)}, expected {(n, channels, height, width)} or "
                 f"{(n, height, width)}, one map for each image in the images' order and size."
             )
         values = values.to(images)
         if not bool(values.isfinite().all()):
             bad = (~values.isfinite()).flatten(1).any(1).nonzero().flatten()[:5].tolist()
-            raise NumericsError(f"map '{name}': NaN or infinite values for images {bad}, expected finite ones.")
+            raise NumericsError(f"{what} '{name}': NaN or infinite values for images {bad}, expected finite ones.")
         wide = values if values.dim() == 4 else values[:, None].expand(n, channels, height, width)
         found[name] = wide
     return found

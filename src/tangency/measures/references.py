@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,15 +11,16 @@ from torch import Tensor
 
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
-from tangency.measures.alignment import Comparer, Signal, pair_key
 from tangency.measures.batching import held_bytes
-from tangency.measures.config import NETWORK, MeasureConfig
+from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
-from tangency.measures.gallery import Gallery, HeldGallery, TargetKey
-from tangency.measures.metrics import METRICS, check_size
 from tangency.measures.registry import number
-from tangency.measures.signal import check_signal
-from tangency.measures.spectral import high_pass
+from tangency.measures.robustness.signal import check_signal
+from tangency.measures.similarity.alignment import Comparer, Signal, pair_key
+from tangency.measures.similarity.gallery import Gallery, HeldGallery, TargetKey
+from tangency.measures.similarity.metrics import METRICS, check_size
+from tangency.measures.similarity.spectral import high_pass
+from tangency.measures.targets import Targets
 from tangency.measures.working import WorkingSize
 from tangency.numerics import flat, per_example
 from tangency.score import Denoiser
@@ -118,11 +119,11 @@ class ReferenceSource:
         check_size(config.metrics, pool.shape)
         check_closed(config, score is not None)
         check_network(config, network is not None)
-        self.network = network
-        self.score, self.pool, self.config = score, pool, config
+        self.pool, self.config = pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
         self.frames = frame_sources(tangents, self.partners, reference, config, self.device, self.working.c**-0.5)
         self.comparer = Comparer(config, pool.shape, self.device)
+        self.targets = Targets(score, network, pool, config, self.comparer, self.device)
 
     @property
     def held_bytes(self) -> int:
@@ -133,20 +134,57 @@ class ReferenceSource:
         return held_bytes(self.pool.shape, self.own.shape, ranks, signals, config.directions)
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> References:
-        """References of the images x (N, C, H, W) with labels y (N,) and indices ids (N,) in the pool.
+        """References of any images x (N, C, H, W) with labels y (N,), at the places ids (N,) of the pool.
 
         The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
-        truth = y if truth is None else truth
         check_images(x, unit_range=self.pool.unit_range)
         check_labels(y, len(x), len(self.pool.classes))
         shown = self.working.reduce(x)
         frames = tuple(source.at(shown, y, ids) for source in self.frames)
+        return self._made(x, shown, (y, y if truth is None else truth), ids, frames, self.targets.of(shown, y))
+
+    def of(self, ids: Tensor, y: Tensor | None = None) -> References:
+        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them.
+
+        What is computed of an image is kept while its block of the pool is measured, and serves its partners.
+        """
+        x, truth = self.images(ids), self.labels(ids)
+        check_images(x, unit_range=self.pool.unit_range)
+        y = truth if y is None else y
+        check_labels(y, len(x), len(self.pool.classes))
+        shown = self.working.reduce(x)
+        frames = tuple(source.at(shown, y, ids, of_pool=True) for source in self.frames)
+        return self._made(x, shown, (y, truth), ids, frames, self.targets.at(ids, y))
+
+    def images(self, ids: Tensor) -> Tensor:
+        """Images of the pool (N,) at the size that the classifier sees."""
+        return self.own.images(ids.cpu()).to(self.device)
+
+    def labels(self, ids: Tensor) -> Tensor:
+        """True labels of images of the pool (N,)."""
+        return self.pool.labels[ids.cpu()].to(self.device)
+
+    def order(self, ids: Tensor) -> Tensor:
+        """The permutation (N,) of ids that brings those of a block together."""
+        return self.partners.blocks[ids.cpu()].argsort(stable=True)
+
+    def _made(
+        self,
+        x: Tensor,
+        shown: Tensor,
+        labels: tuple[Tensor, Tensor],
+        ids: Tensor,
+        frames: tuple[Frame, ...],
+        targets: dict[TargetKey, Signal],
+    ) -> References:
+        """The rest of the references: controls, and what no classifier changes."""
+        y, truth = labels
+        drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {
-            "shuffled": self._others("shuffled", *self.partners.any(ids)),
-            "shuffled_class": self._others("shuffled_class", *self.partners.of_class(ids, y)),
+            name: (partner, self.targets.of_partners(name, partner, usable))
+            for name, (partner, usable) in drawn.items()
         }
-        targets = self._targets(shown, y)
         gallery = self._gallery
         constant = self._stand_ins(shown, ids, targets)
         if gallery is not None:
@@ -164,45 +202,17 @@ class ReferenceSource:
             x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
         )
 
-    def _pool_images(self, index: Tensor) -> Tensor:
-        return self.pool.images(index.cpu()).to(self.device)
-
-    def _others(self, control: str, index: Tensor, usable: Tensor) -> tuple[Tensor, dict[TargetKey, Signal]]:
-        """Scores of other images with their own labels; NaN where there is no other."""
-        x, y = self._pool_images(index), self.pool.labels[index.cpu()].to(self.device)
-        return index, {key: signal.nan_where(~usable) for key, signal in self._targets(x, y, control).items()}
-
-    @property
-    def _pairs(self) -> Iterator[TargetKey]:
-        return ((name, sigma) for name in self.config.targets for sigma in self.config.sigmas)
-
-    def _targets(self, x: Tensor, y: Tensor, control: str = "") -> dict[TargetKey, Signal]:
-        asked = control in ("", *self.config.network_controls)
-        return {
-            (name, sigma): self.comparer.signal(self._score(name, sigma, x, y), control)
-            for name, sigma in self._pairs
-            if asked or not name.startswith(NETWORK)
-        }
-
     @cached_property
     def _gallery(self) -> HeldGallery | None:
         metrics = frozenset(name for name in self.config.metrics if METRICS[name].of_set)
         if not metrics or not self.config.alignments:
             return None
         gallery = Gallery(len(self.pool), self.config.candidates, self.config.seed)
-        x, y = self._pool_images(gallery.index), self.pool.labels[gallery.index].to(self.device)
-        targets = {(name, sigma): self._score(name, sigma, x, y) for name, sigma in self._pairs}
+        x, y = self.pool.images(gallery.index).to(self.device), self.pool.labels[gallery.index].to(self.device)
+        targets = {key: self.targets.evaluate(key, x, y) for key in self.targets.keys}
         if not self.working.whole:
             x = self.own.images(gallery.index).to(self.device)
         return HeldGallery(gallery, x, y, gallery.index.to(self.device), targets, metrics)
-
-    def _score(self, name: str, sigma: float, x: Tensor, y: Tensor) -> Tensor:
-        score = self.network if name.startswith(NETWORK) else self.score
-        assert score is not None  # else `config` has no such target
-        asked = name.removeprefix(NETWORK)
-        if asked == "bayes_gradient":
-            return score.bayes_direction(x, y, sigma).direction
-        return score.score(x, sigma, y if asked == "score_y" else None)
 
     def _stand_ins(self, x: Tensor, ids: Tensor, targets: dict[TargetKey, Signal]) -> dict[str, Tensor]:
         """A random direction, the image (its mean removed) and its high-pass where a gradient would stand."""

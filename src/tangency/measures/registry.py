@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tangency.errors import NumericsError, unknown_name
-from tangency.measures.info import MeasureInfo
-from tangency.measures.metrics import METRICS, metric_family
-from tangency.measures.robustness_rows import ROBUSTNESS
+from tangency.measures.info import Aggregate, MeasureInfo
+from tangency.measures.robustness.info import ROBUSTNESS
+from tangency.measures.similarity.metrics import METRICS, Metric, metric_family, metric_of
 
 TANGENT_CONTROLS = ("shuffled", "shuffled_class", "dct", "pca")
 # The target of another image, of another image of the class; a gradient with its phases drawn anew, a random direction;
@@ -44,18 +44,15 @@ _MEASURES: dict[str, MeasureInfo] = {
         "softmax change under noise on the signal over noise on the distractor", "ratio", 0, _INF, "higher", "ratio"
     ),
     **ROBUSTNESS,
-    **{
-        metric_family(name): MeasureInfo(
-            f"gradient and target: {metric.title}",
-            metric.unit,
-            metric.low,
-            metric.high,
-            "higher",
-            "cka" if name == "cka" else "mean",
-        )
-        for name, metric in METRICS.items()
-    },
 }
+
+
+def _of_metric(metric: Metric, aggregate: Aggregate) -> MeasureInfo:
+    title = f"gradient and target: {metric.title}"
+    return MeasureInfo(title, metric.unit, metric.low, metric.high, "higher", aggregate)
+
+
+_MEASURES |= {metric_family(n): _of_metric(METRICS[n], "cka" if n == "cka" else "mean") for n in METRICS.own}
 # Rows that exist only so that a pooled number can be formed from them.
 CKA_PARTS = ("cka_cross", "cka_gradient", "cka_target")
 INGREDIENTS = (
@@ -79,6 +76,9 @@ def family(key: str) -> str:
 def describe(key: str) -> MeasureInfo:
     """What the measure behind a row key or summary key is."""
     name = family(key)
+    metric = None if name in _MEASURES else metric_of(name)  # of another package
+    if metric is not None:
+        return _of_metric(metric, "mean")
     if name not in _MEASURES:
         raise NumericsError(unknown_name("measure", name, _MEASURES))
     return _MEASURES[name]

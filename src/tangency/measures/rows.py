@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,11 @@ class Rows:
         ]
         head = [pl.lit(trial).alias("trial"), pl.lit(seed, dtype=pl.Int64).alias("seed")]
         return pl.concat(parts).select(*head, "image", "measure", "value")
+
+    def at(self, places: Tensor) -> Rows:
+        """The rows at some places, in their order."""
+        columns = {key: values[places.to(values.device)] for key, values in self.columns.items()}
+        return dataclasses.replace(self, ids=self.ids[places.to(self.ids.device)], columns=columns)
 
     @staticmethod
     def concatenate(parts: list[Rows]) -> Rows:

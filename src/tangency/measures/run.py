@@ -12,19 +12,20 @@ from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import ModelError, NumericsError, TangencyWarning
-from tangency.measures.aligned import aligned
-from tangency.measures.attacked import attacked
+from tangency.measures.attributed import Attribution, attributed, attribution_notes, check_attributions
 from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
-from tangency.measures.changes import changes, noise_response
 from tangency.measures.compared import Given, compared, named_score
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame
-from tangency.measures.metrics import check_size
 from tangency.measures.quantities import check_given, check_maps, quantity_directions
 from tangency.measures.references import References, ReferenceSource, check_network
+from tangency.measures.robustness.attacked import attacked
+from tangency.measures.robustness.changes import changes, noise_response
+from tangency.measures.robustness.signal import check_signal, noise_changes, signal_fraction
+from tangency.measures.robustness.smoothed import certified, smoothed_gradients
 from tangency.measures.rows import Rows
-from tangency.measures.signal import check_signal, noise_changes, signal_fraction
-from tangency.measures.smoothed import certified, smoothed_gradients
+from tangency.measures.similarity.aligned import aligned
+from tangency.measures.similarity.metrics import check_size
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, asked_outputs
 from tangency.numerics import unit
@@ -42,7 +43,7 @@ def measure(
     images: Tensor,
     labels: Tensor,
     *,
-    reference: LabelledImages | None = None,
+    train_data: LabelledImages | None = None,
     score: Denoiser | str | None = None,
     tangents: Given | None = None,
     config: MeasureConfig | None = None,
@@ -50,6 +51,7 @@ def measure(
     ids: Tensor | None = None,
     network: Denoiser | None = None,
     maps: Mapping[str, Tensor] | None = None,
+    attributions: Mapping[str, Attribution] | None = None,
     batch_size: BatchSize = "auto",
     class_map: ClassMap | None = None,
     outputs: str | None = None,
@@ -57,26 +59,31 @@ def measure(
 ) -> Rows:
     """Every measure of one classifier, one row per image.
 
+    Of a gradient g and a tangent space with basis U of rank k in d dimensions: tangent fraction F² = ‖Uᵀg‖²/‖g‖², in
+    [0, 1] with chance k/d; ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k]; alignments with scores ∇ₓ log p_σ, for instance
+    cosines in [−1, 1] with chance 0; changes of the softmax under steps on and off the manifold, and their ratio ρ₂.
+    `tangency.measures.describe(key)` says unit, range and meaning of a key.
+
     Args:
-        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits, with one for each class of `reference`. It runs in
+        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits, with one for each class of `train_data`. It runs in
             eval mode, uncompiled, and is left as it was found. A softmax or sigmoid that it ends in is taken off, of
             other probabilities the logarithm is taken, weights in half precision or bfloat16 run in float32, and of a
             result with an entry "logits" that one is taken: each with a `TangencyWarning`, kept in `Rows.notes`.
-        images: (N, C, H, W) in [0, 1] (any range where `reference` is drawn from a world, see its `unit_range`), or
+        images: (N, C, H, W) in [0, 1] (any range where `train_data` is drawn from a world, see its `unit_range`), or
             uint8 in [0, 255], which is brought there. Without `pool`, at least 2: the shuffled controls need another
             image, and are NaN for an only one.
         labels: (N,) integers.
-        reference: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
+        train_data: images from the same distribution, on which the mixture (where `score` or `tangents` is not given)
             and the global principal components are fitted; training images, never the ones measured.
-        score: a score, or the closed form that is fitted to `reference`: "mfa", mixtures of factor analysers, the
+        score: a score, or the closed form that is fitted to `train_data`: "mfa", mixtures of factor analysers, the
             default (also "mfa?components=2&rank=8"; smaller where 512 MB do not hold them, see `Rows.notes`),
             "gaussian" or "empirical"; or "none": alignment is left out, but for that with a `network`.
             With a working size (`config.working_size`; by default 64 for images of more than 128 × 128 pixels, where
             `score` and `tangents` are names or not given) `score`, `tangents` and `network` are of images at that
-            size; images, labels, maps and `reference` have their own.
+            size; images, labels, maps and `train_data` have their own.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
             ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or the name that a
-            mapping gives them. The mixtures' by default; those of the nearest images of `reference` where `score`
+            mapping gives them. The mixtures' by default; those of the nearest images of `train_data` where `score`
             names another closed form, or none.
         config: what is measured.
         pool: images among which another image is drawn for the shuffled controls; those measured by default.
@@ -85,11 +92,15 @@ def measure(
         network: the trained score that targets beginning with "network_" are taken from.
         maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
             "map(NAME)".
+        attributions: methods by name, measured as maps are, as "map(NAME)": functions (model, images, labels) ->
+            (N, C, H, W) or (N, H, W) that are asked on each batch. They get the classifier as it is measured, images in
+            [0, 1], and the labels of the gradients (`config.label`). A method whose map of an image depends on the
+            rest of the batch, or on chance, is named in `Rows.notes`.
         batch_size: images at once, at most 128 and as many as a quarter of the free memory holds (on a CPU a gigabyte
             at most) by default; it changes memory, not results.
-        class_map: where the classes of `reference` are some of the model's, the output that stands for each of them, in
-            any form that `load_model` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left out, so
-            that log p(y|x) is over the classes of `reference`.
+        class_map: where the classes of `train_data` are some of the model's, the output that stands for each of them,
+            in any form that `load_classifier` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left
+            out, so that log p(y|x) is over the classes of `train_data`.
         outputs: what the model returns, "logits", "softmax" or "sigmoid", where that cannot be told.
         allow_random: whether a model that is random in eval mode is measured as the logarithm of its mean softmax over
             passes with fixed random numbers (see `tangency.models.Averaged`), at 16 times the cost.
@@ -98,12 +109,15 @@ def measure(
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
 
     Raises:
-        NumericsError: images, labels or maps that do not fit, a map that names no outputs, or a model without
-            logits of the classes, or gradients.
+        NumericsError: images, labels, maps or attributions that do not fit, a class map that names no outputs, or a
+            model without logits of the classes, or gradients.
         SpecError: a name of no closed form, or measures that need a score where there is none.
-        DataError: a class of `reference` with too few images for what is fitted to it.
+        DataError: a class of `train_data` with too few images for what is fitted to it.
         ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or of which nobody
             can tell whether they are logits or sigmoids.
+
+    Source: alignment with the score, on- and off-manifold robustness: Srinivas, Bordt & Lakkaraju, arXiv 2305.19101;
+        the controls and κ are ours.
 
     Example:
         >>> from tangency.data import load
@@ -111,45 +125,52 @@ def measure(
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> x, y = data.test.images()[:8], data.test.labels[:8]
-        >>> rows = measure(model, x, y, reference=data.train.subset(slice(0, None, 9)), config=config)
+        >>> rows = measure(model, x, y, train_data=data.train.subset(slice(0, None, 9)), config=config)
         >>> rows["tangent_fraction.logp_y"].shape
         torch.Size([8])
     """
     closed = named_score(score)
-    config = _asked(config or MeasureConfig(), closed, network).with_maps(maps or ())
-    _check_types(images, labels, reference, pool)
+    maps, methods = maps or {}, attributions or {}
+    check_attributions(methods, maps)
+    config = _asked(config or MeasureConfig(), closed, network).with_maps([*maps, *methods])
+    _check_types(images, labels, train_data, pool)
     images = images.float() / 255 if images.dtype == torch.uint8 else images
-    check_images(images, unit_range=reference is None or reference.unit_range)
-    if reference is None:
+    check_images(images, unit_range=train_data is None or train_data.unit_range)
+    if train_data is None:
         raise NumericsError(
-            "reference: got None, expected LabelledImages of the same distribution (training images): the global "
+            "train_data: got None, expected LabelledImages of the same distribution (training images): the global "
             "principal components and the default score are fitted to them."
         )
-    check_labels(labels, len(images), len(reference.classes))
+    check_labels(labels, len(images), len(train_data.classes))
     _check_request(images, ids, pool, batch_size)
     images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-    maps = check_maps(maps or {}, images)
-    check_given(config.maps, maps)
-    config = _sized(config, reference.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
-    pool = _pool(pool, images, labels, reference, config)
-    reference, pool = _checked(reference, "reference"), _checked(pool, "pool")
+    maps = check_maps(maps, images)
+    check_given(config.maps, [*maps, *methods])
+    config = _sized(config, train_data.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
+    pool = _pool(pool, images, labels, train_data, config)
+    truth = labels.long().to(images.device)
+    train_data, pool = _checked(train_data, "train_data"), _checked(pool, "pool")
     # an unfit model is refused before anything is fitted
-    model, notes = _ready(model, images, reference, outputs, allow_random, class_map)
+    model, notes = _ready(model, images, train_data, outputs, allow_random, class_map)
+    notes += _tried(model, methods, images[:2], truth[:2], config)
     working = config.working(pool.shape)
     notes += () if working.whole else (working.sentence,)
-    reference, shown = working.images(reference), working.images(pool)
-    found = compared(closed, tangents, reference, images.device)
+    train_data, shown = working.images(train_data), working.images(pool)
+    found = compared(closed, tangents, train_data, images.device)
     notes += found.notes
-    ids = torch.arange(len(images)) if ids is None else ids
-    ids, truth = ids.long().to(images.device), labels.long().to(images.device)
-    source = ReferenceSource(found.score, found.tangents, shown, reference, config, images.device, network, pool)
+    ids = (torch.arange(len(images)) if ids is None else ids).long().to(images.device)
+    source = ReferenceSource(found.score, found.tangents, shown, train_data, config, images.device, network, pool)
     size, parts = fitting_batch(batch_size, [model], images[:1], source.held_bytes, _MOST), []
-    for at in torch.arange(len(images)).split(size):
+    order = source.order(ids)
+    for at in order.split(size):
         x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
-        references = source.at(x, chosen_labels(model, x, true, config), own, true)
+        chosen = chosen_labels(model, x, true, config)
+        of_pool = torch.equal(source.images(own), x) and torch.equal(source.labels(own), true)
+        references = source.of(own, chosen) if of_pool else source.at(x, chosen, own, true)
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
+        given |= attributed(model, x, chosen, methods)
         parts.append(measure_batch(model, references, config, given))
-    return dataclasses.replace(Rows.concatenate(parts), notes=notes)
+    return dataclasses.replace(Rows.concatenate(parts).at(order.argsort()), notes=notes)
 
 
 def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
@@ -164,18 +185,30 @@ def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denois
 def _ready(
     model: nn.Module,
     images: Tensor,
-    reference: LabelledImages,
+    train_data: LabelledImages,
     outputs: str | None,
     allow_random: bool,
     class_map: ClassMap | None,
 ) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model as a function of one image to logits; it is asked on reference images, so not on what is measured."""
-    tried = probes(reference, tuple(images.shape[1:]), images.device).to(images.dtype)
-    kept = None if class_map is None else _kept(model, class_map, reference.classes)
-    model, notes = prepared(model, tried, len(reference.classes), outputs, allow_random, kept)
+    """The model as a function of one image to logits; it is tried on training images, so not on what is measured."""
+    tried = probes(train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
+    kept = None if class_map is None else _kept(model, class_map, train_data.classes)
+    model, notes = prepared(model, tried, len(train_data.classes), outputs, allow_random, kept)
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
     return model, notes
+
+
+def _tried(
+    model: nn.Module, methods: Mapping[str, Attribution], images: Tensor, truth: Tensor, config: MeasureConfig
+) -> tuple[str, ...]:
+    """What to say of the caller's attribution methods, tried on a few images before anything is fitted."""
+    if not methods:
+        return ()
+    notes = attribution_notes(model, images, chosen_labels(model, images, truth, config), methods)
+    for note in notes:
+        warnings.warn(f"{note}.", TangencyWarning, stacklevel=4)
+    return notes
 
 
 def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Callable[[int], list[int]]:
@@ -190,7 +223,7 @@ def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Call
             reason = str(error) if isinstance(error, ModelError) else f"got {class_map!r:.100}"
             raise NumericsError(
                 f"class_map: {reason.removeprefix('classifier: ')} Expected {len(classes)} different indices of "
-                f"outputs from 0 to {outputs - 1} (or their names), one for each class of the reference."
+                f"outputs from 0 to {outputs - 1} (or their names), one for each class of train_data."
             ) from error
 
     return kept
@@ -203,12 +236,12 @@ def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -
     for found in data:
         if found is not None and not isinstance(found, LabelledImages):
             raise NumericsError(
-                f"reference, pool: got {type(found).__name__}, expected "
+                f"train_data, pool: got {type(found).__name__}, expected "
                 "tangency.LabelledImages(pixels, labels, class_names)."
             )
         if found is not None and images.dim() == 4 and tuple(found.shape) != tuple(images.shape[1:]):
             raise NumericsError(
-                f"reference, pool: images of shape {found.shape}, expected that of the measured images, "
+                f"train_data, pool: images of shape {found.shape}, expected that of the measured images, "
                 f"{tuple(images.shape[1:])}."
             )
 
@@ -228,10 +261,10 @@ def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | No
 
 
 def _pool(
-    pool: LabelledImages | None, images: Tensor, labels: Tensor, reference: LabelledImages, config: MeasureConfig
+    pool: LabelledImages | None, images: Tensor, labels: Tensor, train_data: LabelledImages, config: MeasureConfig
 ) -> LabelledImages:
     """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
-    pool = pool or LabelledImages(images.cpu(), labels.cpu(), reference.classes, unit_range=reference.unit_range)
+    pool = pool or LabelledImages(images.cpu(), labels.cpu(), train_data.classes, unit_range=train_data.unit_range)
     check_signal(config, pool)
     check_size(config.metrics, config.working(pool.shape).shape)
     return pool
@@ -316,6 +349,4 @@ def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
         found = other.fraction(gradient).double().where(usable, torch.nan)
         columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
     columns |= {f"tangent_rank{frame.suffix}.{control}": common for control, common in frame.common.items()}
-    return columns
-
     return columns

@@ -72,8 +72,19 @@ def fit_mixture(
         The mixture (float64, on `device`; means and loadings in float32 where they would take over 128 MB) and a
         report of the fit.
 
+    Raises:
+        NumericsError: what is no `LabelledImages`, or components and rank that do not fit the images.
+        DataError: a class with too few images.
+
     Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
         "The EM algorithm for mixtures of factor analyzers", 1996.
+
+    Example:
+        >>> import tangency
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+        >>> mixture, report = fit_mixture(data.train, components=1, rank=2)
+        >>> mixture.sample(5, 0)[0].shape
+        torch.Size([5, 1, 8, 8])
     """
     if not isinstance(data, LabelledImages):
         raise NumericsError(

@@ -1,23 +1,26 @@
 """Classifiers: a module, what it must be fed, and where it comes from."""
 
 from tangency.models.classifier import Classifier
+from tangency.models.foreign.opening import Opened, Request
 from tangency.models.independence import Averaged
 from tangency.models.outputs import OUTPUTS, probes
 from tangency.models.prepared import prepared
 from tangency.models.references import load_model
 from tangency.models.registry import ARCHITECTURES, build
-from tangency.models.weights import load_classifier, load_weights, save_classifier
+from tangency.models.weights import load_weights, read_classifier, save_classifier
 
 __all__ = [
     "ARCHITECTURES",
     "OUTPUTS",
     "Averaged",
     "Classifier",
+    "Opened",
+    "Request",
     "build",
-    "load_classifier",
     "load_model",
     "load_weights",
     "prepared",
     "probes",
+    "read_classifier",
     "save_classifier",
 ]

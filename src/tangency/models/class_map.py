@@ -15,11 +15,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tangency.data.classes import imagenet_synsets
-from tangency.data.references import parse
 from tangency.errors import ModelError, counted, listed, quoted
 from tangency.models.class_names import IMAGENET, alike_imagenets, imagenet_names, numbered, plain
 from tangency.models.classifier import Classifier
-from tangency.models.foreign import Adapted
+from tangency.models.foreign.rebuilt import Adapted
+from tangency.references import parse
 from tangency.types import Card, Dataset
 
 OPTION = "class-map"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted, unknown_name
-from tangency.models.foreign import adapted
+from tangency.models.foreign.rebuilt import adapted
 from tangency.models.outputs import OUTPUTS
 from tangency.types import Card
 

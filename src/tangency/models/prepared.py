@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, input_gradients, undisturbed
 from tangency.errors import NumericsError, TangencyError, quoted
 from tangency.models.classifier import Classifier
-from tangency.models.foreign import Adapted
+from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.independence import Averaged, averaged_note, check_independent, seeded
 from tangency.models.outputs import found_outputs, logits_of, picked
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from tangency.data.references import Reference, parse
 from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
-from tangency.models.deciding import Decided, decided
-from tangency.models.feeding import Feeding, asked_feeding, settled
-from tangency.models.foreign import adapted
-from tangency.models.loaders import LOADERS
-from tangency.models.opening import Opened, Request
+from tangency.models.foreign.deciding import Decided, decided
+from tangency.models.foreign.feeding import Feeding, asked_feeding, settled
+from tangency.models.foreign.loaders import LOADERS
+from tangency.models.foreign.opening import Opened, Request
+from tangency.models.foreign.rebuilt import adapted
+from tangency.models.foreign.shards import content_hash
+from tangency.models.foreign.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
 from tangency.models.outputs import found_outputs, probes
-from tangency.models.shards import content_hash
-from tangency.models.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
-from tangency.models.weights import load_classifier
+from tangency.models.weights import read_classifier
+from tangency.references import Reference, parse
 from tangency.types import Card, Dataset
 
-KINDS = (*LOADERS, "robustbench", *TRUSTED)
+KINDS = (*LOADERS.own, "robustbench", *TRUSTED)  # of our own
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".tar")
 
 
@@ -41,8 +41,9 @@ def load_model(
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
             "timm:NAME?weights=FILE", "timm:DIR", "hf:DIR", "robustness:FILE?arch=…&dataset=cifar",
             "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
-            "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE". Options of all: shape=CxHxW,
-            range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …), classes=a,b,c, resize=HxW,
+            "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE"; "package/name:…" of another
+            package. Options of all: shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …),
+            classes=a,b,c, resize=HxW,
             layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=…,
             outputs=logits, softmax or sigmoid (what the network returns, where that cannot be told).
         data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
@@ -65,8 +66,8 @@ def load_model(
     """
     bare, asked = without_option(reference)
     class_map = class_map if asked is None else asked
-    if bare.endswith(".safetensors") and parse(bare).kind not in KINDS:
-        return restricted(load_classifier(bare, device, trust_code), data, class_map, reference)
+    if bare.endswith(".safetensors") and not is_kind(parse(bare).kind):
+        return restricted(read_classifier(bare, device, trust_code), data, class_map, reference)
     if class_map is not None and data is None:
         raise ModelError(
             f"{reference}: class-map is for data with other classes than the network's; name the data, too."
@@ -82,15 +83,21 @@ def load_model(
         raise ModelError(str(error)) from error
 
 
+def is_kind(name: str) -> bool:
+    """Whether a name is a kind of reference to a classifier."""
+    return name in KINDS or name in LOADERS
+
+
 def _parsed(text: str) -> Reference:
     """The reference; a bare name of a checkpoint with options is one of kind state_dict."""
     parsed = parse(text)
-    if parsed.kind in KINDS:
+    if is_kind(parsed.kind):
         return parsed
     name, _, query = text.partition("?")
     if ":" not in name and Path(name).suffix in _CHECKPOINTS:
         return replace(parse(f"state_dict:{name}?{query}" if query else f"state_dict:{name}"), text=text)
-    known = [*(f"{kind}:…" for kind in KINDS), "run:RUN/trials/TRIAL", "FILE.safetensors"]
+    outside = (kind for kind in LOADERS if kind not in LOADERS.own)
+    known = [*(f"{kind}:…" for kind in (*KINDS, *outside)), "run:RUN/trials/TRIAL", "FILE.safetensors"]
     raise ModelError(f"model: {unknown_name('model', text, known)}")
 
 
@@ -106,7 +113,12 @@ def _opened(request: Request, trust_code: bool) -> Opened:
     if kind in TRUSTED:
         may_run(request.reference, trust_code)
         return TRUSTED[kind](request)
-    return LOADERS[kind](request)
+    opened = LOADERS[kind](request)
+    if kind not in LOADERS.own and not isinstance(cast(object, opened), Opened):
+        raise ModelError(
+            f"{request.reference.text}: made an object of type {type(opened).__name__}, expected an Opened."
+        )
+    return opened
 
 
 def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> Classifier:
@@ -180,6 +192,8 @@ def _provenance(request: Request, decision: Decided) -> dict[str, object]:
     opened = decision.opened
     if opened.file is not None:
         found |= {"file": opened.file.name, "sha256": content_hash(opened.file, *opened.beside)}
+    if origin := LOADERS.origin(kind) if (kind := request.reference.kind) in LOADERS else "":
+        found["loader"] = origin
     if request.data is not None:
         found["data"] = request.data.name
     return found

@@ -9,15 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted, unknown_name
+from tangency.models.architectures.convnet import ConvNet
+from tangency.models.architectures.resnet import ResNet18
 from tangency.models.classifier import Classifier, class_names
-from tangency.models.convnet import ConvNet
-from tangency.models.foreign import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
-from tangency.models.resnet import ResNet18
+from tangency.models.foreign.rebuilt import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
+from tangency.references import Registry, makes
 from tangency.seeding import derive_seed
 from tangency.types import Card
 
-# name -> constructor(shape, classes, **options); the options must be plain JSON values.
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"convnet": ConvNet, "resnet18": ResNet18}
+ARCHITECTURES: Registry[Callable[..., nn.Module]] = Registry(
+    "architecture",
+    "tangency.architectures",
+    {"convnet": ConvNet, "resnet18": ResNet18},
+    "a constructor (shape, classes, **options) of an nn.Module, options with defaults that JSON can hold",
+    makes(2),
+    ModelError,
+)
 
 # Grey values map to [−2, 2] whatever the data, so that one learning rate serves all data sets.
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25

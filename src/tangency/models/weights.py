@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted
 from tangency.models.classifier import Classifier, checked_card
-from tangency.models.code import check_trusted, from_code, is_code
-from tangency.models.foreign import is_foreign
+from tangency.models.foreign.code import check_trusted, from_code, is_code
+from tangency.models.foreign.rebuilt import is_foreign
 from tangency.models.registry import ARCHITECTURES, from_card
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Card
@@ -24,7 +24,7 @@ def save_classifier(classifier: Classifier, path: Path | str) -> None:
     write_tensors(path, classifier.module.state_dict(), dataclasses.asdict(classifier.card))
 
 
-def load_classifier(path: Path | str, device: torch.device | str = "cpu", trust_code: bool = False) -> Classifier:
+def read_classifier(path: Path | str, device: torch.device | str = "cpu", trust_code: bool = False) -> Classifier:
     """Rebuild a classifier from a file of `save_classifier`, in eval mode.
 
     Args:
@@ -41,7 +41,7 @@ def load_classifier(path: Path | str, device: torch.device | str = "cpu", trust_
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_classifier(build("convnet", (1, 8, 8), 3), folder + "/net.safetensors")
-        ...     load_classifier(folder + "/net.safetensors").card.architecture
+        ...     read_classifier(folder + "/net.safetensors").card.architecture
         'convnet'
     """
     tensors, header = read_tensors(path)

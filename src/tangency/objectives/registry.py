@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from tangency.errors import SpecError, unknown_name
 from tangency.objectives import losses, pags
+from tangency.references import Registry, defaults_of, makes
 from tangency.seeding import Draw
 
-# name -> loss(model, x, y, draw, strength, *, options with defaults); a new objective joins by adding a row.
-OBJECTIVES: dict[str, Callable[..., Tensor]] = {
-    "standard": losses.standard,
-    "gradient_norm": losses.gradient_norm,
-    "noise_consistency": losses.noise_consistency,
-    "noise_augmentation": losses.noise_augmentation,
-    "pgd_l2": losses.pgd_l2,
-    "pgd_linf": losses.pgd_linf,
-}
+_takes_five = makes(5)
+# A new objective joins by adding a row, one of another package by an entry point.
+OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
+    "objective",
+    "tangency.objectives",
+    {
+        "standard": losses.standard,
+        "gradient_norm": losses.gradient_norm,
+        "noise_consistency": losses.noise_consistency,
+        "noise_augmentation": losses.noise_augmentation,
+        "pgd_l2": losses.pgd_l2,
+        "pgd_linf": losses.pgd_linf,
+    },
+    "a function (model, x, y, draw, strength, *, options) to one loss an image, options with numbers or switches for "
+    "defaults",
+    lambda held: _takes_five(held) and not any(type(default) is str for default in defaults_of(held).values()),
+)
 # The published code's names, and what the published code does; where it does the same, the same function stands.
 ALIASES = {
     "none": "standard",
@@ -59,21 +68,42 @@ class Objective:
 
     def losses(self, model: nn.Module, x: Tensor, y: Tensor, draw: Draw) -> Tensor:
         """(N,) losses with their graph to the parameters; (N, C, H, W) images in [0, 1], (N,) labels."""
-        loss = _function(self.name, self.legacy)
-        return loss(model, x, y, draw, self.strength, **self.options)
+        found = _function(self.name, self.legacy)(model, x, y, draw, self.strength, **self.options)
+        if not isinstance(found, Tensor) or found.shape != y.shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise SpecError(
+                f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
+            )
+        return found
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that is given here as plain data, with the distribution that the loss is from where it is not ours."""
+        origin = OBJECTIVES.origin(self.name)
+        return asdict(self) | ({"origin": origin} if origin else {})
 
 
 def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: float | int | bool) -> Objective:
-    """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd).
+    """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd): one loss per image.
+
+    With ℓ = −log p(y|x), strength λ and n ~ N(0, I): "standard" ℓ; "gradient_norm" ℓ + λ‖∇ₓℓ‖²; "noise_consistency"
+    ℓ + λ‖f(x + sigma n) − f(x)‖²; "noise_augmentation" ℓ at x + λn; "pgd_l2" and "pgd_linf" the largest ℓ within
+    ‖δ‖ ≤ λ. Images are in [0, 1], and so are noise and budgets.
 
     Args:
         name: a name in `OBJECTIVES` or `ALIASES`.
         strength: see `Objective`; 0 for "standard".
         legacy: "pags" for the behaviour of the published code.
-        options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+        **options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+
+    Returns:
+        `Objective`: `losses(model, x, y, draw)` are (N,), with their graph to the parameters.
 
     Raises:
         SpecError: an unknown name or option, a negative or non-finite value.
+
+    Source: Drucker & LeCun (1992), double backpropagation; Madry et al., arXiv 1706.06083; arXiv 2305.19101,
+        whose published code does what legacy="pags" asks for.
 
     Example:
         >>> make("gnorm", 0.3).name
@@ -83,11 +113,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     """
     name = ALIASES.get(name, name)
     loss = _function(name, legacy)
-    defaults = {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(loss).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    defaults = defaults_of(loss)
     for option, value in options.items():
         if option not in defaults:
             raise SpecError(unknown_name(f"option of objective {name}", option, defaults))

@@ -1,6 +1,5 @@
-"""A run directory to one self-contained page and to paper figures; reads files only, never a tensor."""
+"""Runs, measured models, scores and generated pictures as pages and figures; reads files only, never a tensor."""
 
-from tangency.report.leaderboard import write_leaderboard
-from tangency.report.write import write_report
+from tangency.report.write import write_generation, write_leaderboard, write_report, write_score
 
-__all__ = ["write_leaderboard", "write_report"]
+__all__ = ["write_generation", "write_leaderboard", "write_report", "write_score"]

@@ -1,13 +1,31 @@
-"""Write the report of a run: figures first, then the page that names them."""
+"""Write pages and figures: of a run, of a leaderboard, of a score's examination, of a generation task."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tangency.files import atomic, journal
-from tangency.report.figures import write_figures
-from tangency.report.inputs import read_run
-from tangency.report.page import render
+import numpy as np
+
+from tangency.errors import RunError
+from tangency.files import atomic, journal, write_json
+from tangency.report.draw.figures import write_figures
+from tangency.report.draw.pixels import photograph
+from tangency.report.draw.score import error_figure
+from tangency.report.draw.sheets import save_animation, save_sheet, save_tiles
+from tangency.report.page.generation import render_generation
+from tangency.report.page.leaderboard import render_leaderboard
+from tangency.report.page.score import render_score
+from tangency.report.page.study import render_study
+from tangency.report.read.models import LabelledModel, collect_models, label_models, own_folder
+from tangency.report.read.run import read_run
+from tangency.report.text.generation import SOURCE_NAMES
+
+DEFAULT = Path("runs") / "leaderboard"
+ROWS = "leaderboard-rows.parquet"  # no folder of a measured model has a file of this name
+ANIMATIONS = ("gif", "apng")
+_SHOWN = 10  # pictures of each source in the grid and on the page of a generation task
 
 
 def write_report(run: str | Path) -> Path:
@@ -23,6 +41,18 @@ def write_report(run: str | Path) -> Path:
 
     Raises:
         RunError: a file is missing, damaged, or of another schema.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> spec = {
+        ...     "data": "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10", "score": "exact", "measured": 6,
+        ...     "sweep": [{"objective": "standard"}], "untrained": False, "train": {"epochs": 1}, "workers": 1,
+        ...     "pictures": 2, "replicates": 100, "measures": {"metrics": ["cosine"], "directions": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     summary = tangency.run_study(spec, folder)
+        ...     write_report(folder).name
+        'index.html'
     """
     content = read_run(Path(run))
     folder = content.folder / "report"
@@ -30,6 +60,112 @@ def write_report(run: str | Path) -> Path:
     write_figures(content, folder / "figures")
     journal("report.page")
     page = folder / "index.html"
-    with atomic(page) as temporary:
-        temporary.write_text(render(content), encoding="utf-8")
+    _write_page(render_study(content), page)
     return page
+
+
+def write_leaderboard(references: Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Write OUT/index.html and OUT/leaderboard-rows.parquet from measured models.
+
+    Args:
+        references: folders of `tangency measure --out`, folders that hold several of them, or run:RUN/trials/ID.
+        out: folder; by default the one folder given, where it holds several models, else runs/leaderboard.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: a folder that was named cannot be read, or none holds a model.
+    """
+    names = [str(reference) for reference in references]
+    models, unread = collect_models(names)
+    folder = Path(out) if out else own_folder(names) or DEFAULT
+    refuse_file(folder)
+    entries = label_models(models)
+    _write_rows(entries, folder / ROWS)
+    page = folder / "index.html"
+    _write_page(render_leaderboard(entries, unread), page)
+    return page
+
+
+def _write_rows(entries: Sequence[LabelledModel], path: Path) -> None:
+    """All values of all images of all models, in one table."""
+    import polars as pl
+
+    parts = [
+        pl.DataFrame({"image": entry.measured.ids, "value": values}).select(
+            pl.lit(entry.label).alias("model"),
+            pl.lit(entry.measured.about["data"]).alias("data"),
+            pl.col("image").cast(pl.Int64),
+            pl.lit(key).alias("measure"),
+            "value",
+        )
+        for entry in entries
+        for key, values in entry.measured.columns.items()
+    ]
+    with atomic(path) as temporary:
+        pl.concat(parts).write_parquet(temporary, compression="zstd")
+
+
+def write_generation(
+    summary: Mapping[str, Any], arrays: Mapping[str, np.ndarray], out: Path, animation: str = "gif"
+) -> dict[str, Path]:
+    """Write grid.png, one sheet for each source, the trajectory as an animation, and index.html.
+
+    Args:
+        summary: of `generate_with`.
+        arrays: source to (N, C, H, W) in [0, 1], "frames" (F, N, C, H, W), "labels" (N,).
+        out: folder.
+        animation: "gif" or "apng".
+
+    Returns:
+        What was written: "grid", "page", and "trajectory" where there are frames.
+    """
+    tiles = {
+        source: [photograph(picture) for picture in arrays[source][:_SHOWN]]
+        for source in SOURCE_NAMES
+        if source in arrays
+    }
+    paths = {"grid": out / "grid.png", "page": out / "index.html"}
+    rows = list(tiles.values())
+    save_tiles([tile for row in rows for tile in row], len(rows[0]), paths["grid"])
+    for source in tiles:
+        save_sheet(arrays[source], out / "pictures" / f"{source}.png")
+    if len(arrays["frames"]) > 1:
+        paths["trajectory"] = out / f"trajectory.{'gif' if animation == 'gif' else 'png'}"
+        save_animation(arrays["frames"], paths["trajectory"])
+    _write_page(render_generation(summary, tiles, arrays["labels"], paths.get("trajectory")), paths["page"])
+    return paths
+
+
+def write_score(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], out: Path) -> Path:
+    """Write score.json, index.html and figures of an examination.
+
+    Args:
+        summary: of `evaluate_score`.
+        pictures: "clean", "noisy.σ", "denoised.σ", and "samples", "labels", "neighbours" where some were drawn.
+        out: folder.
+
+    Returns:
+        The path of the page.
+    """
+    write_json(out / "score.json", summary)
+    figure = error_figure(summary)
+    for ending in ("pdf", "png"):
+        with atomic(out / "figures" / f"denoising.{ending}") as temporary:
+            undated = {"CreationDate": None} if ending == "pdf" else None
+            figure.savefig(temporary, format=ending, dpi=200, metadata=undated)
+    page = out / "index.html"
+    _write_page(render_score(summary, pictures, figure), page)
+    return page
+
+
+def refuse_file(out: Path) -> None:
+    """Raise if a file has the name of the output folder."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
+
+
+def _write_page(text: str, path: Path) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

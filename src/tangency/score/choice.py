@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tangency.data.references import maker_options, parse
 from tangency.errors import SpecError, unknown_name
-from tangency.score.references import FITTED, SHIPPED
+from tangency.references import maker_options, parse
+from tangency.score.references import FITTED, SCORES, SHIPPED
 
 NONE, EXACT, NETWORK = "none", "exact", "network"
-_KINDS = ("diffusers", "edm", "k-diffusion", "score_sde")
 _FORMS = (NONE, *FITTED, EXACT, "network:REF", "mfa,network:REF")
 
 
@@ -65,7 +64,7 @@ def parse_choice(text: str) -> ScoreChoice:
         return ScoreChoice(name, network=network)
     if name in FITTED:
         return ScoreChoice(name, maker_options(f"score '{head}'", query, FITTED[name]), network)
-    if text in SHIPPED or name.endswith(".safetensors") or parse(text).kind in _KINDS:
+    if text in SHIPPED or name.endswith(".safetensors") or (kind := parse(text).kind) in SCORES or kind == "score_sde":
         raise SpecError(
             f"score: got '{text}', a trained score; write {mark}{text} for it alone, or mfa,{mark}{text} to compare "
             "with a mixture too."

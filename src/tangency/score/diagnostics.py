@@ -22,6 +22,7 @@ from tangency.seeding import Draw
 from tangency.types import LabelledImages
 
 _DIRECTIONS = 12  # lowest frequencies, in which E[s] and E[s xᵀ] are looked at
+_PROBES_FORWARD = 4  # vectors of the trace for each one of the asymmetry, which costs more
 _STEP = 1e-4  # of central differences in float64, relative to σ
 
 
@@ -36,7 +37,7 @@ class Diagnosis:
         stein: −sᵀ(x − c)/d, whose expectation is 1 for any constant c, (N,).
         score, image: σs and (x − c)/σ in the lowest frequencies of a cosine transform, (N, k): E[score] = 0 and
             E[score imageᵀ] = −I.
-        asymmetry: ‖Jv − Jᵀv‖² for a random v, (N,); NaN where the score cannot be differentiated backwards.
+        asymmetry: ‖Jv − Jᵀv‖² for random v, (N,); NaN where the score cannot be differentiated backwards.
         curvature: ‖Jv‖², (N,).
         dimension: tr J_D + ‖D − x₀‖²/σ² at the clean image (FLIPD), (N,).
     """
@@ -71,7 +72,8 @@ def diagnose(
         data: held-out images.
         sigma: > 0.
         seed: of the noise, which is that of `denoising_error`, and of the probes.
-        probes: random vectors for each trace and asymmetry (Hutchinson), at least 1.
+        probes: random vectors for each trace (Hutchinson), at least 1; a quarter of them, rounded up, for the
+            asymmetry.
         centre: (C, H, W), c of the identities; the mean of other images is best, as that of `data` itself, the default,
             biases them by O(1/N).
         conditional: ask it given the labels of `data`; the identities hold for that too.
@@ -123,8 +125,10 @@ def _diagnosed(
 ) -> dict[str, Tensor]:
     d, noisy = centre.numel(), noised(clean, ids, sigma, draws.seed)
     vectors = [_signs(Draw(draws.seed, ids, f"probes at {sigma}/{k}"), clean) for k in range(draws.probes)]
-    found, trace, asymmetry, curvature = _jacobian(score, noisy, y, sigma, vectors)
-    restored, own_trace, _, _ = _jacobian(score, clean, y, sigma, vectors)
+    noise = _Jacobian(score, noisy, y, sigma)
+    restored, own_trace = _Jacobian(score, clean, y, sigma).value_and_trace(vectors)
+    found, trace = noise.value_and_trace(vectors)
+    asymmetry, curvature = noise.asymmetry(vectors[: -(-draws.probes // _PROBES_FORWARD)])
     pull, away = flat(found - noisy), flat(noisy) - centre
     residual = pull.square().sum(1)
     return {
@@ -144,32 +148,50 @@ def _signs(draw: Draw, like: Tensor) -> Tensor:
     return torch.where(draw.uniform(like.shape[1:], torch.float64) < 0.5, -1.0, 1.0).to(like.dtype)
 
 
-def _jacobian(
-    score: Denoiser, x: Tensor, y: Tensor | None, sigma: float, vectors: list[Tensor]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """D(x), and over random v the means of vᵀJv, ‖Jv − Jᵀv‖² and ‖Jv‖², J the Jacobian of D at x."""
-    trace, asymmetry, curvature = (torch.zeros(len(x), dtype=torch.float64, device=x.device) for _ in range(3))
-    value = x
-    for v in vectors:
-        value, forward, backward = _products(score, x, y, sigma, v)
-        trace += flat(v * forward).sum(1) / len(vectors)
-        asymmetry += flat(forward - backward).square().sum(1) / len(vectors)
-        curvature += flat(forward).square().sum(1) / len(vectors)
-    return value, trace, asymmetry, curvature
+class _Jacobian:
+    """J, the Jacobian of D at x, in random directions: backwards where the score is a network, else by differences."""
 
+    def __init__(self, score: Denoiser, x: Tensor, y: Tensor | None, sigma: float) -> None:
+        self.score, self.x, self.y, self.sigma = score, x, y, sigma
+        self.backwards = isinstance(score, ScoreOfDenoiser) and score.differentiable
+        self._products: list[Tensor] = []  # Jᵀv (J v by differences) of the vectors of the trace
 
-def _products(score: Denoiser, x: Tensor, y: Tensor | None, sigma: float, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """D(x), J v and Jᵀ v; of what cannot be differentiated J v by central differences in float64, and no Jᵀ v."""
-    if not (isinstance(score, ScoreOfDenoiser) and score.differentiable):
-        step = _STEP * sigma * v
-        with torch.no_grad():
-            ahead, behind = score.denoise(x + step, sigma, y), score.denoise(x - step, sigma, y)
-            return score.denoise(x, sigma, y), (ahead - behind) / (2 * _STEP * sigma), torch.full_like(x, torch.nan)
-    with double_backward(), warnings.catch_warnings():
-        # torch itself calls it when forward-mode differentiation is first used
-        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
-        value, forward = torch.func.jvp(lambda x: score.denoise(x, sigma, y), (x,), (v,))[:2]
-        with torch.enable_grad():
-            leaf = x.clone().requires_grad_(True)
-            (backward,) = torch.autograd.grad(score.denoise(leaf, sigma, y), leaf, v)
-    return value.detach(), forward.detach(), backward
+    def denoised(self, x: Tensor) -> Tensor:
+        return self.score.denoise(x, self.sigma, self.y)
+
+    def value_and_trace(self, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """D(x), and the mean of vᵀJᵀv over the vectors: one pass forwards, one backwards for each of them."""
+        if self.backwards:
+            with torch.enable_grad():
+                leaf = self.x.clone().requires_grad_(True)
+                value = self.denoised(leaf)
+                found = [torch.autograd.grad(value, leaf, v, retain_graph=True)[0] for v in vectors]
+            value = value.detach()
+        else:
+            with torch.no_grad():
+                value, found = self.denoised(self.x), [self._difference(v) for v in vectors]
+        self._products = found
+        return value, torch.stack([flat(v * along).sum(1) for v, along in zip(vectors, found, strict=True)]).mean(0)
+
+    def asymmetry(self, vectors: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Means of ‖Jv − Jᵀv‖² and of ‖Jv‖² over the first of the vectors of the trace."""
+        backward = self._products[: len(vectors)]
+        if self.backwards:
+            forward = [self._forward(v) for v in vectors]
+        else:  # differences are J v
+            forward, backward = backward, [torch.full_like(self.x, torch.nan)] * len(vectors)
+        apart = [flat(a - b).square().sum(1) for a, b in zip(forward, backward, strict=True)]
+        return torch.stack(apart).mean(0), torch.stack([flat(a).square().sum(1) for a in forward]).mean(0)
+
+    def _forward(self, v: Tensor) -> Tensor:
+        """J v by forward-mode differentiation."""
+        with double_backward(), warnings.catch_warnings():
+            # torch itself calls it when forward-mode differentiation is first used
+            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+            found: Tensor = torch.func.jvp(self.denoised, (self.x,), (v,))[1]
+        return found.detach()
+
+    def _difference(self, v: Tensor) -> Tensor:
+        """J v by central differences in float64."""
+        step = _STEP * self.sigma * v
+        return (self.denoised(self.x + step) - self.denoised(self.x - step)) / (2 * _STEP * self.sigma)

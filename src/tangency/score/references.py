@@ -7,24 +7,24 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from tangency.data.references import Reference, maker_options, parse
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
-from tangency.files import file_digest
+from tangency.files import file_digest, location_digests
 from tangency.mixtures import fit_affordable, load_mixture
+from tangency.references import Reference, Registry, maker_options, makes, parse
+from tangency.score.closed.empirical import EmpiricalScore
+from tangency.score.closed.gaussian import GaussianScore
+from tangency.score.closed.mixture import MixtureScore
 from tangency.score.denoiser import Denoiser
-from tangency.score.diffusers_folder import diffusers_files, load_diffusers
-from tangency.score.edm_pickle import load_edm_pickle
-from tangency.score.empirical import EmpiricalScore
-from tangency.score.gaussian import GaussianScore
-from tangency.score.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
-from tangency.score.mixture import MixtureScore
-from tangency.score.store import load_network
+from tangency.score.edm.pickle_file import load_edm_pickle
+from tangency.score.networks.diffusers_folder import diffusers_files, load_diffusers
+from tangency.score.networks.kdiffusion_file import is_kdiffusion, kdiffusion_files, load_kdiffusion
+from tangency.score.networks.store import load_network
 from tangency.tensors import read_tensors
 from tangency.types import Dataset, LabelledImages
-from tangency.worlds import World, world_of
+from tangency.worlds import World, load_dataset, world_of
 
 SHIPPED = {"edm-fashion-mnist": "edm-fashion-mnist.safetensors"}
 
@@ -48,27 +48,34 @@ _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-di
 _CHECKPOINTS = (".pth", ".pt", ".ckpt")
 
 
-def load_score(reference: str | Path, data: Dataset | None = None, device: str = "cpu") -> Denoiser:
-    """A score by reference.
+def load_score(reference: str | Path, data: Dataset | str | Path | None = None, device: str = "cpu") -> Denoiser:
+    """A score of the data by reference: ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², with D(x; σ) = E[x₀ | x₀ + σn = x].
 
     Args:
         reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
-            (?config=FILE.json).
-        data: what it is for: its images must be of the score's shape and classes.
+            (?config=FILE.json); "package/name:…" of another package.
+        data: what it is for, or its reference as `load_data` takes it: its images must be of the score's shape and
+            classes.
         device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
+
+    Returns:
+        A `Denoiser`: `denoise` and `score` of images (N, C, H, W) in [0, 1] at σ in that unit, a number or (N,), with
+            or without labels (N,), are (N, C, H, W).
 
     Raises:
         SpecError: an unknown name or option.
         ModelError: a file that is no score, or one of other images or classes than `data`.
 
+    Source: Tweedie's formula, Robbins (1956); denoisers as scores: Vincent, Neural Computation 23 (2011).
+
     Example:
-        >>> from tangency.data import load
-        >>> load_score("mfa?components=1&rank=2", load("fashion-mnist-5k")).kind
+        >>> load_score("mfa?components=1&rank=2", "fashion-mnist-5k").kind
         'mfa'
     """
     reference = str(reference)
+    data = load_dataset(data) if isinstance(data, str | Path) else data
     name, mark, query = reference.partition("?")
     if name in FITTED or name == "exact":
         if data is None:
@@ -100,23 +107,34 @@ def _loaded(reference: str, device: str) -> Denoiser:
         with resources.as_file(resources.files("tangency.score") / "weights" / SHIPPED[reference]) as path:
             return load_network(path, device, kind=reference)
     parsed = parse(reference)
-    if parsed.kind == "k-diffusion":
-        return load_kdiffusion(parsed.path(None), device, config=_config(parsed))
+    if parsed.kind in SCORES:
+        return _made(parsed, device)
     if reference.endswith(".safetensors"):
         return _safetensors(Path(reference), device)
-    if parsed.kind == "diffusers":
-        return _diffusers(parsed, device)
-    if parsed.kind == "edm":
-        parsed.check_options(())
-        return load_edm_pickle(parsed.path(None), device)
     if parsed.kind == "score_sde" or reference.endswith(_CHECKPOINTS):
         raise ModelError(
             f"score '{reference}': a checkpoint of a training, which does not hold its network's configuration. Write "
             "one of score_sde with diffusers' convert_ncsnpp_original_checkpoint_to_diffusers.py and load "
             "diffusers:DIR; one of k-diffusion with its convert_for_inference.py and load k-diffusion:FILE.safetensors."
         )
-    known = [*FITTED, "exact", *_TRAINED]
+    known = [*FITTED, "exact", *_TRAINED, *(f"{kind}:…" for kind in SCORES if kind not in SCORES.own)]
     raise SpecError(f"score: {unknown_name('score', reference, known)}")
+
+
+def _made(parsed: Reference, device: str) -> Denoiser:
+    score = SCORES[parsed.kind](parsed, device)
+    if parsed.kind not in SCORES.own and not isinstance(cast(object, score), Denoiser):
+        raise SpecError(f"score '{parsed.text}': made an object of type {type(score).__name__}, expected a Denoiser.")
+    return score
+
+
+def _kdiffusion(parsed: Reference, device: str) -> Denoiser:
+    return load_kdiffusion(parsed.path(None), device, config=_config(parsed))
+
+
+def _edm(parsed: Reference, device: str) -> Denoiser:
+    parsed.check_options(())
+    return load_edm_pickle(parsed.path(None), device)
 
 
 def _diffusers(parsed: Reference, device: str) -> Denoiser:
@@ -129,6 +147,16 @@ def _diffusers(parsed: Reference, device: str) -> Denoiser:
         span=parsed.options.get("range"),
         kind=parsed.text,
     )
+
+
+# kind -> loader(reference, device), of trained scores; what stands before the colon of a reference.
+SCORES: Registry[Callable[..., Denoiser]] = Registry(
+    "score",
+    "tangency.scores",
+    {"diffusers": _diffusers, "edm": _edm, "k-diffusion": _kdiffusion},
+    "a function (reference, device) to a Denoiser",
+    makes(2),
+)
 
 
 def _config(parsed: Reference) -> Path | None:
@@ -161,6 +189,9 @@ def fingerprint(reference: str) -> str:
         raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
     parsed = parse(reference)
     try:
+        if origin := SCORES.origin(parsed.kind) if parsed.kind in SCORES else "":
+            content = [parsed.text, origin, *location_digests(parsed.location)]
+            return hashlib.sha256(json.dumps(content).encode()).hexdigest()
         if parsed.kind == "diffusers":
             return _digest(parsed, diffusers_files(parsed.path(None), parsed.options.get("variant")))
         if parsed.kind == "k-diffusion":

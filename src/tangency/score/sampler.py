@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tangency.errors import NumericsError, SpecError
 from tangency.score.denoiser import Denoiser
-from tangency.score.parametrisation import sigma_steps
+from tangency.score.networks.parametrisation import sigma_steps
 from tangency.seeding import Draw
 from tangency.types import check_labels
 

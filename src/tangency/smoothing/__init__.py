@@ -9,6 +9,7 @@ from tangency.smoothing.certificate import (
     prediction,
     prediction_draws,
 )
+from tangency.smoothing.certify import certify, smooth
 from tangency.smoothing.smoothed import Smoothed
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "Smoothed",
     "certificate",
     "certificate_draws",
+    "certify",
     "lower_bound",
     "prediction",
     "prediction_draws",
+    "smooth",
 ]

@@ -1,26 +1,18 @@
 """A spec to trials, rows and numbers; resumable, over local worker processes."""
 
-from tangency.study.compare import compare_measured
-from tangency.study.request import MeasureRequest
-from tangency.study.run import Status, refuse_early, run_study, study_status
-from tangency.study.single import estimates, measure_models
+from tangency.study.preflight import refuse_early
+from tangency.study.run import Status, run_study, study_status
 from tangency.study.spec import SHIPPED, StudySpec, dump_spec, load_spec, parse_spec, shipped_spec
-from tangency.study.trust import Trust, evaluate_score
-from tangency.study.trust_config import TrustConfig
+from tangency.study.trials import Run, load_run
 
 __all__ = [
     "SHIPPED",
-    "MeasureRequest",
+    "Run",
     "Status",
     "StudySpec",
-    "Trust",
-    "TrustConfig",
-    "compare_measured",
     "dump_spec",
-    "estimates",
-    "evaluate_score",
+    "load_run",
     "load_spec",
-    "measure_models",
     "parse_spec",
     "quickstart_spec",
     "refuse_early",

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tangency.errors import RunError
+from tangency.evaluate.numbers import Columns
 from tangency.files import atomic
-from tangency.statistics.resamples import Array
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 
 if TYPE_CHECKING:
     import polars
-
-Columns = dict[str, Array]
 
 
 def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) -> polars.DataFrame:
@@ -38,7 +36,7 @@ def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) 
 
 def columns_by_trial(table: polars.DataFrame) -> dict[str, Columns]:
     """Trial to measure to values (N,), all in the order of the image index, so that they are paired."""
-    found: dict[str, Columns] = {}
+    columns: dict[str, Columns] = {}
     for (trial, measure), group in table.group_by("trial", "measure", maintain_order=True):
-        found.setdefault(str(trial), {})[str(measure)] = group.sort("image")["value"].to_numpy().astype(np.float64)
-    return found
+        columns.setdefault(str(trial), {})[str(measure)] = group.sort("image")["value"].to_numpy().astype(np.float64)
+    return columns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from tangency.errors import ModelError, RunError, quoted
+from tangency.errors import ModelError, RunError
+from tangency.files import is_whole, read_json
 from tangency.study.plan import Trial
-from tangency.study.tables import is_whole
 from tangency.tensors import read_tensors
 
 
@@ -91,10 +90,10 @@ class Layout:
     def outcome(self, trial: Trial) -> dict[str, Any]:
         """How a trial's training ended."""
         path = self.trial_json(trial)
-        found = read_json(path)
-        if not isinstance(found, dict) or not {"outcome", "seconds", "epochs"} <= found.keys():
+        outcome = read_json(path)
+        if not isinstance(outcome, dict) or not {"outcome", "seconds", "epochs"} <= outcome.keys():
             raise RunError(f"'{path}': holds no outcome of a training; delete it and run the study again.")
-        return found
+        return outcome
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""
@@ -147,13 +146,3 @@ def weights_file(folder: Path, weights: str) -> Path:
     """The weights of a trial that a study measures: of the last epoch, or the best ones where there are any."""
     best = folder / "best.safetensors"
     return best if weights == "best" and best.exists() else folder / "model.safetensors"
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a run, or a `RunError` that says what is wrong with it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"run '{path.parent}': {path.name} is missing; run the study first.") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None

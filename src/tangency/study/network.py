@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import ModelError, RunError
-from tangency.measures import MeasureConfig
-from tangency.score import Denoiser, load_score
+from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.score import evaluate_score
+from tangency.score import load_score
 from tangency.score.references import fingerprint
 from tangency.study.spec import StudySpec
-from tangency.study.trust import evaluate_score
-from tangency.study.trust_config import TrustConfig
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
@@ -33,40 +32,14 @@ def network_hash(spec: StudySpec, data: Dataset) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def able(score: Denoiser) -> set[str]:
-    """Targets that a trained score can give."""
-    free, given = score.card.get("unconditional") is not False, score.classes > 0
-    found = {"network_score": free, "network_score_y": given, "network_bayes_gradient": free and score.classes > 1}
-    return {name for name, can in found.items() if can}
-
-
-def check_answers(score: Denoiser, reference: str, config: MeasureConfig) -> None:
-    """Raise where a trained score cannot give the targets asked for, or not at their noise levels."""
-    lacking = sorted(set(config.network_targets) - able(score))
-    if lacking:
-        reason = "answers with labels only" if score.classes else "takes no labels"
-        raise ModelError(f"score '{reference}': {reason}, so it has no {', '.join(lacking)}; leave those targets out.")
-    largest = (score.card.get("sigma_range") or (0.0, math.inf))[1]
-    if config.network_targets and max(config.sigmas) > largest:
-        raise ModelError(
-            f"score '{reference}': knows σ up to {largest:g}, measures.sigmas asks for {max(config.sigmas):g}."
-        )
-
-
-def check_network_score(spec: StudySpec, data: Dataset) -> None:
-    """Raise where the trained score cannot be read, is of other images or classes, or lacks the answers asked for."""
-    if spec.network_score:
-        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)
-
-
 def examine_network(spec: StudySpec, path: Path, device: str) -> None:
     """Write the brief examination of the trained score, with pictures."""
     loaded = load_score(spec.network_score, load_dataset(spec.data), device)
     largest = (loaded.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
-    found = evaluate_score(spec.network_score, spec.data, config, device)
-    del found.summary["seconds"]  # differs from run to run
-    write_tensors(path, found.pictures, {"trust": found.summary})
+    trust = evaluate_score(spec.network_score, spec.data, config, device)
+    del trust.summary["seconds"]  # differs from run to run
+    write_tensors(path, trust.pictures, {"trust": trust.summary})
 
 
 def examined(path: Path) -> bool:
@@ -79,7 +52,7 @@ def examined(path: Path) -> bool:
 
 def examination(path: Path) -> dict[str, Any]:
     """What `examine_network` wrote."""
-    found = read_tensors(path)[1].get("trust")
-    if not isinstance(found, dict):
+    trust = read_tensors(path)[1].get("trust")
+    if not isinstance(trust, dict):
         raise RunError(f"'{path}': holds no examination of a score; delete it and run the study again.")
-    return found | {"file": path.name}
+    return trust | {"file": path.name}

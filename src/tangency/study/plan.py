@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from tangency.data.partners import measured_order
 from tangency.errors import SpecError
-from tangency.objectives import Objective, make
+from tangency.evaluate.fitting.tangents import tangents_identity
+from tangency.evaluate.working import measures_at
+from tangency.measures import WorkingSize
+from tangency.models import ARCHITECTURES
+from tangency.objectives import OBJECTIVES, Objective, make
 from tangency.score.references import fingerprint
-from tangency.seeding import permutation
-from tangency.study.fit_tangents import tangents_identity
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.working import measures_at, working_of
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
@@ -57,6 +59,11 @@ def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def working_of(spec: StudySpec, data: Dataset) -> WorkingSize:
+    """The working size of a study."""
+    return measures_at(spec.measures, data, spec.data).working(data.test.shape)
+
+
 def score_hash(spec: StudySpec, data: Dataset) -> str:
     """Identity of the fitted score: data, the size that they are worked at, and fit."""
     working = working_of(spec, data)
@@ -81,6 +88,17 @@ def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
     if twice:
         raise SpecError(f"sweep: trials {twice} are asked for more than once; remove the repeated strengths.")
     return trials
+
+
+def origins(architecture: str, objective: str) -> list[str]:
+    """Names and versions of the distributions that are not ours and decide the weights; none for ours.
+
+    Raises:
+        TangencyError: a name is unknown, or is known in this process alone.
+    """
+    found = [ARCHITECTURES.shared_origin(architecture)] if architecture in ARCHITECTURES else []
+    found += [OBJECTIVES.shared_origin(objective)] if objective else []
+    return [origin for origin in found if origin]
 
 
 def judge_model(spec: StudySpec) -> ModelSpec:
@@ -122,14 +140,16 @@ def _trial(
         seed,
         spec.threads,
     ]
+    identity += origins(spec.model.architecture, "" if objective is None else name)
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     measured = [data.test.digest, score_hash(spec, data)]
     measured += [measures_at(spec.measures, data, spec.data).digest(), spec.weights]
     measured += [fingerprint(spec.network_score)] if spec.network_score else []
     measured += [tangents_identity(spec.tangents)] if spec.tangents else []
     tag = f"-{_hash(options)[:4]}" if options else ""
+    label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot
     return Trial(
-        id=f"{name}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
+        id=f"{label}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
         name=name,
         strength=strength,
         seed=seed,
@@ -151,5 +171,5 @@ def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:
 
 def measured_images(spec: StudySpec, data: Dataset) -> list[list[int]]:
     """Indices into the test split, by shard: a prefix of one fixed permutation, so more images keep the first ones."""
-    chosen = permutation(len(data.test), 0, "measured images")[: spec.measured].tolist()
+    chosen = measured_order(len(data.test))[: spec.measured].tolist()
     return [chosen[start : start + spec.shard] for start in range(0, len(chosen), spec.shard)]

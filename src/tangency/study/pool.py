@@ -16,9 +16,10 @@ from pathlib import Path
 
 from tangency.errors import RunError, TangencyError
 from tangency.files import journal
+from tangency.study.bench import Workbench
 from tangency.study.deaths import IMPORTED, out_of_memory, refuse_daemon, unguarded, why
 from tangency.study.spec import StudySpec
-from tangency.study.tasks import Task, Workbench
+from tangency.study.tasks import Task, do_task
 
 _ATTEMPTS = 3  # how often a task may lose its worker process before the study gives up
 OnProgress = Callable[[Task, float], None]
@@ -150,12 +151,12 @@ def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> N
             return
         try:
             bench = bench or Workbench(spec, run, device)
-            bench.do(task, lambda share: connection.send(("progress", share)))
+            do_task(bench, task, lambda share: connection.send(("progress", share)))
         except TangencyError as error:
             connection.send(("error", error))
         except Exception as error:  # reported whole to the driver, which raises it
-            told = out_of_memory(error, f"task '{task.kind} {task.index}'")
-            connection.send(("error", told or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
+            known = out_of_memory(error, f"task '{task.kind} {task.index}'")
+            connection.send(("error", known or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
         else:
             connection.send(("done",))
 

@@ -1,4 +1,4 @@
-"""Trained networks of a run folder that a changed spec has no use for: they are never left out in silence."""
+"""What a run folder already holds: another study, or networks that a changed spec has no use for, is refused."""
 
 from __future__ import annotations
 
@@ -6,13 +6,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tangency.errors import RunError, SpecError, TangencyError, listed
-from tangency.study.layout import Layout, read_json
+from tangency.files import read_json
+from tangency.study.layout import Layout
 from tangency.study.plan import REFERENCES, Trial, plan_trials
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
 _TRAINING = ("data", "model", "train", "threads", "sweep", "seeds")  # what of a spec decides which networks there are
+
+
+def refuse_other_study(layout: Layout, spec: StudySpec) -> None:
+    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
+    name = layout.study_name()
+    if name not in (None, spec.name):
+        raise RunError(
+            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
+            f"folder of its own, or the name '{name}' to extend that study."
+        )
 
 
 def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Iterable[Trial]) -> None:
@@ -56,10 +67,12 @@ def _earlier_spec(layout: Layout) -> StudySpec | None:
 def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[str, str]:
     """Identity of each network that the last run was to train, and its name: by its summary, or else by its spec."""
     if layout.summary.exists():
-        found = read_json(layout.summary)
-        if earlier is None or found.get("spec_hash") == earlier.digest():
-            told: list[Mapping[str, Any]] = [t for t in found.get("trials", ()) if t.get("objective") not in REFERENCES]
-            return {t["train_hash"]: t["id"] for t in told}
+        summary = read_json(layout.summary)
+        if earlier is None or summary.get("spec_hash") == earlier.digest():
+            trials: list[Mapping[str, Any]] = [
+                t for t in summary.get("trials", ()) if t.get("objective") not in REFERENCES
+            ]
+            return {t["train_hash"]: t["id"] for t in trials}
     if earlier is None:
         return {}
     try:
@@ -74,20 +87,20 @@ def _changed(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: D
     if earlier is None:
         return ["the spec.yaml that they were trained by cannot be read by this version"]
     old, new = (_flat({key: each.model_dump(mode="json")[key] for key in _TRAINING}) for each in (earlier, spec))
-    found = [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
-    if not found and layout.summary.exists():
+    changes = [_difference(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+    if not changes and layout.summary.exists():
         hashes = read_json(layout.summary).get("provenance", {}).get("hashes", {})
         if hashes.get("train_data", data.train.digest) != data.train.digest:
-            found = [f"'{spec.data}' holds other training images than then"]
-    return found
+            changes = [f"'{spec.data}' holds other training images than then"]
+    return changes
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Nested keys with dots between."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in content.items():
-        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
-    return found
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, dict) and value else {f"{above}{key}": value}
+    return flat
 
 
 def _difference(key: str, old: Any, new: Any) -> str:

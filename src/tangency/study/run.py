@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,31 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.errors import DataError, RunError, SpecError
-from tangency.files import atomic, journal, remove_leftovers, write_json
-from tangency.measures import check_signal, check_size
-from tangency.mixtures import affordable
-from tangency.models import build
-from tangency.score.gaussian import check_dimension
+from tangency.errors import RunError
+from tangency.evaluate.fitting.closed import score_card
+from tangency.evaluate.fitting.tangents import unfinished
+from tangency.evaluate.generation.judge_quality import judge_quality
+from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
-from tangency.study.fit_tangents import check_tangents, unfinished
-from tangency.study.generation_collect import collect, finished, making, telling
-from tangency.study.generation_judge import judge_quality, load_judge, refuse_failed_judge
-from tangency.study.generation_plan import plan_entries, refuse_generation
-from tangency.study.layout import Layout, read_json
-from tangency.study.network import check_network_score, examination, examined, network_hash
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
+from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
+from tangency.study.generation.judge import load_judge, refuse_failed_judge
+from tangency.study.generation.plan import plan_entries
+from tangency.study.layout import Layout
+from tangency.study.network import examination, examined, network_hash
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash, working_of
 from tangency.study.pool import Pool
-from tangency.study.replaced import refuse_replacing, unused_networks
-from tangency.study.score import exact_world, score_card
-from tangency.study.spec import StudySpec, dump_spec, load_spec
-from tangency.study.summary import summarise
+from tangency.study.preflight import refuse_early
+from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
+from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
+from tangency.study.summary.summarise import summarise
 from tangency.study.tasks import Task
-from tangency.study.working import refuse_working, working_of
-from tangency.training import refuse_lone_images
 from tangency.types import Dataset
-from tangency.worlds import World, load_dataset
+from tangency.worlds import load_dataset
 
 # (phase, task, share done) as work goes on; the task list of a phase is announced with share None
 Watcher = Callable[[str, list[Task], Task | None, float], None]
@@ -76,14 +71,18 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
 
 
 def run_study(
-    spec: StudySpec | str | Path, run: str | Path, watch: Watcher = lambda *_: None, *, replace: bool = False
+    spec: StudySpec | Mapping[str, Any] | str | Path,
+    run: str | Path,
+    watch: Watcher = lambda *_: None,
+    *,
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Train, measure and sum up; killed at any moment, it goes on from there when run again.
 
     Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
 
     Args:
-        spec: what is asked, or the YAML file that says so.
+        spec: what is asked for: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
         run: output folder; made where it is not there.
         watch: called as work goes on, for a progress display.
         replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
@@ -93,8 +92,21 @@ def run_study(
         The content of summary.json.
 
     Raises:
+        SpecError: a key that is unknown or out of its range, all of them in one sentence.
         RunError: the folder is a file, or held by another process, or holds networks that would be left out, or a
             worker died again and again, or could not start.
+
+    Example:
+        >>> import tempfile
+        >>> spec = {
+        ...     "data": "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10", "score": "exact", "measured": 6,
+        ...     "sweep": [{"objective": "standard"}], "untrained": False, "train": {"epochs": 1}, "workers": 1,
+        ...     "pictures": 2, "replicates": 100, "measures": {"metrics": ["cosine"], "directions": 1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     summary = run_study(spec, folder)
+        >>> [(trial["id"], trial["strength"]) for trial in summary["trials"]]
+        [('standard-0-s0', 0.0)]
     """
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
@@ -105,7 +117,7 @@ def run_study(
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
-        _refuse_other_study(layout, spec)
+        refuse_other_study(layout, spec)
         if not replace:
             refuse_replacing(layout, spec, data, trials)
         remove_leftovers(run)
@@ -127,76 +139,18 @@ def run_study(
     return summary
 
 
-def _as_spec(spec: StudySpec | str | Path) -> StudySpec:
+def _as_spec(spec: StudySpec | Mapping[str, Any] | str | Path) -> StudySpec:
+    if isinstance(spec, Mapping):
+        return parse_spec(dict(spec), "spec")
     return spec if isinstance(spec, StudySpec) else load_spec(spec)
-
-
-def _refuse_other_study(layout: Layout, spec: StudySpec) -> None:
-    """A folder belongs to the study of one name; the same name may come back with more strengths, seeds, measures."""
-    name = layout.study_name()
-    if name not in (None, spec.name):
-        raise RunError(
-            f"output '{layout.run}': holds the study '{name}', got a spec of the name '{spec.name}'; use --out with a "
-            f"folder of its own, or the name '{name}' to extend that study."
-        )
 
 
 def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     """The summary that an earlier, finished run of the same spec left here, whose time counts too."""
     if not layout.summary.exists():
         return {}
-    found: dict[str, Any] = read_json(layout.summary)
-    return found if found.get("spec_hash") == spec.digest() else {}
-
-
-def refuse_early(spec: StudySpec, data: Dataset) -> None:
-    """Raise what a later task would raise, before anything is written."""
-    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
-    if spec.train.batch_size == 1:
-        refuse_lone_images(network)
-    check_signal(spec.measures, data.test)
-    refuse_working(spec, data)
-    working = working_of(spec, data)
-    shown = working.dataset(data) if spec.tangents else data
-    check_size(spec.measures.metrics, working.shape)
-    check_network_score(spec, data)
-    check_tangents(spec.tangents, shown)
-    refuse_generation(spec, data, network)
-    if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
-        raise SpecError(
-            "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
-        )
-    if spec.bayes or spec.score.kind == "exact":
-        _refuse_undefined(exact_world(spec), spec, data)
-    _refuse_unfit(spec, data, working.shape)
-
-
-def _refuse_unfit(spec: StudySpec, data: Dataset, shape: tuple[int, int, int]) -> None:
-    """Raise where the closed form cannot be fitted to images of a shape."""
-    if spec.score.kind == "gaussian":
-        check_dimension(shape)
-    if spec.score.kind != "mfa":
-        return
-    pixels, wanted = math.prod(shape), 2 * spec.score.components
-    if spec.score.rank >= pixels:
-        raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
-    affordable(len(data.train.classes), pixels, spec.score.components, spec.score.rank)
-    for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
-        if count < wanted:
-            raise DataError(
-                f"{data.train.name}: class '{name}' has {count} training images, expected at least {wanted} for "
-                f"score.components = {spec.score.components}; ask for fewer components or give more images."
-            )
-
-
-def _refuse_undefined(world: World, spec: StudySpec, data: Dataset) -> None:
-    """Raise where the Bayes rule on clean images, or a score at one of the noise levels, has no value."""
-    x = data.test.images(slice(0, 1))
-    if spec.bayes:
-        world.log_posterior(x, 0.0)
-    if spec.score.kind == "exact":
-        for sigma in spec.measures.sigmas:
-            world.score(x, sigma)
+    summary: dict[str, Any] = read_json(layout.summary)
+    return summary if summary.get("spec_hash") == spec.digest() else {}
 
 
 def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:
@@ -227,8 +181,8 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
     yield "measuring", tasks
     if spec.generate:
         entries = plan_entries(spec, data)
-        yield "generating", making(entries, trials, usable, layout)
-        yield "judging", telling(entries, trials, usable, layout)
+        yield "generating", pictures_to_make(entries, trials, usable, layout)
+        yield "judging", pictures_to_judge(entries, trials, usable, layout)
 
 
 def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:

@@ -14,6 +14,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tangency.errors import SpecError, quoted, unknown_name
+from tangency.evaluate.fitting.closed import ScoreSpec
+from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
+from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
     MeasureConfig,
@@ -24,10 +27,7 @@ from tangency.measures import (
 )
 from tangency.objectives import make
 from tangency.score import parse_choice
-from tangency.study.fit_tangents import WITHOUT_MIXTURE, refuse_scoreless
-from tangency.study.generation_config import GenerationConfig
-from tangency.study.generation_options import refuse_unguided, task_settings
-from tangency.study.generation_spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
+from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
 
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
@@ -64,22 +64,6 @@ class ModelSpec(_Strict):
     @classmethod
     def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
         return _refuse_options(options, _NO_MODEL_OPTIONS, "model")
-
-
-class ScoreSpec(_Strict):
-    """The closed-form score, which also gives the tangent spaces where it is a mixture or exact.
-
-    "mfa" fits a mixture of factor analysers to each class, on `images` training images at most, a fixed random subset;
-    "gaussian" one Gaussian to all of these, and "empirical" stands for the images themselves; "exact" is the law
-    itself, for data drawn from a world; with "none" nothing is fitted, and no closed form is compared with.
-    """
-
-    kind: Literal["mfa", "gaussian", "empirical", "exact", "none"] = "mfa"
-    components: int = Field(default=4, ge=1)
-    rank: int = Field(default=12, ge=1)
-    noise: Literal["isotropic", "diagonal"] = "isotropic"
-    images: int = Field(default=10_000, ge=1)
-    seed: int = 0
 
 
 def chosen_scores(content: Any) -> Any:
@@ -301,7 +285,18 @@ def shipped_spec(name: str, **changes: object) -> StudySpec:
 
 
 def load_spec(path: str | Path) -> StudySpec:
-    """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study."""
+    """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study.
+
+    Args:
+        path: the file, or "quickstart", "linear", "fitted", "distractor", "tangents" or "generation".
+
+    Raises:
+        SpecError: no such file, or keys that are unknown or out of their range, all in one sentence.
+
+    Example:
+        >>> load_spec("quickstart").measured
+        1000
+    """
     if not isinstance(path, str | Path):
         raise SpecError(
             f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."
@@ -335,8 +330,8 @@ class _UniqueKeys(yaml.SafeLoader):
 def spec_content(spec: StudySpec) -> dict[str, Any]:
     """The resolved spec as plain data, every default written out; of each task of generation, the options it has."""
     content = spec.model_dump(mode="json")
-    told = zip(spec.generate, content["generate"], strict=True)
-    return content | {"generate": [task_settings(entry, options) for entry, options in told]}
+    entries = zip(spec.generate, content["generate"], strict=True)
+    return content | {"generate": [task_settings(entry, options) for entry, options in entries]}
 
 
 def dump_spec(spec: StudySpec) -> str:

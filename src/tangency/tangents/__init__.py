@@ -1,6 +1,6 @@
 """Tangent spaces of the data manifold, and the control subspaces they are judged against."""
 
-from tangency.tangents.agreement import Agreement, agreement, reach
+from tangency.tangents.agreement import Agreement, agreement, reach, space_agreement
 from tangency.tangents.autoencoder import Autoencoder, ConvAutoencoder, autoencoder_losses
 from tangency.tangents.controls import (
     FixedTangents,
@@ -17,7 +17,7 @@ from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
 from tangency.tangents.principal import pca_basis
-from tangency.tangents.references import Ground, load_tangents
+from tangency.tangents.references import Ground, open_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
 from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
@@ -45,13 +45,14 @@ __all__ = [
     "coincide",
     "curved_path",
     "dct_tangents",
-    "load_tangents",
     "numbered",
+    "open_tangents",
     "partners_apart",
     "pca_basis",
     "pca_tangents",
     "plan_store",
     "random_tangents",
     "reach",
+    "space_agreement",
     "store_tangents",
 ]

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from tangency.data.references import maker_options
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_affordable
 from tangency.numerics import check_rank
+from tangency.references import Registry, maker_options, makes, positional
 from tangency.score import Denoiser, load_score
 from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
 from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents
@@ -137,29 +138,36 @@ def _diffusers(ground: Ground, path: str, *, rank: str = "relative", tolerance: 
     return AutoencoderTangents(module, ground.data.train.shape, parse_rank(rank), tolerance, about)
 
 
-# name -> maker(ground, *, options with defaults)
-MADE: dict[str, Callable[..., TangentEstimator]] = {
-    "exact": _exact,
-    "mfa": _mfa,
-    "local-pca": _local_pca,
-    "denoiser": _denoiser,
-    "score-svd": _score_svd,
-    "dct": _dct,
-    "pca": _pca,
-    "random": _random,
-}
-
-
 def _stored(ground: Ground, path: str) -> TangentEstimator:
     return StoredTangents(path, ground.data.test)
 
 
-# kind -> maker(ground, location, *, options with defaults)
-LOADED: dict[str, Callable[..., TangentEstimator]] = {
-    "autoencoder": _file,
-    "diffusers": _diffusers,
-    "stored": _stored,
-}
+# name -> maker(ground, *, options with defaults), or (ground, location, *, …) of what a location must be given to.
+ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
+    "tangent spaces",
+    "tangency.tangents",
+    {
+        "exact": _exact,
+        "mfa": _mfa,
+        "local-pca": _local_pca,
+        "denoiser": _denoiser,
+        "score-svd": _score_svd,
+        "dct": _dct,
+        "pca": _pca,
+        "random": _random,
+        "autoencoder": _file,
+        "diffusers": _diffusers,
+        "stored": _stored,
+    },
+    "a function (ground, *, options) or (ground, location, *, options) to a TangentEstimator, options with plain "
+    "defaults",
+    makes(1, 2),
+)
+
+
+def has_location(name: str) -> bool:
+    """Whether a name is one of `ESTIMATORS` that a location follows."""
+    return name in ESTIMATORS and positional(ESTIMATORS[name]) == 2
 
 
 def kind_of(reference: str) -> str:
@@ -168,14 +176,17 @@ def kind_of(reference: str) -> str:
     kind, _, location = name.partition(":")
     if kind == "stored" and location:
         return stored_kind(Path(location))
-    return "autoencoder" if name.endswith(".safetensors") or kind in LOADED else kind
+    if kind in ESTIMATORS.own and has_location(kind):
+        return "autoencoder"
+    return "autoencoder" if name.endswith(".safetensors") else kind
 
 
 def check_reference(reference: str, data: Dataset) -> None:
-    """Raise where `load_tangents` would for its name, options or rank, before anything is fitted."""
+    """Raise where `open_tangents` would for its name, options or rank, before anything is fitted."""
     name, _, query = reference.partition("?")
-    if name in MADE:
-        options = maker_options(f"tangents '{reference}'", query, MADE[name])
+    kind, _, location = name.partition(":")
+    if name in ESTIMATORS and not has_location(name):
+        options = maker_options(f"tangents '{reference}'", query, ESTIMATORS[name])
         rank = parse_rank(options["rank"]) if "rank" in options else 1
         check_rank(rank if isinstance(rank, int) else 1, math.prod(data.train.shape))
         if options.get("neighbours", 0) > len(data.train):
@@ -185,15 +196,16 @@ def check_reference(reference: str, data: Dataset) -> None:
             )
         if name == "exact":
             _exact(Ground(data))
-    elif name.endswith(".safetensors") or (name.partition(":")[0] in LOADED and name.partition(":")[2]):
-        load_tangents(reference, Ground(data))
+    elif name.endswith(".safetensors") or (location and has_location(kind)):
+        open_tangents(reference, Ground(data))
     else:
-        known = [*MADE, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
+        plain = [name for name in ESTIMATORS if name not in ESTIMATORS.own or not has_location(name)]
+        known = [*plain, "autoencoder", "autoencoder:FILE.safetensors", "diffusers:DIR", "stored:DIR"]
         raise SpecError(f"tangents: {unknown_name('tangent spaces', name, known)}")
 
 
-def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
-    """Tangent spaces by reference.
+def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
+    """Tangent spaces by reference, but for those that are trained first (`evaluate.load_tangents` makes these, too).
 
     Args:
         reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
@@ -207,16 +219,28 @@ def load_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
     Example:
         >>> from tangency.data import load
-        >>> load_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
+        >>> open_tangents("local-pca?rank=4&neighbours=20", Ground(load("fashion-mnist-5k"))).max_rank
         4
     """
     name, _, query = reference.partition("?")
     kind, _, location = name.partition(":")
-    if location and kind in LOADED:
-        options = maker_options(f"tangents '{reference}'", query, LOADED[kind])
-        return LOADED[kind](ground, location, **options)
+    if location and has_location(kind):
+        options = maker_options(f"tangents '{reference}'", query, ESTIMATORS[kind])
+        return _estimator(kind, ESTIMATORS[kind](ground, location, **options))
     if name.endswith(".safetensors"):
-        return load_tangents(f"autoencoder:{reference}", ground)
+        return open_tangents(f"autoencoder:{reference}", ground)
     check_reference(reference, ground.data)
-    options = maker_options(f"tangents '{reference}'", query, MADE[name])
-    return MADE[name](ground, **options)
+    options = maker_options(f"tangents '{reference}'", query, ESTIMATORS[name])
+    return _estimator(name, ESTIMATORS[name](ground, **options))
+
+
+def _estimator(name: str, made: object) -> TangentEstimator:
+    """What a maker made, which may be anything where it is somebody else's."""
+    if name in ESTIMATORS.own:
+        return cast(TangentEstimator, made)
+    if not isinstance(made, TangentEstimator):
+        raise SpecError(
+            f"tangents '{name}': made an object of type {type(made).__name__}, expected a TangentEstimator, with "
+            "kind, where, max_rank, card and at(x, ids)."
+        )
+    return made

@@ -120,6 +120,7 @@ def chunks(x: Tensor, size: int) -> Iterator[slice]:
         yield slice(start, start + max(1, size))
 
 
+@runtime_checkable
 class TangentEstimator(Protocol):
     """What estimates tangent spaces."""
 

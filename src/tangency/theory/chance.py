@@ -79,7 +79,7 @@ def _measured(world: World, seed: int) -> list[Claim]:
         epsilons=(1.0,),
         metrics=("cosine",),
     )
-    rows = measure(f, x, data.labels, reference=data, score=world, tangents=tangents, config=config)
+    rows = measure(f, x, data.labels, train_data=data, score=world, tangents=tangents, config=config)
     fraction = rows["tangent_fraction.margin"]
     rho = float((1 - fraction).sum() / len(fraction))
     kappa = rho / (1 - rho) * k / (d - k)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.statistics import Interval, PairedBootstrap
-from tangency.study.assemble import Columns
-from tangency.study.numbers import TrialNumbers, trial_numbers
 
 Repair = Callable[[NDArray[np.int64], np.random.Generator], Columns]
 _SEED = 7_919

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tangency.data.references import maker_options
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
+from tangency.references import maker_options, parse
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, load_score
-from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, load_tangents, pca_tangents
-from tangency.tangents.references import LOADED, MADE
+from tangency.score.references import SCORES as TRAINED
+from tangency.tangents import Ground, MixtureTangents, TangentEstimator, WorldTangents, open_tangents, pca_tangents
+from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
 
@@ -79,8 +80,8 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
     A denoiser that names no score is the world's own.
     """
-    if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in (*MADE, *LOADED):
-        return load_tangents(
+    if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in ESTIMATORS:
+        return open_tangents(
             text, Ground(Dataset(material.world.name, material.train, material.train), score=material.world)
         )
     made: TangentEstimator = _made(text, "tangents", TANGENTS, material)
@@ -89,7 +90,8 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
-    if text.endswith(".safetensors") or text.startswith(("diffusers:", "edm:", "k-diffusion:")):
+    named = parse(text)
+    if text.endswith(".safetensors") or (named.location and named.kind in TRAINED):
         return load_score(text, Dataset(material.world.name, material.train, material.train))
     made: Denoiser = _made(text, "score", SCORES, material)
     return made

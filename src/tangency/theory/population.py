@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tangency.autodiff import input_gradient
+from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig, measure
 from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
-from tangency.study.assemble import Columns
 from tangency.tangents import WorldTangents
 from tangency.theory.coverage import Repair
 from tangency.worlds import GaussianCore, World, drawn
@@ -64,7 +64,7 @@ def measured_population(
     for start in range(0, images, _CHUNK):
         data = drawn(world, min(_CHUNK, images - start), seed, start)
         x, y = data.images(), data.labels
-        rows = measure(model, x, y, reference=reference, score=world, tangents=tangents, config=config)
+        rows = measure(model, x, y, train_data=reference, score=world, tangents=tangents, config=config)
         for key, values in rows.columns.items():
             columns.setdefault(key, []).append(values.numpy())
         gradient = unit(input_gradient(model, x, y, "logp_y").direction)

@@ -135,7 +135,7 @@ def _by_measure(world: World, seed: int) -> list[Claim]:
         alignments=(("logp_y", "score"),),
     )
     tangents = WorldTangents(world)
-    rows = measure(model, x, data.labels, reference=data, score=world, tangents=tangents, config=config)
+    rows = measure(model, x, data.labels, train_data=data, score=world, tangents=tangents, config=config)
     hidden = torch.tanh((x.flatten(1)) @ first.mT)
     jacobian = torch.einsum("ch,nh,hd->ncd", second, 1 - hidden.square(), first)
     inside = torch.einsum("ncd,ndk->nck", jacobian, tangents.at(x).basis).square().sum((1, 2))

@@ -131,7 +131,7 @@ def _reported(seed: int) -> list[Claim]:
             BayesClassifier(world),
             data.pixels.double(),
             data.labels,
-            reference=data,
+            train_data=data,
             score=world,
             tangents=WorldTangents(world),
             config=config,

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
+from tangency.evaluate.numbers import Columns, as_json, plain_number, trial_numbers
 from tangency.measures import MeasureConfig, Rows, measure
 from tangency.numerics import cosine, flat
 from tangency.score import Denoiser
 from tangency.seeding import Draw
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.study.assemble import Columns
-from tangency.study.numbers import as_json, plain_number, trial_numbers
 from tangency.tangents import TangentEstimator, WorldTangents
 from tangency.theory.coverage import coverage
 from tangency.theory.kinds import Material, make_score, make_tangents
@@ -181,7 +180,7 @@ def _measures(
 
     def rows(tangents: TangentEstimator, score: Denoiser) -> Rows:
         return measure(
-            classifier, data.images(), data.labels, reference=data, score=score, tangents=tangents, config=asked
+            classifier, data.images(), data.labels, train_data=data, score=score, tangents=tangents, config=asked
         )
 
     truth_rows = rows(WorldTangents(world), world)

@@ -34,6 +34,13 @@ class TrainConfig:
         flip: mirror each image left to right with probability ½.
         crop: pad by this many pixels and cut out the original size at random, for each image; 0 for off.
         clip_norm: largest l2 norm of the gradient of a step; None for no clipping.
+
+    Raises:
+        SpecError: an unknown optimiser or schedule, or a number out of its range.
+
+    Example:
+        >>> TrainConfig(epochs=3, schedule="step").learning_rate
+        0.005
     """
 
     epochs: int = 12

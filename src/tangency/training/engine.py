@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """What `on_step` is told after each step: counted from one."""
+    """What `on_step` is called with after each step; epochs, and steps of an epoch, are counted from one."""
 
     epoch: int
     epochs: int
@@ -37,6 +37,11 @@ class Step:
     steps: int
     loss: float
     learning_rate: float
+
+    @property
+    def share(self) -> float:
+        """Share of the training that is done."""
+        return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
 
 class Job(ABC):

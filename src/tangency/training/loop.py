@@ -73,7 +73,7 @@ def train(
     validation: LabelledImages | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainResult:
-    """Minimise the mean of objective.losses; the classifier's weights change in place.
+    """Minimise the mean of objective.losses, (1/N) Σ ℓ_i(θ); the classifier's weights θ change in place.
 
     A run that is stopped, at any moment and in any way, goes on from its last checkpoint when called again with the
     same arguments, and ends with the weights of an uninterrupted run (bit for bit on one CPU thread). A finished run
@@ -95,6 +95,16 @@ def train(
     Raises:
         DataError, ModelError: no images, labels out of range, images or classes that do not fit the classifier.
         RunError: the folder belongs to another training.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> from tangency.models import build
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+        >>> config, objective = TrainConfig(epochs=1, batch_size=20), tangency.objective("gradient_norm", 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(build("convnet", (1, 8, 8), 2), data.train, objective, config, folder)
+        >>> result.outcome, len(result.history)
+        ('ok', 1)
     """
     _check_data(classifier, data, "training images")
     if validation is not None:
@@ -108,7 +118,7 @@ def train(
     if earlier is not None:
         classifier.to(device)
         return earlier
-    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": asdict(objective)}
+    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": objective.identity}
     record, history = run_job(job, data, config, folder, identity, settings, device, validation, on_step)
     return as_result(classifier, record, history, folder)
 
@@ -123,7 +133,7 @@ def _fingerprint(
     """SHA-256 of all that decides the result of a training but the initial weights."""
     card = asdict(classifier.card)
     del card["provenance"]
-    return fingerprint(config, data, validation, {"objective": asdict(objective), "card": card})
+    return fingerprint(config, data, validation, {"objective": objective.identity, "card": card})
 
 
 def _check_data(classifier: Classifier, data: LabelledImages, what: str) -> None:

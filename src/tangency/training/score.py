@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.models.weights import fill
 from tangency.score import EDMLoss, NetworkScore, save_score
-from tangency.score.card import read_score_card
+from tangency.score.networks.card import read_score_card
 from tangency.seeding import Draw, permutation
 from tangency.tensors import digest, read_tensors
 from tangency.training.batches import Batch

@@ -24,6 +24,12 @@ class BayesClassifier(nn.Module):
     Args:
         world: whose rule it is.
         sigma: noise on the images that it classifies, ≥ 0, in [0, 1] pixel units.
+
+    Example:
+        >>> from tangency.worlds import make_world
+        >>> world = make_world("linear?rank=3&classes=2&shape=1x8x8")
+        >>> BayesClassifier(world, 0.1)(world.sample(5, seed=0).x).shape
+        torch.Size([5, 2])
     """
 
     def __init__(self, world: World, sigma: float = 0.0) -> None:

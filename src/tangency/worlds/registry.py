@@ -14,8 +14,8 @@ import torch
 
 from tangency.data import load
 from tangency.data.build import digest
-from tangency.data.references import as_reference, parse_options
 from tangency.errors import DataError, SpecError, unknown_name
+from tangency.references import as_reference, parse_options
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds.curved import sphere, torus
 from tangency.worlds.distractor import distractor, signal_mask, with_distractor

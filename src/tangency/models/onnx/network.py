@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import ModelError, counted, quoted, unknown_name
-from tangency.models.feeding import Feeding
+from tangency.models.foreign.feeding import Feeding
 from tangency.models.onnx.edits import with_free_batch, without_ending
 from tangency.models.onnx.graph import Graph
 from tangency.models.onnx.program import Program, without_weights

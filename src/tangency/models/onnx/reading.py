@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tangency.data.opening import read_bytes, refuse_foreign
 from tangency.errors import DataError, ModelError, TangencyError, quoted
+from tangency.formats.opening import read_bytes, refuse_foreign
 from tangency.models.onnx.operators.calls import GraphError
 
 _EXPECTED = "a network in ONNX"

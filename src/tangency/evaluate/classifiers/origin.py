@@ -1,0 +1,62 @@
+"""What a study knows of a classifier that it trained, and the kinds of references that name such classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from tangency.evaluate.fitting.closed import ScoreSpec
+from tangency.evaluate.measured import Measured
+from tangency.measures import MeasureConfig
+from tangency.models import Classifier
+from tangency.references import OPENERS
+from tangency.types import Dataset
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How the study of a classifier measures it: what a measurement beside the study takes where it names no other.
+
+    Args:
+        data: reference of the data set.
+        measures: what is measured.
+        closed: how the closed-form score is fitted.
+        closed_file: where the study keeps that score once it is fitted, from data at their own size and the measures,
+            which name the working size.
+        network_score: reference of the trained score; "" for none.
+        tangents: references of the tangent spaces.
+        artefacts: folder of what the study has fitted.
+    """
+
+    data: str
+    measures: MeasureConfig
+    closed: ScoreSpec
+    closed_file: Callable[[Dataset, MeasureConfig], Path]
+    network_score: str
+    tangents: tuple[str, ...]
+    artefacts: Path
+
+
+class SavedModel(Protocol):
+    """A model of a kind in `OPENERS`; nothing is read before it is asked for."""
+
+    def classifier(self, device: str) -> tuple[Classifier, Origin]:
+        """The classifier, and what is known of it."""
+
+    def rows(self) -> Measured:
+        """Its rows, where it was measured."""
+
+
+def saved_model(reference: str, given: str = "") -> SavedModel | None:
+    """The model behind `kind:location`, of a kind that another room opens; None for any other reference.
+
+    Args:
+        reference: without options.
+        given: the reference with its options, for errors; the same by default.
+    """
+    kind, _, location = reference.partition(":")
+    if kind not in OPENERS or not location:
+        return None
+    return cast(SavedModel, OPENERS[kind](Path(location), given or reference))

@@ -1,0 +1,1 @@
+"""Scores and tangent spaces that are fitted to a data set."""

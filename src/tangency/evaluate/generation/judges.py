@@ -1,0 +1,181 @@
+"""Pictures to one row for each image, and to numbers of a whole set, by judges that took no part."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tangency.errors import NumericsError
+from tangency.evaluate.generation.qualities import FRECHET
+from tangency.generation import (
+    diversity,
+    frechet_distance,
+    judged,
+    last_features,
+    nearest_distance,
+    neighbour_distance,
+    noise_cosine,
+    precision_recall,
+    psnr,
+)
+from tangency.generation.tasks.inputs import START, TRUTH, Outcome
+from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.tasks.table import TASKS
+from tangency.mixtures import Mixture
+from tangency.perceptual.kid import FEWEST, alexnet_features, kid
+from tangency.perceptual.lpips import LPIPS
+from tangency.perceptual.structural import ssim
+from tangency.seeding import permutation
+from tangency.types import Dataset
+
+_ALEX_CHANNELS = (1, 3)
+_AT_ONCE = 1000
+_NEIGHBOURS = 3  # of precision and recall
+_REAL = 5000  # training images at most that sets are compared with
+
+
+class Judges:
+    """All that pictures are looked at with.
+
+    Args:
+        data: its training images are what distances and sets are taken to.
+        own: the classifier whose gradients were followed; None where there was none.
+        judge: a classifier that took no part; None for none.
+        mixture: None for none.
+        device: where.
+    """
+
+    def __init__(
+        self, data: Dataset, own: nn.Module | None, judge: nn.Module | None, mixture: Mixture | None, device: str
+    ) -> None:
+        self.data, self.own, self.judge, self.mixture, self.device = data, own, judge, mixture, device
+        self.unavailable: dict[str, str] = {}
+        shape = data.test.shape
+        self.lpips = LPIPS().to(device) if shape[0] in _ALEX_CHANNELS else None
+        if self.lpips is None:
+            self.unavailable["lpips"] = f"it takes 1 or 3 channels, the images have {shape[0]}"
+        if judge is None:
+            self.unavailable["judge"] = "none was given, and the classifier is no judge of itself; use --judge"
+
+    @property
+    def features(self) -> str:
+        """Name of the network that sets are compared in."""
+        if self.judge is not None:
+            return "last hidden layer of the judge"
+        return "alexnet-lpips" if self.lpips is not None else ""
+
+    @property
+    def frechet(self) -> str:
+        """Key of the Fréchet distance, named by its features: FID is that of Inception's alone."""
+        return FRECHET[0] if self.judge is not None else FRECHET[1]
+
+    def embedded(self, pictures: Tensor) -> Tensor:
+        """Features (N, D)."""
+        if self.judge is not None:
+            return last_features(self.judge, pictures)
+        if self.lpips is None:
+            raise NumericsError("features: no judge and no LPIPS, expected one of them.")
+        return alexnet_features(pictures, self.lpips)
+
+    def fidelity(self, pictures: Tensor, start: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Against the truth, (N,) each."""
+        columns = {"psnr": psnr(pictures, truth)}
+        columns["psnr_gain"] = columns["psnr"] - psnr(start, truth)
+        columns["ssim"] = ssim(pictures, truth, value_range=1.0)
+        if self.lpips is not None:
+            columns["lpips"] = self.lpips(2 * pictures.clamp(0, 1) - 1, 2 * truth.clamp(0, 1) - 1)
+        columns["direction_cosine"] = noise_cosine(pictures, start, truth)
+        return columns
+
+    def likeness(self, pictures: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Of the class that was meant, and of the data, (N,) each; pictures of no class have no class columns."""
+        columns = {"nearest_distance": nearest_distance(pictures, self.data.train)}
+        if self.mixture is not None:
+            joint = self.mixture.log_class_joint(pictures, 0.0)
+            columns["log_density"] = joint.logsumexp(1)
+        if len(y) and int(y.min()) >= 0:
+            columns["diversity"] = diversity(pictures, y)
+            if self.own is not None:
+                columns["own_confidence"] = judged(self.own, pictures, y)["confidence"]
+            if self.mixture is not None:
+                columns["mixture_accuracy"] = (joint.argmax(1) == y).double()
+            if self.judge is not None:
+                columns |= {f"judge_{name}": values for name, values in judged(self.judge, pictures, y).items()}
+        return columns
+
+    def sets(self, pictures: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+        """Numbers of each source's pictures as a set against training images, and the column "among_real" of each.
+
+        Test images are a source of their own, so that what real images get is known.
+        """
+        if not self.features:
+            self.unavailable["sets"] = "no network whose features sets could be compared in"
+            return {}, {}
+        real, reach = self._real
+        numbers: dict[str, dict[str, Any]] = {}
+        among: dict[str, Tensor] = {}
+        for source, images in pictures.items():
+            made = self.embedded(images)
+            numbers[source] = {"features": self.features, "pictures": len(made), "real": len(real)}
+            numbers[source] |= self._kid(made, real) | self._frechet(made, real)
+            if len(made) > _NEIGHBOURS and reach is not None:
+                among[source], recalled = precision_recall(made, real, _NEIGHBOURS, reach)
+                numbers[source]["recall"] = float(recalled.mean())
+        return numbers, among
+
+    @cached_property
+    def _real(self) -> tuple[Tensor, Tensor | None]:
+        """Features of training images, and how far each one's neighbours are."""
+        chosen = permutation(len(self.data.train), 0, "sets of generation")[:_REAL]
+        parts = [self.embedded(self.data.train.images(ids).to(self.device)) for ids in chosen.split(_AT_ONCE)]
+        real = torch.cat(parts)
+        return real, neighbour_distance(real, _NEIGHBOURS) if len(real) > _NEIGHBOURS else None
+
+    def of(self, own: nn.Module | None, mixture: Mixture | None) -> Judges:
+        """The same judges of another classifier's pictures; what they know of real images is not worked out again."""
+        if self.features:
+            _ = self._real
+        other = copy.copy(self)
+        other.own, other.mixture, other.unavailable = own, mixture, dict(self.unavailable)
+        return other
+
+    def _kid(self, made: Tensor, real: Tensor) -> dict[str, Any]:
+        if min(len(made), len(real)) < FEWEST:
+            self.unavailable["kid"] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
+            return {}
+        try:
+            distance = kid(made, real, self.features)
+        except NumericsError as error:  # features that do not vary
+            self.unavailable["kid"] = str(error)
+            return {}
+        return {"kid": distance.value, "kid_standard_error": distance.standard_error}
+
+    def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
+        try:
+            return {self.frechet: frechet_distance(made, real)}
+        except NumericsError as error:
+            self.unavailable[self.frechet] = str(error)
+            return {}
+
+
+def judge_outcome(
+    judges: Judges, outcome: Outcome, options: TaskOptions, sources: Sequence[str]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
+    """Columns of each of these sources, and numbers of each as a set."""
+    task, columns = TASKS[options.task], {source: dict(outcome.columns[source]) for source in sources}
+    for source in sources:
+        pictures = outcome.pictures[source]
+        columns[source] |= judges.likeness(pictures, outcome.y)
+        if task.truth and source != TRUTH:
+            columns[source] |= judges.fidelity(pictures, outcome.pictures[START], outcome.pictures[TRUTH])
+    if task.truth or not task.judged:
+        return columns, {}
+    sets, among = judges.sets({source: outcome.pictures[source] for source in sources})
+    for source, values in among.items():
+        columns[source]["among_real"] = values
+    return columns, sets

@@ -1,0 +1,352 @@
+"""Measuring saved classifiers, beside or outside the study that made them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from tangency.errors import DataError, ModelError, RunError
+from tangency.evaluate.baseline import regime_against, regime_alone
+from tangency.evaluate.classifiers.sanity import check_classifier
+from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
+from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
+from tangency.evaluate.measured import about_measured
+from tangency.evaluate.numbers import as_json, trial_numbers
+from tangency.evaluate.pictures import keep_pictures
+from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.scores import choose_scores
+from tangency.evaluate.significance import add_significance
+from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.evaluate.working import measures_at
+from tangency.files import read_json, write_json
+from tangency.measures import (
+    MapFile,
+    MeasureConfig,
+    ReferenceSource,
+    Rows,
+    WorkingSize,
+    budget_warnings,
+    cascade,
+    control_warnings,
+    masking_warnings,
+    read_maps,
+    unidentified,
+)
+from tangency.measures.registry import control_of, family
+from tangency.measures.similarity.metrics import external_weights
+from tangency.perceptual.weights_files import external_digests
+from tangency.score import Denoiser
+from tangency.score.references import fingerprint
+from tangency.statistics import PairedBootstrap, SumCosine
+from tangency.tangents import Ground
+from tangency.types import Dataset
+from tangency.worlds import load_dataset
+
+Tell = Callable[[str, float], None]
+_FEW, _FEWEST = 30, 2  # images
+_ALLOW = "--allow-random (allow_random=True)"
+
+
+@dataclass(frozen=True)
+class _Subjects:
+    """What is measured: classifiers, the baseline, the data and their reference."""
+
+    models: list[SavedClassifier]
+    baseline: SavedClassifier | None
+    data: Dataset
+    name: str
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """All that the classifiers of a request share.
+
+    Args:
+        data: what they are measured on.
+        working: where score and tangent spaces live.
+        config: what is measured.
+        score: the closed form; None for none.
+        source: of references.
+        maps: attribution maps of the first classifier.
+        about: what summary.json says of images and settings.
+        identity: of the rows, besides their classifier and the measures.
+        warnings: about the data and the scores, in sentences.
+    """
+
+    data: Dataset
+    working: WorkingSize
+    config: MeasureConfig
+    score: Denoiser | None
+    source: ReferenceSource
+    maps: MapFile | None
+    about: dict[str, Any]
+    identity: list[object]
+    warnings: list[str]
+
+
+def measure_models(request: MeasureRequest, tell: Tell | None = None) -> list[dict[str, Any]]:
+    """Every measure of saved classifiers on a data set, with intervals.
+
+    Rows go to disk in shards of 250 images: memory does not grow with their number, and a measurement that was broken
+    off goes on from its last shard.
+
+    Args:
+        request: what is measured.
+        tell: called with what is done, and the share.
+
+    Returns:
+        For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:
+        estimate}, "excess": {key: estimate}, "regime": {…}}, what a comparison needs to know ("digest", "shape",
+        "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
+    """
+    subjects = _opened(request)
+    models, base = subjects.models, subjects.baseline
+    request = dataclasses.replace(request, models=tuple(one.reference for one in models))
+    with TemporaryDirectory() as temporary:
+        folder = request.place or Path(temporary)
+        setting = _setting(request, subjects, folder)
+        _refuse_others(request, setting)
+        rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", tell)
+        summaries = []
+        for number, one in enumerate(models):
+            summary = _summary(request, setting, one, rows[number][0].rows())
+            if number == 0 and request.stages:
+                summary |= _cascaded(rows[0][1:], one, request.stages, summary)
+            if base is None:
+                summary["regime"] = regime_alone(summary)
+            else:
+                both = rows[number][0].rows(), rows[-1][0].rows()
+                summary["regime"] = regime_against(*both, base.reference, base.classifier.card, setting.data)
+            _keep(request, number, summary, rows[number][0], setting, one)
+            summaries.append(summary)
+    return summaries
+
+
+def _opened(request: MeasureRequest) -> _Subjects:
+    """The classifiers and the data of a request, once each classifier is seen to fit the data."""
+    given, device, trust = load_dataset(request.data) if request.data else None, request.device, request.trust_code
+    models = [find_mapped(model, device, given, trust, request.class_map) for model in request.models]
+    first = models[0]
+    name = request.data or (first.origin.data if first.origin else first.classifier.card.provenance.get("data"))
+    if not name:
+        raise ModelError(f"model '{first.reference}': its card names no data set; give one with --data.")
+    data = given or load_dataset(str(name))
+    if len(data.test) < _FEWEST:
+        raise DataError(
+            f"'{data.name}': has one test image, expected at least {_FEWEST}, since the controls need another one."
+        )
+    base = find_classifier(request.baseline, device, data, trust) if request.baseline else None
+    for one in [*models, *([base] if base else [])]:
+        check_fits(one.classifier.card, data, f"model '{one.reference}'", str(name))
+    models = [independent(one, data, _ALLOW, request.allow_random) for one in models]
+    base = independent(base, data, _ALLOW, request.allow_random) if base is not None else None
+    return _Subjects(models, base, data, str(name))
+
+
+def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Setting:
+    origin, data, name = subjects.models[0].origin, subjects.data, subjects.name
+    base = measures_at(request.config(origin.measures if origin else MeasureConfig()), data, name)
+    working = base.working(data.test.shape)
+    shown = working.dataset(data)
+    scores = choose_scores(request, origin, name, (data, shown), base)
+    named, config = scores.named, measures_at(scores.config, data, name)
+    maps = read_maps(request.maps, len(data.test), data.test.shape) if request.maps else None
+    fitted = origin.artefacts if origin else folder
+    ground = Ground(shown, request.device, scores.network or scores.closed)
+    source = ReferenceSource(
+        scores.closed,
+        study_tangents(scores.tangents, scores.own, ground, fitted),
+        shown.test,
+        shown.train,
+        config.with_maps(maps.maps if maps else ()),
+        request.device,
+        scores.network,
+        data.test,
+    )
+    about = about_measured(data, config, scores.fit, tangents=list(scores.tangents), network_score=named)
+    identity: list[object] = [
+        about["digest"],
+        about["settings"],
+        tangents_identity(scores.tangents),
+        fingerprint(named) if named else "",
+        external_digests(external_weights(config.metrics)),
+        maps.sha256 if maps else "",
+    ]
+    notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
+    return _Setting(data, working, config, scores.closed, source, maps, about, identity, notes)
+
+
+def _rows(
+    request: MeasureRequest, setting: _Setting, models: Sequence[SavedClassifier], folder: Path, tell: Tell | None
+) -> list[list[Shards]]:
+    """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
+    several: list[list[Target]] = []
+    for number, one in enumerate(models):
+        maps = setting.maps if number == 0 else None
+        classifiers: list[tuple[nn.Module, MapFile | None]] = [(one.classifier, maps)]
+        if number == 0 and request.stages:
+            # copies, since each stage is the same object, changed
+            classifiers += [(copy.deepcopy(changed), None) for _, changed in cascade(one.classifier, 0, request.stages)]
+        targets = []
+        for classifier, own in classifiers:
+            card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
+            parts = [*setting.identity, one.reference, card, own is not None]
+            identity = identity_of(classifier, parts, setting.config)
+            dimension, classes = math.prod(setting.working.shape), one.classifier.classes
+            shards = planned_shards(setting.data.test, request.limit, folder / identity, classes, dimension)
+            targets.append(Target(shards, classifier, own))
+        several.append(targets)
+    everything = [target for targets in several for target in targets]
+    fill_shards(everything, setting.data.test, setting.source, setting.config, tell, request.batch_size)
+    return [[target.shards for target in targets] for targets in several]
+
+
+def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
+    """Raise where the folder holds the numbers of another classifier, or of other data or settings."""
+    if request.place is not None and len(request.models) > 1 and (request.place / "summary.json").exists():
+        raise RunError(f"output '{request.out}': holds one measured classifier, expected a free name for several.")
+    for number, model in enumerate(request.models):
+        folder = request.folder(number)
+        if folder is None or not (folder / "summary.json").exists():
+            continue
+        held = read_json(folder / "summary.json")
+        known = (held.get("model"), held.get("digest"), held.get("settings"))
+        if known != (model, setting.about["digest"], setting.about["settings"]):
+            raise RunError(
+                f"output '{folder}': holds the numbers of '{known[0]}' on '{held.get('data')}', or of other settings; "
+                "expected the same as asked for now, or a free name; use --out."
+            )
+
+
+def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> list[str]:
+    """What a reader of the numbers should know: in sentences."""
+    config = setting.config
+    sentences = [*cast("list[str]", model.classifier.card.provenance.get("warnings", [])), *setting.warnings]
+    sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
+    sentences += unidentified(config.quantities) + masking_warnings(rows.columns)
+    sentences += control_warnings(rows.columns)
+    if len(rows.ids) < _FEW:
+        sentences.append(
+            f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little."
+        )
+    if "cka" in setting.config.metrics:
+        sentences += _about_cka(len(rows.ids), len(setting.data.test), setting.config.candidates + 1)
+    for name, values in (maps.at(rows.ids) if maps else {}).items():
+        zero = int((values.flatten(1) == 0).all(1).sum())
+        if zero:
+            sentences.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
+    return sentences
+
+
+def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
+    sentences = []
+    if images < SumCosine.fewest:
+        sentences.append(
+            f"alignment_cka: has no interval: of fewer than {SumCosine.fewest} images (these are {images}) none holds "
+            "the truth as often as it says."
+        )
+    elif pool < 2 * gallery:
+        sentences.append(
+            f"alignment_cka: its interval is too narrow (where the truth is known it holds it 70 to 90 % of the time, "
+            f"not 95 %), since most of the {pool} test images are in the gallery that they are compared with."
+        )
+    return sentences
+
+
+def _summary(request: MeasureRequest, setting: _Setting, model: SavedClassifier, rows: Rows) -> dict[str, Any]:
+    weights = external_digests(external_weights(setting.config.metrics))
+    maps = setting.maps
+    return {
+        "model": model.reference,
+        "reading": model.classifier.card.provenance.get("reading", []),
+        "check": check_classifier(model.classifier, setting.data),
+        "data": setting.data.name,
+        "measured": len(rows.ids),
+        "warnings": _warnings(setting, model, rows, maps if model.reference == request.models[0] else None),
+        **setting.about,
+        **estimates(rows),
+        **({"weights": weights} if weights else {}),
+        **({"maps": {"file": str(maps.path), "sha256": maps.sha256, "names": list(maps.maps)}} if maps else {}),
+    }
+
+
+def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, summary: dict[str, Any]) -> dict[str, Any]:
+    """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
+    measures, warnings = summary["measures"], list(summary["warnings"])
+    names = [name for name, _ in cascade(model.classifier, 0, stages)]
+    randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
+    last = randomised[-1]["measures"]
+    untrained = {
+        f"{key}.untrained": last[key]
+        for key in measures
+        if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
+    }
+    if len(names) < stages:
+        warnings.append(
+            f"cascade: {stages} stages asked for, but only {len(names)} layers hold weights: {len(names)} run."
+        )
+    return {"cascade": randomised, "measures": measures | untrained, "warnings": warnings}
+
+
+def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
+    """Rows to numbers with 95 % paired-bootstrap intervals, pooled κ and ρ₂ among them.
+
+    Args:
+        rows: of one classifier, from `measure`.
+        replicates: bootstrap resamples of the images.
+
+    Returns:
+        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: F² minus its best
+        control, alignments minus the shuffled one, likewise, with the excess over each control under "controls",
+        one-sided permutation "p" and effect sizes "dz" and "null_sd"}}. Means and bounds are in the measure's unit.
+
+    Raises:
+        NumericsError: fewer than two replicates.
+
+    Example:
+        >>> import tangency
+        >>> data = tangency.load_data("fashion-mnist-5k")
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
+        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
+        >>> found = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
+        >>> found["measures"]["accuracy"]["n"], found["measures"]["kappa.logp_y"]["chance"]
+        (6, 1.0)
+    """
+    columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
+    numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
+    summary: dict[str, Any] = {
+        "measures": {key: as_json(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()},
+        "excess": {
+            key: as_json(e.estimate, best_control=e.best, controls={n: as_json(c) for n, c in e.controls.items()})
+            for key, e in numbers.excess.items()
+        },
+    }
+    add_significance(summary, columns)
+    return summary
+
+
+def _keep(
+    request: MeasureRequest,
+    number: int,
+    summary: dict[str, Any],
+    shards: Shards,
+    setting: _Setting,
+    model: SavedClassifier,
+) -> None:
+    out = request.folder(number)
+    if out is None:
+        return
+    ids = torch.cat(shards.images).sort().values
+    keep_pictures(out, model.classifier, setting.score, setting.data.test, ids, setting.config, request.device)
+    shards.write_long(out / "rows.parquet")
+    write_json(out / "summary.json", summary)

@@ -1,0 +1,126 @@
+"""A request to measure saved classifiers."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tangency.errors import RunError, SpecError
+from tangency.evaluate.classifiers.names import short_names
+from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, asked_config, check_batch_size, parse_working
+from tangency.references import as_reference
+from tangency.score import parse_choice
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Classifiers, data, and what is measured; what is not given follows from the study of the first classifier.
+
+    Args:
+        models: references of classifiers; they share images, scores, tangent spaces and directions.
+        data: reference of the data set; that of the first classifier's study or card by default.
+        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", a trained
+            score alone; or a closed form and a trained score, "mfa,network:REF". Those of the study of the first
+            classifier by default, else a mixture, or the law of a world.
+        tangents: references of tangent spaces; where no study names others those of the mixture, without one those of
+            the nearest training images.
+        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
+        limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
+        out: folder for rows.parquet, summary.json and pictures.safetensors, one in it for each of several classifiers;
+            measuring again goes on where it was broken off. Nothing is kept without it.
+        device: where it is measured.
+        trust_code: whether kinds of models that run code may.
+        class_map: which outputs are the data's classes, for models without an option `class-map` that need it (see
+            `find_mapped`); the baseline has its own or none.
+        allow_random: whether classifiers that are random in eval mode are averaged over passes, not refused.
+        scalars: whose gradients are measured.
+        attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
+        metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.
+        normalisations: of pictures, for metrics of pictures: max, p99.9, std3, rms.
+        maps: npz:FILE with a map for each test image, measured as gradients of the first classifier are.
+        stages: of cascading randomisation, from the last layer to all of them; 0 for none.
+        robustness: attacks and smoothing to measure.
+        sigmas: noise levels of the scores, in [0, 1] pixel units; None for the default.
+        epsilons: l2 lengths of on- and off-manifold steps, in [0, 1] pixel units; () for none, None for the default.
+        rho_sigmas: noise levels of ρ₂, likewise.
+        legacy: "pags" for the alignment of the paper's published code beside ours.
+        working_size: "64", "48x64", "64:bilinear" or "own", where score and tangent spaces live; None for the default,
+            see `MeasureConfig.working_size`.
+        batch_size: images at once, or "auto" for as many as memory holds, 100 at most; it changes no result.
+    """
+
+    models: tuple[str, ...]
+    data: str | Path | None = None
+    score: str | Path | None = None
+    tangents: tuple[str, ...] = ()
+    baseline: str | None = None
+    limit: int = 500
+    out: str | Path | None = None
+    device: str = "cpu"
+    trust_code: bool = False
+    allow_random: bool = False
+    class_map: str | None = None
+    scalars: tuple[str, ...] = ()
+    attributions: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    normalisations: tuple[str, ...] = ()
+    maps: str | None = None
+    stages: int = 0
+    robustness: RobustnessConfig | None = None
+    sigmas: tuple[float, ...] | None = None
+    epsilons: tuple[float, ...] | None = None
+    rho_sigmas: tuple[float, ...] | None = None
+    legacy: str | None = None
+    working_size: str | None = None
+    batch_size: BatchSize = "auto"
+
+    def __post_init__(self) -> None:
+        named: Any = self.models  # one reference is taken for a tuple of one
+        models = (named,) if isinstance(named, str | Path) else named
+        object.__setattr__(self, "models", tuple(map(str, models)))
+        for name in ("data", "score", "baseline", "maps"):
+            if isinstance(given := getattr(self, name), Path):
+                object.__setattr__(self, name, as_reference(given) if name == "data" else str(given))
+        if self.score:
+            parse_choice(str(self.score))  # what is none is refused before anything is loaded
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
+        check_batch_size(self.batch_size)
+        if self.limit < 2:
+            raise RunError(f"limit: got {self.limit}, expected at least 2 images, since the controls need another one.")
+        if self.place is not None and self.place.exists() and not self.place.is_dir():
+            raise RunError(f"output '{self.out}': got a file, expected a folder or a name that is free; use --out.")
+
+    @property
+    def place(self) -> Path | None:
+        """The output folder as a path."""
+        return None if self.out is None else Path(self.out)
+
+    def config(self, base: MeasureConfig) -> MeasureConfig:
+        """The measures of a study, or the default ones, with what is asked for in their place."""
+        named = {
+            "scalars": self.scalars,
+            "attributions": self.attributions,
+            "metrics": self.metrics,
+            "normalisations": self.normalisations,
+        }
+        base = asked_config(base, **named)
+        given: dict[str, Any] = {
+            "robustness": self.robustness,
+            "sigmas": self.sigmas,
+            "epsilons": self.epsilons,
+            "rho_sigmas": self.rho_sigmas,
+            "legacy": self.legacy,
+        }
+        if self.working_size is not None:
+            given["working_size"], given["working_filter"] = parse_working(str(self.working_size))
+        changes = {name: value for name, value in given.items() if value is not None}
+        return dataclasses.replace(base, **changes)
+
+    def folder(self, number: int) -> Path | None:
+        """Where the numbers of one of the classifiers go: the output folder itself where it is the only one."""
+        if self.place is None or len(self.models) == 1:
+            return self.place
+        return self.place / f"{number + 1:02d}-{short_names(self.models)[number]}"

@@ -1,0 +1,1 @@
+"""How far scores and tangent spaces can be believed."""

@@ -1,0 +1,1 @@
+"""How far a classifier's output moves: random steps, noise, attacks, smoothing."""

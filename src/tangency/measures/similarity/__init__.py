@@ -1,0 +1,1 @@
+"""How much a gradient looks like a target."""

@@ -1,0 +1,1 @@
+"""The drawing kit: figures for papers, pictures as pixels."""

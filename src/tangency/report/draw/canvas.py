@@ -1,0 +1,62 @@
+"""What all figures share: style, colours, width, legends, and how a figure gets into a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType, as journals ask
+    "svg.hashsalt": "tangency",
+}
+COLOURS = ("#1f6fb2", "#b3487f", "#8a6d00", "#3b7d4f", "#7a57b5", "#a8512a", "#4d6a79", "#5c5c5c")
+INK, SOFT = "#1d2327", "#7c858d"
+WIDTH = 6.75  # inches, the text width of a two-column paper
+LEVEL: dict[str, Any] = {"linestyle": "-", "linewidth": 0.7}  # of the Bayes rule
+
+
+def new_figure(
+    rows: int, columns: int, height: float, layout: Any = "constrained", **options: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure of the text width with a grid of axes, always as a (rows, columns) array."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout=layout)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def lines_by_label(axes: Iterable[Axes]) -> dict[str, Any]:
+    """The labelled lines of all axes, each label once."""
+    return {label: line for at in axes for line, label in zip(*at.get_legend_handles_labels(), strict=True)}
+
+
+def legend_below(figure: Figure, lines: dict[str, Any], columns: int = 4) -> None:
+    """One legend for the whole figure, under it."""
+    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns)
+
+
+def png_uri(figure: Any) -> Any:
+    """The figure as a PNG data URI of twice the size it is shown at."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=220)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,120 @@
+"""Curves against strength, shared by the figures: bands, ticks, regimes as background, the level of the Bayes rule."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH
+from tangency.report.read.keys import Key
+from tangency.report.read.levels import bayes_level
+from tangency.report.read.trials import BAYES, STANDARD, trained
+from tangency.report.text.glossary import REGIMES, objective_name
+from tangency.report.text.numbers import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+REGIME_COLOURS = {"weak": "#9aa1aa", "bayes_aligned": "#0f8577", "excessive": "#c46a1b"}
+DIGIT = 4.5  # points, a digit of a tick label
+
+
+def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
+    """Places of strengths on the x axis: log₁₀, with strength 0 0.75 decades left of the smallest positive one."""
+    smallest = min((t["strength"] for t in trials if t["strength"] > 0), default=1.0)
+    return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.75
+
+
+def series(
+    trials: Sequence[Mapping[str, Any]], objective: str, key: str, kind: str = "measures"
+) -> list[tuple[float, float, float, float]]:
+    """(strength, mean, low, high), averaged over seeds; strengths without the measure are left out.
+
+    Args:
+        trials: entries of the summary, or of a generation task.
+        objective: whose strengths; the standard network is its strength 0.
+        key: of the measure.
+        kind: "measures" or "excess".
+    """
+    estimates: dict[float, list[tuple[float, float, float]]] = {}
+    for trial in trials:
+        entry = trial[kind].get(key)
+        if trial["objective"] in (objective, STANDARD) and entry and entry["mean"] is not None:
+            mean = entry["mean"]
+            low, high = (mean if entry[end] is None else entry[end] for end in ("low", "high"))
+            estimates.setdefault(trial["strength"], []).append((mean, low, high))
+    return [(s, *np.mean(entries, axis=0).tolist()) for s, entries in sorted(estimates.items())]
+
+
+def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Any, **style: Any) -> None:
+    """A line with markers and its band."""
+    if not points:
+        return
+    x = [place(point[0]) for point in points]
+    _, mean, low, high = np.array(points).T
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+    axes.plot(x, mean, **style)
+
+
+def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+    """Ticks at the strengths, "0" for the standard network, without those whose labels would touch."""
+    strengths = sorted({t["strength"] for t in trained(trials)})
+    grid = axes.get_subplotspec()
+    width = 0.68 * 72 * WIDTH / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
+    scale = width / (place(strengths[-1]) - place(strengths[0]) + 0.3)
+    kept: list[float] = []
+    for strength in strengths:
+        text = f"{strength:g}{kept[-1]:g}" if kept else ""
+        room = DIGIT / 2 * (len(text) - text.count(".") / 2)  # half of each of the two labels
+        if not kept or (place(strength) - place(kept[-1])) * scale >= room:
+            kept.append(strength)
+    axes.set_xticks([place(s) for s in kept], [f"{s:g}" for s in kept])
+
+
+def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+    """Background by regime, each strength up to halfway to its neighbours; white where seeds differ."""
+    regimes: dict[float, set[str | None]] = {}
+    for trial in trials:
+        regimes.setdefault(trial["strength"], set()).add(trial["regime"])
+    x = [place(s) for s in sorted(regimes)]
+    edges = [x[0] - 0.15, *[(a + b) / 2 for a, b in itertools.pairwise(x)], x[-1] + 0.15]
+    for (_, own), left, right in zip(sorted(regimes.items()), edges, edges[1:], strict=False):
+        colour = REGIME_COLOURS.get(next(iter(own)) or "") if len(own) == 1 else None
+        if colour:
+            axes.axvspan(left, right, color=colour, alpha=0.13, linewidth=0)
+    axes.set_xlim(edges[0], edges[-1])
+
+
+def draw_bayes(axes: Axes, trials: Sequence[Mapping[str, Any]], key: Key, colour: str = INK) -> None:
+    """A thin line at the level of the Bayes rule; only its value where drawing it to scale would flatten the curves."""
+    level, far = bayes_level(trials, key)
+    name = objective_name(BAYES)
+    if level is not None and far:
+        axes.plot([], [], color=colour, label=name, **LEVEL)
+        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (3, 3), "textcoords": "offset points"}
+        axes.annotate(f"↓ {name} {number(level)}", (0, 0), fontsize=6, color=colour, **place)
+    elif level is not None:
+        axes.axhline(level, color=colour, label=name, **LEVEL)
+
+
+def coloured(objectives: Sequence[str]) -> list[tuple[str, str]]:
+    """(objective, colour): the standard network in ink, then the others."""
+    return list(zip((STANDARD, *objectives), (INK, *COLOURS * len(objectives)), strict=False))
+
+
+def regime_patches(regimes: Iterable[str]) -> dict[str, Any]:
+    """{label: patch} of the background colours of some regimes."""
+    from matplotlib.patches import Patch
+
+    return {REGIMES[regime][0]: Patch(facecolor=REGIME_COLOURS[regime], alpha=0.3) for regime in regimes}
+
+
+def white_patch() -> Any:
+    """The patch for what has no background colour."""
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor="white", edgecolor=SOFT, linewidth=0.6)

@@ -1,0 +1,1 @@
+"""Pages: the context of every section, rendered with everything inlined."""

@@ -1,0 +1,146 @@
+"""The files of a run directory, checked once at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tangency.errors import RunError, SpecError, quoted
+from tangency.files import polars_errors
+from tangency.report.read.summary import WAY_OUT, read_summary
+
+if TYPE_CHECKING:
+    import polars
+
+TARGETS = ("bayes_gradient", "score_y", "score")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the files of a run directory hold.
+
+    Args:
+        folder: the run directory.
+        spec: text of spec.yaml, shown as it is.
+        summary: content of summary.json.
+        rows: columns trial, seed, image, measure, value.
+        pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
+        network: pictures of the examination of the study's trained score; empty where there is none.
+        generated: the first generated pictures, "<task>.trial.<trial>", "<task>.reference.<source>", "<task>.labels".
+    """
+
+    folder: Path
+    spec: str
+    summary: dict[str, Any]
+    rows: polars.DataFrame
+    pictures: dict[str, np.ndarray]
+    network: dict[str, np.ndarray] = field(default_factory=dict)
+    generated: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read and check the files of a run.
+
+    Raises:
+        RunError: the directory or a file is missing, damaged, or of another schema.
+    """
+    if not folder.is_dir():
+        raise RunError(f"report: got '{folder}', which is no directory; expected a run directory of `tangency study`.")
+    summary = read_summary(present(folder / "summary.json"))
+    return RunFiles(
+        folder=folder,
+        spec=read_spec(present(folder / "spec.yaml"), summary["spec_hash"]),
+        summary=summary,
+        rows=read_rows(present(folder / "rows.parquet")),
+        pictures=read_pictures(
+            present(folder / "artefacts" / "pictures.safetensors"), str(summary["score"].get("kind"))
+        ),
+        network=read_network(folder, summary),
+        generated=read_generated(folder, summary),
+    )
+
+
+def present(path: Path) -> Path:
+    """The path, checked: it is a file."""
+    if not path.is_file():
+        raise RunError(f"report: '{path}' is missing, expected it in a finished run. {WAY_OUT}")
+    return path
+
+
+def read_spec(path: Path, expected: str) -> str:
+    """The text of the spec, checked: it is the one that the summary was made from."""
+    from tangency.study.spec import load_spec
+
+    try:
+        digest = load_spec(path).digest()
+    except SpecError as error:
+        raise RunError(
+            f"report: '{path}' is not a spec of this version of tangency ({quoted(error)}). {WAY_OUT}"
+        ) from error
+    if digest != expected:
+        raise RunError(
+            f"report: the summary is of another spec (hash {expected}, spec.yaml has {digest}), '{path}': "
+            "run the study again."
+        )
+    return path.read_text(encoding="utf-8")
+
+
+def read_rows(path: Path) -> polars.DataFrame:
+    """The per-image rows, checked: the table has its five columns."""
+    import polars
+
+    try:
+        with polars_errors():
+            rows = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise RunError(f"report: '{path}' is not a readable Parquet table ({quoted(error)}). {WAY_OUT}") from error
+    missing = {"trial", "seed", "image", "measure", "value"} - set(rows.columns)
+    if missing:
+        raise RunError(f"report: '{path}' has columns {rows.columns}, and lacks {sorted(missing)}. {WAY_OUT}")
+    return rows
+
+
+def read_network(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Pictures of the examination of a trained score; empty where the summary names no file of them."""
+    file = (summary["score"].get("network") or {}).get("file")
+    return tensors_of(present(folder / "artefacts" / str(file))) if file else {}
+
+
+def read_generated(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Generated pictures; empty where the study generated none."""
+    if not summary.get("generation"):
+        return {}
+    return tensors_of(present(folder / "artefacts" / "generation.safetensors"))
+
+
+def tensors_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays: dict[str, np.ndarray] = load_file(path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise RunError(f"report: '{path}' is not a readable safetensors file ({quoted(error)}). {WAY_OUT}") from error
+    return arrays
+
+
+def read_pictures(path: Path, score: str) -> dict[str, np.ndarray]:
+    """The pictures, checked: images, labels and the targets of a score of this kind are there and agree in shape."""
+    pictures = tensors_of(path)
+    targets = () if score == "none" else TARGETS
+    missing = [name for name in ("image", "labels", *targets) if name not in pictures]
+    if missing:
+        raise RunError(
+            f"report: '{path}' lacks {', '.join(missing)}; it holds {', '.join(sorted(pictures))}. {WAY_OUT}"
+        )
+    shape = pictures["image"].shape
+    for name, picture in pictures.items():
+        expected = shape[:1] if name == "labels" else shape
+        if picture.shape != expected:
+            raise RunError(f"report: '{name}' in '{path}' has shape {picture.shape}, expected {expected}. {WAY_OUT}")
+    return pictures

@@ -1,0 +1,83 @@
+"""Names in words: objectives, references, regimes, targets, scalars, scores and controls."""
+
+from __future__ import annotations
+
+from tangency.report.read.trials import BAYES, UNTRAINED
+
+OBJECTIVES = {
+    "gradient_norm": "gradient norm",
+    "noise_consistency": "noise consistency",
+    "noise_augmentation": "noise augmentation",
+    "pgd_l2": "PGD ℓ₂",
+    "pgd_linf": "PGD ℓ∞",
+}
+# References, for which nothing was trained: name in words, and what stands in place of a regime.
+REFERENCE_TEXTS = {UNTRAINED: ("untrained", "control"), BAYES: ("Bayes rule", "optimum")}
+REGIMES = {
+    "weak": ("weak", "κ is not shown to have halved; accuracy is kept"),
+    "bayes_aligned": (
+        "Bayes-aligned",
+        "κ has at least halved and is below 1; accuracy and on-manifold change are kept",
+    ),
+    "excessive": ("excessive", "accuracy or on-manifold change is lost"),
+    "undetermined": ("undetermined", "the intervals do not settle it"),
+}
+TARGETS = {
+    "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
+    "score_y": ("class score", "the class score ∇ log p(x|y)"),
+    "score": ("score", "the score ∇ log p(x)"),
+    "network_bayes_gradient": ("network's Bayes gradient", "the trained network's ∇ log p(y|x)"),
+    "network_score_y": ("network's class score", "the trained network's ∇ log p(x|y)"),
+    "network_score": ("network's score", "the trained network's ∇ log p(x)"),
+}
+SCALARS = {
+    "logp_y": "log p(y|x)",
+    "logit_y": "the true class's logit",
+    "logit_pred": "the predicted class's logit",
+    "sum_logits": "the sum of the logits",
+    "lse": "the logits' log-sum-exp",
+    "margin": "the margin",
+    "loss": "the loss",
+    "logits": "the logits",
+    "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
+}
+SCORES = {
+    "mfa": "a mixture of factor analysers",
+    "exact": "the world's own law, exact",
+    "gaussian": "one Gaussian of all images",
+    "empirical": "the training images themselves",
+}
+SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
+SUBSPACE_CONTROLS = {
+    "shuffled": "another image's tangent space",
+    "shuffled_class": "the tangent space of another image of the same class",
+    "dct": "the lowest cosine frequencies (DCT)",
+    "pca": "one global PCA subspace",
+}
+TARGET_CONTROLS = {
+    "shuffled": "another image's target",
+    "shuffled_class": "the target of another image of the same class",
+    "phase": "the gradient with its phases drawn anew",
+    "random": "a random direction",
+    "image": "the image itself",
+    "edge": "the image's own high-pass",
+    "untrained": "an untrained network's gradient",
+}
+
+
+def objective_name(objective: str) -> str:
+    """An objective in words; a variant, written after a dash, is named in brackets."""
+    if objective in REFERENCE_TEXTS:
+        return REFERENCE_TEXTS[objective][0]
+    name, _, variant = objective.partition("-")
+    words = OBJECTIVES.get(name, name.replace("_", " "))
+    notes = ["as published" if part == "pags" else f"options {part}" for part in variant.split("-") if part]
+    return f"{words} ({', '.join(notes)})" if notes else words
+
+
+def control_name(control: str | None, family: str = "tangent_fraction") -> str:
+    """A control in words, which depend on the family: tangent spaces or targets may be shuffled."""
+    if control is None:
+        return "an undefined control"
+    names = SUBSPACE_CONTROLS if family == "tangent_fraction" else TARGET_CONTROLS
+    return names.get(control, control.replace("_", " "))

@@ -1,0 +1,101 @@
+"""Trials in words: their names, their regimes, their curves, and what to mind when reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tangency.report.read.trials import BAYES, UNTRAINED, trained
+from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
+from tangency.report.text.numbers import capital, number
+
+
+def strength_label(strength: float) -> str:
+    """The strength without trailing zeros."""
+    return f"{strength:g}"
+
+
+def trial_name(trial: Mapping[str, Any]) -> str:
+    """A trial in words, without its seed: "gradient norm 0.3"."""
+    name = objective_name(trial["objective"])
+    return f"{name} {strength_label(trial['strength'])}" if trial["strength"] else name
+
+
+def regime_label(trial: Mapping[str, Any]) -> str:
+    """The regime in words; without one the outcome, or what the trial is instead."""
+    if trial["outcome"] != "ok":
+        return str(trial["outcome"])
+    regime = trial["regime"]
+    without = REFERENCE_TEXTS.get(trial["objective"], ("", "no baseline"))[1]
+    return REGIMES[regime][0] if regime in REGIMES else (regime or without)
+
+
+def regime_sentences(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence per objective: which strengths are weak, Bayes-aligned, excessive, or have no regime."""
+    out = []
+    for objective in dict.fromkeys(t["objective"] for t in trials if t["strength"]):
+        strengths: dict[str, list[str]] = {}
+        for trial in sorted((t for t in trials if t["objective"] == objective), key=lambda t: t["strength"]):
+            labels = strengths.setdefault(regime_label(trial), [])
+            if (label := strength_label(trial["strength"])) not in labels:
+                labels.append(label)
+        parts = [f"{regime} at {', '.join(own)}" for regime, own in strengths.items()]
+        out.append(f"{capital(objective_name(objective))}: {'; '.join(parts)}.")
+    return out
+
+
+def networks_text(trials: Sequence[Mapping[str, Any]]) -> str:
+    """How many networks were trained, and which references were measured beside them."""
+    count = len(trained(trials))
+    objectives = [trial["objective"] for trial in trials]
+    controls = objectives.count(UNTRAINED)
+    beside = [f"the {objective_name(BAYES)}"] if BAYES in objectives else []
+    beside += [f"{controls} untrained control{'s' if controls > 1 else ''}"] if controls else []
+    return f"{count} trained network{'s' if count != 1 else ''}{', beside ' if beside else ''}{' and '.join(beside)}"
+
+
+def seed_warning(seeds: Sequence[int]) -> str:
+    """A warning that intervals cover images only, with one seed; nothing with several."""
+    if len(set(seeds)) > 1:
+        return ""
+    return (
+        "One seed. The intervals cover the choice of test images, not of the training run: differences between "
+        "strengths may be training noise. Repeat with several seeds before you rely on them."
+    )
+
+
+def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
+    """A curve in words for screen readers: its start, end and extremes."""
+    known = [(s, m) for s, m in points if m is not None]
+    if not known:
+        return f"{title}: undefined at every strength."
+    top, bottom = max(known, key=lambda p: p[1]), min(known, key=lambda p: p[1])
+    return (
+        f"{title}: {number(known[0][1])} at strength {strength_label(known[0][0])}, {number(known[-1][1])} at "
+        f"{strength_label(known[-1][0])}; highest {number(top[1])} at {strength_label(top[0])}, "
+        f"lowest {number(bottom[1])} at {strength_label(bottom[0])}."
+    )
+
+
+def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
+    """How far the unclipped steps leave the range of images; it is the same for every trial, so the first is read."""
+    for trial in trials:
+        shares = {
+            key: estimate["mean"]
+            for key, estimate in trial["measures"].items()
+            if key.startswith("outside_on.eps=") and ".tangents=" not in key
+        }
+        steps = sorted(shares, key=lambda key: float(key.partition("=")[2]))
+        if not steps:
+            continue
+        parts = []
+        for key in steps:
+            off = trial["measures"].get(key.replace("_on", "_off"), {}).get("mean")
+            if shares[key] is not None and off is not None:
+                parts.append(f"{shares[key]:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
+        if parts:
+            shares_text = ", ".join(parts)
+            return (
+                f"Steps are not clipped: on and off the manifold they put {shares_text} of the pixels outside [0, 1]."
+            )
+    return ""

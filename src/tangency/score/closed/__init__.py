@@ -1,0 +1,1 @@
+"""Scores in closed form: of a Gaussian, of a mixture, of a finite set of images."""

@@ -1,0 +1,1 @@
+"""Scores that are networks: ours, those of diffusers and of k-diffusion."""

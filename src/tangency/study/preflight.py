@@ -1,0 +1,114 @@
+"""What a study cannot do is refused before anything is written."""
+
+from __future__ import annotations
+
+import math
+
+from tangency.data import KINDS
+from tangency.errors import DataError, SpecError
+from tangency.evaluate.fitting.closed import exact_world
+from tangency.evaluate.fitting.tangents import check_tangents
+from tangency.evaluate.scores import check_answers
+from tangency.measures import METRICS, check_signal, check_size
+from tangency.mixtures import affordable
+from tangency.models import build
+from tangency.references import as_reference, parse
+from tangency.score import load_score
+from tangency.score.closed.gaussian import check_dimension
+from tangency.score.references import SCORES
+from tangency.study.generation.plan import refuse_generation
+from tangency.study.plan import working_of
+from tangency.study.spec import StudySpec
+from tangency.tangents.references import ESTIMATORS
+from tangency.training import refuse_lone_images
+from tangency.types import Dataset
+from tangency.worlds import World
+
+
+def refuse_early(spec: StudySpec, data: Dataset) -> None:
+    """Raise what a later task would raise, before anything is written.
+
+    Raises:
+        TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
+    """
+    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
+    if spec.train.batch_size == 1:
+        refuse_lone_images(network)
+    check_signal(spec.measures, data.test)
+    refuse_working(spec, data)
+    working = working_of(spec, data)
+    shown = working.dataset(data) if spec.tangents else data
+    check_size(spec.measures.metrics, working.shape)
+    check_network_score(spec, data)
+    check_tangents(spec.tangents, shown)
+    _refuse_local(spec)
+    refuse_generation(spec, data, network)
+    if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
+        raise SpecError(
+            "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
+        )
+    if spec.bayes or spec.score.kind == "exact":
+        _refuse_undefined(exact_world(spec.data), spec, data)
+    _refuse_unfit(spec, data)
+
+
+def _refuse_local(spec: StudySpec) -> None:
+    """Raise where what measures is registered in this process alone; plans refuse such objectives themselves."""
+    for metric in spec.measures.metrics:
+        METRICS.shared_origin(metric)
+    for kind in (parse(reference).kind for reference in spec.tangents):
+        if kind in ESTIMATORS:
+            ESTIMATORS.shared_origin(kind)
+    if (kind := parse(as_reference(spec.data)).kind) in KINDS:
+        KINDS.shared_origin(kind)
+    if (kind := parse(spec.network_score).kind) in SCORES:
+        SCORES.shared_origin(kind)
+
+
+def _refuse_unfit(spec: StudySpec, data: Dataset) -> None:
+    """Raise where the closed form cannot be fitted to the images at their working size."""
+    shape = working_of(spec, data).shape
+    if spec.score.kind == "gaussian":
+        check_dimension(shape)
+    if spec.score.kind != "mfa":
+        return
+    pixels, wanted = math.prod(shape), 2 * spec.score.components
+    if spec.score.rank >= pixels:
+        raise SpecError(f"score.rank: got {spec.score.rank} for images of {pixels} values, expected 1 to {pixels - 1}.")
+    affordable(len(data.train.classes), pixels, spec.score.components, spec.score.rank)
+    for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
+        if count < wanted:
+            raise DataError(
+                f"{data.train.name}: class '{name}' has {count} training images, expected at least {wanted} for "
+                f"score.components = {spec.score.components}; ask for fewer components or give more images."
+            )
+
+
+def _refuse_undefined(world: World, spec: StudySpec, data: Dataset) -> None:
+    """Raise where the Bayes rule on clean images, or a score at one of the noise levels, has no value."""
+    x = data.test.images(slice(0, 1))
+    if spec.bayes:
+        world.log_posterior(x, 0.0)
+    if spec.score.kind == "exact":
+        for sigma in spec.measures.sigmas:
+            world.score(x, sigma)
+
+
+def refuse_working(spec: StudySpec, data: Dataset) -> None:
+    """Raise where a study with a working size also asks for what is done at the images' own size."""
+    working = working_of(spec, data)
+    if working.whole:
+        return
+    for name, given in (("network_score", spec.network_score), ("generate", spec.generate)):
+        if given:
+            raise SpecError(
+                f"{name}: got it with measures at {working.words}, expected measures.working_size: own, since a study "
+                "examines its trained score, and generates, at the images' own size. `tangency measure --score` "
+                "compares trials with a trained score at a working size."
+            )
+
+
+def check_network_score(spec: StudySpec, data: Dataset) -> None:
+    """Raise where the trained score cannot be read, is of other images or classes, or lacks the answers asked for."""
+    if spec.network_score:
+        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)

@@ -1,0 +1,1 @@
+"""Rows of a study to summary.json: numbers, regimes, the headline."""
