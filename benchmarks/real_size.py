@@ -1,6 +1,6 @@
 """`tangency measure` of a network at 224 × 224 pixels: its memory and seconds, beside its bare passes.
 
-    python -m benchmarks.real_size [ten|thousand] [IMAGES] [ARCHITECTURE]
+    python -m benchmarks.real_size [ten|thousand] [IMAGES] [ARCHITECTURE] [BATCH]
 
 `ten` are ten synset folders for a network of 1,000 classes, `thousand` are 1,000 classes of four images each. Weights
 are random, so that the checks of how images are fed find nothing right and try all they know. One line of JSON.
@@ -108,7 +108,7 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
+def run(kind: str, images: int, architecture: str, batch: str) -> dict[str, Any]:
     """The command, in this process."""
     import torchvision
 
@@ -126,7 +126,7 @@ def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
         network = f"state_dict:{root}/net.safetensors?arch=torchvision:{architecture}&mean=imagenet"
         more = ["--class-map", "imagenet"] if kind == "ten" else []
         sys.argv = ["tangency", "measure", "--model", network, "--data", f"folder:{root / 'data'}"]
-        sys.argv += ["--limit", str(images), "--json", *more]
+        sys.argv += ["--limit", str(images), "--batch-size", batch, "--json", *more]
         hook = nn.modules.module.register_module_forward_pre_hook(passes.seen)
         started, out = time.perf_counter(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
@@ -140,6 +140,7 @@ def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
         "data": kind,
         "images": images,
         "network": architecture,
+        "batch": batch,
         "peak_mib": round(peak),
         "seconds": round(seconds, 1),
         "bare_seconds": round(cost, 1),
@@ -151,5 +152,5 @@ def run(kind: str, images: int, architecture: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    given = [*sys.argv[1:], *("ten", "20", "resnet50")[len(sys.argv) - 1 :]]
-    print(json.dumps(run(given[0], int(given[1]), given[2])))
+    given = [*sys.argv[1:], *("ten", "20", "resnet50", "auto")[len(sys.argv) - 1 :]]
+    print(json.dumps(run(given[0], int(given[1]), given[2], given[3])))
