@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from measure_support import toy_world
+from measure_support import measured, toy_world
 from tangency.data.partners import BLOCK, Partners, measured_order
 from tangency.measures import MeasureConfig, ReferenceSource, measure_batch
 from tangency.measures.held import Held
@@ -154,3 +157,20 @@ def test_targets_of_other_labels_are_those_of_any_images(wrong: int) -> None:
             assert ours[key].kept.keys() == signal.kept.keys()
             for metric, rows in signal.kept.items():
                 torch.testing.assert_close(ours[key].kept[metric], rows, equal_nan=True)
+
+
+@pytest.mark.parametrize("images", [torch.float32, torch.float64])
+def test_a_pool_of_another_precision_than_the_images(images: torch.dtype) -> None:
+    """Equal numbers of another type are not the images that the classifier is given."""
+    mixture, data = toy_world((1, 8, 8), 12, torch.float32)
+    other = torch.float64 if images == torch.float32 else torch.float32
+    pool = dataclasses.replace(data, pixels=data.pixels.to(other))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).to(images).eval()
+    config = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",))
+    own = {"images": data.pixels.to(images), "ids": torch.arange(12), "config": config}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network in double precision is measured in single
+        mixed = measured(model, mixture, data, pool=pool, **own)
+        plain = measured(model, mixture, data, pool=data, **own)
+    for key, values in plain.columns.items():
+        torch.testing.assert_close(mixed[key], values, rtol=1e-4, atol=1e-4, equal_nan=True, msg=key)

@@ -165,7 +165,8 @@ def measure(
     for at in order.split(size):
         x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
         chosen = chosen_labels(model, x, true, config)
-        of_pool = torch.equal(source.images(own), x) and torch.equal(source.labels(own), true)
+        stored = source.images(own)
+        of_pool = stored.dtype == x.dtype and torch.equal(stored, x) and torch.equal(source.labels(own), true)
         references = source.of(own, chosen) if of_pool else source.at(x, chosen, own, true)
         given = {name: values[at.to(images.device)] for name, values in maps.items()}
         given |= attributed(model, x, chosen, methods)
