@@ -15,6 +15,8 @@ from tangency.errors import DataError, NumericsError
 
 # A noise level in [0, 1] pixel units, or one for each image, (N,).
 Sigma = float | Tensor
+# Called with what is being done and the share of it that is done, in [0, 1].
+OnProgress = Callable[[str, float], None]
 _CHANNELS = (1, 2, 3, 4)
 
 

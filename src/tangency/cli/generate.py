@@ -122,7 +122,7 @@ def generate(
             out=out,
             device=device,
             trust_code=trust_code,
-            tell=advance,
+            on_progress=advance,
         )
     paths = write_generation(made.summary, made.arrays(), out, animation)
     if as_json:

@@ -87,7 +87,9 @@ def tangents_eval(
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_tangents(asked, data, score=score, config=config, device=device, folder=out, tell=advance)
+        found = evaluate_tangents(
+            asked, data, score=score, config=config, device=device, folder=out, on_progress=advance
+        )
     if out is not None:
         write_json(out / "tangents.json", found)
     if as_json:
@@ -128,7 +130,7 @@ def tangents_store(
     if plan.size > _LARGE and not yes:
         raise SpecError(f"'{out}': will take {size}; give --yes where that is meant.")
     with advancing("storing", quiet=as_json) as advance:
-        store_tangents(estimator, images, out, device=place, tell=lambda share: advance("storing", share))
+        store_tangents(estimator, images, out, device=place, on_progress=lambda share: advance("storing", share))
     if as_json:
         print_json({"folder": str(out), "images": plan.images, "bytes": plan.size, "shards": plan.shards})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,10 +48,9 @@ from tangency.score import Denoiser
 from tangency.score.references import fingerprint
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.tangents import Ground
-from tangency.types import Dataset
+from tangency.types import Dataset, OnProgress
 from tangency.worlds import load_dataset
 
-Tell = Callable[[str, float], None]
 _FEW, _FEWEST = 30, 2  # images
 _ALLOW = "--allow-random (allow_random=True)"
 
@@ -93,7 +92,7 @@ class _Setting:
     warnings: list[str]
 
 
-def measure_models(request: MeasureRequest, tell: Tell | None = None) -> list[dict[str, Any]]:
+def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
     """Every measure of saved classifiers on a data set, with intervals.
 
     Rows go to disk in shards of 250 images: memory does not grow with their number, and a measurement that was broken
@@ -101,7 +100,7 @@ def measure_models(request: MeasureRequest, tell: Tell | None = None) -> list[di
 
     Args:
         request: what is measured.
-        tell: called with what is done, and the share.
+        on_progress: called with what is done, and the share.
 
     Returns:
         For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:
@@ -115,7 +114,7 @@ def measure_models(request: MeasureRequest, tell: Tell | None = None) -> list[di
         folder = request.place or Path(temporary)
         setting = _setting(request, subjects, folder)
         _refuse_others(request, setting)
-        rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", tell)
+        rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
         summaries = []
         for number, one in enumerate(models):
             summary = _summary(request, setting, one, rows[number][0].rows())
@@ -186,7 +185,11 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
 
 
 def _rows(
-    request: MeasureRequest, setting: _Setting, models: Sequence[SavedClassifier], folder: Path, tell: Tell | None
+    request: MeasureRequest,
+    setting: _Setting,
+    models: Sequence[SavedClassifier],
+    folder: Path,
+    on_progress: OnProgress | None,
 ) -> list[list[Shards]]:
     """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
     several: list[list[Target]] = []
@@ -206,7 +209,7 @@ def _rows(
             targets.append(Target(shards, classifier, own))
         several.append(targets)
     everything = [target for targets in several for target in targets]
-    fill_shards(everything, setting.data.test, setting.source, setting.config, tell, request.batch_size)
+    fill_shards(everything, setting.data.test, setting.source, setting.config, on_progress, request.batch_size)
     return [[target.shards for target in targets] for targets in several]
 
 

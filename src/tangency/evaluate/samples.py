@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from tangency.errors import SpecError
 from tangency.score import ClassifierFreeGuided, Denoiser, Sampler, load_score
 from tangency.tensors import write_tensors
+from tangency.types import OnProgress
 from tangency.worlds import load_dataset
 
 
@@ -52,7 +52,7 @@ def sample_reference(
     config: SampleConfig,
     out: Path,
     device: str = "cpu",
-    tell: Callable[[str, float], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Drawn:
     """Draw images and write them, with labels, as safetensors.
 
@@ -62,7 +62,7 @@ def sample_reference(
         config: how many of what.
         out: the file.
         device: where.
-        tell: called with what is drawn, and the share that is done.
+        on_progress: called with what is drawn, and the share that is done.
     """
     score = load_score(reference, None if data is None else load_dataset(data), device)
     y = _labels(score, config, device)
@@ -73,7 +73,7 @@ def sample_reference(
     started = time.monotonic()
     sampler = sampler_for(score, config.steps, config.churn)
     ids = torch.arange(config.count, device=device)
-    on_step = None if tell is None else (lambda share: tell(f"{config.count} images", share))
+    on_step = None if on_progress is None else (lambda share: on_progress(f"{config.count} images", share))
     pictures = sampler.sample(score, ids, y, seed=config.seed, on_step=on_step).cpu()
     labels = torch.full((config.count,), -1) if y is None else y.cpu()
     write_tensors(

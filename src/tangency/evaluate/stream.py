@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,11 @@ from tangency.measures import BatchSize, MapFile, MeasureConfig, ReferenceSource
 from tangency.measures.quantities import check_maps
 from tangency.measures.run import chosen_labels
 from tangency.tensors import digest
-from tangency.types import LabelledImages
+from tangency.types import LabelledImages, OnProgress
 
 SHARD = 250  # images, whatever the limit, so that a larger limit goes on from a smaller one
 BATCH = 100  # images at once, where memory holds them
 IMAGE = "image"
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def fill_shards(
     data: LabelledImages,
     source: ReferenceSource,
     config: MeasureConfig,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
     batch_size: BatchSize = "auto",
 ) -> int:
     """Measure the images of the shards that are missing, and write each when it is done.
@@ -132,7 +131,7 @@ def fill_shards(
         data: the images.
         source: of all that no classifier changes, made once for all classifiers.
         config: what is measured, besides maps.
-        tell: called with what is measured, and the share of all images that is done.
+        on_progress: called with what is measured, and the share of all images that is done.
         batch_size: images at once, 100 or as many as memory holds by default; it changes memory, not results.
 
     Returns:
@@ -156,8 +155,8 @@ def fill_shards(
             parts.append(rows_of([target.classifier for target in missing], data, some, source, config, maps))
             now += len(some)
             done += len(some)
-            if tell is not None:
-                tell(f"{total} images", done / total)
+            if on_progress is not None:
+                on_progress(f"{total} images", done / total)
         for target, rows in zip(missing, zip(*parts, strict=True), strict=True):
             journal("stream.shard")
             target.shards.write(number, Rows.concatenate(list(rows)))

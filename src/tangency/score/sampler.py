@@ -107,8 +107,8 @@ class Sampler:
             draw = Draw(seed, ids[index], "sample")
             start = _GREY + self.sigma_max * draw.normal(score.shape, torch.float64)
             done = number / len(batches)
-            tell = None if on_step is None else _part_of(on_step, done, 1 / len(batches))
-            parts.append(self.run(score, start, draw, None if y is None else y[index], tell).float())
+            on_progress = None if on_step is None else _part_of(on_step, done, 1 / len(batches))
+            parts.append(self.run(score, start, draw, None if y is None else y[index], on_progress).float())
         return torch.cat(parts) if parts else torch.zeros(0, *score.shape, device=ids.device)
 
     @torch.no_grad()
@@ -144,6 +144,6 @@ class Sampler:
         return x + math.sqrt(raised**2 - sigma**2) * noise, raised
 
 
-def _part_of(tell: Callable[[float], None], start: float, share: float) -> Callable[[float], None]:
+def _part_of(on_progress: Callable[[float], None], start: float, share: float) -> Callable[[float], None]:
     """Progress of a part as progress of the whole."""
-    return lambda done: tell(start + share * done)
+    return lambda done: on_progress(start + share * done)

@@ -22,7 +22,7 @@ from tangency.study.spec import StudySpec
 from tangency.study.tasks import Task, do_task
 
 _ATTEMPTS = 3  # how often a task may lose its worker process before the study gives up
-OnProgress = Callable[[Task, float], None]
+OnTaskProgress = Callable[[Task, float], None]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Pool:
         theirs.close()
         return _Worker(process, ours)
 
-    def do(self, tasks: list[Task], on_progress: OnProgress) -> None:
+    def do(self, tasks: list[Task], on_progress: OnTaskProgress) -> None:
         """Do all tasks, the most costly first; raises the first error of a task."""
         waiting = sorted(tasks, key=lambda task: -task.cost)
         attempts: dict[Task, int] = {}

@@ -58,7 +58,7 @@ def store_tangents(
     folder: Path | str,
     *,
     device: str | torch.device = "cpu",
-    tell: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], None] | None = None,
 ) -> StoredTangents:
     """Compute the tangent spaces of all images and keep them; killed at any moment, it goes on at the next shard.
 
@@ -67,7 +67,7 @@ def store_tangents(
         data: images, all of them.
         folder: gets tangents.json, which names data and estimator, and shards of safetensors.
         device: where they are computed.
-        tell: told the share that is done.
+        on_progress: told the share that is done.
 
     Raises:
         RunError: the folder holds tangent spaces of other data or of another estimator.
@@ -84,8 +84,8 @@ def store_tangents(
     for number in range(plan.shards):
         if not _sound(folder, number, content["identity"], plan.shard):
             _write_shard(estimator, data, plan, number, _path(folder, number), content["identity"], device)
-        if tell is not None:
-            tell((number + 1) / plan.shards)
+        if on_progress is not None:
+            on_progress((number + 1) / plan.shards)
     return StoredTangents(folder, data)
 
 

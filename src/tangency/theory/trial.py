@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ from tangency.tangents import TangentEstimator, WorldTangents
 from tangency.theory.coverage import coverage
 from tangency.theory.kinds import Material, make_score, make_tangents
 from tangency.theory.tilted import TiltedBayes
+from tangency.types import OnProgress
 from tangency.worlds import World, drawn, make_world
 
 _REPLICATES = 1000
-Progress = Callable[[str, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ def trial(
     tangents: str = "mfa",
     score: str = "mfa",
     config: TrialConfig | None = None,
-    progress: Progress = lambda title, share: None,
+    progress: OnProgress = lambda title, share: None,
 ) -> dict[str, Any]:
     """Put a tangent estimator and a score on trial in a world.
 

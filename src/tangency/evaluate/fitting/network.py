@@ -13,9 +13,8 @@ import torch
 from tangency.errors import ModelError, RunError, SpecError
 from tangency.score import EDMLoss, NetworkScore, ScoreCard, build_network, load_score, save_score
 from tangency.training import SCORE_CONFIG, ScoreResult, Step, train_score
+from tangency.types import OnProgress
 from tangency.worlds import load_dataset
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,19 @@ class FitConfig:
             raise SpecError(f"seed: got {self.seed}, expected a whole number of 64 bits.")
 
 
-def telling(tell: Tell | None) -> Callable[[Step], None]:
+def training_progress(on_progress: OnProgress | None) -> Callable[[Step], None]:
     """Tells the epoch and the share that is done, every 20 steps of a training."""
 
     def report(step: Step) -> None:
-        if tell is not None and (step.step % 20 == 0 or step.share == 1):
-            tell(f"epoch {step.epoch}/{step.epochs}", step.share)
+        if on_progress is not None and (step.step % 20 == 0 or step.share == 1):
+            on_progress(f"epoch {step.epoch}/{step.epochs}", step.share)
 
     return report
 
 
-def fit_network(data: str, fit: FitConfig, out: Path, device: str, tell: Tell | None = None) -> ScoreResult:
+def fit_network(
+    data: str, fit: FitConfig, out: Path, device: str, on_progress: OnProgress | None = None
+) -> ScoreResult:
     """Train a U-Net on the training images of a data set, from where an earlier call was stopped.
 
     Args:
@@ -53,7 +54,7 @@ def fit_network(data: str, fit: FitConfig, out: Path, device: str, tell: Tell | 
         fit: size and training.
         out: gets score.safetensors, best-score.safetensors, history.parquet.
         device: where.
-        tell: called with the epoch and the share that is done.
+        on_progress: called with the epoch and the share that is done.
     """
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
@@ -77,7 +78,9 @@ def fit_network(data: str, fit: FitConfig, out: Path, device: str, tell: Tell | 
     )
 
     loss = EDMLoss(sigma_data=fit.sigma_data, flip=fit.flip)
-    return train_score(build_network(card, fit.seed), train, loss, config, out, device=device, on_step=telling(tell))
+    return train_score(
+        build_network(card, fit.seed), train, loss, config, out, device=device, on_step=training_progress(on_progress)
+    )
 
 
 def convert_score(source: str, target: Path, half: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 
 from tangency.devices import resolve_device
 from tangency.errors import RunError, SpecError
-from tangency.evaluate.fitting.network import Tell, telling
+from tangency.evaluate.fitting.network import training_progress
 from tangency.files import file_digest, location_digests
 from tangency.measures.frames import distinct_names
 from tangency.numerics import check_rank
@@ -30,7 +30,7 @@ from tangency.tangents.spectrum import parse_rank
 from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.autoencoder import AUTOENCODER
-from tangency.types import Dataset
+from tangency.types import Dataset, OnProgress
 from tangency.worlds import load_dataset
 
 WITHOUT_MIXTURE = "local-pca"  # the tangent spaces where no mixture is fitted and none are named
@@ -66,7 +66,7 @@ class AutoencoderFit:
 
 
 def fit_autoencoder(
-    data: Dataset, fit: AutoencoderFit, out: Path, device: str, tell: Tell | None = None
+    data: Dataset, fit: AutoencoderFit, out: Path, device: str, on_progress: OnProgress | None = None
 ) -> AutoencoderResult:
     """Train an autoencoder on the training images, from where an earlier call was stopped.
 
@@ -75,7 +75,7 @@ def fit_autoencoder(
         fit: network and training.
         out: gets autoencoder.safetensors, best-autoencoder.safetensors, history.parquet.
         device: where.
-        tell: called with the epoch and the share that is done.
+        on_progress: called with the epoch and the share that is done.
     """
     train = data.train
     card = AutoencoderCard(
@@ -97,7 +97,7 @@ def fit_autoencoder(
     )
 
     module = build_autoencoder(card, fit.seed)
-    return train_autoencoder(module, card, train, config, out, device=device, on_step=telling(tell))
+    return train_autoencoder(module, card, train, config, out, device=device, on_step=training_progress(on_progress))
 
 
 def _bare(
@@ -185,35 +185,41 @@ def ground_of(data: Dataset, score: Denoiser | str | Path | None, device: str) -
     return Ground(data, device, score)
 
 
-def fitted_tangents(reference: str, ground: Ground, folder: Path, tell: Tell | None = None) -> TangentEstimator:
+def fitted_tangents(
+    reference: str, ground: Ground, folder: Path, on_progress: OnProgress | None = None
+) -> TangentEstimator:
     """`open_tangents`, after the training of an autoencoder where the reference is "autoencoder" without a file.
 
     Args:
         reference: as of `load_tangents`.
         ground: what they are made of.
         folder: gets the training, in a folder of its own name; one that is there is not repeated.
-        tell: called with what is done, and the share.
+        on_progress: called with what is done, and the share.
     """
     needed = trained_first(reference)
     if needed is None:
         return open_tangents(reference, ground)
     fit, query = needed
     place = _place(fit, ground.data, folder)
-    result = fit_autoencoder(ground.data, fit, place, ground.device, tell)
+    result = fit_autoencoder(ground.data, fit, place, ground.device, on_progress)
     if result.outcome != "ok":
         raise RunError(f"tangents '{reference}': the training diverged; lower learning_rate.")
     return open_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
 
 
 def study_tangents(
-    references: Sequence[str], own: TangentEstimator | None, ground: Ground, folder: Path, tell: Tell | None = None
+    references: Sequence[str],
+    own: TangentEstimator | None,
+    ground: Ground,
+    folder: Path,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, TangentEstimator]:
     """Name to estimator of the tangent spaces that references name; `own` where there are none, and for its bare name.
 
     Without `own`, at least one reference must be given.
     """
     estimators = [
-        own if own is not None and reference == own.kind else fitted_tangents(reference, ground, folder, tell)
+        own if own is not None and reference == own.kind else fitted_tangents(reference, ground, folder, on_progress)
         for reference in references
     ]
     named = dict(zip(tangent_names(references), estimators, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,11 @@ from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.types import Dataset
+from tangency.types import Dataset, OnProgress
 
 if TYPE_CHECKING:
     import polars
 
-Tell = Callable[[str, float], None]
 _REPLICATES = 2000
 
 
@@ -74,7 +73,7 @@ def generate_with(
     score: Denoiser | None = None,
     mixture: Mixture | None = None,
     device: str = "cpu",
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Generated:
     """One task with one classifier, and all judges.
 
@@ -87,7 +86,7 @@ def generate_with(
         mixture: of the images, for references and as a judge; fitted to 5,000 training images where None, and left out
             where the images have more than 4,096 pixels.
         device: where.
-        tell: called with what is being done, and the share that is done.
+        on_progress: called with what is being done, and the share that is done.
     """
     started = time.monotonic()
     refuse_unguided(config, score is not None)
@@ -99,7 +98,7 @@ def generate_with(
     gaussians = class_gaussians(data, config, device)
     inputs = task_inputs(classifier, data, config, mixture, gaussians, score, device)
     ids = picture_ids(config, data)
-    outcome = _performed(inputs, ids, tell)
+    outcome = _performed(inputs, ids, on_progress)
     judges = Judges(data, classifier, judge, mixture, device)
     columns, sets = judge_outcome(judges, outcome, config, tuple(outcome.pictures))
     summary = _summary(outcome, columns, sets, judges, config, data)
@@ -109,15 +108,15 @@ def generate_with(
     return Generated(summary, ids, columns, outcome.pictures, outcome.y, frames)
 
 
-def _performed(inputs: TaskInputs, ids: Tensor, tell: Tell | None) -> Outcome:
-    """All batches of the task; `tell` hears how many are done, and that judging comes next."""
+def _performed(inputs: TaskInputs, ids: Tensor, on_progress: OnProgress | None) -> Outcome:
+    """All batches of the task; `on_progress` hears how many are done, and that judging comes next."""
     outcomes = []
     for number, part in enumerate(batches := ids.split(inputs.options.batch)):
-        if tell is not None:
-            tell(inputs.options.task, number / len(batches) * 0.9)
+        if on_progress is not None:
+            on_progress(inputs.options.task, number / len(batches) * 0.9)
         outcomes.append(perform(inputs, part))
-    if tell is not None:
-        tell("judging", 0.9)
+    if on_progress is not None:
+        on_progress("judging", 0.9)
     return joined(outcomes)
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError
 from tangency.evaluate.classifiers.saved import SavedClassifier, find_classifier, independent
-from tangency.evaluate.generation.run import Generated, Tell, generate_with
+from tangency.evaluate.generation.run import Generated, generate_with
 from tangency.files import atomic, write_json
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import Classifier
 from tangency.references import as_reference
 from tangency.score import Denoiser, load_score
 from tangency.tensors import digest
-from tangency.types import Dataset
+from tangency.types import Dataset, OnProgress
 from tangency.worlds import load_dataset
 
 
@@ -28,7 +28,7 @@ def generate(
     out: str | Path | None = None,
     device: str = "cpu",
     trust_code: bool = False,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Generated:
     """What a classifier's gradients make: images from noise, restored, changed or explained, beside references.
 
@@ -47,7 +47,7 @@ def generate(
         out: folder for rows.parquet and summary.json; None keeps nothing.
         device: where: "auto", "cpu", "cuda" or "cuda:N".
         trust_code: whether models that bring code may run it.
-        tell: called with what is being done, and the share that is done, in [0, 1].
+        on_progress: called with what is being done, and the share that is done, in [0, 1].
 
     Returns:
         `Generated`: pictures by source (N, C, H, W) in [0, 1], the class of each (N,), and a summary with intervals.
@@ -85,7 +85,7 @@ def generate(
         judge=rated,
         score=load_score(score, loaded, device) if isinstance(score, str | Path) else score,
         device=device,
-        tell=tell,
+        on_progress=on_progress,
     )
     named = score if score is None or isinstance(score, str | Path) else score.kind
     made.summary.update(

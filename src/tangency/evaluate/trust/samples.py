@@ -22,7 +22,7 @@ _HELD, _FEWEST_NEW, _NEAREST = 200, 100, 0.01  # new images compared with, the f
 
 
 def draw_samples(
-    score: Denoiser, data: Dataset, config: TrustConfig, device: str, tell: Callable[[float], None]
+    score: Denoiser, data: Dataset, config: TrustConfig, device: str, on_progress: Callable[[float], None]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Images drawn from the score: how near to training images, how far from held-out ones."""
     if not config.samples:
@@ -30,7 +30,7 @@ def draw_samples(
     ids = torch.arange(config.samples, device=device)
     y = ids % score.classes if score.classes else None
     sampler = sampler_for(score, config.steps)
-    x = sampler.sample(score, ids, y, seed=config.seed, on_step=tell).cpu()
+    x = sampler.sample(score, ids, y, seed=config.seed, on_step=on_progress).cpu()
     near = nearest(x, data.train)
     chosen = permutation(len(data.test), 1, "score evaluation")[: max(config.samples, _HELD)]
     usual = nearest(data.test.images(chosen), data.train).distance

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,8 @@ from tangency.score.quality import noised
 from tangency.score.references import readings
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
-from tangency.types import Dataset, LabelledImages
+from tangency.types import Dataset, LabelledImages, OnProgress
 from tangency.worlds import World, load_dataset, world_of
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ def evaluate_score(
     data: Dataset | str | Path,
     config: TrustConfig | None = None,
     device: str = "cpu",
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Trust:
     """Examine a score on held-out images of `data`; its baselines are fitted to the training images.
 
@@ -78,7 +75,7 @@ def evaluate_score(
             drawn from a world, its exact score is compared with too.
         config: how.
         device: where everything is computed: "auto", "cpu", "cuda" or "cuda:N".
-        tell: called with what is being done and the share that is done.
+        on_progress: called with what is being done and the share that is done.
 
     Raises:
         RunError: fewer than two test images.
@@ -95,7 +92,7 @@ def evaluate_score(
         >>> found.summary["images"], [level["sigma"] for level in found.summary["noise_levels"]]
         (8, [0.25])
     """
-    config, tell, started = config or TrustConfig(), tell or (lambda part, share: None), time.monotonic()
+    config, on_progress, started = config or TrustConfig(), on_progress or (lambda part, share: None), time.monotonic()
     device = resolve_device(device)
     data = load_dataset(data) if isinstance(data, str | Path) else data
     named = {"reference": str(score)} if isinstance(score, str | Path) else {}
@@ -106,15 +103,15 @@ def evaluate_score(
     with torch.no_grad():  # refuse a σ that it does not know before anything is fitted
         y = held.labels[:1].to(device) if conditional_only(score) else None
         score.denoise(held.images(slice(0, 1)).to(device), max(config.sigmas), y)
-    tell("fitting the closed forms", 0.0)
+    on_progress("fitting the closed forms", 0.0)
     others, unavailable = _baselines(score, data, config, device)
     bench = _Bench(score, others, held, mean_image(data.train), config, device)
     table = []
     for number, sigma in enumerate(config.sigmas):
-        tell(f"denoising at σ = {sigma:g}", 0.1 + 0.7 * number / len(config.sigmas))
+        on_progress(f"denoising at σ = {sigma:g}", 0.1 + 0.7 * number / len(config.sigmas))
         table.append(bench.at(sigma))
     drawn, pictures = draw_samples(
-        score, data, config, device, lambda share: tell("drawing samples", 0.8 + 0.19 * share)
+        score, data, config, device, lambda share: on_progress("drawing samples", 0.8 + 0.19 * share)
     )
     summary: dict[str, Any] = {
         "score": {
@@ -134,7 +131,7 @@ def evaluate_score(
     }
     summary["verdict"] = verdict(summary)
     summary["seconds"] = round(time.monotonic() - started, 1)
-    tell("done", 1.0)
+    on_progress("done", 1.0)
     return Trust(summary, pictures | _denoised(score, held, config, device))
 
 

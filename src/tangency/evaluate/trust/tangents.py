@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,10 +27,9 @@ from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
 from tangency.tangents import Ground, TangentEstimator, TangentSpace, reach, space_agreement
 from tangency.tangents.probes import neighbour_steps, transformation_steps
-from tangency.types import Dataset
+from tangency.types import Dataset, OnProgress
 from tangency.worlds import load_dataset, world_of
 
-Tell = Callable[[str, float], None]
 PROBES = ("neighbour", "transformation")
 _AT_ONCE, _NEIGHBOURS = 25, 8
 
@@ -60,7 +59,7 @@ def evaluate_tangents(
     config: TangentTrustConfig | None = None,
     device: str = "cpu",
     folder: str | Path | None = None,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """How far tangent spaces can be believed: known directions beside controls, each other, and worlds with a truth.
 
@@ -75,7 +74,7 @@ def evaluate_tangents(
         config: how.
         device: where everything is computed: "auto", "cpu", "cuda" or "cuda:N".
         folder: where autoencoders are trained; a temporary one by default.
-        tell: called with what is being done and the share that is done, in [0, 1].
+        on_progress: called with what is being done and the share that is done, in [0, 1].
 
     Returns:
         JSON values. "estimators": of each its rank, residual (l2, pixels in [0, 1]), spectral gap, asymmetry, reach
@@ -96,7 +95,7 @@ def evaluate_tangents(
     loaded, device = load_dataset(data) if isinstance(data, str | Path) else data, resolve_device(device)
     check_tangents(named, loaded)
     place = None if folder is None else Path(folder)
-    return examine_tangents(named, ground_of(loaded, score, device), config, place, tell)
+    return examine_tangents(named, ground_of(loaded, score, device), config, place, on_progress)
 
 
 def examine_tangents(
@@ -104,21 +103,21 @@ def examine_tangents(
     ground: Ground,
     config: TangentTrustConfig | None = None,
     folder: Path | None = None,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
     """As `evaluate_tangents`, on ground that is laid: data, device, and the score of denoiser tangents."""
-    config, tell = config or TangentTrustConfig(), tell or (lambda part, share: None)
+    config, on_progress = config or TangentTrustConfig(), on_progress or (lambda part, share: None)
     if len(ground.data.test) < 2:
         raise RunError(f"'{ground.data.name}': got {len(ground.data.test)} test images, expected at least 2.")
     with TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         estimators = []
         for number, reference in enumerate(references):
-            tell(f"making {reference}", 0.4 * number / len(references))
+            on_progress(f"making {reference}", 0.4 * number / len(references))
             estimators.append(fitted_tangents(reference, ground, place))
         held, names = _held(ground.data, config), tangent_names(references)
-        columns, pairs = _examined(estimators, names, ground, held, config, tell)
-        tell("worlds", 0.8)
+        columns, pairs = _examined(estimators, names, ground, held, config, on_progress)
+        on_progress("worlds", 0.8)
         known = floors(references, names, ground, _mean_ranks(columns, names), config.floor, place)
     boot = PairedBootstrap(len(held), config.replicates)
     summary = {
@@ -135,7 +134,7 @@ def examine_tangents(
             for (a, b), values in pairs.items()
         ],
     }
-    tell("done", 1.0)
+    on_progress("done", 1.0)
     return summary | {"verdict": tangent_verdict(summary)}
 
 
@@ -149,7 +148,7 @@ def _examined(
     ground: Ground,
     held: Tensor,
     config: TangentTrustConfig,
-    tell: Tell,
+    on_progress: OnProgress,
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[tuple[str, str], dict[str, np.ndarray]]]:
     """Columns (N,) of each estimator and of each pair, a batch of images at a time."""
     pool, device = ground.data.test, torch.device(ground.device)
@@ -162,7 +161,7 @@ def _examined(
     batches = held.split(_AT_ONCE)
     natural = world_of(ground.data.name) is None
     for number, ids in enumerate(batches):
-        tell("examining", 0.4 + 0.4 * number / len(batches))
+        on_progress("examining", 0.4 + 0.4 * number / len(batches))
         x, y, at = pool.images(ids).to(device), pool.labels[ids].to(device), ids.to(device)
         steps = neighbour_steps(x, at, pool, _NEIGHBOURS)
         moved = transformation_steps(x) if natural else None
