@@ -169,7 +169,7 @@ def _score_errors(world: World, score: Denoiser, sigma: float, config: TrialConf
 
 
 def _measures(
-    world: World, tangents: TangentEstimator, score: Denoiser, config: TrialConfig, progress: Progress
+    world: World, tangents: TangentEstimator, score: Denoiser, config: TrialConfig, progress: OnProgress
 ) -> dict[str, Any]:
     """Bias and coverage of every measure of a fixed classifier, with the estimators against the exact ones."""
     data = drawn(world, config.population, config.seed, config.train + config.images)  # behind all that was used
