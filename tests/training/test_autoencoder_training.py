@@ -91,7 +91,7 @@ def test_the_loss_of_a_vae_is_the_elbos() -> None:
 
 def test_trainings_that_cannot_be_are_refused(tmp_path: Path) -> None:
     module, card = made()
-    with pytest.raises(DataError, match="has none"):
+    with pytest.raises(DataError, match="has no images"):
         train_autoencoder(module, card, data(0), CONFIG, tmp_path)
     with pytest.raises(ModelError, match="the autoencoder takes"):
         train_autoencoder(*made(), dataclasses.replace(data(), pixels=data().pixels[:, :, :5]), CONFIG, tmp_path)

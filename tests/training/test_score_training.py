@@ -124,9 +124,9 @@ def test_a_finished_training_is_not_repeated_and_another_is_refused(tmp_path: Pa
     assert again.history == first.history
     x = torch.rand(2, *SHAPE)
     assert torch.equal(again.score.denoise(x, 0.2), first.score.denoise(x, 0.2))
-    for loss, averaging in ((EDMLoss(mean=-1.0), None), (EDMLoss(), Averaging(share=0.5))):
+    for loss, averaging in ((EDMLoss(mean=-1.0), Averaging()), (EDMLoss(), Averaging(share=0.5))):
         with pytest.raises(RunError, match="another training"):
-            train_score(network(), data(), loss, CONFIG, tmp_path, averaging=averaging)
+            train_score(network(), data(), loss, dataclasses.replace(CONFIG, averaging=averaging), tmp_path)
 
 
 def test_the_initial_weights_stay_as_they_are(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_the_average_follows_the_weights(tmp_path: Path) -> None:
 
     start = torch.cat([p.flatten() for p in network().module.parameters()])
     averaging = Averaging(share=0.3)
-    config = dataclasses.replace(CONFIG, epochs=1)
-    result = train_score(network(), data(), Watching(), config, tmp_path, averaging=averaging, on_step=step)
+    config = dataclasses.replace(CONFIG, epochs=1, averaging=averaging)
+    result = train_score(network(), data(), Watching(), config, tmp_path, on_step=step)
     wanted = start
     for number, weights in enumerate(seen):
         decay = averaging.decay(16 * number, 16)

@@ -137,14 +137,14 @@ def test_worlds_made_by_hand_are_known_by_their_pixels() -> None:
 
 
 def test_every_world_is_described() -> None:
-    found = {entry["name"]: entry for entry in describe_worlds()}
-    assert list(found) == list(WORLDS)
-    assert found["linear"]["options"]["shape"] == "1x16x16"
-    assert found["sphere"]["options"]["concentration"] == 4.0
-    assert found["linear"]["undefined"] == {}
-    assert "posterior, Bayes direction" in found["rotated"]["undefined"]
-    assert list(found["torus"]["undefined"]) == ["density, score, denoiser"]
-    assert all(entry["title"].startswith("W") for entry in found.values())
+    described = {entry.name: entry for entry in describe_worlds()}
+    assert list(described) == list(WORLDS)
+    assert described["linear"].options["shape"] == "1x16x16"
+    assert described["sphere"].options["concentration"] == 4.0
+    assert described["linear"].undefined == {}
+    assert "posterior, Bayes direction" in described["rotated"].undefined
+    assert list(described["torus"].undefined) == ["density, score, denoiser"]
+    assert all(entry.title.startswith("W") for entry in described.values())
 
 
 def test_default_sizes() -> None:

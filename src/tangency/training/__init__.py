@@ -3,11 +3,10 @@
 from tangency.training.autoencoder import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.batches import refuse_lone_images
 from tangency.training.config import TRAINING_SCHEMA, TrainConfig, learning_rate
-from tangency.training.engine import Step
 from tangency.training.evaluate import Evaluation, evaluate
-from tangency.training.loop import train
-from tangency.training.result import TrainResult
-from tangency.training.score import SCORE_CONFIG, Averaging, ScoreResult, train_score
+from tangency.training.job import Step
+from tangency.training.loop import TrainResult, train
+from tangency.training.score import SCORE_CONFIG, Averaging, ScoreConfig, ScoreResult, train_score
 
 __all__ = [
     "AUTOENCODER_CONFIG",
@@ -16,6 +15,7 @@ __all__ = [
     "AutoencoderResult",
     "Averaging",
     "Evaluation",
+    "ScoreConfig",
     "ScoreResult",
     "Step",
     "TrainConfig",

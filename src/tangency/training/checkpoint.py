@@ -38,13 +38,11 @@ class Progress:
 
 
 def fingerprint(
-    config: TrainConfig, data: LabelledImages, validation: LabelledImages | None, more: Mapping[str, Any]
+    config: TrainConfig, data: LabelledImages, validation: LabelledImages | None, more: Mapping[str, object]
 ) -> str:
     """SHA-256 of config, data and what else (JSON values) decides the result of a training."""
-    settings = asdict(config)
-    del settings["checkpoint_seconds"]
-    parts: dict[str, Any] = {
-        "config": settings,
+    parts = {
+        "config": {name: value for name, value in config.plain().items() if name != "checkpoint_seconds"},
         "data": _content(data),
         "validation": None if validation is None else _content(validation),
         **more,

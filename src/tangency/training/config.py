@@ -1,9 +1,9 @@
-"""What training is told, and the learning rate that follows from it."""
+"""Options of a training, and the learning rate that follows from them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from tangency.errors import SpecError, unknown_name
 
@@ -78,6 +78,10 @@ class TrainConfig:
         for name, (good, expected) in rules.items():
             if not good:
                 raise SpecError(f"training: {name} is {getattr(self, name)}, expected {expected}.")
+
+    def plain(self) -> dict[str, object]:
+        """The options that every kind of training has, as JSON."""
+        return {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:

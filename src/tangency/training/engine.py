@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,119 +14,75 @@ from torch import Tensor, nn
 from tangency.errors import RunError
 from tangency.files import journal, remove_leftovers
 from tangency.seeding import Draw, derive_seed, permutation
+from tangency.tensors import digest, read_tensors
 from tangency.training import processes
-from tangency.training.batches import Batch, batch_bounds, load_batch, refuse_lone_images, split
-from tangency.training.checkpoint import Row, restore_checkpoint, save_checkpoint
+from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
+from tangency.training.checkpoint import Row, fingerprint, restore_checkpoint, save_checkpoint
 from tangency.training.config import TrainConfig, learning_rate
-from tangency.training.result import CHECKPOINT, as_record, finite, write_history
-from tangency.types import LabelledImages
+from tangency.training.job import Job, Step, Training
+from tangency.training.result import CHECKPOINT, Record, finite, read_history, write_history
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-@dataclass(frozen=True)
-class Step:
-    """What `on_step` is called with after each step; epochs, and steps of an epoch, are counted from one."""
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-
-    @property
-    def share(self) -> float:
-        """Share of the training that is done."""
-        return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
-
-
-class Job(ABC):
-    """A module, its loss, and what is kept of it: all that the loop does not know.
-
-    Args:
-        module: whose weights change.
-        files: names of the file with the last weights, whose presence says that the training is finished, and of the
-            file with the best.
-    """
-
-    module: nn.Module
-    files: tuple[str, str]
-
-    @abstractmethod
-    def to(self, device: torch.device) -> None:
-        """Move what is trained to a device."""
-
-    @abstractmethod
-    def losses(self, batch: Batch, draw: Draw) -> Tensor:
-        """Loss of each image of a batch, (n,)."""
-
-    @abstractmethod
-    def evaluate(
-        self, data: LabelledImages, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
-    ) -> tuple[Row, float]:
-        """Columns of the history at the end of an epoch, and how good the weights are (higher is better, or NaN)."""
-
-    @abstractmethod
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        """Write the weights with a record of their training."""
-
-    @abstractmethod
-    def stepped(self, images: int, batch: int) -> None:
-        """Told after each step, of `batch` images; `images` were seen before it."""
-
-    def state(self) -> Mapping[str, Tensor]:
-        """Tensors, beside module and optimiser, that the next step depends on; changed in place where restored."""
-        return {}
-
-
 def run_job(
-    job: Job,
-    data: LabelledImages,
-    config: TrainConfig,
-    folder: Path,
-    identity: dict[str, str],
-    settings: dict[str, Any],
-    device: torch.device | str,
-    validation: LabelledImages | None,
-    on_step: Callable[[Step], None] | None,
-) -> tuple[dict[str, Any], list[Row]]:
-    """Train, from the last checkpoint where there is one.
+    job: Job, training: Training, about: Mapping[str, object], settings: Mapping[str, object]
+) -> tuple[Record, list[Row]]:
+    """Train, from the last checkpoint where there is one; a finished training is loaded instead.
 
     Args:
-        identity: fingerprint and digest of the initial weights, which a checkpoint must agree with.
+        job: what is trained.
+        training: on what, how, and where to.
+        about: what decides the result beside images, configuration and initial weights (JSON values).
         settings: what the record says of the loss.
 
     Returns:
         The record of the training, which the files of the job hold too, and its history.
     """
+    folder = training.folder
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"output '{folder}': got a file, expected a folder or a name that is free.")
+    identity = {
+        "fingerprint": fingerprint(training.config, training.data, training.validation, about),
+        "initial": digest(job.module.state_dict()),
+    }
+    if (folder / job.files[0]).exists():
+        return _finished(job, training, identity)
     with _undone_if_stopped(job.module), torch.inference_mode(False), torch.enable_grad():
-        run = _Run(job, data, config, folder, identity, settings, device, validation, on_step)
+        run = _TrainingRun(job, training, identity, settings)
         with _own_random_state(run.device):
             return run.to_the_end()
 
 
-class _Run:
+def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> tuple[Record, list[Row]]:
+    """Record and history of the finished training in this folder, its weights loaded; raises if it is another one."""
+    path = training.folder / job.files[0]
+    tensors, header = read_tensors(path)
+    record = Record.from_json(job.provenance(header, path).get("training", {}))
+    initial = [record.initial]
+    if job.in_place:  # a notebook cell that runs twice hands over what it trained: the same training, finished
+        initial.append(digest(tensors))
+    if record.fingerprint != identity["fingerprint"] or identity["initial"] not in initial:
+        raise RunError(
+            f"{path}: holds the result of another training (other data, loss, settings or initial weights). Give "
+            "another folder, or remove this one."
+        )
+    job.load(tensors, path)
+    job.to(training.device)
+    return record, read_history(training.folder)
+
+
+class _TrainingRun:
     """One training in progress."""
 
-    def __init__(
-        self,
-        job: Job,
-        data: LabelledImages,
-        config: TrainConfig,
-        folder: Path,
-        identity: dict[str, str],
-        settings: dict[str, Any],
-        device: torch.device | str,
-        validation: LabelledImages | None,
-        on_step: Callable[[Step], None] | None,
-    ) -> None:
-        self.accelerator: Accelerator = processes.accelerator_for(device)
-        self.device = processes.device_of(self.accelerator, device)
+    def __init__(self, job: Job, training: Training, identity: dict[str, str], settings: Mapping[str, object]) -> None:
+        config, data, validation = training.config, training.data, training.validation
+        self.accelerator: Accelerator = processes.accelerator_for(training.device)
+        self.device = processes.device_of(self.accelerator, training.device)
         job.to(self.device)
-        self.job, self.data, self.config = job, data, config
-        self.folder, self.identity, self.settings, self.on_step = folder, identity, settings, on_step
+        self.job, self.training, self.config, self.data = job, training, config, data
+        self.folder, self.identity, self.settings = training.folder, identity, settings
         fraction = config.validation_fraction if validation is None else 0.0
         self.index, held = split(data, fraction, config.seed)
         self.validation = data if validation is None else validation
@@ -139,14 +93,14 @@ class _Run:
         self.parameters = [p for p in job.module.parameters() if p.requires_grad]
         self.optimiser = _optimiser(self.parameters, config)
         if self.accelerator.is_main_process:
-            _make(folder)
-            remove_leftovers(folder)
-        checkpoint = folder / CHECKPOINT
+            _make(self.folder)
+            remove_leftovers(self.folder)
+        checkpoint = self.folder / CHECKPOINT
         self.progress = restore_checkpoint(checkpoint, job.module, self.optimiser, identity, job.state())
         self.accelerator.wait_for_everyone()  # nobody writes before everybody has read
         self.clock = self.saved = time.monotonic()
 
-    def to_the_end(self) -> tuple[dict[str, Any], list[Row]]:
+    def to_the_end(self) -> tuple[Record, list[Row]]:
         """Train what is left; the record of the training and its history."""
         while self.progress.epoch < self.config.epochs:
             if not self._epoch():
@@ -211,15 +165,15 @@ class _Run:
         return learning_rate(self.config, done, self.config.epochs * len(self.bounds))
 
     def _report(self, loss: float) -> None:
-        if self.on_step is not None:
+        if self.training.on_step is not None:
             progress = self.progress
             rate = self._learning_rate(progress.step - 1)
             epochs, steps = self.config.epochs, len(self.bounds)
-            self.on_step(Step(progress.epoch + 1, epochs, progress.step, steps, loss, rate))
+            self.training.on_step(Step(progress.epoch + 1, epochs, progress.step, steps, loss, rate))
 
     def _end_of_epoch(self) -> None:
         progress = self.progress
-        columns, merit = self.job.evaluate(self.data, self.index, self.validation, self.held, self.device)
+        columns, merit = self.job.evaluate(self.training, self.index, self.validation, self.held, self.device)
         self._tick()
         progress.history.append(
             {
@@ -249,19 +203,25 @@ class _Run:
             save_checkpoint(path, self.job.module, self.optimiser, self.progress, self.identity, self.job.state())
         self.saved = time.monotonic()
 
-    def _save(self, name: str, outcome: str) -> dict[str, Any]:
-        told = {
+    def _save(self, name: str, outcome: str) -> Record:
+        progress = self.progress
+        record = Record(
             **self.identity,
-            **self.settings,
-            "config": asdict(self.config),
-            "data": {"name": self.data.name, "digest": self.data.digest, "images": len(self.index)},
-        }
-        record = as_record(self.progress, outcome, told)
+            config=self.config.plain(),
+            data={"name": self.data.name, "digest": self.data.digest, "images": len(self.index)},
+            outcome=outcome,
+            epoch=progress.epoch,
+            step=progress.step,
+            best_epoch=progress.best_epoch,
+            best_merit=progress.best_merit,
+            seconds=progress.seconds + sum(float(row["seconds"] or 0) for row in progress.history),
+            settings=self.settings,
+        )
         if self.accelerator.is_main_process:
             self.job.save(self.folder / name, record)
         return record
 
-    def _finish(self, outcome: str) -> tuple[dict[str, Any], list[Row]]:
+    def _finish(self, outcome: str) -> tuple[Record, list[Row]]:
         self._tick()
         last, best = self.job.files
         if self.accelerator.is_main_process:
@@ -296,8 +256,7 @@ def _optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> tor
 def _undone_if_stopped(module: nn.Module) -> Iterator[None]:
     """Give the module its initial weights back if training stops by an exception.
 
-    The checkpoint holds the progress; a caller who tries again, with the same object, is then seen to ask for the same
-    training.
+    The checkpoint holds the progress; trying again with the same object is then the same training.
     """
     initial = {name: value.clone() for name, value in module.state_dict().items()}
     try:

@@ -27,7 +27,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate in eval mode on the images `index` of the data; NaN for no images."""
     totals = torch.zeros(3, dtype=torch.float64)
-    for ids in index.split(batch_size):
+    for ids in torch.split(index, batch_size):
         x, y = data.images(ids).to(device), data.labels[ids].to(device)
         with undisturbed(classifier), torch.no_grad():
             logits = classifier(x)

@@ -2,50 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tangency.errors import DataError, ModelError
-from tangency.models import Classifier
+from tangency.models import Classifier, load_weights, save_classifier
 from tangency.objectives import Objective
 from tangency.seeding import Draw, permutation
-from tangency.tensors import digest
 from tangency.training.batches import Batch
-from tangency.training.checkpoint import Row, fingerprint
+from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
-from tangency.training.engine import Job, Step, run_job
+from tangency.training.engine import run_job
 from tangency.training.evaluate import evaluate
-from tangency.training.result import BEST, MODEL, TrainResult, as_result, finished, finite, save_with_record
-from tangency.types import LabelledImages, check_labels
+from tangency.training.job import Job, Step, Training, common
+from tangency.training.result import Record, TrainingResult, finite
+from tangency.types import LabelledImages
 
 TRAIN_ACCURACY_IMAGES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult(TrainingResult):
+    """A finished training of a classifier; more fields in `TrainingResult`.
+
+    Args:
+        classifier: with the last weights, or the last finite ones of a diverged run; in eval mode.
+        epoch, step: epochs finished and steps into the next; where a diverged run diverged.
+        best_accuracy: the highest validation accuracy; None without validation images.
+    """
+
+    classifier: Classifier
+    epoch: int
+    step: int
+    best_accuracy: float | None
 
 
 class _ClassifierJob(Job):
     """A classifier and the objective that it minimises; the best has the highest validation accuracy."""
 
-    files = MODEL, BEST
+    files = "model.safetensors", "best.safetensors"
+    in_place = True
 
-    def __init__(self, classifier: Classifier, objective: Objective, seed: int) -> None:
-        self.classifier, self.objective, self.seed = classifier, objective, seed
+    def __init__(self, classifier: Classifier, objective: Objective) -> None:
+        self.classifier, self.objective = classifier, objective
         self.module = classifier.module
 
-    def to(self, device: torch.device) -> None:
+    def to(self, device: torch.device | str) -> None:
         self.classifier.to(device)
 
     def losses(self, batch: Batch, draw: Draw) -> Tensor:
         return self.objective.losses(self.classifier, batch.x, batch.y, draw)
 
     def evaluate(
-        self, data: LabelledImages, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
+        self, training: Training, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
     ) -> tuple[Row, float]:
-        chosen = permutation(len(index), self.seed, "train accuracy")[:TRAIN_ACCURACY_IMAGES]
-        seen = evaluate(self.classifier, data, index[chosen], device)
+        chosen = permutation(len(index), training.config.seed, "train accuracy")[:TRAIN_ACCURACY_IMAGES]
+        seen = evaluate(self.classifier, training.data, index[chosen], device)
         held_out = evaluate(self.classifier, validation, held, device)
         row: Row = {
             "train_accuracy": finite(seen.accuracy),
@@ -55,11 +71,17 @@ class _ClassifierJob(Job):
         }
         return row, held_out.accuracy
 
-    def stepped(self, images: int, batch: int) -> None:
-        """Nothing follows a step."""
+    def save(self, path: Path, record: Record) -> None:
+        provenance = {**self.classifier.card.provenance, "training": record.to_json()}
+        self.classifier.card = replace(self.classifier.card, provenance=provenance)
+        save_classifier(self.classifier, path)
 
-    def save(self, path: Path, record: dict[str, Any]) -> None:
-        save_with_record(self.classifier, path, record)
+    def provenance(self, header: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+        provenance: Mapping[str, Any] = header.get("provenance", {})
+        return provenance
+
+    def load(self, tensors: Mapping[str, Tensor], path: Path) -> None:
+        load_weights(self.classifier, path)
 
 
 def train(
@@ -106,42 +128,16 @@ def train(
         >>> result.outcome, len(result.history)
         ('ok', 1)
     """
-    _check_data(classifier, data, "training images")
-    if validation is not None:
-        _check_data(classifier, validation, "validation images")
-    folder = Path(folder)
-    identity = {
-        "fingerprint": _fingerprint(classifier, data, validation, objective, config),
-        "initial": digest(classifier.module.state_dict()),
-    }
-    earlier = finished(folder, classifier, identity)
-    if earlier is not None:
-        classifier.to(device)
-        return earlier
-    job, settings = _ClassifierJob(classifier, objective, config.seed), {"objective": objective.identity}
-    record, history = run_job(job, data, config, folder, identity, settings, device, validation, on_step)
-    return as_result(classifier, record, history, folder)
-
-
-def _fingerprint(
-    classifier: Classifier,
-    data: LabelledImages,
-    validation: LabelledImages | None,
-    objective: Objective,
-    config: TrainConfig,
-) -> str:
-    """SHA-256 of all that decides the result of a training but the initial weights."""
+    training = Training(data, config, Path(folder), device, validation, on_step)
     card = asdict(classifier.card)
     del card["provenance"]
-    return fingerprint(config, data, validation, {"objective": objective.identity, "card": card})
-
-
-def _check_data(classifier: Classifier, data: LabelledImages, what: str) -> None:
-    if not len(data):
-        raise DataError(f"{what}: '{data.name}' has no images; check the reference, the split or the limit.")
-    if data.shape != classifier.card.shape or len(data.classes) != classifier.classes:
-        raise ModelError(
-            f"{what}: '{data.name}' has images {data.shape} in {len(data.classes)} classes, the classifier takes "
-            f"{classifier.card.shape} in {classifier.classes}. Build the classifier for this data, or resize them."
-        )
-    check_labels(data.labels, len(data.pixels), classifier.classes, what)
+    training.check_images("the classifier", classifier.card.shape, classifier.classes)
+    settings = {"objective": objective.identity}
+    record, history = run_job(_ClassifierJob(classifier, objective), training, settings | {"card": card}, settings)
+    return TrainResult(
+        classifier=classifier.eval(),
+        epoch=record.epoch,
+        step=record.step,
+        best_accuracy=record.best_merit,
+        **common(record, history, training.folder),
+    )

@@ -28,7 +28,7 @@ def accelerator_for(device: torch.device | str) -> Accelerator:
 
 
 def device_of(accelerator: Accelerator, device: torch.device | str) -> torch.device:
-    """The device asked for; where there are many processes, the one that accelerate gave this process."""
+    """The requested device; where there are many processes, the one that accelerate gave this process."""
     return torch.device(device) if accelerator.num_processes == 1 else accelerator.device
 
 
@@ -48,8 +48,8 @@ def sum_gradients(accelerator: Accelerator, parameters: Iterable[nn.Parameter], 
         return loss.detach()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     joined = torch.cat([loss.detach().reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
-    total = accelerator.reduce(joined, "sum")
-    parts = total[1:].split([gradient.numel() for gradient in gradients])
+    total: Tensor = accelerator.reduce(joined, "sum")
+    parts = torch.split(total[1:], [gradient.numel() for gradient in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.reshape(gradient.shape))
     return total[0]

@@ -22,8 +22,8 @@ class BayesClassifier(nn.Module):
     what the classes share off the manifold is not part of the computation. Differentiable any number of times.
 
     Args:
-        world: whose rule it is.
-        sigma: noise on the images that it classifies, ≥ 0, in [0, 1] pixel units.
+        world: the world whose Bayes rule this is.
+        sigma: standard deviation of the noise on its input, ≥ 0, in [0, 1] pixel units.
 
     Example:
         >>> from tangency.worlds import make_world
@@ -66,8 +66,7 @@ def bayes_risk(world: World, sigma: float = 0.0, n: int = 20_000, seed: int = 0)
         raise NumericsError(f"bayes_risk: got n = {n}, expected at least 2.")
     total = square = 0.0
     for start in range(0, n, 4096):
-        found = world.sample(min(4096, n - start), seed, start)
-        x = found.x
+        x = world.sample(min(4096, n - start), seed, start).x
         if sigma > 0:
             x = x + sigma * Draw(seed, torch.arange(start, start + len(x)), "risk").normal(world.shape, torch.float64)
         risk = -torch.expm1(world.log_posterior(x, sigma).amax(1))

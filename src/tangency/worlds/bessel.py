@@ -2,7 +2,7 @@
 
 scipy's `ive` underflows at orders in the thousands; here nothing does. The uniform expansion of Debye (DLMF 10.41)
 starts at an order of at least 60, where eight terms reach double precision; the recurrence of the ratios, contracting
-downwards, leads to the order that was asked for. Everything is a tensor operation, differentiable, on any device.
+downwards, leads down to the order at hand. Everything is a tensor operation, differentiable, on any device.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def _debye() -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
     """
     u: list[Fraction] = [Fraction(1)]
     v: list[Fraction] = [Fraction(1)]
-    found = []
+    coefficients = []
     for _ in range(_TERMS):
-        found.append((tuple(map(float, u)), tuple(float(a - b) for a, b in zip(v, u, strict=True))))
+        coefficients.append((tuple(map(float, u)), tuple(float(a - b) for a, b in zip(v, u, strict=True))))
         derivative = [i * c for i, c in enumerate(u)][1:]
         following = [Fraction(0)] * (len(u) + 3)
         for i, c in enumerate(derivative):
@@ -47,7 +47,7 @@ def _debye() -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
             v[i + 2] -= c
             v[i + 4] += c
         u = following
-    return tuple(found)
+    return tuple(coefficients)
 
 
 def _series(coefficients: list[tuple[float, ...]], p: Tensor, order: float) -> Tensor:
@@ -99,9 +99,15 @@ def bessel(order: float, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _first_gap(order: float, r: Tensor) -> Tensor:
     """r (1 − A(r)) at a large order and larger r: A = √(N² + r²)/r · ΣV/ΣU − N/r without the subtraction from one."""
+    root, excess = _expansion(order, r)
+    return order - order**2 / (r + root) - root * excess
+
+
+def _expansion(order: float, r: Tensor) -> tuple[Tensor, Tensor]:
+    """√(N² + r²), and (ΣV − ΣU)/ΣU of the uniform expansion."""
     root = (order**2 + r.square()).sqrt()
     u, shift = (_series([pair[i] for pair in _debye()], order / root, order) for i in (0, 1))
-    return order - order**2 / (r + root) - root * (shift / u)
+    return root, shift / u
 
 
 def _first_ratio(order: float, r: Tensor) -> Tensor:
@@ -109,8 +115,7 @@ def _first_ratio(order: float, r: Tensor) -> Tensor:
 
     At small r, where that cancels, Amos's bound is near enough for the recurrence to wash out the rest.
     """
-    root = (order**2 + r.square()).sqrt()
-    u, shift = (_series([pair[i] for pair in _debye()], order / root, order) for i in (0, 1))
-    expanded = 1 / (root + order) + root * (shift / u) / r.square().clamp(min=1e-300)
+    root, excess = _expansion(order, r)
+    expanded = 1 / (root + order) + root * excess / r.square().clamp(min=1e-300)
     bound = 1 / (order + 0.5 + ((order + 1.5) ** 2 + r.square()).sqrt())
     return torch.where(r > 0.05 * order, expanded, bound)

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from tangency.errors import NumericsError
 from tangency.numerics import unit
-from tangency.worlds.embedding import Embedding, check_size, patterns
-from tangency.worlds.flat import Shape, check_classes, check_noise, check_positive, names, normals
+from tangency.worlds.embedding import check_size
+from tangency.worlds.options import Components, Concentration, EmbeddedWorld
 from tangency.worlds.spheres import SphereCore
 from tangency.worlds.world import World
 
-_LARGEST = 1e12  # concentration; beyond, a point of the sphere is known to the last bit
 
-
-def sphere(
-    shape: Shape = (1, 16, 16),
-    rank: int = 7,
-    classes: int = 4,
-    components: int = 1,
-    concentration: float = 4.0,
-    noise: float = 0.0,
-    contrast: float = 0.1,
-    embedding: str = "smooth",
-    seed: int = 0,
-) -> World:
+@dataclass(frozen=True)
+class SphereWorld(EmbeddedWorld):
     """W4: the unit sphere of dimension `rank`, von Mises–Fisher classes.
 
     All classes live on the same manifold, so the Bayes gradient is tangent up to its curvature: the normal part
@@ -37,55 +28,41 @@ def sphere(
         concentration: κ of every component, ≥ 0.
         noise: ψ, thickness of the sphere as a variance in squared pixel units.
     """
-    return _curved("sphere", shape, 1, rank + 1, classes, components, concentration, noise, contrast, embedding, seed)
+
+    rank: int = 7
+    components: Components = 1
+    concentration: Concentration = 4.0
+
+    name = "sphere"
+
+    def build(self, root: Path | None) -> World:
+        return self._product(1, self.rank + 1)
+
+    def _product(self, blocks: int, b: int) -> World:
+        """The product of `blocks` unit spheres of R^b."""
+        if self.rank < 1:
+            raise NumericsError(f"{self.name}: got rank {self.rank}, expected at least 1.")
+        k = self.classes * self.components
+        check_size(self.shape, blocks * b, k)
+        core = SphereCore(
+            means=unit(self.normals("directions", k * blocks, b)).reshape(k, blocks, b),
+            kappa=torch.full((k, blocks), float(self.concentration), dtype=torch.float64),
+            log_weights=torch.full((k,), -math.log(k), dtype=torch.float64),
+            component_class=torch.arange(self.classes).repeat_interleave(self.components),
+            classes=self.classes,
+        )
+        return self.placed(core, blocks)
 
 
-def torus(
-    shape: Shape = (1, 16, 16),
-    rank: int = 6,
-    classes: int = 4,
-    components: int = 2,
-    concentration: float = 2.0,
-    noise: float = 0.0,
-    contrast: float = 0.1,
-    embedding: str = "smooth",
-    seed: int = 0,
-) -> World:
+@dataclass(frozen=True)
+class TorusWorld(SphereWorld):
     """W5: the flat torus (S¹)^rank, classes mixtures of products of von Mises laws."""
-    return _curved("torus", shape, rank, 2, classes, components, concentration, noise, contrast, embedding, seed)
 
+    rank: int = 6
+    components: Components = 2
+    concentration: Concentration = 2.0
 
-def _curved(
-    name: str,
-    shape: Shape,
-    blocks: int,
-    b: int,
-    classes: int,
-    components: int,
-    concentration: float,
-    noise: float,
-    contrast: float,
-    embedding: str,
-    seed: int,
-) -> World:
-    d = math.prod(shape)
-    check_classes(classes)
-    check_noise(noise)
-    check_positive(components=components, contrast=contrast)
-    if blocks < 1 or b < 2:
-        raise NumericsError(f"{name}: got rank {blocks * (b - 1)}, expected at least 1.")
-    if not 0 <= concentration <= _LARGEST:
-        raise NumericsError(f"concentration: got {concentration}, expected a number from 0 to {_LARGEST:g}.")
-    check_size(shape, blocks * b, classes * components)
-    k = classes * components
-    means = unit(normals(seed, "directions", k * blocks, b)).reshape(k, blocks, b)
-    core = SphereCore(
-        means=means,
-        kappa=torch.full((k, blocks), float(concentration), dtype=torch.float64),
-        log_weights=torch.full((k,), -math.log(k), dtype=torch.float64),
-        component_class=torch.arange(classes).repeat_interleave(components),
-        classes=classes,
-    )
-    n = blocks * b
-    placed = Embedding(shape, patterns(embedding, shape, n, seed), scale=contrast * math.sqrt(d / blocks), noise=noise)
-    return World(name, core, placed, names(classes))
+    name = "torus"
+
+    def build(self, root: Path | None) -> World:
+        return self._product(self.rank, 2)

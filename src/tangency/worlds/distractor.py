@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from tangency.errors import DataError, NumericsError
-from tangency.mixtures import Mixture
 from tangency.numerics import check_rank
 from tangency.seeding import Draw
 from tangency.types import LabelledImages
 from tangency.worlds.embedding import Embedding, check_size, patterns
-from tangency.worlds.flat import Shape, check_classes, check_noise, check_positive, names, normals
-from tangency.worlds.gaussians import GaussianCore
+from tangency.worlds.gaussians import GaussianCore, equal_mixture
+from tangency.worlds.options import ClosedFormWorld, Positive, Shape
 from tangency.worlds.world import World
 
 
@@ -70,16 +71,8 @@ def with_distractor(data: LabelledImages, seed: int = 0) -> LabelledImages:
     )
 
 
-def distractor(
-    shape: Shape = (1, 28, 14),
-    rank: int = 6,
-    classes: int = 4,
-    separation: float = 1.0,
-    mark: float = 0.3,
-    noise: float = 0.0025,
-    contrast: float = 0.1,
-    seed: int = 0,
-) -> World:
+@dataclass(frozen=True)
+class DistractorWorld(ClosedFormWorld):
     """W7: signal s and distractor t in random halves, t independent of the class given the place; all in closed form.
 
     s|y is Gaussian on a subspace of smooth patterns, t is the letter A with a Gaussian change along two patterns, both
@@ -93,49 +86,39 @@ def distractor(
         noise: ψ > 0, variance of the pixel noise.
         contrast: root mean square of a signal pixel about ½.
     """
-    channels, height, width = shape
-    if height % 2:
-        raise NumericsError(f"distractor: got height {height}, expected an even one, for two halves.")
-    check_classes(classes)
-    check_noise(noise)
-    check_positive(separation=separation, mark=mark, contrast=contrast, noise=noise)
-    half = (channels, height // 2, width)
-    size = math.prod(half)
-    check_rank(rank, size)
-    check_size(half, rank + 2)
-    check_size(shape, rank + 2, 4 * classes * size // (rank + 2))  # loadings: 2·classes components, 2·size pixels
-    frame = patterns("smooth", half, rank + 2, seed)
-    scale = contrast * math.sqrt(size / (rank * (1 + separation**2)))
-    centres = 0.5 + scale * separation * normals(seed, "means", classes, rank) @ frame[:, :rank].mT
-    spread = scale * frame[:, :rank]
-    other = 0.5 * scale * frame[:, rank:]
-    plain = 0.5 + mark * letter(height // 2, width).double().expand(half).flatten()
-    mixture = _placed(shape, half, centres, plain, spread, other, float(noise))
-    place_of = torch.arange(2).repeat_interleave(classes)
-    return World("distractor", GaussianCore(mixture, placement=place_of), Embedding(shape, offset=0.0), names(classes))
 
+    shape: Shape = (1, 28, 14)
+    rank: int = 6
+    separation: Positive = 1.0
+    mark: Positive = 0.3
+    noise: Positive = 0.0025
 
-def _placed(
-    shape: Shape, half: Shape, centres: Tensor, plain: Tensor, spread: Tensor, other: Tensor, noise: float
-) -> Mixture:
-    """The mixture over (place, class) of signals, centres (classes, size), spread (size, rank), and the letter."""
-    nothing, means, loadings = torch.zeros_like(plain), [], []
-    for place in (0, 1):
-        for centre in centres:
-            means.append(_halves(place, half, centre, plain))
-            columns = [_halves(place, half, s, nothing) for s in spread.mT]
-            columns += [_halves(place, half, nothing, t) for t in other.mT]
-            loadings.append(torch.stack(columns, 1))
-    k = len(means)
-    return Mixture(
-        shape=shape,
-        means=torch.stack(means),
-        loadings=torch.stack(loadings),
-        noise=torch.full((k, 2 * len(plain)), noise, dtype=torch.float64),
-        log_weights=torch.full((k,), -math.log(k), dtype=torch.float64),
-        component_class=torch.arange(len(centres)).repeat(2),
-        classes=len(centres),
-    )
+    name = "distractor"
+
+    def build(self, root: Path | None) -> World:
+        channels, height, width = self.shape
+        if height % 2:
+            raise NumericsError(f"distractor: got height {height}, expected an even one, for two halves.")
+        half, rank, classes = (channels, height // 2, width), self.rank, self.classes
+        size = math.prod(half)
+        check_rank(rank, size)
+        check_size(half, rank + 2)
+        check_size(self.shape, rank + 2, 4 * classes * size // (rank + 2))  # loadings: 2·classes × 2·size
+        frame = patterns("smooth", half, rank + 2, self.seed)
+        scale = self.contrast * math.sqrt(size / (rank * (1 + self.separation**2)))
+        signals, others = scale * frame[:, :rank], 0.5 * scale * frame[:, rank:]
+        centres = 0.5 + scale * self.separation * self.normals("means", classes, rank) @ frame[:, :rank].mT
+        mark = 0.5 + self.mark * letter(height // 2, width).double().expand(half).flatten()
+        nothing, means, loadings = torch.zeros_like(mark), [], []
+        for place in (0, 1):
+            columns = [_halves(place, half, signal, nothing) for signal in signals.mT]
+            columns += [_halves(place, half, nothing, other) for other in others.mT]
+            means += [_halves(place, half, centre, mark) for centre in centres]
+            loadings += [torch.stack(columns, 1)] * classes
+        own = torch.arange(classes).repeat(2)
+        mixture = equal_mixture(self.shape, torch.stack(means), torch.stack(loadings), float(self.noise), own)
+        core = GaussianCore(mixture, placement=torch.arange(2).repeat_interleave(classes))
+        return World(self.name, core, Embedding(self.shape, offset=0.0), self.class_names)
 
 
 def _halves(place: int, half: Shape, signal: Tensor, rest: Tensor) -> Tensor:

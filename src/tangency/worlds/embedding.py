@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -55,7 +55,7 @@ class Embedding:
         """The same on another device."""
         basis = None if self.basis is None else self.basis.to(device)
         offset = self.offset.to(device) if isinstance(self.offset, Tensor) else self.offset
-        return Embedding(self.shape, basis, offset, self.scale, self.noise)
+        return replace(self, basis=basis, offset=offset)
 
 
 def check_size(shape: tuple[int, int, int], n: int, components: int = 1) -> None:
@@ -70,13 +70,13 @@ def check_size(shape: tuple[int, int, int], n: int, components: int = 1) -> None
     if not 1 <= n < d:
         raise NumericsError(
             f"rank: the law needs {n} pixel patterns, got images of {d} pixels, which have room for 1 to {d - 1}. "
-            "Ask for another rank, fewer classes, or larger images."
+            "Choose another rank, fewer classes, or larger images."
         )
     numbers = max(d * min(d, _WIDER * n), components * n * n)
     if numbers > _LARGEST:
         raise NumericsError(
-            f"shape, rank, classes: the law takes {numbers:.2g} numbers, expected at most {_LARGEST:.0e} (8 GB). Ask "
-            "for a smaller shape, rank or number of classes."
+            f"shape, rank, classes: the law takes {numbers:.2g} numbers, expected at most {_LARGEST:.0e} (8 GB). "
+            "Choose a smaller shape, rank or number of classes."
         )
 
 
@@ -93,5 +93,5 @@ def patterns(kind: str, shape: tuple[int, int, int], n: int, seed: int) -> Tenso
     frame = dct_basis(shape, min(d - 1, _WIDER * n)) if kind == "smooth" else None
     width = d if frame is None else frame.shape[1]
     random = Draw(seed, torch.arange(width), "embedding").normal((n,), torch.float64)
-    mixed = torch.linalg.qr(random).Q
+    mixed: Tensor = torch.linalg.qr(random).Q
     return mixed if frame is None else frame @ mixed

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch.nn import functional as F
 
 from tangency.data import load
 from tangency.errors import NumericsError, SpecError, unknown_name
-from tangency.mixtures import Mixture, fit_mixture
+from tangency.mixtures import fit_mixture
 from tangency.mixtures.em import Noise
 from tangency.seeding import permutation
 from tangency.types import LabelledImages
 from tangency.worlds.embedding import Embedding
 from tangency.worlds.gaussians import GaussianCore
+from tangency.worlds.options import Count, WorldOptions
 from tangency.worlds.world import World, replace_named
 
 _NOISES = ("isotropic", "diagonal", "common")
 
 
-def fitted(
-    data: str = "fashion-mnist-5k",
-    components: int = 4,
-    rank: int = 12,
-    noise: str = "common",
-    images: int = 5000,
-    size: int = 0,
-    seed: int = 0,
-    root: Path | None = None,
-) -> World:
+@dataclass(frozen=True)
+class FittedWorld(WorldOptions):
     """W3: what looks like real images, with a known Bayes rule: images and labels are drawn from the fitted mixture.
 
     Args:
@@ -44,22 +37,33 @@ def fitted(
         images: training images used at most, a fixed random subset.
         size: side that the images are brought to first, by averaging pixels; 0 leaves them as they are.
         seed: of the fit.
-        root: where the data are looked for, see `data.load`.
     """
-    if noise not in _NOISES:
-        raise SpecError(unknown_name("noise", noise, _NOISES))
-    if images < 1:
-        raise NumericsError(f"images: got {images}, expected at least 1.")
-    whole = load(data, root).train
-    chosen = whole if len(whole) <= images else whole.subset(permutation(len(whole), 0, "world")[:images])
-    if size:
-        chosen = _resized(chosen, size)
-    kind: Noise = "diagonal" if noise == "diagonal" else "isotropic"
-    mixture, _ = fit_mixture(chosen, components, rank, noise=kind, seed=seed)
-    if noise == "common":
-        mixture = _with_one_noise(mixture)
-    placed = Embedding(chosen.shape, offset=0.0)
-    return replace_named(World("fitted", GaussianCore(mixture), placed, whole.classes), "fitted", chosen.digest)
+
+    data: str = "fashion-mnist-5k"
+    components: int = 4
+    rank: int = 12
+    noise: str = "common"
+    images: Count = 5000
+    size: int = 0
+    seed: int = 0
+
+    name = "fitted"
+
+    def build(self, root: Path | None) -> World:
+        if self.noise not in _NOISES:
+            raise SpecError(unknown_name("noise", self.noise, _NOISES))
+        whole = load(self.data, root).train
+        few = len(whole) <= self.images
+        chosen = whole if few else whole.subset(permutation(len(whole), 0, "world")[: self.images])
+        if self.size:
+            chosen = _resized(chosen, self.size)
+        kind: Noise = "diagonal" if self.noise == "diagonal" else "isotropic"
+        mixture, _ = fit_mixture(chosen, self.components, self.rank, noise=kind, seed=self.seed)
+        if self.noise == "common":
+            psi = (mixture.log_weights.exp() * mixture.noise.mean(1)).sum()
+            mixture = replace(mixture, noise=psi.expand_as(mixture.noise).clone())
+        world = World(self.name, GaussianCore(mixture), Embedding(chosen.shape, offset=0.0), whole.classes)
+        return replace_named(world, self.name, chosen.digest)
 
 
 def _resized(data: LabelledImages, size: int) -> LabelledImages:
@@ -67,10 +71,4 @@ def _resized(data: LabelledImages, size: int) -> LabelledImages:
         raise NumericsError(f"size: got {size} for images of {data.shape}, expected 2 to {min(data.shape[1:])}.")
     pixels = F.interpolate(data.images(), size=(size, size), mode="area")
     known = hashlib.sha256(f"{data.digest} {size}".encode()).hexdigest()
-    return dataclasses.replace(data, pixels=pixels, signal=None, digest=known)
-
-
-def _with_one_noise(mixture: Mixture) -> Mixture:
-    weights = mixture.log_weights.exp()
-    psi = (weights * mixture.noise.mean(1)).sum()
-    return dataclasses.replace(mixture, noise=psi.expand_as(mixture.noise).clone())
+    return replace(data, pixels=pixels, signal=None, digest=known)

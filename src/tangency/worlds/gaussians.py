@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -13,7 +14,7 @@ from tangency.mixtures import Mixture
 from tangency.mixtures.weights import Weigh
 from tangency.seeding import Draw
 
-_NEAR = 1e-4  # σ at which the nearest component of a singular mixture is found, relative to the loadings
+_NEAR = 1e-4  # σ at which the nearest component of a singular mixture is looked up, relative to the loadings
 
 
 @final
@@ -80,8 +81,8 @@ class GaussianCore:
 
     def weighted_score(self, z: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
         """Σ_c w_c ∇ log p_σ(z | c)."""
-        found, joint = self.mixture.weighted_score(self._images(z), sigma, weigh)
-        return found.reshape(z.shape), joint
+        score, joint = self.mixture.weighted_score(self._images(z), sigma, weigh)
+        return score.reshape(z.shape), joint
 
     def mean_square(self, z: Tensor, sigma: float) -> Tensor:
         """E[‖z − z₀‖² | z]."""
@@ -109,7 +110,23 @@ class GaussianCore:
     def to(self, device: str) -> GaussianCore:
         """The same on another device."""
         placement = None if self.placement is None else self.placement.to(device)
-        return GaussianCore(self.mixture.to(device), self.whole, placement)
+        return replace(self, mixture=self.mixture.to(device), placement=placement)
 
     def _images(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.mixture.shape)
+
+
+def equal_mixture(
+    shape: tuple[int, int, int], means: Tensor, loadings: Tensor, noise: float, component_class: Tensor
+) -> Mixture:
+    """A mixture of equally likely components with one noise variance for all: means (K, n), loadings (K, n, rank)."""
+    k = len(means)
+    return Mixture(
+        shape=shape,
+        means=means,
+        loadings=loadings,
+        noise=torch.full(means.shape, noise, dtype=torch.float64),
+        log_weights=torch.full((k,), -math.log(k), dtype=torch.float64),
+        component_class=component_class,
+        classes=int(component_class.max()) + 1,
+    )

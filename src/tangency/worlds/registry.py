@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,17 @@ from tangency.data.build import digest
 from tangency.errors import DataError, SpecError, unknown_name
 from tangency.references import as_reference, parse_options
 from tangency.types import Dataset, LabelledImages
-from tangency.worlds.curved import sphere, torus
-from tangency.worlds.distractor import distractor, signal_mask, with_distractor
-from tangency.worlds.fitted import fitted
-from tangency.worlds.flat import linear, offset, rotated
+from tangency.worlds.curved import SphereWorld, TorusWorld
+from tangency.worlds.distractor import DistractorWorld, signal_mask, with_distractor
+from tangency.worlds.fitted import FittedWorld
+from tangency.worlds.flat import LinearWorld, OffsetWorld, RotatedWorld
+from tangency.worlds.options import WorldOptions
 from tangency.worlds.world import World, replace_named
 
-# A new world joins by adding a row: a function of keyword arguments with defaults.
-WORLDS: dict[str, Callable[..., World]] = {
-    "linear": linear,
-    "offset": offset,
-    "rotated": rotated,
-    "fitted": fitted,
-    "sphere": sphere,
-    "torus": torus,
-    "distractor": distractor,
+# A new world joins by adding its options.
+WORLDS: dict[str, type[WorldOptions]] = {
+    world.name: world
+    for world in (LinearWorld, OffsetWorld, RotatedWorld, FittedWorld, SphereWorld, TorusWorld, DistractorWorld)
 }
 # Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
 WORLD_SCHEMA = 1
@@ -59,53 +55,52 @@ def make_world(reference: str | Path, root: str | Path | None = None) -> World:
         >>> make_world("torus?rank=3").intrinsic_dimension
         3
     """
-    reference, root = str(reference), None if root is None else Path(root)
-    name, options = _parsed(reference)
-    for key, text in options.items():
-        if key in _DRAWN:
-            _value(reference, key, text, _DRAWN[key])
-    return _built(reference, name, tuple((k, text) for k, text in options.items() if k not in _DRAWN), root)
+    name, options, _ = _parsed(str(reference))
+    return _built(str(reference), name, tuple(options.items()), None if root is None else Path(root))
 
 
-def _parsed(reference: str) -> tuple[str, dict[str, str]]:
+def _parsed(reference: str) -> tuple[str, dict[str, str], dict[str, int]]:
+    """A world's name, its options as they are written, and how many images are drawn from it."""
     name, mark, query = reference.removeprefix(_PREFIX).partition("?")  # the first: data may have options of their own
     if name not in WORLDS:
         raise SpecError(f"{reference}: {unknown_name('world', name, WORLDS)}")
-    return name, parse_options(reference, query) if mark else {}
-
-
-def _options(name: str) -> dict[str, Any]:
-    """Options of a world with their defaults; the root of data is none."""
-    return {key: p.default for key, p in inspect.signature(WORLDS[name]).parameters.items() if key != "root"}
+    options = parse_options(reference, query) if mark else {}
+    counts = {key: _value(reference, key, options.pop(key, str(n)), n) for key, n in _DRAWN.items()}
+    return name, options, counts
 
 
 @lru_cache(maxsize=8)  # a world is immutable, and fitting one to real images takes a while
 def _built(reference: str, name: str, options: tuple[tuple[str, str], ...], root: Path | None) -> World:
-    known = _options(name)
-    values = dict(known)
+    defaults = WORLDS[name]().values()
+    values = {}
     for key, text in options:
-        if key not in known:
-            raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*known, *_DRAWN])}")
-        values[key] = _value(reference, key, text, known[key])
-    world = WORLDS[name](**values, **({"root": root} if name == "fitted" else {}))
-    identity = json.dumps([WORLD_SCHEMA, name, values, world.identity])
+        if key not in defaults:
+            raise SpecError(f"{reference}: {unknown_name(f'option of world {name}', key, [*defaults, *_DRAWN])}")
+        values[key] = _value(reference, key, text, defaults[key])
+    world = WORLDS[name](**values).build(root)
+    identity = json.dumps([WORLD_SCHEMA, name, defaults | values, world.identity])
     shown = "&".join(f"{key}={text}" for key, text in options)
     return replace_named(world, f"{name}?{shown}" if shown else name, identity)
 
 
 def _value(reference: str, key: str, text: str, default: Any) -> Any:
     """An option as the kind of its default."""
+    shaped = isinstance(default, tuple)
     try:
-        if isinstance(default, tuple):
-            shape = tuple(int(part) for part in text.split("x"))
-            if len(shape) != 3 or min(shape) < 1:
-                raise ValueError
-            return shape
-        return type(default)(text)
+        if not shaped:
+            return type(default)(text)
+        shape = tuple(int(part) for part in text.split("x"))
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError
+        return shape
     except ValueError:
-        kind = "CxHxW" if isinstance(default, tuple) else {int: "a whole number", float: "a number"}[type(default)]
-        shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
-        raise SpecError(f"{reference}: {key}={text}, expected {kind}, for example {key}={shown}.") from None
+        kind = "CxHxW" if shaped else {int: "a whole number", float: "a number"}[type(default)]
+        raise SpecError(f"{reference}: {key}={text}, expected {kind}, for example {key}={_shown(default)}.") from None
+
+
+def _shown(value: Any) -> str | int | float:
+    """An option as it is written in a reference."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def world_of(reference: str) -> World | None:
@@ -137,10 +132,7 @@ def load_dataset(reference: str | Path, root: str | Path | None = None) -> Datas
         return Dataset(f"{_LETTERS}{real.name}", train, test, real.licence, real.notes)
     if not reference.startswith(_PREFIX):
         return load(reference, root)
-    counts = dict(_DRAWN)
-    for key, text in _parsed(reference)[1].items():
-        if key in counts:
-            counts[key] = _value(reference, key, text, counts[key])
+    counts = _parsed(reference)[2]
     world = make_world(reference, root)
     if counts["train"] * world.dimension > _LARGEST:
         raise DataError(
@@ -150,52 +142,60 @@ def load_dataset(reference: str | Path, root: str | Path | None = None) -> Datas
     if counts["train"] < 1 or counts["test"] < 1:
         raise DataError(f"{reference}: got train={counts['train']}, test={counts['test']}, expected at least 1 each.")
     train = drawn(world, counts["train"], counts["draw"], name=f"{reference} train")
-    few = counts["test"] * world.dimension <= _HELD or signal_mask(world, torch.zeros(1, dtype=torch.long)) is not None
-    test = (drawn if few else drawn_anew)(world, counts["test"], counts["draw"], counts["train"], f"{reference} test")
+    keep = counts["test"] * world.dimension <= _HELD or signal_mask(world, torch.zeros(1, dtype=torch.long)) is not None
+    test = drawn(world, counts["test"], counts["draw"], counts["train"], f"{reference} test", keep)
     return Dataset(reference, train, test, "drawn from a closed-form law")
 
 
-def drawn(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -> LabelledImages:
-    """n labelled images from a world as float32, not clipped, with the mask of their signal where there is one."""
-    found = world.sample(n, seed, start)
-    pixels = found.x.float()
-    signal = signal_mask(world, found.component)
-    return LabelledImages(
-        pixels=pixels,
-        labels=found.y,
-        classes=world.class_names,
-        name=name or f"{_PREFIX}{world.name}",
-        digest=_identity(world, n, seed, start) if world.identity else digest(pixels, found.y, world.class_names),
-        signal=signal,
-        unit_range=False,
-    )
+def drawn(
+    world: World, n: int, seed: int = 0, start: int = 0, name: str = "", keep_pixels: bool = True
+) -> LabelledImages:
+    """n labelled images from a world as float32, not clipped, with the mask of their signal where there is one.
 
-
-def drawn_anew(world: World, n: int, seed: int = 0, start: int = 0, name: str = "") -> LabelledImages:
-    """As `drawn`, but only labels are held: images are drawn whenever they are asked for."""
-    labels = [world.sample_at(ids, seed).y for ids in torch.arange(start, start + n).split(_AT_ONCE)]
-    return LabelledImages(
+    With `keep_pixels` false only labels are held, and images are drawn again whenever they are used (no mask, then).
+    """
+    ids = torch.arange(start, start + n)
+    known = hashlib.sha256(f"{world.identity} images {start} to {start + n} of seed {seed}".encode()).hexdigest()
+    images = LabelledImages(
         pixels=torch.empty(0, *world.shape),
-        labels=torch.cat(labels),
+        labels=torch.empty(0, dtype=torch.long),
         classes=world.class_names,
         name=name or f"{_PREFIX}{world.name}",
-        digest=_identity(world, n, seed, start),
+        digest=known,  # the same in every process, whatever its threads
         unit_range=False,
-        drawn=lambda ids: world.sample_at(start + ids, seed).x.float(),
     )
+    if not keep_pixels:
+        labels = torch.cat([world.sample_at(some, seed).y for some in torch.split(ids, _AT_ONCE)])
+        return replace(images, labels=labels, drawn=lambda chosen: world.sample_at(start + chosen, seed).x.float())
+    sample = world.sample(n, seed, start)
+    pixels, signal = sample.x.float(), signal_mask(world, sample.component)
+    if not world.identity:
+        images = replace(images, digest=digest(pixels, sample.y, world.class_names))
+    return replace(images, pixels=pixels, labels=sample.y, signal=signal)
 
 
-def _identity(world: World, n: int, seed: int, start: int) -> str:
-    """The same in every process, whatever its threads."""
-    return hashlib.sha256(f"{world.identity} images {start} to {start + n} of seed {seed}".encode()).hexdigest()
+@dataclass(frozen=True)
+class WorldDescription:
+    """A world in words.
+
+    Args:
+        name: as in a reference.
+        title: what it is.
+        options: with their defaults.
+        undefined: what is not defined on clean images (σ = 0), and why.
+    """
+
+    name: str
+    title: str
+    options: dict[str, str | int | float]
+    undefined: dict[str, str]
 
 
-def describe_worlds() -> list[dict[str, Any]]:
-    """Each world with its title, its options and defaults, and what it leaves undefined at σ = 0, and why."""
-    found = []
-    for name, build in WORLDS.items():
-        title = inspect.cleandoc(build.__doc__ or "").partition("\n")[0]
-        shown = {key: "x".join(map(str, v)) if isinstance(v, tuple) else v for key, v in _options(name).items()}
-        undefined = make_world(_EXAMPLES.get(name, name)).undefined
-        found.append({"name": name, "title": title, "options": shown, "undefined": undefined})
-    return found
+def describe_worlds() -> list[WorldDescription]:
+    """Every world in words."""
+    worlds = []
+    for name, kind in WORLDS.items():
+        title = inspect.cleandoc(kind.__doc__ or "").partition("\n")[0]
+        options = {key: _shown(value) for key, value in kind().values().items()}
+        worlds.append(WorldDescription(name, title, options, make_world(_EXAMPLES.get(name, name)).undefined))
+    return worlds

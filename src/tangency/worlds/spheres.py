@@ -83,7 +83,7 @@ class SphereCore:
 
     def log_class_joint(self, z: Tensor, sigma: float) -> Tensor:
         """log p_σ(z, c); at σ = 0 of the nearest point of the manifold, with respect to its surface measure."""
-        return self._over_classes(torch.cat([self._smoothed(part, sigma).log_joint for part in z.split(_CHUNK)]))
+        return self._over_classes(torch.cat([self._smoothed(part, sigma).log_joint for part in torch.split(z, _CHUNK)]))
 
     def weighted_score(self, z: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
         """Σ_c w_c ∇ log p_σ(z | c) = Σ_j w_j (E[z₀ | z, j] − z)/σ²; at σ = 0 Σ_j w_j P κ_jμ_j/‖z‖, Σ w = 0.
@@ -91,7 +91,7 @@ class SphereCore:
         With u = z/‖z‖ of a block, E[z₀ | z, j] − z = q κ (I − uuᵀ)μ_j + [(1 − ‖z‖) − (1 − A cos φ)]u, q = A/r, φ the
         angle between v and z: no part of it is a small difference of large numbers.
         """
-        found, joints = [], []
+        scores, joints = [], []
         own = self.component_class
         for start in range(0, len(z), _CHUNK):
             chunk = slice(start, start + _CHUNK)
@@ -107,19 +107,19 @@ class SphereCore:
                 short = ((1 - length) * weights.sum(1, keepdim=True)) / sigma**2
                 radial = short - (weights[:, :, None] * smoothed.deficit).sum(1)
                 gradient = along + radial[:, :, None] * out
-            found.append(gradient.flatten(1))
+            scores.append(gradient.flatten(1))
             joints.append(by_class)
-        return torch.cat(found), torch.cat(joints)
+        return torch.cat(scores), torch.cat(joints)
 
     def mean_square(self, z: Tensor, sigma: float) -> Tensor:
         """E[‖z − z₀‖² | z] = Σ_j r_j Σ_i (1 − ‖z_i‖)² + 2‖z_i‖(1 − A cos φ), every ‖z_0i‖ being one."""
-        found = []
-        for part in z.split(_CHUNK):
+        squares = []
+        for part in torch.split(z, _CHUNK):
             smoothed = self._smoothed(part, sigma)
             length = smoothed.length[:, None]
             each = (1 - length).square() + 2 * length * sigma**2 * smoothed.deficit
-            found.append((smoothed.log_joint.softmax(1) * each.sum(2)).sum(1))
-        return torch.cat(found)
+            squares.append((smoothed.log_joint.softmax(1) * each.sum(2)).sum(1))
+        return torch.cat(squares)
 
     def tangents(self, z: Tensor, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
         """Per block the complement of z_i/‖z_i‖, (N, n, m(b − 1))."""
@@ -137,15 +137,13 @@ class SphereCore:
 
     def to(self, device: str) -> SphereCore:
         """The same on another device."""
-        means, kappa, log_weights, own = (
-            t.to(device) for t in (self.means, self.kappa, self.log_weights, self.component_class)
-        )
-        return SphereCore(means, kappa, log_weights, own, self.classes)
+        tensors = (self.means, self.kappa, self.log_weights, self.component_class)
+        return SphereCore(*(tensor.to(device) for tensor in tensors), self.classes)
 
     def _blocks(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.means.shape[1:])
 
-    def _smoothed(self, z: Tensor, sigma: float) -> _Smoothed:
+    def _smoothed(self, z: Tensor, sigma: float) -> _ComponentsAt:
         """Everything about the components at z and σ; r − ‖z‖/σ² and the like are formed without large differences."""
         b, kappa = self.means.shape[2], self.kappa
         blocks = self._blocks(z)
@@ -156,7 +154,7 @@ class SphereCore:
         if sigma == 0:
             each = constant - 0.5 * b * math.log(2 * math.pi) + kappa * cosine
             ones = torch.ones_like(each)
-            return _Smoothed(self.log_weights + each.sum(2), ones, 0 * ones, out, length)
+            return _ComponentsAt(self.log_weights + each.sum(2), ones, 0 * ones, out, length)
         rho = length[:, None] / sigma**2
         cross = 2 * kappa * cosine * rho
         r = (kappa.square() + cross + rho.square()).clamp(min=1e-300).sqrt()
@@ -169,7 +167,7 @@ class SphereCore:
         turned = kappa.square() * (1 - cosine.square()) / (r.square() * (1 + heading))
         turned = torch.where(heading > 0, turned, 1 - heading)
         deficit = gap / (r * sigma**2) + r * ratio * turned / sigma**2
-        return _Smoothed(joint, ratio / sigma**2, deficit, out, length)
+        return _ComponentsAt(joint, ratio / sigma**2, deficit, out, length)
 
     def _over_classes(self, joint: Tensor) -> Tensor:
         groups = [joint[:, self.component_class == c] for c in range(self.classes)]
@@ -177,7 +175,7 @@ class SphereCore:
 
 
 @dataclass(frozen=True)
-class _Smoothed:
+class _ComponentsAt:
     """Components seen from n points.
 
     Args:

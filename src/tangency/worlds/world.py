@@ -57,8 +57,8 @@ class World:
     Example:
         >>> from tangency.worlds import make_world
         >>> world = make_world("linear?rank=3&classes=2&shape=1x8x8")
-        >>> found = world.sample(5, seed=0)
-        >>> world.bayes_direction(found.x, found.y, sigma=0.1).direction.shape
+        >>> sample = world.sample(5, seed=0)
+        >>> world.bayes_direction(sample.x, sample.y, sigma=0.1).direction.shape
         torch.Size([5, 1, 8, 8])
     """
 
@@ -99,12 +99,12 @@ class World:
     @property
     def undefined(self) -> dict[str, str]:
         """What is not defined at σ = 0, and why: quantity to reason. At σ > 0 everything is."""
-        found = {}
+        reasons = {}
         if self._singular:
-            found["density, score, denoiser"] = f"there is no density in pixel space, since {self._singular}"
+            reasons["density, score, denoiser"] = f"there is no density in pixel space, since {self._singular}"
         if self.embedding.noise == 0 and self.core.no_posterior:
-            found["posterior, Bayes direction"] = f"there is no limit, since {self.core.no_posterior}"
-        return found
+            reasons["posterior, Bayes direction"] = f"there is no limit, since {self.core.no_posterior}"
+        return reasons
 
     @property
     def _singular(self) -> str:
@@ -123,7 +123,7 @@ class World:
 
     def sample_at(self, ids: Tensor, seed: int) -> Sample:
         """The images with these numbers (n,), n ≥ 1, of the stream that `sample` draws from."""
-        parts = [self._sample(some, seed) for some in ids.split(_CHUNK)]
+        parts = [self._sample(some, seed) for some in torch.split(ids, _CHUNK)]
         x, y, component = (torch.cat(values) for values in zip(*parts, strict=True))
         return Sample(x, y, component)
 
@@ -141,14 +141,14 @@ class World:
         core_sigma, delta = self._noise(sigma, "density")
         n = self.core.dimension
         constant = -n * math.log(self.embedding.scale)
-        found = []
+        joints = []
         for z, left in self._encoded(x):
             joint = self.core.log_class_joint(z, core_sigma) + constant
             if self.dimension > n:
                 log_normal = 0.5 * (self.dimension - n) * math.log(2 * math.pi * delta)
                 joint = joint - (left.square().sum(1) / (2 * delta) + log_normal)[:, None]
-            found.append(joint)
-        return torch.cat(found)
+            joints.append(joint)
+        return torch.cat(joints)
 
     def log_density(self, x: Tensor, sigma: float) -> Tensor:
         """log p_σ(x) in nats, (N,) float64."""
@@ -174,12 +174,12 @@ class World:
         The gradient of the normal factor is −(I − UUᵀ)(x − offset)/δ for every class: it enters with Σ_c w_c, and not
         at all where `what` is "posterior", whose weights sum to zero.
         """
-        found = torch.empty(len(x), self.dimension, dtype=x.dtype, device=x.device)
+        scores = torch.empty(len(x), self.dimension, dtype=x.dtype, device=x.device)
         joints = []
         for chunk, rows, joint in self._weighted(x, sigma, weigh, what):
-            found[chunk] = rows.to(x.dtype)
+            scores[chunk] = rows.to(x.dtype)
             joints.append(joint)
-        return found.reshape(x.shape), torch.cat(joints)
+        return scores.reshape(x.shape), torch.cat(joints)
 
     def _weighted(self, x: Tensor, sigma: float, weigh: Weigh, what: str) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """`weighted_score` in parts that fit into a processor's cache: slice, float64 rows, log p_σ(z, c)."""
@@ -238,11 +238,11 @@ class World:
             raise NumericsError("sigma: got 0, expected a noise level > 0.")
         core_sigma, delta = self._noise(sigma, "density")
         psi, scale = self.embedding.noise, self.embedding.scale
-        found = []
+        squares = []
         for z, left in self._encoded(x):
             square = scale**2 * self.core.mean_square(z, core_sigma) + left.square().sum(1)
-            found.append(self.dimension * psi * sigma**2 / delta + (sigma**2 / delta) ** 2 * square)
-        return torch.cat(found)
+            squares.append(self.dimension * psi * sigma**2 / delta + (sigma**2 / delta) ** 2 * square)
+        return torch.cat(squares)
 
     def local_dimension(self, x: Tensor, sigma: float) -> Tensor:
         """E[‖x − x₀‖² | x]/σ² = d + σ²(Δ log p_σ + ‖s_σ‖²), (N,) float64: tends to the intrinsic dimension as σ → 0.
@@ -303,7 +303,7 @@ class World:
         if not len(x):
             raise NumericsError(f"{self.name}: got no images, expected at least 1.")
         check_images(x, f"{self.name}: images", unit_range=False)
-        for part in x.split(_CHUNK):
+        for part in torch.split(x, _CHUNK):
             yield self.embedding.encode(flat(part).double())
 
     def _noise(self, sigma: float, what: str) -> tuple[float, float]:
