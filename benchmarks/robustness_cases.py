@@ -25,7 +25,7 @@ from tangency.measures.frames import Frame
 from tangency.measures.robustness.changes import changes
 from tangency.models import build
 from tangency.numerics import unit
-from tangency.objectives.losses import pgd_l2
+from tangency.objectives.losses import InnerAttack, pgd_l2
 from tangency.seeding import Draw
 from tangency.tangents import TangentSpace
 
@@ -124,7 +124,7 @@ def pgd_training() -> Case:
         return losses.detach()
 
     def ours() -> Tensor:
-        return finished(pgd_l2(model, x, y, draw, EPSILON, steps=STEPS))
+        return finished(pgd_l2(model, x, y, draw, EPSILON, attack=InnerAttack(steps=STEPS)))
 
     def published() -> Tensor:
         return finished(F.cross_entropy(model(_published_attack(model, x, y)), y, reduction="none"))

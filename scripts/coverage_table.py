@@ -9,7 +9,7 @@ import argparse
 
 from tangency.measures import MeasureConfig
 from tangency.statistics import Interval
-from tangency.theory import TiltedBayes, coverage, truth_of
+from tangency.theory import Repetition, TiltedBayes, coverage, truth_of
 from tangency.theory.coverage import Coverage, excess_truths
 from tangency.theory.population import measured_population, repairs
 from tangency.worlds import make_world
@@ -32,42 +32,21 @@ MEASURES = (
     "change_off.eps=1",
     "alignment_cosine.logp_y.bayes_gradient.sigma=0.1",
 )
-
-
 INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
 
 
-def covered(
-    reference: str,
-    images: int,
-    datasets: int,
-    replicates: int = 2000,
-    intervals: tuple[Interval, ...] = ("percentile",),
-) -> dict[tuple[str, int], dict[str, Coverage]]:
+def covered(reference: str, images: int, repetitions: list[Repetition]) -> dict[Repetition, dict[str, Coverage]]:
     """Coverage of every measure in one world, by each kind of interval at each size of a data set."""
     world = make_world(reference)
-    found = measured_population(world, TiltedBayes(world), images, CONFIG)
-    numbers = truth_of(found.columns, world.dimension, world.classes)
+    population = measured_population(world, TiltedBayes(world), images, CONFIG)
+    numbers = truth_of(population.columns, world.dimension, world.classes)
     truths = {key: numbers.estimates[key].mean for key in MEASURES}
     excess = excess_truths(numbers, "tangent_fraction.logp_y")
     # Where all images share one subspace, no other image has another one, and the shuffled controls are absent.
-    trivial = found.fractions.shape[1] == 1
+    trivial = population.fractions.shape[1] == 1
     truths |= {key: value for key, value in excess.items() if not trivial or key.endswith((".dct", ".pca"))}
-    return {
-        (interval, n): coverage(
-            found.columns,
-            truths,
-            world.dimension,
-            world.classes,
-            n=n,
-            datasets=datasets,
-            replicates=replicates,
-            repair=repairs(found),
-            interval=interval,
-        )
-        for interval in intervals
-        for n in SIZES
-    }
+    sizes, repair = (world.dimension, world.classes), repairs(population)
+    return {each: coverage(population.columns, truths, *sizes, each, repair) for each in repetitions}
 
 
 def main() -> None:
@@ -76,16 +55,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--datasets", type=int, default=2000)
     parser.add_argument("--replicates", type=int, default=2000)
-    asked = parser.parse_args()
-    columns = [(interval, n) for n in SIZES for interval in INTERVALS]
-    heads = " | ".join(f"n = {n:,}, {interval}" for interval, n in columns)
-    print(f"| world | measure | truth | {heads} | mean width at 1,000 |\n|---|---|---|{'---|' * len(columns)}---|")
+    arguments = parser.parse_args()
+    counts = arguments.datasets, arguments.replicates
+    repetitions = [Repetition(counts[0], n, counts[1], interval) for n in SIZES for interval in INTERVALS]
+    heads = " | ".join(f"n = {each.n:,}, {each.interval}" for each in repetitions)
+    print(f"| world | measure | truth | {heads} | mean width at 1,000 |\n|---|---|---|{'---|' * len(repetitions)}---|")
     for name, reference in WORLDS.items():
-        found = covered(reference, asked.images, asked.datasets, asked.replicates, INTERVALS)
-        for key in found[columns[0]]:
-            cells = [found[column][key] for column in columns]
+        table = covered(reference, arguments.images, repetitions)
+        for key in table[repetitions[0]]:
+            cells = [table[each][key] for each in repetitions]
             shares = " | ".join(f"{cell.share:.1%}" for cell in cells)
-            width = found[INTERVALS[0], SIZES[-1]][key].width
+            width = cells[-len(INTERVALS)].width
             print(f"| {name} | `{key}` | {cells[0].truth:.4f} | {shares} | {width:.4f} |", flush=True)
 
 

@@ -209,7 +209,7 @@ def test_attention_trains_a_step_under_the_gradient_penalty(way):
         (lambda: make("gradient_norm", -1), "finite number >= 0"),
         (lambda: make("gradient_norm", float("nan")), "finite number >= 0"),
         (lambda: make("gradient_norm", float("inf")), "finite number >= 0"),
-        (lambda: make("gradient_norm", "3"), "expected a number"),
+        (lambda: make("gradient_norm", "3"), "expected a finite number"),
         (lambda: make("standard", 1), "expected 0"),
         (lambda: make("pgd_linf", 1, legacy="pags"), "Leave out legacy"),
         (lambda: make("pgd_l2", 1, legacy="page"), "Did you mean 'pags'"),

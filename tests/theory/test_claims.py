@@ -26,7 +26,7 @@ from tangency.theory.claims import Claim, mean_claim, ratio_claim, relative_erro
 def test_a_claim_holds_within_its_tolerance(relation, expected, measured, tolerance, holds) -> None:
     claim = Claim("t", "c", "w", expected, measured, tolerance, relation)
     assert claim.passed is holds
-    assert claim.as_json()["pass"] is holds
+    assert claim.to_json()["pass"] is holds
 
 
 def test_a_mean_is_judged_by_its_standard_error() -> None:

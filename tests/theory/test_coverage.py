@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tangency.theory import TiltedBayes, coverage, measured_population, truth_of
+from tangency.theory import Repetition, TiltedBayes, coverage, measured_population, truth_of
 from tangency.theory.coverage import excess_truths
 from tangency.theory.population import drawn_apart, repairs
 from tangency.worlds import make_world
@@ -31,7 +31,7 @@ def columns(n: int = 4000) -> dict[str, np.ndarray]:
 def test_intervals_of_a_mean_hold_it_95_times_in_100() -> None:
     found = columns()
     truth = truth_of(found, 10, 2).estimates["accuracy"].mean
-    held = coverage(found, {"accuracy": truth}, 10, 2, n=300, datasets=1000, replicates=400)["accuracy"]
+    held = coverage(found, {"accuracy": truth}, 10, 2, Repetition(1000, 300, 400))["accuracy"]
     assert truth == found["accuracy"].mean()
     assert abs(held.share - 0.95) < 0.02
     assert abs(held.bias) < 0.01
@@ -41,7 +41,7 @@ def test_intervals_of_a_mean_hold_it_95_times_in_100() -> None:
 def test_a_wrong_truth_is_not_covered() -> None:
     found = columns()
     wrong = found["accuracy"].mean() + 0.1
-    assert coverage(found, {"accuracy": wrong}, 10, 2, n=300, datasets=200, replicates=200)["accuracy"].share < 0.75
+    assert coverage(found, {"accuracy": wrong}, 10, 2, Repetition(200, 300, 200))["accuracy"].share < 0.75
 
 
 def test_shuffled_controls_are_drawn_anew_in_each_data_set() -> None:
@@ -81,8 +81,8 @@ def test_partners_of_a_data_set_are_uniform_over_members_of_another_kind() -> No
 def test_intervals_of_every_measure_hold_the_truth(name: str) -> None:
     """2,000 data sets from a population of 200,000 images: 93 to 97 % at n = 1,000."""
     module = script()
-    found = module.covered(module.WORLDS[name], images=200_000, datasets=2000, replicates=1000)
-    assert set(found) == {("percentile", 200), ("percentile", 1000)}
-    missed = {key: c.share for key, c in found["percentile", 1000].items() if not 0.93 <= c.share <= 0.97}
+    few, many = (Repetition(2000, n, 1000) for n in module.SIZES)
+    covered = module.covered(module.WORLDS[name], 200_000, [few, many])
+    missed = {key: c.share for key, c in covered[many].items() if not 0.93 <= c.share <= 0.97}
     assert missed == {}
-    assert all(0.90 <= c.share <= 0.98 for c in found["percentile", 200].values())
+    assert all(0.90 <= c.share <= 0.98 for c in covered[few].values())

@@ -18,7 +18,7 @@ QUICK = TrialConfig(train=400, images=40, population=200, datasets=20, n=50, sig
 
 @pytest.fixture(scope="module")
 def exact() -> dict:
-    return trial("linear?shape=1x6x6&rank=3&classes=3", "exact", "exact", QUICK)
+    return trial("linear?shape=1x6x6&rank=3&classes=3", "exact", "exact", QUICK).to_json()
 
 
 def test_the_exact_estimator_has_no_error(exact: dict) -> None:
@@ -38,14 +38,15 @@ def test_the_exact_estimator_has_no_error(exact: dict) -> None:
 def test_one_global_subspace_is_off_by_the_angle_that_was_built_in() -> None:
     """Two subspaces turned by θ: the leading principal directions lie between them, at sin² = ½ sin² θ from each."""
     config = TrialConfig(train=3000, images=40, population=200, datasets=20, n=50, sigmas=(0.1,))
-    found = trial("rotated?shape=1x8x8&rank=2&classes=2&angle=20", "pca", "exact", config)["tangents"]
+    found = trial("rotated?shape=1x8x8&rank=2&classes=2&angle=20", "pca", "exact", config).to_json()["tangents"]
     share = math.sin(math.radians(20)) ** 2 / 2
     assert found["mean_angle_degrees"]["mean"] == pytest.approx(math.degrees(math.asin(math.sqrt(share))), abs=0.5)
     assert found["leakage_random"]["mean"] == pytest.approx(share, abs=0.005)
 
 
 def test_a_fitted_mixture_finds_the_subspace_and_falls_short_of_the_exact_score() -> None:
-    found = trial("linear?shape=1x6x6&rank=3&classes=2&components=1", "mfa?components=1", "mfa?components=1", QUICK)
+    result = trial("linear?shape=1x6x6&rank=3&classes=2&components=1", "mfa?components=1", "mfa?components=1", QUICK)
+    found = result.to_json()
     assert found["tangents"]["largest_angle_degrees"]["mean"] < 5
     for entry in found["score"]:
         assert entry["mse"]["mean"] < entry["identity"]

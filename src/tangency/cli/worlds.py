@@ -55,7 +55,7 @@ def worlds_check(
             claims += work()
         advance("done", 1.0)
     if as_json:
-        print_json({"claims": [claim.as_json() for claim in claims], "pass": all(c.passed for c in claims)})
+        print_json({"claims": [claim.to_json() for claim in claims], "pass": all(c.passed for c in claims)})
     else:
         print_claims(claims)
     if not all(claim.passed for claim in claims):

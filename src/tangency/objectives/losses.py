@@ -7,6 +7,8 @@ depends on its neighbours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,14 +40,15 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     inputs = x.detach().requires_grad_(True)
     with double_backward(), torch.enable_grad():
         if batch_coupled(model):
-            # Before the pass that updates the statistics, which would let the neighbours in by the back door.
+            # Before the pass that updates the statistics, which would make each gradient depend on the other images.
             with running_statistics(model):
                 penalised = cross_entropy(model(inputs), y)
             losses = cross_entropy(model(x), y)
         else:
             losses = penalised = cross_entropy(model(inputs), y)
         (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
-    return losses + strength * flat(gradient).square().sum(1)
+    penalty: Tensor = strength * flat(gradient).square().sum(1)
+    return losses + penalty
 
 
 def noise_consistency(
@@ -62,7 +65,8 @@ def noise_consistency(
     else:
         logits = model(x)
         difference = model(noisy) - logits
-    return cross_entropy(logits, y) + strength * difference.square().sum(1)
+    penalty: Tensor = strength * difference.square().sum(1)
+    return cross_entropy(logits, y) + penalty
 
 
 def noise_augmentation(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
@@ -73,64 +77,53 @@ def noise_augmentation(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, stren
     return cross_entropy(model(x + strength * draw.of("noise").normal(x.shape[1:], x.dtype)), y)
 
 
-def pgd_l2(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    draw: Draw,
-    strength: float,
-    *,
-    steps: int = 10,
-    relative_step: float = 2.5,
-    random_start: bool = True,
-    clip: bool = True,
-) -> Tensor:
-    """max over ‖δ_i‖₂ ≤ strength of −log p(y_i | x_i + δ_i), by PGD for each image (Madry et al., 2018).
+@dataclass(frozen=True)
+class InnerAttack:
+    """Options of the attack inside a training step.
 
-    A step has length relative_step · strength / steps; images stay in [0, 1], unless `clip` is false (for images drawn
-    from a world, which are not confined to it).
+    Args:
+        steps: of gradient ascent.
+        relative_step: length of all steps together, over the budget.
+        random_start: whether it starts at a random point of the ball.
+        clip: whether images stay in [0, 1]; false for images drawn from a world, which are not confined to it.
     """
-    return _adversarial("l2", model, x, y, draw, strength, steps, relative_step, random_start, clip)
+
+    steps: int = 10
+    relative_step: float = 2.5
+    random_start: bool = True
+    clip: bool = True
+
+
+INNER_ATTACK = InnerAttack()
+
+
+def pgd_l2(
+    model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
+) -> Tensor:
+    """max over ‖δ_i‖₂ ≤ strength of −log p(y_i | x_i + δ_i), by PGD for each image (Madry et al., 2018)."""
+    return _adversarial("l2", model, x, y, draw, strength, attack)
 
 
 def pgd_linf(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    draw: Draw,
-    strength: float,
-    *,
-    steps: int = 10,
-    relative_step: float = 2.5,
-    random_start: bool = True,
-    clip: bool = True,
+    model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
 ) -> Tensor:
     """max over ‖δ_i‖_∞ ≤ strength of −log p(y_i | x_i + δ_i); see `pgd_l2`."""
-    return _adversarial("linf", model, x, y, draw, strength, steps, relative_step, random_start, clip)
+    return _adversarial("linf", model, x, y, draw, strength, attack)
 
 
 def _adversarial(
-    norm: str,
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    draw: Draw,
-    strength: float,
-    steps: int,
-    relative_step: float,
-    random_start: bool,
-    clip: bool,
+    norm: str, model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, attack: InnerAttack
 ) -> Tensor:
-    attack = pgd(
+    ascended = pgd(
         model,
         x,
         y,
         strength,
         norm,
-        steps,
-        relative_step * strength / max(steps, 1),
+        attack.steps,
+        attack.relative_step * strength / max(attack.steps, 1),
         draw=draw.of("attack"),
-        random_start=random_start,
-        bounds=(0.0, 1.0) if clip else None,
+        random_start=attack.random_start,
+        bounds=(0.0, 1.0) if attack.clip else None,
     )
-    return cross_entropy(model(attack.images), y)
+    return cross_entropy(model(ascended.images), y)

@@ -34,7 +34,8 @@ def noise_consistency(
     """ℓ_i + strength · ‖f(x_i + sigma n) − f(x_i)‖²; batch normalisation also learns from the noisy pass."""
     logits = model(x)
     noisy = model(x + sigma * draw.of("noise").normal(x.shape[1:], x.dtype))
-    return cross_entropy(logits, y) + strength * (noisy - logits).square().sum(1)
+    penalty: Tensor = strength * (noisy - logits).square().sum(1)
+    return cross_entropy(logits, y) + penalty
 
 
 def pgd_l2(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -68,17 +68,18 @@ class Objective:
 
     def losses(self, model: nn.Module, x: Tensor, y: Tensor, draw: Draw) -> Tensor:
         """(N,) losses with their graph to the parameters; (N, C, H, W) images in [0, 1], (N,) labels."""
-        found = _function(self.name, self.legacy)(model, x, y, draw, self.strength, **self.options)
-        if not isinstance(found, Tensor) or found.shape != y.shape:
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        loss = _function(self.name, self.legacy)
+        losses = loss(model, x, y, draw, self.strength, **_grouped(loss, self.options))
+        if not isinstance(losses, Tensor) or losses.shape != y.shape:
+            got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise SpecError(
                 f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
             )
-        return found
+        return losses
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """All that is given here as plain data, with the distribution that the loss is from where it is not ours."""
+    def identity(self) -> dict[str, object]:
+        """All fields as JSON values, with the distribution that the loss is from where it is not ours."""
         origin = OBJECTIVES.origin(self.name)
         return asdict(self) | ({"origin": origin} if origin else {})
 
@@ -103,7 +104,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
         SpecError: an unknown name or option, a negative or non-finite value.
 
     Source: Drucker & LeCun (1992), double backpropagation; Madry et al., arXiv 1706.06083; arXiv 2305.19101,
-        whose published code does what legacy="pags" asks for.
+        whose published code does what legacy="pags" does.
 
     Example:
         >>> make("gnorm", 0.3).name
@@ -113,15 +114,12 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     """
     name = ALIASES.get(name, name)
     loss = _function(name, legacy)
-    defaults = defaults_of(loss)
+    defaults = _defaults(loss)
     for option, value in options.items():
         if option not in defaults:
             raise SpecError(unknown_name(f"option of objective {name}", option, defaults))
         _check_option(name, option, value, defaults[option])
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)):
-        raise SpecError(f"objective {name}: strength is {strength!r}, expected a number >= 0.")
-    if not (math.isfinite(strength) and strength >= 0):
-        raise SpecError(f"objective {name}: strength is {strength}, expected a finite number >= 0.")
+    _check_option(name, "strength", strength, 0.0)
     if name == "standard" and strength != 0:
         raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
     return Objective(name, float(strength), {**defaults, **options}, legacy)
@@ -142,15 +140,31 @@ def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:
     return LEGACY[legacy][name]
 
 
+def _defaults(loss: Callable[..., Tensor]) -> dict[str, float | int | bool]:
+    """The options of a loss with their defaults: its keyword-only arguments, or the fields of one with several."""
+    options: dict[str, float | int | bool] = {}
+    for name, default in defaults_of(loss).items():
+        options |= asdict(default) if isinstance(default, losses.InnerAttack) else {name: default}
+    return options
+
+
+def _grouped(loss: Callable[..., Tensor], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name as the keyword-only arguments of a loss."""
+    arguments: dict[str, Any] = {}
+    for name, default in defaults_of(loss).items():
+        grouped = isinstance(default, losses.InnerAttack)
+        arguments[name] = losses.InnerAttack(**options) if grouped else options[name]
+    return arguments
+
+
 def _check_option(name: str, option: str, value: object, default: float | int | bool) -> None:
     """An option has the kind of its default: a switch, a count of at least one, or a number ≥ 0."""
-    kind = "true or false" if isinstance(default, bool) else "a finite number >= 0"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(default, bool):
-        good = isinstance(value, bool)
+        kind, good = "true or false", isinstance(value, bool)
     elif isinstance(default, int):
-        kind = "a whole number >= 1"
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        kind, good = "a whole number >= 1", number and isinstance(value, int) and value >= 1
     else:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+        kind, good = "a finite number >= 0", number and isinstance(value, (int, float)) and 0 <= value < math.inf
     if not good:
         raise SpecError(f"objective {name}: {option} is {value!r}, expected {kind}, for example {default}.")

@@ -2,18 +2,20 @@
 
 from tangency.theory.check import check, steps
 from tangency.theory.claims import Claim
-from tangency.theory.coverage import Coverage, coverage, truth_of
+from tangency.theory.coverage import Coverage, Repetition, coverage, truth_of
 from tangency.theory.kinds import SCORES, TANGENTS
 from tangency.theory.population import Population, measured_population
 from tangency.theory.tilted import TiltedBayes
-from tangency.theory.trial import TrialConfig, principal_angles, trial
+from tangency.theory.trial import EstimatorTrial, TrialConfig, principal_angles, trial
 
 __all__ = [
     "SCORES",
     "TANGENTS",
     "Claim",
     "Coverage",
+    "EstimatorTrial",
     "Population",
+    "Repetition",
     "TiltedBayes",
     "TrialConfig",
     "check",

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import torch
+from torch import Tensor
 
 from tangency.measures import MeasureConfig, measure
 from tangency.numerics import cosine
@@ -56,21 +57,20 @@ def _cosine(world: World, seed: int) -> list[Claim]:
     a, b = (
         Draw(seed, torch.arange(_DRAWS), f"cosine {side}").normal(world.shape, torch.float64) for side in ("a", "b")
     )
-    found = cosine(a, b)
+    cosines = cosine(a, b)
     return [
-        mean_claim(TOPIC, "the cosine of two random directions has mean 0", world.name, 0.0, found),
-        mean_claim(TOPIC, "its square has mean 1/d", world.name, 1 / d, found.square()),
+        mean_claim(TOPIC, "the cosine of two random directions has mean 0", world.name, 0.0, cosines),
+        mean_claim(TOPIC, "its square has mean 1/d", world.name, 1 / d, cosines.square()),
     ]
 
 
 def _measured(world: World, seed: int) -> list[Claim]:
     """Steps of equal length on and off the manifold against the gradient's own split, for a linear function."""
-    d, k = world.dimension, world.intrinsic_dimension
+    d, k, name = world.dimension, world.intrinsic_dimension, world.name
     data = drawn(world, 400, seed)
     data = dataclasses.replace(data, labels=data.labels % 2, classes=("even", "odd"))  # of two logits
-    x = data.pixels.double()
+    x, tangents = data.pixels.double(), WorldTangents(world)
     f = quadratic(d, 2, seed, bend=0.0)
-    tangents = WorldTangents(world)
     config = MeasureConfig(
         tangent_scalars=("margin",),
         alignments=(("margin", "score"),),
@@ -83,29 +83,26 @@ def _measured(world: World, seed: int) -> list[Claim]:
     fraction = rows["tangent_fraction.margin"]
     rho = float((1 - fraction).sum() / len(fraction))
     kappa = rho / (1 - rho) * k / (d - k)
-    ids = torch.arange(len(x))
-    on, off = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
-    space, gradient = tangents.at(x), (f.linear[0] - f.linear[1]).reshape(1, *world.shape)
-    for r in range(64):
-        noise = Draw(seed, ids, f"step {r}").normal(world.shape, torch.float64)
-        inside, outside = space.on_direction(noise), space.reject(noise)
-        outside = outside / outside.flatten(1).norm(dim=1)[:, None, None, None]
-        on += (inside * gradient).flatten(1).sum(1).square()
-        off += (outside * gradient).flatten(1).sum(1).square()
+    space = tangents.at(x)
+    on, off = _energies(space, (f.linear[0] - f.linear[1]).reshape(1, *world.shape), seed)
     pooled = PairedBootstrap(len(x), 1).pooled_kappa(fraction.numpy(), rows["tangent_rank"].numpy(), d)[0]
+    outside = float(1 - (f.linear @ space.basis[0]).square().sum() / f.linear.square().sum())
+    above, below = (rows[f"rho_{part}.logits.sigma=0.01"] for part in ("off", "all"))
     return [
-        Claim(TOPIC, "κ = ρ₁/(1 − ρ₁) · k/(d − k)", world.name, kappa, float(pooled), 1e-9),
-        ratio_claim(TOPIC, "energy of unit steps off over on the manifold is κ", world.name, kappa, off, on),
-        ratio_claim(
-            TOPIC,
-            "ρ₂ of linear logits is ‖J(I − P)‖_F²/‖J‖_F² at any σ",
-            world.name,
-            float(1 - _inside(f.linear, space.basis[0]) / f.linear.square().sum()),
-            rows["rho_off.logits.sigma=0.01"],
-            rows["rho_all.logits.sigma=0.01"],
-        ),
+        Claim(TOPIC, "κ = ρ₁/(1 − ρ₁) · k/(d − k)", name, kappa, float(pooled), 1e-9),
+        ratio_claim(TOPIC, "energy of unit steps off over on the manifold is κ", name, kappa, off, on),
+        ratio_claim(TOPIC, "ρ₂ of linear logits is ‖J(I − P)‖_F²/‖J‖_F² at any σ", name, outside, above, below),
     ]
 
 
-def _inside(jacobian: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    return (jacobian @ basis).square().sum()
+def _energies(space: TangentSpace, gradient: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Squared changes of a linear function along 64 random unit steps on and off the manifold, summed, (N,) each."""
+    ids, (_, *shape) = torch.arange(len(space.basis)), gradient.shape
+    on, off = torch.zeros(len(ids), dtype=torch.float64), torch.zeros(len(ids), dtype=torch.float64)
+    for r in range(64):
+        noise = Draw(seed, ids, f"step {r}").normal(shape, torch.float64)
+        outside = space.reject(noise)
+        outside = outside / outside.flatten(1).norm(dim=1)[:, None, None, None]
+        on += (space.on_direction(noise) * gradient).flatten(1).sum(1).square()
+        off += (outside * gradient).flatten(1).sum(1).square()
+    return on, off

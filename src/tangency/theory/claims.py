@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ class Claim:
     """One executable statement.
 
     Args:
-        topic: what it belongs to; a section of docs/theory.md.
+        topic: section of docs/theory.md.
         claim: the statement in words.
         world: where it was checked.
         expected, measured: the two numbers.
-        tolerance: how far apart they may be; beyond a bound where the relation is one.
-        relation: "=", or "≤" and "≥" for bounds on what is measured.
+        tolerance: how far apart they may be, or how far beyond a bound.
+        relation: "=", or "≤" and "≥" for bounds on the measured number.
     """
 
     topic: str
@@ -47,22 +47,16 @@ class Claim:
             return difference >= -self.tolerance
         return abs(difference) <= self.tolerance
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | float | None]:
         """As it stands in the output of `tangency worlds check --json`."""
-        return {
-            "topic": self.topic,
-            "claim": self.claim,
-            "world": self.world,
-            "relation": self.relation,
-            "expected": _plain(self.expected),
-            "measured": _plain(self.measured),
-            "tolerance": self.tolerance,
-            "pass": self.passed,
-        }
+        content: dict[str, str | float | None] = asdict(self) | {"pass": self.passed}
+        infinite = [key for key, value in content.items() if isinstance(value, float) and not math.isfinite(value)]
+        return content | dict.fromkeys(infinite)
 
 
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def zero_claim(topic: str, claim: str, world: str, measured: float, tolerance: float = 1e-10) -> Claim:
+    """An error is 0, to within the tolerance."""
+    return Claim(topic, claim, world, 0.0, measured, tolerance)
 
 
 def mean_claim(topic: str, claim: str, world: str, expected: float, values: Tensor) -> Claim:
@@ -81,9 +75,9 @@ def ratio_claim(topic: str, claim: str, world: str, expected: float, above: Tens
     return Claim(topic, claim, world, expected, ratio, SIGMAS_OF_A_TEST * error)
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
+def relative_error(measured: Tensor, expected: Tensor) -> float:
     """Largest l2 distance over largest l2 norm, images along the first axis."""
-    distance = (found - expected).flatten(1).norm(dim=1).max()
+    distance = (measured - expected).flatten(1).norm(dim=1).max()
     return float(distance / expected.flatten(1).norm(dim=1).max())
 
 

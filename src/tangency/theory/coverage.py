@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
-from tangency.statistics import Interval, PairedBootstrap
+from tangency.statistics import Estimate, Interval, PairedBootstrap
 
 Repair = Callable[[NDArray[np.int64], np.random.Generator], Columns]
 _SEED = 7_919
@@ -43,17 +43,29 @@ def truth_of(columns: Columns, dimension: int, classes: int) -> TrialNumbers:
     return trial_numbers(columns, PairedBootstrap(images, 1), dimension, classes)
 
 
+@dataclass(frozen=True)
+class Repetition:
+    """Data sets drawn again and again, each with its intervals.
+
+    Args:
+        datasets, n: how many, and images of each.
+        replicates: bootstrap resamples of each.
+        interval: "percentile" or "bca".
+    """
+
+    datasets: int
+    n: int
+    replicates: int = 1000
+    interval: Interval = "percentile"
+
+
 def coverage(
     columns: Columns,
     truths: dict[str, float],
     dimension: int,
     classes: int,
-    *,
-    n: int,
-    datasets: int,
-    replicates: int = 1000,
+    repetition: Repetition,
     repair: Repair | None = None,
-    interval: Interval = "percentile",
 ) -> dict[str, Coverage]:
     """Draw data sets of n images with replacement from a population, and count the intervals that hold the truth.
 
@@ -62,50 +74,45 @@ def coverage(
         truths: summary key to its value in the population; a key "excess.KEY" is KEY minus its best control, and
             "excess.KEY.CONTROL" minus that control.
         dimension, classes: of the images.
-        n: images of a data set.
-        datasets: how many.
-        replicates: bootstrap resamples of each.
-        interval: "percentile" or "bca".
-        repair: columns to put in the place of the population's for chosen images, such as controls whose partner must
-            come from the same data set.
+        repetition: data sets and intervals.
+        repair: columns that replace the population's for chosen images, such as controls whose partner must come from
+            the same data set.
     """
     rng = np.random.default_rng(_SEED)
-    boot = PairedBootstrap(n, replicates)
+    boot = PairedBootstrap(repetition.n, repetition.replicates)
     images = len(next(iter(columns.values())))
-    seen: dict[str, list[tuple[float, float, float]]] = {key: [] for key in truths}
-    for _ in range(datasets):
-        chosen = rng.integers(images, size=n)
+    intervals: dict[str, list[tuple[float, float, float]]] = {key: [] for key in truths}
+    for _ in range(repetition.datasets):
+        chosen = rng.integers(images, size=repetition.n)
         own = {key: values[chosen] for key, values in columns.items()}
         if repair is not None:
             own |= repair(chosen, rng)
-        found = trial_numbers(own, boot, dimension, classes, interval)
+        numbers = trial_numbers(own, boot, dimension, classes, repetition.interval)
         for key in truths:
-            seen[key].append(_interval(found, key))
-    return {key: _summed_up(truths[key], found) for key, found in seen.items()}
+            estimate = _estimate(numbers, key)
+            intervals[key].append((estimate.mean, estimate.low, estimate.high))
+    return {key: _covered(truths[key], rows) for key, rows in intervals.items()}
 
 
-def _interval(found: TrialNumbers, key: str) -> tuple[float, float, float]:
-    if not key.startswith("excess."):
-        estimate = found.estimates[key]
-        return estimate.mean, estimate.low, estimate.high
+def _estimate(numbers: TrialNumbers, key: str) -> Estimate:
     measure = key.removeprefix("excess.")
-    if measure in found.excess:
-        estimate = found.excess[measure].estimate
-    else:
-        measure, _, control = measure.rpartition(".")
-        estimate = found.excess[measure].controls[control]
-    return estimate.mean, estimate.low, estimate.high
+    if measure == key:
+        return numbers.estimates[key]
+    if measure in numbers.excess:
+        return numbers.excess[measure].estimate
+    measure, _, control = measure.rpartition(".")
+    return numbers.excess[measure].controls[control]
 
 
 def excess_truths(truth: TrialNumbers, measure: str) -> dict[str, float]:
     """ "excess.MEASURE" and "excess.MEASURE.CONTROL" in the population."""
     excess = truth.excess[measure]
-    found = {f"excess.{measure}": excess.estimate.mean}
-    return found | {f"excess.{measure}.{name}": each.mean for name, each in excess.controls.items()}
+    controls = {f"excess.{measure}.{name}": each.mean for name, each in excess.controls.items()}
+    return {f"excess.{measure}": excess.estimate.mean} | controls
 
 
-def _summed_up(truth: float, found: Iterable[tuple[float, float, float]]) -> Coverage:
-    table = np.array([row for row in found if np.isfinite(row).all()]).reshape(-1, 3)
+def _covered(truth: float, rows: Iterable[tuple[float, float, float]]) -> Coverage:
+    table = np.array([row for row in rows if np.isfinite(row).all()]).reshape(-1, 3)
     if not len(table):
         return Coverage(truth, math.nan, math.nan, math.nan, math.nan, 0)
     mean, low, high = table.T

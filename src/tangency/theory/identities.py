@@ -7,52 +7,62 @@ differences of log p, expectations from Monte Carlo.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from tangency.seeding import Draw
-from tangency.theory.claims import Claim, mean_claim, relative_error
+from tangency.theory.claims import Claim, mean_claim, relative_error, zero_claim
+from tangency.types import Direction
 from tangency.worlds import World
 
 TOPIC = "identities"
+_zero = partial(zero_claim, TOPIC)
 _LARGEST = 300  # pixels up to which whole Jacobians are formed
 _MANY = 4000  # images of a Monte Carlo mean
 
 
 def noisy(world: World, n: int, sigma: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """n images x₀ + σ·noise, (n, C, H, W) float64, with their labels and x₀."""
-    found = world.sample(n, seed)
+    sample = world.sample(n, seed)
     noise = Draw(seed, torch.arange(n), f"noise at {sigma}").normal(world.shape, torch.float64)
-    return found.x + sigma * noise, found.y, found.x
+    return sample.x + sigma * noise, sample.y, sample.x
+
+
+def at(world: World, sigma: float) -> str:
+    """Where a claim was checked, in words."""
+    return f"{world.name}, σ = {sigma:g}"
 
 
 def gradient_of(function: Callable[[Tensor], Tensor], x: Tensor, graph: bool = False) -> Tensor:
     """∇_x of a function of each image, by automatic differentiation."""
     x = x if graph else x.detach().clone().requires_grad_(True)
-    return torch.autograd.grad(function(x).sum(), x, create_graph=graph)[0]
+    gradient: Tensor = torch.autograd.grad(function(x).sum(), x, create_graph=graph)[0]
+    return gradient
+
+
+def jacobian_of(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The dense Jacobian of a function of one vector, (outputs, inputs)."""
+    jacobian: Tensor = torch.autograd.functional.jacobian(function, x)  # type: ignore[no-untyped-call]
+    return jacobian
 
 
 def identities(world: World, sigma: float, seed: int = 0) -> list[Claim]:
     """Every identity at one noise level σ > 0 (pixel units)."""
-    name = f"{world.name}, σ = {sigma:g}"
+    name = at(world, sigma)
     x, y, _ = noisy(world, 16, sigma, seed)
     log_gradient = gradient_of(lambda z: world.log_density(z, sigma), x)
     tweedie = (world.denoise(x, sigma) - x - sigma**2 * log_gradient).abs().max()
+    error = relative_error(world.score(x, sigma), log_gradient)
     claims = [
-        _zero(
-            "s_σ = ∇ log p_σ, by automatic differentiation", name, relative_error(world.score(x, sigma), log_gradient)
-        ),
+        _zero("s_σ = ∇ log p_σ, by automatic differentiation", name, error),
         _zero("Tweedie: D(x; σ) = x + σ²∇ log p_σ(x)", name, float(tweedie / x.abs().max().clamp(min=1)), 1e-12),
         _zero("finite differences of log p_σ", name, _finite_difference_error(world, x, sigma, seed), 1e-6),
         *_class_claims(world, x, y, sigma, name),
         *_monte_carlo(world, sigma, seed, name),
     ]
     return claims + (_second_order(world, x[:2], sigma, name) if world.dimension <= _LARGEST else [])
-
-
-def _zero(claim: str, name: str, measured: float, tolerance: float = 1e-10) -> Claim:
-    return Claim(TOPIC, claim, name, 0.0, measured, tolerance)
 
 
 def _finite_difference_error(world: World, x: Tensor, sigma: float, seed: int) -> float:
@@ -73,13 +83,12 @@ def _class_claims(world: World, x: Tensor, y: Tensor, sigma: float, name: str) -
     for c in range(world.classes):
         label = torch.full((len(x),), c)
         direction = world.bayes_direction(x, label, sigma)
-        gradient = _scaled(direction.direction, direction.log_norm)
+        gradient = gradient_at(direction)
         p = posterior[:, c][:, None, None, None]
         total += p * gradient
         marginal += p * world.score(x, sigma, label)
         largest = torch.maximum(largest, (p * gradient).flatten(1).norm(dim=1))
-    bayes = world.bayes_direction(x, y, sigma)
-    gradient = _scaled(bayes.direction, bayes.log_norm)
+    gradient = gradient_at(world.bayes_direction(x, y, sigma))
     difference = (world.denoise(x, sigma, y) - world.denoise(x, sigma)) / sigma**2
     own = gradient_of(lambda z: world.log_posterior(z, sigma).gather(1, y[:, None]).squeeze(1), x)
     scale = float(world.score(x, sigma).flatten(1).norm(dim=1).max())
@@ -92,10 +101,10 @@ def _class_claims(world: World, x: Tensor, y: Tensor, sigma: float, name: str) -
     ]
 
 
-def _scaled(direction: Tensor, log_norm: Tensor) -> Tensor:
+def gradient_at(bayes: Direction) -> Tensor:
     """The gradient itself, from its direction and the logarithm of its norm."""
-    length = direction.flatten(1).norm(dim=1)
-    return direction * (log_norm.exp() / length)[:, None, None, None]
+    length = bayes.direction.flatten(1).norm(dim=1)
+    return bayes.direction * (bayes.log_norm.exp() / length)[:, None, None, None]
 
 
 def _second_order(world: World, x: Tensor, sigma: float, name: str) -> list[Claim]:
@@ -103,14 +112,12 @@ def _second_order(world: World, x: Tensor, sigma: float, name: str) -> list[Clai
     d, claims = world.dimension, []
     for i, image in enumerate(x):
         rows = image.flatten()
-        jacobian = torch.autograd.functional.jacobian(
-            lambda z: world.denoise(z.reshape(1, *world.shape), sigma).flatten(), rows
-        )
+        jacobian = jacobian_of(lambda z: world.denoise(z.reshape(1, *world.shape), sigma).flatten(), rows)
 
         def gradient(z: Tensor) -> Tensor:
             return gradient_of(lambda w: world.log_density(w.reshape(1, *world.shape), sigma), z, graph=True)
 
-        hessian = torch.autograd.functional.jacobian(gradient, rows)
+        hessian = jacobian_of(gradient, rows)
         eye = torch.eye(d, dtype=torch.float64)
         one = image[None]
         score = world.score(one, sigma).square().sum()
@@ -136,19 +143,15 @@ def _monte_carlo(world: World, sigma: float, seed: int, name: str) -> list[Claim
     rows = (x - x.mean(0)).flatten(1)
     probe = torch.linalg.qr(Draw(seed, torch.arange(world.dimension), "probe").normal((2,), torch.float64)).Q
     a, b = probe.mT
-    claims = [
-        mean_claim(TOPIC, "E s_σ = 0, along a random direction", name, 0.0, score @ a),
-        mean_claim(TOPIC, "E[s_σ xᵀ] = −I, on the diagonal", name, -1.0, (score @ a) * (rows @ a)),
-        mean_claim(TOPIC, "E[s_σ xᵀ] = −I, off the diagonal", name, 0.0, (score @ a) * (rows @ b)),
-    ]
     error = (world.denoise(x, sigma) - clean).flatten(1).square().sum(1)
     residual = (sigma**2 * score).square().sum(1)
     # E‖D − x₀‖² = E‖D − x‖² + 2σ² E tr J_D − σ²d, with tr J_D = E‖x − x₀‖²/σ² − ‖x − D‖²/σ² exactly
     trace = world.local_dimension(x, sigma) - residual / sigma**2
     stein = residual + 2 * sigma**2 * trace - sigma**2 * world.dimension
-    claims.append(
-        mean_claim(
-            TOPIC, "Stein's estimate = ‖D − x₀‖², mean difference over σ²", name, 0.0, (stein - error) / sigma**2
-        )
-    )
-    return claims
+    off = (stein - error) / sigma**2
+    return [
+        mean_claim(TOPIC, "E s_σ = 0, along a random direction", name, 0.0, score @ a),
+        mean_claim(TOPIC, "E[s_σ xᵀ] = −I, on the diagonal", name, -1.0, (score @ a) * (rows @ a)),
+        mean_claim(TOPIC, "E[s_σ xᵀ] = −I, off the diagonal", name, 0.0, (score @ a) * (rows @ b)),
+        mean_claim(TOPIC, "Stein's estimate = ‖D − x₀‖², mean difference over σ²", name, 0.0, off),
+    ]

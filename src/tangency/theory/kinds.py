@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from tangency.errors import SpecError, unknown_name
 from tangency.mixtures import Mixture, fit_mixture
@@ -16,6 +16,8 @@ from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import World
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Material:
@@ -25,16 +27,17 @@ class Material:
     train: LabelledImages
     fits: dict[tuple[int, int, int], Mixture] = field(default_factory=dict)
 
+    @property
+    def dataset(self) -> Dataset:
+        """The images, which stand for the test images too."""
+        return Dataset(self.world.name, self.train, self.train)
+
     def mixture(self, components: int, rank: int, seed: int) -> Mixture:
         """A mixture of factor analysers, fitted once for each choice; rank 0 stands for the intrinsic dimension."""
         key = (components, rank or self.world.intrinsic_dimension, seed)
         if key not in self.fits:
             self.fits[key] = fit_mixture(self.train, *key[:2], seed=seed)[0]
         return self.fits[key]
-
-
-def _exact_tangents(material: Material) -> TangentEstimator:
-    return WorldTangents(material.world)
 
 
 def _mfa_tangents(material: Material, *, components: int = 2, rank: int = 0, seed: int = 0) -> TangentEstimator:
@@ -45,33 +48,21 @@ def _pca_tangents(material: Material, *, rank: int = 0) -> TangentEstimator:
     return pca_tangents(material.train, rank or material.world.intrinsic_dimension)
 
 
-def _exact_score(material: Material) -> Denoiser:
-    return material.world
-
-
 def _mfa_score(material: Material, *, components: int = 2, rank: int = 0, seed: int = 0) -> Denoiser:
     return MixtureScore(material.mixture(components, rank, seed))
 
 
-def _gaussian_score(material: Material) -> Denoiser:
-    return GaussianScore(material.train)
-
-
-def _empirical_score(material: Material) -> Denoiser:
-    return EmpiricalScore(material.train)
-
-
 # name -> maker(material, *, options with defaults); rank 0 stands for the intrinsic dimension.
 TANGENTS: dict[str, Callable[..., TangentEstimator]] = {
-    "exact": _exact_tangents,
+    "exact": lambda material: WorldTangents(material.world),
     "mfa": _mfa_tangents,
     "pca": _pca_tangents,
 }
 SCORES: dict[str, Callable[..., Denoiser]] = {
-    "exact": _exact_score,
+    "exact": lambda material: material.world,
     "mfa": _mfa_score,
-    "gaussian": _gaussian_score,
-    "empirical": _empirical_score,
+    "gaussian": lambda material: GaussianScore(material.train),
+    "empirical": lambda material: EmpiricalScore(material.train),
 }
 
 
@@ -80,26 +71,22 @@ def make_tangents(text: str, material: Material) -> TangentEstimator:
 
     A denoiser that names no score is the world's own.
     """
-    if text.partition("?")[0] not in TANGENTS and text.partition("?")[0].partition(":")[0] in ESTIMATORS:
-        return open_tangents(
-            text, Ground(Dataset(material.world.name, material.train, material.train), score=material.world)
-        )
-    made: TangentEstimator = _made(text, "tangents", TANGENTS, material)
-    return made
+    name = text.partition("?")[0]
+    if name not in TANGENTS and name.partition(":")[0] in ESTIMATORS:
+        return open_tangents(text, Ground(material.dataset, score=material.world))
+    return _made(text, "tangents", TANGENTS, material)
 
 
 def make_score(text: str, material: Material) -> Denoiser:
     """A score by "KIND" or "KIND?option=value&…", fitted to the images; or a trained one, by its file."""
     named = parse(text)
     if text.endswith(".safetensors") or (named.location and named.kind in TRAINED):
-        return load_score(text, Dataset(material.world.name, material.train, material.train))
-    made: Denoiser = _made(text, "score", SCORES, material)
-    return made
+        return load_score(text, material.dataset)
+    return _made(text, "score", SCORES, material)
 
 
-def _made(text: str, what: str, table: dict[str, Callable[..., Any]], material: Material) -> Any:
+def _made(text: str, what: str, table: dict[str, Callable[..., Made]], material: Material) -> Made:
     name, _, query = text.partition("?")
     if name not in table:
         raise SpecError(f"{what} '{text}': {unknown_name(f'kind of {what}', name, table)}")
-    options = maker_options(f"{what} '{text}'", query, table[name])
-    return table[name](material, **options)
+    return table[name](material, **maker_options(f"{what} '{text}'", query, table[name]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
 from tangency.tangents import WorldTangents
 from tangency.theory.coverage import Repair
+from tangency.types import OnProgress
 from tangency.worlds import GaussianCore, World, drawn
 
 _CHUNK = 4000
@@ -45,7 +45,8 @@ class Population:
     @property
     def typical(self) -> NDArray[np.bool_]:
         """Whether an image has a tangent space of its class, (N,)."""
-        return self.classes[self.component] == self.labels
+        typical: NDArray[np.bool_] = self.classes[self.component] == self.labels
+        return typical
 
 
 def measured_population(
@@ -54,7 +55,7 @@ def measured_population(
     images: int,
     config: MeasureConfig,
     seed: int = 0,
-    progress: Callable[[float], None] = lambda share: None,
+    on_progress: OnProgress = lambda part, share: None,
 ) -> Population:
     """Measure one classifier on many images of a world with its exact score and tangent spaces, in chunks."""
     reference = drawn(world, 5000, seed + 1)
@@ -72,49 +73,54 @@ def measured_population(
         fractions.append(inside.double().numpy())
         components.append(component_of(world, x).numpy())
         labels.append(y.numpy())
-        progress((start + len(x)) / images)
+        on_progress("measuring", (start + len(x)) / images)
     whole = {key: np.concatenate(parts) for key, parts in columns.items()}
-    found = Population(
+    population = Population(
         whole, np.concatenate(fractions), np.concatenate(components), np.concatenate(labels), component_classes(world)
     )
-    whole |= _expected_controls(found)
-    return found
+    whole |= _expected_controls(population)
+    return population
+
+
+def _components(world: World) -> GaussianCore | None:
+    """The law of a world whose components have tangent spaces of their own; None where all images share one."""
+    core = world.core
+    return core if isinstance(core, GaussianCore) and not core.whole else None
 
 
 def component_bases(world: World) -> Tensor:
     """(K, d, k) orthonormal bases of the world's different tangent spaces; one where all images share it."""
-    core = world.core
-    if isinstance(core, GaussianCore) and not core.whole:
-        return world.embedding.lift(core.mixture.bases()[0])
-    return world.tangent_basis(world.sample(1, 0).x)[0]
+    core = _components(world)
+    if core is None:
+        return world.tangent_basis(world.sample(1, 0).x)[0]
+    return world.embedding.lift(core.mixture.bases()[0])
 
 
 def component_classes(world: World) -> NDArray[np.int64]:
     """The class of each of `component_bases`, (K,); 0 where all images share one."""
-    core = world.core
-    if isinstance(core, GaussianCore) and not core.whole:
-        return core.mixture.component_class.numpy()
-    return np.zeros(1, dtype=np.int64)
+    core = _components(world)
+    return np.zeros(1, dtype=np.int64) if core is None else core.mixture.component_class.numpy()
 
 
 def component_of(world: World, x: Tensor) -> Tensor:
     """Which of `component_bases` is the tangent space of each image, (N,)."""
-    core = world.core
-    if isinstance(core, GaussianCore) and not core.whole:
-        return core.component(world.embedding.encode(flat(x).double())[0])
-    return torch.zeros(len(x), dtype=torch.int64)
+    core = _components(world)
+    if core is None:
+        return torch.zeros(len(x), dtype=torch.int64)
+    return core.component(world.embedding.encode(flat(x).double())[0])
 
 
-def _expected_controls(found: Population) -> Columns:
+def _expected_controls(population: Population) -> Columns:
     """Mean of the shuffled controls over the partner, of another component, for each image; NaN where there is none."""
-    of_class = np.empty(len(found.labels))
-    for c in np.unique(found.labels):
-        own = found.labels == c
-        drawn = found.component[own & found.typical]
-        means = _mean_over_others(found.fractions[own], found.component[own], drawn)
-        of_class[own] = means if len(np.unique(drawn)) > 1 else np.nan
+    fractions, component, labels = population.fractions, population.component, population.labels
+    of_class = np.empty(len(labels))
+    for c in np.unique(labels):
+        own = labels == c
+        partners = component[own & population.typical]
+        means = _mean_over_others(fractions[own], component[own], partners)
+        of_class[own] = means if len(np.unique(partners)) > 1 else np.nan
     return {
-        f"{_MEASURE}.shuffled": _mean_over_others(found.fractions, found.component, found.component),
+        f"{_MEASURE}.shuffled": _mean_over_others(fractions, component, component),
         f"{_MEASURE}.shuffled_class": of_class,
     }
 
@@ -125,24 +131,25 @@ def _mean_over_others(fractions: Array, component: NDArray[np.int64], drawn: NDA
     rows = np.arange(len(component))
     others = len(drawn) - counts[component]
     total = fractions @ counts - fractions[rows, component] * counts[component]
-    return np.divide(total, others, out=np.full(len(component), np.nan), where=others > 0)
+    mean: Array = np.divide(total, others, out=np.full(len(component), np.nan), where=others > 0)
+    return mean
 
 
-def repairs(found: Population) -> Repair:
+def repairs(population: Population) -> Repair:
     """Shuffled controls whose partner is an image of the same data set with another tangent space, as measured."""
 
     def repair(chosen: NDArray[np.int64], rng: np.random.Generator) -> Columns:
-        labels, component = found.labels[chosen], found.component[chosen]
+        labels, component = population.labels[chosen], population.component[chosen]
         columns = {}
-        nobody = int(found.labels.max()) + 1  # a group that nobody draws from
-        members = np.where(found.typical[chosen], labels, nobody)
+        nobody = int(population.labels.max()) + 1  # a group from which no partner is drawn
+        members = np.where(population.typical[chosen], labels, nobody)
         everyone = np.zeros_like(labels)
         for name, group, own in (("shuffled", everyone, everyone), ("shuffled_class", labels, members)):
             partner = drawn_apart(group, own, component, rng)
             for c in np.unique(group):  # a class of one tangent space has no control
                 if len(np.unique(component[own == c])) < 2:
                     partner[group == c] = -1
-            values = found.fractions[chosen, component[partner]]
+            values = population.fractions[chosen, component[partner]]
             columns[f"{_MEASURE}.{name}"] = np.where(partner >= 0, values, np.nan)
         return columns
 

@@ -14,6 +14,7 @@ from tangency.worlds import World, drawn, make_world
 TOPIC = "theorem 1"
 WORLD = "sphere?shape=1x8x8&rank=5"
 _DRAWS = 100_000
+_SCORE = (("logp_y", "score"),)
 
 
 class Quadratic(nn.Module):
@@ -32,7 +33,8 @@ class Quadratic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
         rows = x.flatten(1) - self.centre
-        return rows @ self.linear.mT + 0.5 * torch.einsum("ni,cij,nj->nc", rows, self.curved, rows)
+        outputs: Tensor = rows @ self.linear.mT + 0.5 * torch.einsum("ni,cij,nj->nc", rows, self.curved, rows)
+        return outputs
 
 
 def quadratic(d: int, classes: int, seed: int, bend: float = 1.0) -> Quadratic:
@@ -70,7 +72,7 @@ def theorem1(seed: int = 0) -> list[Claim]:
     return [
         *_rate(f, off, world),
         *_measured(f, off, world, seed),
-        *_by_measure(world, seed),
+        _by_measure(world, seed),
         _coloured(f.linear[:1], off, world, seed),
     ]
 
@@ -79,24 +81,11 @@ def _rate(f: Quadratic, off: Tensor, world: World) -> list[Claim]:
     """ρ₂ − ρ₁ = O(σ²), and the limit is a Frobenius ratio for several outputs, not any one output's."""
     limit = float((f.linear @ off).square().sum() / f.linear.square().sum())
     sigmas = [0.02, 0.04, 0.08, 0.16]
-    gaps = [abs(rho_of_quadratic(f.linear, f.curved, off, s) - limit) for s in sigmas]
+    rate = slope(sigmas, [abs(rho_of_quadratic(f.linear, f.curved, off, s) - limit) for s in sigmas])
+    name, tiny = world.name, rho_of_quadratic(f.linear, f.curved, off, 1e-6)
     return [
-        Claim(
-            TOPIC,
-            "ρ₂(σ) − ρ₁ falls as σ² for a quadratic: slope in logarithms",
-            world.name,
-            2.0,
-            slope(sigmas, gaps),
-            0.05,
-        ),
-        Claim(
-            TOPIC,
-            "ρ₂(σ → 0) = ‖J(I − P)‖_F²/‖J‖_F² for several outputs",
-            world.name,
-            limit,
-            rho_of_quadratic(f.linear, f.curved, off, 1e-6),
-            1e-9,
-        ),
+        Claim(TOPIC, "ρ₂(σ) − ρ₁ falls as σ² for a quadratic: slope in logarithms", name, 2.0, rate, 0.05),
+        Claim(TOPIC, "ρ₂(σ → 0) = ‖J(I − P)‖_F²/‖J‖_F² for several outputs", name, limit, tiny, 1e-9),
     ]
 
 
@@ -107,32 +96,20 @@ def _measured(f: Quadratic, off: Tensor, world: World, seed: int) -> list[Claim]
         u = sigma * Draw(seed, torch.arange(_DRAWS), f"theorem 1 at {sigma}").normal((world.dimension,), torch.float64)
         change = [f((f.centre + v).reshape(-1, *world.shape)).square().sum(1) for v in (u @ off, u)]
         closed = rho_of_quadratic(f.linear, f.curved, off, sigma)
-        claims.append(
-            ratio_claim(
-                TOPIC,
-                f"ρ₂(σ = {sigma}) of a quadratic, closed form against its definition",
-                world.name,
-                closed,
-                *change,
-            )
-        )
+        title = f"ρ₂(σ = {sigma}) of a quadratic, closed form against its definition"
+        claims.append(ratio_claim(TOPIC, title, world.name, closed, *change))
     return claims
 
 
-def _by_measure(world: World, seed: int) -> list[Claim]:
+def _by_measure(world: World, seed: int) -> Claim:
     """What `tangency.measure` calls rho tends to 1 − its tangent fraction of the Jacobian, over images of the world."""
     data = drawn(world, 512, seed)
     x = data.pixels.double()
     first = Draw(seed, torch.arange(world.dimension), "weights").normal((8,), torch.float64).mT / world.dimension**0.5
     second = Draw(seed, torch.arange(8), "weights").normal((world.classes,), torch.float64).mT
-    model = nn.Sequential(nn.Flatten(), _Linear(first), nn.Tanh(), _Linear(second))
+    model = nn.Sequential(nn.Flatten(), _Weights(first), nn.Tanh(), _Weights(second))
     config = MeasureConfig(
-        sigmas=(0.1,),
-        rho_sigmas=(0.001,),
-        epsilons=(1.0,),
-        directions=8,
-        metrics=("cosine",),
-        alignments=(("logp_y", "score"),),
+        sigmas=(0.1,), rho_sigmas=(0.001,), epsilons=(1.0,), directions=8, metrics=("cosine",), alignments=_SCORE
     )
     tangents = WorldTangents(world)
     rows = measure(model, x, data.labels, train_data=data, score=world, tangents=tangents, config=config)
@@ -141,18 +118,12 @@ def _by_measure(world: World, seed: int) -> list[Claim]:
     inside = torch.einsum("ncd,ndk->nck", jacobian, tangents.at(x).basis).square().sum((1, 2))
     whole = jacobian.square().sum((1, 2))
     expected = float((whole - inside).sum() / whole.sum())
-    pooled = ratio_claim(
-        TOPIC,
-        "the measure rho at σ = 0.001 is ‖J(I − P)‖_F²/‖J‖_F² of a network, pooled over images",
-        world.name,
-        expected,
-        rows["rho_off.logits.sigma=0.001"],
-        rows["rho_all.logits.sigma=0.001"],
-    )
-    return [pooled]
+    title = "the measure rho at σ = 0.001 is ‖J(I − P)‖_F²/‖J‖_F² of a network, pooled over images"
+    above, below = (rows[f"rho_{part}.logits.sigma=0.001"] for part in ("off", "all"))
+    return ratio_claim(TOPIC, title, world.name, expected, above, below)
 
 
-class _Linear(nn.Module):
+class _Weights(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.weight = weight

@@ -8,26 +8,20 @@ import torch
 from torch import Tensor
 
 from tangency.measures import MeasureConfig, measure
+from tangency.numerics import norms
 from tangency.statistics import PairedBootstrap
 from tangency.tangents import TangentSpace, WorldTangents
-from tangency.theory.claims import Claim, Relation, relative_error, slope
-from tangency.theory.identities import noisy
+from tangency.theory.claims import Claim, Relation, relative_error, slope, zero_claim
+from tangency.theory.identities import at, gradient_at, noisy
 from tangency.worlds import BayesClassifier, GaussianCore, World, drawn, make_world, place_posterior
 
 TOPIC = "theorem 2"
 _LINEAR = "linear?shape=1x8x8&rank=5"
-_THIN = "&noise=1e-6"
 
 
 def theorem2(seed: int = 0) -> list[Claim]:
     """All claims about the gradient of the Bayes rule."""
-    return [
-        *_holds(seed),
-        *_fails(seed),
-        *_reported(seed),
-        *_span(seed),
-        *_leak(seed),
-    ]
+    return [*_holds(seed), *_fails(seed), *_reported(seed), *_span(seed), *_leak(seed)]
 
 
 def fractions(world: World, x: Tensor, y: Tensor, sigma: float) -> Tensor:
@@ -41,16 +35,8 @@ def _holds(seed: int) -> list[Claim]:
     for sigma in (0.0, 0.05, 0.5):
         x, y, _ = noisy(world, 256, sigma, seed)
         off = float((1 - fractions(world, x, y, sigma)).max())
-        claims.append(
-            Claim(
-                TOPIC,
-                "one subspace for all classes: 1 − F² of the Bayes gradient",
-                f"{world.name}, σ = {sigma:g}",
-                0.0,
-                off,
-                1e-12,
-            )
-        )
+        title = "one subspace for all classes: 1 − F² of the Bayes gradient"
+        claims.append(zero_claim(TOPIC, title, at(world, sigma), off, 1e-12))
     return claims
 
 
@@ -60,19 +46,13 @@ def _fails(seed: int) -> list[Claim]:
     claims = []
     for sigma in (0.03, 0.3):
         x, y, _ = noisy(parallel, 256, sigma, seed)
-        name = f"{parallel.name}, σ = {sigma:g}"
+        name = at(parallel, sigma)
         largest = float(fractions(parallel, x, y, sigma).max())
-        found = parallel.bayes_direction(x, y, sigma).direction.flatten(1)
+        gradient = parallel.bayes_direction(x, y, sigma).direction.flatten(1)
+        error = relative_error(gradient, _offset_pull(parallel, x, y, sigma))
         claims += [
-            Claim(TOPIC, "parallel subspaces: F² of the Bayes gradient", name, 0.0, largest, 1e-12),
-            Claim(
-                TOPIC,
-                "parallel subspaces: the gradient is Σ_c w_c offset_c/(ψ + σ²)",
-                name,
-                0.0,
-                relative_error(found, _offset_pull(parallel, x, y, sigma)),
-                1e-10,
-            ),
+            zero_claim(TOPIC, "parallel subspaces: F² of the Bayes gradient", name, largest, 1e-12),
+            zero_claim(TOPIC, "parallel subspaces: the gradient is Σ_c w_c offset_c/(ψ + σ²)", name, error),
         ]
     return [*claims, *_turned(seed)]
 
@@ -81,24 +61,15 @@ def _turned(seed: int) -> list[Claim]:
     """Two subspaces at an angle: (I − P_y)(I − P_c)x leaves cos⁴(angle) of the energy normal as σ → 0."""
     angle, sigmas = 25.0, [0.005, 0.01, 0.02]
     world = make_world(f"rotated?shape=1x8x8&rank=3&classes=2&angle={angle:g}")
-    found = world.sample(256, seed)
-    shares = [1 - fractions(world, found.x, found.y, sigma) for sigma in sigmas]
-    lengths = [
-        float(world.bayes_direction(found.x, found.y, s).direction.flatten(1).norm(dim=1).mean()) for s in sigmas
-    ]
+    x, y, _ = noisy(world, 256, 0.0, seed)
+    share = float((1 - fractions(world, x, y, sigmas[0])).mean())
+    gradients = [world.bayes_direction(x, y, sigma).direction for sigma in sigmas]
+    growth = slope(sigmas, [float(norms(gradient).mean()) for gradient in gradients])
     expected = math.cos(math.radians(angle)) ** 4
+    title = "turned subspaces: normal share 1 − F² of the Bayes gradient is cos⁴(angle)"
     return [
-        Claim(
-            TOPIC,
-            "turned subspaces: normal share 1 − F² of the Bayes gradient is cos⁴(angle)",
-            f"{world.name}, σ = {sigmas[0]:g}",
-            expected,
-            float(shares[0].mean()),
-            2e-3,
-        ),
-        Claim(
-            TOPIC, "turned subspaces: ‖∇ log-odds‖ grows as σ^−2, slope", world.name, -2.0, slope(sigmas, lengths), 0.05
-        ),
+        Claim(TOPIC, title, at(world, sigmas[0]), expected, share, 2e-3),
+        Claim(TOPIC, "turned subspaces: ‖∇ log-odds‖ grows as σ^−2, slope", world.name, -2.0, growth, 0.05),
     ]
 
 
@@ -119,38 +90,20 @@ def _offset_pull(world: World, x: Tensor, y: Tensor, sigma: float) -> Tensor:
 def _reported(seed: int) -> list[Claim]:
     """What `tangency.measure` says of the Bayes rule itself, on a world where it is tangent and where it is not."""
     claims = []
-    cases: tuple[tuple[str, Relation, float], ...] = (
-        (_LINEAR, "≤", 1e-6),
-        (f"offset?shape=1x8x8&rank=5{_THIN}", "≥", 1.0),
-    )
+    thin = "offset?shape=1x8x8&rank=5&noise=1e-6"
+    cases: tuple[tuple[str, Relation, float], ...] = ((_LINEAR, "≤", 1e-6), (thin, "≥", 1.0))
     for reference, relation, bound in cases:
         world = make_world(reference)
         data = drawn(world, 300, seed)
         config = MeasureConfig(sigmas=(0.05,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, metrics=("cosine",))
-        rows = measure(
-            BayesClassifier(world),
-            data.pixels.double(),
-            data.labels,
-            train_data=data,
-            score=world,
-            tangents=WorldTangents(world),
-            config=config,
-        )
+        rule, x, tangents = BayesClassifier(world), data.pixels.double(), WorldTangents(world)
+        rows = measure(rule, x, data.labels, train_data=data, score=world, tangents=tangents, config=config)
         fraction, rank = rows["tangent_fraction.logp_y"], rows["tangent_rank"]
         kappa = float(PairedBootstrap(len(rank), 1).pooled_kappa(fraction.numpy(), rank.numpy(), world.dimension)[0])
         word = "on" if relation == "≤" else "not on"
         kappa = min(kappa, 1e300)  # infinite where no gradient has any tangent part
-        claims.append(
-            Claim(
-                TOPIC,
-                f"`measure` reports the Bayes rule as {word} the manifold: pooled κ",
-                reference,
-                bound,
-                kappa,
-                0.0,
-                relation,
-            )
-        )
+        title = f"`measure` reports the Bayes rule as {word} the manifold: pooled κ"
+        claims.append(Claim(TOPIC, title, reference, bound, kappa, 0.0, relation))
     return claims
 
 
@@ -164,16 +117,9 @@ def _span(seed: int) -> list[Claim]:
         basis = world.bayes_span()
         gradient = world.bayes_direction(x, y, sigma).direction.flatten(1)
         rest = gradient - gradient @ basis @ basis.mT
-        claims.append(
-            Claim(
-                TOPIC,
-                f"the Bayes gradient lies in span{{A_j, μ_j − μ_l}}, {basis.shape[1]} of {world.dimension} dimensions",
-                f"{reference}, σ = {sigma:g}",
-                0.0,
-                float((rest.norm(dim=1) / gradient.norm(dim=1)).max()),
-                1e-10,
-            )
-        )
+        error = float((rest.norm(dim=1) / gradient.norm(dim=1)).max())
+        title = f"the Bayes gradient lies in span{{A_j, μ_j − μ_l}}, {basis.shape[1]} of {world.dimension} dimensions"
+        claims.append(zero_claim(TOPIC, title, at(world, sigma), error))
     return claims
 
 
@@ -184,34 +130,17 @@ def _leak(seed: int) -> list[Claim]:
         world = make_world(f"distractor?shape=1x16x8&rank=2&classes=2&mark={mark}&contrast=0.03&noise=0.01")
         x, y, _ = noisy(world, 256, 0.0, seed)
         place = place_posterior(world, x, 0.0)
-        found = world.bayes_direction(x, y, 0.0)
-        length = found.direction.flatten(1).norm(dim=1)
-        gradient = (found.direction * (found.log_norm.exp() / length)[:, None, None, None])[:, 0, :8].flatten(1)
-        expected = _leakage(world, x, y)
+        bayes = world.bayes_direction(x, y, 0.0)
+        gradient = gradient_at(bayes)[:, 0, :8].flatten(1)
+        error = float((gradient - _leakage(world, x, y)).abs().max() / gradient.abs().max())
         name = f"{world.name}: place {title}, mean p(b)(1 − p(b)) = {float((place * (1 - place)).mean()):.2g}"
-        claims.append(
-            Claim(
-                TOPIC,
-                "signal and distractor: ∇ log p(y|x) on the upper half is the law with p(b|x)(1 − p(b|x))",
-                name,
-                0.0,
-                float((gradient - expected).abs().max() / gradient.abs().max()),
-                1e-8,
-            )
-        )
+        law = "signal and distractor: ∇ log p(y|x) on the upper half is the law with p(b|x)(1 − p(b|x))"
+        claims.append(zero_claim(TOPIC, law, name, error, 1e-8))
         if title == "certain":
             lower = place < 1e-12  # the letter is above, so the upper half must not matter
-            share = gradient[lower].norm(dim=1) / (found.log_norm.exp()[lower] + 1e-300)
-            claims.append(
-                Claim(
-                    TOPIC,
-                    "signal and distractor: no gradient on a distractor whose place is certain",
-                    name,
-                    0.0,
-                    float(share.max()),
-                    1e-9,
-                )
-            )
+            share = gradient[lower].norm(dim=1) / (bayes.log_norm.exp()[lower] + 1e-300)
+            nothing = "signal and distractor: no gradient on a distractor whose place is certain"
+            claims.append(zero_claim(TOPIC, nothing, name, float(share.max()), 1e-9))
     return claims
 
 
@@ -247,5 +176,5 @@ def _normal(world: World, rows: Tensor, j: int, part: slice) -> tuple[Tensor, Te
     a = core.mixture.loadings[j, part]
     covariance = a @ a.mT + torch.diag(core.mixture.noise[j, part])
     mean = core.mixture.means[j, part]
-    density = torch.distributions.MultivariateNormal(mean, covariance).log_prob(rows)
+    density: Tensor = torch.distributions.MultivariateNormal(mean, covariance).log_prob(rows)  # type: ignore[no-untyped-call]
     return density, -torch.linalg.solve(covariance, (rows - mean).mT).mT

@@ -19,7 +19,7 @@ class TiltedBayes(nn.Module):
     It needs no training, works in every world, and none of its measures is at an end of its range.
 
     Args:
-        world: whose Bayes rule it starts from.
+        world: the world whose Bayes rule it starts from.
         sigma: noise level of that rule.
         tilt: length of w_c relative to the mean length of the gradient of log-odds.
         seed: of the directions.
@@ -27,10 +27,10 @@ class TiltedBayes(nn.Module):
 
     def __init__(self, world: World, sigma: float = 0.1, tilt: float = 1.0, seed: int = 0) -> None:
         super().__init__()
-        found = world.sample(_IMAGES, seed)
-        direction = world.bayes_direction(found.x, found.y, sigma).direction
-        joint = world.log_posterior(found.x, sigma)
-        own = torch.nn.functional.one_hot(found.y, world.classes).bool()
+        sample = world.sample(_IMAGES, seed)
+        direction = world.bayes_direction(sample.x, sample.y, sigma).direction
+        joint = world.log_posterior(sample.x, sigma)
+        own = torch.nn.functional.one_hot(sample.y, world.classes).bool()
         odds = joint.masked_fill(~own, -torch.inf).amax(1) - joint.masked_fill(own, -torch.inf).logsumexp(1)
         self.temperature = _LOG_ODDS / max(float(odds.abs().median()), 1e-12)
         self.rule = BayesClassifier(world, sigma)

@@ -44,7 +44,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """As the card holds it; the settings stand beside the rest."""
         plain = asdict(self)
-        return plain.pop("settings") | plain
+        return {**self.settings, **{name: value for name, value in plain.items() if name != "settings"}}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Record:

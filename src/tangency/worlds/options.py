@@ -47,8 +47,9 @@ Concentration = Annotated[float, Range(lambda kappa: 0 <= kappa <= 1e12, "a numb
 Degrees = Annotated[float, Range(lambda angle: 0 < angle <= 90, "degrees above 0 and up to 90")]
 
 
+@dataclass(frozen=True)
 class WorldOptions(ABC):
-    """Base of the options of a world: a frozen dataclass whose fields are what may follow the question mark."""
+    """Base of the options of a world, whose fields are what may follow the question mark."""
 
     name: ClassVar[str]
 
@@ -61,7 +62,7 @@ class WorldOptions(ABC):
 
     def values(self) -> dict[str, Any]:
         """All options with their values, in the order that the identity of the world has them in."""
-        return asdict(self)  # type: ignore[call-overload]
+        return asdict(self)
 
     @abstractmethod
     def build(self, root: Path | None) -> World:

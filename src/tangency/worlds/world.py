@@ -278,7 +278,8 @@ class World:
         k = int(rank.max())
         if int(rank.min()) != k:
             raise NumericsError(f"normal space: ranks from {int(rank.min())} to {k}; ask for images of one rank.")
-        return torch.linalg.qr(basis.double(), mode="complete").Q[:, :, k:].to(x.dtype)
+        complete: Tensor = torch.linalg.qr(basis.double(), mode="complete").Q
+        return complete[:, :, k:].to(x.dtype)
 
     def bayes_span(self) -> Tensor:
         """(d, m) orthonormal basis in which every gradient of log p_σ(y | x) lies, at all x and σ."""
