@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tangency.errors import SpecError, TangencyError
 
-# What a system refuses because of the place or the name that it is given.
+# System errors that are due to the path that the user gave.
 _REFUSED = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.ENAMETOOLONG, errno.ELOOP}
 )
@@ -37,20 +37,20 @@ def main() -> None:
         if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
             raise
         print(
-            "interrupted; what a study has finished is kept, and so are whole shards of a measurement with --out: the "
-            "same command goes on from there.",
+            "interrupted; finished parts of a study, and of a measurement with --out, are kept: the same command "
+            "continues from there.",
             file=sys.stderr,
         )
         sys.exit(_INTERRUPTED)
 
 
 def _refuse_empty(arguments: list[str]) -> None:
-    """Raise where an argument is empty, as one is whose shell variable is not set: a folder "" would be this one."""
+    """Raise if an argument is empty, as from an unset shell variable: the folder "" would be the current one."""
     for before, argument in pairwise(arguments):
         if argument == "" or (argument.startswith("--") and argument.endswith("=")):
             raise SpecError(
-                f"{argument or before}: got an empty argument, expected a value. Leave an option out where it is not "
-                "wanted; a shell variable may not be set."
+                f"{argument or before}: got an empty argument, expected a value. Leave the option out, or set the "
+                "shell variable."
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,11 +12,15 @@ from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
+from tangency.cli.options import Json, Out, Replace, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
 from tangency.cli.tangents import tangents_app
 from tangency.cli.worlds import worlds_app
 from tangency.errors import SpecError
+
+if TYPE_CHECKING:
+    from tangency.study.spec import StudySpec
 
 app = typer.Typer(
     name="tangency",
@@ -28,8 +32,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"tangency {version('tangency')}")
@@ -39,13 +43,13 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
 
 
-study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report a sweep that a YAML spec describes.")
+study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report the trials of a YAML spec.")
 app.add_typer(study_app, name="study")
 app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
@@ -56,17 +60,13 @@ app.command("compare")(compare)
 app.command("report")(report)
 app.command("generate")(generate)
 
-Out = Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Go on where networks trained by an earlier spec are then left out.")
-]
+Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N; the spec's by default.")]
+RunOut = Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a study that is shipped: quickstart, linear, fitted, distractor, tangents, generation.",
+        help="YAML spec, or a shipped study: quickstart, linear, fitted, distractor, tangents, generation.",
         metavar="SPEC",
     ),
 ]
@@ -75,16 +75,16 @@ SpecFile = Annotated[
 @app.command()
 def quickstart(
     out: Out = Path("runs/quickstart"),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")] = None,
+    epochs: StudyEpochs = None,
     workers: Workers = None,
     device: Device = None,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
-    """Run the embedded study on real images, end to end, report included.
+    """Run the shipped study on real images from training to report.
 
-    Trains ten small networks on 5,000 Fashion-MNIST images, measures 1,000 test images, and writes a report in which
-    the three regimes of robustness can be seen. No download, no GPU; a few minutes on two cores.
+    Trains ten small networks on 5,000 Fashion-MNIST images, measures 1,000 test images, and writes a report that
+    shows the three regimes of robustness. No download, no GPU; a few minutes on two cores.
     """
     from tangency.study import quickstart_spec
 
@@ -95,13 +95,13 @@ def quickstart(
 @study_app.command("run")
 def study_run(
     spec: SpecFile,
-    out: Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")] = None,
+    out: RunOut = None,
     workers: Workers = None,
     device: Device = None,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study: train, measure, sum up, report. Killed at any moment, it goes on from there when run again."""
+    """Run a study: train, measure, summarise, report. Run again after an interruption, it continues."""
     from tangency.study import load_spec
 
     loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
@@ -110,7 +110,7 @@ def study_run(
 
 @study_app.command("plan")
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
-    """Print what a spec asks for, every default written out, and its trials. Trains nothing."""
+    """Print a spec with all defaults filled in, and its trials. Trains nothing."""
     from tangency.study import dump_spec, load_spec, refuse_early
     from tangency.study.generation.plan import plan_entries
     from tangency.study.plan import plan_judge, plan_trials
@@ -138,10 +138,10 @@ def study_plan(spec: SpecFile, as_json: Json = False) -> None:
 @study_app.command("status")
 def study_status_command(
     spec: SpecFile,
-    out: Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")] = None,
+    out: RunOut = None,
     as_json: Json = False,
 ) -> None:
-    """Say which trials of a study are waiting, trained or measured."""
+    """List the trials of a study as waiting, trained, measured or generated."""
     import dataclasses
 
     from tangency.study import load_spec, study_status
@@ -158,24 +158,24 @@ def study_status_command(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this installation has: versions, threads, accelerators, data and weights found, what is missing."""
+    """Show versions, threads, accelerators, data and weights of this installation, and what is missing."""
     from tangency.cli.doctor import examine, print_examination
 
-    found = examine()
+    examination = examine()
     if as_json:
-        print_json(found)
+        print_json(examination)
     else:
-        print_examination(found)
+        print_examination(examination)
 
 
-def _run(spec: Any, out: Path, as_json: bool, replace: bool) -> None:
+def _run(spec: StudySpec, out: Path, as_json: bool, replace: bool) -> None:
     from tangency.cli.show import print_study
 
     run_and_report(spec, out, as_json, print_study, replace)
 
 
 def _folder(name: str) -> Path:
-    """Where a study goes that was given no --out; a name never leads out of the folder of runs."""
+    """Output folder of a study without --out; never outside the folder `runs`."""
     if not re.fullmatch(r"\w[\w .+-]*", name) or len(name.encode()) > 200:
         raise SpecError(
             f"name: '{name[:80]}' cannot be a folder in runs/, expected letters, digits, dots, dashes and spaces. Give "

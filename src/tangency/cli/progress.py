@@ -1,44 +1,80 @@
-"""Progress of work that has one course."""
+"""Progress on standard error: a bar with the time left on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+from tangency.types import OnProgress
+
+if TYPE_CHECKING:
+    from tangency.study.run import Watcher
+    from tangency.study.tasks import Task
 
 _TENTH = 0.1
-
-Advance = Callable[[str, float], None]
+Report = Callable[[str, str, float], None]  # what is done, its present part, and the share of it that is done
 
 
 @contextlib.contextmanager
-def advancing(title: str, quiet: bool) -> Iterator[Advance]:
-    """A bar with an ETA on standard error, or a line for each part where that is no terminal; nothing if quiet."""
+def reporting(quiet: bool) -> Iterator[Report]:
+    """A bar, or lines, for each thing that is done; nothing if quiet."""
     console = Console(stderr=True, highlight=False)
     if quiet:
-        yield lambda part, share: None
-    elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[part]}"),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task(title, total=1.0, part="")
-            yield lambda part, share: progress.update(bar, completed=share, part=part)
+        yield lambda title, part, share: None
+    elif not console.is_terminal:
+        yield _lines(console)
     else:
-        told: list[tuple[str, float]] = []
+        title, part, left = (TextColumn(text) for text in ("{task.description:<10}", "{task.fields[part]}", "left"))
+        columns = (title, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), left, TimeLeftColumn(), part)
+        with Progress(*columns, console=console, transient=True) as progress:
+            bars: dict[str, TaskID] = {}
 
-        def line(part: str, share: float) -> None:
-            """A part's first line, then one a tenth of the whole."""
-            if not told or told[-1][0] != part or share >= told[-1][1] + _TENTH:
-                told.append((part, share))
-                console.print(f"{title}: {share:4.0%} {part}", markup=False, soft_wrap=True)
+            def show(title: str, part: str, share: float) -> None:
+                if title not in bars:
+                    bars[title] = progress.add_task(title, total=1.0, part="")
+                progress.update(bars[title], completed=share, part=part)
 
-        yield line
+            yield show
+
+
+def _lines(console: Console) -> Report:
+    last: dict[str, tuple[str, float]] = {}
+    started = time.monotonic()
+
+    def show(title: str, part: str, share: float) -> None:
+        """The first line of a part, then one for each tenth of the whole."""
+        if title not in last or last[title][0] != part or share >= last[title][1] + _TENTH:
+            last[title] = part, share
+            passed = f"{time.monotonic() - started:.0f} s so far"
+            console.print(f"{title}: {share:4.0%} {part}, {passed}", markup=False, soft_wrap=True)
+
+    return show
+
+
+@contextlib.contextmanager
+def advancing(title: str, quiet: bool) -> Iterator[OnProgress]:
+    """Progress of work that has one course."""
+    with reporting(quiet) as report:
+        yield lambda part, share: report(title, part, share)
+
+
+@contextlib.contextmanager
+def watching(quiet: bool) -> Iterator[Watcher]:
+    """Progress of the phases of a study, whose tasks are weighted by their cost."""
+    with reporting(quiet) as report:
+        shares: dict[Task, float] = {}
+
+        def watch(phase: str, tasks: list[Task], task: Task | None, share: float) -> None:
+            if task is not None:
+                shares[task] = share
+            whole = sum(each.cost for each in tasks)
+            done = sum(each.cost * shares.get(each, 0.0) for each in tasks)
+            report(phase, f"of {len(tasks)} tasks" if tasks else "was done before", done / whole if whole else 1.0)
+
+        yield watch

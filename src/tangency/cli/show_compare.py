@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tangency.cli.tables import console, number, table
 from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
 
 
-def print_comparison(found: dict[str, Any]) -> None:
-    """Warnings, the table sorted by effect size, and the differences that are shown, in words."""
-    console = Console(width=max(Console().width, 150), highlight=False)
-    console.print(f"A = {escape(found['a'])}\nB = {escape(found['b'])}", soft_wrap=True)
-    for warning in found["warnings"]:
-        console.print(f"[bold yellow]settings differ:[/] {escape(warning)}", soft_wrap=True)
-    for side, keys in found["only"].items():
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Warnings, the table sorted by effect size, and the significant differences in words."""
+    screen = console(150)
+    screen.print(f"A = {escape(comparison['a'])}\nB = {escape(comparison['b'])}", soft_wrap=True)
+    for warning in comparison["warnings"]:
+        screen.print(f"[bold yellow]settings differ:[/] {escape(warning)}", soft_wrap=True)
+    for side, keys in comparison["only"].items():
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
-            console.print(f"Only {side.upper()} has {escape(', '.join(keys[:4]))}{more}.", soft_wrap=True)
-    console.print(_table(found))
-    console.print(overall(found))
-    for row in found["measures"]:
+            screen.print(f"Only {side.upper()} has {escape(', '.join(keys[:4]))}{more}.", soft_wrap=True)
+    screen.print(_table(comparison))
+    screen.print(overall(comparison))
+    for row in comparison["measures"]:
         if row["p_holm"] is not None and row["p_holm"] <= SHOWN:
-            said = in_words(row, estimate(row["difference"], signed=True))
-            console.print(f"• {escape(said)}", soft_wrap=True)
-    console.print(
-        f"Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
-        f"{found['permutations']} swaps of A and B image by image, two-sided; Holm's over the measures of this table.",
+            words = in_words(row, estimate(row["difference"], signed=True))
+            screen.print(f"• {escape(words)}", soft_wrap=True)
+    screen.print(
+        f"Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: {comparison['permutations']} "
+        "swaps of A and B image by image, two-sided; Holm's over the measures of this table.",
         soft_wrap=True,
     )
 
 
-def _table(found: dict[str, Any]) -> Table:
-    left = found["left_out"]
+def _table(comparison: Mapping[str, Any]) -> Table:
+    left = comparison["left_out"]
     aside = f" ({left['a']} of A and {left['b']} of B left out)" if left["a"] or left["b"] else ""
-    table = Table(
-        title=f"{found['data']}: {found['images']} images that both have{aside}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("measure", "A", "B", "A − B [95 %]", "d_z", "p", "Holm"):
-        table.add_column(name, no_wrap=True)
-    for row in found["measures"]:
-        table.add_row(
+    rows = [
+        [
             escape(row["key"]),
             number_or_dash(row["a"]["mean"]),
             number_or_dash(row["b"]["mean"]),
             estimate(row["difference"], signed=True),
             "–" if row["dz"] is None else number_or_dash(row["dz"], 2, signed=True),
-            _p(row["p"]),
-            _p(row["p_holm"]),
-        )
-    return table
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2g}"
+            number(row["p"], ".2g"),
+            number(row["p_holm"], ".2g"),
+        ]
+        for row in comparison["measures"]
+    ]
+    title = f"{comparison['data']}: {comparison['images']} images that both have{aside}"
+    return table(("measure", "A", "B", "A − B [95 %]", "d_z", "p", "Holm"), rows, title=title)

@@ -1,4 +1,4 @@
-"""`tangency tangents`: train an autoencoder, say how far tangent spaces can be believed, store them."""
+"""`tangency tangents`: train an autoencoder, validate tangent spaces, store them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from tangency.cli.output import print_json
+from tangency.cli.options import BatchSize, Data, Device, Json, LearningRate, Out, Seed
+from tangency.cli.output import print_json, print_training
 
-tangents_app = typer.Typer(no_args_is_help=True, help="Tangent spaces of the data: fit, examine, store.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Data = Annotated[str, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k or world:torus.")]
+tangents_app = typer.Typer(no_args_is_help=True, help="Tangent spaces of the data: fit, validate, store.")
 Score = Annotated[
-    str | None, typer.Option("--score", help="Score of denoiser tangents that name none; mfa by default.")
+    str | None, typer.Option("--score", help="Score for estimators that need one and name none; mfa by default.")
 ]
 _REFS = "mfa, local-pca, denoiser, autoencoder, score-svd, exact, pca, dct, random, FILE.safetensors or diffusers:DIR"
 
@@ -23,16 +21,17 @@ _REFS = "mfa, local-pca, denoiser, autoencoder, score-svd, exact, pca, dct, rand
 @tangents_app.command("fit")
 def tangents_fit(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")],
+    out: Out,
     latent: Annotated[int, typer.Option("--latent", min=1, help="Dimension of the code.")] = 128,
-    width: Annotated[int, typer.Option("--width", min=1, help="Channels of the first halving.")] = 32,
+    width: Annotated[int, typer.Option("--width", min=1, help="Channels after the first downsampling.")] = 32,
     beta: Annotated[
-        float, typer.Option("--beta", min=0, help="Weight of the KL term, the variance of a pixel; 0 for no VAE.")
+        float,
+        typer.Option("--beta", min=0, help="Weight of the KL term (the variance of a pixel) of a VAE; 0 for none."),
     ] = 0.0,
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 20,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images of a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Its peak; cosine to zero.")] = 2e-3,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights, order and codes.")] = 0,
+    batch_size: BatchSize = 64,
+    learning_rate: LearningRate = 2e-3,
+    seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -43,23 +42,11 @@ def tangents_fit(
     from tangency.numerics import check_rank
     from tangency.worlds import load_dataset
 
-    asked, loaded = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed), load_dataset(data)
+    config, loaded = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed), load_dataset(data)
     check_rank(latent, math.prod(loaded.train.shape))
     with advancing("training", quiet=as_json) as advance:
-        result = fit_autoencoder(loaded, asked, out, resolve_device(device), advance)
-    told = {
-        "autoencoder": str(out / "autoencoder.safetensors"),
-        "outcome": result.outcome,
-        "seconds": round(result.seconds, 1),
-        "history": result.history,
-    }
-    if as_json:
-        print_json(told)
-        return
-    error = result.history[-1].get("validation_error") if result.history else None
-    about = "" if error is None else f", mean squared error {error:.3g} on held-out images"
-    typer.echo(f"{told['outcome']} after {told['seconds']} s{about}: {told['autoencoder']}")
-    typer.echo(f"Examine it before you believe it: tangency tangents eval {told['autoencoder']} --data '{data}'")
+        result = fit_autoencoder(loaded, config, out, resolve_device(device), advance)
+    print_training("tangents", out / "autoencoder.safetensors", result, data, as_json)
 
 
 @tangents_app.command("eval")
@@ -67,50 +54,50 @@ def tangents_eval(
     tangents: Annotated[str, typer.Argument(help=f"Estimators with commas between: {_REFS}.", metavar="REF,REF,…")],
     data: Data,
     score: Score = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for tangents.json and trained ones.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for tangents.json and trained estimators.")] = None,
     images: Annotated[int, typer.Option("--images", min=2, help="Held-out images.")] = 200,
     floor: Annotated[
-        int, typer.Option("--floor", min=0, help="Images of each world on which they meet the truth; 0 for none.")
+        int, typer.Option("--floor", min=0, help="Images of each world on which the truth is known; 0 for none.")
     ] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Of the controls' partners.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """How far tangent spaces can be believed: known directions beside controls, each other, and worlds with a truth."""
+    """Validate tangent spaces: known directions against controls, agreement, and worlds where the truth is known."""
     from tangency.cli.progress import advancing
     from tangency.cli.show_tangents import print_tangents
     from tangency.evaluate.trust.tangents import TangentTrustConfig, evaluate_tangents
     from tangency.files import write_json
     from tangency.report.write import refuse_file
 
-    config, asked = TangentTrustConfig(images=images, floor=floor, seed=seed), references(tangents)
+    config, estimators = TangentTrustConfig(images=images, floor=floor, seed=seed), references(tangents)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
-        found = evaluate_tangents(
-            asked, data, score=score, config=config, device=device, folder=out, on_progress=advance
+        summary = evaluate_tangents(
+            estimators, data, score=score, config=config, device=device, folder=out, on_progress=advance
         )
     if out is not None:
-        write_json(out / "tangents.json", found)
+        write_json(out / "tangents.json", summary)
     if as_json:
-        print_json(found)
+        print_json(summary)
     else:
-        print_tangents(found)
+        print_tangents(summary)
 
 
 @tangents_app.command("store")
 def tangents_store(
     tangents: Annotated[str, typer.Argument(help=f"One of {_REFS}.", metavar="REF")],
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Output folder; running again continues what is there.")],
+    out: Out,
     score: Score = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however large it will be.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Store them however large they are.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Compute tangent spaces of the test images once and keep them, where that costs more than reading them back.
+    """Compute the tangent spaces of the test images once and store them, for estimators that are slow.
 
-    Says how large they will be first. Read them as stored:DIR wherever an estimator is named.
+    Prints their size first. Use them as stored:DIR wherever an estimator is named.
     """
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
@@ -128,7 +115,7 @@ def tangents_store(
     if not as_json:
         typer.echo(f"{plan.images} images at rank ≤ {estimator.max_rank}: {size} in {plan.shards} files in {out}")
     if plan.size > _LARGE and not yes:
-        raise SpecError(f"'{out}': will take {size}; give --yes where that is meant.")
+        raise SpecError(f"'{out}': would take {size}; give --yes to store them.")
     with advancing("storing", quiet=as_json) as advance:
         store_tangents(estimator, images, out, device=place, on_progress=lambda share: advance("storing", share))
     if as_json:
@@ -139,15 +126,14 @@ _LARGE = 10_000_000_000
 
 
 def references(text: str) -> tuple[str, ...]:
-    """The references in a list with commas between."""
-    found = names(text)
-    if not found:
-        from tangency.errors import SpecError
+    """The references in a comma-separated list, which has at least one."""
+    from tangency.errors import SpecError
 
+    if not names(text):
         raise SpecError("tangents: got none, expected at least one, such as mfa.")
-    return found
+    return names(text)
 
 
 def names(text: str | None) -> tuple[str, ...]:
-    """The names in a list with commas between; none for no list."""
+    """The names in a comma-separated list; none for no list."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())

@@ -1,4 +1,4 @@
-"""`tangency worlds`: laws whose truth is known, the theory checked on them, estimators on trial."""
+"""`tangency worlds`: laws whose truth is known; the theory and the estimators, tested on them."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.options import Json, Out, Replace, Seed, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.errors import RunError
 
 worlds_app = typer.Typer(
-    no_args_is_help=True, help="Worlds whose density, score, manifold and Bayes rule are known; the theory on them."
+    no_args_is_help=True,
+    help="Worlds whose density, score, manifold and Bayes rule are known, to test theory and estimators.",
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
-_WORLD = "NAME?option=value&…, e.g. sphere?rank=4; `tangency worlds list` has them all."
+_WORLD = "NAME?option=value&…, e.g. sphere?rank=4; see `tangency worlds list`."
 
 
 @worlds_app.command("list")
 def worlds_list(as_json: Json = False) -> None:
-    """List the worlds with their options, and what is not defined on clean images (σ = 0), and why."""
+    """List the worlds with their options, and what is undefined on clean images (σ = 0), and why."""
+    from dataclasses import asdict
+
     from tangency.cli.show_worlds import print_worlds
     from tangency.worlds.registry import describe_worlds
 
-    found = describe_worlds()
+    worlds = describe_worlds()
     if as_json:
-        print_json(found)
+        print_json([asdict(world) for world in worlds])
     else:
-        print_worlds(found)
+        print_worlds(worlds)
 
 
 @worlds_app.command("check")
 def worlds_check(
     world: Annotated[str | None, typer.Option("--world", help=f"Only the identities of this world: {_WORLD}")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of images and noise.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Check the theory: every identity in every world, Theorems 1 and 2 and where they fail, chance levels, curvature.
+    """Check the theory: identities in every world, Theorems 1 and 2 and where they fail, chance levels, curvature.
 
-    Exit code 1 if any claim fails. About half a minute.
+    Exit code 1 if a claim fails. Takes half a minute.
     """
     import torch
 
@@ -71,17 +74,17 @@ def worlds_trial(
     score: Annotated[
         str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options behind a ?), or a file.")
     ] = "mfa",
-    train: Annotated[int, typer.Option("--train", help="Images that the estimators are fitted to.")] = 5000,
+    train: Annotated[int, typer.Option("--train", help="Training images of the estimators.")] = 5000,
     images: Annotated[int, typer.Option("--images", help="Fresh images for angles and errors.")] = 500,
     datasets: Annotated[int, typer.Option("--datasets", help="Data sets for the coverage of intervals.")] = 300,
-    seed: Annotated[int, typer.Option("--seed", help="Of images, fits and noise.")] = 0,
+    seed: Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", help="File for the JSON of the trial.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Put estimators on trial where the truth is known.
+    """Test estimators of tangent spaces and scores in a world where the truth is known.
 
-    Principal angles to the true tangent space, the ρ₁ that a truly tangent gradient is given (the floor below which no
-    claim can go), errors of score and denoiser against σ, bias and interval coverage of every measure.
+    Principal angles to the true tangent space, the ρ₁ of a truly tangent gradient (no ρ₁ below it means anything),
+    errors of score and denoiser against σ, bias and interval coverage of every measure.
     """
     from tangency.cli.progress import advancing
     from tangency.cli.show_worlds import print_trial
@@ -93,31 +96,27 @@ def worlds_trial(
         raise RunError(f"output '{out}': got a folder, expected the name of a file; use --out FILE.json.")
     config = TrialConfig(train=train, images=images, datasets=datasets, seed=seed)
     with advancing("trial", quiet=as_json) as advance:
-        found = run_trial(world, tangents, score, config, advance)
+        result = run_trial(world, tangents, score, config, advance)
     if out is not None:
-        write_json(out, found)
+        write_json(out, result.to_json())
     if as_json:
-        print_json(found)
+        print_json(result.to_json())
     else:
-        print_trial(found)
+        print_trial(result)
 
 
 @worlds_app.command("distractor")
 def worlds_distractor(
-    data: Annotated[str, typer.Option("--data", help="Images that the letter A is put beside.")] = "fashion-mnist-5k",
-    out: Annotated[Path, typer.Option("--out", help="Output folder; running again continues.")] = Path(
-        "runs/distractor"
-    ),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Go on where networks trained by an earlier spec are then left out.")
-    ] = False,
+    data: Annotated[str, typer.Option("--data", help="Images beside which the letter A is put.")] = "fashion-mnist-5k",
+    out: Out = Path("runs/distractor"),
+    epochs: StudyEpochs = None,
+    replace: Replace = False,
     as_json: Json = False,
 ) -> None:
     """The paper's Figure 5: do robust networks respond to the signal rather than to the distractor?
 
-    Trains a standard and two robust networks on images beside a letter, and compares softmax changes under noise on
-    either half. A few minutes on two cores.
+    Trains a standard and two robust networks on images beside a letter, and compares how noise on either half changes
+    the softmax. A few minutes on two cores.
     """
     from tangency.cli.show_worlds import print_noise
     from tangency.study import shipped_spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tangency.numerics import unit
 from tangency.theory.claims import Claim, slope, zero_claim
 from tangency.theory.identities import at, jacobian_of
 from tangency.worlds import SphereCore, World, make_world
@@ -18,8 +19,7 @@ def curvature(seed: int = 0) -> list[Claim]:
 
 def _radial(world: World, x: torch.Tensor) -> torch.Tensor:
     """Unit vector outwards at each image, (N, d), and nothing else: the sphere is centred at ½."""
-    rows: torch.Tensor = x.flatten(1) - world.embedding.offset
-    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return unit(x.flatten(1) - world.embedding.offset)
 
 
 def _pull(seed: int) -> list[Claim]:

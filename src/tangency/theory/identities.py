@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from tangency.numerics import norms
 from tangency.seeding import Draw
 from tangency.theory.claims import Claim, mean_claim, relative_error, zero_claim
 from tangency.types import Direction
@@ -103,7 +104,7 @@ def _class_claims(world: World, x: Tensor, y: Tensor, sigma: float, name: str) -
 
 def gradient_at(bayes: Direction) -> Tensor:
     """The gradient itself, from its direction and the logarithm of its norm."""
-    length = bayes.direction.flatten(1).norm(dim=1)
+    length = norms(bayes.direction)
     return bayes.direction * (bayes.log_norm.exp() / length)[:, None, None, None]
 
 

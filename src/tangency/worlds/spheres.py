@@ -7,7 +7,7 @@ E[z₀ | z, j] = A(r) v/r, A = I_(b/2)/I_(b/2−1): a vMF law times a Gaussian l
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -137,8 +137,9 @@ class SphereCore:
 
     def to(self, device: str) -> SphereCore:
         """The same on another device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        tensors = self.means, self.kappa, self.log_weights, self.component_class
+        means, kappa, log_weights, own = (tensor.to(device) for tensor in tensors)
+        return SphereCore(means, kappa, log_weights, own, self.classes)
 
     def _blocks(self, z: Tensor) -> Tensor:
         return z.reshape(len(z), *self.means.shape[1:])

@@ -1,0 +1,20 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Data = Annotated[str, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k or world:torus.")]
+Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted run is continued.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per training step.")]
+LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate; decays to zero.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Continue even if networks that an earlier spec trained are left out.")
+]
+StudyEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")]
