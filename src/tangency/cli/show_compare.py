@@ -30,8 +30,8 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
             words = in_words(row, estimate(row["difference"], signed=True))
             screen.print(f"• {escape(words)}", soft_wrap=True)
     screen.print(
-        f"Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: {comparison['permutations']} "
-        "swaps of A and B image by image, two-sided; Holm's over the measures of this table.",
+        "Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
+        f"{comparison['permutations']} swaps of A and B image by image, two-sided; Holm's over the measures shown.",
         soft_wrap=True,
     )
 
