@@ -22,8 +22,7 @@ def run(name: str, case: Case) -> dict[str, object]:
     worst = float((case.ours() - case.other()).abs().max())
     if not worst <= case.tolerance:
         sys.exit(f"benchmark {name}: the two ways differ by {worst:.2g}, allowed {case.tolerance:.2g}")
-    found = interleaved({"ours": case.ours, "other": case.other}, REPEATS)
-    ours, other = found["ours"], found["other"]
+    ours, other = interleaved({"ours": case.ours, "other": case.other}, REPEATS).values()
     print(f"{name:20} {other / ours:7.1f} times faster   ({ours:.4f} s against {other:.4f} s)   {case.what}")
     if other / ours < case.at_least:
         sys.exit(f"benchmark {name}: the ratio is {other / ours:.3g}, expected at least {case.at_least:g}")

@@ -62,16 +62,16 @@ def main() -> None:
         with torch.no_grad():
             return float(F.cross_entropy(model(images), y))
 
-    found = {"loss clean": loss(x)}
-    found |= {f"loss from the image, {name}": loss(attack()) for name, attack in attacks(False).items()}
+    results = {"loss clean": loss(x)}
+    results |= {f"loss from the image, {name}": loss(attack()) for name, attack in attacks(False).items()}
     reached = [{name: loss(attack()) for name, attack in attacks(True, seed).items()} for seed in range(STARTS)]
     for name in reached[0]:
         losses = np.array([each[name] for each in reached])
-        found[f"loss from {STARTS} random starts, {name}"] = float(losses.mean())
-        found[f"standard error, {name}"] = float(losses.std(ddof=1) / STARTS**0.5)
+        results[f"loss from {STARTS} random starts, {name}"] = float(losses.mean())
+        results[f"standard error, {name}"] = float(losses.std(ddof=1) / STARTS**0.5)
     seconds = interleaved({"bare": lambda: bare_gradients(model, x, y), **attacks(True)}, repeats=2)
-    found |= {f"{name} over bare": value / seconds["bare"] for name, value in seconds.items() if name != "bare"}
-    print(json.dumps(found))
+    results |= {f"{name} over bare": value / seconds["bare"] for name, value in seconds.items() if name != "bare"}
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

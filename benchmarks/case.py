@@ -35,11 +35,17 @@ class Case:
     at_least: float = 0.0
 
 
-def interleaved(works: dict[str, Work], repeats: int = 5) -> dict[str, float]:
-    """Least CPU seconds of each, in turn, so that a busy moment of the machine meets them all; the first is to warm up.
+def timed(work: Work) -> float:
+    """Seconds that it takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
-    All work is in one thread of this process, whose CPU time other processes hardly change; what they add, the least
-    time leaves out.
+
+def interleaved(works: dict[str, Work], repeats: int = 5) -> dict[str, float]:
+    """Least CPU seconds of each, measured in turn so that a busy moment meets them all; the first round is a warm-up.
+
+    All work is in one thread of this process, so that other processes hardly change its CPU time.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     for repeat in range(repeats + 1):

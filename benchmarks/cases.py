@@ -44,12 +44,12 @@ def gradients() -> Case:
     x, y, model = _data().test.images()[:200], _data().test.labels[:200], _network()
 
     def ours() -> Tensor:
-        found = input_gradients(model, x, y, SCALARS)
-        return torch.stack([found["logit_y"].direction, found["sum_logits"].direction])
+        gradients = input_gradients(model, x, y, SCALARS)
+        return torch.stack([gradients[name].direction for name in SCALARS[1:]])
 
     def other() -> Tensor:
         rows = []
-        for name in ("logp_y", "logit_y", "sum_logits"):
+        for name in SCALARS:
             for image, label in zip(x, y, strict=True):
                 one = image[None].clone().requires_grad_(True)
                 logits = model(one)[0]
@@ -165,8 +165,8 @@ def attack() -> Case:
 def _fitted() -> tuple[World, Tensor, Tensor]:
     """W3 with 40 components of rank 12, and 10,000 of its images."""
     world = make_world("fitted")
-    found = world.sample(10_000, 0)
-    return world, found.x.float(), found.y
+    sample = world.sample(10_000, 0)
+    return world, sample.x.float(), sample.y
 
 
 def _answers(world: World, x: Tensor, y: Tensor) -> Tensor:

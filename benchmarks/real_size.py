@@ -3,7 +3,7 @@
     python -m benchmarks.real_size [ten|thousand] [IMAGES] [ARCHITECTURE] [BATCH]
 
 `ten` are ten synset folders for a network of 1,000 classes, `thousand` are 1,000 classes of four images each. Weights
-are random, so that the checks of how images are fed find nothing right and try all they know. One line of JSON.
+are random, so that the checks of how images are fed recognise nothing and try everything. One line of JSON.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from benchmarks.case import timed
 
 SIDE, BLOCK = 224, 32
 SYNSETS = (1440764, 1443537, 1484850, 1491361, 1494475, 1496331, 1498041, 1514668, 1514859, 1518878)
@@ -89,16 +91,9 @@ def bare(net: nn.Module, batch: int = 8, repeats: int = 3) -> tuple[float, float
         inputs = x.clone().requires_grad_(True)
         return torch.autograd.grad(net(inputs).sum(), inputs)[0]
 
-    found = []
-    for work in (forward, both):
+    for work in (forward, both):  # to warm up
         work()
-        times = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - started)
-        found.append(min(times) / batch)
-    return found[0], found[1]
+    return min(timed(forward) for _ in range(repeats)) / batch, min(timed(both) for _ in range(repeats)) / batch
 
 
 def peak_mib() -> float:
@@ -146,7 +141,7 @@ def run(kind: str, images: int, architecture: str, batch: str) -> dict[str, Any]
         "bare_seconds": round(cost, 1),
         "ratio": round(seconds / cost, 2),
         **passes.counts,
-        "measures": {key: [found["mean"], found["n"]] for key, found in summary["measures"].items()},
+        "measures": {key: [entry["mean"], entry["n"]] for key, entry in summary["measures"].items()},
         "warnings": summary["warnings"],
     }
 

@@ -47,8 +47,8 @@ def on_off() -> Case:
         drawn = Draw(0, ids, "direction 0").normal(x.shape[1:])
         frame = Frame("", space, {}, space.on_direction(drawn)[None], unit(space.reject(drawn))[None])
         with undisturbed(model), torch.no_grad():
-            found = changes(model, model(x), x, frame, CONFIG)
-        return torch.stack([found["change_on.eps=1.438"], found["change_off.eps=1.438"]])
+            columns = changes(model, model(x), x, frame, CONFIG)
+        return torch.stack([columns[f"change_{side}.eps=1.438"] for side in ("on", "off")])
 
     def bare() -> Tensor:
         with torch.no_grad():
@@ -68,9 +68,9 @@ def on_off() -> Case:
         return torch.stack(rows)
 
     def more(_: float) -> dict[str, float]:
-        found = interleaved({"ours": ours, "bare": bare, "published": published}, 3)
-        times = found["published"] * IMAGES / 4 / found["bare"]
-        return {"ours over bare passes": found["ours"] / found["bare"], "published loop over bare passes": times}
+        seconds = interleaved({"ours": ours, "bare": bare, "published": published}, 3)
+        times = seconds["published"] * IMAGES / 4 / seconds["bare"]
+        return {"ours over bare passes": seconds["ours"] / seconds["bare"], "published loop over bare passes": times}
 
     what = f"on/off changes of {IMAGES} images, 4 lengths, k = 128, ResNet-18: the bare forward passes / ours"
     return Case(what, ours, bare, torch.inf, more, at_least=1 / 1.15)
@@ -100,7 +100,7 @@ def pgd_peers() -> Case:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SkippedError(f"{peers} failed: {done.stderr.strip().splitlines()[-1]}")
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    results = json.loads(done.stdout.strip().splitlines()[-1])
     model, x, y = setting()
     draw = Draw(0, torch.arange(BATCH), "attack")
     return Case(
@@ -108,7 +108,7 @@ def pgd_peers() -> Case:
         lambda: pgd(model, x, y, EPSILON, steps=STEPS, draw=draw).images,
         lambda: bare_gradients(model, x, y),
         torch.inf,
-        lambda _: found,
+        lambda _: results,
     )
 
 

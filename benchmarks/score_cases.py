@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from collections.abc import Callable
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.case import Case
+from benchmarks.case import Case, timed
 from tangency.data import load
 from tangency.score import EDMLoss, NetworkScore, Sampler, ScoreCard, build_network, load_score
 from tangency.training import SCORE_CONFIG, train_score
@@ -56,8 +55,8 @@ def training() -> Case:
 
     def ours() -> Tensor:
         with tempfile.TemporaryDirectory() as folder:
-            found = train_score(_network(data), data, EDMLoss(), config, folder)
-        return torch.tensor(float(found.history[0]["train_loss"] or 0))
+            result = train_score(_network(data), data, EDMLoss(), config, folder)
+        return torch.tensor(float(result.history[0]["train_loss"] or 0))
 
     def other() -> Tensor:
         return torch.tensor(_bare_loop(data))
@@ -80,14 +79,8 @@ def _flops(data: LabelledImages, seconds: float) -> dict[str, float]:
 
     with FlopCounterMode(display=False) as counter:
         work()
-    floor = counter.get_total_flops() / min(_timed(work) for _ in range(5))
+    floor = counter.get_total_flops() / min(timed(work) for _ in range(5))
     return {"flops_per_s": achieved, "convolution_flops_per_s": floor, "share": achieved / floor}
-
-
-def _timed(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def sampling() -> Case:

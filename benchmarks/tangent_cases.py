@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.case import Case
+from benchmarks.case import Case, timed
 from tangency.data import load
 from tangency.score import load_score
 from tangency.tangents import AutoencoderTangents, DenoiserTangents, ScoreSVDTangents, WorldTangents, agreement
@@ -41,8 +41,8 @@ class Published(nn.Module):
         return 4 * x.flatten(1)[:, :LATENT] - 2
 
     def decode(self, z: Tensor) -> Tensor:
-        found: Tensor = self.decoder(z)
-        return found
+        images: Tensor = self.decoder(z)
+        return images
 
 
 def _images(n: int) -> Tensor:
@@ -90,20 +90,14 @@ def _large(seconds: float) -> dict[str, float]:
     net, x = Published().eval().requires_grad_(False), _images(MANY)
     estimator = AutoencoderTangents(net, SHAPE)
     estimator.at(x[:4])
-    started = time.perf_counter()
-    estimator.at(x)
-    ours = (time.perf_counter() - started) / MANY
+    ours = timed(lambda: estimator.at(x)) / MANY
     bare, factor = [], []
     for some in x[:16].split(4):
         codes = net.encode(some).repeat_interleave(LATENT, 0)
-        started = time.perf_counter()
-        with torch.no_grad():
-            net.decode(codes)
-        bare.append((time.perf_counter() - started) / len(some))
         columns = torch.randn(len(some), int(np.prod(SHAPE)), LATENT)
-        started = time.perf_counter()
-        orthonormal(columns)
-        factor.append((time.perf_counter() - started) / len(some))
+        with torch.no_grad():
+            bare.append(timed(partial(net.decode, codes)) / len(some))
+        factor.append(timed(partial(orthonormal, columns)) / len(some))
     floor = float(np.median(bare) + np.median(factor))
     return {"seconds_of_one_in_256": ours, "over_bare_forwards_and_factorisation": ours / floor}
 
@@ -164,10 +158,9 @@ def denoiser_network() -> Case:
     def hundred(seconds: float) -> dict[str, float]:
         many = data.test.images(slice(0, 100))
         torch.set_num_threads(2)
-        started = time.perf_counter()
-        estimator.at(many)
+        taken = timed(lambda: estimator.at(many))
         torch.set_num_threads(1)
-        return {"seconds_for_100_images_on_two_cores": time.perf_counter() - started}
+        return {"seconds_for_100_images_on_two_cores": taken}
 
     return Case("32 eigenvectors of a network, against its dense Jacobian", ours, dense, 0.05, hundred)
 

@@ -48,8 +48,8 @@ def trials(run: Path) -> Iterator[tuple[str, Path]]:
 
 def gain(made: Generated) -> str:
     """Mean PSNR gain, with its interval."""
-    found = made.summary["sources"]["classifier"]["measures"]["psnr_gain"]
-    return f"{found['mean']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
+    entry = made.summary["sources"]["classifier"]["measures"]["psnr_gain"]
+    return f"{entry['mean']:+.2f} [{entry['low']:+.2f}, {entry['high']:+.2f}]"
 
 
 def main() -> None:
@@ -62,15 +62,15 @@ def main() -> None:
     whole = math.sqrt(math.prod(data.test.shape))
     for name, path in networks:
         network = read_classifier(path)
-        told = []
+        cells = []
         for label in ("energy", "predicted"):
             denoised = GenerationConfig("denoise", COUNT, label=label, references=())
-            told.append(f"denoise {label} {gain(generate_with(network, data, denoised, mixture=mixture))}")
+            cells.append(f"denoise {label} {gain(generate_with(network, data, denoised, mixture=mixture))}")
         for share in SHARES:
             climb = Climb(length=2.5 * share * whole / 60)
             inpainted = GenerationConfig("inpaint", COUNT, climb, references=())
-            told.append(f"inpaint √d/{1 / share:.0f} {gain(generate_with(network, data, inpainted, mixture=mixture))}")
-        print(f"{name} | {' | '.join(told)}", flush=True)
+            cells.append(f"inpaint √d/{1 / share:.0f} {gain(generate_with(network, data, inpainted, mixture=mixture))}")
+        print(f"{name} | {' | '.join(cells)}", flush=True)
     for highest in HIGHEST:
         print(f"score from σ = {highest:g} | inpaint {by_score(data, highest):+.2f}", flush=True)
 

@@ -33,19 +33,18 @@ CHANNELS = {"features.0": 64, "features.3": 192, "features.6": 384, "features.8"
 
 def features(path: Path) -> dict[str, Tensor]:
     """The convolutions in half precision."""
-    found = load_file(path)
+    tensors = load_file(path)
     expected = {f"{layer}.{part}" for layer in CHANNELS for part in ("weight", "bias")}
-    if set(found) != expected:
-        raise DataError(f"{path}: keys {sorted(found)}, expected {sorted(expected)}.")
-    return {key: tensor.to(torch.float16) for key, tensor in found.items()}
+    if set(tensors) != expected:
+        raise DataError(f"{path}: keys {sorted(tensors)}, expected {sorted(expected)}.")
+    return {key: tensor.to(torch.float16) for key, tensor in tensors.items()}
 
 
 def linear(path: Path) -> dict[str, Tensor]:
     """The linear layers as vectors (C,) in half precision."""
-    found = read_torch(path)
-    layers = {}
+    tensors, layers = read_torch(path), {}
     for index, channels in enumerate(CHANNELS.values()):
-        weight = found[f"lin{index}.model.1.weight"]
+        weight = tensors[f"lin{index}.model.1.weight"]
         if weight.shape != (1, channels, 1, 1):
             raise DataError(f"{path}: layer {index} of shape {tuple(weight.shape)}, expected (1, {channels}, 1, 1).")
         layers[f"linear.{index}"] = weight.reshape(channels).to(torch.float16)
@@ -53,7 +52,7 @@ def linear(path: Path) -> dict[str, Tensor]:
 
 
 def card(*sources: Path) -> str:
-    """Header of the file: what it is, whence, under which licences."""
+    """Header of the file: content, sources and licences."""
     return json.dumps(
         {
             "what": "LPIPS with AlexNet",
@@ -73,8 +72,8 @@ def card(*sources: Path) -> str:
 def published(network: str, features_path: Path, head_path: Path) -> dict[str, Tensor]:
     """The tensors of LPIPS-VGG, LPIPS-Squeeze or DISTS from the files of torchvision and of the metric's authors."""
     needed = parameter_names(BACKBONES[BACKBONE_OF[network]])
-    found = _tensors(features_path)
-    if absent := sorted(needed - found.keys()):
+    backbone = _tensors(features_path)
+    if absent := sorted(needed - backbone.keys()):
         raise DataError(f"{features_path}: no tensor {absent[0]}, expected torchvision's weights.")
     head = _tensors(head_path)
     names = {f"lin{i}.model.1.weight": f"linear.{i}" for i in range(len(head))}
@@ -83,16 +82,16 @@ def published(network: str, features_path: Path, head_path: Path) -> dict[str, T
     if set(head) != set(names):
         raise DataError(f"{head_path}: keys {sorted(head)}, expected {sorted(names)}.")
     own = {name: head[key].detach().flatten().clone() for key, name in names.items()}
-    return {key: found[key].detach().clone() for key in sorted(needed)} | own
+    return {key: backbone[key].detach().clone() for key in sorted(needed)} | own
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    found = read_torch(path)
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise DataError(f"{path}: holds a {type(found).__name__}, expected tensors by name.")
-    return dict(found)
+    tensors = read_torch(path)
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise DataError(f"{path}: holds a {type(tensors).__name__}, expected tensors by name.")
+    return dict(tensors)
 
 
 def hashes(*sources: Path) -> str:

@@ -39,9 +39,9 @@ def read_source(folder: Path, name: str) -> bytes:
         content = (folder / name).read_bytes()
     except OSError as error:
         raise DataError(f"{folder / name}: cannot be read ({error.strerror}), expected the published file.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != SOURCES[name]:
-        raise DataError(f"{folder / name}: SHA-256 {found}, expected {SOURCES[name]} (the published file).")
+    checksum = hashlib.sha256(content).hexdigest()
+    if checksum != SOURCES[name]:
+        raise DataError(f"{folder / name}: SHA-256 {checksum}, expected {SOURCES[name]} (the published file).")
     return content
 
 

@@ -25,15 +25,15 @@ def import_graph() -> Graph:
 
 
 def _imported(name: str, path: Path, files: Mapping[str, Path]) -> set[str]:
-    found = set()
+    imported = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tangency":
             module = node.module.removeprefix("tangency").removeprefix(".")
             for alias in node.names:
                 place = f"{module}.{alias.name}".removeprefix(".")
                 options = (place, f"{place}.__init__", module, f"{module}.__init__")
-                found |= {next(option for option in options if option in files)}
-    return found - {name, "__init__"}
+                imported |= {next(option for option in options if option in files)}
+    return imported - {name, "__init__"}
 
 
 def room(name: str) -> str:
@@ -42,7 +42,7 @@ def room(name: str) -> str:
 
 
 def levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
-    """How far each node stands above the lowest; raises where there is a circle."""
+    """Height of each node above the lowest; exits if there is a circle."""
     known: dict[str, int] = {}
 
     def level(node: str, above: tuple[str, ...]) -> int:
@@ -59,14 +59,14 @@ def levels(graph: Mapping[str, set[str]]) -> dict[str, int]:
 
 def between_rooms(graph: Mapping[str, set[str]]) -> Graph:
     """{room: rooms that it imports}."""
-    found: Graph = {room(name): set() for name in graph}
+    rooms: Graph = {room(name): set() for name in graph}
     for name, others in graph.items():
-        found[room(name)] |= {room(other) for other in others} - {room(name)}
-    return found
+        rooms[room(name)] |= {room(other) for other in others} - {room(name)}
+    return rooms
 
 
 def needed(graph: Mapping[str, set[str]]) -> Graph:
-    """Without the arrows that a longer way makes superfluous."""
+    """Without the arrows that longer paths imply."""
     reach: Graph = {}
     for node in sorted(graph, key=levels(graph).__getitem__):
         reach[node] = set().union(*(reach[other] | {other} for other in graph[node]), set())
@@ -119,7 +119,7 @@ def drawn() -> str:
 
 
 def _ends(graph: Mapping[str, set[str]]) -> Graph:
-    """A room's `__init__` only names what its files define, and ends a way."""
+    """A room's `__init__` only names what its files define, so no path goes through it."""
     return {name: set() for name in graph if name.endswith("__init__")}
 
 

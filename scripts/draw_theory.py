@@ -43,13 +43,13 @@ def gallery() -> Any:
     figure, axes = new_figure(2, 2 * len(WORLDS), 9.0, 2.0)
     for place, (reference, title) in enumerate(WORLDS):
         world = make_world(reference)
-        found = world.sample(2, 1)
+        sample = world.sample(2, 1)
         sigma = 0.05
-        gradient = world.bayes_direction(found.x, found.y, sigma).direction
+        gradient = world.bayes_direction(sample.x, sample.y, sigma).direction
         for i in range(2):
             upper, lower = axes[0, 2 * place + i], axes[1, 2 * place + i]
             limits = (0.0, 1.0) if reference in ("fitted", "distractor") else (0.2, 0.8)
-            upper.imshow(found.x[i, 0], cmap="gray", vmin=limits[0], vmax=limits[1])
+            upper.imshow(sample.x[i, 0], cmap="gray", vmin=limits[0], vmax=limits[1])
             scale = float(gradient[i].abs().quantile(0.995))
             lower.imshow(gradient[i, 0] / scale, cmap="RdBu_r", vmin=-1, vmax=1)
             for at in (upper, lower):
@@ -124,12 +124,12 @@ def theorem2() -> Any:
     sigmas = np.logspace(-2.3, -0.2, 18)
     for colour, (reference, title) in zip(COLOURS, WORLDS[:6], strict=False):
         world = make_world(reference)
-        found = world.sample(200, 0)
+        sample = world.sample(200, 0)
         share, length = [], []
         for sigma in sigmas:
-            noisy = found.x + sigma * Draw(0, torch.arange(200), "figure").normal(world.shape, torch.float64)
-            share.append(float(fractions(world, noisy, found.y, sigma).mean()))
-            length.append(float(world.bayes_direction(noisy, found.y, sigma).direction.flatten(1).norm(dim=1).mean()))
+            noisy = sample.x + sigma * Draw(0, torch.arange(200), "figure").normal(world.shape, torch.float64)
+            share.append(float(fractions(world, noisy, sample.y, sigma).mean()))
+            length.append(float(world.bayes_direction(noisy, sample.y, sigma).direction.flatten(1).norm(dim=1).mean()))
         axes[0, 0].semilogx(sigmas, share, color=colour, label=title)
         axes[0, 1].loglog(sigmas, length, color=colour)
     axes[0, 0].set(xlabel="σ", ylabel="F² of the Bayes gradient", ylim=(-0.03, 1.05))
@@ -144,12 +144,12 @@ def curvature() -> Any:
     sigmas = np.logspace(-2.5, -0.2, 20)
     for colour, reference in zip(COLOURS, ("sphere?rank=7", "torus?rank=6", "linear?rank=8&noise=0"), strict=False):
         world = make_world(reference)
-        found = world.sample(200, 0)
+        sample = world.sample(200, 0)
         label = reference.partition("&")[0]
         if not reference.startswith("linear"):
-            normal = [float((1 - fractions(world, found.x, found.y, s)).mean()) ** 0.5 for s in sigmas]
+            normal = [float((1 - fractions(world, sample.x, sample.y, s)).mean()) ** 0.5 for s in sigmas]
             axes[0, 0].loglog(sigmas, normal, color=colour, label=label)
-        dimension = [float(world.local_dimension(found.x, s).mean()) for s in sigmas]
+        dimension = [float(world.local_dimension(sample.x, s).mean()) for s in sigmas]
         axes[0, 1].semilogx(sigmas, dimension, color=colour, label=label)
         axes[0, 1].axhline(world.intrinsic_dimension, color=colour, linestyle=":", linewidth=0.8)
     axes[0, 0].loglog(sigmas, 0.3 * sigmas**2, color="#7c858d", linestyle="--", label="slope 2")
@@ -165,9 +165,9 @@ def distractor() -> Any:
     figure, axes = new_figure(1, 1, 3.6, 2.4)
     for colour, mark in zip(COLOURS, (0.01, 0.02, 0.04, 0.08), strict=False):
         world = make_world(f"distractor?shape=1x16x8&rank=2&classes=2&noise=0.01&mark={mark}")
-        found = world.sample(600, 0)
-        place = place_posterior(world, found.x, 0.0)
-        gradient = world.bayes_direction(found.x, found.y, 0.0).direction
+        sample = world.sample(600, 0)
+        place = place_posterior(world, sample.x, 0.0)
+        gradient = world.bayes_direction(sample.x, sample.y, 0.0).direction
         less_likely = torch.where(place > 0.5, _energy(gradient[:, :, 8:]), _energy(gradient[:, :, :8]))
         share = (less_likely / _energy(gradient)).clamp(min=1e-20)
         open_ = (place * (1 - place)).clamp(min=1e-20)

@@ -30,12 +30,18 @@ REFERENCES = {
 }
 
 
-def cell(found: Mapping[str, Any] | None, digits: int) -> str:
+def cell(entry: Mapping[str, Any] | None, digits: int) -> str:
     """Mean and 95 % interval."""
-    if found is None or found["mean"] is None:
+    if entry is None or entry["mean"] is None:
         return "–"
-    mean, low, high = (f"{found[name]:.{digits}f}".replace("-", "−") for name in ("mean", "low", "high"))
+    mean, low, high = (f"{entry[name]:.{digits}f}".replace("-", "−") for name in ("mean", "low", "high"))
     return mean if low == high else f"{mean} [{low}, {high}]"
+
+
+def _cells(sources: list[Mapping[str, Any]]) -> list[str]:
+    """The cells of a row, from what holds the measures of each column."""
+    columns = zip(sources, SHOWN, strict=True)
+    return [cell(source["measures"].get(key), digits) for source, (_, key, _, digits) in columns]
 
 
 def table(entries: Mapping[str, Mapping[str, Any]], alignment: str) -> None:
@@ -43,12 +49,10 @@ def table(entries: Mapping[str, Mapping[str, Any]], alignment: str) -> None:
     heads = [*(head for _, _, head, _ in SHOWN), "F² − shuffled", "alignment − shuffled", "regime"]
     print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     for source, name in REFERENCES.items():
-        told = [entries[entry]["references"].get(source, {"measures": {}})["measures"] for entry, *_ in SHOWN]
-        cells = [cell(found.get(key), digits) for found, (_, key, _, digits) in zip(told, SHOWN, strict=True)]
+        cells = _cells([entries[entry]["references"].get(source, {"measures": {}}) for entry, *_ in SHOWN])
         print(f"| *{name}* | {' | '.join(cells)} | | | |")
     for place, first in enumerate(entries["generate"]["cells"]):
-        told = [entries[entry]["cells"][place]["measures"] for entry, *_ in SHOWN]
-        cells = [cell(found.get(key), digits) for found, (_, key, _, digits) in zip(told, SHOWN, strict=True)]
+        cells = _cells([entries[entry]["cells"][place] for entry, *_ in SHOWN])
         cells += [cell(first["excess"].get(key), 3) for key in (FRACTION, alignment)]
         name = first["objective"] + (f" {first['strength']:g}" if first["strength"] else "")
         print(f"| {name} | {' | '.join(cells)} | {(first['regime'] or '').replace('_', '-')} |")
@@ -56,15 +60,15 @@ def table(entries: Mapping[str, Mapping[str, Any]], alignment: str) -> None:
 
 def correlations(entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Rank correlations over all cells and within each objective."""
-    named = {(found["scope"], found["against"]): "" for found in entries["generate"]["correlations"]}
+    named = dict.fromkeys((each["scope"], each["against"]) for each in entries["generate"]["correlations"])
     heads = [head.partition(",")[0] for *_, head, _ in SHOWN]
     print(f"\n| cells | with | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
     for scope, against in named:
         cells = []
         for entry, key, _, _ in SHOWN:
             wanted = {"quality": key, "scope": scope, "against": against}
-            found = next(c for c in entries[entry]["correlations"] if wanted.items() <= c.items())
-            cells.append(cell({"mean": found["rho"], **found}, 2))
+            match = next(c for c in entries[entry]["correlations"] if wanted.items() <= c.items())
+            cells.append(cell({"mean": match["rho"], **match}, 2))
         print(f"| {scope} | {against.replace('_', ' ')} | {' | '.join(cells)} |")
 
 
@@ -72,15 +76,15 @@ def peaks(entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Where each column is best, and whether alignment is largest there."""
     print()
     for entry, key, head, _ in SHOWN:
-        for found in entries[entry]["peaks"]:
-            if found["quality"] == key:
-                print(f"- {head}, {found['objective']}: {found['words']}")
+        for peak in entries[entry]["peaks"]:
+            if peak["quality"] == key:
+                print(f"- {head}, {peak['objective']}: {peak['words']}")
 
 
 def main() -> None:
     """Print the tables of a run."""
-    told = json.loads((Path(sys.argv[1]) / "summary.json").read_text())["generation"]
-    entries = {entry["name"]: entry for entry in told["entries"]}
+    generation = json.loads((Path(sys.argv[1]) / "summary.json").read_text())["generation"]
+    entries = {entry["name"]: entry for entry in generation["entries"]}
     table(entries, entries["generate"]["alignment"])
     correlations(entries)
     peaks(entries)

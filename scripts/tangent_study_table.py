@@ -16,9 +16,9 @@ from tangency.measures.registry import tangents_suffix
 
 def cell(trials: list[Mapping[str, Any]], key: str) -> str:
     """Mean over seeds, and the range that holds the 95 % interval of each."""
-    found = [trial["excess"][key] for trial in trials]
-    mean = sum(entry["mean"] for entry in found) / len(found)
-    low, high = min(entry["low"] for entry in found), max(entry["high"] for entry in found)
+    excesses = [trial["excess"][key] for trial in trials]
+    mean = sum(entry["mean"] for entry in excesses) / len(excesses)
+    low, high = min(entry["low"] for entry in excesses), max(entry["high"] for entry in excesses)
     return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]".replace("0.", ".").replace("-", "−")
 
 

@@ -51,17 +51,14 @@ ROWS = {
 
 
 def references(row: Row) -> list[str]:
-    """Estimators at the rank of the truth, then those that are to find it."""
+    """Estimators at the true rank, then those that estimate it."""
     k, near = row.rank, max(20, 2 * row.rank)
-    found = ["exact", f"denoiser?rank={k}&sigma={SIGMA}", f"mfa?rank={k}", f"local-pca?rank={k}&neighbours={near}"]
-    found += [f"autoencoder?{row.autoencoder}&rank={k}"] if row.autoencoder else []
-    found += [f"score-svd?rank={k}&sigma={SIGMA}"] if row.world.startswith(("torus", "sphere")) else []
-    found += [f"pca?rank={k}", f"dct?rank={k}", f"random?rank={k}"]
-    return [
-        *found,
-        f"denoiser?rank=drop&most={2 * k}&sigma={SIGMA}",
-        f"local-pca?rank=drop&most={2 * k}&neighbours={near}",
-    ]
+    names = ["exact", f"denoiser?rank={k}&sigma={SIGMA}", f"mfa?rank={k}", f"local-pca?rank={k}&neighbours={near}"]
+    names += [f"autoencoder?{row.autoencoder}&rank={k}"] if row.autoencoder else []
+    names += [f"score-svd?rank={k}&sigma={SIGMA}"] if row.world.startswith(("torus", "sphere")) else []
+    names += [f"pca?rank={k}", f"dct?rank={k}", f"random?rank={k}"]
+    names += [f"denoiser?rank=drop&most={2 * k}&sigma={SIGMA}", f"local-pca?rank=drop&most={2 * k}&neighbours={near}"]
+    return names
 
 
 def show(name: str, row: Row, folder: Path) -> None:
@@ -78,11 +75,11 @@ def show(name: str, row: Row, folder: Path) -> None:
         except TangencyError as error:
             print(f"| {name} | `{reference}` | {error} |", flush=True)
             continue
-        found, taken = agreement(space, truth), time.perf_counter() - started
+        angles, taken = agreement(space, truth), time.perf_counter() - started
         rank = f"{space.rank.min()}–{space.rank.max()}" if space.rank.unique().numel() > 1 else f"{space.rank[0]}"
         print(
-            f"| {name} | {world.dimension} | `{reference}` | {rank} | {found.mean.nanmean():.2f} | "
-            f"{found.largest.nanmean():.2f} | {1 - found.overlap.nanmean():.2g} | {taken:.1f} |",
+            f"| {name} | {world.dimension} | `{reference}` | {rank} | {angles.mean.nanmean():.2f} | "
+            f"{angles.largest.nanmean():.2f} | {1 - angles.overlap.nanmean():.2g} | {taken:.1f} |",
             flush=True,
         )
 
