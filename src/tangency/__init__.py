@@ -1,13 +1,13 @@
 """Do the input gradients of an image classifier lie along the data manifold, and why (not)?
 
-The names below load their rooms when first used, so that `import tangency` costs next to nothing. docs/python.md has an
+A name loads its room when it is first used, so that `import tangency` costs next to nothing. docs/python.md has an
 example of each.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tangency.references import OPENERS
 
@@ -49,40 +49,29 @@ __version__ = "0.1.0"
 
 OPENERS.register("run", "tangency.study.trials:SavedTrial")
 
-_HOME = {
-    "BayesClassifier": ("worlds", "BayesClassifier"),
-    "Classifier": ("models", "Classifier"),
-    "LabelledImages": ("types", "LabelledImages"),
-    "MeasureConfig": ("measures", "MeasureConfig"),
-    "TangencyError": ("errors", "TangencyError"),
-    "TangencyWarning": ("errors", "TangencyWarning"),
-    "TrainConfig": ("training", "TrainConfig"),
-    "agreement": ("tangents", "agreement"),
-    "certify": ("smoothing", "certify"),
-    "compare": ("evaluate.compare", "compare"),
-    "estimates": ("evaluate", "estimates"),
-    "evaluate_score": ("evaluate", "evaluate_score"),
-    "evaluate_tangents": ("evaluate", "evaluate_tangents"),
-    "fit_mixture": ("mixtures", "fit_mixture"),
-    "generate": ("evaluate.generation.saved", "generate"),
-    "input_gradient": ("autodiff", "input_gradient"),
-    "input_gradients": ("autodiff", "input_gradients"),
-    "load_classifier": ("evaluate", "load_classifier"),
-    "load_data": ("worlds", "load_dataset"),
-    "load_run": ("study", "load_run"),
-    "load_score": ("score", "load_score"),
-    "load_spec": ("study", "load_spec"),
-    "load_tangents": ("evaluate", "load_tangents"),
-    "make_world": ("worlds", "make_world"),
-    "measure": ("measures", "measure"),
-    "objective": ("objectives", "make"),
-    "pgd": ("attacks", "pgd"),
-    "regimes": ("evaluate.regimes", "regimes"),
-    "run_study": ("study", "run_study"),
-    "smooth": ("smoothing", "smooth"),
-    "train": ("training", "train"),
-    "write_report": ("report", "write_report"),
+_ROOMS = {
+    "attacks": ("pgd",),
+    "autodiff": ("input_gradient", "input_gradients"),
+    "errors": ("TangencyError", "TangencyWarning"),
+    "evaluate": ("estimates", "evaluate_score", "evaluate_tangents", "load_classifier", "load_tangents"),
+    "evaluate.compare": ("compare",),
+    "evaluate.generation.saved": ("generate",),
+    "evaluate.regimes": ("regimes",),
+    "measures": ("MeasureConfig", "measure"),
+    "mixtures": ("fit_mixture",),
+    "models": ("Classifier",),
+    "objectives": ("objective",),
+    "report": ("write_report",),
+    "score": ("load_score",),
+    "smoothing": ("certify", "smooth"),
+    "study": ("load_run", "load_spec", "run_study"),
+    "tangents": ("agreement",),
+    "training": ("TrainConfig", "train"),
+    "types": ("LabelledImages",),
+    "worlds": ("BayesClassifier", "load_data", "make_world"),
 }
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_NAMED = {"load_data": "load_dataset", "objective": "make"}  # what these are called in their rooms
 __all__ = [
     "BayesClassifier",
     "Classifier",
@@ -119,11 +108,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'tangency' has no attribute '{name}'")
-    room, attribute = _HOME[name]
-    return getattr(importlib.import_module(f"tangency.{room}"), attribute)
+    return getattr(importlib.import_module(f"tangency.{_HOME[name]}"), _NAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The exception family: every error names the thing, what was got, what was expected and the way out."""
+"""The exception family: each says what was got, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class TangencyError(Exception):
 
 
 class TangencyWarning(UserWarning):
-    """What was decided about an input that could have been meant otherwise; numbers are as the sentence says.
+    """How an ambiguous input was understood.
 
     Example:
         >>> import warnings
         >>> with warnings.catch_warnings():
-        ...     warnings.simplefilter("error", TangencyWarning)  # to be stopped by each
+        ...     warnings.simplefilter("error", TangencyWarning)  # each one stops the program
     """
 
 
@@ -42,7 +42,7 @@ class SpecError(TangencyError):
 
 
 class RunError(TangencyError):
-    """A run directory is missing, busy, or does not hold what was asked of it."""
+    """A run directory is missing, busy, or does not hold what was requested."""
 
 
 class NumericsError(TangencyError, ValueError):
@@ -60,9 +60,9 @@ def listed(names: Iterable[object], most: int = _LISTED) -> str:
         >>> listed(range(3)), listed(range(1000), most=2)
         ('0, 1, 2', '0, 1 and 998 more')
     """
-    told = [str(name) for name in names]
-    more = f" and {len(told) - most} more" if len(told) > most else ""
-    return ", ".join(told[:most]) + more
+    words = [str(name) for name in names]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:

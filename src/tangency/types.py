@@ -1,4 +1,4 @@
-"""What the rooms hand to each other: plain, frozen, with shapes and units in the docstrings."""
+"""Data types that the rooms exchange: frozen dataclasses, with shapes and units in the docstrings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class LabelledImages:
         signal: (N, H, W) bool, the pixels that hold the class; None where that is not known.
         unit_range: whether pixels are confined to [0, 1]; samples of a world are not, as clipping would change their
             law.
-        drawn: from indices (n,) to images (n, C, H, W), for images that are made anew whenever they are asked for;
+        drawn: from indices (n,) to images (n, C, H, W), for images that are drawn again whenever they are used;
             `pixels` is then (0, C, H, W).
-        notes: what was decided in reading them and a reader of numbers should know, in sentences.
+        notes: decisions made in reading them, in sentences.
 
     Raises:
         DataError: pixels that are not (N, C, H, W), or look like (N, H, W, C).
@@ -105,7 +105,7 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split of the same classes and image shape; notes say what was decided in reading them."""
+    """A training and a test split of the same classes and image shape; notes are decisions made in reading them."""
 
     name: str
     train: LabelledImages
@@ -152,7 +152,7 @@ class Card:
 
 
 def check_images(x: Tensor, what: str = "images", unit_range: bool = True) -> None:
-    """Raise unless x is a floating (N, C, H, W) tensor, finite and (if asked) in [0, 1]."""
+    """Raise unless x is a floating (N, C, H, W) tensor, finite and (with `unit_range`) in [0, 1]."""
     if x.dim() != 4:
         raise NumericsError(f"{what}: got shape {tuple(x.shape)}, expected (N, C, H, W); x[None] adds a batch axis.")
     if not x.is_floating_point():
@@ -173,8 +173,8 @@ def _likely_range(low: float, high: float) -> str:
         return "They look like bytes: divide them by 255."
     if -1 <= low < 0 and high <= 1:
         return (
-            "They look like images in [-1, 1]: (x + 1) / 2 brings them to [0, 1]; what the network is fed, its own "
-            "range says (?range=-1,1 behind its reference)."
+            "They look like images in [-1, 1]: (x + 1) / 2 brings them to [0, 1]; the range that the "
+            "network is fed is an option of its reference (?range=-1,1)."
         )
     return "Undo the normalisation and give mean and std to the classifier instead."
 

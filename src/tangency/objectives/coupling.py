@@ -1,4 +1,4 @@
-"""Which modules let images of one batch influence each other, and how to stop them for a while."""
+"""Modules that let images of one batch influence each other, and how to stop that for a while."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def batch_coupled(model: nn.Module) -> list[nn.Module]:
 def running_statistics(model: nn.Module) -> Iterator[None]:
     """Let the batch-coupled modules use their running statistics, unchanged; restore their mode afterwards.
 
-    They get copies: torch updates running statistics in place without telling autograd, so a later pass in train mode
-    would silently change the gradients of a graph that was made here.
+    They get copies: torch updates running statistics in place unseen by autograd, so a later pass in train mode would
+    silently change the gradients of a graph that was made here.
     """
     coupled = [part for part in batch_coupled(model) if isinstance(part, _BatchNorm) and part.training]
     kept = [(part.running_mean, part.running_var) for part in coupled]

@@ -31,7 +31,7 @@ OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
     "defaults",
     lambda held: _takes_five(held) and not any(type(default) is str for default in defaults_of(held).values()),
 )
-# The published code's names, and what the published code does; where it does the same, the same function stands.
+# The published code's names, and its behaviour; where that is ours, the function is the same.
 ALIASES = {
     "none": "standard",
     "gnorm": "gradient_norm",

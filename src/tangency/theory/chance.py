@@ -1,4 +1,4 @@
-"""What a gradient that knows nothing scores: the chance levels of F², κ and the cosine, and how they are related."""
+"""Chance levels of F², κ and the cosine, those of a random gradient, and how they are related."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A claim of the theory with what was expected, what was measured, and whether they agree."""
+"""A claim of the theory: an expected and a measured number, and whether they agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identities that hold in every world at every noise level; where one fails, a formula of the world is wrong.
+"""Identities that hold in every world at every noise level; if one fails, a formula of the world is wrong.
 
 The references share nothing with the formulas they test: gradients come from automatic differentiation or finite
 differences of log p, expectations from Monte Carlo.

@@ -1,4 +1,4 @@
-"""Estimators by name, fitted to images of a world: a later kind joins by adding a row."""
+"""Estimators by name, fitted to images of a world; a new kind is one more row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Material:
-    """What estimators are made of: a world, images of it, and the mixtures that were fitted to them so far."""
+    """A world, images of it, and the mixtures fitted to them so far: the input of every estimator."""
 
     world: World
     train: LabelledImages

@@ -1,4 +1,4 @@
-"""Theorem 2: the gradient of the Bayes rule lies along the signal's manifold; what that needs, and where it fails."""
+"""Theorem 2: the gradient of the Bayes rule lies along the signal's manifold; its conditions, and where it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier of known make for trials: the Bayes rule, softened, with a part that has nothing to do with the data."""
+"""A classifier for trials that needs no training: the softened Bayes rule plus a part unrelated to the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOG_ODDS = 2.0  # median size that the log-odds are brought to, so that no soft
 class TiltedBayes(nn.Module):
     """Logits τ log p_σ(c|x) + w_c·(x − ½): gradients partly along the Bayes gradient and partly in fixed directions.
 
-    It needs no training, works in every world, and none of its measures is at an end of its range.
+    It works in every world, and none of its measures is at an end of its range.
 
     Args:
         world: the world whose Bayes rule it starts from.

@@ -28,7 +28,7 @@ _REPLICATES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class TrialConfig:
-    """How a trial is held.
+    """Size of a trial.
 
     Args:
         train: images of the world that the estimators are fitted to.
@@ -89,7 +89,7 @@ class Bias:
 
 @dataclasses.dataclass(frozen=True)
 class EstimatorTrial:
-    """What came of a trial; every mean has a 95 % bootstrap interval over images.
+    """Result of a trial; every mean has a 95 % bootstrap interval over images.
 
     Args:
         world, tangents, score: references of the world and of the estimators.

@@ -20,7 +20,7 @@ from tangency.training.batches import Batch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
-from tangency.training.job import Job, Step, Training, common, validation_batches
+from tangency.training.job import Job, Step, Training, validation_batches
 from tangency.training.result import Record, TrainingResult, finite
 from tangency.types import LabelledImages
 
@@ -28,7 +28,7 @@ AUTOENCODER, BEST_AUTOENCODER = "autoencoder.safetensors", "best-autoencoder.saf
 AUTOENCODER_CONFIG = TrainConfig(epochs=20, batch_size=64, learning_rate=2e-3, weight_decay=0.0, warmup=0.05)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AutoencoderResult(TrainingResult):
     """A finished training of an autoencoder, and its card; more fields in `TrainingResult`."""
 
@@ -111,7 +111,6 @@ def train_autoencoder(
         )
     job = _AutoencoderJob(deepcopy(module), card)
     about = {"shape": list(card.shape), "options": card.options, "beta": card.beta}
-    record, history = run_job(job, training, about, {"beta": card.beta})
-    return AutoencoderResult(
-        module=job.autoencoder.eval(), card=job.with_record(record), **common(record, history, training.folder)
-    )
+    result = run_job(job, training, about, {"beta": card.beta})
+    module, card = job.autoencoder.eval(), job.with_record(result.record)
+    return AutoencoderResult(result.record, result.history, result.folder, module, card)

@@ -1,4 +1,4 @@
-"""Which images a step sees, and how: a pure function of the seed, the epoch and the step."""
+"""The images of a step, augmented: a pure function of the seed, the epoch and the step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split(data: LabelledImages, fraction: float, seed: int) -> tuple[Tensor, Ten
 
 
 def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
-    """Slices of an epoch. A last batch of one image joins the one before: batch normalisation cannot take it."""
+    """Slices of an epoch. A last batch of one image joins the one before, since batch normalisation needs two."""
     starts = list(range(0, n, batch_size))
     if len(starts) > 1 and n - starts[-1] == 1 and batch_size > 1:
         starts.pop()
@@ -37,7 +37,7 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def refuse_lone_images(module: nn.Module) -> None:
-    """Raise where steps of one image meet batch normalisation, whose variance over a batch needs two."""
+    """Raise if the module has batch normalisation, whose variance needs two images a step."""
     if batch_coupled(module):
         raise SpecError(
             "training: a step has one image, expected at least 2 with batch normalisation. Raise batch_size, or use "

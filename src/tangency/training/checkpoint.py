@@ -1,4 +1,4 @@
-"""Everything a run needs to go on as if it had never stopped, in one safetensors file.
+"""Everything that a run needs to continue as if it had never stopped, in one safetensors file.
 
 There is no random state to save: order, noise, attacks and augmentation are functions of (seed, epoch, image).
 """
@@ -26,7 +26,7 @@ Row = dict[str, float | int | None]
 
 @dataclass
 class Progress:
-    """Where a run is: `epoch` and `step` are those to do next."""
+    """Where a run is: `epoch` and `step` come next."""
 
     epoch: int = 0
     step: int = 0

@@ -1,4 +1,4 @@
-"""The one loop in which weights change, whatever they are the weights of."""
+"""The one loop in which weights change, whatever network they belong to."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tangency.seeding import Draw, derive_seed, permutation
 from tangency.tensors import digest, read_tensors
 from tangency.training import processes
 from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
-from tangency.training.checkpoint import Row, fingerprint, restore_checkpoint, save_checkpoint
+from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint
 from tangency.training.config import TrainConfig, learning_rate
 from tangency.training.job import Job, Step, Training
-from tangency.training.result import CHECKPOINT, Record, finite, read_history, write_history
+from tangency.training.result import CHECKPOINT, Record, TrainingResult, finite, read_history, write_history
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def run_job(
     job: Job, training: Training, about: Mapping[str, object], settings: Mapping[str, object]
-) -> tuple[Record, list[Row]]:
+) -> TrainingResult:
     """Train, from the last checkpoint where there is one; a finished training is loaded instead.
 
     Args:
@@ -36,9 +36,6 @@ def run_job(
         training: on what, how, and where to.
         about: what decides the result beside images, configuration and initial weights (JSON values).
         settings: what the record says of the loss.
-
-    Returns:
-        The record of the training, which the files of the job hold too, and its history.
     """
     folder = training.folder
     if folder.exists() and not folder.is_dir():
@@ -55,8 +52,8 @@ def run_job(
             return run.to_the_end()
 
 
-def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> tuple[Record, list[Row]]:
-    """Record and history of the finished training in this folder, its weights loaded; raises if it is another one."""
+def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> TrainingResult:
+    """The finished training in this folder, its weights loaded; raises if it is another one."""
     path = training.folder / job.files[0]
     tensors, header = read_tensors(path)
     record = Record.from_json(job.provenance(header, path).get("training", {}))
@@ -70,7 +67,7 @@ def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> tupl
         )
     job.load(tensors, path)
     job.to(training.device)
-    return record, read_history(training.folder)
+    return TrainingResult(record, read_history(training.folder), training.folder)
 
 
 class _TrainingRun:
@@ -100,8 +97,8 @@ class _TrainingRun:
         self.accelerator.wait_for_everyone()  # nobody writes before everybody has read
         self.clock = self.saved = time.monotonic()
 
-    def to_the_end(self) -> tuple[Record, list[Row]]:
-        """Train what is left; the record of the training and its history."""
+    def to_the_end(self) -> TrainingResult:
+        """Train what is left."""
         while self.progress.epoch < self.config.epochs:
             if not self._epoch():
                 return self._finish("diverged")
@@ -221,7 +218,7 @@ class _TrainingRun:
             self.job.save(self.folder / name, record)
         return record
 
-    def _finish(self, outcome: str) -> tuple[Record, list[Row]]:
+    def _finish(self, outcome: str) -> TrainingResult:
         self._tick()
         last, best = self.job.files
         if self.accelerator.is_main_process:
@@ -233,7 +230,7 @@ class _TrainingRun:
         if self.accelerator.is_main_process:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
-        return record, self.progress.history
+        return TrainingResult(record, self.progress.history, self.folder)
 
 
 def _make(folder: Path) -> None:

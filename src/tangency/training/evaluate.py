@@ -1,4 +1,4 @@
-"""How good a classifier is on held-out images, and how steep its loss is."""
+"""Loss, accuracy and input gradient of a classifier on held-out images."""
 
 from __future__ import annotations
 

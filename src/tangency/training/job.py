@@ -1,4 +1,4 @@
-"""What is trained, and what every training is given: the two things that the loop of `engine` brings together."""
+"""What is trained (`Job`), and on what and how (`Training`): the input of the loop in `engine`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Training:
-    """What every training is given, whatever is trained.
+    """What every kind of training is given.
 
     Args:
         data: training images.
@@ -77,13 +77,13 @@ class Training:
 
 
 class Job(ABC):
-    """A module, its loss, and what is kept of it: all that the loop does not know.
+    """A module, its loss, and what is kept of it: what differs between kinds of training.
 
     Args:
         module: whose weights change.
         files: names of the file with the last weights, whose presence says that the training is finished, and of the
             file with the best.
-        in_place: whether the caller's own module is trained, so that it may come with its final weights.
+        in_place: whether the caller's own module is trained, which then has its final weights when trained again.
     """
 
     module: nn.Module
@@ -126,27 +126,6 @@ class Job(ABC):
     def state(self) -> Mapping[str, Tensor]:
         """Tensors, beside module and optimiser, that the next step depends on; changed in place where restored."""
         return {}
-
-
-class Outcome(TypedDict):
-    """The fields of a `TrainingResult`."""
-
-    outcome: str
-    best_epoch: int | None
-    history: list[Row]
-    seconds: float
-    folder: Path
-
-
-def common(record: Record, history: list[Row], folder: Path) -> Outcome:
-    """The fields that results of all kinds of training have."""
-    return {
-        "outcome": record.outcome,
-        "best_epoch": record.best_epoch,
-        "history": history,
-        "seconds": record.seconds,
-        "folder": folder,
-    }
 
 
 def validation_batches(validation: LabelledImages, held: Tensor, seed: int, device: torch.device) -> Iterator[Batch]:

@@ -18,27 +18,37 @@ from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
 from tangency.training.evaluate import evaluate
-from tangency.training.job import Job, Step, Training, common
+from tangency.training.job import Job, Step, Training
 from tangency.training.result import Record, TrainingResult, finite
 from tangency.types import LabelledImages
 
 TRAIN_ACCURACY_IMAGES = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainResult(TrainingResult):
     """A finished training of a classifier; more fields in `TrainingResult`.
 
     Args:
         classifier: with the last weights, or the last finite ones of a diverged run; in eval mode.
-        epoch, step: epochs finished and steps into the next; where a diverged run diverged.
-        best_accuracy: the highest validation accuracy; None without validation images.
     """
 
     classifier: Classifier
-    epoch: int
-    step: int
-    best_accuracy: float | None
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.record.epoch
+
+    @property
+    def step(self) -> int:
+        """Steps of the next epoch that a diverged run took before it diverged; else 0."""
+        return self.record.step
+
+    @property
+    def best_accuracy(self) -> float | None:
+        """The highest validation accuracy; None without validation images."""
+        return self.record.best_merit
 
 
 class _ClassifierJob(Job):
@@ -133,11 +143,5 @@ def train(
     del card["provenance"]
     training.check_images("the classifier", classifier.card.shape, classifier.classes)
     settings = {"objective": objective.identity}
-    record, history = run_job(_ClassifierJob(classifier, objective), training, settings | {"card": card}, settings)
-    return TrainResult(
-        classifier=classifier.eval(),
-        epoch=record.epoch,
-        step=record.step,
-        best_accuracy=record.best_merit,
-        **common(record, history, training.folder),
-    )
+    result = run_job(_ClassifierJob(classifier, objective), training, settings | {"card": card}, settings)
+    return TrainResult(result.record, result.history, result.folder, classifier.eval())

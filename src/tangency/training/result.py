@@ -54,23 +54,34 @@ class Record:
         return cls(**{name: content.get(name) for name in names}, settings=settings)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainingResult:
     """A finished training.
 
     Args:
-        outcome: "ok" or "diverged".
-        best_epoch: of the best weights on the validation images (the earliest of equals); None without any.
+        record: what the card of the weights says of it.
         history: one row an epoch, as in history.parquet.
-        seconds: wall time of training, over all interruptions.
         folder: holds the last weights, the best weights and history.parquet.
     """
 
-    outcome: str
-    best_epoch: int | None
+    record: Record
     history: list[Row]
-    seconds: float
     folder: Path
+
+    @property
+    def outcome(self) -> str:
+        """ "ok" or "diverged"."""
+        return self.record.outcome
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch of the best weights on the validation images (the earliest of equals); None without any."""
+        return self.record.best_epoch
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of training, over all interruptions."""
+        return self.record.seconds
 
 
 def finite(value: float) -> float | None:

@@ -20,7 +20,7 @@ from tangency.training.batches import Batch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
-from tangency.training.job import Job, Step, Training, common, validation_batches
+from tangency.training.job import Job, Step, Training, validation_batches
 from tangency.training.result import Record, TrainingResult, finite
 from tangency.types import LabelledImages
 
@@ -67,7 +67,7 @@ SCORE_CONFIG = ScoreConfig(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ScoreResult(TrainingResult):
     """A finished training of a score network, with the averaged weights; more fields in `TrainingResult`."""
 
@@ -168,8 +168,8 @@ def train_score(
     del card["provenance"]
     settings = {"loss": asdict(loss), "averaging": asdict(config.averaging)}
     job = _ScoreJob(score, loss, config.averaging)
-    record, history = run_job(job, training, settings | {"card": card}, settings)
-    return ScoreResult(score=job.with_record(record), **common(record, history, training.folder))
+    result = run_job(job, training, settings | {"card": card}, settings)
+    return ScoreResult(result.record, result.history, result.folder, job.with_record(result.record))
 
 
 def _check(score: NetworkScore, loss: EDMLoss, config: TrainConfig) -> None:

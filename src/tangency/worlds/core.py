@@ -1,4 +1,4 @@
-"""What a law in its own coordinates must answer; `World` puts it into images and derives the rest."""
+"""The interface of a law in its own coordinates; `World` puts it into images and derives the rest."""
 
 from __future__ import annotations
 
