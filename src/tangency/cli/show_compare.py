@@ -13,7 +13,7 @@ from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
 
 
-def print_comparison(comparison: Mapping[str, Any]) -> None:
+def print_comparison(comparison: dict[str, Any]) -> None:
     """Warnings, the table sorted by effect size, and the significant differences in words."""
     screen = console(150)
     screen.print(f"A = {escape(comparison['a'])}\nB = {escape(comparison['b'])}", soft_wrap=True)
