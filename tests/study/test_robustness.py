@@ -48,7 +48,7 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path, processes:
     _, errors = study.communicate(timeout=PATIENCE)
     assert study.returncode == 130
     assert "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("interrupted; what a study has finished is kept")
+    assert errors.splitlines()[-1].startswith("interrupted; finished parts of a study")
     until(lambda: not members(study.pid), "the workers end")
 
 

@@ -148,13 +148,10 @@ def _defaults(loss: Callable[..., Tensor]) -> dict[str, float | int | bool]:
     return options
 
 
-def _grouped(loss: Callable[..., Tensor], options: Mapping[str, Any]) -> dict[str, Any]:
+def _grouped(loss: Callable[..., Tensor], options: Mapping[str, Any]) -> dict[str, object]:
     """Options by name as the keyword-only arguments of a loss."""
-    arguments: dict[str, Any] = {}
-    for name, default in defaults_of(loss).items():
-        grouped = isinstance(default, losses.InnerAttack)
-        arguments[name] = losses.InnerAttack(**options) if grouped else options[name]
-    return arguments
+    grouped = {name for name, default in defaults_of(loss).items() if isinstance(default, losses.InnerAttack)}
+    return {name: losses.InnerAttack(**options) for name in grouped} or dict(options)
 
 
 def _check_option(name: str, option: str, value: object, default: float | int | bool) -> None:

@@ -3,9 +3,8 @@
 from tangency.training.autoencoder import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.batches import refuse_lone_images
 from tangency.training.config import TRAINING_SCHEMA, TrainConfig, learning_rate
-from tangency.training.evaluate import Evaluation, evaluate
 from tangency.training.job import Step
-from tangency.training.loop import TrainResult, train
+from tangency.training.loop import Evaluation, TrainResult, evaluate, train
 from tangency.training.score import SCORE_CONFIG, Averaging, ScoreConfig, ScoreResult, train_score
 
 __all__ = [

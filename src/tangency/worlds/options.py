@@ -25,7 +25,7 @@ _TINY = 1e-30  # float64 can square what is larger, and add up its squares
 class Range:
     """The values that an option may take, as a test and in words."""
 
-    holds: Callable[[Any], bool]
+    holds: Callable[[float], bool]
     expected: str
 
 
