@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
 from tangency.types import OnProgress
 
@@ -30,15 +29,22 @@ def reporting(quiet: bool) -> Iterator[Report]:
     elif not console.is_terminal:
         yield _lines(console)
     else:
-        title, part, left = (TextColumn(text) for text in ("{task.description:<10}", "{task.fields[part]}", "left"))
-        columns = (title, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), left, TimeLeftColumn(), part)
-        with Progress(*columns, console=console, transient=True) as progress:
-            bars: dict[str, TaskID] = {}
+        columns = (
+            bars.TextColumn("{task.description:<10}"),
+            bars.BarColumn(),
+            bars.TaskProgressColumn(),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("left"),
+            bars.TimeRemainingColumn(),
+            bars.TextColumn("{task.fields[part]}"),
+        )
+        with bars.Progress(*columns, console=console, transient=True) as progress:
+            started: dict[str, bars.TaskID] = {}
 
             def show(title: str, part: str, share: float) -> None:
-                if title not in bars:
-                    bars[title] = progress.add_task(title, total=1.0, part="")
-                progress.update(bars[title], completed=share, part=part)
+                if title not in started:
+                    started[title] = progress.add_task(title, total=1.0, part="")
+                progress.update(started[title], completed=share, part=part)
 
             yield show
 

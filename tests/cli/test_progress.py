@@ -1,0 +1,41 @@
+"""Progress where standard error is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from tangency.cli.progress import advancing, watching
+from tangency.study.tasks import Task
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was written, without the seconds."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [line.rpartition(",")[0] for line in err.splitlines()]
+
+
+def test_a_line_for_each_part_and_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    with advancing("training", quiet=False) as advance:
+        for part, share in (("epoch 1/2", 0.0), ("epoch 1/2", 0.06), ("epoch 1/2", 0.5), ("epoch 2/2", 0.51)):
+            advance(part, share)
+    assert lines(capsys) == ["training:   0% epoch 1/2", "training:  50% epoch 1/2", "training:  51% epoch 2/2"]
+
+
+def test_tasks_of_a_study_count_by_their_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = [Task("train", 0, cost=1.0), Task("train", 1, cost=3.0)]
+    with watching(quiet=False) as watch:
+        watch("training", tasks, None, 0.0)
+        watch("training", tasks, tasks[0], 1.0)
+        watch("training", tasks, tasks[1], 0.5)
+        watch("measuring", [], None, 0.0)
+    wanted = ["training:   0% of 2 tasks", "training:  25% of 2 tasks", "training:  62% of 2 tasks"]
+    assert lines(capsys) == [*wanted, "measuring: 100% was done before"]
+
+
+def test_nothing_is_written_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with advancing("training", quiet=True) as advance:
+        advance("epoch 1/2", 0.5)
+    with watching(quiet=True) as watch:
+        watch("training", [], None, 0.0)
+    assert capsys.readouterr() == ("", "")
