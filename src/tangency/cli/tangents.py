@@ -51,13 +51,13 @@ def tangents_fit(
 
 @tangents_app.command("eval")
 def tangents_eval(
-    tangents: Annotated[str, typer.Argument(help=f"Estimators with commas between: {_REFS}.", metavar="REF,REF,…")],
+    tangents: Annotated[str, typer.Argument(help=f"Comma-separated estimators: {_REFS}.", metavar="REF,REF,…")],
     data: Data,
     score: Score = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tangents.json and trained estimators.")] = None,
     images: Annotated[int, typer.Option("--images", min=2, help="Held-out images.")] = 200,
     floor: Annotated[
-        int, typer.Option("--floor", min=0, help="Images of each world on which the truth is known; 0 for none.")
+        int, typer.Option("--floor", min=0, help="Images per world with a known truth; 0 for none.")
     ] = 100,
     seed: Seed = 0,
     device: Device = "auto",

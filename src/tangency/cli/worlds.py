@@ -69,10 +69,10 @@ def worlds_check(
 def worlds_trial(
     world: Annotated[str, typer.Option("--world", help=_WORLD)] = "linear",
     tangents: Annotated[
-        str, typer.Option("--tangents", help="exact, mfa, pca, local-pca, denoiser, …; options behind a ?.")
+        str, typer.Option("--tangents", help="exact, mfa, pca, local-pca, denoiser, …; options after a ?.")
     ] = "mfa",
     score: Annotated[
-        str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options behind a ?), or a file.")
+        str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options after a ?), or a file.")
     ] = "mfa",
     train: Annotated[int, typer.Option("--train", help="Training images of the estimators.")] = 5000,
     images: Annotated[int, typer.Option("--images", help="Fresh images for angles and errors.")] = 500,
@@ -83,7 +83,7 @@ def worlds_trial(
 ) -> None:
     """Test estimators of tangent spaces and scores in a world where the truth is known.
 
-    Principal angles to the true tangent space, the ρ₁ of a truly tangent gradient (no ρ₁ below it means anything),
+    Principal angles to the true tangent space, the ρ₁ measured for a truly tangent gradient (a floor for every ρ₁),
     errors of score and denoiser against σ, bias and interval coverage of every measure.
     """
     from tangency.cli.progress import advancing
@@ -107,7 +107,9 @@ def worlds_trial(
 
 @worlds_app.command("distractor")
 def worlds_distractor(
-    data: Annotated[str, typer.Option("--data", help="Images beside which the letter A is put.")] = "fashion-mnist-5k",
+    data: Annotated[
+        str, typer.Option("--data", help="Images next to which the letter A is placed.")
+    ] = "fashion-mnist-5k",
     out: Out = Path("runs/distractor"),
     epochs: StudyEpochs = None,
     replace: Replace = False,
