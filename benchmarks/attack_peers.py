@@ -1,4 +1,4 @@
-"""PGD (l2) by us and by torchattacks, foolbox and ART on one network; run by the interpreter that has them.
+"""PGD (l2) by us and by torchattacks, foolbox and ART on one network; run by the interpreter that has them, with torch.
 
 Each gets the same images, labels, budget, step size and number of steps. Printed as JSON: seconds over those of the
 bare input gradients (random starts), and the mean cross-entropy reached from the image itself and from random starts,
@@ -17,13 +17,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.attack_setting import BATCH, EPSILON, STEPS, bare_gradients, setting
 from benchmarks.case import interleaved
 from tangency.attacks import pgd
+from tangency.autodiff import undisturbed
+from tangency.models import build
 from tangency.seeding import Draw
 
+BATCH, STEPS, EPSILON = 8, 10, 0.5
 LENGTH = 2.5 * EPSILON / STEPS
 STARTS = 8
+
+
+def setting() -> tuple[nn.Module, Tensor, Tensor]:
+    """A network in eval mode, sure of its answers, images of smooth random colours, and the classes it gives them."""
+    model = build("resnet18", (3, 32, 32), 10, seed=0).eval()
+    coarse = Draw(0, torch.arange(BATCH), "images").uniform((3, 4, 4))
+    x = F.interpolate(coarse, scale_factor=8, mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        next(part for part in reversed(list(model.modules())) if isinstance(part, nn.Linear)).weight.mul_(30)
+        return model, x, model(x).argmax(1)
+
+
+def bare_gradients(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """What no attack of so many steps can do without: that many input gradients of the loss, parameters frozen."""
+    with undisturbed(model):
+        for _ in range(STEPS):
+            inputs = x.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(model(inputs), y, reduction="sum"), inputs)
+    return gradient
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.attack_setting import BATCH, EPSILON, STEPS, bare_gradients, setting
+from benchmarks.attack_peers import BATCH, EPSILON, STEPS, bare_gradients, setting
 from benchmarks.case import Case, SkippedError, interleaved
 from tangency.attacks import pgd
 from tangency.autodiff import undisturbed
