@@ -45,8 +45,8 @@ def gradient_of(function: Callable[[Tensor], Tensor], x: Tensor, graph: bool = F
 
 def jacobian_of(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The dense Jacobian of a function of one vector, (outputs, inputs)."""
-    jacobian: Tensor = torch.autograd.functional.jacobian(function, x)  # type: ignore[no-untyped-call]
-    return jacobian
+    jacobian: Callable[..., Tensor] = torch.autograd.functional.jacobian  # which has no annotations
+    return jacobian(function, x)
 
 
 def identities(world: World, sigma: float, seed: int = 0) -> list[Claim]:

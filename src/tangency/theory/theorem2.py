@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -176,5 +177,5 @@ def _normal(world: World, rows: Tensor, j: int, part: slice) -> tuple[Tensor, Te
     a = core.mixture.loadings[j, part]
     covariance = a @ a.mT + torch.diag(core.mixture.noise[j, part])
     mean = core.mixture.means[j, part]
-    density: Tensor = torch.distributions.MultivariateNormal(mean, covariance).log_prob(rows)  # type: ignore[no-untyped-call]
-    return density, -torch.linalg.solve(covariance, (rows - mean).mT).mT
+    log_prob: Callable[[Tensor], Tensor] = torch.distributions.MultivariateNormal(mean, covariance).log_prob
+    return log_prob(rows), -torch.linalg.solve(covariance, (rows - mean).mT).mT

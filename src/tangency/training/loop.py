@@ -134,37 +134,36 @@ def train(
 ) -> TrainResult:
     """Minimise the mean of objective.losses, (1/N) Σ ℓ_i(θ); the classifier's weights θ change in place.
 
-        A run that is stopped, at any moment and in any way, goes on from its last checkpoint when called again with the
-        same arguments, and ends with the weights of an uninterrupted run (bit for bit on one CPU thread). A finished run
-        is not repeated. A loss, gradient or weight that is not finite ends the run with outcome "diverged" and the last
-        finite weights. Layers that draw random numbers (dropout) are seeded for each step; the caller's random state is
-        left as it was.
+    A run that is stopped, at any moment and in any way, goes on from its last checkpoint when called again with the
+    same arguments, and ends with the weights of an uninterrupted run (bit for bit on one CPU thread). A finished run
+    is not repeated. A loss, gradient or weight that is not finite ends the run with outcome "diverged" and the last
+    finite weights. Layers that draw random numbers (dropout) are seeded for each step; the caller's random state is
+    left as it was.
 
-        Args:
-            classifier: with its initial weights; moved to `device`.
-            data: training images, of the classifier's shape and classes.
-            objective: from `tangency.objectives.make`.
-            config: how to train.
-            folder: gets model.safetensors (last), best.safetensors (highest validation accuracy) and history.parquet;
-                of this training alone.
-            device: where to train; under `accelerate launch` each process takes its own.
-            validation: images for the history and for `best`; by default config.validation_fraction of `data`.
-            on_step: called after each step; an exception from it stops the run.
+    Args:
+        classifier: with its initial weights; moved to `device`.
+        data: training images, of the classifier's shape and classes.
+        objective: from `tangency.objectives.make`.
+        config: how to train.
+        folder: gets model.safetensors (last), best.safetensors (highest validation accuracy) and history.parquet;
+            of this training alone.
+        device: where to train; under `accelerate launch` each process takes its own.
+        validation: images for the history and for `best`; by default config.validation_fraction of `data`.
+        on_step: called after each step; an exception from it stops the run.
 
-        Raises:
-            DataError, ModelError: no images, labels out of range, images or classes that do not fit the classifier.
-            RunError: the folder belongs to another training.
+    Raises:
+        DataError, ModelError: no images, labels out of range, images or classes that do not fit the classifier.
+        RunError: the folder belongs to another training.
 
-        Example:
-            >>> import tempfile, tangency
-            >>> from tangency.autodiff import input_gradient, undisturbed
-    from tangency.models import build
-            >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
-            >>> config, objective = TrainConfig(epochs=1, batch_size=20), tangency.objective("gradient_norm", 0.1)
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     result = train(build("convnet", (1, 8, 8), 2), data.train, objective, config, folder)
-            >>> result.outcome, len(result.history)
-            ('ok', 1)
+    Example:
+        >>> import tempfile, tangency
+        >>> from tangency.models import build
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+        >>> config, objective = TrainConfig(epochs=1, batch_size=20), tangency.objective("gradient_norm", 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(build("convnet", (1, 8, 8), 2), data.train, objective, config, folder)
+        >>> result.outcome, len(result.history)
+        ('ok', 1)
     """
     training = Training(data, config, Path(folder), device, validation, on_step)
     card = asdict(classifier.card)
