@@ -106,7 +106,7 @@ def test_rows_do_not_depend_on_the_batch(batch: int) -> None:
         attributions=AttributionOptions(samples=3, steps=3),
     )
     maps = {"given": torch.rand(N, 11, 13, generator=torch.Generator().manual_seed(1))}
-    whole, parts = (rows(network(), asked, b, maps=maps) for b in (64, batch))
+    whole, parts = (rows(network(), asked, b, attributions=maps) for b in (64, batch))
     assert whole.columns.keys() == parts.columns.keys()
     for key, values in whole.columns.items():
         torch.testing.assert_close(
@@ -156,21 +156,21 @@ def test_a_given_map_is_measured_as_a_gradient_is() -> None:
     model = network()
     gradient = input_gradient(model, data.images(), data.labels).direction
     asked = config(metrics=("cosine", "spearman", "ssim", "retrieval"), normalisations=("max",))
-    found = rows(model, asked, maps={"own": gradient, "flat": gradient[:, 0]})
+    found = rows(model, asked, attributions={"own": gradient, "flat": gradient[:, 0]})
     for key in [key for key in found.columns if ".logp_y" in key]:
         for name in ("own", "flat"):
             other = found[key.replace("logp_y", f"map({name})")]
             torch.testing.assert_close(other, found[key], rtol=1e-6, atol=1e-7, equal_nan=True)
-    with pytest.raises(NumericsError, match=r"map 'own': got shape \(30, 3, 3\), expected \(30, 1, 11, 13\)"):
-        rows(model, asked, maps={"own": torch.zeros(N, 3, 3)})
-    with pytest.raises(NumericsError, match=r"map 'own': NaN or infinite values for images \[2\]"):
-        rows(model, asked, maps={"own": gradient.index_fill(0, torch.tensor([2]), math.nan)})
+    with pytest.raises(NumericsError, match=r"attribution 'own': got shape \(30, 3, 3\), expected \(30, 1, 11, 13\)"):
+        rows(model, asked, attributions={"own": torch.zeros(N, 3, 3)})
+    with pytest.raises(NumericsError, match=r"attribution 'own': NaN or infinite values for images \[2\]"):
+        rows(model, asked, attributions={"own": gradient.index_fill(0, torch.tensor([2]), math.nan)})
     with pytest.raises(SpecError, match=r"map\(own\): no such map is given"):
         rows(model, config(tangent_scalars=("map(own)",)))
     with pytest.raises(SpecError, match=r"a study measures none"):
         shipped_spec("linear", measures={"tangent_scalars": ["logp_y", "map(own)"]})
     with pytest.raises(SpecError, match="map 'a b'"):
-        rows(model, asked, maps={"a b": gradient})
+        rows(model, asked, attributions={"a b": gradient})
 
 
 def test_maps_are_read_by_index_and_checked(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
@@ -25,7 +24,7 @@ from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import add_significance
-from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.evaluate.stream import Shards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import read_json, write_json
 from tangency.measures import (
@@ -33,6 +32,7 @@ from tangency.measures import (
     MeasureConfig,
     ReferenceSource,
     Rows,
+    Subject,
     WorkingSize,
     budget_warnings,
     cascade,
@@ -192,25 +192,24 @@ def _rows(
     on_progress: OnProgress | None,
 ) -> list[list[Shards]]:
     """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
-    several: list[list[Target]] = []
+    several: list[list[tuple[Shards, Subject]]] = []
     for number, one in enumerate(models):
-        maps = setting.maps if number == 0 else None
-        classifiers: list[tuple[nn.Module, MapFile | None]] = [(one.classifier, maps)]
+        subjects = [Subject(one.classifier, setting.maps.maps if setting.maps and number == 0 else {})]
         if number == 0 and request.stages:
             # copies, since each stage is the same object, changed
-            classifiers += [(copy.deepcopy(changed), None) for _, changed in cascade(one.classifier, 0, request.stages)]
+            subjects += [Subject(copy.deepcopy(changed)) for _, changed in cascade(one.classifier, 0, request.stages)]
         targets = []
-        for classifier, own in classifiers:
+        for subject in subjects:
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
-            parts = [*setting.identity, one.reference, card, own is not None]
-            identity = identity_of(classifier, parts, setting.config)
+            parts = [*setting.identity, one.reference, card, bool(subject.attributions)]
+            identity = identity_of(subject.classifier, parts, setting.config)
             dimension, classes = math.prod(setting.working.shape), one.classifier.classes
             shards = planned_shards(setting.data.test, request.limit, folder / identity, classes, dimension)
-            targets.append(Target(shards, classifier, own))
+            targets.append((shards, subject))
         several.append(targets)
     everything = [target for targets in several for target in targets]
-    fill_shards(everything, setting.data.test, setting.source, setting.config, on_progress, request.batch_size)
-    return [[target.shards for target in targets] for targets in several]
+    fill_shards(everything, setting.source, setting.config, on_progress, request.batch_size)
+    return [[shards for shards, _ in targets] for targets in several]
 
 
 def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
@@ -351,5 +350,5 @@ def _keep(
         return
     ids = torch.cat(shards.images).sort().values
     keep_pictures(out, model.classifier, setting.score, setting.data.test, ids, setting.config, request.device)
-    shards.write_long(out / "rows.parquet")
+    shards.join(out / "rows.parquet")
     write_json(out / "summary.json", summary)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tangency.errors import RunError, quoted
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.numbers import Columns
-from tangency.files import polars_errors
 from tangency.measures import MeasureConfig
 from tangency.statistics.resamples import Array
 from tangency.types import Dataset
-
-if TYPE_CHECKING:
-    import polars
 
 MEASURED_SCHEMA = 1
 
@@ -95,35 +91,3 @@ def read_summary(folder: Path, reference: str, again: str) -> dict[str, Any]:
     if not isinstance(summary, dict):
         raise RunError(f"'{path}': holds a {type(summary).__name__}, expected an object. {again}")
     return summary
-
-
-def read_rows(path: Path, again: str) -> polars.DataFrame:
-    """A long table with the columns trial, image, measure and value; `again` as of `read_summary`."""
-    import polars as pl
-
-    if not path.is_file():
-        raise RunError(f"'{path}': is missing, so there is nothing to pair images by. {again}")
-    try:
-        with polars_errors():
-            rows = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"'{path}': is not a readable Parquet table ({quoted(error)}). {again}") from None
-    missing = {"trial", "image", "measure", "value"} - set(rows.columns)
-    if missing:
-        raise RunError(f"'{path}': has columns {rows.columns}, and lacks {sorted(missing)}. {again}")
-    return rows
-
-
-def columns_of(rows: polars.DataFrame, folder: Path, again: str) -> tuple[Array, Columns]:
-    """Image indices and measure to values, all measures on the same images."""
-    ids: Array | None = None
-    columns: Columns = {}
-    for (measure,), group in rows.sort("measure", "image").group_by("measure", maintain_order=True):
-        images = group["image"].to_numpy()
-        ids = images if ids is None else ids
-        if not np.array_equal(images, ids) or (np.diff(images) <= 0).any():
-            raise RunError(f"'{folder}': the rows of '{measure}' are not one for each image. {again}")
-        columns[str(measure)] = group["value"].to_numpy().astype(np.float64)
-    if ids is None:
-        raise RunError(f"'{folder}': holds no rows. {again}")
-    return ids, columns

@@ -30,6 +30,23 @@ from tangency.types import LabelledImages, check_images, check_labels
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Images that are measured together.
+
+    Args:
+        x: (N, C, H, W), at the size that the classifier sees.
+        ids: (N,) their places in the pool.
+        truth: (N,) true labels.
+        of_pool: whether they are the pool's own images, with its labels.
+    """
+
+    x: Tensor
+    ids: Tensor
+    truth: Tensor
+    of_pool: bool
+
+
+@dataclass(frozen=True)
 class References:
     """A batch of images with their tangent spaces, directions, targets and controls.
 
@@ -138,32 +155,37 @@ class ReferenceSource:
 
         The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
-        check_images(x, unit_range=self.pool.unit_range)
-        check_labels(y, len(x), len(self.pool.classes))
-        shown = self.working.reduce(x)
-        frames = tuple(source.at(shown, y, ids) for source in self.frames)
-        return self._made(x, shown, (y, y if truth is None else truth), ids, frames, self.targets.of(shown, y))
+        return self.references(Batch(x, ids, y if truth is None else truth, of_pool=False), y)
 
     def of(self, ids: Tensor, y: Tensor | None = None) -> References:
-        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them.
+        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them."""
+        batch = self.batch(ids)
+        return self.references(batch, batch.truth if y is None else y)
 
-        What is computed of an image is kept while its block of the pool is measured, and serves its partners.
+    def batch(self, ids: Tensor) -> Batch:
+        """Images of the pool (N,) at the size that the classifier sees, with their true labels."""
+        at = ids.cpu()
+        x, truth = self.own.images(at).to(self.device), self.pool.labels[at].to(self.device)
+        return Batch(x, ids.to(self.device), truth, of_pool=True)
+
+    def placed(self, x: Tensor, ids: Tensor, truth: Tensor) -> Batch:
+        """Images x (N, C, H, W) with true labels (N,) at places of the pool (N,): the pool's own images, or others."""
+        own = self.batch(ids)
+        same = own.x.dtype == x.dtype and torch.equal(own.x, x) and torch.equal(own.truth, truth)
+        return Batch(x, ids, truth, of_pool=same)
+
+    def references(self, batch: Batch, y: Tensor) -> References:
+        """References of images with labels y (N,), which may be predicted ones.
+
+        What is computed of an image of the pool is kept while its block is measured, and serves its partners.
         """
-        x, truth = self.images(ids), self.labels(ids)
+        x, ids = batch.x, batch.ids
         check_images(x, unit_range=self.pool.unit_range)
-        y = truth if y is None else y
         check_labels(y, len(x), len(self.pool.classes))
         shown = self.working.reduce(x)
-        frames = tuple(source.at(shown, y, ids, of_pool=True) for source in self.frames)
-        return self._made(x, shown, (y, truth), ids, frames, self.targets.at(ids, y))
-
-    def images(self, ids: Tensor) -> Tensor:
-        """Images of the pool (N,) at the size that the classifier sees."""
-        return self.own.images(ids.cpu()).to(self.device)
-
-    def labels(self, ids: Tensor) -> Tensor:
-        """True labels of images of the pool (N,)."""
-        return self.pool.labels[ids.cpu()].to(self.device)
+        frames = tuple(source.at(shown, y, ids, of_pool=batch.of_pool) for source in self.frames)
+        targets = self.targets.at(ids, y) if batch.of_pool else self.targets.of(shown, y)
+        return self._made(batch, y, shown, frames, targets)
 
     def order(self, ids: Tensor) -> Tensor:
         """The permutation (N,) of ids that brings those of a block together."""
@@ -171,15 +193,14 @@ class ReferenceSource:
 
     def _made(
         self,
-        x: Tensor,
+        batch: Batch,
+        y: Tensor,
         shown: Tensor,
-        labels: tuple[Tensor, Tensor],
-        ids: Tensor,
         frames: tuple[Frame, ...],
         targets: dict[TargetKey, Signal],
     ) -> References:
         """The rest of the references: controls, and what no classifier changes."""
-        y, truth = labels
+        x, ids = batch.x, batch.ids
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {
             name: (partner, self.targets.of_partners(name, partner, usable))
@@ -199,7 +220,7 @@ class ReferenceSource:
             constant["signal_share"] = signal.flatten(1).double().mean(1)
         bounded, working = self.pool.unit_range, self.working
         return References(
-            x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
+            x, y, ids, batch.truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
         )
 
     @cached_property

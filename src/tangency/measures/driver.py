@@ -1,0 +1,127 @@
+"""The one loop over images: what no classifier changes is made once a batch, then each classifier is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tangency.autodiff import check_logits, undisturbed
+from tangency.data.partners import BLOCK
+from tangency.files import journal
+from tangency.measures.attributed import Attribution, attributed
+from tangency.measures.batch import measure_batch
+from tangency.measures.batching import BatchSize, fitting_batch
+from tangency.measures.config import MeasureConfig
+from tangency.measures.quantities import check_maps
+from tangency.measures.references import Batch, References, ReferenceSource
+from tangency.measures.rows import Rows
+from tangency.measures.tables import write_shard
+
+MOST = BLOCK  # images at once where memory holds them
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A classifier, and the attributions that are measured as its gradients are.
+
+    Args:
+        classifier: images (N, C, H, W) to logits, in eval mode.
+        attributions: name to a function (model, images, labels) -> maps, or to maps (M, C, H, W) or (M, H, W) that are
+            indexed as the images of the measurement are.
+    """
+
+    classifier: nn.Module
+    attributions: Mapping[str, Attribution] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Measures subjects image after image, in batches of one size; memory does not grow with the number of images.
+
+    Args:
+        source: what gradients are compared with.
+        config: what is measured, besides the attributions of single subjects.
+        batch_size: images at once.
+        batch: from the indices of images (n,) to the images; those of the source's pool by default.
+    """
+
+    source: ReferenceSource
+    config: MeasureConfig
+    batch_size: int
+    batch: Callable[[Tensor], Batch] | None = None
+
+    @classmethod
+    def fitting(
+        cls,
+        source: ReferenceSource,
+        config: MeasureConfig,
+        subjects: Sequence[Subject],
+        batch_size: BatchSize = "auto",
+        most: int = MOST,
+        batch: Callable[[Tensor], Batch] | None = None,
+    ) -> Driver:
+        """One with the batch size that is given, or for "auto" as many images as memory holds, `most` at most."""
+        first = (batch or source.batch)(torch.zeros(1, dtype=torch.int64)).x
+        models = [subject.classifier for subject in subjects]
+        return cls(source, config, fitting_batch(batch_size, models, first, source.held_bytes, most), batch)
+
+    def rows(self, subjects: Sequence[Subject], index: Tensor) -> Iterator[list[Rows]]:
+        """Rows of each subject for one batch of images after the other.
+
+        Args:
+            subjects: what is measured; all share references, unless each one's own predictions are the labels.
+            index: of the images (n,), in the order in which they are measured.
+        """
+        for at in torch.split(index, self.batch_size):
+            batch = (self.batch or self.source.batch)(at)
+            shared = self.source.references(batch, batch.truth) if self.config.label == "true" else None
+            yield [self._measured(subject, at, batch, shared) for subject in subjects]
+
+    def _measured(self, subject: Subject, at: Tensor, batch: Batch, shared: References | None) -> Rows:
+        model = subject.classifier
+        references = shared or self.source.references(batch, chosen_labels(model, batch.x, batch.truth, self.config))
+        maps: dict[str, Tensor] = {}
+        for name, given in subject.attributions.items():
+            if isinstance(given, Tensor):
+                maps |= check_maps({name: given[at.to(given.device)]}, batch.x)
+            else:
+                maps |= attributed(model, batch.x, references.y, {name: given})
+        rows = measure_batch(model, references, self.config.with_maps(maps), maps)
+        # the controls of maps stand among what all subjects share
+        columns = {key: values for key, values in rows.columns.items() if maps or ".map(" not in key}
+        return dataclasses.replace(rows, columns=columns)
+
+
+def write_measured(
+    driver: Driver, targets: Mapping[Path, Subject], index: Tensor, on_batch: Callable[[int], None] | None = None
+) -> None:
+    """Measure some images of several subjects, and write the rows of each to a file of its own.
+
+    Args:
+        driver: of the measurement.
+        targets: file to subject.
+        index: of the images (n,).
+        on_batch: called after each batch with the number of its images.
+    """
+    parts: list[list[Rows]] = []
+    for rows in driver.rows(list(targets.values()), index):
+        parts.append(rows)
+        journal("measure.batch")
+        if on_batch is not None:
+            on_batch(len(rows[0].ids))
+    for path, own in zip(targets, zip(*parts, strict=True), strict=True):
+        journal("measure.trial")
+        write_shard(path, Rows.concatenate(own))
+
+
+def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureConfig) -> Tensor:
+    """The y of gradient and score alike: the true label, or the classifier's prediction, (N,)."""
+    if config.label == "true":
+        return truth
+    with undisturbed(model), torch.no_grad():
+        return check_logits(model(x.clone()), len(x)).argmax(1)
