@@ -15,7 +15,7 @@ from tangency.autodiff import AttributionOptions
 from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
 from tangency.evaluate.numbers import trial_numbers
-from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
+from tangency.measures import MeasureConfig, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
 from tangency.perceptual import LPIPS
@@ -204,17 +204,17 @@ def test_maps_are_read_by_index_and_checked(tmp_path: Path) -> None:
             read_maps(reference, count, shape)
 
 
-def test_what_is_asked_for_by_name() -> None:
-    asked = asked_config(MeasureConfig(), scalars=("lse", "logit_pred"), attributions=("smoothgrad(margin)",))
+def test_quantities_are_chosen_by_name() -> None:
+    asked = MeasureConfig().with_choice(scalars=("lse", "logit_pred"), attributions=("smoothgrad(margin)",))
     assert asked.alignments == (("lse", "score"), ("logit_pred", "score_y"), ("smoothgrad(margin)", "bayes_gradient"))
     assert asked.tangent_scalars == ("lse", "logit_pred", "smoothgrad(margin)")
-    same = asked_config(MeasureConfig())
+    same = MeasureConfig().with_choice()
     assert same.alignments == MeasureConfig().alignments
     assert same.network_controls == ALIGNMENT_CONTROLS
     with pytest.raises(SpecError, match="Did you mean 'logp_y'"):
-        asked_config(MeasureConfig(), scalars=("logpy",))
+        MeasureConfig().with_choice(scalars=("logpy",))
     with pytest.raises(SpecError, match="Did you mean 'integrated_gradients'"):
-        asked_config(MeasureConfig(), attributions=("integrated_gradient",))
+        MeasureConfig().with_choice(attributions=("integrated_gradient",))
 
 
 def test_scalars_that_a_shift_of_the_logits_changes_are_warned_of_once() -> None:

@@ -145,7 +145,7 @@ def test_one_saved_trial_measured_alone_has_the_numbers_of_the_study(
     found = measure_models(
         MeasureRequest((f"run:{run}/trials/{trial['train_hash']}",), limit=12, out=tmp_path / "alone")
     )[0]
-    for key, entry in found["measures"].items():
+    for key, entry in found.measures.items():
         wanted = trial["measures"][key]["mean"]
         assert entry["mean"] == (None if wanted is None else pytest.approx(wanted, rel=1e-3, abs=1e-5)), key
     assert len(pl.read_parquet(tmp_path / "alone" / "rows.parquet")["image"].unique()) == 12
@@ -241,7 +241,7 @@ def test_a_trial_is_found_by_its_id(study: tuple[dict, Path, dict]) -> None:
     _, run, summary = study
     by_id = measure_models(MeasureRequest((f"run:{run}/trials/standard-0-s0",), limit=12))[0]
     by_hash = measure_models(MeasureRequest((f"run:{run}/trials/{summary['trials'][1]['train_hash']}",), limit=12))[0]
-    assert by_id["measures"] == by_hash["measures"]
+    assert by_id.measures == by_hash.measures
     with pytest.raises(ModelError, match="Did you mean 'standard-0-s0'"):
         measure_models(MeasureRequest((f"run:{run}/trials/standart-0-s0",)))[0]
     with pytest.raises(ModelError, match="no such run"):

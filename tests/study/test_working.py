@@ -131,7 +131,7 @@ def test_as_many_images_at_once_as_memory_holds_change_no_row(tmp_path: Path) ->
     save_classifier(build("convnet", data.train.shape, data.train.classes), tmp_path / "net.safetensors")
     tables = []
     for batch in ("auto", 3):
-        asked = {"working_size": "4", "batch_size": batch, "out": tmp_path / str(batch), **FAST}
+        asked = {"working_size": 4, "batch_size": batch, "out": tmp_path / str(batch), **FAST}
         measure_models(MeasureRequest(str(tmp_path / "net.safetensors"), f"npz:{tmp_path / 'tiny.npz'}", **asked))
         tables.append(pl.read_parquet(tmp_path / str(batch) / "rows.parquet").sort("image"))
     auto, three = tables
@@ -148,13 +148,13 @@ def test_weights_that_are_nan_are_told_at_a_working_size(tmp_path: Path) -> None
     save_classifier(classifier, tmp_path / "net.safetensors")
     asked = MeasureRequest(str(tmp_path / "net.safetensors"), f"npz:{tmp_path / 'tiny.npz'}", **FAST)
     told = []
-    for size in ("own", "4"):
+    for size in ("own", 4):
         (found,) = measure_models(dataclasses.replace(asked, working_size=size))
-        assert "its logits are NaN or infinite for 30 of 30 images" in found["check"]["warnings"][0]
-        numbers = {key: entry["mean"] for key, entry in found["measures"].items()}
+        assert "its logits are NaN or infinite for 30 of 30 images" in found.check["warnings"][0]
+        numbers = {key: entry["mean"] for key, entry in found.measures.items()}
         assert numbers["accuracy"] is None
         assert numbers["tangent_fraction.logp_y"] is None
         assert numbers["change_off.eps=2"] is None
         told.append({key for key, mean in numbers.items() if mean is not None})
-    assert found["measures"]["working_share.logp_y"]["degenerate"] == 8
+    assert found.measures["working_share.logp_y"]["degenerate"] == 8
     assert told[0] == told[1]  # what no classifier changes

@@ -18,7 +18,7 @@ from tangency.evaluate.baseline import regime_against, regime_alone
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
-from tangency.evaluate.measured import about_measured
+from tangency.evaluate.measured import MeasuredModel, MeasuredOn
 from tangency.evaluate.numbers import as_json, trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
@@ -76,7 +76,7 @@ class _Setting:
         score: the closed form; None for none.
         source: of references.
         maps: attribution maps of the first classifier.
-        about: what summary.json says of images and settings.
+        on: images and settings.
         identity: of the rows, besides their classifier and the measures.
         warnings: about the data and the scores, in sentences.
     """
@@ -87,12 +87,12 @@ class _Setting:
     score: Denoiser | None
     source: ReferenceSource
     maps: MapFile | None
-    about: dict[str, Any]
+    on: MeasuredOn
     identity: list[object]
     warnings: list[str]
 
 
-def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
+def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[MeasuredModel]:
     """Every measure of saved classifiers on a data set, with intervals.
 
     Rows go to disk in shards of 250 images: memory does not grow with their number, and a measurement that was broken
@@ -103,9 +103,7 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         on_progress: called with what is done, and the share.
 
     Returns:
-        For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:
-        estimate}, "excess": {key: estimate}, "regime": {…}}, what a comparison needs to know ("digest", "shape",
-        "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
+        The numbers of each classifier, in the order of the request.
     """
     subjects = _opened(request)
     models, base = subjects.models, subjects.baseline
@@ -117,16 +115,16 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
         summaries = []
         for number, one in enumerate(models):
-            summary = _summary(request, setting, one, rows[number][0].rows())
+            own = rows[number][0].rows()
+            summary = _summary(setting, one, own, setting.maps if number == 0 else None)
             if number == 0 and request.stages:
-                summary |= _cascaded(rows[0][1:], one, request.stages, summary)
+                summary = _cascaded(rows[0][1:], one, request.stages, summary)
             if base is None:
-                summary["regime"] = regime_alone(summary)
+                regime = regime_alone(summary.measures, summary.excess)
             else:
-                both = rows[number][0].rows(), rows[-1][0].rows()
-                summary["regime"] = regime_against(*both, base.reference, base.classifier.card, setting.data)
-            _keep(request, number, summary, rows[number][0], setting, one)
-            summaries.append(summary)
+                regime = regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+            summaries.append(dataclasses.replace(summary, regime=regime))
+            _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
 
 
@@ -171,17 +169,17 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
         scores.network,
         data.test,
     )
-    about = about_measured(data, config, scores.fit, tangents=list(scores.tangents), network_score=named)
+    on = MeasuredOn.of(data, config, scores.fit, tangents=list(scores.tangents), network_score=named)
     identity: list[object] = [
-        about["digest"],
-        about["settings"],
+        on.digest,
+        on.settings,
         tangents_identity(scores.tangents),
         fingerprint(named) if named else "",
         external_digests(external_weights(config.metrics)),
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
-    return _Setting(data, working, config, scores.closed, source, maps, about, identity, notes)
+    return _Setting(data, working, config, scores.closed, source, maps, on, identity, notes)
 
 
 def _rows(
@@ -222,10 +220,10 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
             continue
         held = read_json(folder / "summary.json")
         known = (held.get("model"), held.get("digest"), held.get("settings"))
-        if known != (model, setting.about["digest"], setting.about["settings"]):
+        if known != (model, setting.on.digest, setting.on.settings):
             raise RunError(
                 f"output '{folder}': holds the numbers of '{known[0]}' on '{held.get('data')}', or of other settings; "
-                "expected the same as asked for now, or a free name; use --out."
+                "expected the same as now, or a free name; use --out."
             )
 
 
@@ -264,39 +262,37 @@ def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
     return sentences
 
 
-def _summary(request: MeasureRequest, setting: _Setting, model: SavedClassifier, rows: Rows) -> dict[str, Any]:
-    weights = external_digests(external_weights(setting.config.metrics))
-    maps = setting.maps
-    return {
-        "model": model.reference,
-        "reading": model.classifier.card.provenance.get("reading", []),
-        "check": check_classifier(model.classifier, setting.data),
-        "data": setting.data.name,
-        "measured": len(rows.ids),
-        "warnings": _warnings(setting, model, rows, maps if model.reference == request.models[0] else None),
-        **setting.about,
-        **estimates(rows),
-        **({"weights": weights} if weights else {}),
-        **({"maps": {"file": str(maps.path), "sha256": maps.sha256, "names": list(maps.maps)}} if maps else {}),
-    }
+def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> MeasuredModel:
+    numbers = estimates(rows)
+    return MeasuredModel(
+        model=model.reference,
+        reading=cast("list[str]", model.classifier.card.provenance.get("reading", [])),
+        check=check_classifier(model.classifier, setting.data),
+        data=setting.data.name,
+        measured=len(rows.ids),
+        warnings=_warnings(setting, model, rows, maps),
+        on=setting.on,
+        measures=numbers["measures"],
+        excess=numbers["excess"],
+        weights=external_digests(external_weights(setting.config.metrics)),
+        maps=setting.maps.about if setting.maps else {},
+    )
 
 
-def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, summary: dict[str, Any]) -> dict[str, Any]:
-    """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
-    measures, warnings = summary["measures"], list(summary["warnings"])
+def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, summary: MeasuredModel) -> MeasuredModel:
+    """With the measures with more and more layers drawn anew, those with all of them as the control "untrained"."""
     names = [name for name, _ in cascade(model.classifier, 0, stages)]
     randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = randomised[-1]["measures"]
     untrained = {
         f"{key}.untrained": last[key]
-        for key in measures
+        for key in summary.measures
         if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
     }
+    warnings = list(summary.warnings)
     if len(names) < stages:
-        warnings.append(
-            f"cascade: {stages} stages asked for, but only {len(names)} layers hold weights: {len(names)} run."
-        )
-    return {"cascade": randomised, "measures": measures | untrained, "warnings": warnings}
+        warnings.append(f"cascade: {stages} stages were requested, but only {len(names)} layers hold weights.")
+    return dataclasses.replace(summary, cascade=randomised, measures=summary.measures | untrained, warnings=warnings)
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
@@ -340,7 +336,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
 def _keep(
     request: MeasureRequest,
     number: int,
-    summary: dict[str, Any],
+    summary: MeasuredModel,
     shards: Shards,
     setting: _Setting,
     model: SavedClassifier,
@@ -351,4 +347,4 @@ def _keep(
     ids = torch.cat(shards.images).sort().values
     keep_pictures(out, model.classifier, setting.score, setting.data.test, ids, setting.config, request.device)
     shards.join(out / "rows.parquet")
-    write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", summary.to_json())

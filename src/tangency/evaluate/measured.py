@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tangency.errors import RunError, quoted
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig
-from tangency.statistics.resamples import Array
 from tangency.types import Dataset
 
 MEASURED_SCHEMA = 1
@@ -36,7 +36,7 @@ class Measured:
     folder: Path
     about: dict[str, Any]
     entry: dict[str, Any]
-    ids: Array
+    ids: NDArray[np.int64]
     columns: Columns
 
     @property
@@ -47,24 +47,77 @@ class Measured:
         return int(np.prod([shape[0], *size]))
 
 
-def about_measured(data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> dict[str, Any]:
-    """What summary.json says of the images and of how they were measured, so that models can be compared later.
+@dataclass(frozen=True)
+class MeasuredOn:
+    """The images that a classifier was measured on, and how, so that models can be compared later.
 
     Args:
-        data: what is measured.
-        config: the measures.
-        score: how the closed form was made.
-        **more: further settings: "tangents", "network_score".
+        digest, shape, classes: of the test images.
+        licence: of the data set.
+        settings: all that a number depends on besides the classifier and the test images, see `settings`.
     """
-    kind = score.model_dump() if score.kind == "mfa" else {"kind": score.kind}
-    return {
-        "schema": MEASURED_SCHEMA,
-        "digest": data.test.digest,
-        "shape": list(data.test.shape),
-        "classes": list(data.test.classes),
-        "licence": data.licence,
-        "settings": settings(config, kind, data.train.digest, **more),
-    }
+
+    digest: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    licence: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> MeasuredOn:
+        """That of a measurement.
+
+        Args:
+            data: what is measured.
+            config: the measures.
+            score: how the closed form was made.
+            **more: further settings: "tangents", "network_score".
+        """
+        kind = score.model_dump() if score.kind == "mfa" else {"kind": score.kind}
+        own = settings(config, kind, data.train.digest, **more)
+        return cls(data.test.digest, data.test.shape, data.test.classes, data.licence, own)
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """The numbers of one classifier.
+
+    Args:
+        model: its reference.
+        reading: what was decided when it was read, in sentences.
+        check: its accuracy against chance, see `check_classifier`.
+        data: name of the data set.
+        measured: number of images.
+        warnings: in sentences.
+        on: images and settings.
+        measures: key to estimate, as `estimates` has them.
+        excess: key to its excess over its best control, likewise.
+        weights: name to SHA-256 of the weights of metrics that are not part of this package.
+        maps: "file", "sha256" and "names" of attribution maps.
+        cascade: the estimates of each stage of cascading randomisation, with the lowest layer that is random.
+        regime: against the baseline, see `regime_against`.
+    """
+
+    model: str
+    reading: list[str]
+    check: dict[str, Any]
+    data: str
+    measured: int
+    warnings: list[str]
+    on: MeasuredOn
+    measures: dict[str, dict[str, Any]]
+    excess: dict[str, dict[str, Any]]
+    weights: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, Any] = field(default_factory=dict)
+    cascade: list[dict[str, Any]] = field(default_factory=list)
+    regime: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "on"}
+        used = {name: value for name, value in content.items() if value or name not in ("weights", "maps", "cascade")}
+        on = vars(self.on) | {"shape": list(self.on.shape), "classes": list(self.on.classes)}
+        return {"schema": MEASURED_SCHEMA, **on, **used}
 
 
 def settings(config: MeasureConfig, score: dict[str, Any], train: str, **more: Any) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Classifier, images, score and tangents to one row per image."""
 
-from tangency.measures.asked import asked_config
 from tangency.measures.batch import measure_batch
 from tangency.measures.batching import BatchSize, check_batch_size
 from tangency.measures.cascade import cascade
@@ -38,7 +37,6 @@ __all__ = [
     "Rows",
     "Subject",
     "WorkingSize",
-    "asked_config",
     "budget_warnings",
     "cascade",
     "check_batch_size",

@@ -30,6 +30,11 @@ class MapFile:
     path: Path
     sha256: str
 
+    @property
+    def about(self) -> dict[str, object]:
+        """File, hash and names, as results name them."""
+        return {"file": str(self.path), "sha256": self.sha256, "names": list(self.maps)}
+
     def at(self, ids: Tensor) -> dict[str, Tensor]:
         """The maps of the chosen images."""
         return {name: values[ids.cpu()] for name, values in self.maps.items()}

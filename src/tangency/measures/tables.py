@@ -58,14 +58,14 @@ def read_rows(path: Path, again: str) -> polars.DataFrame:
     import polars as pl
 
     if not path.is_file():
-        raise RunError(f"'{path}' is missing, so there are no values of single images. {again}")
+        raise RunError(f"'{path}': is missing, so there is nothing to pair images by. {again}")
     try:
         with polars_errors():
             rows = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"'{path}' is not a readable Parquet table ({quoted(error)}). {again}") from None
+        raise RunError(f"'{path}': is not a readable Parquet table ({quoted(error)}). {again}") from None
     if missing := set(HEAD) - set(rows.columns):
-        raise RunError(f"'{path}' has columns {rows.columns}, and lacks {sorted(missing)}. {again}")
+        raise RunError(f"'{path}': has columns {rows.columns}, and lacks {sorted(missing)}. {again}")
     others = [name for name, kind in rows.schema.items() if name not in HEAD and kind != pl.Float64]
     if others:
         raise RunError(

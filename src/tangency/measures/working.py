@@ -196,7 +196,7 @@ class WorkingSize:
             return torch.empty(0, *self.shape)
         precise = data.pixels.dtype == torch.float64
         pixels = torch.empty(len(data), *self.shape, dtype=torch.float64 if precise else torch.float32)
-        for index in torch.arange(len(data)).split(max(1, _AT_ONCE // math.prod(self.own))):
+        for index in torch.split(torch.arange(len(data)), max(1, _AT_ONCE // math.prod(self.own))):
             pixels[index] = self.reduce(data.images(index))
         return pixels
 
