@@ -6,10 +6,11 @@ from tangency.measures.cascade import cascade
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.driver import Driver, Subject, write_measured
 from tangency.measures.frames import control_warnings
+from tangency.measures.info import MeasureInfo
 from tangency.measures.map_files import MapFile, read_maps
 from tangency.measures.quantities import check_given, unidentified
 from tangency.measures.references import References, ReferenceSource, check_closed, check_network
-from tangency.measures.registry import MeasureInfo, describe
+from tangency.measures.registry import describe
 from tangency.measures.robustness.attacked import masking_warnings
 from tangency.measures.robustness.config import ATTACKS, RobustnessConfig, budget_warnings, parse_attacks
 from tangency.measures.robustness.signal import check_signal

@@ -15,6 +15,7 @@ from tangency.measures.batching import BatchSize, check_batch_size
 from tangency.measures.compared import Given, compared, named_score
 from tangency.measures.config import MeasureConfig
 from tangency.measures.driver import Driver, Subject, chosen_labels
+from tangency.measures.given import GivenImages, given_images
 from tangency.measures.quantities import check_given
 from tangency.measures.references import Batch, ReferenceSource, check_network
 from tangency.measures.robustness.signal import check_signal
@@ -24,7 +25,7 @@ from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, asked_outputs
 from tangency.score import Denoiser, ScoreChoice
 from tangency.score.choice import NONE
-from tangency.types import LabelledImages, check_images, check_labels
+from tangency.types import LabelledImages
 
 
 @torch.inference_mode(False)
@@ -118,34 +119,24 @@ def measure(
         torch.Size([8])
     """
     closed = named_score(score)
-    train_data = _checked_training(images, labels, train_data, pool)
-    images, device = _checked_images(images, train_data), images.device
-    check_labels(labels, len(images), len(train_data.classes))
-    _check_request(images, ids, pool, batch_size)
-    given = check_attributions(attributions or {}, images)
-    config = _requested(config or MeasureConfig(), closed, network).with_maps(given)
-    check_given(config.maps, given)
-    config = _sized(config, train_data.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
-    pool = _pool(pool, images, labels, train_data, config)
-    truth = labels.long().to(device)
-    train_data, pool = _checked(train_data, "train_data"), _checked(pool, "pool")
+    given = given_images(images, labels, train_data, pool, ids)
+    check_batch_size(batch_size)
+    attributions = check_attributions(attributions or {}, given.images)
+    config = _requested(config or MeasureConfig(), closed, network).with_maps(attributions)
+    check_given(config.maps, attributions)
+    config = _sized(config, given.pool.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
+    check_signal(config, given.pool)
+    working = config.working(given.pool.shape)
+    check_size(config.metrics, working.shape)
     # an unfit model is refused before anything is fitted
-    model, notes = _ready(model, images, train_data, outputs, allow_random, class_map)
-    notes += _tried(model, given, images[:2], truth[:2], config)
-    working = config.working(pool.shape)
+    model, notes = _ready(model, given, outputs, allow_random, class_map)
+    notes += _tried(model, attributions, given, config)
     notes += () if working.whole else (working.sentence,)
-    shown = working.images(train_data)
+    device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
     base = compared(closed, tangents, shown, device)
-    source = ReferenceSource(base.score, base.tangents, working.images(pool), shown, config, device, network, pool)
-    places = (torch.arange(len(images)) if ids is None else ids).long().to(device)
-
-    def batch(at: Tensor) -> Batch:
-        return source.placed(images[at], places[at], truth[at])
-
-    subject, order = Subject(model, given), source.order(places)
-    driver = Driver.fitting(source, config, [subject], batch_size, batch=batch)
-    parts = [rows for (rows,) in driver.rows([subject], order)]
-    return dataclasses.replace(Rows.concatenate(parts).at(order.argsort()), notes=notes + base.notes)
+    source = ReferenceSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
+    rows = _rows(Subject(model, attributions), given, source, batch_size)
+    return dataclasses.replace(rows, notes=notes + base.notes)
 
 
 def _requested(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
@@ -157,34 +148,49 @@ def _requested(config: MeasureConfig, score: Denoiser | ScoreChoice, network: De
     return config.with_scores(False, given) if none else config
 
 
+def _sized(config: MeasureConfig, shape: tuple[int, int, int], fitted: bool) -> MeasureConfig:
+    """With the working size of images (C, H, W); that of large ones is their own where what is given knows no other."""
+    if config.working_size is None and not fitted:
+        return dataclasses.replace(config, working_size="own")
+    return config.at_size(shape)
+
+
 def _ready(
-    model: nn.Module,
-    images: Tensor,
-    train_data: LabelledImages,
-    outputs: str | None,
-    allow_random: bool,
-    class_map: ClassMap | None,
+    model: nn.Module, given: GivenImages, outputs: str | None, allow_random: bool, class_map: ClassMap | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The model as a function of one image to logits; it is tried on training images, so not on what is measured."""
-    tried = probes(train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
-    kept = None if class_map is None else _kept(model, class_map, train_data.classes)
-    model, notes = prepared(model, tried, len(train_data.classes), outputs, allow_random, kept)
+    images, classes = given.images, given.train_data.classes
+    tried = probes(given.train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
+    kept = None if class_map is None else _kept(model, class_map, classes)
+    model, notes = prepared(model, tried, len(classes), outputs, allow_random, kept)
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
     return model, notes
 
 
 def _tried(
-    model: nn.Module, given: Mapping[str, Attribution], images: Tensor, truth: Tensor, config: MeasureConfig
+    model: nn.Module, attributions: Mapping[str, Attribution], given: GivenImages, config: MeasureConfig
 ) -> tuple[str, ...]:
-    """Notes on the caller's attribution methods, which are tried on a few images before anything is fitted."""
-    methods = {name: method for name, method in given.items() if not isinstance(method, Tensor)}
+    """Notes on the caller's attribution methods, which are tried on two images before anything is fitted."""
+    methods = {name: method for name, method in attributions.items() if not isinstance(method, Tensor)}
     if not methods:
         return ()
-    notes = attribution_notes(model, images, chosen_labels(model, images, truth, config), methods)
+    images = given.images[:2]
+    notes = attribution_notes(model, images, chosen_labels(model, images, given.truth[:2], config), methods)
     for note in notes:
         warnings.warn(f"{note}.", TangencyWarning, stacklevel=4)
     return notes
+
+
+def _rows(subject: Subject, given: GivenImages, source: ReferenceSource, batch_size: BatchSize) -> Rows:
+    """Rows of all images, in their order; they are measured block by block of the pool."""
+
+    def batch(at: Tensor) -> Batch:
+        return source.placed(given.images[at], given.ids[at], given.truth[at])
+
+    order = source.order(given.ids)
+    driver = Driver.fitting(source, source.config, [subject], batch_size, batch=batch)
+    return Rows.concatenate([rows for (rows,) in driver.rows([subject], order)]).at(order.argsort())
 
 
 def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Callable[[int], list[int]]:
@@ -203,74 +209,3 @@ def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Call
             ) from error
 
     return kept
-
-
-def _checked_training(
-    images: Tensor, labels: Tensor, train_data: LabelledImages | None, pool: LabelledImages | None
-) -> LabelledImages:
-    """The training images; raises where an argument has another type, or images of another shape."""
-    for name, value in (("images", images), ("labels", labels)):
-        if not isinstance(value, Tensor):
-            raise NumericsError(f"{name}: got {type(value).__name__}, expected a tensor; torch.as_tensor makes one.")
-    if train_data is None:
-        raise NumericsError(
-            "train_data: got None, expected LabelledImages of the same distribution (training images): the global "
-            "principal components and the default score are fitted to them."
-        )
-    for name, data in (("train_data", train_data), ("pool", pool)):
-        if data is not None and not isinstance(data, LabelledImages):
-            raise NumericsError(
-                f"{name}: got {type(data).__name__}, expected tangency.LabelledImages(pixels, labels, class_names)."
-            )
-        if data is not None and images.dim() == 4 and data.shape != tuple(images.shape[1:]):
-            raise NumericsError(
-                f"{name}: images of shape {data.shape}, expected that of the measured images, "
-                f"{tuple(images.shape[1:])}."
-            )
-    return train_data
-
-
-def _checked_images(images: Tensor, train_data: LabelledImages) -> Tensor:
-    """The images in [0, 1], in float32 where they are bytes or in half precision."""
-    images = images.float() / 255 if images.dtype == torch.uint8 else images
-    check_images(images, unit_range=train_data.unit_range)
-    return images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-
-
-def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: BatchSize) -> None:
-    if not len(images):
-        raise NumericsError("images: got none, expected at least 1.")
-    check_batch_size(batch_size)
-    if ids is None:
-        return
-    if pool is None:
-        raise NumericsError("ids: got them without a pool, expected both; ids say where each image stands in the pool.")
-    if ids.shape != (len(images),) or ids.is_floating_point() or ids.dtype == torch.bool:
-        raise NumericsError(
-            f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."
-        )
-
-
-def _pool(
-    pool: LabelledImages | None, images: Tensor, labels: Tensor, train_data: LabelledImages, config: MeasureConfig
-) -> LabelledImages:
-    """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
-    pool = pool or LabelledImages(images.cpu(), labels.cpu(), train_data.classes, unit_range=train_data.unit_range)
-    check_signal(config, pool)
-    check_size(config.metrics, config.working(pool.shape).shape)
-    return pool
-
-
-def _sized(config: MeasureConfig, shape: tuple[int, int, int], fitted: bool) -> MeasureConfig:
-    """With the working size of images (C, H, W); that of large ones is their own where what is given knows no other."""
-    if config.working_size is None and not fitted:
-        return dataclasses.replace(config, working_size="own")
-    return config.at_size(shape)
-
-
-def _checked(data: LabelledImages, what: str) -> LabelledImages:
-    """The same with int64 labels, after a look at ranges that would spoil a fit in silence."""
-    if data.pixels.dtype != torch.uint8:
-        check_images(data.pixels, f"{what} images", data.unit_range)
-    check_labels(data.labels, len(data.pixels), len(data.classes), f"{what} labels")
-    return data if data.labels.dtype == torch.int64 else dataclasses.replace(data, labels=data.labels.long())
