@@ -316,8 +316,8 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
-        >>> found = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
-        >>> found["measures"]["accuracy"]["n"], found["measures"]["kappa.logp_y"]["chance"]
+        >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
+        >>> numbers["measures"]["accuracy"]["n"], numbers["measures"]["kappa.logp_y"]["chance"]
         (6, 1.0)
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}

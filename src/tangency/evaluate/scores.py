@@ -57,7 +57,7 @@ def choose_scores(
     sizes: tuple[Dataset, Dataset],
     measures: MeasureConfig,
 ) -> Scored:
-    """The scores that are asked for, else those of the first classifier's study, else a mixture or a world's law.
+    """The scores that the request names, else those of the first classifier's study, else a mixture or a world's law.
 
     Args:
         request: what is measured.

@@ -1,10 +1,9 @@
 """Classifier, images, score and tangents to one row per image."""
 
-from tangency.measures.batch import measure_batch
 from tangency.measures.batching import BatchSize, check_batch_size
 from tangency.measures.cascade import cascade
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
-from tangency.measures.driver import Driver, Subject, write_measured
+from tangency.measures.driver import Driver, Subject, measure_batch, write_measured
 from tangency.measures.frames import control_warnings
 from tangency.measures.info import MeasureInfo
 from tangency.measures.map_files import MapFile, read_maps

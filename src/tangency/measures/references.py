@@ -30,7 +30,7 @@ from tangency.types import LabelledImages, check_images, check_labels
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImageBatch:
     """Images that are measured together.
 
     Args:
@@ -81,7 +81,7 @@ class References:
 
 
 def check_closed(config: MeasureConfig, given: bool) -> None:
-    """Raise where targets of a closed form are asked for without one."""
+    """Raise where there are targets of a closed form, but no closed form."""
     if config.closed_targets and not given:
         raise SpecError(
             f"measures.alignments: {', '.join(config.closed_targets)} need a closed form, but the score is none or a "
@@ -91,7 +91,7 @@ def check_closed(config: MeasureConfig, given: bool) -> None:
 
 
 def check_network(config: MeasureConfig, given: bool) -> None:
-    """Raise where targets of a trained score are asked for without one, or one is given for nothing."""
+    """Raise where there are targets of a trained score but no score, or a score but no targets."""
     if config.network_targets and not given:
         raise SpecError(
             f"measures.alignments: {', '.join(config.network_targets)} need a trained score; name one (network_score "
@@ -104,18 +104,18 @@ def check_network(config: MeasureConfig, given: bool) -> None:
 
 
 class ReferenceSource:
-    """Makes `References`; holds what does not change over batches.
+    """Makes `References`, and holds what is the same for all batches.
 
     Args:
         score: where the scores of closed forms come from; None where no target is one of theirs.
         tangents: name to where tangent spaces come from; the measures of those after the first have it in the key.
         pool: images among which the controls' other image is drawn (the whole split that is measured); an image is
             never its own partner, and which one it gets depends on its index and the seed only.
-        reference: training images of the global principal components.
+        train_data: training images of the global principal components.
         config: what is measured.
         device: where it is computed.
         network: the trained score of the targets that begin with "network_".
-        own: the pool at the size that the classifier sees, where `pool`, `reference`, scores and tangent spaces are at
+        own: the pool at the size that the classifier sees, where `pool`, `train_data`, scores and tangent spaces are at
             the working size that `config` names.
     """
 
@@ -124,7 +124,7 @@ class ReferenceSource:
         score: Denoiser | None,
         tangents: Mapping[str, TangentEstimator],
         pool: LabelledImages,
-        reference: LabelledImages,
+        train_data: LabelledImages,
         config: MeasureConfig,
         device: str | torch.device = "cpu",
         network: Denoiser | None = None,
@@ -138,7 +138,7 @@ class ReferenceSource:
         check_network(config, network is not None)
         self.pool, self.config = pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
-        self.frames = frame_sources(tangents, self.partners, reference, config, self.device, self.working.c**-0.5)
+        self.frames = frame_sources(tangents, self.partners, train_data, config, self.device, self.working.c**-0.5)
         self.comparer = Comparer(config, pool.shape, self.device)
         self.targets = Targets(score, network, pool, config, self.comparer, self.device)
 
@@ -155,26 +155,26 @@ class ReferenceSource:
 
         The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
-        return self.references(Batch(x, ids, y if truth is None else truth, of_pool=False), y)
+        return self.references(ImageBatch(x, ids, y if truth is None else truth, of_pool=False), y)
 
     def of(self, ids: Tensor, y: Tensor | None = None) -> References:
         """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them."""
         batch = self.batch(ids)
         return self.references(batch, batch.truth if y is None else y)
 
-    def batch(self, ids: Tensor) -> Batch:
+    def batch(self, ids: Tensor) -> ImageBatch:
         """Images of the pool (N,) at the size that the classifier sees, with their true labels."""
         at = ids.cpu()
         x, truth = self.own.images(at).to(self.device), self.pool.labels[at].to(self.device)
-        return Batch(x, ids.to(self.device), truth, of_pool=True)
+        return ImageBatch(x, ids.to(self.device), truth, of_pool=True)
 
-    def placed(self, x: Tensor, ids: Tensor, truth: Tensor) -> Batch:
+    def placed(self, x: Tensor, ids: Tensor, truth: Tensor) -> ImageBatch:
         """Images x (N, C, H, W) with true labels (N,) at places of the pool (N,): the pool's own images, or others."""
         own = self.batch(ids)
         same = own.x.dtype == x.dtype and torch.equal(own.x, x) and torch.equal(own.truth, truth)
-        return Batch(x, ids, truth, of_pool=same)
+        return ImageBatch(x, ids, truth, of_pool=same)
 
-    def references(self, batch: Batch, y: Tensor) -> References:
+    def references(self, batch: ImageBatch, y: Tensor) -> References:
         """References of images with labels y (N,), which may be predicted ones.
 
         What is computed of an image of the pool is kept while its block is measured, and serves its partners.
@@ -193,7 +193,7 @@ class ReferenceSource:
 
     def _made(
         self,
-        batch: Batch,
+        batch: ImageBatch,
         y: Tensor,
         shown: Tensor,
         frames: tuple[Frame, ...],
@@ -256,11 +256,11 @@ class ReferenceSource:
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:
         """Distance from the manifold after straight and curved on-manifold steps of each length."""
         columns: dict[str, Tensor] = {}
-        for name, found in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
-            if found is not None and not bool(found.isnan().all()):
+        for name, residuals in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
+            if residuals is not None and not bool(residuals.isnan().all()):
                 columns |= {
                     f"{name}.eps={number(epsilon)}{frame.suffix}": row
-                    for epsilon, row in zip(self.config.epsilons, found, strict=True)
+                    for epsilon, row in zip(self.config.epsilons, residuals, strict=True)
                 }
         return columns
 

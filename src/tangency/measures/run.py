@@ -17,7 +17,7 @@ from tangency.measures.config import MeasureConfig
 from tangency.measures.driver import Driver, Subject, chosen_labels
 from tangency.measures.given import GivenImages, given_images
 from tangency.measures.quantities import check_given
-from tangency.measures.references import Batch, ReferenceSource, check_network
+from tangency.measures.references import ImageBatch, ReferenceSource, check_network
 from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
 from tangency.measures.similarity.metrics import check_size
@@ -185,7 +185,7 @@ def _tried(
 def _rows(subject: Subject, given: GivenImages, source: ReferenceSource, batch_size: BatchSize) -> Rows:
     """Rows of all images, in their order; they are measured block by block of the pool."""
 
-    def batch(at: Tensor) -> Batch:
+    def batch(at: Tensor) -> ImageBatch:
         return source.placed(given.images[at], given.ids[at], given.truth[at])
 
     order = source.order(given.ids)

@@ -18,7 +18,7 @@ from tangency.numerics import flat, per_example
 from tangency.types import Dataset, LabelledImages
 
 Shape = tuple[int, int, int]
-_HELD = 1 << 30  # bytes of reduced images that are kept; more are made anew whenever they are asked for
+_HELD = 1 << 30  # bytes of reduced images that are kept; more are made anew for each use
 _AT_ONCE = 1 << 22  # pixels that are reduced at once
 
 
@@ -181,7 +181,7 @@ class WorkingSize:
     def images(self, data: LabelledImages) -> LabelledImages:
         """The same images at the working size, float32 (float64 where they are).
 
-        Up to a gigabyte of them is made at once, in small batches, and kept; more are made anew when asked for.
+        Up to a gigabyte of them is made at once, in small batches, and kept; more are made anew for each use.
         """
         if self.whole:
             return data
