@@ -12,7 +12,7 @@ from torch import nn
 
 from tangency.evaluate import stream
 from tangency.evaluate.request import MeasureRequest
-from tangency.evaluate.stream import Shards, fill_shards, identity_of, planned_shards
+from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.measures import Driver, MeasureConfig, ReferenceSource, Subject
 from tangency.models import Classifier, build
 from tangency.tangents import WorldTangents
@@ -43,8 +43,8 @@ def source_of(data: Dataset, config: MeasureConfig = QUICK) -> ReferenceSource:
     return ReferenceSource(world, {"exact": WorldTangents(world)}, data.test, data.train, config)
 
 
-def filled(data: Dataset, folder: Path, net: nn.Module, limit: int, batch: int = 7) -> Shards:
-    shards = planned_shards(data.test, limit, folder, 3)
+def filled(data: Dataset, folder: Path, net: nn.Module, limit: int, batch: int = 7) -> RowShards:
+    shards = planned_shards(len(data.test), limit, folder, 64, 3)
     fill_shards([(shards, Subject(net))], source_of(data), QUICK, batch_size=batch)
     return shards
 
@@ -64,7 +64,7 @@ def test_batches_and_shards_leave_no_trace(data: Dataset, classifier: Classifier
 def test_a_larger_limit_goes_on_from_a_smaller_one(data: Dataset, classifier: Classifier, tmp_path: Path) -> None:
     first = filled(data, tmp_path, classifier, 45)
     written = {path.name: path.stat().st_mtime_ns for path in first.paths}
-    shards = planned_shards(data.test, 70, tmp_path, 3)
+    shards = planned_shards(len(data.test), 70, tmp_path, 64, 3)
     shares: list[float] = []
     now = fill_shards([(shards, Subject(classifier))], source_of(data), QUICK, lambda _, share: shares.append(share), 7)
     assert now == 30  # the third shard, of which there were 5, and the fourth
@@ -79,7 +79,7 @@ def test_a_larger_limit_goes_on_from_a_smaller_one(data: Dataset, classifier: Cl
 def test_two_classifiers_share_references(data: Dataset, classifier: Classifier, tmp_path: Path) -> None:
     other = build("convnet", data.test.shape, data.test.classes, seed=2)
     both = [
-        (planned_shards(data.test, 40, tmp_path / name, 3), Subject(net))
+        (planned_shards(len(data.test), 40, tmp_path / name, 64, 3), Subject(net))
         for name, net in (("a", classifier), ("b", other))
     ]
     source = source_of(data)

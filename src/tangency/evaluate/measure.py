@@ -24,7 +24,7 @@ from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import add_significance
-from tangency.evaluate.stream import Shards, fill_shards, identity_of, planned_shards
+from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import read_json, write_json
 from tangency.measures import (
@@ -57,7 +57,7 @@ _ALLOW = "--allow-random (allow_random=True)"
 
 @dataclass(frozen=True)
 class _Subjects:
-    """What is measured: classifiers, the baseline, the data and their reference."""
+    """Classifiers, the baseline, the data and their reference."""
 
     models: list[SavedClassifier]
     baseline: SavedClassifier | None
@@ -129,7 +129,7 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
 
 
 def _opened(request: MeasureRequest) -> _Subjects:
-    """The classifiers and the data of a request, once each classifier is seen to fit the data."""
+    """The classifiers and the data of a request; raises where a classifier does not fit the data."""
     given, device, trust = load_dataset(request.data) if request.data else None, request.device, request.trust_code
     models = [find_mapped(model, device, given, trust, request.class_map) for model in request.models]
     first = models[0]
@@ -188,9 +188,9 @@ def _rows(
     models: Sequence[SavedClassifier],
     folder: Path,
     on_progress: OnProgress | None,
-) -> list[list[Shards]]:
-    """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
-    several: list[list[tuple[Shards, Subject]]] = []
+) -> list[list[RowShards]]:
+    """RowShards of every classifier, measured where they are missing; of the first one's cascade, too."""
+    several: list[list[tuple[RowShards, Subject]]] = []
     for number, one in enumerate(models):
         subjects = [Subject(one.classifier, setting.maps.maps if setting.maps and number == 0 else {})]
         if number == 0 and request.stages:
@@ -201,8 +201,8 @@ def _rows(
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
             parts = [*setting.identity, one.reference, card, bool(subject.attributions)]
             identity = identity_of(subject.classifier, parts, setting.config)
-            dimension, classes = math.prod(setting.working.shape), one.classifier.classes
-            shards = planned_shards(setting.data.test, request.limit, folder / identity, classes, dimension)
+            size = math.prod(setting.working.shape), one.classifier.classes
+            shards = planned_shards(len(setting.data.test), request.limit, folder / identity, *size)
             targets.append((shards, subject))
         several.append(targets)
     everything = [target for targets in several for target in targets]
@@ -228,7 +228,7 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
 
 
 def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> list[str]:
-    """What a reader of the numbers should know: in sentences."""
+    """What a reader of the numbers should know, in sentences."""
     config = setting.config
     sentences = [*cast("list[str]", model.classifier.card.provenance.get("warnings", [])), *setting.warnings]
     sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
@@ -240,8 +240,8 @@ def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFi
         )
     if "cka" in setting.config.metrics:
         sentences += _about_cka(len(rows.ids), len(setting.data.test), setting.config.candidates + 1)
-    for name, values in (maps.at(rows.ids) if maps else {}).items():
-        zero = int((values.flatten(1) == 0).all(1).sum())
+    for name, values in (maps.maps if maps else {}).items():
+        zero = int((values[rows.ids].flatten(1) == 0).all(1).sum())
         if zero:
             sentences.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
     return sentences
@@ -279,7 +279,9 @@ def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFil
     )
 
 
-def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, summary: MeasuredModel) -> MeasuredModel:
+def _cascaded(
+    shards: Sequence[RowShards], model: SavedClassifier, stages: int, summary: MeasuredModel
+) -> MeasuredModel:
     """With the measures with more and more layers drawn anew, those with all of them as the control "untrained"."""
     names = [name for name, _ in cascade(model.classifier, 0, stages)]
     randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
@@ -337,7 +339,7 @@ def _keep(
     request: MeasureRequest,
     number: int,
     summary: MeasuredModel,
-    shards: Shards,
+    shards: RowShards,
     setting: _Setting,
     model: SavedClassifier,
 ) -> None:

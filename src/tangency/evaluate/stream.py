@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,13 +17,13 @@ from tangency.files import is_whole, remove_leftovers
 from tangency.measures import BatchSize, Driver, MeasureConfig, ReferenceSource, Rows, Subject, write_measured
 from tangency.measures.tables import SHARD_COLUMNS, join_shards
 from tangency.tensors import digest
-from tangency.types import LabelledImages, OnProgress
+from tangency.types import OnProgress
 
 SHARD = 250  # images, whatever the limit, so that a larger limit goes on from a smaller one
 
 
 @dataclass(frozen=True)
-class Shards:
+class RowShards:
     """Rows of one classifier, as tables of at most 250 images each.
 
     Args:
@@ -68,13 +67,9 @@ class Shards:
         join_shards(out, [(trial, 0, self.paths)])
 
 
-def planned_shards(
-    data: LabelledImages, limit: int, folder: Path, classes: int, dimension: int | None = None
-) -> Shards:
-    """The first `limit` images of a fixed random order, cut into shards; `dimension` is that of the images if None."""
-    order = measured_order(len(data))[:limit]
-    dimension = int(np.prod(data.shape)) if dimension is None else dimension
-    return Shards(folder, torch.split(order, SHARD), dimension, classes)
+def planned_shards(images: int, limit: int, folder: Path, dimension: int, classes: int) -> RowShards:
+    """The first `limit` of a number of images in their fixed random order, cut into shards."""
+    return RowShards(folder, torch.split(measured_order(images)[:limit], SHARD), dimension, classes)
 
 
 def identity_of(module: nn.Module, settings: Sequence[object], config: MeasureConfig) -> str:
@@ -88,7 +83,7 @@ def identity_of(module: nn.Module, settings: Sequence[object], config: MeasureCo
 
 
 def fill_shards(
-    targets: Sequence[tuple[Shards, Subject]],
+    targets: Sequence[tuple[RowShards, Subject]],
     source: ReferenceSource,
     config: MeasureConfig,
     on_progress: OnProgress | None = None,
