@@ -251,12 +251,12 @@ def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
     sentences = []
     if images < SumCosine.fewest:
         sentences.append(
-            f"alignment_cka: has no interval: of fewer than {SumCosine.fewest} images (these are {images}) none holds "
-            "the truth as often as it says."
+            f"alignment_cka: has no interval, since with fewer than {SumCosine.fewest} images (here {images}) none "
+            "covers the truth as often as it claims."
         )
     elif pool < 2 * gallery:
         sentences.append(
-            f"alignment_cka: its interval is too narrow (where the truth is known it holds it 70 to 90 % of the time, "
+            f"alignment_cka: its interval is too narrow (where the truth is known it covers it 70 to 90 % of the time, "
             f"not 95 %), since most of the {pool} test images are in the gallery that they are compared with."
         )
     return sentences

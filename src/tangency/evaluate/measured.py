@@ -1,4 +1,4 @@
-"""Rows of a classifier that was measured before, and what they were measured on and how."""
+"""A measured classifier: its numbers as they are written, and its rows as they are read back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def dimension(self) -> int:
-        """d of an image at the size that was worked at."""
+        """d of an image at the working size."""
         shape = self.about["shape"]
         size = self.about["settings"].get("measures", {}).get("working_size") or shape[1:]
         return int(np.prod([shape[0], *size]))

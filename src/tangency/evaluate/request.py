@@ -42,21 +42,21 @@ class MeasureRequest:
 
     Args:
         models: references of classifiers; they share images, scores, tangent spaces and directions.
-        data: reference of the data set; that of the first classifier's study or card by default.
-        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", a trained
-            score alone; or a closed form and a trained score, "mfa,network:REF". Those of the study of the first
-            classifier by default, else a mixture, or the law of a world.
-        tangents: references of tangent spaces; where no study names others those of the mixture, without one those of
-            the nearest training images.
-        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
+        data: reference of the data set; by default the one that the study or the card of the first classifier names.
+        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF" for a trained
+            score alone; "mfa,network:REF" for a closed form and a trained score. By default that of the first
+            classifier's study, else a mixture, or the exact score of a world.
+        tangents: references of tangent spaces; by default those of the first classifier's study, else the mixture's,
+            or without a mixture those of the nearest training images.
+        baseline: reference of a standard-trained classifier of the same data, against which the regime is determined.
         limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
-        out: folder for rows.parquet, summary.json and pictures.safetensors, one in it for each of several classifiers;
-            measuring again goes on where it was broken off. Nothing is kept without it.
+        out: folder for rows.parquet, summary.json and pictures.safetensors, with a folder for each of several
+            classifiers; measuring again goes on where it stopped. Without it nothing is kept.
         device: where it is measured.
-        trust_code: whether kinds of models that run code may.
-        class_map: which outputs are the data's classes, for models without an option `class-map` that need it (see
-            `find_mapped`); the baseline has its own or none.
-        allow_random: whether classifiers that are random in eval mode are averaged over passes, not refused.
+        trust_code: whether models that bring code may run it.
+        class_map: which outputs stand for the data's classes, for models that need it and have no option `class-map`
+            of their own (see `find_mapped`); it is not used for the baseline.
+        allow_random: whether classifiers that are random in eval mode are averaged over passes instead of refused.
         scalars: whose gradients are measured.
         attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
         metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.

@@ -52,7 +52,7 @@ class References:
 
     Args:
         x, y, ids: images (N, C, H, W) in [0, 1], labels of gradient and score (N,), indices in their data set (N,).
-        truth: true labels (N,), by which accuracy is judged.
+        truth: true labels (N,), for accuracy.
         frames: tangent spaces with their controls and directions, one for each estimator.
         targets: scores by (target, σ).
         others: by control ("shuffled", "shuffled_class"): the place in the pool of another image (N,), and its scores.
