@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.int64]
 Columns = dict[str, NDArray[np.float64]]  # measure to values (N,), in image order
+_GROUP = 5_000  # rows that are held at once
 SHARD_COLUMNS = ("image", "accuracy")  # that every table of some images of one classifier has
 
 
@@ -31,7 +32,7 @@ def join_shards(path: Path, trials: Iterable[tuple[str, int, Sequence[Path]]]) -
     """Write the shards of some trials as one table: trial, seed, image, then a float64 column for each measure.
 
     The rows of a trial keep the order in which its images were measured. A measure that was not taken of a trial is
-    null there; a degenerate value is NaN. Nothing is held in memory but a part of the rows.
+    null there; a degenerate value is NaN. In memory are some thousand rows and the footers of the shards.
 
     Args:
         path: of the table.
@@ -46,7 +47,7 @@ def join_shards(path: Path, trials: Iterable[tuple[str, int, Sequence[Path]]]) -
         for name, seed, shards in trials
     ]
     with atomic(path) as temporary:
-        pl.concat(parts, how="diagonal").sink_parquet(temporary, compression="zstd")
+        pl.concat(parts, how="diagonal").sink_parquet(temporary, compression="zstd", row_group_size=_GROUP)
 
 
 def read_rows(path: Path, again: str) -> polars.DataFrame:
