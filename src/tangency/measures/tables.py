@@ -16,8 +16,6 @@ from tangency.measures.rows import HEAD, Rows
 if TYPE_CHECKING:
     import polars
 
-Ids = NDArray[np.int64]
-Columns = dict[str, NDArray[np.float64]]  # measure to values (N,), in image order
 _GROUP = 5_000  # rows that are held at once
 SHARD_COLUMNS = ("image", "accuracy")  # that every table of some images of one classifier has
 
@@ -76,7 +74,9 @@ def read_rows(path: Path, again: str) -> polars.DataFrame:
     return rows
 
 
-def columns_of(rows: polars.DataFrame, path: Path, again: str) -> tuple[Ids, Columns]:
+def columns_of(
+    rows: polars.DataFrame, path: Path, again: str
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
     """Image indices (N,) of one trial, ascending, and its measures to values (N,); those not taken of it are left out.
 
     Args:

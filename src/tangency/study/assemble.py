@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tangency.errors import RunError
-from tangency.measures.tables import Columns, columns_of, join_shards, read_rows
+from tangency.evaluate.numbers import Columns
+from tangency.measures.tables import columns_of, join_shards, read_rows
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 
