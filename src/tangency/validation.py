@@ -77,6 +77,12 @@ def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys) -
     if message.startswith("Value error, "):
         return f"{name}: {message.removeprefix('Value error, ').removesuffix('.')}"
     values = [item["input"] for item in items]
+    if first["type"] == "literal_error" and isinstance(values[0], str):
+        sentence = unknown_name(
+            name, values[0], first["ctx"]["expected"].replace(" or ", ", ").strip("'").split("', '")
+        )
+        if "Did you mean" in sentence:
+            return sentence.removesuffix(".")
     got = values if first["loc"] != place else values[0]
     if first["type"] in _RANGES:
         expected = _RANGES[first["type"]].format(**first.get("ctx", {})) + _description(model, place)

@@ -305,7 +305,7 @@ def test_legacy_puts_the_published_alignment_beside_ours() -> None:
 
 
 def test_legacy_is_refused_where_there_is_none_and_for_small_images() -> None:
-    with pytest.raises(SpecError, match="legacy: got 'page', expected 'pags'"):
+    with pytest.raises(SpecError, match="Did you mean 'pags'"):
         MeasureConfig(legacy="page")
     with pytest.raises(SpecError, match=r"11×13.*at least 31.*legacy: pags"):
         rows(network(), config(legacy="pags"))
