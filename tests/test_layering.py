@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "tangency"
 LEVEL = {
     **dict.fromkeys(["errors"], 0),
-    **dict.fromkeys(["types", "seeding", "files", "devices"], 0.5),
+    **dict.fromkeys(["types", "seeding", "files", "devices", "validation"], 0.5),
     **dict.fromkeys(["tensors", "formats", "references"], 0.7),
     "numerics": 1,
     **dict.fromkeys(["autodiff", "data", "mixtures"], 2),

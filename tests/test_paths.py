@@ -92,7 +92,7 @@ def test_measuring_comparing_generating_and_converting(
     (found,) = measure_models(MeasureRequest((net,), data, out=kind(tmp_path / "net"), **QUICK))  # type: ignore[arg-type]
     alone = MeasureRequest(net, data, out=kind(tmp_path / "net"), **QUICK)  # type: ignore[arg-type]
     assert alone.models == (str(net),)
-    assert json.loads((tmp_path / "net" / "summary.json").read_text())["measures"].keys() == found["measures"].keys()
+    assert json.loads((tmp_path / "net" / "summary.json").read_text())["measures"].keys() == found.measures.keys()
     compared = compare(kind(tmp_path / "net"), kind(tmp_path / "net"))
     assert compared["images"] == 10
     page = write_leaderboard([kind(tmp_path / "net")], kind(tmp_path / "board"))

@@ -155,7 +155,7 @@ def is_whole(path: Path, columns: Sequence[str], images: Sequence[int] = ()) -> 
     Args:
         path: of the file.
         columns: that it must have.
-        images: where given, each of its measures must have one row for each of them.
+        images: where given, it must have one row for each of them.
     """
     import polars
 
@@ -166,5 +166,4 @@ def is_whole(path: Path, columns: Sequence[str], images: Sequence[int] = ()) -> 
         return False
     if not set(columns) <= set(table.columns):
         return False
-    held = table.group_by("measure").agg(polars.col("image").sort())["image"].to_list() if len(images) else []
-    return all(rows == sorted(images) for rows in held)
+    return not len(images) or table["image"].sort().to_list() == sorted(images)

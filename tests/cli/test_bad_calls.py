@@ -150,7 +150,7 @@ CALLS: dict[tuple[str, ...], str] = {
     (*M, "--score", "exact"): "no draws from a world",
     (*M, "--score", "none", "--legacy", "pags"): "the published alignment is one with a score",
     (*M, "--score", "none", "--tangents", "score-svd"): "the score is none",
-    (*M, "--score", "mfa?components=0"): "components=0",
+    (*M, "--score", "mfa?components=0"): "score 'mfa': components: got",
     (*M, "--batch-size", "0"): "--batch-size: got '0', expected auto, or at least 1 image",
     (*M, "--batch-size", "-1"): "--batch-size: got '-1'",
     (*M, "--batch-size", "many"): "--batch-size: got 'many'",

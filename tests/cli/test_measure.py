@@ -164,7 +164,7 @@ def test_many_images_take_no_more_memory_and_time_each(tmp_path: Path) -> None:
             "from pathlib import Path\n"
             "from tangency.evaluate import MeasureRequest, measure_models\n"
             "started = time.monotonic()\n"
-            f"found = measure_models({asked})[0]\n"
+            f"found = measure_models({asked})[0].to_json()\n"
             f"assert found['measured'] == {count}\n"
             "seconds = time.monotonic() - started\n"
             "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"

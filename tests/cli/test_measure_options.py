@@ -63,7 +63,7 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
     cka = measures["alignment_cka.lse.score.sigma=0.25"]
     assert (cka["mean"] is None, cka["low"], cka["high"]) == (False, None, None)
     assert told["excess"]["alignment_cka.lse.score.sigma=0.25"]["low"] is None
-    assert "alignment_cka: has no interval: of fewer than 20 images (these are 10)" in told["warnings"][4]
+    assert "alignment_cka: has no interval, since with fewer than 20 images (here 10) none" in told["warnings"][4]
     # not identified; global PCA is one space for all images, so that none has another; few; CKA
     assert [sentence[:4] for sentence in told["warnings"]] == ["lse:", "tang", "tang", "10 i", "alig"]
     assert told["measures"]["tangent_fraction.lse.shuffled"]["n"] == 0
@@ -101,7 +101,7 @@ def test_a_cascade_of_more_stages_than_layers_is_told(tmp_path: Path) -> None:
     found = measured(tmp_path, "--cascade", "99", "--epsilons", "none", "--rho-sigmas", "none", "--json")
     told = json.loads(found.output)
     layers = len(told["cascade"])
-    assert f"cascade: 99 stages asked for, but only {layers} layers hold weights: {layers} run." in told["warnings"]
+    assert f"cascade: 99 stages were requested, but only {layers} layers hold weights." in told["warnings"]
     exact = measured(tmp_path, "--cascade", str(layers), "--epsilons", "none", "--rho-sigmas", "none", "--json")
     assert not any("cascade" in sentence for sentence in json.loads(exact.output)["warnings"])
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.processes
 
 
 def _measured(model: str, **asked: Any) -> dict[str, Any]:
-    return measure_models(MeasureRequest((model,), **asked))[0]
+    return measure_models(MeasureRequest((model,), **asked))[0].to_json()
 
 
 @pytest.fixture(scope="module")

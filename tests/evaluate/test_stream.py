@@ -12,8 +12,8 @@ from torch import nn
 
 from tangency.evaluate import stream
 from tangency.evaluate.request import MeasureRequest
-from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
-from tangency.measures import MeasureConfig, ReferenceSource
+from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
+from tangency.measures import Driver, MeasureConfig, ReferenceSource, Subject
 from tangency.models import Classifier, build
 from tangency.tangents import WorldTangents
 from tangency.types import Dataset
@@ -43,9 +43,9 @@ def source_of(data: Dataset, config: MeasureConfig = QUICK) -> ReferenceSource:
     return ReferenceSource(world, {"exact": WorldTangents(world)}, data.test, data.train, config)
 
 
-def filled(data: Dataset, folder: Path, net: nn.Module, limit: int, batch: int = 7) -> Shards:
-    shards = planned_shards(data.test, limit, folder, 3)
-    fill_shards([Target(shards, net)], data.test, source_of(data), QUICK, batch_size=batch)
+def filled(data: Dataset, folder: Path, net: nn.Module, limit: int, batch: int = 7) -> RowShards:
+    shards = planned_shards(len(data.test), limit, folder, 64, 3)
+    fill_shards([(shards, Subject(net))], source_of(data), QUICK, batch_size=batch)
     return shards
 
 
@@ -54,7 +54,8 @@ def test_batches_and_shards_leave_no_trace(data: Dataset, classifier: Classifier
     assert [len(ids) for ids in shards.images] == [20, 20, 20, 10]
     rows = shards.rows()
     assert rows.ids.tolist() == list(range(70))
-    (whole,) = stream.rows_of([classifier], data.test, torch.arange(70), source_of(data), QUICK)
+    driver = Driver(source_of(data), QUICK, batch_size=70)
+    ((whole,),) = driver.rows([Subject(classifier)], torch.arange(70))
     assert rows.keys() == whole.keys()
     for key, values in whole.columns.items():
         np.testing.assert_allclose(rows[key].numpy(), values.numpy(), rtol=1e-5, atol=1e-7, err_msg=key)
@@ -62,16 +63,14 @@ def test_batches_and_shards_leave_no_trace(data: Dataset, classifier: Classifier
 
 def test_a_larger_limit_goes_on_from_a_smaller_one(data: Dataset, classifier: Classifier, tmp_path: Path) -> None:
     first = filled(data, tmp_path, classifier, 45)
-    written = {path.name: path.stat().st_mtime_ns for path in first.tables()}
-    shards = planned_shards(data.test, 70, tmp_path, 3)
+    written = {path.name: path.stat().st_mtime_ns for path in first.paths}
+    shards = planned_shards(len(data.test), 70, tmp_path, 64, 3)
     shares: list[float] = []
-    now = fill_shards(
-        [Target(shards, classifier)], data.test, source_of(data), QUICK, lambda _, share: shares.append(share), 7
-    )
+    now = fill_shards([(shards, Subject(classifier))], source_of(data), QUICK, lambda _, share: shares.append(share), 7)
     assert now == 30  # the third shard, of which there were 5, and the fourth
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    kept = [path for path in shards.tables() if path.name in written]
+    kept = [path for path in shards.paths if path.name in written]
     assert len(kept) == 2
     assert all(path.stat().st_mtime_ns == written[path.name] for path in kept)
     assert set(first.rows().ids.tolist()) < set(shards.rows().ids.tolist())
@@ -80,31 +79,42 @@ def test_a_larger_limit_goes_on_from_a_smaller_one(data: Dataset, classifier: Cl
 def test_two_classifiers_share_references(data: Dataset, classifier: Classifier, tmp_path: Path) -> None:
     other = build("convnet", data.test.shape, data.test.classes, seed=2)
     both = [
-        Target(planned_shards(data.test, 40, tmp_path / name, 3), net)
+        (planned_shards(len(data.test), 40, tmp_path / name, 64, 3), Subject(net))
         for name, net in (("a", classifier), ("b", other))
     ]
     source = source_of(data)
     calls = []
-    of = source.of
-    source.of = lambda *given: calls.append(1) or of(*given)
-    fill_shards(both, data.test, source, QUICK, batch_size=20)
+    references = source.references
+    source.references = lambda *given: calls.append(1) or references(*given)
+    fill_shards(both, source, QUICK, batch_size=20)
     assert len(calls) == 2
     alone = filled(data, tmp_path / "alone", other, 40, batch=20).rows()
-    for key, values in both[1].shards.rows().columns.items():
+    for key, values in both[1][0].rows().columns.items():
         assert torch.equal(values.nan_to_num(9), alone[key].nan_to_num(9))
 
 
-def test_the_long_table_has_a_row_for_each_image_and_measure(
+def test_the_table_has_a_row_for_each_image_and_a_column_for_each_measure(
     data: Dataset, classifier: Classifier, tmp_path: Path
 ) -> None:
     shards = filled(data, tmp_path / "shards", classifier, 45)
-    shards.write_long(tmp_path / "rows.parquet")
+    shards.join(tmp_path / "rows.parquet")
     table = polars.read_parquet(tmp_path / "rows.parquet")
     rows = shards.rows()
-    assert table.columns == ["trial", "seed", "image", "measure", "value"]
-    assert len(table) == 45 * len(rows.keys())
-    one = table.filter(measure="accuracy").sort("image")["value"].to_numpy()
-    np.testing.assert_array_equal(one, rows["accuracy"].numpy())
+    assert table.columns == ["trial", "seed", "image", *rows.keys()]
+    assert table["image"].to_list() == torch.cat(shards.images).tolist()
+    assert table.sort("image").equals(rows.frame())
+
+
+def test_damaged_and_long_shards_are_measured_again(data: Dataset, classifier: Classifier, tmp_path: Path) -> None:
+    shards = filled(data, tmp_path, classifier, 45)
+    expected = shards.rows()
+    ids = shards.images[1].tolist()
+    polars.DataFrame({"image": ids, "measure": ["accuracy"] * 20, "value": [1.0] * 20}).write_parquet(shards.paths[1])
+    shards.paths[2].write_bytes(b"PAR1")
+    assert [shards.holds(number) for number in range(3)] == [True, False, False]
+    assert fill_shards([(shards, Subject(classifier))], source_of(data), QUICK, batch_size=7) == 25
+    for key, values in shards.rows().columns.items():
+        torch.testing.assert_close(values, expected[key], equal_nan=True)
 
 
 def test_folders_of_several_models_have_short_names() -> None:

@@ -15,7 +15,7 @@ from tangency.autodiff import AttributionOptions
 from tangency.data import load
 from tangency.errors import DataError, NumericsError, SpecError
 from tangency.evaluate.numbers import trial_numbers
-from tangency.measures import MeasureConfig, asked_config, read_maps, unidentified
+from tangency.measures import MeasureConfig, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
 from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
 from tangency.perceptual import LPIPS
@@ -106,7 +106,7 @@ def test_rows_do_not_depend_on_the_batch(batch: int) -> None:
         attributions=AttributionOptions(samples=3, steps=3),
     )
     maps = {"given": torch.rand(N, 11, 13, generator=torch.Generator().manual_seed(1))}
-    whole, parts = (rows(network(), asked, b, maps=maps) for b in (64, batch))
+    whole, parts = (rows(network(), asked, b, attributions=maps) for b in (64, batch))
     assert whole.columns.keys() == parts.columns.keys()
     for key, values in whole.columns.items():
         torch.testing.assert_close(
@@ -156,21 +156,21 @@ def test_a_given_map_is_measured_as_a_gradient_is() -> None:
     model = network()
     gradient = input_gradient(model, data.images(), data.labels).direction
     asked = config(metrics=("cosine", "spearman", "ssim", "retrieval"), normalisations=("max",))
-    found = rows(model, asked, maps={"own": gradient, "flat": gradient[:, 0]})
+    found = rows(model, asked, attributions={"own": gradient, "flat": gradient[:, 0]})
     for key in [key for key in found.columns if ".logp_y" in key]:
         for name in ("own", "flat"):
             other = found[key.replace("logp_y", f"map({name})")]
             torch.testing.assert_close(other, found[key], rtol=1e-6, atol=1e-7, equal_nan=True)
-    with pytest.raises(NumericsError, match=r"map 'own': got shape \(30, 3, 3\), expected \(30, 1, 11, 13\)"):
-        rows(model, asked, maps={"own": torch.zeros(N, 3, 3)})
-    with pytest.raises(NumericsError, match=r"map 'own': NaN or infinite values for images \[2\]"):
-        rows(model, asked, maps={"own": gradient.index_fill(0, torch.tensor([2]), math.nan)})
+    with pytest.raises(NumericsError, match=r"attribution 'own': got shape \(30, 3, 3\), expected \(30, 1, 11, 13\)"):
+        rows(model, asked, attributions={"own": torch.zeros(N, 3, 3)})
+    with pytest.raises(NumericsError, match=r"attribution 'own': NaN or infinite values for images \[2\]"):
+        rows(model, asked, attributions={"own": gradient.index_fill(0, torch.tensor([2]), math.nan)})
     with pytest.raises(SpecError, match=r"map\(own\): no such map is given"):
         rows(model, config(tangent_scalars=("map(own)",)))
     with pytest.raises(SpecError, match=r"a study measures none"):
         shipped_spec("linear", measures={"tangent_scalars": ["logp_y", "map(own)"]})
     with pytest.raises(SpecError, match="map 'a b'"):
-        rows(model, asked, maps={"a b": gradient})
+        rows(model, asked, attributions={"a b": gradient})
 
 
 def test_maps_are_read_by_index_and_checked(tmp_path: Path) -> None:
@@ -204,17 +204,17 @@ def test_maps_are_read_by_index_and_checked(tmp_path: Path) -> None:
             read_maps(reference, count, shape)
 
 
-def test_what_is_asked_for_by_name() -> None:
-    asked = asked_config(MeasureConfig(), scalars=("lse", "logit_pred"), attributions=("smoothgrad(margin)",))
+def test_quantities_are_chosen_by_name() -> None:
+    asked = MeasureConfig().with_choice(scalars=("lse", "logit_pred"), attributions=("smoothgrad(margin)",))
     assert asked.alignments == (("lse", "score"), ("logit_pred", "score_y"), ("smoothgrad(margin)", "bayes_gradient"))
     assert asked.tangent_scalars == ("lse", "logit_pred", "smoothgrad(margin)")
-    same = asked_config(MeasureConfig())
+    same = MeasureConfig().with_choice()
     assert same.alignments == MeasureConfig().alignments
     assert same.network_controls == ALIGNMENT_CONTROLS
     with pytest.raises(SpecError, match="Did you mean 'logp_y'"):
-        asked_config(MeasureConfig(), scalars=("logpy",))
+        MeasureConfig().with_choice(scalars=("logpy",))
     with pytest.raises(SpecError, match="Did you mean 'integrated_gradients'"):
-        asked_config(MeasureConfig(), attributions=("integrated_gradient",))
+        MeasureConfig().with_choice(attributions=("integrated_gradient",))
 
 
 def test_scalars_that_a_shift_of_the_logits_changes_are_warned_of_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import polars
 import pytest
 import torch
 from torch import nn
@@ -294,12 +295,13 @@ def test_every_key_is_described_and_within_its_range() -> None:
         describe("lpisp.x")
 
 
-def test_frames_are_long_tables() -> None:
+def test_frames_have_a_row_for_each_image_and_a_column_for_each_measure() -> None:
     mixture, data = world()
     found = rows(network(), mixture, data, MeasureConfig(metrics=("cosine",)), 64)
     table = found.frame("t", 3)
-    assert table.columns == ["trial", "seed", "image", "measure", "value"]
-    assert len(table) == 23 * len(found.columns)
+    assert table.columns == ["trial", "seed", "image", *found.keys()]
+    assert len(table) == 23
+    assert set(table.select(found.keys()).dtypes) == {polars.Float64}
 
 
 def test_bad_input_is_named() -> None:

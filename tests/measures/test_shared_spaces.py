@@ -219,7 +219,7 @@ def test_of_random_gradients_own_and_other_spaces_hold_as_much_whatever_their_ra
     model = nn.Sequential(nn.Flatten(), nn.Linear(42, 3))
     rows = measure(
         model, data.images(), labels, train_data=data, score="none", tangents=Uneven(), config=config,
-        maps={"noise": noise},
+        attributions={"noise": noise},
     )  # fmt: skip
     own, d = rows["tangent_fraction.map(noise)"], math.prod(SHAPE)
     rank = 1 + torch.arange(n) % 5

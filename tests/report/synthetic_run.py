@@ -300,8 +300,7 @@ def rows_of(trials: list[dict[str, Any]], rng: np.random.Generator) -> polars.Da
         mean = trial["measures"].get("tangent_fraction.logp_y", {}).get("mean")
         values = np.full(IMAGES, np.nan) if mean is None else rng.beta(8 * mean, 8 * (1 - mean), IMAGES)
         columns = {"trial": trial["id"], "seed": trial["seed"], "image": np.arange(IMAGES)}
-        frames.append(polars.DataFrame(columns | {"measure": "tangent_fraction.logp_y", "value": values}))
-        frames.append(polars.DataFrame(columns | {"measure": "accuracy", "value": np.ones(IMAGES)}))
+        frames.append(polars.DataFrame(columns | {"tangent_fraction.logp_y": values, "accuracy": np.ones(IMAGES)}))
     return polars.concat(frames)
 
 

@@ -199,7 +199,7 @@ def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
     rows = polars.read_parquet(run / "rows.parquet").filter(polars.col("trial") == trial["id"])
 
     def column(key: str) -> np.ndarray:
-        return rows.filter(polars.col("measure") == key).sort("image")["value"].to_numpy()
+        return rows.sort("image")[key].to_numpy()
 
     fraction, rank = (column(f"{k}.tangents=pca-4") for k in ("tangent_fraction.logp_y", "tangent_rank"))
     assert (rank == 4).all()

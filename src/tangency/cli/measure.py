@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from tangency.cli.output import print_json
 from tangency.cli.tangents import names, references
+
+if TYPE_CHECKING:
+    from tangency.measures.config import Legacy
 
 _HELP = "Names with commas between: "
 
@@ -33,7 +36,9 @@ def measure(
     ] = None,
     tangents: Annotated[
         str | None,
-        typer.Option("--tangents", help="Estimators with commas between; the first is the one of plain keys."),
+        typer.Option(
+            "--tangents", help="Tangent estimators, separated by commas; the keys of the first get no suffix."
+        ),
     ] = None,
     baseline: Annotated[
         str | None,
@@ -122,9 +127,10 @@ def measure(
     from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
     from tangency.evaluate import MeasureRequest, measure_models
-    from tangency.measures import parse_attacks
+    from tangency.measures import parse_attacks, parse_working
 
-    asked = MeasureRequest(
+    size, filtered = parse_working(working_size) if working_size else (None, None)
+    request = MeasureRequest(
         tuple(model),
         data,
         score=score,
@@ -146,16 +152,17 @@ def measure(
         sigmas=_numbers("--sigmas", sigmas),
         epsilons=_numbers("--epsilons", epsilons),
         rho_sigmas=_numbers("--rho-sigmas", rho_sigmas),
-        legacy=legacy,
-        working_size=working_size,
+        legacy=cast("Legacy | None", legacy),  # checked there
+        working_size=size,
+        working_filter=filtered,
         batch_size=_batch(batch_size),
     )
     with advancing("measuring", quiet=as_json) as advance:
-        found = measure_models(asked, advance)
+        measured = [one.to_json() for one in measure_models(request, advance)]
     if as_json:
-        print_json(found[0] if len(found) == 1 else {"models": found})
+        print_json(measured[0] if len(measured) == 1 else {"models": measured})
         return
-    for summary in found:
+    for summary in measured:
         print_measures(summary)
     if out is not None:
         typer.echo(f"rows, numbers and pictures: {out}")

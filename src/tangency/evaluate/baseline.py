@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tangency.evaluate.regimes import (
@@ -19,14 +20,14 @@ from tangency.models.independence import averaged_note
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.types import Card, Dataset
 
+Numbers = dict[str, Any]  # an estimate in JSON
 _NAMES = {"weak": "weak", "bayes_aligned": "Bayes-aligned", "excessive": "excessive", "undetermined": "undetermined"}
 
 
-def regime_alone(summary: dict[str, Any]) -> dict[str, Any]:
+def regime_alone(measures: Mapping[str, Numbers], excesses: Mapping[str, Numbers]) -> dict[str, Any]:
     """What can be said without a baseline: that a regime needs one, and κ and F² against their controls."""
     said = ["A regime is a statement about a sweep: give a standard-trained network of the same data as --baseline."]
-    kappa, fraction = summary["measures"].get(KAPPA), summary["measures"].get(FRACTION)
-    excess = summary["excess"].get(FRACTION)
+    kappa, fraction, excess = measures.get(KAPPA), measures.get(FRACTION), excesses.get(FRACTION)
     if kappa and kappa["mean"] is not None:
         said.append(f"Alone: κ = {_estimate(kappa)} (chance 1).")
     if fraction and fraction["mean"] is not None:
@@ -92,7 +93,7 @@ def _doubts(card: Card, data: Dataset) -> list[str]:
     return doubts + [f"The baseline: {str(sentence).rstrip('.')}." for sentence in sentences]
 
 
-def _estimate(e: dict[str, Any], sign: str = "") -> str:
+def _estimate(e: Numbers, sign: str = "") -> str:
     return f"{e['mean']:{sign}.3f} [{e['low']:.3f}, {e['high']:.3f}]"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tangency.errors import RunError, listed
 from tangency.evaluate.classifiers.origin import saved_model
-from tangency.evaluate.measured import MEASURED_SCHEMA, Measured, columns_of, read_rows, read_summary
+from tangency.evaluate.measured import MEASURED_SCHEMA, Measured, read_summary
+from tangency.measures.tables import columns_of, read_rows
 
 _AGAIN = "Measure the model again: tangency measure --model REF --data REF --out DIR."
 _KEYS = ("model", "data", "digest", "shape", "classes", "settings", "measures", "excess")
@@ -47,8 +48,8 @@ def open_measured(reference: str) -> Measured:
         raise RunError(
             f"'{folder / 'summary.json'}': has schema {summary.get('schema')!r}, expected {MEASURED_SCHEMA}. {_AGAIN}"
         )
-    rows = read_rows(folder / "rows.parquet", _AGAIN)
-    ids, columns = columns_of(rows, folder, _AGAIN)
+    path = folder / "rows.parquet"
+    ids, columns = columns_of(read_rows(path, _AGAIN), path, _AGAIN)
     return Measured(str(summary["model"]), folder, summary, summary, ids, columns)
 
 

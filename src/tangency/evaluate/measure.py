@@ -12,20 +12,19 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
-from torch import nn
 
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
-from tangency.evaluate.measured import about_measured
+from tangency.evaluate.measured import MeasuredModel, MeasuredOn
 from tangency.evaluate.numbers import as_json, trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import add_significance
-from tangency.evaluate.stream import Shards, Target, fill_shards, identity_of, planned_shards
+from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import read_json, write_json
 from tangency.measures import (
@@ -33,6 +32,7 @@ from tangency.measures import (
     MeasureConfig,
     ReferenceSource,
     Rows,
+    Subject,
     WorkingSize,
     budget_warnings,
     cascade,
@@ -57,7 +57,7 @@ _ALLOW = "--allow-random (allow_random=True)"
 
 @dataclass(frozen=True)
 class _Subjects:
-    """What is measured: classifiers, the baseline, the data and their reference."""
+    """Classifiers, the baseline, the data and their reference."""
 
     models: list[SavedClassifier]
     baseline: SavedClassifier | None
@@ -76,7 +76,7 @@ class _Setting:
         score: the closed form; None for none.
         source: of references.
         maps: attribution maps of the first classifier.
-        about: what summary.json says of images and settings.
+        on: images and settings.
         identity: of the rows, besides their classifier and the measures.
         warnings: about the data and the scores, in sentences.
     """
@@ -87,12 +87,12 @@ class _Setting:
     score: Denoiser | None
     source: ReferenceSource
     maps: MapFile | None
-    about: dict[str, Any]
+    on: MeasuredOn
     identity: list[object]
     warnings: list[str]
 
 
-def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[dict[str, Any]]:
+def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[MeasuredModel]:
     """Every measure of saved classifiers on a data set, with intervals.
 
     Rows go to disk in shards of 250 images: memory does not grow with their number, and a measurement that was broken
@@ -103,9 +103,7 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         on_progress: called with what is done, and the share.
 
     Returns:
-        For each classifier {"model", "reading", "check", "data", "measured", "warnings": [sentence], "measures": {key:
-        estimate}, "excess": {key: estimate}, "regime": {…}}, what a comparison needs to know ("digest", "shape",
-        "classes", "settings"), and "maps", "weights" and "cascade" where they were used.
+        The numbers of each classifier, in the order of the request.
     """
     subjects = _opened(request)
     models, base = subjects.models, subjects.baseline
@@ -117,21 +115,21 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
         summaries = []
         for number, one in enumerate(models):
-            summary = _summary(request, setting, one, rows[number][0].rows())
+            own = rows[number][0].rows()
+            summary = _summary(setting, one, own, setting.maps if number == 0 else None)
             if number == 0 and request.stages:
-                summary |= _cascaded(rows[0][1:], one, request.stages, summary)
+                summary = _cascaded(rows[0][1:], one, request.stages, summary)
             if base is None:
-                summary["regime"] = regime_alone(summary)
+                regime = regime_alone(summary.measures, summary.excess)
             else:
-                both = rows[number][0].rows(), rows[-1][0].rows()
-                summary["regime"] = regime_against(*both, base.reference, base.classifier.card, setting.data)
-            _keep(request, number, summary, rows[number][0], setting, one)
-            summaries.append(summary)
+                regime = regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+            summaries.append(dataclasses.replace(summary, regime=regime))
+            _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
 
 
 def _opened(request: MeasureRequest) -> _Subjects:
-    """The classifiers and the data of a request, once each classifier is seen to fit the data."""
+    """The classifiers and the data of a request; raises where a classifier does not fit the data."""
     given, device, trust = load_dataset(request.data) if request.data else None, request.device, request.trust_code
     models = [find_mapped(model, device, given, trust, request.class_map) for model in request.models]
     first = models[0]
@@ -171,17 +169,17 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
         scores.network,
         data.test,
     )
-    about = about_measured(data, config, scores.fit, tangents=list(scores.tangents), network_score=named)
+    on = MeasuredOn.of(data, config, scores.fit, tangents=list(scores.tangents), network_score=named)
     identity: list[object] = [
-        about["digest"],
-        about["settings"],
+        on.digest,
+        on.settings,
         tangents_identity(scores.tangents),
         fingerprint(named) if named else "",
         external_digests(external_weights(config.metrics)),
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
-    return _Setting(data, working, config, scores.closed, source, maps, about, identity, notes)
+    return _Setting(data, working, config, scores.closed, source, maps, on, identity, notes)
 
 
 def _rows(
@@ -190,27 +188,26 @@ def _rows(
     models: Sequence[SavedClassifier],
     folder: Path,
     on_progress: OnProgress | None,
-) -> list[list[Shards]]:
-    """Shards of every classifier, measured where they are missing; of the first one's cascade, too."""
-    several: list[list[Target]] = []
+) -> list[list[RowShards]]:
+    """RowShards of every classifier, measured where they are missing; of the first one's cascade, too."""
+    several: list[list[tuple[RowShards, Subject]]] = []
     for number, one in enumerate(models):
-        maps = setting.maps if number == 0 else None
-        classifiers: list[tuple[nn.Module, MapFile | None]] = [(one.classifier, maps)]
+        subjects = [Subject(one.classifier, setting.maps.maps if setting.maps and number == 0 else {})]
         if number == 0 and request.stages:
             # copies, since each stage is the same object, changed
-            classifiers += [(copy.deepcopy(changed), None) for _, changed in cascade(one.classifier, 0, request.stages)]
+            subjects += [Subject(copy.deepcopy(changed)) for _, changed in cascade(one.classifier, 0, request.stages)]
         targets = []
-        for classifier, own in classifiers:
+        for subject in subjects:
             card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
-            parts = [*setting.identity, one.reference, card, own is not None]
-            identity = identity_of(classifier, parts, setting.config)
-            dimension, classes = math.prod(setting.working.shape), one.classifier.classes
-            shards = planned_shards(setting.data.test, request.limit, folder / identity, classes, dimension)
-            targets.append(Target(shards, classifier, own))
+            parts = [*setting.identity, one.reference, card, bool(subject.attributions)]
+            identity = identity_of(subject.classifier, parts, setting.config)
+            size = math.prod(setting.working.shape), one.classifier.classes
+            shards = planned_shards(len(setting.data.test), request.limit, folder / identity, *size)
+            targets.append((shards, subject))
         several.append(targets)
     everything = [target for targets in several for target in targets]
-    fill_shards(everything, setting.data.test, setting.source, setting.config, on_progress, request.batch_size)
-    return [[target.shards for target in targets] for targets in several]
+    fill_shards(everything, setting.source, setting.config, on_progress, request.batch_size)
+    return [[shards for shards, _ in targets] for targets in several]
 
 
 def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
@@ -223,15 +220,15 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
             continue
         held = read_json(folder / "summary.json")
         known = (held.get("model"), held.get("digest"), held.get("settings"))
-        if known != (model, setting.about["digest"], setting.about["settings"]):
+        if known != (model, setting.on.digest, setting.on.settings):
             raise RunError(
                 f"output '{folder}': holds the numbers of '{known[0]}' on '{held.get('data')}', or of other settings; "
-                "expected the same as asked for now, or a free name; use --out."
+                "expected the same as now, or a free name; use --out."
             )
 
 
 def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> list[str]:
-    """What a reader of the numbers should know: in sentences."""
+    """What a reader of the numbers should know, in sentences."""
     config = setting.config
     sentences = [*cast("list[str]", model.classifier.card.provenance.get("warnings", [])), *setting.warnings]
     sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
@@ -243,8 +240,8 @@ def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFi
         )
     if "cka" in setting.config.metrics:
         sentences += _about_cka(len(rows.ids), len(setting.data.test), setting.config.candidates + 1)
-    for name, values in (maps.at(rows.ids) if maps else {}).items():
-        zero = int((values.flatten(1) == 0).all(1).sum())
+    for name, values in (maps.maps if maps else {}).items():
+        zero = int((values[rows.ids].flatten(1) == 0).all(1).sum())
         if zero:
             sentences.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
     return sentences
@@ -254,50 +251,50 @@ def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
     sentences = []
     if images < SumCosine.fewest:
         sentences.append(
-            f"alignment_cka: has no interval: of fewer than {SumCosine.fewest} images (these are {images}) none holds "
-            "the truth as often as it says."
+            f"alignment_cka: has no interval, since with fewer than {SumCosine.fewest} images (here {images}) none "
+            "covers the truth as often as it claims."
         )
     elif pool < 2 * gallery:
         sentences.append(
-            f"alignment_cka: its interval is too narrow (where the truth is known it holds it 70 to 90 % of the time, "
+            f"alignment_cka: its interval is too narrow (where the truth is known it covers it 70 to 90 % of the time, "
             f"not 95 %), since most of the {pool} test images are in the gallery that they are compared with."
         )
     return sentences
 
 
-def _summary(request: MeasureRequest, setting: _Setting, model: SavedClassifier, rows: Rows) -> dict[str, Any]:
-    weights = external_digests(external_weights(setting.config.metrics))
-    maps = setting.maps
-    return {
-        "model": model.reference,
-        "reading": model.classifier.card.provenance.get("reading", []),
-        "check": check_classifier(model.classifier, setting.data),
-        "data": setting.data.name,
-        "measured": len(rows.ids),
-        "warnings": _warnings(setting, model, rows, maps if model.reference == request.models[0] else None),
-        **setting.about,
-        **estimates(rows),
-        **({"weights": weights} if weights else {}),
-        **({"maps": {"file": str(maps.path), "sha256": maps.sha256, "names": list(maps.maps)}} if maps else {}),
-    }
+def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> MeasuredModel:
+    numbers = estimates(rows)
+    return MeasuredModel(
+        model=model.reference,
+        reading=cast("list[str]", model.classifier.card.provenance.get("reading", [])),
+        check=check_classifier(model.classifier, setting.data),
+        data=setting.data.name,
+        measured=len(rows.ids),
+        warnings=_warnings(setting, model, rows, maps),
+        on=setting.on,
+        measures=numbers["measures"],
+        excess=numbers["excess"],
+        weights=external_digests(external_weights(setting.config.metrics)),
+        maps=setting.maps.about if setting.maps else {},
+    )
 
 
-def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, summary: dict[str, Any]) -> dict[str, Any]:
-    """The measures with more and more layers drawn anew, and those with all of them as the control "untrained"."""
-    measures, warnings = summary["measures"], list(summary["warnings"])
+def _cascaded(
+    shards: Sequence[RowShards], model: SavedClassifier, stages: int, summary: MeasuredModel
+) -> MeasuredModel:
+    """With the measures with more and more layers drawn anew, those with all of them as the control "untrained"."""
     names = [name for name, _ in cascade(model.classifier, 0, stages)]
     randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = randomised[-1]["measures"]
     untrained = {
         f"{key}.untrained": last[key]
-        for key in measures
+        for key in summary.measures
         if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
     }
+    warnings = list(summary.warnings)
     if len(names) < stages:
-        warnings.append(
-            f"cascade: {stages} stages asked for, but only {len(names)} layers hold weights: {len(names)} run."
-        )
-    return {"cascade": randomised, "measures": measures | untrained, "warnings": warnings}
+        warnings.append(f"cascade: {stages} stages were requested, but only {len(names)} layers hold weights.")
+    return dataclasses.replace(summary, cascade=randomised, measures=summary.measures | untrained, warnings=warnings)
 
 
 def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
@@ -321,8 +318,8 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
-        >>> found = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
-        >>> found["measures"]["accuracy"]["n"], found["measures"]["kappa.logp_y"]["chance"]
+        >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
+        >>> numbers["measures"]["accuracy"]["n"], numbers["measures"]["kappa.logp_y"]["chance"]
         (6, 1.0)
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
@@ -341,8 +338,8 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
 def _keep(
     request: MeasureRequest,
     number: int,
-    summary: dict[str, Any],
-    shards: Shards,
+    summary: MeasuredModel,
+    shards: RowShards,
     setting: _Setting,
     model: SavedClassifier,
 ) -> None:
@@ -351,5 +348,5 @@ def _keep(
         return
     ids = torch.cat(shards.images).sort().values
     keep_pictures(out, model.classifier, setting.score, setting.data.test, ids, setting.config, request.device)
-    shards.write_long(out / "rows.parquet")
-    write_json(out / "summary.json", summary)
+    shards.join(out / "rows.parquet")
+    write_json(out / "summary.json", summary.to_json())

@@ -1,24 +1,20 @@
-"""Rows of a classifier that was measured before, and what they were measured on and how."""
+"""A measured classifier: its numbers as they are written, and its rows as they are read back."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tangency.errors import RunError, quoted
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.numbers import Columns
-from tangency.files import polars_errors
 from tangency.measures import MeasureConfig
-from tangency.statistics.resamples import Array
 from tangency.types import Dataset
-
-if TYPE_CHECKING:
-    import polars
 
 MEASURED_SCHEMA = 1
 
@@ -40,35 +36,88 @@ class Measured:
     folder: Path
     about: dict[str, Any]
     entry: dict[str, Any]
-    ids: Array
+    ids: NDArray[np.int64]
     columns: Columns
 
     @property
     def dimension(self) -> int:
-        """d of an image at the size that was worked at."""
+        """d of an image at the working size."""
         shape = self.about["shape"]
         size = self.about["settings"].get("measures", {}).get("working_size") or shape[1:]
         return int(np.prod([shape[0], *size]))
 
 
-def about_measured(data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> dict[str, Any]:
-    """What summary.json says of the images and of how they were measured, so that models can be compared later.
+@dataclass(frozen=True)
+class MeasuredOn:
+    """The images that a classifier was measured on, and how, so that models can be compared later.
 
     Args:
-        data: what is measured.
-        config: the measures.
-        score: how the closed form was made.
-        **more: further settings: "tangents", "network_score".
+        digest, shape, classes: of the test images.
+        licence: of the data set.
+        settings: all that a number depends on besides the classifier and the test images, see `settings`.
     """
-    kind = score.model_dump() if score.kind == "mfa" else {"kind": score.kind}
-    return {
-        "schema": MEASURED_SCHEMA,
-        "digest": data.test.digest,
-        "shape": list(data.test.shape),
-        "classes": list(data.test.classes),
-        "licence": data.licence,
-        "settings": settings(config, kind, data.train.digest, **more),
-    }
+
+    digest: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    licence: str
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, data: Dataset, config: MeasureConfig, score: ScoreSpec, **more: Any) -> MeasuredOn:
+        """That of a measurement.
+
+        Args:
+            data: what is measured.
+            config: the measures.
+            score: how the closed form was made.
+            **more: further settings: "tangents", "network_score".
+        """
+        kind = score.model_dump() if score.kind == "mfa" else {"kind": score.kind}
+        own = settings(config, kind, data.train.digest, **more)
+        return cls(data.test.digest, data.test.shape, data.test.classes, data.licence, own)
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """The numbers of one classifier.
+
+    Args:
+        model: its reference.
+        reading: what was decided when it was read, in sentences.
+        check: its accuracy against chance, see `check_classifier`.
+        data: name of the data set.
+        measured: number of images.
+        warnings: in sentences.
+        on: images and settings.
+        measures: key to estimate, as `estimates` has them.
+        excess: key to its excess over its best control, likewise.
+        weights: name to SHA-256 of the weights of metrics that are not part of this package.
+        maps: "file", "sha256" and "names" of attribution maps.
+        cascade: the estimates of each stage of cascading randomisation, with the lowest layer that is random.
+        regime: against the baseline, see `regime_against`.
+    """
+
+    model: str
+    reading: list[str]
+    check: dict[str, Any]
+    data: str
+    measured: int
+    warnings: list[str]
+    on: MeasuredOn
+    measures: dict[str, dict[str, Any]]
+    excess: dict[str, dict[str, Any]]
+    weights: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, Any] = field(default_factory=dict)
+    cascade: list[dict[str, Any]] = field(default_factory=list)
+    regime: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "on"}
+        used = {name: value for name, value in content.items() if value or name not in ("weights", "maps", "cascade")}
+        on = vars(self.on) | {"shape": list(self.on.shape), "classes": list(self.on.classes)}
+        return {"schema": MEASURED_SCHEMA, **on, **used}
 
 
 def settings(config: MeasureConfig, score: dict[str, Any], train: str, **more: Any) -> dict[str, Any]:
@@ -95,35 +144,3 @@ def read_summary(folder: Path, reference: str, again: str) -> dict[str, Any]:
     if not isinstance(summary, dict):
         raise RunError(f"'{path}': holds a {type(summary).__name__}, expected an object. {again}")
     return summary
-
-
-def read_rows(path: Path, again: str) -> polars.DataFrame:
-    """A long table with the columns trial, image, measure and value; `again` as of `read_summary`."""
-    import polars as pl
-
-    if not path.is_file():
-        raise RunError(f"'{path}': is missing, so there is nothing to pair images by. {again}")
-    try:
-        with polars_errors():
-            rows = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"'{path}': is not a readable Parquet table ({quoted(error)}). {again}") from None
-    missing = {"trial", "image", "measure", "value"} - set(rows.columns)
-    if missing:
-        raise RunError(f"'{path}': has columns {rows.columns}, and lacks {sorted(missing)}. {again}")
-    return rows
-
-
-def columns_of(rows: polars.DataFrame, folder: Path, again: str) -> tuple[Array, Columns]:
-    """Image indices and measure to values, all measures on the same images."""
-    ids: Array | None = None
-    columns: Columns = {}
-    for (measure,), group in rows.sort("measure", "image").group_by("measure", maintain_order=True):
-        images = group["image"].to_numpy()
-        ids = images if ids is None else ids
-        if not np.array_equal(images, ids) or (np.diff(images) <= 0).any():
-            raise RunError(f"'{folder}': the rows of '{measure}' are not one for each image. {again}")
-        columns[str(measure)] = group["value"].to_numpy().astype(np.float64)
-    if ids is None:
-        raise RunError(f"'{folder}': holds no rows. {again}")
-    return ids, columns

@@ -3,38 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from tangency.errors import RunError, SpecError
 from tangency.evaluate.classifiers.names import short_names
-from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, asked_config, check_batch_size, parse_working
+from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, check_batch_size
+from tangency.measures.config import Legacy, Lengths, Levels, Size
 from tangency.references import as_reference
 from tangency.score import parse_choice
+from tangency.validation import validated
+
+# Fields that stand in place of the study's measures where they are given.
+_REPLACED = ("robustness", "sigmas", "epsilons", "rho_sigmas", "legacy", "working_size", "working_filter")
 
 
-@dataclass(frozen=True)
+def _text(named: object) -> object:
+    return str(named) if isinstance(named, Path) else named
+
+
+def _several(models: object) -> object:
+    several = models if isinstance(models, tuple | list) else (models,)
+    return tuple(map(_text, several))
+
+
+def _data(named: object) -> object:
+    return as_reference(named) if isinstance(named, Path) else named
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+
+
+@validated
 class MeasureRequest:
     """Classifiers, data, and what is measured; what is not given follows from the study of the first classifier.
 
     Args:
         models: references of classifiers; they share images, scores, tangent spaces and directions.
-        data: reference of the data set; that of the first classifier's study or card by default.
-        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", a trained
-            score alone; or a closed form and a trained score, "mfa,network:REF". Those of the study of the first
-            classifier by default, else a mixture, or the law of a world.
-        tangents: references of tangent spaces; where no study names others those of the mixture, without one those of
-            the nearest training images.
-        baseline: reference of a standard-trained classifier of the same data, against which the regime is judged.
+        data: reference of the data set; by default the one that the study or the card of the first classifier names.
+        score: "none", "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF" for a trained
+            score alone; "mfa,network:REF" for a closed form and a trained score. By default that of the first
+            classifier's study, else a mixture, or the exact score of a world.
+        tangents: references of tangent spaces; by default those of the first classifier's study, else the mixture's,
+            or without a mixture those of the nearest training images.
+        baseline: reference of a standard-trained classifier of the same data, against which the regime is determined.
         limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
-        out: folder for rows.parquet, summary.json and pictures.safetensors, one in it for each of several classifiers;
-            measuring again goes on where it was broken off. Nothing is kept without it.
+        out: folder for rows.parquet, summary.json and pictures.safetensors, with a folder for each of several
+            classifiers; measuring again goes on where it stopped. Without it nothing is kept.
         device: where it is measured.
-        trust_code: whether kinds of models that run code may.
-        class_map: which outputs are the data's classes, for models without an option `class-map` that need it (see
-            `find_mapped`); the baseline has its own or none.
-        allow_random: whether classifiers that are random in eval mode are averaged over passes, not refused.
+        trust_code: whether models that bring code may run it.
+        class_map: which outputs stand for the data's classes, for models that need it and have no option `class-map`
+            of their own (see `find_mapped`); it is not used for the baseline.
+        allow_random: whether classifiers that are random in eval mode are averaged over passes instead of refused.
         scalars: whose gradients are measured.
         attributions: methods ("smoothgrad") or maps ("smoothgrad(logit_y)") that are measured too.
         metrics: by which gradients are compared with scores; see `tangency.measures.METRICS`.
@@ -46,17 +68,20 @@ class MeasureRequest:
         epsilons: l2 lengths of on- and off-manifold steps, in [0, 1] pixel units; () for none, None for the default.
         rho_sigmas: noise levels of ρ₂, likewise.
         legacy: "pags" for the alignment of the paper's published code beside ours.
-        working_size: "64", "48x64", "64:bilinear" or "own", where score and tangent spaces live; None for the default,
-            see `MeasureConfig.working_size`.
-        batch_size: images at once, or "auto" for as many as memory holds, 100 at most; it changes no result.
+        working_size, working_filter: where score and tangent spaces live; None for the default, see `MeasureConfig`.
+        batch_size: images at once, or "auto" for as many as memory holds, 125 at most; it changes no result.
+
+    Raises:
+        SpecError: a field of another type or out of its range.
+        RunError: `out` is a file.
     """
 
-    models: tuple[str, ...]
-    data: str | Path | None = None
-    score: str | Path | None = None
+    models: Annotated[tuple[str, ...], BeforeValidator(_several)]
+    data: Annotated[str | Path | None, BeforeValidator(_data)] = None
+    score: Text | None = None
     tangents: tuple[str, ...] = ()
-    baseline: str | None = None
-    limit: int = 500
+    baseline: Text | None = None
+    limit: Annotated[int, Field(ge=2, description="images, since the controls need another one")] = 500
     out: str | Path | None = None
     device: str = "cpu"
     trust_code: bool = False
@@ -66,30 +91,23 @@ class MeasureRequest:
     attributions: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     normalisations: tuple[str, ...] = ()
-    maps: str | None = None
-    stages: int = 0
+    maps: Text | None = None
+    stages: Annotated[int, Field(ge=0)] = 0
     robustness: RobustnessConfig | None = None
-    sigmas: tuple[float, ...] | None = None
-    epsilons: tuple[float, ...] | None = None
-    rho_sigmas: tuple[float, ...] | None = None
-    legacy: str | None = None
-    working_size: str | None = None
+    sigmas: Levels | None = None
+    epsilons: Lengths | None = None
+    rho_sigmas: Lengths | None = None
+    legacy: Legacy | None = None
+    working_size: Size | None = None
+    working_filter: str | None = None
     batch_size: BatchSize = "auto"
 
     def __post_init__(self) -> None:
-        named: Any = self.models  # one reference is taken for a tuple of one
-        models = (named,) if isinstance(named, str | Path) else named
-        object.__setattr__(self, "models", tuple(map(str, models)))
-        for name in ("data", "score", "baseline", "maps"):
-            if isinstance(given := getattr(self, name), Path):
-                object.__setattr__(self, name, as_reference(given) if name == "data" else str(given))
         if self.score:
-            parse_choice(str(self.score))  # what is none is refused before anything is loaded
+            parse_choice(self.score)  # what is none is refused before anything is loaded
         if not self.models or len(set(self.models)) < len(self.models):
             raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
         check_batch_size(self.batch_size)
-        if self.limit < 2:
-            raise RunError(f"limit: got {self.limit}, expected at least 2 images, since the controls need another one.")
         if self.place is not None and self.place.exists() and not self.place.is_dir():
             raise RunError(f"output '{self.out}': got a file, expected a folder or a name that is free; use --out.")
 
@@ -99,25 +117,15 @@ class MeasureRequest:
         return None if self.out is None else Path(self.out)
 
     def config(self, base: MeasureConfig) -> MeasureConfig:
-        """The measures of a study, or the default ones, with what is asked for in their place."""
-        named = {
-            "scalars": self.scalars,
-            "attributions": self.attributions,
-            "metrics": self.metrics,
-            "normalisations": self.normalisations,
-        }
-        base = asked_config(base, **named)
-        given: dict[str, Any] = {
-            "robustness": self.robustness,
-            "sigmas": self.sigmas,
-            "epsilons": self.epsilons,
-            "rho_sigmas": self.rho_sigmas,
-            "legacy": self.legacy,
-        }
-        if self.working_size is not None:
-            given["working_size"], given["working_filter"] = parse_working(str(self.working_size))
-        changes = {name: value for name, value in given.items() if value is not None}
-        return dataclasses.replace(base, **changes)
+        """The measures of a study, or the default ones, with those of this request in their place."""
+        chosen = base.with_choice(
+            scalars=self.scalars,
+            attributions=self.attributions,
+            metrics=self.metrics,
+            normalisations=self.normalisations,
+        )
+        given = {name: getattr(self, name) for name in _REPLACED if getattr(self, name) is not None}
+        return dataclasses.replace(chosen, **given)
 
     def folder(self, number: int) -> Path | None:
         """Where the numbers of one of the classifiers go: the output folder itself where it is the only one."""

@@ -68,7 +68,7 @@ def sample_reference(
     y = _labels(score, config, device)
     if config.guidance != 1.0:
         if y is None:
-            raise SpecError("guidance: expected a class to guide towards; leave --unconditional away.")
+            raise SpecError("guidance: expected a class to guide towards; leave --unconditional out.")
         score = ClassifierFreeGuided(score, config.guidance)
     started = time.monotonic()
     sampler = sampler_for(score, config.steps, config.churn)
@@ -76,9 +76,8 @@ def sample_reference(
     on_step = None if on_progress is None else (lambda share: on_progress(f"{config.count} images", share))
     pictures = sampler.sample(score, ids, y, seed=config.seed, on_step=on_step).cpu()
     labels = torch.full((config.count,), -1) if y is None else y.cpu()
-    write_tensors(
-        out, {"images": pictures, "labels": labels}, {"score": reference, "asked": dataclasses.asdict(config)}
-    )
+    header = {"score": reference, "config": dataclasses.asdict(config)}
+    write_tensors(out, {"images": pictures, "labels": labels}, header)
     return Drawn(pictures, round(time.monotonic() - started, 2))
 
 

@@ -22,6 +22,7 @@ from tangency.score.references import fingerprint, readings
 from tangency.tangents import TangentEstimator
 from tangency.tangents.local_pca import usual_neighbours
 from tangency.types import Dataset
+from tangency.validation import complaints
 from tangency.worlds import world_of
 
 
@@ -56,7 +57,7 @@ def choose_scores(
     sizes: tuple[Dataset, Dataset],
     measures: MeasureConfig,
 ) -> Scored:
-    """The scores that are asked for, else those of the first classifier's study, else a mixture or a world's law.
+    """The scores that the request names, else those of the first classifier's study, else a mixture or a world's law.
 
     Args:
         request: what is measured.
@@ -66,7 +67,7 @@ def choose_scores(
         measures: what is measured.
     """
     data = sizes[1]
-    choice = parse_choice(str(request.score)) if request.score else None
+    choice = parse_choice(request.score) if request.score else None
     named = choice.network if choice else origin.network_score if origin else ""
     network = None
     if named:
@@ -120,8 +121,8 @@ def _fit(
     try:
         closed = ScoreSpec.model_validate({"kind": choice.closed, **choice.options})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise SpecError(f"score: {first['loc'][0]}={first['input']}: {first['msg']}.") from None
+        options = complaints(error, ScoreSpec, lambda _: list(ScoreSpec.model_fields))
+        raise SpecError(f"score '{choice.closed}': {options}.") from None
     return closed, kept and origin is not None and closed == origin.closed
 
 

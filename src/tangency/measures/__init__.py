@@ -1,19 +1,20 @@
 """Classifier, images, score and tangents to one row per image."""
 
-from tangency.measures.asked import asked_config
-from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
+from tangency.measures.batching import BatchSize, check_batch_size
 from tangency.measures.cascade import cascade
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig
+from tangency.measures.driver import Driver, Subject, measure_batch, write_measured
 from tangency.measures.frames import control_warnings
+from tangency.measures.info import MeasureInfo
 from tangency.measures.map_files import MapFile, read_maps
 from tangency.measures.quantities import check_given, unidentified
 from tangency.measures.references import References, ReferenceSource, check_closed, check_network
-from tangency.measures.registry import MeasureInfo, describe
+from tangency.measures.registry import describe
 from tangency.measures.robustness.attacked import masking_warnings
 from tangency.measures.robustness.config import ATTACKS, RobustnessConfig, budget_warnings, parse_attacks
 from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
-from tangency.measures.run import measure, measure_batch
+from tangency.measures.run import measure
 from tangency.measures.similarity.cka import linear_cka
 from tangency.measures.similarity.metrics import METRICS, Metric, check_size
 from tangency.measures.similarity.pairs import PairMetric
@@ -24,6 +25,7 @@ __all__ = [
     "METRICS",
     "NETWORK_ALIGNMENTS",
     "BatchSize",
+    "Driver",
     "MapFile",
     "MeasureConfig",
     "MeasureInfo",
@@ -33,8 +35,8 @@ __all__ = [
     "References",
     "RobustnessConfig",
     "Rows",
+    "Subject",
     "WorkingSize",
-    "asked_config",
     "budget_warnings",
     "cascade",
     "check_batch_size",
@@ -45,7 +47,6 @@ __all__ = [
     "check_size",
     "control_warnings",
     "describe",
-    "fitting_batch",
     "linear_cka",
     "masking_warnings",
     "measure",
@@ -54,4 +55,5 @@ __all__ = [
     "parse_working",
     "read_maps",
     "unidentified",
+    "write_measured",
 ]

@@ -29,12 +29,12 @@ def check_batch_size(batch_size: object) -> None:
 def kept_bytes(model: nn.Module, x: Tensor) -> int:
     """Bytes that one forward pass of x (N, C, H, W) keeps for the gradient with respect to x, without parameters."""
     known = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    found: dict[int, int] = {}
+    kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in known:
-            found[storage.data_ptr()] = storage.nbytes()
+            kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with undisturbed(model), torch.inference_mode(False), torch.enable_grad():
@@ -42,7 +42,7 @@ def kept_bytes(model: nn.Module, x: Tensor) -> int:
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             logits = model(inputs.clone())
         del logits
-    return sum(found.values())
+    return sum(kept.values())
 
 
 def fitting_batch(batch_size: BatchSize, models: Iterable[nn.Module], x: Tensor, more: int, most: int) -> int:
@@ -51,7 +51,7 @@ def fitting_batch(batch_size: BatchSize, models: Iterable[nn.Module], x: Tensor,
     That share is a quarter; on a CPU a gigabyte at most.
 
     Args:
-        batch_size: what is asked for.
+        batch_size: the number, or "auto".
         models: classifiers that are measured one after the other.
         x: (1, C, H, W), an image that each of them is tried with.
         more: bytes an image that are held beside the classifier's own.
@@ -72,8 +72,8 @@ def free_bytes(device: torch.device) -> int:
         lines = _MEMORY.read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux
         return _BUDGET
-    told = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-    return min(_BUDGET, *(free // _SHARE for free in told), _BUDGET)
+    free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    return min([_BUDGET, *(each // _SHARE for each in free)])
 
 
 def held_bytes(shape: tuple[int, ...], own: tuple[int, ...], ranks: Iterable[int], signals: int, steps: int) -> int:

@@ -1,4 +1,4 @@
-"""What `measure` compares gradients with and where tangent spaces come from, where that is named or left open."""
+"""The score and the tangent spaces of `measure`, fitted where they are named or left open."""
 
 from __future__ import annotations
 
@@ -63,31 +63,32 @@ def compared(
     Args:
         score: a score, or the closed form that is fitted.
         given: estimators of tangent spaces; those of a mixture, or of the nearest images without one, by default.
-        train_data: images (at the size that is worked at) that they are fitted to.
+        train_data: images at the working size, to which they are fitted.
         device: where they are computed.
     """
-    asked = score if isinstance(score, ScoreChoice) else None
     own = None if isinstance(score, ScoreChoice) else score
+    choice = score if isinstance(score, ScoreChoice) else ScoreChoice(MFA)
     tangents = None if given is None else _named(given)
     if own is not None and tangents is not None:
         return Compared(own, tangents)
-    if asked is None or asked.closed == MFA:
-        fitted, _, cut = fit_affordable(train_data, **(asked.options if asked else {}))
+    if choice.closed == MFA:
+        fitted, _, cut = fit_affordable(train_data, **choice.options)
         mixture = fitted.to(device)
         notes = (cut.removesuffix("."),) if cut else ()
         return Compared(own or MixtureScore(mixture), tangents or _named(MixtureTangents(mixture)), notes)
-    if asked.closed == NONE:
+    if choice.closed == NONE:
         notes = ("no score: alignment with a closed form is not measured",)
     else:
-        own, notes = (GaussianScore if asked.closed == "gaussian" else EmpiricalScore)(train_data, device), ()
+        own, notes = (GaussianScore if choice.closed == "gaussian" else EmpiricalScore)(train_data, device), ()
     if tangents is not None:
         return Compared(own, tangents, notes)
     neighbours, rank = usual_neighbours(train_data)
-    said = (
+    nearest = (
         f"no mixture is fitted: tangent spaces are those of the {neighbours} nearest training images, of rank {rank}, "
         "since tangents names none"
     )
-    return Compared(own, _named(LocalPCATangents(train_data, neighbours, rank, device=device)), (*notes, said))
+    tangents = _named(LocalPCATangents(train_data, neighbours, rank, device=device))
+    return Compared(own, tangents, (*notes, nearest))
 
 
 def _named(tangents: Given) -> Mapping[str, TangentEstimator]:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
@@ -18,6 +20,7 @@ from tangency.measures.robustness.config import RobustnessConfig
 from tangency.measures.similarity.metrics import METRICS, check_metrics
 from tangency.measures.working import FILTERS, Shape, WorkingSize
 from tangency.perceptual.pictures import check_normalisations
+from tangency.validation import validated
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
 MEASURE_SCHEMA = 5
@@ -26,14 +29,31 @@ NETWORK = "network_"  # before a target: of the trained score, not of the closed
 TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
 # What a trained score adds to the alignments: the corrected pair, and the paper's own.
 NETWORK_ALIGNMENTS = (("logp_y", "network_bayes_gradient"), ("sum_logits", "network_score"))
-LEGACY = ("pags",)
 LARGE, REDUCED = 128 * 128, 64  # pixels of a channel above which the working size is 64 where nothing is said
+# The score that a scalar is an estimate of, so that it is compared with it where nothing else is said.
+_NATURAL = dict.fromkeys(("logp_y", "margin", "loss"), "bayes_gradient")
+_NATURAL |= dict.fromkeys(("logit_y", "logit_pred"), "score_y") | dict.fromkeys(("sum_logits", "lse"), "score")
 _PUBLISHED_SIGMA = 0.25  # 0.5 in the published code's [−1, 1]
 
+_UNITS = "in [0, 1] pixel units"
+Levels = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(description=_UNITS)]
+Lengths = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(description=_UNITS)]
+Legacy = Literal["pags"]
 
-@dataclass(frozen=True)
+
+def _checked_size(size: object) -> object:
+    sides = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
+    if size not in (None, "own") and not all(type(side) is int and side >= 1 for side in sides):
+        raise SpecError(f"working_size: got {size!r:.100}, expected pixels of at least 1, (h, w), or own.")
+    return size
+
+
+Size = Annotated[int | tuple[int, int] | Literal["own"], BeforeValidator(_checked_size)]
+
+
+@validated
 class MeasureConfig:
-    """The measures of a study.
+    """The measures of a study, or of one classifier.
 
     Args:
         tangent_scalars: scalars whose gradients are split into tangent and normal energy. An attribution map stands
@@ -76,22 +96,22 @@ class MeasureConfig:
         ("logit_y", "score_y"),
         ("sum_logits", "score"),
     )
-    sigmas: tuple[float, ...] = (0.125, 0.25, 0.5)
-    rho_sigmas: tuple[float, ...] = (0.01, 0.05, 0.25)
-    noise_sigmas: tuple[float, ...] = ()
-    epsilons: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
-    directions: int = 4
-    curved: int = 0
+    sigmas: Levels = (0.125, 0.25, 0.5)
+    rho_sigmas: Lengths = (0.01, 0.05, 0.25)
+    noise_sigmas: Lengths = ()
+    epsilons: Lengths = (0.5, 1.0, 2.0, 4.0)
+    directions: Annotated[int, Field(ge=1, description="per image")] = 4
+    curved: Annotated[int, Field(ge=0)] = 0
     metrics: tuple[str, ...] = ("cosine", "lpips")
     normalisations: tuple[str, ...] = ("max",)
     network_controls: tuple[str, ...] = ("shuffled", "random", "image", "edge")
-    candidates: int = 100
+    candidates: Annotated[int, Field(ge=2, description="images, the own target and another")] = 100
     attributions: AttributionOptions = field(default_factory=AttributionOptions)
     label: Literal["true", "predicted"] = "true"
     seed: int = 0
-    legacy: Literal["pags"] | None = None
+    legacy: Legacy | None = None
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
-    working_size: int | tuple[int, int] | Literal["own"] | None = None
+    working_size: Size | None = None
     working_filter: str = "area"
 
     def __post_init__(self) -> None:
@@ -99,56 +119,31 @@ class MeasureConfig:
             check_quantity(scalar)
         check_metrics(self.metrics)
         check_normalisations(self.normalisations)
-        for control in self.network_controls:
-            if control not in ALIGNMENT_CONTROLS:
-                raise SpecError(unknown_name("control", control, ALIGNMENT_CONTROLS))
+        known = (
+            ("control", self.network_controls, ALIGNMENT_CONTROLS),
+            ("alignment target", self.targets, TARGETS),
+            ("working_filter", (self.working_filter,), FILTERS),
+        )
+        for kind, names, table in known:
+            for name in names:
+                if name not in table:
+                    raise SpecError(unknown_name(kind, name, table))
         if "shuffled" not in self.network_controls:
             raise SpecError(
                 f"network_controls: got {list(self.network_controls)}, expected shuffled among them; the "
                 "headline is the excess over it."
             )
-        if self.candidates < 2:
-            raise SpecError(f"candidates: got {self.candidates}, expected at least 2: the own target and another.")
-        for _, target in self.alignments:
-            if target not in TARGETS:
-                raise SpecError(unknown_name("alignment target", target, TARGETS))
         if self.network_targets and min(self.sigmas, default=1.0) == 0:
             raise SpecError(
                 f"sigmas: got {list(self.sigmas)} with {', '.join(self.network_targets)}, expected numbers above 0: a "
                 "trained score knows noisy images only."
             )
-        below = [v for v in self.sigmas if not (math.isfinite(v) and v >= 0)]
-        if below:
-            raise SpecError(f"sigmas: got {below}, expected numbers of at least 0 in [0, 1] pixel units.")
-        for name, values in (
-            ("noise_sigmas", self.noise_sigmas),
-            ("rho_sigmas", self.rho_sigmas),
-            ("epsilons", self.epsilons),
-        ):
-            bad = [v for v in values if not (math.isfinite(v) and v > 0)]
-            if bad:
-                raise SpecError(f"{name}: got {bad}, expected positive numbers in [0, 1] pixel units.")
-        grid = [f"{v:g}" for v in self.noise_sigmas]
-        if len(set(grid)) < len(grid):
+        if len({f"{v:g}" for v in self.noise_sigmas}) < len(self.noise_sigmas):
             raise SpecError(f"noise_sigmas: got {list(self.noise_sigmas)}, expected distinct numbers.")
-        if self.curved < 0 or (self.curved and list(self.epsilons) != sorted(self.epsilons)):
+        if self.curved and list(self.epsilons) != sorted(self.epsilons):
             raise SpecError(
-                f"curved: got {self.curved} edges along epsilons {list(self.epsilons)}, expected a number of at least "
-                "0, and lengths that rise."
+                f"curved: got {self.curved} edges along epsilons {list(self.epsilons)}, expected lengths that rise."
             )
-        if self.directions < 1:
-            raise SpecError(f"directions: got {self.directions}, expected at least 1 per image.")
-        if self.label not in ("true", "predicted"):
-            raise SpecError(unknown_name("label", self.label, ("true", "predicted")))
-        if self.legacy is not None and self.legacy not in LEGACY:
-            raise SpecError(unknown_name("legacy behaviour", str(self.legacy), LEGACY))
-        if self.working_filter not in FILTERS:
-            raise SpecError(unknown_name("working_filter", str(self.working_filter), FILTERS))
-        sides = (self.working_size,) if isinstance(self.working_size, int) else self.working_size
-        if isinstance(sides, tuple) and not (len(sides) <= 2 and all(type(s) is int and s >= 1 for s in sides)):
-            raise SpecError(f"working_size: got {self.working_size}, expected pixels of at least 1, (h, w), or own.")
-        if isinstance(sides, str) and sides != "own":
-            raise SpecError(f"working_size: got '{sides}', expected pixels of at least 1, (h, w), or own.")
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -172,13 +167,47 @@ class MeasureConfig:
 
     @property
     def network_targets(self) -> tuple[str, ...]:
-        """Targets that a trained score is asked for."""
+        """Targets of the trained score."""
         return tuple(target for target in self.targets if target.startswith(NETWORK))
 
     @property
     def closed_targets(self) -> tuple[str, ...]:
-        """Targets that a closed form is asked for."""
+        """Targets of the closed form."""
         return tuple(target for target in self.targets if not target.startswith(NETWORK))
+
+    def with_choice(
+        self,
+        *,
+        scalars: tuple[str, ...] = (),
+        attributions: tuple[str, ...] = (),
+        metrics: tuple[str, ...] = (),
+        normalisations: tuple[str, ...] = (),
+    ) -> MeasureConfig:
+        """The same with other quantities and metrics, and with every control of every metric.
+
+        Args:
+            scalars: in place of these, each compared with its natural score: ∇ log p(x) for sum_logits and lse,
+                ∇ log p(x|y) for logits, and the Bayes gradient for the others (for `loss` the cosine is then negative).
+            attributions: methods, "smoothgrad" for that of logp_y, or quantities as "smoothgrad(logit_y)"; added.
+            metrics, normalisations: in place of these, where any are given.
+
+        Example:
+            >>> MeasureConfig().with_choice(scalars=("margin",), attributions=("smoothgrad",)).alignments
+            (('margin', 'bayes_gradient'), ('smoothgrad(logp_y)', 'bayes_gradient'))
+        """
+        added = [name if "(" in name else f"{name}(logp_y)" for name in attributions]
+        for name in (*scalars, *added):
+            check_quantity(name)
+        pairs = [(name, _natural_target(name)) for name in scalars] or self.alignments
+        pairs = [*pairs, *((name, _natural_target(name)) for name in added)]
+        return dataclasses.replace(
+            self,
+            tangent_scalars=unique([*(scalars or self.tangent_scalars), *added]),
+            alignments=tuple(dict.fromkeys(pairs)),
+            metrics=metrics or self.metrics,
+            normalisations=normalisations or self.normalisations,
+            network_controls=ALIGNMENT_CONTROLS,
+        )
 
     def with_scores(self, closed: bool, network: bool) -> MeasureConfig:
         """The same without the targets for which there is no score.
@@ -209,7 +238,7 @@ class MeasureConfig:
         )
 
     def with_legacy(self, network: bool) -> MeasureConfig:
-        """The same with what `legacy` asks for: the published alignment joins ours, under keys of its own.
+        """The same with what `legacy` stands for: the published alignment joins ours, under keys of its own.
 
         With "pags" that is metric "lpips_pags" (pictures at their own size, scaled by their largest magnitude) of the
         gradient of the sum of logits, against the score without labels at the clean image and σ = 0.25. The score is
@@ -235,23 +264,22 @@ class MeasureConfig:
             >>> MeasureConfig().working((3, 224, 336)).size, MeasureConfig().working((3, 128, 128)).size
             ((64, 96), (128, 128))
         """
-        own, asked = shape[1:], self.working_size
-        if asked is None:
-            asked = REDUCED if math.prod(own) > LARGE and min(own) > REDUCED else "own"
-        if isinstance(asked, int):
-            height, width = (round(asked * side / min(own)) for side in own)
-            asked = height, width
+        own, size = shape[1:], self.working_size
+        if size is None:
+            size = REDUCED if math.prod(own) > LARGE and min(own) > REDUCED else "own"
+        if isinstance(size, int):
+            size = round(size * own[0] / min(own)), round(size * own[1] / min(own))
         try:
-            return WorkingSize(shape, own if asked == "own" else (int(asked[0]), int(asked[1])), self.working_filter)
+            return WorkingSize(shape, own if isinstance(size, str) else size, self.working_filter)
         except NumericsError as error:
             raise SpecError(str(error)) from None
 
     def at_size(self, shape: Shape) -> MeasureConfig:
         """The same with the working size that images of shape (C, H, W) have, (h, w) or "own"."""
-        found = self.working(shape)
-        if found.whole:
+        working = self.working(shape)
+        if working.whole:
             return dataclasses.replace(self, working_size="own", working_filter="area")
-        return dataclasses.replace(self, working_size=found.size)
+        return dataclasses.replace(self, working_size=working.size)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -263,14 +291,19 @@ class MeasureConfig:
 
     def digest(self) -> str:
         """Hash of everything here and of the schema number."""
-        asked = self.plain
+        measures = self.plain
         if not self.curved:  # a key that older rows do not have
-            del asked["curved"]
+            del measures["curved"]
         if self.legacy is None:
-            del asked["legacy"]
+            del measures["legacy"]
         origins = [origin for name in self.metrics if (origin := METRICS.origin(name))]  # of other packages
-        content = json.dumps([MEASURE_SCHEMA, asked, *origins], sort_keys=True)
+        content = json.dumps([MEASURE_SCHEMA, measures, *origins], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _natural_target(quantity: str) -> str:
+    """The score that a scalar's gradient, or an attribution map of it, is compared with."""
+    return _NATURAL[quantity.rpartition("(")[2].rstrip(")")]
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:

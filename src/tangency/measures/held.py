@@ -32,7 +32,7 @@ class Held:
 
     def at(self, ids: Tensor) -> Values:
         """The rows of images (n,), on their device."""
-        wanted, where = ids.cpu().unique(return_inverse=True)
+        wanted, where = torch.unique(ids.cpu(), return_inverse=True)
         place = self._place[wanted]
         known, missing = wanted[place >= 0], wanted[place < 0]
         parts = [self._read(place[place >= 0])] if len(known) else []

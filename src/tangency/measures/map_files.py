@@ -18,7 +18,7 @@ from tangency.measures.quantities import map_quantity
 
 @dataclass(frozen=True)
 class MapFile:
-    """Maps of a data set's test images.
+    """Attribution maps of a data set's test images.
 
     Args:
         maps: name to (N, C, H, W) or (N, H, W), in the order of the test images.
@@ -30,9 +30,10 @@ class MapFile:
     path: Path
     sha256: str
 
-    def at(self, ids: Tensor) -> dict[str, Tensor]:
-        """The maps of the chosen images."""
-        return {name: values[ids.cpu()] for name, values in self.maps.items()}
+    @property
+    def about(self) -> dict[str, object]:
+        """File, hash and names, as results name them."""
+        return {"file": str(self.path), "sha256": self.sha256, "names": list(self.maps)}
 
 
 def read_maps(reference: str, count: int, shape: tuple[int, int, int]) -> MapFile:

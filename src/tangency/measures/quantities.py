@@ -49,7 +49,7 @@ def check_given(quantities: Iterable[str], maps: Iterable[str]) -> None:
     absent = [q for q in quantities if is_map(q) and q[4:-1] not in set(maps)]
     if absent:
         raise SpecError(
-            f"{', '.join(absent)}: no such map is given, expected it among maps= or attributions=; a map belongs to "
+            f"{', '.join(absent)}: no such map is given, expected it among attributions=; a map belongs to "
             "one classifier, so that a study measures none: use tangency measure --maps npz:FILE."
         )
 

@@ -30,12 +30,29 @@ from tangency.types import LabelledImages, check_images, check_labels
 
 
 @dataclass(frozen=True)
+class ImageBatch:
+    """Images that are measured together.
+
+    Args:
+        x: (N, C, H, W), at the size that the classifier sees.
+        ids: (N,) their places in the pool.
+        truth: (N,) true labels.
+        of_pool: whether they are the pool's own images, with its labels.
+    """
+
+    x: Tensor
+    ids: Tensor
+    truth: Tensor
+    of_pool: bool
+
+
+@dataclass(frozen=True)
 class References:
     """A batch of images with their tangent spaces, directions, targets and controls.
 
     Args:
         x, y, ids: images (N, C, H, W) in [0, 1], labels of gradient and score (N,), indices in their data set (N,).
-        truth: true labels (N,), by which accuracy is judged.
+        truth: true labels (N,), for accuracy.
         frames: tangent spaces with their controls and directions, one for each estimator.
         targets: scores by (target, σ).
         others: by control ("shuffled", "shuffled_class"): the place in the pool of another image (N,), and its scores.
@@ -64,7 +81,7 @@ class References:
 
 
 def check_closed(config: MeasureConfig, given: bool) -> None:
-    """Raise where targets of a closed form are asked for without one."""
+    """Raise where there are targets of a closed form, but no closed form."""
     if config.closed_targets and not given:
         raise SpecError(
             f"measures.alignments: {', '.join(config.closed_targets)} need a closed form, but the score is none or a "
@@ -74,7 +91,7 @@ def check_closed(config: MeasureConfig, given: bool) -> None:
 
 
 def check_network(config: MeasureConfig, given: bool) -> None:
-    """Raise where targets of a trained score are asked for without one, or one is given for nothing."""
+    """Raise where there are targets of a trained score but no score, or a score but no targets."""
     if config.network_targets and not given:
         raise SpecError(
             f"measures.alignments: {', '.join(config.network_targets)} need a trained score; name one (network_score "
@@ -87,18 +104,18 @@ def check_network(config: MeasureConfig, given: bool) -> None:
 
 
 class ReferenceSource:
-    """Makes `References`; holds what does not change over batches.
+    """Makes `References`, and holds what is the same for all batches.
 
     Args:
         score: where the scores of closed forms come from; None where no target is one of theirs.
         tangents: name to where tangent spaces come from; the measures of those after the first have it in the key.
         pool: images among which the controls' other image is drawn (the whole split that is measured); an image is
             never its own partner, and which one it gets depends on its index and the seed only.
-        reference: training images of the global principal components.
+        train_data: training images of the global principal components.
         config: what is measured.
         device: where it is computed.
         network: the trained score of the targets that begin with "network_".
-        own: the pool at the size that the classifier sees, where `pool`, `reference`, scores and tangent spaces are at
+        own: the pool at the size that the classifier sees, where `pool`, `train_data`, scores and tangent spaces are at
             the working size that `config` names.
     """
 
@@ -107,7 +124,7 @@ class ReferenceSource:
         score: Denoiser | None,
         tangents: Mapping[str, TangentEstimator],
         pool: LabelledImages,
-        reference: LabelledImages,
+        train_data: LabelledImages,
         config: MeasureConfig,
         device: str | torch.device = "cpu",
         network: Denoiser | None = None,
@@ -121,7 +138,7 @@ class ReferenceSource:
         check_network(config, network is not None)
         self.pool, self.config = pool, config
         self.device, self.partners = torch.device(device), Partners(pool, config.seed)
-        self.frames = frame_sources(tangents, self.partners, reference, config, self.device, self.working.c**-0.5)
+        self.frames = frame_sources(tangents, self.partners, train_data, config, self.device, self.working.c**-0.5)
         self.comparer = Comparer(config, pool.shape, self.device)
         self.targets = Targets(score, network, pool, config, self.comparer, self.device)
 
@@ -138,32 +155,37 @@ class ReferenceSource:
 
         The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
-        check_images(x, unit_range=self.pool.unit_range)
-        check_labels(y, len(x), len(self.pool.classes))
-        shown = self.working.reduce(x)
-        frames = tuple(source.at(shown, y, ids) for source in self.frames)
-        return self._made(x, shown, (y, y if truth is None else truth), ids, frames, self.targets.of(shown, y))
+        return self.references(ImageBatch(x, ids, y if truth is None else truth, of_pool=False), y)
 
     def of(self, ids: Tensor, y: Tensor | None = None) -> References:
-        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them.
+        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them."""
+        batch = self.batch(ids)
+        return self.references(batch, batch.truth if y is None else y)
 
-        What is computed of an image is kept while its block of the pool is measured, and serves its partners.
+    def batch(self, ids: Tensor) -> ImageBatch:
+        """Images of the pool (N,) at the size that the classifier sees, with their true labels."""
+        at = ids.cpu()
+        x, truth = self.own.images(at).to(self.device), self.pool.labels[at].to(self.device)
+        return ImageBatch(x, ids.to(self.device), truth, of_pool=True)
+
+    def placed(self, x: Tensor, ids: Tensor, truth: Tensor) -> ImageBatch:
+        """Images x (N, C, H, W) with true labels (N,) at places of the pool (N,): the pool's own images, or others."""
+        own = self.batch(ids)
+        same = own.x.dtype == x.dtype and torch.equal(own.x, x) and torch.equal(own.truth, truth)
+        return ImageBatch(x, ids, truth, of_pool=same)
+
+    def references(self, batch: ImageBatch, y: Tensor) -> References:
+        """References of images with labels y (N,), which may be predicted ones.
+
+        What is computed of an image of the pool is kept while its block is measured, and serves its partners.
         """
-        x, truth = self.images(ids), self.labels(ids)
+        x, ids = batch.x, batch.ids
         check_images(x, unit_range=self.pool.unit_range)
-        y = truth if y is None else y
         check_labels(y, len(x), len(self.pool.classes))
         shown = self.working.reduce(x)
-        frames = tuple(source.at(shown, y, ids, of_pool=True) for source in self.frames)
-        return self._made(x, shown, (y, truth), ids, frames, self.targets.at(ids, y))
-
-    def images(self, ids: Tensor) -> Tensor:
-        """Images of the pool (N,) at the size that the classifier sees."""
-        return self.own.images(ids.cpu()).to(self.device)
-
-    def labels(self, ids: Tensor) -> Tensor:
-        """True labels of images of the pool (N,)."""
-        return self.pool.labels[ids.cpu()].to(self.device)
+        frames = tuple(source.at(shown, y, ids, of_pool=batch.of_pool) for source in self.frames)
+        targets = self.targets.at(ids, y) if batch.of_pool else self.targets.of(shown, y)
+        return self._made(batch, y, shown, frames, targets)
 
     def order(self, ids: Tensor) -> Tensor:
         """The permutation (N,) of ids that brings those of a block together."""
@@ -171,15 +193,14 @@ class ReferenceSource:
 
     def _made(
         self,
-        x: Tensor,
+        batch: ImageBatch,
+        y: Tensor,
         shown: Tensor,
-        labels: tuple[Tensor, Tensor],
-        ids: Tensor,
         frames: tuple[Frame, ...],
         targets: dict[TargetKey, Signal],
     ) -> References:
         """The rest of the references: controls, and what no classifier changes."""
-        y, truth = labels
+        x, ids = batch.x, batch.ids
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {
             name: (partner, self.targets.of_partners(name, partner, usable))
@@ -199,7 +220,7 @@ class ReferenceSource:
             constant["signal_share"] = signal.flatten(1).double().mean(1)
         bounded, working = self.pool.unit_range, self.working
         return References(
-            x, y, ids, truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
+            x, y, ids, batch.truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
         )
 
     @cached_property
@@ -235,11 +256,11 @@ class ReferenceSource:
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:
         """Distance from the manifold after straight and curved on-manifold steps of each length."""
         columns: dict[str, Tensor] = {}
-        for name, found in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
-            if found is not None and not bool(found.isnan().all()):
+        for name, residuals in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
+            if residuals is not None and not bool(residuals.isnan().all()):
                 columns |= {
                     f"{name}.eps={number(epsilon)}{frame.suffix}": row
-                    for epsilon, row in zip(self.config.epsilons, found, strict=True)
+                    for epsilon, row in zip(self.config.epsilons, residuals, strict=True)
                 }
         return columns
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from tangency.errors import NumericsError
 
 if TYPE_CHECKING:
     import polars
+
+HEAD = ("trial", "seed", "image")  # columns of a table before its measures
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,12 @@ class Rows:
         return {key: int((~values.isfinite()).sum()) for key, values in self.columns.items()}
 
     def frame(self, trial: str = "model", seed: int = 0) -> polars.DataFrame:
-        """Long table: trial, seed, image, measure, value."""
+        """Table with a row for each image: trial, seed, image, then a float64 column for each measure."""
         import polars as pl
 
-        n = len(self.ids)
-        images = self.ids.cpu().numpy()
-        parts = [
-            pl.DataFrame({"image": images, "measure": [key] * n, "value": values.cpu().numpy()})
-            for key, values in self.columns.items()
-        ]
         head = [pl.lit(trial).alias("trial"), pl.lit(seed, dtype=pl.Int64).alias("seed")]
-        return pl.concat(parts).select(*head, "image", "measure", "value")
+        columns = {"image": self.ids, **{key: values.double() for key, values in self.columns.items()}}
+        return pl.DataFrame({key: values.cpu().numpy() for key, values in columns.items()}).select(*head, pl.all())
 
     def at(self, places: Tensor) -> Rows:
         """The rows at some places, in their order."""
@@ -79,7 +77,7 @@ class Rows:
         return dataclasses.replace(self, ids=self.ids[places.to(self.ids.device)], columns=columns)
 
     @staticmethod
-    def concatenate(parts: list[Rows]) -> Rows:
+    def concatenate(parts: Sequence[Rows]) -> Rows:
         """Batches of the same classifier and measures, one after the other."""
         first = parts[0]
         columns = {key: torch.cat([part.columns[key] for part in parts]) for key in first.columns}

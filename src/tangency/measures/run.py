@@ -1,40 +1,31 @@
-"""Measuring a classifier: gradients, steps on and off the manifold, alignment, each beside its controls."""
+"""Measuring a classifier in memory: the arguments are checked, what is not given is fitted, then the driver runs."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import ModelError, NumericsError, TangencyWarning
-from tangency.measures.attributed import Attribution, attributed, attribution_notes, check_attributions
-from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
+from tangency.measures.attributed import Attribution, attribution_notes, check_attributions
+from tangency.measures.batching import BatchSize, check_batch_size
 from tangency.measures.compared import Given, compared, named_score
 from tangency.measures.config import MeasureConfig
-from tangency.measures.frames import Frame
-from tangency.measures.quantities import check_given, check_maps, quantity_directions
-from tangency.measures.references import References, ReferenceSource, check_network
-from tangency.measures.robustness.attacked import attacked
-from tangency.measures.robustness.changes import changes, noise_response
-from tangency.measures.robustness.signal import check_signal, noise_changes, signal_fraction
-from tangency.measures.robustness.smoothed import certified, smoothed_gradients
+from tangency.measures.driver import Driver, Subject, chosen_labels
+from tangency.measures.given import GivenImages, given_images
+from tangency.measures.quantities import check_given
+from tangency.measures.references import ImageBatch, ReferenceSource, check_network
+from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
-from tangency.measures.similarity.aligned import aligned
 from tangency.measures.similarity.metrics import check_size
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, asked_outputs
-from tangency.numerics import unit
 from tangency.score import Denoiser, ScoreChoice
 from tangency.score.choice import NONE
-from tangency.types import LabelledImages, check_images, check_labels
-
-Columns = dict[str, Tensor]
-_MOST = 128  # images at once
+from tangency.types import LabelledImages
 
 
 @torch.inference_mode(False)
@@ -50,7 +41,6 @@ def measure(
     pool: LabelledImages | None = None,
     ids: Tensor | None = None,
     network: Denoiser | None = None,
-    maps: Mapping[str, Tensor] | None = None,
     attributions: Mapping[str, Attribution] | None = None,
     batch_size: BatchSize = "auto",
     class_map: ClassMap | None = None,
@@ -80,7 +70,7 @@ def measure(
             "gaussian" or "empirical"; or "none": alignment is left out, but for that with a `network`.
             With a working size (`config.working_size`; by default 64 for images of more than 128 × 128 pixels, where
             `score` and `tangents` are names or not given) `score`, `tangents` and `network` are of images at that
-            size; images, labels, maps and `train_data` have their own.
+            size; images, labels, attributions and `train_data` have their own.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
             ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or the name that a
             mapping gives them. The mixtures' by default; those of the nearest images of `train_data` where `score`
@@ -90,13 +80,12 @@ def measure(
         ids: (N,) index of each image in the pool: its random directions and partners follow from it alone, so an image
             has the same row in any batch. They need a `pool`.
         network: the trained score that targets beginning with "network_" are taken from.
-        maps: attribution maps of these images by name, (N, C, H, W) or (N, H, W), measured as gradients are, as
-            "map(NAME)".
-        attributions: methods by name, measured as maps are, as "map(NAME)": functions (model, images, labels) ->
-            (N, C, H, W) or (N, H, W) that are asked on each batch. They get the classifier as it is measured, images in
-            [0, 1], and the labels of the gradients (`config.label`). A method whose map of an image depends on the
-            rest of the batch, or on chance, is named in `Rows.notes`.
-        batch_size: images at once, at most 128 and as many as a quarter of the free memory holds (on a CPU a gigabyte
+        attributions: attribution maps by name, measured as gradients are, as "map(NAME)": maps of these images,
+            (N, C, H, W) or (N, H, W), or functions (model, images, labels) -> maps that are called for each batch.
+            Functions get the classifier as it is measured, images in [0, 1], and the labels of the gradients
+            (`config.label`). A function whose map of an image depends on the rest of the batch, or on chance, is named
+            in `Rows.notes`.
+        batch_size: images at once, at most 125 and as many as a quarter of the free memory holds (on a CPU a gigabyte
             at most) by default; it changes memory, not results.
         class_map: where the classes of `train_data` are some of the model's, the output that stands for each of them,
             in any form that `load_classifier` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left
@@ -109,7 +98,7 @@ def measure(
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
 
     Raises:
-        NumericsError: images, labels, maps or attributions that do not fit, a class map that names no outputs, or a
+        NumericsError: images, labels or attributions that do not fit, a class map that names no outputs, or a
             model without logits of the classes, or gradients.
         SpecError: a name of no closed form, or measures that need a score where there is none.
         DataError: a class of `train_data` with too few images for what is fitted to it.
@@ -130,51 +119,27 @@ def measure(
         torch.Size([8])
     """
     closed = named_score(score)
-    maps, methods = maps or {}, attributions or {}
-    check_attributions(methods, maps)
-    config = _asked(config or MeasureConfig(), closed, network).with_maps([*maps, *methods])
-    _check_types(images, labels, train_data, pool)
-    images = images.float() / 255 if images.dtype == torch.uint8 else images
-    check_images(images, unit_range=train_data is None or train_data.unit_range)
-    if train_data is None:
-        raise NumericsError(
-            "train_data: got None, expected LabelledImages of the same distribution (training images): the global "
-            "principal components and the default score are fitted to them."
-        )
-    check_labels(labels, len(images), len(train_data.classes))
-    _check_request(images, ids, pool, batch_size)
-    images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
-    maps = check_maps(maps, images)
-    check_given(config.maps, [*maps, *methods])
-    config = _sized(config, train_data.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
-    pool = _pool(pool, images, labels, train_data, config)
-    truth = labels.long().to(images.device)
-    train_data, pool = _checked(train_data, "train_data"), _checked(pool, "pool")
+    given = given_images(images, labels, train_data, pool, ids)
+    check_batch_size(batch_size)
+    attributions = check_attributions(attributions or {}, given.images)
+    config = _requested(config or MeasureConfig(), closed, network).with_maps(attributions)
+    check_given(config.maps, attributions)
+    config = _sized(config, given.pool.shape, fitted=isinstance(closed, ScoreChoice) and tangents is None)
+    check_signal(config, given.pool)
+    working = config.working(given.pool.shape)
+    check_size(config.metrics, working.shape)
     # an unfit model is refused before anything is fitted
-    model, notes = _ready(model, images, train_data, outputs, allow_random, class_map)
-    notes += _tried(model, methods, images[:2], truth[:2], config)
-    working = config.working(pool.shape)
+    model, notes = _ready(model, given, outputs, allow_random, class_map)
+    notes += _tried(model, attributions, given, config)
     notes += () if working.whole else (working.sentence,)
-    train_data, shown = working.images(train_data), working.images(pool)
-    found = compared(closed, tangents, train_data, images.device)
-    notes += found.notes
-    ids = (torch.arange(len(images)) if ids is None else ids).long().to(images.device)
-    source = ReferenceSource(found.score, found.tangents, shown, train_data, config, images.device, network, pool)
-    size, parts = fitting_batch(batch_size, [model], images[:1], source.held_bytes, _MOST), []
-    order = source.order(ids)
-    for at in order.split(size):
-        x, own, true = (values[at.to(images.device)] for values in (images, ids, truth))
-        chosen = chosen_labels(model, x, true, config)
-        stored = source.images(own)
-        of_pool = stored.dtype == x.dtype and torch.equal(stored, x) and torch.equal(source.labels(own), true)
-        references = source.of(own, chosen) if of_pool else source.at(x, chosen, own, true)
-        given = {name: values[at.to(images.device)] for name, values in maps.items()}
-        given |= attributed(model, x, chosen, methods)
-        parts.append(measure_batch(model, references, config, given))
-    return dataclasses.replace(Rows.concatenate(parts).at(order.argsort()), notes=notes)
+    device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
+    base = compared(closed, tangents, shown, device)
+    source = ReferenceSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
+    rows = _rows(Subject(model, attributions), given, source, batch_size)
+    return dataclasses.replace(rows, notes=notes + base.notes)
 
 
-def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
+def _requested(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
     """What is measured: with what `legacy` adds, and no target of a closed form where there is none."""
     given = network is not None
     config = config.with_legacy(given)
@@ -183,33 +148,49 @@ def _asked(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denois
     return config.with_scores(False, given) if none else config
 
 
+def _sized(config: MeasureConfig, shape: tuple[int, int, int], fitted: bool) -> MeasureConfig:
+    """With the working size of images (C, H, W); that of large ones is their own where what is given knows no other."""
+    if config.working_size is None and not fitted:
+        return dataclasses.replace(config, working_size="own")
+    return config.at_size(shape)
+
+
 def _ready(
-    model: nn.Module,
-    images: Tensor,
-    train_data: LabelledImages,
-    outputs: str | None,
-    allow_random: bool,
-    class_map: ClassMap | None,
+    model: nn.Module, given: GivenImages, outputs: str | None, allow_random: bool, class_map: ClassMap | None
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The model as a function of one image to logits; it is tried on training images, so not on what is measured."""
-    tried = probes(train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
-    kept = None if class_map is None else _kept(model, class_map, train_data.classes)
-    model, notes = prepared(model, tried, len(train_data.classes), outputs, allow_random, kept)
+    images, classes = given.images, given.train_data.classes
+    tried = probes(given.train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
+    kept = None if class_map is None else _kept(model, class_map, classes)
+    model, notes = prepared(model, tried, len(classes), outputs, allow_random, kept)
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
     return model, notes
 
 
 def _tried(
-    model: nn.Module, methods: Mapping[str, Attribution], images: Tensor, truth: Tensor, config: MeasureConfig
+    model: nn.Module, attributions: Mapping[str, Attribution], given: GivenImages, config: MeasureConfig
 ) -> tuple[str, ...]:
-    """What to say of the caller's attribution methods, tried on a few images before anything is fitted."""
+    """Notes on the caller's attribution methods, which are tried on two images before anything is fitted."""
+    methods = {name: method for name, method in attributions.items() if not isinstance(method, Tensor)}
     if not methods:
         return ()
-    notes = attribution_notes(model, images, chosen_labels(model, images, truth, config), methods)
+    images = given.images[:2]
+    notes = attribution_notes(model, images, chosen_labels(model, images, given.truth[:2], config), methods)
     for note in notes:
         warnings.warn(f"{note}.", TangencyWarning, stacklevel=4)
     return notes
+
+
+def _rows(subject: Subject, given: GivenImages, source: ReferenceSource, batch_size: BatchSize) -> Rows:
+    """Rows of all images, in their order; they are measured block by block of the pool."""
+
+    def batch(at: Tensor) -> ImageBatch:
+        return source.placed(given.images[at], given.ids[at], given.truth[at])
+
+    order = source.order(given.ids)
+    driver = Driver.fitting(source, source.config, [subject], batch_size, batch=batch)
+    return Rows.concatenate([rows for (rows,) in driver.rows([subject], order)]).at(order.argsort())
 
 
 def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Callable[[int], list[int]]:
@@ -228,126 +209,3 @@ def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Call
             ) from error
 
     return kept
-
-
-def _check_types(images: Tensor, labels: Tensor, *data: LabelledImages | None) -> None:
-    for name, value in (("images", images), ("labels", labels)):
-        if not isinstance(value, Tensor):
-            raise NumericsError(f"{name}: got {type(value).__name__}, expected a tensor; torch.as_tensor makes one.")
-    for found in data:
-        if found is not None and not isinstance(found, LabelledImages):
-            raise NumericsError(
-                f"train_data, pool: got {type(found).__name__}, expected "
-                "tangency.LabelledImages(pixels, labels, class_names)."
-            )
-        if found is not None and images.dim() == 4 and tuple(found.shape) != tuple(images.shape[1:]):
-            raise NumericsError(
-                f"train_data, pool: images of shape {found.shape}, expected that of the measured images, "
-                f"{tuple(images.shape[1:])}."
-            )
-
-
-def _check_request(images: Tensor, ids: Tensor | None, pool: LabelledImages | None, batch_size: BatchSize) -> None:
-    if not len(images):
-        raise NumericsError("images: got none, expected at least 1.")
-    check_batch_size(batch_size)
-    if ids is None:
-        return
-    if pool is None:
-        raise NumericsError("ids: got them without a pool, expected both; ids say where each image stands in the pool.")
-    if ids.shape != (len(images),) or ids.is_floating_point() or ids.dtype == torch.bool:
-        raise NumericsError(
-            f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."
-        )
-
-
-def _pool(
-    pool: LabelledImages | None, images: Tensor, labels: Tensor, train_data: LabelledImages, config: MeasureConfig
-) -> LabelledImages:
-    """The images among which partners are drawn, the measured ones by default; raises where they lack what is asked."""
-    pool = pool or LabelledImages(images.cpu(), labels.cpu(), train_data.classes, unit_range=train_data.unit_range)
-    check_signal(config, pool)
-    check_size(config.metrics, config.working(pool.shape).shape)
-    return pool
-
-
-def _sized(config: MeasureConfig, shape: tuple[int, int, int], fitted: bool) -> MeasureConfig:
-    """With the working size of images (C, H, W); that of large ones is their own where what is given knows no other."""
-    if config.working_size is None and not fitted:
-        return dataclasses.replace(config, working_size="own")
-    return config.at_size(shape)
-
-
-def _checked(data: LabelledImages, what: str) -> LabelledImages:
-    """The same with int64 labels, after a look at ranges that would spoil a fit in silence."""
-    if data.pixels.dtype != torch.uint8:
-        check_images(data.pixels, f"{what} images", data.unit_range)
-    check_labels(data.labels, len(data.pixels), len(data.classes), f"{what} labels")
-    return data if data.labels.dtype == torch.int64 else dataclasses.replace(data, labels=data.labels.long())
-
-
-def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureConfig) -> Tensor:
-    """The y of gradient and score alike: the true label, or the classifier's prediction, (N,)."""
-    if config.label == "true":
-        return truth
-    with undisturbed(model), torch.no_grad():
-        return check_logits(model(x.clone()), len(x)).argmax(1)
-
-
-def measure_batch(
-    model: nn.Module, references: References, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
-) -> Rows:
-    """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
-    x, working = references.x, references.working
-    with undisturbed(model), torch.no_grad():
-        # a clone, since a model may overwrite its input in place
-        logits = check_logits(model(x.clone()), len(x), max(2, int(references.y.max()) + 1))
-        correct = (logits.argmax(1) == references.truth).double()
-        columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
-        for frame in references.frames:
-            columns |= changes(model, logits, references, frame, config)
-        columns |= noise_response(model, logits, references, config)
-        if references.signal is not None and config.noise_sigmas:
-            columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
-    columns |= attacked(model, logits, references, config) | certified(model, references, config)
-    own = quantity_directions(
-        model, x, references.y, references.ids, config.quantities, config.attributions, maps or {}
-    )
-    directions = {name: working.gradient(gradient) for name, gradient in own.items()}
-    for name in config.tangent_scalars:
-        for frame in references.frames:
-            columns |= _tangency(name, directions[name], frame)
-        if references.signal is not None:
-            columns |= signal_fraction(name, own[name], references.signal)
-        if not working.whole:
-            columns[f"working_share.{name}"] = working.kept(own[name])
-    for name, gradient in smoothed_gradients(model, references, config).items():
-        for frame in references.frames:
-            columns |= _tangency(name, working.gradient(gradient), frame)
-    columns |= aligned(model, directions, references, config)
-    columns |= references.constant
-    return Rows(
-        references.ids,
-        {key: values.double() for key, values in columns.items()},
-        math.prod(working.shape),
-        logits.shape[1],
-    )
-
-
-def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
-    """F² with its controls, the rank, and ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k]."""
-    gradient, space, d = unit(gradient), frame.space, frame.space.dimension
-    rank = space.trace
-    usable = (rank > 0) & (rank < d)
-    fraction = space.fraction(gradient).double().where(usable, torch.nan)
-    off = space.off_fraction(gradient).double()
-    columns = {
-        f"tangent_fraction.{name}{frame.suffix}": fraction,
-        f"tangent_rank{frame.suffix}": rank,
-        f"log_kappa.{name}{frame.suffix}": off.log() - fraction.log() + (rank / (d - rank)).log(),
-    }
-    for control, other in frame.controls.items():
-        found = other.fraction(gradient).double().where(usable, torch.nan)
-        columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = found
-    columns |= {f"tangent_rank{frame.suffix}.{control}": common for control, common in frame.common.items()}
-    return columns

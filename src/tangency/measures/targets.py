@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -58,18 +58,16 @@ class Targets:
         own = y == self._labels(ids)
         if bool(own.all()):
             return {key: self._signal(key, ids) for key in self.keys}
-        x, found = self._images(ids), {}
+        x = self._images(ids)
         if not bool(own.any()):
             return self.of(x, y)
-        for key in self.keys:
-            values = self.evaluate(key, x[~own], y[~own])
-            found[key] = self._signal(key, ids[own]).among(own, self.comparer.signal(values))
-        return found
+        others = {key: self.comparer.signal(self.evaluate(key, x[~own], y[~own])) for key in self.keys}
+        return {key: self._signal(key, ids[own]).among(own, other) for key, other in others.items()}
 
     def of_partners(self, control: str, ids: Tensor, usable: Tensor) -> dict[TargetKey, Signal]:
         """Targets of other images (N,) of the pool with their own labels; NaN where there is no other."""
-        asked = control in self.config.network_controls
-        keys = [key for key in self.keys if asked or not key[0].startswith(NETWORK)]
+        of_networks = control in self.config.network_controls
+        keys = [key for key in self.keys if of_networks or not key[0].startswith(NETWORK)]
         return {key: self._signal(key, ids, control).nan_where(~usable) for key in keys}
 
     def evaluate(self, key: TargetKey, x: Tensor, y: Tensor) -> Tensor:
@@ -77,38 +75,33 @@ class Targets:
         name, sigma = key
         score = self.network if name.startswith(NETWORK) else self.score
         assert score is not None  # else `config` has no such target
-        asked = name.removeprefix(NETWORK)
-        if asked == "bayes_gradient":
+        if name.endswith("bayes_gradient"):
             return score.bayes_direction(x, y, sigma).direction
-        return score.score(x, sigma, y if asked == "score_y" else None)
+        return score.score(x, sigma, y if name.endswith("score_y") else None)
 
     def _signal(self, key: TargetKey, ids: Tensor, control: str = "") -> Signal:
         values, embeddings = self._held[key]
-        own = values.at(ids)[_VALUES]
-        kept: Kept = {}
-        if self.comparer.embeds(control):
-            kept = {_metric(name): rows for name, rows in embeddings.at(ids).items()}
-        return self.comparer.signal(own, control, kept)
+        held = embeddings.at(ids) if self.comparer.embeds(control) else {}
+        kept: Kept = {_metric(name): rows for name, rows in held.items()}
+        return self.comparer.signal(values.at(ids)[_VALUES], control, kept)
 
     @cached_property
     def _held(self) -> dict[TargetKey, tuple[Held, Held]]:
-        keys = list(self.keys)
-        most = _KEPT // max(1, 2 * len(keys))
-        found = {}
-        for key in keys:
-            values = Held(self._evaluated(key), len(self.pool), _ROWS, most)
-            found[key] = values, Held(self._embedded(values), len(self.pool), _ROWS, most)
-        return found
+        return {key: self._made(key) for key in self.keys}
 
-    def _evaluated(self, key: TargetKey) -> Callable[[Tensor], Values]:
-        return lambda ids: {_VALUES: self.evaluate(key, self._images(ids), self._labels(ids))}
+    def _made(self, key: TargetKey) -> tuple[Held, Held]:
+        """Where a target's values are kept, and what metrics with a network compare of them."""
 
-    def _embedded(self, values: Held) -> Callable[[Tensor], Values]:
+        def evaluated(ids: Tensor) -> Values:
+            return {_VALUES: self.evaluate(key, self._images(ids), self._labels(ids))}
+
         def embedded(ids: Tensor) -> Values:
             kept = self.comparer.embeddings(values.at(ids)[_VALUES])
             return {_NAMES.join(metric): rows for metric, rows in kept.items()}
 
-        return embedded
+        most = _KEPT // max(1, 2 * len(list(self.keys)))
+        values, embeddings = (Held(make, len(self.pool), _ROWS, most) for make in (evaluated, embedded))
+        return values, embeddings
 
     def _images(self, ids: Tensor) -> Tensor:
         return self.pool.images(ids.cpu()).to(self.device)

@@ -18,7 +18,7 @@ from tangency.numerics import flat, per_example
 from tangency.types import Dataset, LabelledImages
 
 Shape = tuple[int, int, int]
-_HELD = 1 << 30  # bytes of reduced images that are kept; more are made anew whenever they are asked for
+_HELD = 1 << 30  # bytes of reduced images that are kept; more are made anew for each use
 _AT_ONCE = 1 << 22  # pixels that are reduced at once
 
 
@@ -181,7 +181,7 @@ class WorkingSize:
     def images(self, data: LabelledImages) -> LabelledImages:
         """The same images at the working size, float32 (float64 where they are).
 
-        Up to a gigabyte of them is made at once, in small batches, and kept; more are made anew when asked for.
+        Up to a gigabyte of them is made at once, in small batches, and kept; more are made anew for each use.
         """
         if self.whole:
             return data
@@ -196,7 +196,7 @@ class WorkingSize:
             return torch.empty(0, *self.shape)
         precise = data.pixels.dtype == torch.float64
         pixels = torch.empty(len(data), *self.shape, dtype=torch.float64 if precise else torch.float32)
-        for index in torch.arange(len(data)).split(max(1, _AT_ONCE // math.prod(self.own))):
+        for index in torch.split(torch.arange(len(data)), max(1, _AT_ONCE // math.prod(self.own))):
             pixels[index] = self.reduce(data.images(index))
         return pixels
 

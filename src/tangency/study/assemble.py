@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from tangency.errors import RunError
 from tangency.evaluate.numbers import Columns
-from tangency.files import atomic
+from tangency.measures.tables import columns_of, join_shards, read_rows
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 
-if TYPE_CHECKING:
-    import polars
 
-
-def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) -> polars.DataFrame:
-    """Rows of all trials in one sorted table, written to rows.parquet; the order of work leaves no trace."""
-    import polars as pl
-
-    parts = []
-    for trial in trials:
-        head = [pl.lit(trial.id).alias("trial"), pl.lit(trial.seed, dtype=pl.Int64).alias("seed")]
-        for images in shards:
-            shard = pl.read_parquet(layout.shard(trial, images))
-            parts.append(shard.select(*head, "image", "measure", "value"))
-    if not parts:
+def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) -> None:
+    """Write rows.parquet: the rows of all trials in one table, sorted by trial; the order of work leaves no trace."""
+    if not trials:
         raise RunError("no trial could be measured: every one diverged. Lower the learning rate or the strengths.")
-    table = pl.concat(parts).sort("trial", "measure", "image")
-    with atomic(layout.rows) as temporary:
-        table.write_parquet(temporary, compression="zstd")
-    return table
+    ordered = sorted(trials, key=lambda trial: trial.id)
+    join_shards(
+        layout.rows, [(trial.id, trial.seed, [layout.shard(trial, images) for images in shards]) for trial in ordered]
+    )
 
 
-def columns_by_trial(table: polars.DataFrame) -> dict[str, Columns]:
+def columns_by_trial(layout: Layout) -> dict[str, Columns]:
     """Trial to measure to values (N,), all in the order of the image index, so that they are paired."""
-    columns: dict[str, Columns] = {}
-    for (trial, measure), group in table.group_by("trial", "measure", maintain_order=True):
-        columns.setdefault(str(trial), {})[str(measure)] = group.sort("image")["value"].to_numpy().astype(np.float64)
-    return columns
+    again = "Run the study again; it goes on where it stopped."
+    rows = read_rows(layout.rows, again)
+    parts = rows.partition_by("trial", as_dict=True, maintain_order=True)
+    return {str(name): columns_of(own, layout.rows, again)[1] for (name,), own in parts.items()}

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from tangency.errors import ModelError, RunError
 from tangency.files import is_whole, read_json
+from tangency.measures.tables import SHARD_COLUMNS
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
 
@@ -30,7 +31,7 @@ class Layout:
 
     @property
     def rows(self) -> Path:
-        """Every measured value, one row per trial, image and measure."""
+        """Every measured value: a row for each trial and image, a column for each measure."""
         return self.run / "rows.parquet"
 
     @property
@@ -97,7 +98,7 @@ class Layout:
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""
-        return is_whole(self.shard(trial, images), ("image", "measure", "value"), images)
+        return is_whole(self.shard(trial, images), SHARD_COLUMNS, images)
 
     def study_name(self) -> str | None:
         """Name of the study that this folder belongs to; None where there is none, or none that can be read."""

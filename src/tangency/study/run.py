@@ -188,11 +188,11 @@ def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout)
 def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:
     outcomes = {trial.id: layout.outcome(trial) for trial in trials}
     usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
-    table = assemble_rows(layout, usable, measured_images(spec, data))
+    assemble_rows(layout, usable, measured_images(spec, data))
     card = score_card(layout.score(score_hash(spec, data)))
     if spec.network_score:
         card |= {"network": examination(layout.trust(network_hash(spec, data)))}
-    summary = partial(summarise, spec, data, trials, outcomes, columns_by_trial(table), card)
+    summary = partial(summarise, spec, data, trials, outcomes, columns_by_trial(layout), card)
     if not spec.generate:
         for left in (layout.generation, layout.generated_pictures):  # of an earlier spec of this run
             left.unlink(missing_ok=True)

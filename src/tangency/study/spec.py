@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +28,7 @@ from tangency.objectives import make
 from tangency.score import parse_choice
 from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
 from tangency.training import TrainConfig
+from tangency.validation import complaints
 
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
@@ -36,7 +36,6 @@ _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 # Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
 # one of several estimators of the tangent space, and one of what the gradients can make.
 SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
-_COMPLAINTS = 5  # in an error
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -264,11 +263,7 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     except SpecError as error:
         raise SpecError(f"{origin}: {quoted(error)}") from None
     except ValidationError as error:
-        # A list whose members are wrong is also "too short"; that says nothing more.
-        items = [item for item in error.errors() if not (item["type"] == "too_short" and item["input"])]
-        more = f"; and {len(items) - _COMPLAINTS} more" if len(items) > _COMPLAINTS else ""
-        complaints = "; ".join(map(_complaint, items[:_COMPLAINTS])) + more
-        raise SpecError(f"{origin}: {complaints}") from None
+        raise SpecError(f"{origin}: {complaints(error, StudySpec, _keys_beside)}.") from None
 
 
 def shipped_spec(name: str, **changes: object) -> StudySpec:
@@ -337,17 +332,6 @@ def spec_content(spec: StudySpec) -> dict[str, Any]:
 def dump_spec(spec: StudySpec) -> str:
     """The resolved spec as YAML, every default written out."""
     return yaml.safe_dump(spec_content(spec), sort_keys=False, allow_unicode=True)
-
-
-def _complaint(item: Any) -> str:
-    place = ".".join(map(str, item["loc"])) or "spec"
-    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return unknown_name("key", place, _keys_beside(item["loc"]))
-    value = item["input"]
-    shown = (
-        "" if isinstance(value, dict | list) or (isinstance(value, float) and math.isnan(value)) else f", got {value!r}"
-    )
-    return f"{place}: {item['msg'].removeprefix('Value error, ')}{shown}."
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

@@ -13,9 +13,8 @@ from tangency.autodiff import input_gradient
 from tangency.evaluate.fitting.closed import fit_score
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
-from tangency.evaluate.stream import rows_of
-from tangency.files import atomic, journal, write_json
-from tangency.measures import Rows, fitting_batch
+from tangency.files import write_json
+from tangency.measures import Driver, Subject, write_measured
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.bench import Workbench
@@ -160,21 +159,17 @@ def _provenance(bench: Workbench, trial: Trial) -> dict[str, object]:
 def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     """Rows of several trials for one shard of images."""
     images = measured_images(bench.spec, bench.data)[task.index]
-    trials, config = [bench.trials[number] for number in task.trials], bench.measures
-    networks = [bench.classifier(trial) for trial in trials]
-    parts: list[list[Rows]] = [[] for _ in trials]
-    first = bench.data.test.images(torch.tensor(images[:1])).to(bench.device)
-    size = fitting_batch("auto", networks, first, bench.source.held_bytes, _MEASURED_AT_ONCE)
-    batches = torch.tensor(images).split(size)
-    for done, ids in enumerate(batches, 1):
-        for own, rows in zip(parts, rows_of(networks, bench.data.test, ids, bench.source, config), strict=True):
-            own.append(rows)
-        journal("measure.batch")
-        progress(done / (len(batches) + 1))
-    for trial, own in zip(trials, parts, strict=True):
-        journal("measure.trial")
-        with atomic(bench.layout.shard(trial, images)) as temporary:
-            Rows.concatenate(own).frame().drop("trial", "seed").write_parquet(temporary)
+    trials = [bench.trials[number] for number in task.trials]
+    targets = {bench.layout.shard(trial, images): Subject(bench.classifier(trial)) for trial in trials}
+    driver = Driver.fitting(bench.source, bench.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done / (len(images) + 1))
+
+    write_measured(driver, targets, torch.tensor(images), advance)
 
 
 def _draw(bench: Workbench, task: Task, progress: Progress) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, quoted, unknown_name
 from tangency.evaluate.classifiers.origin import Origin
-from tangency.evaluate.measured import Measured, columns_of, read_rows, read_summary, settings
+from tangency.evaluate.measured import Measured, read_summary, settings
 from tangency.files import read_json
 from tangency.measures import MeasureConfig
+from tangency.measures.tables import columns_of, read_rows
 from tangency.models import Classifier, read_classifier
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, score_hash
@@ -81,7 +82,7 @@ class SavedTrial:
                 f"'{self.reference}': this trial {trials[name]['outcome']}, and has no rows; choose another."
             )
         rows = read_rows(Layout(run).rows, again).filter(pl.col("trial") == name)
-        ids, columns = columns_of(rows, run, again)
+        ids, columns = columns_of(rows, Layout(run).rows, again)
         spec = load_spec(run / "spec.yaml")
         data = summary["data"]
         about = {key: data[key] for key in ("digest", "shape", "classes", "licence")} | {"data": data["name"]}
@@ -130,7 +131,8 @@ class Run:
         folder: the run directory.
         spec: what was asked for, every default written out.
         summary: content of summary.json: "data", "trials", "regimes", "provenance", …
-        rows: every measured value, columns trial, seed, image, measure, value.
+        rows: every measured value: columns trial, seed, image, and one for each measure (null where it was not taken of
+            a trial, NaN where it is degenerate).
     """
 
     folder: Path
@@ -173,7 +175,7 @@ def load_run(run: str | Path) -> Run:
         run: the folder that `run_study`, `tangency study run` or `tangency quickstart` wrote.
 
     Returns:
-        `Run`: spec, summary, rows (one a trial, image and measure, as a polars frame; units are those of the measures),
+        `Run`: spec, summary, rows (one for each trial and image, as a polars frame; units are those of the measures),
         and the networks by `classifier(trial)`.
 
     Raises:

@@ -20,8 +20,8 @@ def spread(trials: Sequence[Mapping[str, Any]], rows: polars.DataFrame) -> dict[
     """Density of the per-image tangent fraction for each objective and strength, seeds together."""
     import polars
 
-    chosen = rows.filter((polars.col("measure") == FRACTION) & polars.col("value").is_finite())
-    values = {name: part["value"].to_numpy() for (name,), part in chosen.partition_by("trial", as_dict=True).items()}
+    chosen = rows.filter(polars.col(FRACTION).is_finite()) if FRACTION in rows.columns else rows.clear()
+    values = {name: part[FRACTION].to_numpy() for (name,), part in chosen.partition_by("trial", as_dict=True).items()}
     merged: dict[tuple[str, float], list[np.ndarray]] = {}
     for trial in trials:
         if trial["id"] in values:

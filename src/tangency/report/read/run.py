@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.errors import RunError, SpecError, quoted
-from tangency.files import polars_errors
+from tangency.measures.tables import read_rows
 from tangency.report.read.summary import WAY_OUT, read_summary
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RunFiles:
         folder: the run directory.
         spec: text of spec.yaml, shown as it is.
         summary: content of summary.json.
-        rows: columns trial, seed, image, measure, value.
+        rows: columns trial, seed, image, and one for each measure.
         pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
         network: pictures of the examination of the study's trained score; empty where there is none.
         generated: the first generated pictures, "<task>.trial.<trial>", "<task>.reference.<source>", "<task>.labels".
@@ -55,7 +55,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         spec=read_spec(present(folder / "spec.yaml"), summary["spec_hash"]),
         summary=summary,
-        rows=read_rows(present(folder / "rows.parquet")),
+        rows=read_rows(present(folder / "rows.parquet"), WAY_OUT),
         pictures=read_pictures(
             present(folder / "artefacts" / "pictures.safetensors"), str(summary["score"].get("kind"))
         ),
@@ -87,21 +87,6 @@ def read_spec(path: Path, expected: str) -> str:
             "run the study again."
         )
     return path.read_text(encoding="utf-8")
-
-
-def read_rows(path: Path) -> polars.DataFrame:
-    """The per-image rows, checked: the table has its five columns."""
-    import polars
-
-    try:
-        with polars_errors():
-            rows = polars.read_parquet(path)
-    except (polars.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"report: '{path}' is not a readable Parquet table ({quoted(error)}). {WAY_OUT}") from error
-    missing = {"trial", "seed", "image", "measure", "value"} - set(rows.columns)
-    if missing:
-        raise RunError(f"report: '{path}' has columns {rows.columns}, and lacks {sorted(missing)}. {WAY_OUT}")
-    return rows
 
 
 def read_network(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
