@@ -51,7 +51,7 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
     device = classifier.scale.device
     x, y = data.test.images(chosen).to(device), data.test.labels[chosen].to(device)
     with undisturbed(classifier), torch.no_grad():
-        logits = torch.cat([classifier(part) for part in x.split(at_once(x.shape[1:], 128))])
+        logits = torch.cat([classifier(part) for part in torch.split(x, at_once(x.shape[1:], 128))])
         broken = int((~logits.isfinite().all(1)).sum())
         predicted = logits.argmax(1)
         right = (predicted == y) & logits.isfinite().all(1)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tangency.errors import ModelError, unknown_name
 from tangency.models.architectures.cifar_densenet import DENSENETS, CifarDenseNet
 from tangency.models.architectures.cifar_vgg import VGGS, CifarVGG
+from tangency.models.architectures.layers import applied
 
 
 def _conv(before: int, after: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -73,7 +74,7 @@ class PreActBasic(nn.Module):
         self.shortcut = nn.Sequential(_conv(before, width, 1, stride)) if changes else nn.Sequential()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(F.relu(self.bn2(self.conv1(F.relu(self.bn1(x)))))) + self.shortcut(x)
+        return applied(self.conv2, F.relu(self.bn2(self.conv1(F.relu(self.bn1(x)))))) + applied(self.shortcut, x)
 
 
 class PreActV2(PreActBasic):
@@ -82,7 +83,7 @@ class PreActV2(PreActBasic):
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.bn1(x))
         kept = self.shortcut(inner) if len(self.shortcut) else x
-        return self.conv2(F.relu(self.bn2(self.conv1(inner)))) + kept
+        return applied(self.conv2, F.relu(self.bn2(self.conv1(inner)))) + kept
 
 
 Block = type[Basic] | type[Bottleneck] | type[PreActBasic]
@@ -132,7 +133,7 @@ class CifarResNet(nn.Module):
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         x = F.relu(self.bn(x)) if self.head_norm else x
-        return self.linear(x.mean((2, 3)))
+        return applied(self.linear, x.mean((2, 3)))
 
 
 class WideBlock(nn.Module):
@@ -147,7 +148,7 @@ class WideBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.bn1(x))
         kept = x if self.convShortcut is None else self.convShortcut(inner)
-        return kept + self.conv2(F.relu(self.bn2(self.conv1(inner))))
+        return applied(self.conv2, F.relu(self.bn2(self.conv1(inner)))) + kept
 
 
 _LEAK = 0.1
@@ -168,7 +169,7 @@ class FixMatchBlock(WideBlock):
         else:
             inner = inner if self.activated else x
             kept = self.convShortcut(inner)
-        return kept + self.conv2(F.leaky_relu(self.bn2(self.conv1(inner)), _LEAK))
+        return applied(self.conv2, F.leaky_relu(self.bn2(self.conv1(inner)), _LEAK)) + kept
 
 
 class _FixMatchFirst(FixMatchBlock):
@@ -184,8 +185,7 @@ class _WideStage(nn.Module):
         self.layer = nn.Sequential(first, *(block(after, after, 1) for _ in range(depth - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layer(x)
-        return found
+        return applied(self.layer, x)
 
 
 class WideResNet(nn.Module):
@@ -220,7 +220,7 @@ class WideResNet(nn.Module):
         """(N, C, H, W) to (N, classes)."""
         x = self.block3(self.block2(self.block1(self.conv1(x))))
         x = self.bn1(x)
-        return self.fc((F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)).mean((2, 3)))
+        return applied(self.fc, (F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)).mean((2, 3)))
 
 
 _RESNETS: dict[str, tuple[Block, tuple[int, ...], int]] = {

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tangency.models.architectures.layers import applied
+
 # Name -> layers of each of four blocks, and maps that a layer adds.
 DENSENETS: dict[str, tuple[tuple[int, ...], int]] = {
     "densenet_cifar": ((6, 12, 24, 16), 12),
@@ -74,5 +76,4 @@ class CifarDenseNet(nn.Module):
         for number in range(1, self.blocks + 1):
             x = self.get_submodule(f"dense{number}")(x)
             x = self.get_submodule(f"trans{number}")(x) if number < self.blocks else x
-        found: Tensor = self.linear(F.relu(self.bn(x)).mean((2, 3)))
-        return found
+        return applied(self.linear, F.relu(self.bn(x)).mean((2, 3)))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from tangency.models.architectures.layers import applied
+
 # Name -> convolutions of each of five stages, between which the image is halved.
 VGGS: dict[str, tuple[int, ...]] = {
     "vgg11": (1, 1, 2, 2, 2),
@@ -40,5 +42,4 @@ class CifarVGG(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
-        found: Tensor = self.classifier(self.features(x).flatten(1))
-        return found
+        return applied(self.classifier, self.features(x).flatten(1))

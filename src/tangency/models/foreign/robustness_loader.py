@@ -18,7 +18,7 @@ class _Trained:
     Args:
         family: of its architectures.
         sides: (H, W) of its images.
-        mean, std: that its networks are normalised by.
+        mean, std: of its networks' normalisation.
         classes: names, where robustness fixes them.
     """
 

@@ -1,17 +1,20 @@
-"""onnxruntime's own evaluation of a graph, which ours is compared with."""
+"""A graph evaluated by onnxruntime, for comparison with our own evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tangency.errors import ModelError, quoted
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
-def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndarray]]:
+
+def runtime(model: ModelProto, path: Path | str) -> Callable[[np.ndarray], list[np.ndarray]]:
     """A model as a function of its one input; refusals are ModelErrors."""
     try:
         import onnxruntime
@@ -32,11 +35,12 @@ def runtime(model: Any, path: Path | str) -> Callable[[np.ndarray], list[np.ndar
 
     def run(values: np.ndarray) -> list[np.ndarray]:
         try:
-            return session.run(None, {name: values})
+            outputs: list[np.ndarray] = session.run(None, {name: values})
         except refusals as error:
             raise ModelError(
                 f"{path}: onnxruntime cannot run it on an image ({quoted(error)}). The graph may be damaged, or made "
                 "for images of another size: give ?shape=CxHxW, or export it again."
             ) from error
+        return outputs
 
     return run
