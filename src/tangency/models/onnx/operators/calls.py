@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -52,6 +52,7 @@ class Call:
 
 
 Operator = Callable[..., Any]  # (call, *inputs) to a tensor or a tuple of them
+Function = TypeVar("Function", bound=Operator)
 
 _FLOAT = 1
 KINDS = {
@@ -72,10 +73,10 @@ KINDS = {
 OPERATORS: dict[str, Operator] = {}
 
 
-def operator(*names: str, together: bool = False) -> Callable[[Operator], Operator]:
+def operator(*names: str, together: bool = False) -> Callable[[Function], Function]:
     """Register a function as operators of these names; `together` brings its inputs to one device."""
 
-    def register(function: Operator) -> Operator:
+    def register(function: Function) -> Function:
         operators(dict.fromkeys(names, function), together=together)
         return function
 

@@ -60,7 +60,7 @@ def _nearest(places: np.ndarray, size: int, how: str) -> np.ndarray:
         "floor": np.floor(places),
         "ceil": np.ceil(places),
     }[how]
-    return np.clip(cells, 0, size - 1).astype(np.int64)
+    return np.asarray(np.clip(cells, 0, size - 1), np.int64)
 
 
 def _kernel(distance: np.ndarray, mode: str, a: float) -> np.ndarray:

@@ -142,8 +142,7 @@ def pad(
     if mode == "constant":
         flat = [n for axis in range(x.dim() - 1, -1, -1) for n in both.get(axis, (0, 0))]
         number = call.get("value", 0.0) if value is None or not value.numel() else value.item()
-        x = F.pad(x, flat, value=number)
-        return x
+        return F.pad(x, flat, value=number)
     for axis, (before, after) in both.items():
         if before or after:
             places = np.pad(np.arange(x.shape[axis]), (max(before, 0), max(after, 0)), mode=mode)
