@@ -271,7 +271,7 @@ def _summary(request: MeasureRequest, setting: _Setting, model: SavedClassifier,
     return {
         "model": model.reference,
         "reading": model.classifier.card.provenance.get("reading", []),
-        "check": check_classifier(model.classifier, setting.data),
+        "check": dataclasses.asdict(check_classifier(model.classifier, setting.data)),
         "data": setting.data.name,
         "measured": len(rows.ids),
         "warnings": _warnings(setting, model, rows, maps if model.reference == request.models[0] else None),

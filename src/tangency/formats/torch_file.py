@@ -13,8 +13,8 @@ import torch
 
 from tangency.errors import DataError, quoted
 from tangency.formats.opening import read_bytes, recognised, refuse_foreign
-from tangency.formats.plain import Inert
-from tangency.formats.torch_records import TORCH, Storage, StorageName, storage_name, text_of
+from tangency.formats.plain import Inert, text_of
+from tangency.formats.torch_records import TORCH, Storage, StorageName, storage_name
 from tangency.formats.unpickle import MAX_BYTES, next_pickle
 
 EXPECTED = "a checkpoint that torch.save wrote"
@@ -198,7 +198,7 @@ def read_storage(data: bytes) -> Storage:
     """The storage in bytes that `torch.save` wrote in its old format, as inside the pickles of modules.
 
     Raises:
-        DataError: any other bytes; what they hold, in a few words.
+        DataError: other bytes; their content, in a few words.
     """
     stream, references = io.BytesIO(data), list[Inert]()
     storages = _Storages(len(data), lambda name: torch.zeros(name.nbytes, dtype=torch.uint8))

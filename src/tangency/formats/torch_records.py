@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import DataError
-from tangency.formats.plain import PLAIN, Arguments, Global, Inert, Table, brief
+from tangency.formats.plain import PLAIN, Arguments, Global, Inert, Table, brief, text_of
 
 _MOST_AXES = 64
 _STORAGES = {
@@ -89,11 +89,6 @@ def _view(view: object, count: int) -> tuple[int, int]:
     if not _are_sizes(parts) or len(parts) != 2 or sum(parts) > count:
         raise DataError(f"a view of a storage of unknown form, {brief(view)}")
     return parts[0], parts[1]
-
-
-def text_of(value: object) -> object:
-    """The value, with text that Python 2 wrote as bytes decoded."""
-    return value.decode("latin1") if isinstance(value, bytes) else value
 
 
 def _are_sizes(value: object) -> TypeGuard[tuple[int, ...]]:

@@ -111,7 +111,7 @@ class Classifier(nn.Module):
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
-    """Names as they are; a number n becomes "0" … "n−1"."""
+    """The names; a number n becomes "0" … "n−1"."""
     return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
 

@@ -169,21 +169,27 @@ def check_independent(net: nn.Module, images: Tensor, name: str, way: str, allow
         # Batches of one size go through the same kernels, in which a row is rounded as it was before.
         limit, same = _limit(first, seen, net, 16), _limit(first, seen, net, 1)
         gap = _gap(first[:_HALF], _run(net, others, 0)[0][:_HALF])
+        if gap > same and _gap(first, _run(net, x, 0)[0]) > same:
+            raise ModelError(
+                f"{name}: gives other logits for the same images ({_share(gap, first)}) though the random numbers of "
+                "torch, NumPy and Python are the same, so its rows could not be repeated. Look for a state that its "
+                "forward changes, or for a random generator of its own."
+            )
         if gap > same:
-            raise _dependent(net, seen, name, gap, first, repeat=_gap(first, _run(net, x, 0)[0]) > same)
+            raise _dependent(name, _share(gap, first), _batch_reason(net, seen))
         gap = max(_gap(first, _run(net, x, seed)[0]) for seed in range(1, 1 + (_RARE if drawn else 1)))
         if gap > limit:
             if not allow_random:
-                raise _random(net, seen, name, way, gap, first)
+                raise _random(name, _share(gap, first), seen.random or _scripted(net)[1], way)
             if reason := _batch_reason(net, seen):
-                raise _dependent(net, seen, name, gap, first, reason=reason)
+                raise _dependent(name, _share(gap, first), reason)
             return True
         gap = max(
             _gap(first, _run(net, x.flip(0), 0)[0].flip(0)),
             _gap(first[:_ALONE], torch.cat([_run(net, x[i : i + 1], 0)[0] for i in range(_ALONE)])),
         )
         if gap > limit:
-            raise _dependent(net, seen, name, gap, first)
+            raise _dependent(name, _share(gap, first), _batch_reason(net, seen))
     return False
 
 
@@ -250,33 +256,23 @@ def _share(gap: float, logits: Tensor) -> str:
     return f"by {gap / max(_spread(logits), 1e-30):.1%} of the spread of its logits"
 
 
-def _dependent(
-    net: nn.Module, seen: _Seen, name: str, gap: float, logits: Tensor, repeat: bool = False, reason: str = ""
-) -> ModelError:
-    if repeat:
-        return ModelError(
-            f"{name}: gives other logits for the same images ({_share(gap, logits)}) though the random numbers of "
-            "torch, NumPy and Python are the same, so its rows could not be repeated. Look for a state that its "
-            "forward changes, or for a random generator of its own."
-        )
-    reason = reason or _batch_reason(net, seen)
+def _dependent(name: str, share: str, reason: str) -> ModelError:
     return ModelError(
-        f"{name}: what it says of an image depends on the other images of the batch ({_share(gap, logits)})"
+        f"{name}: what it says of an image depends on the other images of the batch ({share})"
         f"{': ' if reason else ''}{reason}. Its numbers would change with the batch size. Give its BatchNorm layers "
         "running statistics (track_running_stats=True and a pass over training images), or export it in eval mode "
         "(net.eval() before torch.export, torch.jit.trace, torch.onnx.export)."
     )
 
 
-def _random(net: nn.Module, seen: _Seen, name: str, way: str, gap: float, logits: Tensor) -> ModelError:
-    reason = seen.random or _scripted(net)[1]
+def _random(name: str, share: str, reason: str, way: str) -> ModelError:
     average = (
         f", or average: with {way} the logarithm of its mean softmax over {DRAWS} passes with fixed random numbers is "
         f"measured, at {DRAWS} times the cost"
     ) * bool(way)
     return ModelError(
-        f"{name}: gives other logits at each call for the same images ({_share(gap, logits)})"
-        f"{': ' if reason else ''}{reason}. Switch that off (eval mode){average}."
+        f"{name}: gives other logits at each call for the same images ({share}){': ' if reason else ''}{reason}. "
+        f"Switch that off (eval mode){average}."
     )
 
 

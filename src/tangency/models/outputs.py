@@ -1,4 +1,4 @@
-"""Logits of what a network returns: a last softmax or sigmoid is taken off."""
+"""Logits from the output of a network: a last softmax or sigmoid is removed."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def inverted(p: Tensor, outputs: str) -> Tensor:
 
 
 def probes(data: LabelledImages | None, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-    """8 images of noise, then up to 64 of a data set, always the same, in whose range the noise is, (N, C, H, W)."""
+    """8 images of noise of the data's range, then up to 64 of the data, always the same, (N, C, H, W)."""
     noise = torch.rand(_LOOK, *shape, generator=torch.Generator().manual_seed(0))
     if data is None:
         return noise.to(device)
@@ -210,7 +210,7 @@ _LOGIT = "log p − log(1 − p) of its outputs are the logits, as asked; an ima
 
 
 def _by_values(values: Tensor, requested: str | None, name: str, way: str) -> tuple[str, list[str]]:
-    """Which of `OUTPUTS` values are, whose last operation does not show it, and a sentence."""
+    """Which of `OUTPUTS` the values are, decided by the values alone, and a sentence."""
     images, unit = len(values), _in_unit_range(values)
     softmax = unit and _rows_sum_to_one(values)
     probabilities = softmax or (unit and bool((values != values[:1]).any()))  # a constant has no gradient anyway

@@ -75,35 +75,29 @@ def prepared(
 
     Raises:
         NumericsError: it fails on images, gives no logits of these classes, or has no gradient.
-        ModelError: what it returns cannot be told, depends on the batch, or is random.
+        ModelError: it is not clear what it returns, or it depends on the batch, or is random.
     """
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         model = model.module  # the same function, on one device
-    with seeded(0, images.device):  # the caller's random state stays unchanged
-        return _decided(model, images, classes, outputs, allow_random, kept)
-
-
-def _decided(
-    model: nn.Module, images: Tensor, classes: int, outputs: str | None, allow_random: bool, kept: Kept | None
-) -> tuple[nn.Module, tuple[str, ...]]:
     x = images[:2]
-    plain, returned, precision = _fed(model, x)
-    logits = _check_classes(picked(returned), classes if kept is None else None)
-    order = None if kept is None else kept(logits.shape[1])
-    kind, output_notes = _outputs(model, plain, images, outputs)
-    usable: nn.Module = plain
-    if kind != "logits":
-        usable = Prepared(model, kind, plain.precision)
-    elif not plain.precision and logits is returned and logits.dtype == x.dtype:
-        usable = model
-    usable = usable if order is None else Adapted(usable, order=order)
-    _check_gradient(usable, x)
-    notes = [*precision, *output_notes]
-    real_first = images.flip(0)
-    if check_independent(usable, real_first, _NAME, "allow_random=True", allow_random):
-        usable = Averaged(usable)
-        check_independent(usable, real_first, _NAME, "allow_random=True")
-        notes.append(averaged_note())
+    with seeded(0, images.device):  # the caller's random state stays unchanged
+        plain, returned, notes = _fed(model, x)
+        logits = _check_classes(picked(returned), classes if kept is None else None)
+        order = None if kept is None else kept(logits.shape[1])
+        kind, output_notes = _outputs(model, plain, images, outputs)
+        usable: nn.Module = plain
+        if kind != "logits":
+            usable = Prepared(model, kind, plain.precision)
+        elif not plain.precision and logits is returned and logits.dtype == x.dtype:
+            usable = model
+        usable = usable if order is None else Adapted(usable, order=order)
+        _check_gradient(usable, x)
+        notes += output_notes
+        real_first = images.flip(0)
+        if check_independent(usable, real_first, _NAME, "allow_random=True", allow_random):
+            usable = Averaged(usable)
+            check_independent(usable, real_first, _NAME, "allow_random=True")
+            notes.append(averaged_note())
     return usable, tuple(notes)
 
 

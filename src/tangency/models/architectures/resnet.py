@@ -36,7 +36,7 @@ class Block(nn.Module):
 class ResNet18(nn.Module):
     """Four stages of two blocks, global average pooling, a linear layer.
 
-    Deviation from the published code: the last map is pooled whole, whatever its size (there a fixed 4×4 window
+    Deviation from the published code: the whole last map is pooled, for any size (there a fixed 4×4 window
     dropped the lower part of 56×28 images).
 
     Args:

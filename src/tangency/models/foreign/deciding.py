@@ -1,4 +1,4 @@
-"""What the files leave open about a network is decided by its accuracy on training images, or is an error."""
+"""Decisions that the files of a network leave open, by its accuracy on training images."""
 
 from __future__ import annotations
 

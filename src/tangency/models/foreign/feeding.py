@@ -1,4 +1,4 @@
-"""How a foreign network is fed: by its reference, its files or the data; where none of these says it, an error."""
+"""The input of a foreign network, from its reference, its files or the data; an error where none of these gives it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Feeding:
     notes: tuple[str, ...] = field(default=())
 
     def or_else(self, other: Feeding) -> Feeding:
-        """Itself, with what is unknown taken from `other`; mean and std come from one source."""
+        """Itself, with unknown values taken from `other`; mean and std come from the same source."""
         both = self if self.mean is not None else replace(self, mean=other.mean, std=other.std)
         named = ("shape", "native", "input_range", "classes", "resize", "orientation")
         filled = {name: getattr(other, name) for name in named if getattr(both, name) is None}
@@ -165,7 +165,7 @@ def settled(known: Feeding, reference: Reference, outputs: int, data: Dataset | 
         data: on which it will be measured.
 
     Raises:
-        ModelError: nothing says them; the options that would are named.
+        ModelError: they are not known; the options that give them are named.
     """
     notes = list(known.notes)
     shape = known.shape or (data.test.shape if data is not None else None)

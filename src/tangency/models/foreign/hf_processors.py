@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tangency.errors import ModelError, quoted
 from tangency.models.foreign.feeding import Feeding
-from tangency.models.foreign.rebuilt import needs
+from tangency.models.foreign.rebuilt import optional
 from tangency.models.foreign.shards import read_json
 
 # Networks whose processors feed blue, green, red; without a processor in the folder their order is not known.
@@ -93,11 +93,7 @@ def _settings(folder: Path) -> tuple[str, dict[str, Any]] | None:
 
 
 def _processor(folder: Path, name: str, settings: dict[str, Any]) -> Any:
-    try:
-        import transformers
-        from transformers import AutoImageProcessor
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
+    transformers = optional("transformers", "hf")
     kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
     base = kind.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
     # For a class that they do not know, some versions take the usual class of the network's kind.
@@ -109,7 +105,9 @@ def _processor(folder: Path, name: str, settings: dict[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return transformers.AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except (ImportError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{folder / name}: transformers {transformers.__version__} cannot build the processor"

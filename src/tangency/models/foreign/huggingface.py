@@ -15,7 +15,7 @@ from torch import nn
 from tangency.errors import ModelError, quoted
 from tangency.models.foreign.feeding import Feeding
 from tangency.models.foreign.hf_processors import BGR_KINDS, processing
-from tangency.models.foreign.rebuilt import HuggingFaceNetwork, needs
+from tangency.models.foreign.rebuilt import HuggingFaceNetwork, needs, optional
 from tangency.models.foreign.shards import pieces, read_config, weights_of
 from tangency.models.foreign.states import State, read_states
 
@@ -85,13 +85,10 @@ def _named_weights(folder: Path, config: dict[str, Any]) -> Path | None:
 
 def _classifier_class(folder: Path, config: dict[str, Any]) -> Any:
     """The class of transformers that config.json names, an image classifier."""
-    try:
-        import transformers
-        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
+    transformers = optional("transformers", "hf")
+    table = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     names = [str(name) for name in config.get("architectures") or []]
-    known = {n for value in CLASSIFIERS.values() for n in ((value,) if isinstance(value, str) else value)}
+    known = {n for value in table.values() for n in ((value,) if isinstance(value, str) else value)}
     fitting = [name for name in names if name in known]
     if not fitting and any("ForImageClassification" in name for name in names):
         raise ModelError(

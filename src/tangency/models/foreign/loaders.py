@@ -6,17 +6,17 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from tangency.errors import ModelError
+from tangency.data.classes import CIFAR10
+from tangency.errors import ModelError, unknown_name
 from tangency.models.foreign.feeding import PRESETS, Feeding, graph_layout
 from tangency.models.foreign.opening import WEIGHTS, Opened, Request, check_channels, from_states
-from tangency.models.foreign.rebuilt import timm_package
-from tangency.models.foreign.robustness_loader import open_robustness
+from tangency.models.foreign.rebuilt import optional
 from tangency.models.foreign.states import read_states
 from tangency.models.foreign.twins import twins_of
 from tangency.models.orientation import Shape
@@ -66,7 +66,7 @@ def _timm(request: Request) -> Opened:
 
     if "weights" not in request.reference.options and request.path.is_dir():
         return _timm_folder(request)
-    timm_package()
+    optional("timm", "timm")
     request.check("weights", *WEIGHTS, "img_size")
     name, file = request.reference.location, Path(request.option("weights", "FILE.safetensors")).expanduser()
     size = request.reference.integer("img_size")
@@ -143,6 +143,63 @@ def _hf(request: Request) -> Opened:
     return Opened(module, "hf:folder", outputs, options, known, file, channels)
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A data set of robustness.datasets.
+
+    Args:
+        family: of its architectures.
+        sides: (H, W) of its images.
+        mean, std: of its networks' normalisation.
+        classes: names, where robustness fixes them.
+    """
+
+    family: str
+    sides: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...] | None = None
+
+
+_DATASETS = {
+    "cifar": _Trained("cifar", (32, 32), *PRESETS["cifar"], CIFAR10),
+    "imagenet": _Trained("torchvision", (224, 224), *PRESETS["imagenet"]),
+    # Ranges of ImageNet's classes, in robustness' order (tools/constants.py).
+    "restricted_imagenet": _Trained(
+        "torchvision",
+        (224, 224),
+        (0.4717, 0.4499, 0.3837),
+        (0.2600, 0.2516, 0.2575),
+        ("dog", "cat", "frog", "turtle", "bird", "monkey", "fish", "crab", "insect"),
+    ),
+}
+
+
+def _robustness(request: Request) -> Opened:
+    """`robustness:FILE?arch=NAME&dataset=…`."""
+    request.check("arch", "dataset", *WEIGHTS)
+    if not {"arch", "dataset"} <= request.reference.options.keys():
+        read_states(request.path)
+    name, dataset = request.option("arch", "resnet18"), request.option("dataset", "cifar")
+    if dataset not in _DATASETS:
+        raise ModelError(f"{request.reference.text}: {unknown_name('dataset', dataset, _DATASETS)}")
+    known = _DATASETS[dataset]
+    feeding = Feeding(
+        native=known.sides,
+        input_range=(0.0, 1.0),
+        mean=known.mean,
+        std=known.std,
+        classes=known.classes,
+        notes=(f"input as robustness feeds {dataset}",),
+    )
+    opened = from_states(request, f"{known.family}:{name}", request.path, feeding)
+    if known.classes is not None and opened.feeding.classes == known.classes and len(known.classes) != opened.outputs:
+        raise ModelError(
+            f"{request.reference.text}: {opened.outputs} outputs, dataset={dataset} has {len(known.classes)} classes."
+        )
+    return opened
+
+
 def _onnx(request: Request) -> Opened:
     from tangency.models.onnx.graph import read_graph
     from tangency.models.onnx.network import load_onnx
@@ -195,7 +252,7 @@ LOADERS: Registry[Callable[[Request], Opened]] = Registry(
         "torchvision": _torchvision,
         "timm": _timm,
         "hf": _hf,
-        "robustness": open_robustness,
+        "robustness": _robustness,
         "state_dict": _state_dict,
         "onnx": _onnx,
     },

@@ -12,11 +12,10 @@ from torch import nn
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.foreign.feeding import OPTIONS, Feeding, no_shape
-from tangency.models.foreign.rebuilt import FAMILIES, build_foreign, is_foreign
 from tangency.models.foreign.states import Fitted, State, fit_states, read_states
 from tangency.models.foreign.twins import Twins
 from tangency.models.orientation import Shape, turned_sides
-from tangency.models.registry import ARCHITECTURES
+from tangency.models.registry import ARCHITECTURES, build_module
 from tangency.models.weights import fill
 from tangency.references import Reference
 from tangency.types import Dataset
@@ -42,7 +41,7 @@ class Opened:
         file: of its weights.
         channels: of its images, where its weights say so.
         settled: whether it is known to return logits; else that is tested.
-        twins: what the weights leave open, where nothing has decided it.
+        twins: what the weights leave open, as long as it is not decided.
         others: the network under each choice of `twins` except its own.
         choice: its own choice of `twins`.
         beside: further files of weights.
@@ -86,7 +85,7 @@ class Request:
 
     @property
     def known_shape(self) -> Shape:
-        """The same; a ModelError where neither says it."""
+        """`shape`; a ModelError where it is not known."""
         if self.shape is None:
             raise no_shape(self.reference)
         return self.shape
@@ -124,7 +123,7 @@ def from_states(
         request: names the dict of weights (`key`) and the beginning of names (`prefix`), where there are several.
         architecture: "cifar:resnet18", "torchvision:…", "timm:…", or one of ours.
         file: safetensors or a checkpoint of `torch.save`.
-        feeding: what is known of its input beside the file.
+        feeding: further knowledge of its input.
         extra: options of the architecture.
         twins: what that architecture leaves open; None where its owner is known.
         choice: of `twins`, where something other than an option of the reference decides it.
@@ -136,7 +135,7 @@ def from_states(
     named, more = twins.choices[value] if twins is not None and value is not None else (architecture, {})
     shape, outputs = _read_sizes(request, architecture, states, options)
     with torch.random.fork_rng(devices=[]):
-        module = build(named, shape, outputs, {**options, **more})
+        module = build_module(named, shape, outputs, {**options, **more})
     unused = next((names for name, names in _UNUSED.items() if architecture.startswith(name)), ())
     fitted = fit_states(states, module, file, requested.get("key"), unused, requested.get("prefix"))
     fill(module, fitted.tensors, file)
@@ -174,7 +173,7 @@ def _twin(opened: Opened, twins: Twins, choice: str, shape: Shape, options: Opti
     """The same weights in another architecture."""
     architecture, more = twins.choices[choice]
     with torch.random.fork_rng(devices=[]):
-        module = build(architecture, shape, opened.outputs, {**options, **more})
+        module = build_module(architecture, shape, opened.outputs, {**options, **more})
     fill(module, fitted.tensors, opened.file or "")
     return replace(opened, module=module, architecture=architecture, options={**options, **more}, choice=choice)
 
@@ -185,7 +184,7 @@ def _read_sizes(
     """Shape of the input and number of logits, from the request and the file."""
     assumed = request.known_shape if architecture in ARCHITECTURES else request.shape or (3, 32, 32)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        probe = build(architecture, assumed, 10, options)
+        probe = build_module(architecture, assumed, 10, options)
     channels, outputs = _sizes(probe, states, assumed[0])
     check_channels(request, channels)
     return request.shape or (channels or 3, 32, 32), outputs or 10
@@ -203,16 +202,6 @@ def check_channels(request: Request, channels: int | None) -> None:
             f"{request.reference.text}: a network for images of {channels} channel{'s' * (channels > 1)}, these have "
             f"{request.shape[0]}; {way_out}"
         )
-
-
-def build(architecture: str, shape: Shape, classes: int, options: Options) -> nn.Module:
-    """A module of ours or of another package, by name."""
-    if is_foreign(architecture):
-        return build_foreign(architecture, shape, classes, options)
-    if architecture not in ARCHITECTURES:
-        known = [*ARCHITECTURES, *(f"{family}:NAME" for family in FAMILIES if family != "hf")]
-        raise ModelError(unknown_name("architecture", architecture, known))
-    return ARCHITECTURES[architecture](shape, classes, **options)
 
 
 def _sizes(probe: nn.Module, states: Mapping[str, State], assumed: int) -> tuple[int | None, int | None]:

@@ -104,7 +104,7 @@ def _script(source: Path | io.BytesIO) -> nn.Module:
 def batch_sizes(kind: str, path: Path, net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int | None] | None:
     """The smallest and the largest batch that a program takes, None for no limit; None where it takes no images.
 
-    The signature of an export says it. A TorchScript function is tried out: it takes any batch if it takes 3 images,
+    An export names it in its signature. A TorchScript function is tried out: it takes any batch if it takes 3 images,
     else the one size with which it works.
     """
     if kind == "export":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -107,13 +108,12 @@ def needs(package: str, extra: str, error: ImportError) -> ModelError:
     return ModelError(f"{package} is not installed ({quoted(error)}); install it with pip install 'tangency[{extra}]'.")
 
 
-def timm_package() -> Any:
-    """The package timm, or a ModelError that says how to install it."""
+def optional(package: str, extra: str) -> Any:
+    """An optional package, or a ModelError that says how to install it."""
     try:
-        import timm
+        return importlib.import_module(package)
     except ImportError as error:
-        raise needs("timm", "timm", error) from error
-    return timm
+        raise needs(package, extra, error) from error
 
 
 def _torchvision(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
@@ -142,7 +142,7 @@ def _strided_before(net: nn.Module) -> nn.Module:
 
 
 def _timm(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
-    timm = timm_package()
+    timm = optional("timm", "timm")
     if not timm.is_model(name):
         raise ModelError(unknown_name("model of timm", name, timm.list_models()))
     with warnings.catch_warnings():
@@ -152,19 +152,13 @@ def _timm(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.
 
 
 def _hf(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
-    try:
-        from transformers import AutoConfig, AutoModelForImageClassification
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
-    config = dict(options["config"])
-    kind = config.pop("model_type")
-    return HuggingFaceNetwork(
-        AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **config), attn_implementation="eager"),
-        options.get("channels"),
-    )
+    transformers, settings = optional("transformers", "hf"), dict(options["config"])
+    config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    net = transformers.AutoModelForImageClassification.from_config(config, attn_implementation="eager")
+    return HuggingFaceNetwork(net, options.get("channels"))
 
 
-# family -> maker(name, shape, classes, options); `FAMILY:NAME` is what a card names.
+# Family -> maker(name, shape, classes, options); a card names `FAMILY:NAME`.
 FAMILIES: dict[str, Callable[[str, Shape, int, dict[str, Any]], nn.Module]] = {
     "cifar": lambda name, shape, classes, options: build_cifar(name, shape, classes, **options),
     "torchvision": _torchvision,

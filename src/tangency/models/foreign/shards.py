@@ -1,4 +1,4 @@
-"""Weights of a folder: which file holds them, in whatever number of pieces."""
+"""Weights of a folder: the file that holds them, or its pieces."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def pieces(path: Path) -> list[Path]:
 
 
 def content_hash(path: Path, *beside: Path) -> str:
-    """SHA-256 of a file of weights; of an index, of its pieces one behind the other, and of files that go with it."""
+    """SHA-256 of a file of weights; of an index, of its pieces in order; and of further files."""
     digest = hashlib.sha256()
     for piece in (*pieces(path), *beside):
         with open(piece, "rb") as handle:

@@ -50,7 +50,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class _Target:
+class _Template:
     """What weights must fit.
 
     Args:
@@ -174,11 +174,11 @@ def fit_states(
     chosen = dict(states) if key is None else {key: states[key]}
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     first = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
-    target = _Target(shapes, unused, first, path)
+    template = _Template(shapes, unused, first, path)
     fits = {
         name: fit
         for name, state in chosen.items()
-        if (fit := _fit(state, target) or _fit_unwrapped(state, target)) is not None
+        if (fit := _fit(state, template) or _fit_unwrapped(state, template)) is not None
     }
     if not fits and first is not None and not any(n.startswith(first) for state in chosen.values() for n in state):
         there = sorted({p for state in chosen.values() for p in prefixes(state) if p})
@@ -186,7 +186,7 @@ def fit_states(
             f"{path}: no weights under prefix={prefix}; names begin with {', '.join(there[:10]) or 'no prefix'}."
         )
     if not fits:
-        raise ModelError(_nearest_misfit(chosen, target, type(module).__name__))
+        raise ModelError(_nearest_misfit(chosen, template, type(module).__name__))
     if len(fits) > 1 and not _same([fit.tensors for fit in fits.values()]):
         raise ModelError(
             f"{path}: {len(fits)} dicts of weights fit and they differ, {_shown(fits)}; choose one with ?key=…, for "
@@ -209,9 +209,9 @@ def _by_depth(prefix: str) -> tuple[int, str]:
     return prefix.count("."), prefix
 
 
-def _fit_unwrapped(state: State, target: _Target) -> Fitted | None:
+def _fit_unwrapped(state: State, template: _Template) -> Fitted | None:
     """As `_fit`, without the parts of names that only a wrapper around an inner module adds."""
-    own = {part for name in target.shapes for part in name.split(".")}
+    own = {part for name in template.shapes for part in name.split(".")}
     wrappers = [name for name in _WRAPPERS if name not in own]
 
     def unwrapped(name: str) -> str:
@@ -220,7 +220,7 @@ def _fit_unwrapped(state: State, target: _Target) -> Fitted | None:
     plain = {unwrapped(name): name for name in state}
     if len(plain) < len(state) or plain.keys() == state.keys():
         return None
-    inner = replace(target, prefix=None if target.prefix is None else unwrapped(target.prefix))
+    inner = replace(template, prefix=None if template.prefix is None else unwrapped(template.prefix))
     fit = _fit({name: state[old] for name, old in plain.items()}, inner)
     if fit is None:
         return None
@@ -229,18 +229,20 @@ def _fit_unwrapped(state: State, target: _Target) -> Fitted | None:
     return replace(fit, notes=(note, *fit.notes))
 
 
-def _fit(state: State, target: _Target) -> Fitted | None:
-    """The state without the prefix under which it has all that the target needs, or None."""
-    first = next((name for name in target.shapes if not name.endswith(_COUNTER)), "")
+def _fit(state: State, template: _Template) -> Fitted | None:
+    """The state without the prefix under which it has all that the template needs, or None."""
+    first = next((name for name in template.shapes if not name.endswith(_COUNTER)), "")
     starts = {name[: len(name) - len(first)] for name in state if name == first or name.endswith(f".{first}")}
-    candidates = dict.fromkeys([*sorted(starts, key=_by_depth), *([] if target.prefix is None else [target.prefix])])
+    candidates = dict.fromkeys(
+        [*sorted(starts, key=_by_depth), *([] if template.prefix is None else [template.prefix])]
+    )
     complete = {
-        prefix: tensors for prefix in candidates if (tensors := _complete(state, prefix, target.shapes)) is not None
+        prefix: tensors for prefix in candidates if (tensors := _complete(state, prefix, template.shapes)) is not None
     }
     fits = [
         (prefix, tensors)
         for prefix, tensors in complete.items()
-        if target.prefix in (None, prefix) and _alone(state, prefix, target, complete)
+        if template.prefix in (None, prefix) and _alone(state, prefix, template, complete)
     ]
     if not fits:
         return None
@@ -249,13 +251,13 @@ def _fit(state: State, target: _Target) -> Fitted | None:
         # Two networks in one dict: nothing says which one is meant.
         names = ", ".join(f"'{prefix}'" for prefix, _ in fits)
         raise ModelError(
-            f"{target.path}: the weights fit under several prefixes and differ, {names}; choose one with ?prefix=…, "
+            f"{template.path}: the weights fit under several prefixes and differ, {names}; choose one with ?prefix=…, "
             f"for example prefix={fits[-1][0]}"
         )
     rest = {name: value for name, value in state.items() if not any(name.startswith(p) for p, _ in fits if p)}
     mean, std, used = _normaliser(rest if prefix else {n: v for n, v in state.items() if n not in tensors})
     known = {prefix + name for name in tensors} | used
-    ignored = sorted(name for name in rest if name not in known and not name.startswith(target.unused))
+    ignored = sorted(name for name in rest if name not in known and not name.startswith(template.unused))
     notes = [f"prefix '{prefix}' taken off the names of the weights"] if prefix else []
     if mean:
         notes.append(f"mean and std taken from the checkpoint ({', '.join(sorted(used))})")
@@ -275,16 +277,18 @@ def _complete(state: State, prefix: str, shapes: Mapping[str, tuple[int, ...]]) 
     return tensors
 
 
-def _alone(state: State, prefix: str, target: _Target, networks: Collection[str]) -> bool:
-    """Whether a prefix has only the target's tensors, a normaliser, and other whole networks of `networks`."""
+def _alone(state: State, prefix: str, template: _Template, networks: Collection[str]) -> bool:
+    """Whether a prefix has only the template's tensors, a normaliser, and other whole networks of `networks`."""
     others = tuple(other for other in networks if other != prefix and other.startswith(prefix))
     under = {
         name[len(prefix) :]: value
         for name, value in state.items()
         if name.startswith(prefix) and not name.startswith(others)
     }
-    unused = target.unused
-    extra = {name: value for name, value in under.items() if name not in target.shapes and not name.startswith(unused)}
+    unused = template.unused
+    extra = {
+        name: value for name, value in under.items() if name not in template.shapes and not name.startswith(unused)
+    }
     return not extra or set(extra) <= _normaliser(extra)[2]
 
 
@@ -312,14 +316,14 @@ def _shown(states: Mapping[str, object]) -> str:
     return ", ".join(f"'{name}'" if name else "the file itself" for name in states)
 
 
-def _nearest_misfit(states: Mapping[str, State], target: _Target, kind: str) -> str:
+def _nearest_misfit(states: Mapping[str, State], template: _Template, kind: str) -> str:
     """What is missing, unexpected or of another shape under the prefix that fits best."""
     places = [(key, prefix) for key, state in states.items() for prefix in prefixes(state)[:_MOST_PREFIXES]]
-    key, prefix = max(places, key=lambda place: sum(place[1] + name in states[place[0]] for name in target.shapes))
+    key, prefix = max(places, key=lambda place: sum(place[1] + name in states[place[0]] for name in template.shapes))
     state = {n.removeprefix(prefix): v for n, v in states[key].items() if n.startswith(prefix)}
-    shapes = {n: shape for n, shape in target.shapes.items() if n in state or not n.endswith(_COUNTER)}
+    shapes = {n: shape for n, shape in template.shapes.items() if n in state or not n.endswith(_COUNTER)}
     where = f" under '{prefix}'" if prefix else ""
     return (
-        f"{target.path}: the tensors{where} do not fit {kind}: {misfit(shapes, state)}. Check ?arch=… and the classes; "
-        f"the file has weights under {_shown(states)}."
+        f"{template.path}: the tensors{where} do not fit {kind}: {misfit(shapes, state)}. Check ?arch=… and the "
+        f"classes; the file has weights under {_shown(states)}."
     )

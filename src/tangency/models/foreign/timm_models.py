@@ -8,7 +8,7 @@ from typing import Any
 
 from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.foreign.feeding import Feeding
-from tangency.models.foreign.rebuilt import timm_package
+from tangency.models.foreign.rebuilt import optional
 from tangency.models.foreign.shards import read_config
 
 WHAT = "a folder that timm wrote (config.json with an architecture, and weights)"
@@ -64,7 +64,7 @@ def read_timm_folder(folder: Path) -> TimmFolder:
     config, path = read_config(folder, WHAT), folder / "config.json"
     if not is_timm_config(config):
         raise ModelError(f"{path}: names no architecture of timm, expected {WHAT}; a folder of transformers is hf:DIR.")
-    timm = timm_package()
+    timm = optional("timm", "timm")
     # The oldest folders of timm hold the settings of the data at the top level.
     settings = config.get("pretrained_cfg", {} if "model_type" in config else config)
     architecture, arguments = config.get("architecture"), config.get("model_args") or {}
@@ -148,7 +148,7 @@ def own_feeding(name: str, outputs: int, channels: int, size: int | None, decide
 
 def _sets(name: str) -> dict[str, Any]:
     """Tag to configuration of the sets of weights that a name may mean, the default one first."""
-    timm = timm_package()
+    timm = optional("timm", "timm")
     if not timm.is_model(name):
         return {}
     from timm.models import get_arch_pretrained_cfgs

@@ -1,4 +1,4 @@
-"""Models whose loading runs code that comes with them: only where the caller says that it may."""
+"""Models whose loading runs code that comes with them, only where the caller allows it."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,6 @@ from tangency.models.onnx.edits import with_free_batch, without_ending
 from tangency.models.onnx.graph import Graph
 from tangency.models.onnx.interpreter import Interpreter, without_weights
 from tangency.models.onnx.reading import onnx_package
-from tangency.models.onnx.runtime import runtime
 from tangency.models.onnx.values import limited
 from tangency.models.orientation import ORIENTATIONS
 from tangency.models.outputs import inverted
@@ -103,7 +103,7 @@ def load_onnx(
     Args:
         graph: of `read_graph`.
         shape: (C, H, W) of the images.
-        layout, ending, batch: used instead of what is detected.
+        layout, ending, batch: replace the detected ones.
 
     Raises:
         ModelError: the graph is no such network, does not take such images, or onnxruntime disagrees by more than 1e-4.
@@ -183,12 +183,44 @@ def _logarithms(shares: np.ndarray) -> np.ndarray:
 
 def _expected(graph: Graph, model: ModelProto, images: np.ndarray, layout: str, dims: tuple[int, ...]) -> np.ndarray:
     """(N, classes) of onnxruntime, in batches of the graph's own size."""
-    evaluate, rows = runtime(model, graph.path), []
+    evaluate, rows = _onnxruntime(model, graph.path), []
     moved = images.transpose(0, 2, 3, 1) if layout.endswith("nhwc") else images
     for image in np.ascontiguousarray(moved).reshape(len(images), *dims):
         batch = np.repeat(image[None], graph.batch or 1, axis=0)
         rows.append(_logits(evaluate(batch)[0], len(batch), graph)[0])
     return np.stack(rows)
+
+
+def _onnxruntime(model: ModelProto, path: Path) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """A model as a function of its one input; refusals are ModelErrors."""
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as kinds
+    except ImportError as error:
+        raise ModelError(f"onnx: {error}; install the extra with pip install 'tangency[onnx]'.") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    refusals = (kinds.Fail, kinds.InvalidGraph, kinds.InvalidArgument, kinds.NotImplemented, kinds.RuntimeException)
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except refusals as error:
+        raise ModelError(
+            f"{path}: onnxruntime, which it is compared with, refuses this graph ({quoted(error)}). Where the graph is "
+            "newer than the package, pip install --upgrade onnxruntime; else export the network again."
+        ) from error
+    name = session.get_inputs()[0].name
+
+    def run(values: np.ndarray) -> list[np.ndarray]:
+        try:
+            outputs: list[np.ndarray] = session.run(None, {name: values})
+        except refusals as error:
+            raise ModelError(
+                f"{path}: onnxruntime cannot run it on an image ({quoted(error)}). The graph may be damaged, or made "
+                "for images of another size: give ?shape=CxHxW, or export it again."
+            ) from error
+        return outputs
+
+    return run
 
 
 def _logits(output: np.ndarray, images: int, graph: Graph) -> np.ndarray:

@@ -61,7 +61,7 @@ def read_model(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
     """The protobuf of a file, with its weights, checked by onnx; and the files beside it that held them.
 
     Raises:
-        ModelError: another kind of file, a damaged one, or weights that are not beside it.
+        ModelError: another kind of file, a damaged one, or missing files of weights.
     """
     onnx = onnx_package(path)
     from google.protobuf.message import DecodeError
@@ -83,7 +83,7 @@ def read_model(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:
-    """What a gzip file holds, up to the size of a protobuf; other data as they are."""
+    """The content of a gzip file, up to the size of a protobuf; other data unchanged."""
     if not data.startswith(_GZIP):
         return data
     packed = zlib.decompressobj(wbits=31)

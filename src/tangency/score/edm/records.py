@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 from tangency.errors import DataError
@@ -93,7 +94,7 @@ def edm_table(limit: int) -> Table:
     }
     modules = {
         (f"torch.nn.modules.{module}", name): _without_arguments(
-            f"torch.nn.{name}", lambda name=name: ModuleDraft(class_name=name)
+            f"torch.nn.{name}", partial(ModuleDraft, class_name=name)
         )
         for module, names in _MODULES.items()
         for name in names

@@ -17,7 +17,7 @@ from tangency.errors import ModelError
 
 
 class GraphError(ModelError, RuntimeError):
-    """A graph needs what is not supported or not possible; a RuntimeError, like those of torch's own operators."""
+    """A graph uses something unsupported or impossible; a RuntimeError, like the errors of torch's own operators."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Call:
 
     Args:
         op: its name.
-        opset: whose version of it is meant.
+        opset: version of the operator.
         attributes: by name, as numbers, strings, lists of them, or arrays.
         outputs: how many are used.
         dtype: in which the module computes; it replaces float32 of the graph.

@@ -41,6 +41,7 @@ operators({name: getattr(torch, name.lower()) for name in _UNARY.split()}, call=
 operators({"BitwiseNot": torch.bitwise_not, "Identity": lambda x: x, "Not": torch.logical_not}, call=False)
 operators(_BINARY, together=True, call=False)
 operators({"Where": torch.where, "PRelu": lambda x, slope: torch.where(x < 0, slope * x, x)}, together=True, call=False)
+operators({"Mod": lambda call, a, b: (torch.fmod if call.get("fmod") else torch.remainder)(a, b)}, together=True)
 operators(
     {
         "Max": lambda *inputs: reduce(torch.maximum, inputs),
@@ -77,12 +78,6 @@ operators(
 def divide(call: Call, a: Tensor, b: Tensor) -> Tensor:
     """A quotient; that of integers is rounded towards zero."""
     return a / b if a.is_floating_point() or b.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
-
-
-@operator("Mod", together=True)
-def remainder(call: Call, a: Tensor, b: Tensor) -> Tensor:
-    """With the sign of b, or of a where the attribute `fmod` is set."""
-    return torch.fmod(a, b) if call.get("fmod") else torch.remainder(a, b)
 
 
 @operator("Pow", together=True)

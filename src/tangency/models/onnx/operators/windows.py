@@ -1,4 +1,4 @@
-"""Convolutions and pooling, of one to three axes: where their windows lie, and what is computed in each."""
+"""Convolutions and pooling, of one to three axes: the places of their windows, and the computation in each."""
 
 from __future__ import annotations
 
