@@ -69,8 +69,9 @@ def data_outputs(
     if same_names(own, wanted) and (class_map is None or settled or not numbered(own)):
         _check_needless(own, wanted, class_map, text)
         return None, ""
-    outputs, how = _by_name(own, wanted)
-    if class_map is not None:
+    if class_map is None:
+        outputs, how = _by_name(own, wanted)
+    else:
         outputs, how = mapped_outputs(own, wanted, class_map, text), "imagenet" if class_map == "imagenet" else "map"
     if outputs is None:
         return None, ""

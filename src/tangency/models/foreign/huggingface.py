@@ -15,6 +15,7 @@ from torch import nn
 from tangency.errors import ModelError, quoted
 from tangency.models.foreign.feeding import Feeding
 from tangency.models.foreign.hf_processors import BGR_KINDS, processing
+from tangency.models.foreign.opening import Opened
 from tangency.models.foreign.rebuilt import HuggingFaceNetwork, needs, optional
 from tangency.models.foreign.shards import pieces, read_config, weights_of
 from tangency.models.foreign.states import State, read_states
@@ -24,10 +25,8 @@ WHAT = "a folder that save_pretrained of transformers wrote (an image classifier
 _NOT_IMAGES = ("input_ids", "spatial_shapes")
 
 
-def open_folder(
-    folder: Path, variant: str | None = None, order: str | None = None
-) -> tuple[HuggingFaceNetwork, dict[str, Any], int, Feeding, Path]:
-    """Module, options for a card, number of logits, the input of its processor, and the file of weights.
+def open_folder(folder: Path, variant: str | None = None, order: str | None = None) -> Opened:
+    """The network of a folder, with the input of its processor.
 
     Args:
         folder: with config.json, weights, and usually preprocessor_config.json; nothing is fetched or run.
@@ -42,7 +41,7 @@ def open_folder(
     file = _named_weights(folder, config) or weights_of(folder, WHAT, variant)
     kind = _classifier_class(folder, config)
     module, plain = _loaded(folder, kind, _state(file))
-    channels, outputs = channels_of(module.config), int(module.config.num_labels)
+    channels, outputs = _channels_of(module.config), int(module.config.num_labels)
     processor = processing(folder, channels)
     known = Feeding(native=_pair(config.get("image_size")))
     known = known if processor is None else processor.feeding.or_else(known)
@@ -52,7 +51,8 @@ def open_folder(
     if file.name not in ("model.safetensors", "pytorch_model.bin"):
         known = replace(known, notes=(*known.notes, f"weights in {', '.join(path.name for path in pieces(file)[:4])}"))
     options: dict[str, Any] = {"config": plain} | ({"channels": list(fed)} if fed else {})
-    return HuggingFaceNetwork(module, options.get("channels")), options, outputs, known, file
+    network = HuggingFaceNetwork(module, options.get("channels"))
+    return Opened(network, "hf:folder", outputs, options, known, file, channels)
 
 
 def folder_config(folder: Path) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def check_outputs(module: nn.Module, shape: tuple[int, int, int], outputs: int, 
         raise ModelError(f"'{folder}': {kind} gives {got} for one image, expected (1, {outputs}), as config.json says.")
 
 
-def channels_of(config: Any) -> int:
+def _channels_of(config: Any) -> int:
     """Channels of the images that a network of transformers takes."""
     for part in (config, getattr(config, "vision_config", None)):
         for name in ("num_channels", "stem_num_channels"):

@@ -125,22 +125,22 @@ def _own_options(request: Request, architecture: str) -> dict[str, object]:
 
 
 def _hf(request: Request) -> Opened:
-    from tangency.models.foreign.huggingface import channels_of, check_outputs, folder_config, open_folder
+    from tangency.models.foreign.huggingface import check_outputs, folder_config, open_folder
     from tangency.models.foreign.timm_models import is_timm_config
 
-    folder, chosen = request.path, request.reference.options
-    if is_timm_config(folder_config(folder)):
+    if is_timm_config(folder_config(request.path)):
         return _timm_folder(request)
     request.check("variant", "channels")
-    module, options, outputs, known, file = open_folder(folder, chosen.get("variant"), chosen.get("channels"))
-    channels = channels_of(module.net.config)
+    chosen = request.reference.options
+    opened = open_folder(request.path, chosen.get("variant"), chosen.get("channels"))
+    channels, native = opened.channels, opened.feeding.native
     check_channels(request, channels)
-    if request.shape is None and known.native is not None:
-        known = replace(known, shape=(channels, *known.native))
-    size = request.requested.resize or known.native or (request.shape or (channels,))[1:]
+    if request.shape is None and native is not None:
+        opened = replace(opened, feeding=replace(opened.feeding, shape=(channels, *native)))
+    size = request.requested.resize or native or (request.shape or (channels,))[1:]
     if len(size) == 2:
-        check_outputs(module, (channels, *size), outputs, folder)
-    return Opened(module, "hf:folder", outputs, options, known, file, channels)
+        check_outputs(opened.module, (channels, *size), opened.outputs, request.path)
+    return opened
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,11 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return values
 
 
-class _Limited(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no annotations
+class _Limited(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]  # its __init_subclass__ has no annotations
     """Refuses operations of torch whose results are larger than a limit, before they are computed."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
         self.limit = limit
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

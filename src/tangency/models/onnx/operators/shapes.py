@@ -14,9 +14,7 @@ from tangency.models.onnx.operators.calls import Call, GraphError, axes_of, ints
 operators({"Concat": lambda call, *inputs: torch.cat(inputs, call.get("axis", 1))}, together=True)
 operators(
     {
-        "Expand": lambda call, x, target: x.expand(
-            torch.broadcast_shapes(x.shape, ints(call, "shape", target) or [])  # type: ignore[no-untyped-call]
-        ),
+        "Expand": lambda call, x, target: x.expand(np.broadcast_shapes(x.shape, ints(call, "shape", target) or [])),
         "Shape": lambda call, x: torch.tensor(list(x.shape)[call.get("start", 0) : call.get("end")], dtype=torch.int64),
         "Size": lambda call, x: torch.tensor(math.prod(x.shape), dtype=torch.int64),
         "Tile": lambda call, x, repeats: x.repeat(ints(call, "repeats", repeats) or []),
