@@ -140,9 +140,9 @@ def _check_classes(returned: object, classes: int | None) -> Tensor:
     logits = check_logits(returned, 2, classes or 2)
     if classes is not None and logits.shape[1] != classes:
         raise NumericsError(
-            f"classifier: {logits.shape[1]} logits an image, the reference has {classes} classes; expected as many, in "
-            "the order of the labels, since log p(y|x) is about all of them. Say which outputs are the "
-            "reference's classes with class_map=[…], one index a class, or give the reference all class names."
+            f"classifier: {logits.shape[1]} logits an image, the training data have {classes} classes; expected as "
+            "many, in the order of the labels, since log p(y|x) is about all of them. Say which outputs are the data's "
+            "classes with class_map=[…], one index per class, or give train_data all class names."
         )
     return logits
 
