@@ -191,10 +191,15 @@ def _make_set(kind: type) -> Callable[[Arguments], object]:
     return make
 
 
-def _make_empty_bytes(args: Arguments) -> object:
-    if args:
-        raise DataError("bytes with arguments, expected none")
-    return b""
+def without_arguments(name: str, make: Callable[[], object]) -> Callable[[Arguments], object]:
+    """The constructor of a class that the pickle calls without arguments."""
+
+    def call(args: Arguments) -> object:
+        if args:
+            raise DataError(f"a {name} with arguments, expected none")
+        return make()
+
+    return call
 
 
 def _encode_latin1(args: Arguments) -> object:
@@ -224,6 +229,6 @@ for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 for _builtins in ("builtins", "__builtin__"):  # Python 3 and 2
     _ROWS[_builtins, "set"] = _make_set(set)
     _ROWS[_builtins, "frozenset"] = _make_set(frozenset)
-    _ROWS[_builtins, "bytes"] = _make_empty_bytes
+    _ROWS[_builtins, "bytes"] = without_arguments("bytes", bytes)
 
 PLAIN: Table = {key: Global(".".join(key), call) for key, call in _ROWS.items()}

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeGuard
 
 from tangency.errors import DataError
-from tangency.formats.plain import Arguments, Draft, Global, Table, brief
+from tangency.formats.plain import Arguments, Draft, Global, Table, brief, without_arguments
 from tangency.formats.torch_file import read_storage
 from tangency.formats.torch_records import TORCH, Storage
 
@@ -75,30 +75,15 @@ def _make_record(args: Arguments) -> Record:
     return {"class_name": meta["class_name"], "state": state}
 
 
-def _without_arguments(name: str, make: Callable[[], object]) -> Global:
-    """The row of a class that the pickle calls without arguments."""
-
-    def call(args: Arguments) -> object:
-        if args:
-            raise DataError(f"a {name} with arguments, expected none")
-        return make()
-
-    return Global(name, call)
-
-
 def edm_table(limit: int) -> Table:
     """The globals of a file of `limit` bytes, each with a constructor of our own; for one file only."""
     rows: dict[tuple[str, str], Callable[[Arguments], object]] = {
         ("torch_utils.persistence", "_reconstruct_persistent_obj"): _make_record,
         ("torch.storage", "_load_from_bytes"): _StorageReader(limit),
+        ("dnnlib.util", "EasyDict"): without_arguments("dnnlib.util.EasyDict", dict),
     }
-    modules = {
-        (f"torch.nn.modules.{module}", name): _without_arguments(
-            f"torch.nn.{name}", partial(ModuleDraft, class_name=name)
-        )
-        for module, names in _MODULES.items()
-        for name in names
-    }
-    own = {key: Global(".".join(key), call) for key, call in rows.items()}
-    easy = {("dnnlib.util", "EasyDict"): _without_arguments("dnnlib.util.EasyDict", dict)}
-    return {**TORCH, **own, **modules, **easy}
+    for module, names in _MODULES.items():
+        for name in names:
+            make = partial(ModuleDraft, class_name=name)
+            rows[f"torch.nn.modules.{module}", name] = without_arguments(f"torch.nn.{name}", make)
+    return {**TORCH, **{key: Global(".".join(key), call) for key, call in rows.items()}}
