@@ -51,10 +51,10 @@ def test_a_classifier_that_is_fed_rightly_raises_no_warning():
         (Brightness(mean=0.5, std=0.2), {"mean": (0.5,) * 3, "std": (0.2,) * 3}),
     ):
         found = check_classifier(wrapped(module, **options), data())
-        assert found["warnings"] == []
-        assert found["accuracy"] == 1.0
-        assert found["images"] == 256
-        assert found["p_value"] < 1e-100
+        assert found.warnings == []
+        assert found.accuracy == 1.0
+        assert found.images == 256
+        assert found.p_value < 1e-100
 
 
 MISTAKES = {
@@ -77,8 +77,8 @@ MISTAKES = {
 def test_the_likely_cause_is_named(case):
     module, options, words = MISTAKES[case]
     found = check_classifier(wrapped(module, **options), data())
-    assert found["accuracy"] < 0.9
-    assert any(re.search(words, sentence) for sentence in found["warnings"]), found["warnings"]
+    assert found.accuracy < 0.9
+    assert any(re.search(words, sentence) for sentence in found.warnings), found.warnings
 
 
 class Nearest(nn.Module):
@@ -100,16 +100,16 @@ def test_turned_images_are_told_as_such(turn):
     known = load("fashion-mnist-5k")
     net = Nearest(known.train, turn)
     found = check_classifier(Classifier.wrap(net, (1, 28, 28), known.test.classes), known)
-    assert [f"likely {turn} images" in sentence for sentence in found["warnings"]] == [True], found["warnings"]
-    assert f"?layout={turn} behind" in found["warnings"][0]
+    assert [f"likely {turn} images" in sentence for sentence in found.warnings] == [True], found.warnings
+    assert f"?layout={turn} behind" in found.warnings[0]
     card = Classifier.wrap(net, (1, 28, 28), known.test.classes).card
     already = Classifier(Adapted(net, orientation="mirrored"), replace(card, options={"orientation": "mirrored"}))
-    advice = check_classifier(already, known)["warnings"]
+    advice = check_classifier(already, known).warnings
     wanted = {"mirrored": []}.get(turn, [f"Try ?layout={turn} behind"])
     assert len(advice) == len(wanted)
     assert all(text in sentence for text, sentence in zip(wanted, advice, strict=True))
     right = Classifier(Adapted(net, orientation=turn), card)
-    assert not any("images. Try" in sentence for sentence in check_classifier(right, known)["warnings"])
+    assert not any("images. Try" in sentence for sentence in check_classifier(right, known).warnings)
 
 
 class Constant(nn.Module):
@@ -124,10 +124,10 @@ class Noise(nn.Module):
 
 def test_constant_and_chance_predictions():
     found = check_classifier(wrapped(Constant()), data())
-    assert any("says class 2 for 100%" in sentence for sentence in found["warnings"])
+    assert any("says class 2 for 100%" in sentence for sentence in found.warnings)
     found = check_classifier(wrapped(Noise()), data())
-    assert found["p_value"] > 0.01
-    assert any("no better than naming one class" in sentence for sentence in found["warnings"])
+    assert found.p_value > 0.01
+    assert any("no better than naming one class" in sentence for sentence in found.warnings)
 
 
 def test_logits_that_are_no_numbers_are_told_and_wrong():
@@ -136,9 +136,9 @@ def test_logits_that_are_no_numbers_are_told_and_wrong():
             return super().forward(x).where(x[:, 0].mean((1, 2))[:, None] > 0.2, float("nan"))
 
     found = check_classifier(wrapped(Broken()), data())
-    assert found["accuracy"] == pytest.approx(0.8, abs=0.05)
-    assert len(found["warnings"]) == 1
-    assert "logits are NaN or infinite for" in found["warnings"][0]
+    assert found.accuracy == pytest.approx(0.8, abs=0.05)
+    assert len(found.warnings) == 1
+    assert "logits are NaN or infinite for" in found.warnings[0]
 
 
 def test_the_model_is_left_as_found():
@@ -154,8 +154,8 @@ def test_the_model_is_left_as_found():
 def test_few_images(n):
     small = data().test.subset(slice(0, n))
     found = check_classifier(wrapped(Brightness()), Dataset("toy", data().train, small))
-    assert found["images"] == n
-    assert found["accuracy"] == 1.0
+    assert found.images == n
+    assert found.accuracy == 1.0
 
 
 def test_the_tail_is_that_of_scipy():

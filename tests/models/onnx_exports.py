@@ -28,7 +28,7 @@ from models.onnx_list import EXPORTERS, OPSETS, TIMM, TORCHVISION
 from tangency.errors import TangencyError
 from tangency.models.onnx.graph import read_graph
 from tangency.models.onnx.network import load_onnx
-from tangency.models.onnx.reading import told_of
+from tangency.models.onnx.reading import naming
 
 LOGITS, GRADIENTS = 1e-5, 1e-4
 CLASSES = 10
@@ -123,8 +123,8 @@ def judged(net: nn.Module, path: Path, size: int) -> dict[str, Any]:
     """How far logits are from onnxruntime's, and input gradients from the network's own; or why it does not load."""
     x = images(size)
     try:
-        with told_of(path):
-            found, _, notes = load_onnx(read_graph(path), path, (3, size, size))
+        with naming(path):
+            found, _, notes = load_onnx(read_graph(path), (3, size, size))
     except TangencyError as error:
         return {"loads": False, "why": str(error)[:400]}
     with torch.no_grad():

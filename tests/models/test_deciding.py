@@ -9,7 +9,7 @@ from tangency.data import load
 from tangency.errors import ModelError
 from tangency.models import build, load_model
 from tangency.models.foreign.feeding import PRESETS
-from tangency.models.foreign.normalise import Convention, Fed, agreement, conventions
+from tangency.models.foreign.normalise import Convention, Fed, conventions, resemblance
 from tangency.types import Dataset, LabelledImages
 
 OPTIONS = "arch=convnet&activation=relu"
@@ -63,7 +63,7 @@ def test_candidates_that_are_measured_alike_are_no_question(tmp_path, colours):
     assert "?range=0,1&mean=" in warnings[0]
     assert set(warnings) <= set(found.card.provenance["reading"])
     x, y = colours.test.images(slice(0, 200)), colours.test.labels[:200]
-    near = agreement(Fed(net, trained), found, x, y)
+    near = resemblance(Fed(net, trained), found, x, y)
     assert near.alike
     assert near.same > 0.85
 
@@ -100,12 +100,12 @@ def test_agreement_is_that_of_the_gradients():
     two = nn.Sequential(one, nn.Linear(2, 2, bias=False)).double()
     two[1].weight.data = 2 * torch.eye(2, dtype=torch.float64)
     x, y = torch.rand(9, 3, 2, 2, dtype=torch.float64), torch.arange(9) % 2
-    found = agreement(one, two, x, y)
+    found = resemblance(one, two, x, y)
     assert (found.same, found.cosine) == (1.0, pytest.approx(1.0))
     gap = (one(x)[:, 1] - one(x)[:, 0]).detach()
     once, twice = (torch.sigmoid(factor * gap) * torch.sigmoid(-factor * gap) for factor in (1, 2))
     assert found.size == pytest.approx(float(2 * twice.mean() / once.mean()))
-    assert agreement(one, one, x, y).alike
+    assert resemblance(one, one, x, y).alike
 
 
 def test_the_std_of_most_scripts_for_cifar_is_tried(colours):

@@ -72,9 +72,9 @@ def test_every_processor(tmp_path, name):
     refused = [words for start, words in REFUSED.items() if name.startswith(start)]
     if refused:
         with pytest.raises(ModelError, match=refused[0]):
-            processing(tmp_path, "vit", 3)
+            processing(tmp_path, 3)
         return
-    found = processing(tmp_path, "vit", 3)
+    found = processing(tmp_path, 3)
     check_against(processor, found)
     assert bool(found.channels) == bool(set(BGR_KINDS) & set(PROCESSORS[name]))
 
@@ -183,14 +183,14 @@ def test_settings_mean_what_their_class_makes_of_them(tmp_path, case):
 
     ViTConfig().save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(SETTINGS[case]))
-    check_against(AutoImageProcessor.from_pretrained(tmp_path), processing(tmp_path, "vit", 3))
+    check_against(AutoImageProcessor.from_pretrained(tmp_path), processing(tmp_path, 3))
 
 
 def test_no_size_is_made_up(tmp_path):
     from transformers import ViTImageProcessor
 
     ViTImageProcessor(do_resize=False).save_pretrained(tmp_path)
-    assert processing(tmp_path, "vit", 3).feeding.native is None
+    assert processing(tmp_path, 3).feeding.native is None
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_other_processors_are_refused_by_name(tmp_path, settings, words):
     ViTConfig().save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=words):
-        processing(tmp_path, "vit", 3)
+        processing(tmp_path, 3)
 
 
 def test_a_processor_of_images_and_text(tmp_path):
@@ -220,6 +220,6 @@ def test_a_processor_of_images_and_text(tmp_path):
     ViTConfig().save_pretrained(tmp_path)
     inner = CLIPImageProcessor(crop_size={"height": 64, "width": 48}, image_mean=[0.1, 0.2, 0.3]).to_dict()
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inner}))
-    check_against(AutoImageProcessor.from_pretrained(tmp_path), processing(tmp_path, "vit", 3))
+    check_against(AutoImageProcessor.from_pretrained(tmp_path), processing(tmp_path, 3))
     (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
-    assert processing(tmp_path, "vit", 3) is None
+    assert processing(tmp_path, 3) is None

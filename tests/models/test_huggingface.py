@@ -164,7 +164,7 @@ def test_weights_in_every_form(tmp_path, form):
             assert torch.equal(load_model(f"hf:{folder}?range=0,1&mean=none")(x), found(x))
     if "shards" in form:
         next(path for path in folder.iterdir() if "-of-" in path.name).unlink()
-        with pytest.raises(ModelError, match=r"pieces of the weights .* lacks"):
+        with pytest.raises(ModelError, match=r"pieces of the weights .* missing"):
             load_model(f"hf:{folder}{options}")
 
 

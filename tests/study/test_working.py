@@ -150,7 +150,7 @@ def test_weights_that_are_nan_are_told_at_a_working_size(tmp_path: Path) -> None
     told = []
     for size in ("own", 4):
         (found,) = measure_models(dataclasses.replace(asked, working_size=size))
-        assert "its logits are NaN or infinite for 30 of 30 images" in found.check["warnings"][0]
+        assert "its logits are NaN or infinite for 30 of 30 images" in found.check.warnings[0]
         numbers = {key: entry["mean"] for key, entry in found.measures.items()}
         assert numbers["accuracy"] is None
         assert numbers["tangent_fraction.logp_y"] is None

@@ -13,7 +13,7 @@ from tangency.errors import ModelError
 from tangency.evaluate.fitting.network import convert_score
 from tangency.models import ARCHITECTURES, Classifier, load_model, save_classifier
 from tangency.models.foreign.code import from_code, is_code
-from tangency.models.foreign.programs import Program, packed
+from tangency.models.foreign.programs import TorchProgram, packed
 from tangency.models.foreign.rebuilt import Adapted, is_foreign
 from tangency.models.weights import fill
 from tangency.references import Reference, parse
@@ -82,7 +82,7 @@ def _with_code(classifier: Classifier, source: Reference) -> Classifier:
             f"'{source.text}': its network exists as code of another package only, so no file of ours could rebuild "
             f"it. Give its weights as {source.kind}:NAME?weights=FILE or state_dict:FILE?arch=…, or export it to ONNX."
         )
-    if isinstance(module, Program):
+    if isinstance(module, TorchProgram):
         module.program = packed(source.kind, source.path(None))
     ours = Classifier(classifier.module, dataclasses.replace(classifier.card, architecture=architecture))
     state = {name: value for name, value in ours.module.state_dict().items() if isinstance(value, Tensor)}

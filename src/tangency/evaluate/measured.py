@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.errors import RunError, quoted
+from tangency.evaluate.classifiers.sanity import SanityCheck
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig
@@ -100,7 +101,7 @@ class MeasuredModel:
 
     model: str
     reading: list[str]
-    check: dict[str, Any]
+    check: SanityCheck
     data: str
     measured: int
     warnings: list[str]
@@ -114,7 +115,9 @@ class MeasuredModel:
 
     def to_json(self) -> dict[str, Any]:
         """The content of summary.json."""
-        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "on"}
+        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "on"} | {
+            "check": asdict(self.check)
+        }
         used = {name: value for name, value in content.items() if value or name not in ("weights", "maps", "cascade")}
         on = vars(self.on) | {"shape": list(self.on.shape), "classes": list(self.on.classes)}
         return {"schema": MEASURED_SCHEMA, **on, **used}

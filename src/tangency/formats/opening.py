@@ -1,4 +1,4 @@
-"""Files as they come from users: absent, folders, or web pages saved under the name of a data file."""
+"""Checks of users' files: absent ones, folders, and web pages saved under the name of a data file."""
 
 from __future__ import annotations
 
@@ -19,37 +19,32 @@ _MAGIC = {
 
 
 def recognised(head: bytes) -> str:
-    """What a file that starts with `head` is, in words; empty where it is nothing well known."""
+    """The kind of a file that starts with `head`, in words; empty where it is not recognised."""
     text = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<!--")):
         return "a web page (HTML or XML), probably the error page of a failed download"
     if text.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the file itself; `git lfs pull` fetches it"
-    for magic, what in _MAGIC.items():
-        if head.startswith(magic):
-            return what
-    return ""
+    return next((what for magic, what in _MAGIC.items() if head.startswith(magic)), "")
 
 
 def refuse_foreign(head: bytes, what: str, expected: str) -> None:
-    """Raise where the first bytes of the file `what` are those of a well known other format."""
+    """Raise where the first bytes of the file `what` are those of another well-known format."""
     if not head:
         raise DataError(f"{what}: the file is empty, expected {expected}. Download it again.")
-    found = recognised(head)
-    if found:
-        raise DataError(f"{what}: this is {found}; expected {expected}. Download it again.")
+    if kind := recognised(head):
+        raise DataError(f"{what}: this is {kind}; expected {expected}. Download it again.")
 
 
 def existing_file(path: Path, expected: str) -> Path:
-    """`path` if it is a file; else a DataError that says what is there instead."""
+    """`path` if it is a file; else a DataError that says what it is."""
     try:
-        folder, there = path.is_dir(), path.exists()
+        if path.is_dir():
+            raise DataError(f"{path}: this is a folder, expected {expected}.")
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file, expected {expected}. Check the path.")
     except OSError as error:  # a name that is too long
         raise DataError(f"{str(path)[:200]}…: {error.strerror}, expected {expected}.") from None
-    if folder:
-        raise DataError(f"{path}: this is a folder, expected {expected}.")
-    if not there:
-        raise DataError(f"{path}: there is no such file, expected {expected}. Check the path.")
     return path
 
 

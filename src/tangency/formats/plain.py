@@ -1,8 +1,8 @@
-"""What a pickle may ask for: the table of allowed globals, each with a safe constructor of our own.
+"""The globals that a pickle may use, each with a safe constructor of our own.
 
-Nothing here calls the function that the pickle names: `numpy.core.multiarray._reconstruct`, say, stands for
-our `ArrayDraft`, which checks shape, dtype and bytes before it makes an array. A loader of another format
-adds rows to a copy of the table (`{**PLAIN, ("torch", "FloatStorage"): Global(…)}`).
+Nothing here calls the function that the pickle names: `numpy.core.multiarray._reconstruct`, for example, stands for our
+`ArrayDraft`, which checks shape, dtype and bytes before it makes an array. A reader of another format adds rows to a
+copy of the table (`{**PLAIN, ("torch", "FloatStorage"): Global(…)}`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ class Global:
 
     Args:
         name: module and name, as the pickle writes them.
-        call: from the tuple of arguments to a plain object or a `Draft`; None where it may only be an
-            argument.
-        text: what stands in its place from the start, for a mere name such as torch.float32.
+        call: from the tuple of arguments to a plain object or a `Draft`; None where it may only be an argument.
+        text: replaces it from the start, for a mere name such as torch.float32.
     """
 
     name: str
@@ -46,10 +45,10 @@ Table = Mapping[tuple[str, str], Global]
 
 @dataclass
 class Draft(ABC):
-    """An object that awaits its state: the BUILD opcode turns it into a finished one, and only once.
+    """An object that awaits its state: the BUILD opcode turns it into a finished one, only once.
 
     Args:
-        memo_keys: where the machine's memo holds it, so that the finished object replaces it there.
+        memo_keys: its keys in the machine's memo, where the finished object replaces it.
     """
 
     memo_keys: list[int] = field(default_factory=list)
@@ -61,14 +60,14 @@ class Draft(ABC):
 
 @dataclass(eq=False)
 class Inert:
-    """A thing of another library that a file holds beside what is wanted; nothing is made of it.
+    """A placeholder for an object of another library.
 
-    It takes every call, state, attribute and item, and keeps the state alone, unread, so that the tensors of a module
-    that was saved whole can be found.
+    It accepts every call, state, attribute and item, and keeps only the state, unread, so that the tensors of a module
+    that was saved whole can be read.
 
     Args:
         name: module and name, as the pickle writes them.
-        state: what the BUILD opcode gave it.
+        state: of the BUILD opcode.
     """
 
     name: str
@@ -76,7 +75,7 @@ class Inert:
 
 
 def brief(value: object) -> str:
-    """`value` in a few words: an error must not print a number of a million digits, or lists in lists without end."""
+    """`value` in a few words: an error must not print a number of a million digits, or endlessly nested lists."""
     if isinstance(value, tuple | list):
         parts = [f"a {type(part).__name__}" if isinstance(part, tuple | list) else brief(part) for part in value[:6]]
         rest = ", …" if len(value) > len(parts) else "," if len(value) == 1 else ""
@@ -88,16 +87,21 @@ def brief(value: object) -> str:
     return repr(value) if type(value) in (int, float, bool, type(None)) else f"a {type(value).__name__}"
 
 
+def text_of(value: object) -> object:
+    """The value, with text that Python 2 wrote as bytes decoded."""
+    return value.decode("latin1") if isinstance(value, bytes) else value
+
+
 def simple_dtype(text: object) -> np.dtype:
     """The dtype of fixed-size numbers or text that `text` names; objects, records and dates are refused."""
-    name = text.decode("latin1") if isinstance(text, bytes) else text
+    name = text_of(text)
     if not isinstance(name, str) or not _DTYPE.fullmatch(name):
         raise DataError(f"arrays of dtype {brief(name)}, expected plain numbers or fixed-length text (no objects)")
     return np.dtype(name)
 
 
 def array_from_bytes(data: object, dtype: object, shape: object, fortran: bool) -> np.ndarray:
-    """A read-only array over `data`, whose length must be what shape and dtype say.
+    """A read-only array over `data`, whose length must fit shape and dtype.
 
     Args:
         data: the bytes.
@@ -131,10 +135,10 @@ class DtypeDraft(Draft):
         """The dtype in the byte order of state (version, order, subdtype, names, fields, …)."""
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
             raise DataError("a dtype with fields or of subarrays, expected plain numbers or fixed-length text")
-        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        order = text_of(state[1])
         if order not in ("<", ">", "|", "="):
             raise DataError(f"a dtype of byte order {brief(order)}, expected one of < > | =")
-        return self.dtype.newbyteorder(order)  # type: ignore[arg-type]
+        return self.dtype.newbyteorder(order)
 
 
 @dataclass
@@ -187,10 +191,15 @@ def _make_set(kind: type) -> Callable[[Arguments], object]:
     return make
 
 
-def _make_empty_bytes(args: Arguments) -> object:
-    if args:
-        raise DataError("bytes with arguments, expected none")
-    return b""
+def without_arguments(name: str, make: Callable[[], object]) -> Callable[[Arguments], object]:
+    """The constructor of a class that the pickle calls without arguments."""
+
+    def call(args: Arguments) -> object:
+        if args:
+            raise DataError(f"a {name} with arguments, expected none")
+        return make()
+
+    return call
 
 
 def _encode_latin1(args: Arguments) -> object:
@@ -199,8 +208,8 @@ def _encode_latin1(args: Arguments) -> object:
     return args[0].encode("latin1")
 
 
-def hashable(key: Any) -> Any:
-    """`key` if it is a simple value or a flat tuple of them, whose hash takes neither code nor recursion."""
+def hashable(key: object) -> object:
+    """`key` if it is a simple value or a flat tuple of them, whose hash needs neither code nor recursion."""
     parts = key if type(key) is tuple else (key,)
     if not all(type(part) in (str, bytes, int, float, bool, type(None)) for part in parts):
         raise DataError(f"a key or set member of type {type(key).__name__}, expected text, bytes, numbers or None")
@@ -220,6 +229,6 @@ for _core in ("numpy.core", "numpy._core"):  # before and since NumPy 2
 for _builtins in ("builtins", "__builtin__"):  # Python 3 and 2
     _ROWS[_builtins, "set"] = _make_set(set)
     _ROWS[_builtins, "frozenset"] = _make_set(frozenset)
-    _ROWS[_builtins, "bytes"] = _make_empty_bytes
+    _ROWS[_builtins, "bytes"] = without_arguments("bytes", bytes)
 
 PLAIN: Table = {key: Global(".".join(key), call) for key, call in _ROWS.items()}

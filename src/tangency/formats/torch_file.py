@@ -7,13 +7,13 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 
 from tangency.errors import DataError, quoted
 from tangency.formats.opening import read_bytes, recognised, refuse_foreign
-from tangency.formats.plain import Inert
+from tangency.formats.plain import Inert, text_of
 from tangency.formats.torch_records import TORCH, Storage, StorageName, storage_name
 from tangency.formats.unpickle import MAX_BYTES, next_pickle
 
@@ -23,13 +23,14 @@ _SMALL_PICKLE = 1 << 16
 _SPARE_BYTES = 1 << 20
 _MOST_ENTRIES = 200_000
 _KEY = re.compile(r"[0-9A-Za-z_]{1,64}")
+Held = TypeVar("Held")
 
 
-def read_torch(path: Path | str) -> Any:
-    """What a checkpoint holds: plain data, tensors on the CPU, and `Inert` things in place of everything else.
+def read_torch(path: Path | str) -> object:
+    """The content of a checkpoint: plain data, tensors on the CPU, and `Inert` objects in place of everything else.
 
     Functions, schedules, optimisers and classes of other packages, pickled or dilled, are neither imported nor called.
-    Tensors that lay on a GPU come to the CPU.
+    Tensors of a GPU are read to the CPU.
 
     Args:
         path: a file of `torch.save`, of any version since 0.1.10.
@@ -46,11 +47,10 @@ def read_torch(path: Path | str) -> Any:
     if data[257:262] == b"ustar":
         raise DataError(f"{path}: this is a tar archive; expected {EXPECTED}. Unpack it and name the file inside.")
     if data[:2] != b"PK" and data[:1] != b"\x80":
-        what = (
-            "text" if data[:512].isascii() and data[:64].decode("ascii").strip().isprintable() else "of an unknown kind"
-        )
+        is_text = data[:512].isascii() and data[:64].decode("ascii").strip().isprintable()
         raise DataError(
-            f"{path}: this is {what}, neither a zip archive nor a pickle; expected {EXPECTED}. Fetch it again."
+            f"{path}: this is {'text' if is_text else 'of an unknown kind'}, neither a zip archive nor a pickle; "
+            f"expected {EXPECTED}. Fetch it again."
         )
     try:
         return _with_text(_read_zip(data) if data[:2] == b"PK" else _read_old(data))
@@ -64,45 +64,45 @@ def read_torch(path: Path | str) -> Any:
         raise DataError(f"{path}: not a whole checkpoint ({reason}), expected {EXPECTED}. Fetch it again.") from error
 
 
-def _with_text(found: Any) -> Any:
-    """The same with the names in the outer dict, and in those that it holds, as text: Python 2 wrote them as bytes."""
-    if not isinstance(found, dict):
-        return found
-    return _named({key: _named(value) if isinstance(value, dict) else value for key, value in found.items()}, found)
+def _with_text(content: object) -> object:
+    """The content with text as names of the outer dict and of the dicts in it: Python 2 wrote them as bytes."""
+    if not isinstance(content, dict):
+        return content
+    inner = {key: _named(value) if isinstance(value, dict) else value for key, value in content.items()}
+    return type(content)(_named(inner))
 
 
-def _named(held: dict[Any, Any], like: dict[Any, Any] | None = None) -> dict[Any, Any]:
-    names = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in held.items()}
-    return type(held if like is None else like)(names)
+def _named(held: dict[object, Held]) -> dict[object, Held]:
+    return type(held)({text_of(key): value for key, value in held.items()})
 
 
 class _Storages:
-    """Hands storages to the pickle; together they are no larger than the file."""
+    """Gives storages to the pickle; together they are no larger than the file."""
 
     def __init__(self, limit: int, read: Callable[[StorageName], torch.Tensor]) -> None:
-        self.left = limit
+        self.limit = self.left = limit
         self.read = read
         self.made: dict[str, tuple[StorageName, torch.Tensor]] = {}
 
     def __call__(self, identity: object) -> Inert:
-        named = storage_name(identity)
-        if isinstance(named, Inert):
-            return named
-        if named.key not in self.made:
-            self.left -= named.nbytes
+        name = storage_name(identity)
+        if isinstance(name, Inert):
+            return name
+        if name.key not in self.made:
+            self.left -= name.nbytes
             if self.left < 0:
                 raise DataError("storages that together are larger than the file, which may be cut short")
-            self.made[named.key] = (named, self.read(named))
-        first, data = self.made[named.key]
-        if first.nbytes != named.nbytes:
-            raise DataError(f"storage '{named.key}' of {first.nbytes} bytes and of {named.nbytes}")
-        if named.view is not None:
-            offset, count = named.view
-            data = data[offset * named.dtype.itemsize : (offset + count) * named.dtype.itemsize]
-        return Storage("a bare storage", data=data, dtype=named.dtype)
+            self.made[name.key] = (name, self.read(name))
+        first, data = self.made[name.key]
+        if first.nbytes != name.nbytes:
+            raise DataError(f"storage '{name.key}' of {first.nbytes} bytes and of {name.nbytes}")
+        if name.view is not None:
+            offset, count = name.view
+            data = data[offset * name.dtype.itemsize : (offset + count) * name.dtype.itemsize]
+        return Storage("a bare storage", data=data, dtype=name.dtype)
 
 
-def _read_zip(data: bytes) -> Any:
+def _read_zip(data: bytes) -> object:
     """`NAME/data.pkl` and its storages `NAME/data/0`, …; nothing is extracted, nothing may be compressed."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
@@ -115,13 +115,13 @@ def _read_zip(data: bytes) -> Any:
         if entries.get(f"{root}byteorder") and _content(archive, f"{root}byteorder") != b"little":
             raise DataError("big-endian numbers")
 
-        def read(named: StorageName) -> torch.Tensor:
-            name = f"{root}data/{named.key}"
-            if not _KEY.fullmatch(named.key) or name not in entries:
-                raise DataError(f"a reference to a storage '{named.key[:64]}' that is not there")
-            if entries[name].file_size != named.nbytes:
-                raise DataError(f"a storage of {entries[name].file_size} bytes where {named.nbytes} are due")
-            return _as_bytes(_content(archive, name))
+        def read(name: StorageName) -> torch.Tensor:
+            entry = f"{root}data/{name.key}"
+            if not _KEY.fullmatch(name.key) or entry not in entries:
+                raise DataError(f"a reference to a storage '{name.key[:64]}' that is not there")
+            if entries[entry].file_size != name.nbytes:
+                raise DataError(f"a storage of {entries[entry].file_size} bytes where {name.nbytes} are due")
+            return _as_bytes(_content(archive, entry))
 
         pickled = io.BytesIO(_content(archive, f"{root}data.pkl"))
         content = next_pickle(pickled, 2 * len(data) + _SPARE_BYTES, TORCH, _Storages(len(data), read), lenient=True)
@@ -132,7 +132,7 @@ def _read_zip(data: bytes) -> Any:
 
 def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Entries by name, none of which can be larger than the file or lie elsewhere."""
-    found: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     infos = archive.infolist()
     if len(infos) > _MOST_ENTRIES:
         raise DataError(f"{len(infos)} entries, expected at most {_MOST_ENTRIES}")
@@ -145,16 +145,16 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
             raise DataError(f"a symbolic link, '{shown}'")
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.compress_size != info.file_size:
             raise DataError(f"a compressed or encrypted entry, '{shown}', which torch does not write")
-        if info.filename in found:
+        if info.filename in entries:
             raise DataError(f"two entries of the name '{shown}'")
-        found[info.filename] = info
+        entries[info.filename] = info
     if sum(info.file_size for info in infos) > size:
         raise DataError("entries that together are larger than the file")
-    return found
+    return entries
 
 
 def _refuse_programs(names: list[str]) -> None:
-    """Raise where an archive holds a program in place of weights."""
+    """Raise where an archive holds a program instead of weights."""
     if any(re.fullmatch(r"[^/]*/?(archive_format|models/[^/]*\.json)", name) for name in names):
         raise DataError("a program of torch.export; load it as export:FILE with --trust-code, since its code runs")
     if any(re.fullmatch(r"[^/]+/(constants\.pkl|code/.*)", name) for name in names):
@@ -162,7 +162,7 @@ def _refuse_programs(names: list[str]) -> None:
 
 
 def _root(entries: dict[str, zipfile.ZipInfo]) -> str:
-    """The folder that data.pkl lies in, with its slash."""
+    """The folder of data.pkl, with its slash."""
     roots = [name.removesuffix("data.pkl") for name in entries if re.fullmatch(r"([^/]*/)?data\.pkl", name)]
     if len(roots) != 1:
         raise DataError(f"{len(roots)} pickles named data.pkl in a zip archive, where one is due")
@@ -181,43 +181,64 @@ def _as_bytes(content: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
 
 
-def _read_old(data: bytes) -> Any:
+def _read_old(data: bytes) -> object:
     """Five pickles in a row, then each storage as a count and its bytes."""
     stream = io.BytesIO(data)
+    storages = _Storages(len(data), lambda name: torch.zeros(name.nbytes, dtype=torch.uint8))
     magic = next_pickle(stream, _SMALL_PICKLE, {}, lenient=True)
     if magic != _MAGIC:
-        kind = recognised(data[:512]) or f"a pickle of a {type(magic).__name__} that torch.save did not write"
-        raise DataError(kind)
-    protocol, system = (next_pickle(stream, _SMALL_PICKLE, {}) for _ in range(2))
-    if (
-        protocol != _PROTOCOL
-        or type(system) is not dict
-        or True
-        not in (
-            system.get("little_endian"),
-            system.get(b"little_endian"),
-        )
-    ):
-        raise DataError("numbers that are not little-endian, or an unknown version of torch's old format")
-    storages = _Storages(len(data), lambda named: torch.zeros(named.nbytes, dtype=torch.uint8))
+        raise DataError(recognised(data[:512]) or f"a pickle of a {type(magic).__name__} that torch.save did not write")
+    _check_version(stream)
     content = next_pickle(stream, 2 * len(data) + _SPARE_BYTES, TORCH, storages, lenient=True)
-    keys = next_pickle(stream, 2 * len(data) + _SPARE_BYTES, {})
-    names = [key.decode("latin1") if isinstance(key, bytes) else key for key in keys] if type(keys) is list else []
+    _fill_storages(stream, storages)
+    return content
+
+
+def read_storage(data: bytes) -> Storage:
+    """The storage in bytes that `torch.save` wrote in its old format, as inside the pickles of modules.
+
+    Raises:
+        DataError: other bytes; their content, in a few words.
+    """
+    stream, references = io.BytesIO(data), list[Inert]()
+    storages = _Storages(len(data), lambda name: torch.zeros(name.nbytes, dtype=torch.uint8))
+    try:
+        if next_pickle(stream, _SMALL_PICKLE, {}) != _MAGIC:
+            raise DataError("a pickle that torch.save did not write")
+        _check_version(stream)
+        next_pickle(stream, _SMALL_PICKLE, TORCH, lambda identity: references.append(storages(identity)))
+        _fill_storages(stream, storages)
+    except DataError as error:
+        raise DataError(f"tensor bytes that ask for or hold {quoted(error)}") from error
+    except (ValueError, KeyError, OverflowError, MemoryError) as error:
+        raise DataError(f"tensor bytes that are not a storage in torch's old format ({str(error)[:200]})") from error
+    if len(references) != 1 or not isinstance(references[0], Storage):
+        raise DataError("tensor bytes that hold other than one storage")
+    return references[0]
+
+
+def _check_version(stream: io.BytesIO) -> None:
+    """Read the two pickles of the old format that name its version and the machine."""
+    protocol, system = (next_pickle(stream, _SMALL_PICKLE, {}) for _ in range(2))
+    little = isinstance(system, dict) and True in (system.get("little_endian"), system.get(b"little_endian"))
+    if protocol != _PROTOCOL or not little:
+        raise DataError("numbers that are not little-endian, or an unknown version of torch's old format")
+
+
+def _fill_storages(stream: io.BytesIO, storages: _Storages) -> None:
+    """Read the storages behind the pickles of the old format: their names, then a count and the bytes of each."""
+    keys = next_pickle(stream, 2 * storages.limit + _SPARE_BYTES, {})
+    names = list(map(text_of, keys)) if type(keys) is list else []
     if sorted(map(str, names)) != sorted(storages.made):
         raise DataError("other storages than its tensors refer to")
     for name in names:
-        named, target = storages.made[name]
+        storage, target = storages.made[str(name)]
         count = int.from_bytes(stream.read(8), "little", signed=True)
-        if count != named.count:
-            raise DataError(f"a storage of {count} numbers where {named.count} are due")
-        target.copy_(_as_bytes(_exactly(stream, named.nbytes)))
+        if count != storage.count:
+            raise DataError(f"a storage of {count} numbers where {storage.count} are due")
+        content = stream.read(storage.nbytes)
+        if len(content) != storage.nbytes:
+            raise ValueError(f"it ends {storage.nbytes - len(content)} bytes early")
+        target.copy_(_as_bytes(content))
     if stream.read(1):
         raise DataError("bytes behind its last storage")
-    return content
-
-
-def _exactly(stream: io.BytesIO, size: int) -> bytes:
-    content = stream.read(size)
-    if len(content) != size:
-        raise ValueError(f"it ends {size - len(content)} bytes early")
-    return content

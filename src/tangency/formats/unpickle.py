@@ -1,9 +1,8 @@
 """A restricted unpickler: plain containers, text, bytes, numbers and NumPy arrays, and nothing else.
 
 The opcodes are read by the standard library's `pickletools`, which only parses; the machine below is ours. It
-imports nothing, looks up no attribute by a name from the file, and sets none. A global is a row of a table or
-an error; a call is a call of that row's own constructor. What comes out is walked once more and must be
-plain.
+imports nothing, and neither looks up nor sets an attribute by a name from the file. A global is a row of a table or
+an error; a call is a call of that row's own constructor. The result is checked once more and must be plain.
 
 Source: the opcodes' meaning is that of `pickletools` and PEP 307, 3154 and 574.
 """
@@ -31,30 +30,10 @@ _SPARE_BYTES = 1 << 20
 
 _SCALARS = (type(None), bool, int, float, str, bytes, np.ndarray, Tensor, Inert)
 _CONTAINERS = (list, tuple, dict, OrderedDict, set, frozenset)
-_PUSH_ARGUMENT = frozenset(
-    [
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "UNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE",
-        "BINUNICODE8",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-    ]
+_PUSHED = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE"),
+    *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
 )
-_PYTHON2_TEXT = frozenset(("STRING", "BINSTRING", "SHORT_BINSTRING"))
-_PUT = frozenset(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"))
-_GET = frozenset(("GET", "BINGET", "LONG_BINGET"))
-_IGNORED = frozenset(("PROTO", "FRAME"))
 
 
 class _Machine:
@@ -79,18 +58,9 @@ class _Machine:
             name = opcode.name
             if name == "STOP":
                 break
-            if name in _PUSH_ARGUMENT:
-                self.stack.append(argument)
-            elif name in _PYTHON2_TEXT:
-                self.stack.append(argument.encode("latin1"))
-            elif name in _PUT:
-                self.put(len(self.memo) if name == "MEMOIZE" else argument)
-            elif name in _GET:
-                self.stack.append(self.memo[argument])
-            elif name in _HANDLERS:
-                _HANDLERS[name](self, argument)
-            elif name not in _IGNORED:
+            if name not in _HANDLERS:
                 raise DataError(f"the operation {name}")
+            _HANDLERS[name](self, argument)
         if len(self.stack) != 1 or self.marks:
             raise DataError(f"{len(self.stack)} objects on the stack at its end, where one is due")
         return self.stack[0]
@@ -129,16 +99,16 @@ class _Machine:
         """Push the row of the table for module.name; never import."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise DataError(f"a global named by {brief(module)} and {brief(name)}")
-        found = self.allowed.get((module, name))
-        if found is None and self.lenient:
+        row = self.allowed.get((module, name))
+        if row is not None:
+            self.stack.append(row if row.text is None else row.text)
+        elif self.lenient:
             self.stack.append(Inert(f"{module}.{name}"[:200]))
-            return
-        if found is None:
+        else:
             raise DataError(f"the global {module}.{name}"[:200].encode("unicode_escape").decode())
-        self.stack.append(found if found.text is None else found.text)
 
     def call(self, function: object, arguments: object) -> None:
-        """Push what the table's constructor makes of the arguments."""
+        """Push the result of the table's constructor for the arguments."""
         if isinstance(function, Inert):
             self.stack.append(Inert(function.name))
             return
@@ -190,8 +160,12 @@ class _Machine:
         if not isinstance(self.top(object), Inert):
             self.top(list).extend(items)
 
+    def add(self, items: list[Any]) -> None:
+        """Put items into the set on top."""
+        self.top(set).update(map(hashable, items))
+
     def make_dict(self) -> None:
-        """A dict of what is above the mark."""
+        """Push a dict of the objects above the mark."""
         parts = self.pop_mark()
         self.stack.append({})
         self.set_items(parts)
@@ -206,25 +180,20 @@ class _Machine:
         self.call(parts[0] if parts else None, tuple(parts[1:]))
 
     def instance(self, argument: str) -> None:
-        """INST: a global, called with what is above the mark."""
+        """INST: a global, called with the objects above the mark."""
         self.find(*argument.split(" ", 1))
         function = self.stack.pop()
         self.call(function, tuple(self.pop_mark()))
 
     def persistent_id(self, identity: object) -> None:
-        """Ask the handler, where there is one."""
+        """Push the object of the handler, where there is one."""
         if self.persistent is None:
             raise DataError("a reference to data outside of the pickle")
         self.stack.append(self.persistent(identity))
 
 
-def _call_upper(machine: _Machine) -> None:
-    function, arguments = machine.take(2)
-    machine.call(function, arguments)
-
-
 def _call_with_names(machine: _Machine) -> None:
-    """NEWOBJ_EX: no constructor of the tables takes arguments by name, so only what is inert may be called so."""
+    """NEWOBJ_EX: constructors of the tables take no arguments by name, so only an inert object may be called so."""
     function, _, _ = machine.take(3)
     if not isinstance(function, Inert):
         raise DataError("the operation NEWOBJ_EX")
@@ -233,6 +202,12 @@ def _call_with_names(machine: _Machine) -> None:
 
 _Handler = Callable[[_Machine, Any], object]
 _HANDLERS: dict[str, _Handler] = {
+    **dict.fromkeys(_PUSHED, lambda m, a: m.stack.append(a)),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), lambda m, a: m.stack.append(a.encode("latin1"))),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, a: m.put(a)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, a: m.stack.append(m.memo[a])),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
+    "MEMOIZE": lambda m, _: m.put(len(m.memo)),
     "NONE": lambda m, _: m.stack.append(None),
     "NEWTRUE": lambda m, _: m.stack.append(True),
     "NEWFALSE": lambda m, _: m.stack.append(False),
@@ -253,14 +228,14 @@ _HANDLERS: dict[str, _Handler] = {
     "APPENDS": lambda m, _: m.append(m.pop_mark()),
     "SETITEM": lambda m, _: m.set_items(list(m.take(2))),
     "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
-    "ADDITEMS": lambda m, _: (lambda items: m.top(set).update(map(hashable, items)))(m.pop_mark()),
+    "ADDITEMS": lambda m, _: m.add(m.pop_mark()),
     "POP": lambda m, _: m.marks.pop() if m.marks and m.marks[-1] == len(m.stack) else m.pop(),
     "DUP": lambda m, _: m.stack.append(m.top(object)),
     "POP_MARK": lambda m, _: m.pop_mark(),
     "GLOBAL": lambda m, a: m.find(*a.split(" ", 1)),
     "STACK_GLOBAL": lambda m, _: m.find(*m.take(2)),
-    "REDUCE": lambda m, _: _call_upper(m),
-    "NEWOBJ": lambda m, _: _call_upper(m),
+    "REDUCE": lambda m, _: m.call(*m.take(2)),
+    "NEWOBJ": lambda m, _: m.call(*m.take(2)),
     "NEWOBJ_EX": lambda m, _: _call_with_names(m),
     "OBJ": lambda m, _: m.call_above_mark(),
     "INST": lambda m, a: m.instance(a),
@@ -280,8 +255,8 @@ def _is_container(node: object) -> bool:
     return True
 
 
-def _members(container: Any) -> list[Any]:
-    """What a container holds; the keys of a dict are simple by construction."""
+def _members(container: Iterable[object]) -> list[object]:
+    """The members of a container; the keys of a dict are simple by construction."""
     return list(container.values() if isinstance(container, dict) else container)
 
 
@@ -289,8 +264,8 @@ def _check_plain(root: object) -> None:
     """Raise unless `root` is plain throughout, holds itself nowhere, and is at most MAX_DEPTH deep."""
     heights: dict[int, int] = {}
     entered: set[int] = set()
-    todo = [(root, False)]
-    while todo:  # no recursion: the depth is the file's choice
+    todo: list[tuple[Any, bool]] = [(root, False)]
+    while todo:  # without recursion, since the file chooses the depth
         node, leaving = todo.pop()
         if leaving:
             entered.discard(id(node))
@@ -312,17 +287,17 @@ def next_pickle(
     persistent: Callable[[object], object] | None = None,
     lenient: bool = False,
 ) -> Any:
-    """The next of several pickles in a row, for a constructor of another format; the stream is left behind it.
+    """Read the next of several pickles in a row, for a reader of another format; the stream is left behind it.
 
     Args:
         stream: at the start of a pickle.
-        budget: bytes that may be made of it.
+        budget: largest size of its objects, in bytes.
         allowed: as in `read_pickle`.
         persistent: as in `read_pickle`.
-        lenient: other globals become `Inert` things in place of an error; still nothing is imported or called.
+        lenient: other globals become `Inert` objects instead of an error; still nothing is imported or called.
 
     Raises:
-        DataError: what was refused, in a few words for a longer sentence.
+        DataError: the reason of a refusal, in a few words for a longer sentence.
         ValueError, KeyError, OverflowError, MemoryError: not a whole pickle.
     """
     result = _Machine(allowed, persistent, budget, lenient).run(pickletools.genops(stream))
@@ -336,7 +311,7 @@ def read_pickle(
     persistent: Callable[[object], object] | None = None,
     expected: str = "a pickle of plain data",
 ) -> Any:
-    """Read a pickle of plain data; nothing that it names is imported or called.
+    """Read a pickle of plain data without importing or calling anything that it names.
 
     Args:
         source: a path, or the bytes of a pickle of any protocol; one pickle, nothing behind it.

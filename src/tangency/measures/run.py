@@ -22,7 +22,7 @@ from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
 from tangency.measures.similarity.metrics import check_size
 from tangency.models import Classifier, prepared, probes
-from tangency.models.class_map import ClassMap, asked_outputs
+from tangency.models.class_map import ClassMap, mapped_outputs
 from tangency.score import Denoiser, ScoreChoice
 from tangency.score.choice import NONE
 from tangency.types import LabelledImages
@@ -200,7 +200,7 @@ def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Call
         named = model.card.classes if isinstance(model, Classifier) else ()
         own = named if len(named) == outputs else tuple(map(str, range(outputs)))
         try:
-            return asked_outputs(own, classes, class_map, "classifier")
+            return mapped_outputs(own, classes, class_map, "classifier")
         except (TypeError, ValueError, ModelError) as error:
             reason = str(error) if isinstance(error, ModelError) else f"got {class_map!r:.100}"
             raise NumericsError(

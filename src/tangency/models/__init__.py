@@ -1,4 +1,4 @@
-"""Classifiers: a module, what it must be fed, and where it comes from."""
+"""Classifiers: modules with their input range, normalisation, classes and provenance."""
 
 from tangency.models.classifier import Classifier
 from tangency.models.foreign.opening import Opened, Request

@@ -15,7 +15,7 @@ def plain(name: str) -> str:
 
 
 def numbered(names: Sequence[str]) -> bool:
-    """Whether these are only numbers, which say nothing about the classes of another set."""
+    """Whether these are only numbers, which do not identify classes of another set."""
     return all(name.isdecimal() for name in names)
 
 
@@ -27,10 +27,10 @@ def imagenet_names() -> tuple[str, ...]:
 
 
 def own_order(names: Sequence[str], outputs: int) -> bool:
-    """Whether images of these classes come in an order that a network of as many outputs need not share.
+    """Whether these classes may have another order than the outputs of a network.
 
-    So it is where a network has the 1,000 outputs of ImageNet and the data name ImageNet's classes, in an order of
-    their own, or only number them in another one.
+    That is so where a network has the 1,000 outputs of ImageNet and the data name ImageNet's classes in an order of
+    their own, or number them in another one.
     """
     if outputs != IMAGENET or len(names) != IMAGENET:
         return False

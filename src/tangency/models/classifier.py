@@ -1,4 +1,4 @@
-"""A classifier is a module together with what it must be fed."""
+"""A classifier: a module together with the range, normalisation and classes that it needs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tangency.types import Card
 class Classifier(nn.Module):
     """Images in [0, 1] to logits: (low + x (high − low) − mean) / std, then the module.
 
-    Range and normalisation travel with the weights, so that attacks, measures and gradients live in the units of the
-    pixels and no caller can normalise twice.
+    Range and normalisation are part of it, so that attacks, measures and gradients are in the units of the pixels and
+    no caller can normalise twice.
 
     Args:
         module: maps (N, C, H, W), scaled and normalised, to (N, classes) logits.
@@ -68,10 +68,10 @@ class Classifier(nn.Module):
                 what `outputs` says.
             shape: (C, H, W) of one image.
             classes: class names, index = logit; or their number.
-            input_range: what the module calls black and white before normalisation: (0, 1), (−1, 1), (0, 255).
+            input_range: the module's values of black and white before normalisation: (0, 1), (−1, 1), (0, 255).
             mean, std: per channel, in units of `input_range`; empty for none.
-            outputs: "logits", or "softmax" or "sigmoid" of them, which is then undone; None leaves it to be found out
-                by what measures it.
+            outputs: "logits", or "softmax" or "sigmoid" of them, which is then undone; where it is None, measuring
+                detects it.
 
         Raises:
             ModelError: an unknown name of outputs, or numbers that contradict each other.
@@ -111,7 +111,7 @@ class Classifier(nn.Module):
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
-    """Names as they are; a number n becomes "0" … "n−1"."""
+    """The names; a number n becomes "0" … "n−1"."""
     return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, arange
 
+Shape = tuple[int, int, int]  # (C, H, W) of an image
+
 # Name -> whether rows and columns change places, and which axes of (N, C, H, W) are then reversed.
 ORIENTATIONS: dict[str, tuple[bool, tuple[int, ...]]] = {
     "transposed": (True, ()),
@@ -17,7 +19,7 @@ ORIENTATIONS: dict[str, tuple[bool, tuple[int, ...]]] = {
 
 
 def turned(x: Tensor, orientation: str | None) -> Tensor:
-    """Images (N, C, H, W) as `orientation` says, those of None as they are.
+    """Images (N, C, H, W) turned as `orientation` says; None leaves them unchanged.
 
     "transposed" swaps rows and columns, "mirrored" left and right, "flipped" top and bottom; rotations are
     anticlockwise.
@@ -50,5 +52,5 @@ def composed(first: str | None, second: str | None) -> str | None:
         'rotated90'
     """
     grid = arange(6).view(1, 1, 2, 3)
-    wanted = turned(turned(grid, first), second).tolist()
-    return next(name for name in (None, *ORIENTATIONS) if turned(grid, name).tolist() == wanted)
+    both = turned(turned(grid, first), second).tolist()
+    return next(name for name in (None, *ORIENTATIONS) if turned(grid, name).tolist() == both)

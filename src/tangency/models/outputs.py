@@ -1,10 +1,10 @@
-"""What a network returns, and logits of it: a softmax or sigmoid that it ends in is taken off."""
+"""Logits from the output of a network: a last softmax or sigmoid is removed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ OUTPUTS = ("logits", "softmax", "sigmoid")
 PROBED = 64  # images
 _LOOK = 8  # images, after which most networks are known
 _KINDS = {"softmax": "softmax", "sigmoid": "sigmoid", "expit": "sigmoid"}
-# What leaves values as they are; applied to logits in the same way.
+# Operations that leave values unchanged; they are applied to logits in the same way.
 _MOVES = ("flatten", "view", "reshape", "squeeze", "contiguous", "float", "to", "type", "clone")
 _WRITING = {f"__{name}__" for name in ("setitem", "iadd", "isub", "imul", "idiv", "itruediv", "ipow", "imod")}
 
@@ -27,19 +27,12 @@ Function = Callable[[Tensor], Any]
 
 @dataclass(frozen=True)
 class _Made:
-    """A result, what it was made from, and how; with the versions of both, which an operation in place raises."""
+    """The result of an operation, its input and kind, and the versions of both, which operations in place raise."""
 
     out: Tensor
     before: Tensor
     kind: str
     versions: tuple[int, int]
-
-    @classmethod
-    def now(cls, out: Tensor, before: Tensor, kind: str) -> _Made | None:
-        """As they are; None for tensors that count no changes."""
-        if out.is_inference() or before.is_inference():
-            return None
-        return cls(out, before, kind, (out._version, before._version))
 
     @property
     def unchanged(self) -> bool:
@@ -48,11 +41,11 @@ class _Made:
 
 
 class _Endings(TorchFunctionMode):
-    """Remembers of each softmax over classes and each sigmoid of (N, classes) numbers what it was applied to."""
+    """Remembers the input of each softmax over classes and each sigmoid of (N, classes) numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: dict[int, _Made] = {}  # by the id of the result, which is kept, so that no other one gets it
+        self.seen: dict[int, _Made] = {}  # by the id of the result, which is kept, so that the id stays unique
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -63,38 +56,33 @@ class _Endings(TorchFunctionMode):
         if name == "cat" and isinstance(out, Tensor):
             self._joined(out, args, kwargs)
         if _writes(own) or "out" in kwargs or kwargs.get("inplace"):
-            self.seen.clear()  # within vmap no version tells what was written into
+            self.seen.clear()  # within vmap versions do not show what was written into
         if not isinstance(out, Tensor) or not isinstance(source, Tensor) or out is source:
             return out
         if name in _KINDS and _of_classes(out) and (name != "softmax" or _axis(args, kwargs, out.dim()) == 1):
             self._keep(out, source, _KINDS[name])
         elif name in _MOVES or (name == "getitem" and isinstance(args[1], slice)):
-            known = self._known(source)
+            known = self.known(source)
             if known is not None:
                 self._keep(out, func(known.before, *args[1:], **kwargs) if args else known.before, known.kind)
         return out
 
     def _keep(self, out: Tensor, before: Tensor, kind: str) -> None:
-        made = _Made.now(out, before, kind)
-        if made is not None:
-            self.seen[id(out)] = made
+        if not (out.is_inference() or before.is_inference()):  # whose changes are not counted
+            self.seen[id(out)] = _Made(out, before, kind, (out._version, before._version))
 
-    def _known(self, found: object) -> _Made | None:
-        known = self.seen.get(id(found))
-        return known if known is not None and known.unchanged else None
+    def known(self, out: object) -> _Made | None:
+        """The softmax or sigmoid that made `out`; None for any other operation."""
+        made = self.seen.get(id(out))
+        return made if made is not None and made.unchanged else None
 
-    def _joined(self, out: Tensor, args: Any, kwargs: Mapping[str, Any]) -> None:
-        """Parts of a batch that went through alone, one behind the other."""
-        parts = [self._known(part) for part in (args[0] if args else kwargs.get("tensors", ()))]
+    def _joined(self, out: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Parts of a batch that were computed alone, joined."""
+        parts = [self.known(part) for part in (args[0] if args else kwargs.get("tensors", ()))]
         known = [part for part in parts if part is not None]
         rows = not kwargs.get("dim", args[1] if len(args) > 1 else 0)
         if rows and known and len(known) == len(parts) and len({part.kind for part in known}) == 1:
             self._keep(out, torch.cat([part.before for part in known]), known[0].kind)
-
-    def ending(self, found: Tensor) -> tuple[str, Tensor] | None:
-        """The kind of operation that made `found`, and what it was applied to; None for any other."""
-        known = self._known(found)
-        return None if known is None else (known.kind, known.before)
 
 
 def _writes(name: str) -> bool:
@@ -103,48 +91,48 @@ def _writes(name: str) -> bool:
 
 
 def _of_classes(out: Tensor) -> bool:
-    """Whether these may be (N, classes); attention's weights, which are large, are not kept."""
+    """Whether these may be (N, classes); the weights of attention, which are large, are not kept."""
     return out.dim() >= 2 and out.shape[2:].numel() == 1
 
 
-def _axis(args: Any, kwargs: Mapping[str, Any], dims: int) -> int | None:
+def _axis(args: Sequence[Any], kwargs: Mapping[str, Any], dims: int) -> int | None:
     axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
     return 1 if axis is None and dims in (2, 4) else axis % dims if isinstance(axis, int) else None
 
 
-def picked(found: Any) -> Any:
-    """The tensor of logits in what a network returns: itself, its attribute or entry "logits"; anything else as is."""
-    if isinstance(found, Tensor):
-        return found
-    named = found.get("logits") if isinstance(found, Mapping) else getattr(found, "logits", None)
-    return named if isinstance(named, Tensor) else found
+def picked(returned: object) -> object:
+    """The tensor of logits in what a network returns: itself, its attribute or entry "logits"; else unchanged."""
+    if isinstance(returned, Tensor):
+        return returned
+    named = returned.get("logits") if isinstance(returned, Mapping) else getattr(returned, "logits", None)
+    return named if isinstance(named, Tensor) else returned
 
 
 def logits_of(net: Function, x: Tensor, outputs: str | None) -> Any:
     r"""Logits of a network that returns logits, or softmax or sigmoid of them.
 
-    Where the last operation is that softmax or sigmoid, it is what that was applied to, exactly. Else it is
-    log p (softmax), which is the logits up to a shift of each row, or log p − log(1 − p) (sigmoid); a row in which
-    one probability underflows (is below the smallest normal number, or is 1 of a sigmoid) is NaN, and so are its
-    gradients. Softmax of the logits z of a sigmoid is P(y | one class is on, no other) for independent classes:
+    Where the last operation is that softmax or sigmoid, the result is exactly its input. Else it is log p (softmax),
+    which is the logits up to a shift of each row, or log p − log(1 − p) (sigmoid); a row in which one probability
+    underflows (is below the smallest normal number, or 1 for a sigmoid) is NaN, and so are its gradients. Softmax of
+    the logits z of a sigmoid is P(y | one class is on, no other) for independent classes:
     \(\sigma(z_y)\prod_{j\ne y}(1-\sigma(z_j)) \propto e^{z_y}\).
 
     Args:
         net: maps (N, C, H, W) to (N, classes), or to something that holds it as "logits".
         x: (N, C, H, W).
-        outputs: one of `OUTPUTS`; None for whatever it returns, as it is.
+        outputs: one of `OUTPUTS`; None leaves what it returns unchanged.
 
     Returns:
-        (N, classes), or whatever else the network returns, for the caller to refuse.
+        (N, classes), or anything else that the network returns, for the caller to refuse.
     """
     if outputs in (None, "logits"):
         return net(x) if outputs is None else picked(net(x))
     with _Endings() as endings:
-        found = picked(net(x))
-    known = endings.ending(found) if isinstance(found, Tensor) else None
-    if known is not None and known[0] == outputs:
-        return known[1]
-    return inverted(found, outputs) if isinstance(found, Tensor) else found
+        values = picked(net(x))
+    made = endings.known(values)
+    if made is not None and made.kind == outputs:
+        return made.before
+    return inverted(values, outputs) if isinstance(values, Tensor) else values
 
 
 def inverted(p: Tensor, outputs: str) -> Tensor:
@@ -159,7 +147,7 @@ def inverted(p: Tensor, outputs: str) -> Tensor:
 
 
 def probes(data: LabelledImages | None, shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-    """Up to 64 images of a data set, the same whatever is measured, behind 8 of noise of their range, (N, C, H, W)."""
+    """8 images of noise of the data's range, then up to 64 of the data, always the same, (N, C, H, W)."""
     noise = torch.rand(_LOOK, *shape, generator=torch.Generator().manual_seed(0))
     if data is None:
         return noise.to(device)
@@ -168,49 +156,51 @@ def probes(data: LabelledImages | None, shape: tuple[int, ...], device: torch.de
     return torch.cat([low + (high - low) * noise, real]).to(device)
 
 
-def found_outputs(net: Function, images: Tensor, asked: str | None, name: str, way: str) -> tuple[str, list[str]]:
+def detected_outputs(
+    net: Function, images: Tensor, requested: str | None, name: str, way: str
+) -> tuple[str, list[str]]:
     """Which of `OUTPUTS` a network returns, and a sentence where it is not plainly logits.
 
     The last operation decides; else rows that are ≥ 0 and sum to 1 within 1e-5 are a softmax. Values that are all in
-    [0, 1] may be either logits or sigmoids. It is asked of noise and images that do not depend on what is measured.
+    [0, 1] may be either logits or sigmoids. The images do not depend on what is measured.
 
     Args:
         net: maps images to what it returns; run without gradients, in its present mode.
         images: of `probes`.
-        asked: one of `OUTPUTS`, or None.
+        requested: one of `OUTPUTS`, or None.
         name: of the network, for errors.
-        way: how to say which, for errors.
+        way: how to name the outputs, for errors.
 
     Raises:
-        ModelError: an unknown name, outputs that contradict what is asked, or that may be logits or sigmoids.
+        ModelError: an unknown name, outputs that contradict `requested`, or that may be logits or sigmoids.
     """
-    if asked is not None and asked not in OUTPUTS:
-        raise ModelError(f"{name}: {unknown_name('outputs', asked, OUTPUTS)}")
-    if asked == "logits":
+    if requested is not None and requested not in OUTPUTS:
+        raise ModelError(f"{name}: {unknown_name('outputs', requested, OUTPUTS)}")
+    if requested == "logits":
         return "logits", ["its outputs are taken as logits, as asked"]
     with torch.no_grad(), _Endings() as endings:
         returned = net(images[: 2 * _LOOK].clone())
     first = picked(returned)
     if not isinstance(first, Tensor):
         return "logits", []
-    named = [] if first is returned else ["its logits are the 'logits' of what it returns"]
-    ending = (endings.ending(first) or ("", first))[0]
-    if ending and asked not in (None, ending):
-        raise ModelError(f"{name}: ends in a {ending}, but outputs={asked} is asked for; leave it out, or correct it.")
-    if ending:
-        return ending, [*named, _TAKEN_OFF.format(ending) + (_ONE_OF_MANY if ending == "sigmoid" else "")]
-    found, unit = first, _in_unit_range(first)
-    if unit:
+    notes = [] if first is returned else ["its logits are the 'logits' of what it returns"]
+    made = endings.known(first)
+    if made is not None and requested not in (None, made.kind):
+        raise ModelError(
+            f"{name}: ends in a {made.kind}, but outputs={requested} is given; leave it out, or correct it."
+        )
+    if made is not None:
+        note = f"its last {made.kind} is taken off, so that it returns logits"
+        return made.kind, [*notes, note + _ONE_OF_MANY * (made.kind == "sigmoid")]
+    values = first
+    if _in_unit_range(first):
         with torch.no_grad():
-            rest = [picked(net(part.clone())) for part in images[2 * _LOOK :].split(2 * _LOOK) if len(part)]
-        found = torch.cat([first, *rest])
-        unit = _in_unit_range(found)
-    kind = "softmax" if unit and _rows_sum_to_one(found) else "between" if unit and _varies(found) else "logits"
-    kind, said = _judged(kind, asked, len(found), name, way)
-    return kind, [*named, *said]
+            rest = images[2 * _LOOK :].tensor_split(list(range(2 * _LOOK, len(images) - 2 * _LOOK, 2 * _LOOK)))
+            values = torch.cat([first, *(cast(Tensor, picked(net(part.clone()))) for part in rest if len(part))])
+    kind, more = _by_values(values, requested, name, way)
+    return kind, [*notes, *more]
 
 
-_TAKEN_OFF = "its last {} is taken off, so that it returns logits"
 _ONE_OF_MANY = "; their softmax is p(y | exactly one class is on) of a network whose classes are independent"
 _LOG = (
     "its outputs are probabilities (≥ 0, each row sums to 1), so their logarithms are the logits, up to a shift of "
@@ -219,22 +209,26 @@ _LOG = (
 _LOGIT = "log p − log(1 − p) of its outputs are the logits, as asked; an image of which one is 0 or 1 is degenerate"
 
 
-def _judged(kind: str, asked: str | None, images: int, name: str, way: str) -> tuple[str, list[str]]:
-    if asked == "softmax" and kind != "softmax":
+def _by_values(values: Tensor, requested: str | None, name: str, way: str) -> tuple[str, list[str]]:
+    """Which of `OUTPUTS` the values are, decided by the values alone, and a sentence."""
+    images, unit = len(values), _in_unit_range(values)
+    softmax = unit and _rows_sum_to_one(values)
+    probabilities = softmax or (unit and bool((values != values[:1]).any()))  # a constant has no gradient anyway
+    if requested == "softmax" and not softmax:
         raise ModelError(
-            f"{name}: outputs=softmax is asked for, but its rows are not ≥ 0 with sum 1 on {images} images; expected "
+            f"{name}: outputs=softmax is given, but its rows are not ≥ 0 with sum 1 on {images} images; expected "
             "outputs=logits or sigmoid, or nothing."
         )
-    if asked == "sigmoid" and kind == "logits":
+    if requested == "sigmoid" and not probabilities:
         raise ModelError(
-            f"{name}: outputs=sigmoid is asked for, but its outputs leave [0, 1], or are constant, on {images} images; "
+            f"{name}: outputs=sigmoid is given, but its outputs leave [0, 1], or are constant, on {images} images; "
             "expected outputs=logits, or nothing."
         )
-    if asked == "sigmoid":
+    if requested == "sigmoid":
         return "sigmoid", [_LOGIT + _ONE_OF_MANY]
-    if kind == "softmax":
+    if softmax:
         return "softmax", [_LOG]
-    if kind == "between":
+    if probabilities:
         raise ModelError(
             f"{name}: its outputs are all in [0, 1] on {images} images and noise, and rows do not sum to 1: logits can "
             f"be that, and so can sigmoids, which give other measures. Say which with {way}."
@@ -249,8 +243,3 @@ def _in_unit_range(values: Tensor) -> bool:
 def _rows_sum_to_one(values: Tensor) -> bool:
     slack = max(1e-5, 4 * torch.finfo(values.dtype).eps)
     return values.shape[1] > 1 and bool(((values.double().sum(1) - 1).abs() <= slack).all())
-
-
-def _varies(values: Tensor) -> bool:
-    """Whether it depends on the images; a constant has no gradient, whatever it is."""
-    return bool((values != values[:1]).any())

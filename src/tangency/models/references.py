@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -13,13 +13,13 @@ from tangency.errors import DataError, ModelError, unknown_name
 from tangency.models.class_map import OPTION, ClassMap, data_outputs, restricted, without_option
 from tangency.models.classifier import Classifier
 from tangency.models.foreign.deciding import Decided, decided
-from tangency.models.foreign.feeding import Feeding, asked_feeding, settled
+from tangency.models.foreign.feeding import Feeding, requested_feeding, settled
 from tangency.models.foreign.loaders import LOADERS
 from tangency.models.foreign.opening import Opened, Request
 from tangency.models.foreign.rebuilt import adapted
 from tangency.models.foreign.shards import content_hash
 from tangency.models.foreign.trusted import TRUSTED, may_run, open_own_class, open_robustbench, runs_own_class
-from tangency.models.outputs import found_outputs, probes
+from tangency.models.outputs import detected_outputs, probes
 from tangency.models.weights import read_classifier
 from tangency.references import Reference, parse
 from tangency.types import Card, Dataset
@@ -35,7 +35,7 @@ def load_model(
     trust_code: bool = False,
     class_map: ClassMap | None = None,
 ) -> Classifier:
-    """A classifier by reference, in eval mode; what was found out about it stands in its card under "reading".
+    """A classifier by reference, in eval mode; how it was read stands in its card under "reading".
 
     Args:
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
@@ -43,18 +43,19 @@ def load_model(
             "robustbench:NAME?weights=FILE", "onnx:FILE", and, running code, "py:MODULE:FUNCTION",
             "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE"; "package/name:…" of another
             package. Options of all: shape=CxHxW, range=low,high, mean=…, std=… (numbers, none, imagenet, cifar10, …),
-            classes=a,b,c, resize=HxW,
-            layout=transposed (mirrored, flipped, rotated90, …: images are turned before the network), class-map=…,
-            outputs=logits, softmax or sigmoid (what the network returns, where that cannot be told).
-        data: what it is for; says shape and class names where nothing else does, and which normalisation is meant.
-        device: where it is put; weights that lay on a GPU load on a CPU.
-        trust_code: whether kinds that run code may.
+            classes=a,b,c, resize=HxW, layout=transposed (mirrored, flipped, rotated90, …: images are turned before the
+            network), class-map=…, outputs=logits, softmax or sigmoid (what the network returns, where that is not
+            clear).
+        data: on which it will be used; gives shape and class names where nothing else does, and decides the
+            normalisation.
+        device: of the result; weights that lay on a GPU load on a CPU.
+        trust_code: whether kinds that run code may do so.
         class_map: which of its outputs stand for the classes of the data, where these are a part of its classes and
-            names do not tell: indices or names, one a class, a mapping from the data's names, "imagenet", "order", or a
-            file; `?class-map=…` behind the reference says the same. The others are left out of the softmax.
+            their names do not match: indices or names, one per class, a mapping from the data's names, "imagenet",
+            "order", or a file; same as `?class-map=…` behind the reference. Other outputs are left out of the softmax.
 
     Raises:
-        ModelError: the file cannot be read, does not fit, or something must be said that nothing says.
+        ModelError: the file cannot be read or does not fit, or an option is missing that nothing else implies.
 
     Example:
         >>> from tangency.models import build, save_classifier
@@ -64,8 +65,8 @@ def load_model(
         ...     load_model(folder + "/net.safetensors").classes
         3
     """
-    bare, asked = without_option(reference)
-    class_map = class_map if asked is None else asked
+    bare, own_map = without_option(reference)
+    class_map = class_map if own_map is None else own_map
     if bare.endswith(".safetensors") and not is_kind(parse(bare).kind):
         return restricted(read_classifier(bare, device, trust_code), data, class_map, reference)
     if class_map is not None and data is None:
@@ -76,7 +77,7 @@ def load_model(
     if class_map is not None:  # names are then not guessed from their number
         parsed = replace(parsed, options={**parsed.options, OPTION: str(class_map)})
     try:
-        request = Request(parsed, asked_feeding(parsed), data)
+        request = Request(parsed, requested_feeding(parsed), data)
         opened = _opened(request, trust_code)
         return _assembled(request, opened, class_map).to(device).eval()
     except DataError as error:
@@ -122,29 +123,33 @@ def _opened(request: Request, trust_code: bool) -> Opened:
 
 
 def _assembled(request: Request, opened: Opened, class_map: ClassMap | None) -> Classifier:
-    """The card decided, and the module behind a change of size and of the order of classes where they differ."""
-    known = settled(request.asked.or_else(opened.feeding), request.reference, opened.outputs, request.data)
+    """The card decided, and the module with its adaptations."""
+    known = settled(request.requested.or_else(opened.feeding), request.reference, opened.outputs, request.data)
     order = None
     if request.data is not None and isinstance(known.classes, tuple):
         wanted = request.data.test.classes
-        order, said = data_outputs(known.classes, wanted, class_map, request.reference.text)
-        known = replace(known, classes=wanted, notes=(*known.notes, said)) if said else known
-    extra: dict[str, Any] = {"resize": list(known.resize)} if known.resize else {}
+        order, note = data_outputs(known.classes, wanted, class_map, request.reference.text)
+        known = replace(known, classes=wanted, notes=(*known.notes, note)) if note else known
+    extra: dict[str, object] = {"resize": list(known.resize)} if known.resize else {}
     extra |= {"order": order} if order else {}
     extra |= {"logits": opened.outputs} if order and len(order) < opened.outputs else {}
     extra |= {"orientation": known.orientation} if known.orientation else {}
-    likely = {"outputs": "logits"} | _likely_outputs(_bare(known, opened, extra), opened, request)
-    found = decided(known, opened, request, lambda module: adapted(module, {**extra, **likely}))
-    opened, known = found.opened, found.known
+    try:
+        likely = _outputs(_bare(known, opened, extra), opened, request)[0]
+    except ModelError:  # raised again below, once range and normalisation are decided
+        likely = {}
+    wrapped = {**extra, "outputs": "logits", **likely}
+    decision = decided(known, opened, request, lambda module: adapted(module, wrapped))
+    opened, known = decision.opened, decision.known
     bare = _bare(known, opened, extra)
-    own, told = _outputs(bare, opened, request)
-    found = replace(found, known=replace(known, notes=(*known.notes, *told)))
-    card = dataclasses.replace(bare.card, options={**bare.card.options, **own}, provenance=_provenance(request, found))
+    own, notes = _outputs(bare, opened, request)
+    decision = replace(decision, known=replace(known, notes=(*known.notes, *notes)))
+    card = replace(bare.card, options={**bare.card.options, **own}, provenance=_provenance(request, decision))
     return Classifier(adapted(opened.module, {**extra, **own}), card)
 
 
-def _bare(known: Feeding, opened: Opened, extra: dict[str, Any]) -> Classifier:
-    """The network behind changes of its images only, fed as is known so far."""
+def _bare(known: Feeding, opened: Opened, extra: Mapping[str, object]) -> Classifier:
+    """The network with changes of its images only, fed as is known so far."""
     card = Card(
         architecture=opened.architecture,
         shape=known.shape or (0, 0, 0),
@@ -158,42 +163,30 @@ def _bare(known: Feeding, opened: Opened, extra: dict[str, Any]) -> Classifier:
     return Classifier(adapted(opened.module, turned), card)
 
 
-def _likely_outputs(classifier: Classifier, opened: Opened, request: Request) -> dict[str, object]:
-    """What the network returns as far as it can be told before its range and normalisation are."""
-    try:
-        return _outputs(classifier, opened, request)[0]
-    except ModelError:  # asked again, and told, once they are
-        return {}
-
-
 def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[dict[str, object], list[str]]:
-    """What the network returns, as an option of its card and in a sentence, where it is not plainly logits."""
-    asked = request.reference.options.get("outputs")
-    by_name = opened.architecture not in ("custom", "onnx")  # all of whose networks return logits
-    if opened.settled or (by_name and asked is None):
+    """The option `outputs` of its card, and a sentence, where the network does not plainly return logits."""
+    requested = request.reference.options.get("outputs")
+    by_name = opened.architecture not in ("custom", "onnx")  # networks of known architectures return logits
+    if opened.settled or (by_name and requested is None):
         return {}, []
     x = probes(request.data.train if request.data is not None else None, classifier.card.shape)
-    scale, shift, text = classifier.scale, classifier.shift, request.reference.text
-    kind, said = found_outputs(
-        lambda images: classifier.module.eval()(images * scale + shift),
-        x,
-        asked,
-        text,
-        "?outputs=logits or ?outputs=sigmoid behind its reference",
+    module, scale, shift = classifier.module.eval(), classifier.scale, classifier.shift
+    way = "?outputs=logits or ?outputs=sigmoid behind its reference"
+    kind, notes = detected_outputs(
+        lambda images: module(images * scale + shift), x, requested, request.reference.text, way
     )
-    return {"outputs": kind} if said else {}, said
+    return {"outputs": kind} if notes else {}, notes
 
 
 def _provenance(request: Request, decision: Decided) -> dict[str, object]:
-    reading = [*decision.known.notes, *decision.warnings]
-    found: dict[str, object] = {"source": request.reference.text, "reading": reading}
+    reading, opened, kind = [*decision.known.notes, *decision.warnings], decision.opened, request.reference.kind
+    provenance: dict[str, object] = {"source": request.reference.text, "reading": reading}
     if decision.warnings:
-        found["warnings"] = list(decision.warnings)
-    opened = decision.opened
+        provenance["warnings"] = list(decision.warnings)
     if opened.file is not None:
-        found |= {"file": opened.file.name, "sha256": content_hash(opened.file, *opened.beside)}
-    if origin := LOADERS.origin(kind) if (kind := request.reference.kind) in LOADERS else "":
-        found["loader"] = origin
+        provenance |= {"file": opened.file.name, "sha256": content_hash(opened.file, *opened.beside)}
+    if origin := LOADERS.origin(kind) if kind in LOADERS else "":
+        provenance["loader"] = origin
     if request.data is not None:
-        found["data"] = request.data.name
-    return found
+        provenance["data"] = request.data.name
+    return provenance

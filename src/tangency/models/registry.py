@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.architectures.convnet import ConvNet
 from tangency.models.architectures.resnet import ResNet18
 from tangency.models.classifier import Classifier, class_names
-from tangency.models.foreign.rebuilt import ADAPTATIONS, adapted, build_foreign, fed_shape, is_foreign
+from tangency.models.foreign.rebuilt import ADAPTATIONS, FAMILIES, adapted, build_foreign, fed_shape, is_foreign
+from tangency.models.orientation import Shape
 from tangency.references import Registry, makes
 from tangency.seeding import derive_seed
 from tangency.types import Card
@@ -26,7 +28,7 @@ ARCHITECTURES: Registry[Callable[..., nn.Module]] = Registry(
     ModelError,
 )
 
-# Grey values map to [−2, 2] whatever the data, so that one learning rate serves all data sets.
+# Grey values map to [−2, 2] for all data, so that one learning rate suits all data sets.
 DEFAULT_MEAN, DEFAULT_STD = 0.5, 0.25
 
 
@@ -76,24 +78,36 @@ def build(
 
 
 def from_card(card: Card, tensors: Mapping[str, Tensor] | None = None) -> Classifier:
-    """The classifier that a card describes, with whatever weights the constructor gives it.
+    """The classifier of a card, with the weights that the constructor gives it.
 
     Args:
         card: of one of `ARCHITECTURES`, or of a foreign one (`torchvision:resnet18`, `onnx`, …).
         tensors: of its file, for "onnx", whose graph is one of them.
     """
-    if is_foreign(card.architecture):
-        return Classifier(build_foreign(card.architecture, card.shape, len(card.classes), card.options, tensors), card)
-    if card.architecture not in ARCHITECTURES:
-        raise ModelError(unknown_name("architecture", card.architecture, ARCHITECTURES))
-    make = ARCHITECTURES[card.architecture]
+    return Classifier(build_module(card.architecture, card.shape, len(card.classes), card.options, tensors), card)
+
+
+def build_module(
+    architecture: str,
+    shape: Shape,
+    classes: int,
+    options: Mapping[str, Any],
+    tensors: Mapping[str, Tensor] | None = None,
+) -> nn.Module:
+    """A module of ours or of another package, by name; arguments as of `build_foreign`."""
+    if is_foreign(architecture):
+        return build_foreign(architecture, shape, classes, options, tensors)
+    if architecture not in ARCHITECTURES:
+        families = (f"{family}:NAME" for family in FAMILIES if family != "hf")
+        raise ModelError(unknown_name("architecture", architecture, [*ARCHITECTURES, *families]))
+    make = ARCHITECTURES[architecture]
     known = [name for name in inspect.signature(make).parameters if name not in ("shape", "classes")]
-    inner = {name: value for name, value in card.options.items() if name not in (*ADAPTATIONS, "logits")}
+    inner = {name: value for name, value in options.items() if name not in (*ADAPTATIONS, "logits")}
     for option in inner:
         if option not in known:
-            raise ModelError(unknown_name(f"option of {card.architecture}", option, known))
+            raise ModelError(unknown_name(f"option of {architecture}", option, known))
     try:
-        module = make(fed_shape(card.shape, card.options), card.options.get("logits", len(card.classes)), **inner)
+        module = make(fed_shape(shape, options), options.get("logits", classes), **inner)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{card.architecture}: cannot be built with options {inner}: {quoted(error)}.") from error
-    return Classifier(adapted(module, card.options), card)
+        raise ModelError(f"{architecture}: cannot be built with options {inner}: {quoted(error)}.") from error
+    return adapted(module, options)

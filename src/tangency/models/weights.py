@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import ModelError, quoted
+from tangency.errors import ModelError, listed, quoted
 from tangency.models.classifier import Classifier, checked_card
 from tangency.models.foreign.code import check_trusted, from_code, is_code
 from tangency.models.foreign.rebuilt import is_foreign
@@ -79,22 +79,29 @@ def load_weights(classifier: Classifier, path: Path | str) -> Classifier:
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path | str) -> None:
     """Copy tensors into a module, or say which are missing, unexpected or of another shape."""
-    wanted = module.state_dict()
-    problems = []
-    if missing := sorted(wanted.keys() - tensors.keys()):
-        problems.append(f"missing {_some(missing)}")
-    if extra := sorted(tensors.keys() - wanted.keys()):
-        problems.append(f"unexpected {_some(extra)}")
-    shared = wanted.keys() & tensors.keys()
-    if wrong := [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in sorted(shared)
-        if tensors[name].shape != wanted[name].shape
-    ]:
-        problems.append(f"of another shape {_some(wrong)}")
-    if problems:
-        raise ModelError(f"{path}: the tensors do not fit {type(module).__name__}: {'; '.join(problems)}.")
+    if problem := misfit({name: tensor.shape for name, tensor in module.state_dict().items()}, tensors):
+        raise ModelError(f"{path}: the tensors do not fit {type(module).__name__}: {problem}.")
     module.load_state_dict(dict(tensors))
+
+
+def misfit(shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> str:
+    """Which tensors are missing, unexpected or of another shape; "" where they fit.
+
+    Args:
+        shapes: of the tensors that are needed.
+        tensors: those at hand.
+    """
+    wrong = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(shape)}"
+        for name, shape in sorted(shapes.items())
+        if name in tensors and tuple(tensors[name].shape) != tuple(shape)
+    ]
+    parts = {
+        "missing": sorted(shapes.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - shapes.keys()),
+        "of another shape": wrong,
+    }
+    return "; ".join(f"{what} {listed(names, 5)}" for what, names in parts.items() if names)
 
 
 def read_card(header: Mapping[str, Any], path: Path | str) -> Card:
@@ -118,7 +125,3 @@ def read_card(header: Mapping[str, Any], path: Path | str) -> Card:
         return checked_card(Card(**header))
     except ModelError as error:
         raise ModelError(f"{path}: {quoted(error)}") from error
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

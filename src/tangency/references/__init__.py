@@ -1,4 +1,4 @@
-"""How things are named: references of data, models and scores, and the registries behind their names."""
+"""References of data, models and scores, and registries of named objects."""
 
 from tangency.references.parsing import Reference, as_reference, maker_options, parse, parse_options
 from tangency.references.registry import OPENERS, Registry, defaults_of, makes, positional

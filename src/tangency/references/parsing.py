@@ -1,4 +1,4 @@
-"""References: `name` or `kind:location[?key=value&…]`, the same everywhere a user names data."""
+"""References: `name` or `kind:location[?key=value&…]`, the same for data, models and scores."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Reference:
 
     Args:
         text: as the user wrote it.
-        kind: what stands before the colon, or the whole name.
+        kind: the text before the colon, or the whole name.
         location: a path, empty where there is none.
-        options: what follows the question mark.
+        options: those behind the question mark.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Reference:
         return int(text)
 
     def check_options(self, known: tuple[str, ...]) -> None:
-        """Raise where an option is none of `known`."""
+        """Raise where an option is not among `known`."""
         for option in self.options:
             if not known:
                 raise DataError(f"{self.text}: '{self.kind}' takes no options, got '{option}'.")
@@ -67,7 +67,7 @@ def parse(text: str) -> Reference:
 
 
 def as_reference(named: str | Path) -> str:
-    """A reference of data as text; the path of a file or folder that is known by its look gets its kind.
+    """A reference of data as text; the path of an .npz or .parquet file, or of a folder, gets its kind.
 
     Example:
         >>> as_reference(Path("tiny.npz")), as_reference("mnist?train=500")
@@ -81,10 +81,10 @@ def as_reference(named: str | Path) -> str:
 
 
 def maker_options(text: str, query: str, maker: Callable[..., object]) -> dict[str, Any]:
-    """The options behind the question mark of `text` as keyword arguments of a maker, each of its default's kind.
+    """The options behind the question mark of `text` as keyword arguments of a maker, each of the type of its default.
 
     Raises:
-        SpecError: an option that is no keyword-only argument, or a value of another kind.
+        SpecError: an option that is no keyword-only argument, or a value of another type.
     """
     known = defaults_of(maker)
     options: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Name to object, open to other packages: by `register`, or by entry points that every process finds for itself."""
+"""Tables of objects by name, open to other packages: by `register`, or by entry points, which every process reads."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _OUTSIDE = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_-]+")
-_PLAIN = (bool, int, float, str)  # what an option behind a question mark, or in a spec, can be
+_PLAIN = (bool, int, float, str)  # types of an option of a reference or a spec
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What stands behind a name.
+    """A row of a registry.
 
     Args:
         held: the object, or "module:attribute".
-        origin: name and version of the distribution whose entry point it is; "" for our own, None for what was
-            registered in this process.
-        token: of what was registered in this process, of which another one knows nothing.
+        origin: name and version of the distribution whose entry point it is; "" for our own, None for an object that
+            was registered in this process.
+        token: identifies an object that was registered in this process, which other processes do not have.
     """
 
     held: object
@@ -39,17 +39,17 @@ class _Entry:
 class Registry(Generic[T]):
     """The objects of one kind by name, in the order in which they were registered.
 
-    Names of our own are plain; those of another package are `package/name`. A name that is not known is looked up
-    among the entry points of `group`, which are read once; so a worker process finds what its parent found. An entry
-    point is imported when its name is first asked for, and one that is broken spoils no other.
+    Our own names are plain; those of another package are `package/name`. An unknown name is looked up among the entry
+    points of `group`, which are read once, so that a worker process has the same ones as its parent. An entry point is
+    imported when its name is first used, and a broken one does not affect others.
 
     Args:
-        what: the kind of object, in errors.
+        what: the kind of object, for errors.
         group: of entry points; "" for none.
         own: our own objects, or "module:attribute".
-        expected: what an object must be, in words.
-        fits: whether an object is that.
-        error: raised for an unknown name, and for an object that cannot be had.
+        expected: description of a valid object, for errors.
+        fits: whether an object is valid.
+        error: raised for an unknown name, and for an object that cannot be imported.
 
     Example:
         >>> rules = Registry("rule", "", {"half": lambda x: x / 2}, "a function of a number", callable)
@@ -81,10 +81,10 @@ class Registry(Generic[T]):
 
         Args:
             name: `package/name`; of letters, digits, - and _.
-            held: the object, or "module:attribute", which is imported when it is first asked for.
+            held: the object, or "module:attribute", which is imported when it is first used.
 
         Returns:
-            The object; without one, the decorator that registers what it decorates.
+            The object; without one, a decorator that registers its function.
 
         Raises:
             TangencyError: the name is taken or not of this form, or the object is of another kind.
@@ -94,7 +94,7 @@ class Registry(Generic[T]):
         ours = isinstance(held, str) and held.startswith("tangency.")
         if not ours:
             self._check_name(name, f"{self.what} '{name}'")
-        if name in self._entries or name in self._found():
+        if name in self._entries or name in self._entry_points():
             raise self.error(f"{self.what} '{name}': the name is taken, expected one that is free.")
         if not isinstance(held, str):
             self._check(name, held, "what was registered")
@@ -110,11 +110,13 @@ class Registry(Generic[T]):
         del self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries or name in self._found()
+        return name in self._entries or name in self._entry_points()
 
     def __iter__(self) -> Iterator[str]:
-        """All names; those of entry points behind the others."""
-        return iter(dict.fromkeys([*self._entries, *(name for name in self._found() if _OUTSIDE.fullmatch(name))]))
+        """All names; those of entry points come last."""
+        return iter(
+            dict.fromkeys([*self._entries, *(name for name in self._entry_points() if _OUTSIDE.fullmatch(name))])
+        )
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -123,7 +125,7 @@ class Registry(Generic[T]):
         """The object of that name.
 
         Raises:
-            TangencyError: the name is unknown, what it stands for cannot be imported, or is of another kind.
+            TangencyError: the name is unknown, or its object cannot be imported or is invalid.
         """
         if name not in self._entries:
             self._entries[name] = self._looked_up(name)
@@ -135,16 +137,16 @@ class Registry(Generic[T]):
         return cast(T, entry.held)
 
     def origin(self, name: str) -> str:
-        """Name and version of the distribution that a name is from, a part of the identity of what it made.
+        """Name and version of the distribution of an object, a part of the identity of its results.
 
-        "" for our own; for what was registered in this process a text that no other process has.
+        "" for our own; for an object that was registered in this process, a text that no other process has.
         """
         self[name]
         entry = self._entries[name]
         return f"this process {entry.token}" if entry.origin is None else entry.origin
 
     def shared_origin(self, name: str) -> str:
-        """`origin`, for what other processes do.
+        """`origin` of an object that other processes use.
 
         Raises:
             TangencyError: the name was registered in this process alone, so that no other one would know it.
@@ -157,7 +159,7 @@ class Registry(Generic[T]):
             )
         return origin
 
-    def _found(self) -> dict[str, list[EntryPoint]]:
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
         """The entry points by name, read once; several for a name that more than one distribution gives."""
         if self._points is None:
             from importlib.metadata import entry_points
@@ -168,44 +170,44 @@ class Registry(Generic[T]):
         return self._points
 
     def _looked_up(self, name: str) -> _Entry:
-        points = self._found().get(name, [])
+        points = self._entry_points().get(name, [])
         if not points:
             raise self.error(unknown_name(self.what, name, self))
-        whose = " and ".join(_distribution(point) for point in points)
-        self._check_name(name, f"{self.what} '{name}' of {whose}")
+        owner = " and ".join(_distribution(point) for point in points)
+        self._check_name(name, f"{self.what} '{name}' of {owner}")
         if len(points) > 1:
-            raise self.error(f"{self.what} '{name}': {whose} both register it, expected one; uninstall the other.")
-        held = self._imported(name, points[0].value, f"the entry point of {whose} is")
-        self._check(name, held, f"the entry point of {whose}")
-        return _Entry(held, whose)
+            raise self.error(f"{self.what} '{name}': {owner} both register it, expected one; uninstall the other.")
+        held = self._imported(name, points[0].value, f"the entry point of {owner} is")
+        self._check(name, held, f"the entry point of {owner}")
+        return _Entry(held, owner)
 
-    def _imported(self, name: str, place: str, said: str) -> object:
+    def _imported(self, name: str, place: str, source: str) -> object:
         module, _, attribute = place.replace(" ", "").partition(":")
         try:
             held: object = importlib.import_module(module)
             for part in attribute.split(".") if attribute else ():
                 held = getattr(held, part)
-        except Exception as error:  # whatever a module of somebody else's does when it is imported
+        except Exception as error:  # a foreign module may raise anything when it is imported
             raise self.error(
-                f"{self.what} '{name}': {said} {place}, which cannot be imported ({type(error).__name__}: "
+                f"{self.what} '{name}': {source} {place}, which cannot be imported ({type(error).__name__}: "
                 f"{quoted(error)}); expected {self.expected}. Mend or uninstall that package."
             ) from error
         return held
 
-    def _check(self, name: str, held: object, said: str) -> None:
+    def _check(self, name: str, held: object, source: str) -> None:
         if not self._fits(held):
-            raise self.error(f"{self.what} '{name}': {said} is {_shown(held)}, expected {self.expected}.")
+            raise self.error(f"{self.what} '{name}': {source} is {_shown(held)}, expected {self.expected}.")
 
-    def _check_name(self, name: str, said: str) -> None:
+    def _check_name(self, name: str, subject: str) -> None:
         if not _OUTSIDE.fullmatch(name):
             raise self.error(
-                f"{said}: names of other packages are package/name, of letters, digits, - and _, such as "
+                f"{subject}: names of other packages are package/name, of letters, digits, - and _, such as "
                 f"mine/{re.sub(r'[^A-Za-z0-9_-]', '-', name) or 'name'}."
             )
 
 
 def positional(function: Callable[..., object]) -> int:
-    """How many arguments without a default a function takes by their place."""
+    """Number of positional arguments of a function that have no default."""
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return sum(p.kind in places and p.default is p.empty for p in parameters)
@@ -218,7 +220,7 @@ def defaults_of(function: Callable[..., object]) -> dict[str, Any]:
 
 
 def makes(*counts: int) -> Callable[[Any], bool]:
-    """Whether an object is a function of so many arguments, whose keyword-only options have plain defaults.
+    """A test for functions of so many positional arguments whose keyword-only options have plain defaults.
 
     Example:
         >>> makes(2)(lambda x, y, *, rank=3: x), makes(2)(lambda x: x), makes(1)(lambda x, *, rank: x)
@@ -228,7 +230,7 @@ def makes(*counts: int) -> Callable[[Any], bool]:
     def fits(held: Any) -> bool:
         try:
             return positional(held) in counts and all(type(d) in _PLAIN for d in defaults_of(held).values())
-        except (TypeError, ValueError):  # no function, or one that does not say
+        except (TypeError, ValueError):  # not a function, or one without a signature
             return False
 
     return fits
@@ -247,8 +249,8 @@ def _shown(held: object) -> str:
     return f"{getattr(held, '__name__', type(held).__name__)}{signature}"
 
 
-# Kinds of saved models that a later room opens, which registers itself here as "module:callable", imported when a
-# reference first names the kind; see `tangency.evaluate.classifiers.origin`.
+# Kinds of saved models that are opened by a later room, which registers "module:callable" here; it is imported when a
+# reference first names the kind. See `tangency.evaluate.classifiers.origin`.
 OPENERS: Registry[Callable[..., Any]] = Registry(
     "kind of saved model", "", {}, "a callable of a location and the reference", callable
 )

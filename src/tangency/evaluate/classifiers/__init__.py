@@ -1,1 +1,1 @@
-"""Saved classifiers: opened by reference, named, and looked at before they are measured."""
+"""Saved classifiers: opened by reference, named, and checked before they are measured."""

@@ -1,4 +1,4 @@
-"""Short names of classifiers, for folders and tables: the file's stem or the architecture, and what tells two apart."""
+"""Short names of classifiers for folders and tables: the file's stem or the architecture, and what differs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import PureWindowsPath
 
 _LONGEST = 60  # letters of a name
-# Endings of files. "resnet18.a1_in1k" is the name of a network, and keeps what stands behind its dot.
+# Endings of files. "resnet18.a1_in1k" is the name of a network, and keeps the part behind its dot.
 _ENDINGS = (".safetensors", ".onnx", ".ckpt", ".pth", ".pt", ".pt2", ".ts", ".bin", ".pkl", ".py", ".tar")
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a name can be made of."""
+    """The parts of a name."""
 
     folder: str
     stem: str
@@ -24,8 +24,8 @@ class _Parts:
 def short_names(references: Sequence[str]) -> list[str]:
     """A name for each reference of a classifier, of letters, digits, dots, dashes and underscores.
 
-    Where stems are the same, case aside, the options that differ are told too, or else the folders, or both; references
-    that not even that tells apart are numbered.
+    Where stems are the same, case aside, the options that differ are added, or else the folders, or both; references
+    that are still the same are numbered.
 
     Example:
         >>> short_names(["onnx:nets/09-ide_kw.onnx?range=0,1", "timm:resnet18.a1_in1k", "run:r/trials/standard-s0"])
@@ -39,12 +39,12 @@ def short_names(references: Sequence[str]) -> list[str]:
         groups.setdefault(part.stem.casefold(), []).append(number)
     names = [""] * len(parts)
     for group in groups.values():
-        for number, name in zip(group, _told_apart([parts[number] for number in group]), strict=True):
+        for number, name in zip(group, _distinguished([parts[number] for number in group]), strict=True):
             names[number] = name
     return names
 
 
-def _told_apart(group: Sequence[_Parts]) -> list[str]:
+def _distinguished(group: Sequence[_Parts]) -> list[str]:
     """Names of classifiers of one stem."""
     shared = set(group[0].options).intersection(*(part.options for part in group))
 
@@ -66,7 +66,7 @@ def _told_apart(group: Sequence[_Parts]) -> list[str]:
 
 
 def _parts(reference: str) -> _Parts:
-    """Of "KIND:LOCATION?options", a file alone, or a file with a function behind a colon."""
+    """Parts of "KIND:LOCATION?options", of a file alone, or of a file with a function behind a colon."""
     body, _, query = reference.partition("?")
     kind, colon, location = body.partition(":")
     path = PureWindowsPath(location if colon and len(kind) > 1 else body)  # splits at either slash; C: is no kind
@@ -74,7 +74,7 @@ def _parts(reference: str) -> _Parts:
     stem = file
     while ending := next((end for end in _ENDINGS if stem.lower().endswith(end) and len(stem) > len(end)), ""):
         stem = stem[: -len(ending)]
-    above = path.parent.parent if path.parent.name == "trials" else path.parent  # a run says more than its "trials"
+    above = path.parent.parent if path.parent.name == "trials" else path.parent  # the name of a run, not "trials"
     return _Parts(above.name, "-".join(filter(None, (stem or kind, function))), tuple(filter(None, query.split("&"))))
 
 

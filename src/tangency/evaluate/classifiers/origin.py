@@ -1,4 +1,4 @@
-"""What a study knows of a classifier that it trained, and the kinds of references that name such classifiers."""
+"""The setting in which a study measures a classifier that it trained, and the kinds of references to such ones."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tangency.types import Dataset
 
 @dataclass(frozen=True)
 class Origin:
-    """How the study of a classifier measures it: what a measurement beside the study takes where it names no other.
+    """How the study of a classifier measures it: the defaults of a measurement outside the study.
 
     Args:
         data: reference of the data set.
         measures: what is measured.
         closed: how the closed-form score is fitted.
-        closed_file: where the study keeps that score once it is fitted, from data at their own size and the measures,
-            which name the working size.
+        closed_file: file of that score once it is fitted, from data at their own size and the measures, which name the
+            working size.
         network_score: reference of the trained score; "" for none.
         tangents: references of the tangent spaces.
-        artefacts: folder of what the study has fitted.
+        artefacts: folder of the study's fitted scores and tangents.
     """
 
     data: str
@@ -40,10 +40,10 @@ class Origin:
 
 
 class SavedModel(Protocol):
-    """A model of a kind in `OPENERS`; nothing is read before it is asked for."""
+    """A model of a kind in `OPENERS`; nothing is read before a method is called."""
 
     def classifier(self, device: str) -> tuple[Classifier, Origin]:
-        """The classifier, and what is known of it."""
+        """The classifier, and the setting of its study."""
 
     def rows(self) -> Measured:
         """Its rows, where it was measured."""

@@ -1,10 +1,10 @@
-"""Is the classifier fed as it was trained? Its accuracy on a few images, and the usual mistakes where it is low."""
+"""Tests whether a classifier is fed as in its training: its accuracy on a few images, and the usual mistakes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,30 +20,46 @@ from tangency.types import Dataset, LabelledImages
 _LEVEL = 1e-3
 _GOOD = 0.9  # an accuracy that no other way of feeding can clearly exceed
 _ONE_CLASS = 0.95
-_FEWEST, _PIXELS = 64, 1 << 22  # images that are looked at, and pixels of all of them
-_FIRST = 32  # images by which a cause that does not help is dropped
+_FEWEST, _PIXELS = 64, 1 << 22  # images that are used, and pixels of all of them
+_FIRST = 32  # images after which a cause that does not help is dropped
 _IMAGES_A_CLASS = 8  # fewer say little about a permutation of labels
 
 
-def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -> dict[str, Any]:
-    """Accuracy against chance by an exact binomial test, and warnings in words about the likely mistake.
-
-    Chance is the share of the largest class. Other ranges, normalisations, orientations and labels are tried on the
-    same images, and reported where they are right clearly more often (one-sided exact sign test at 0.001); those that
-    are not right more often on the first quarter (at least 32) are dropped there.
+@dataclass(frozen=True)
+class SanityCheck:
+    """How often a classifier is right.
 
     Args:
-        classifier: left as found.
-        data: test images in [0, 1] with labels; training images for their mean and std.
-        images: how many are looked at, a fixed random subset; of more than 128 × 128 pixels fewer, at least 64.
+        images: number of images that were used.
+        accuracy: share of the images for which it is right.
+        chance: share of the largest class.
+        p_value: probability of as many hits by chance, by an exact binomial test.
+        warnings: about likely mistakes, in sentences.
+    """
 
-    Returns:
-        {"images", "accuracy", "chance", "p_value": P(as many right by chance), "warnings": sentences}.
+    images: int
+    accuracy: float
+    chance: float
+    p_value: float
+    warnings: list[str]
+
+
+def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -> SanityCheck:
+    """Accuracy against chance, and warnings about the likely mistake.
+
+    Other ranges, normalisations, orientations and labels are tried on the same images, and reported where they are
+    right clearly more often (one-sided exact sign test at 0.001); those that are not right more often on the first
+    quarter (at least 32) are dropped there.
+
+    Args:
+        classifier: left unchanged.
+        data: test images in [0, 1] with labels; training images for their mean and std.
+        images: number of images, a fixed random subset; of more than 128 × 128 pixels fewer, at least 64.
 
     Example:
         >>> from tangency.data import load
         >>> from tangency.models import build
-        >>> check_classifier(build("convnet", (1, 28, 28), 10), load("fashion-mnist-5k"))["chance"] < 0.2
+        >>> check_classifier(build("convnet", (1, 28, 28), 10), load("fashion-mnist-5k")).chance < 0.2
         True
     """
     images = min(images, max(_FEWEST, at_once(data.test.shape, images, _PIXELS)))
@@ -51,7 +67,7 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
     device = classifier.scale.device
     x, y = data.test.images(chosen).to(device), data.test.labels[chosen].to(device)
     with undisturbed(classifier), torch.no_grad():
-        logits = torch.cat([classifier(part) for part in x.split(at_once(x.shape[1:], 128))])
+        logits = torch.cat([classifier(part) for part in torch.split(x, at_once(x.shape[1:], 128))])
         broken = int((~logits.isfinite().all(1)).sum())
         predicted = logits.argmax(1)
         right = (predicted == y) & logits.isfinite().all(1)
@@ -67,13 +83,7 @@ def check_classifier(classifier: Classifier, data: Dataset, images: int = 256) -
             "usual range, normalisation, turn of the images or shift of labels helps: its weights may be untrained, or "
             "of other data."
         )
-    return {
-        "images": len(y),
-        "accuracy": accuracy,
-        "chance": chance,
-        "p_value": p_value,
-        "warnings": warnings,
-    }
+    return SanityCheck(len(y), accuracy, chance, p_value, warnings)
 
 
 def _broken(count: int, images: int) -> list[str]:
@@ -98,10 +108,10 @@ def _constant(predicted: Tensor, y: Tensor) -> list[str]:
 
 @dataclass(frozen=True)
 class _Cause:
-    """Something else that may make the classifier right.
+    """A possible mistake.
 
     Args:
-        predict: images (n, C, H, W), and the classes that it says of them as they are, to the classes it says then.
+        predict: images (n, C, H, W) and their classes as predicted now, to the classes predicted without the mistake.
         text: the warning, from the accuracy then and now.
     """
 
@@ -110,7 +120,7 @@ class _Cause:
 
 
 def _causes(classifier: Classifier, data: Dataset, x: Tensor, y: Tensor, predicted: Tensor) -> list[str]:
-    """The change under which it does best, if clearly better than as it is."""
+    """The mistake without which it is right most often, if clearly more often than now."""
     right = predicted == y
     causes = [*_feeding(classifier, data.train), *_turns(classifier, x), *_shifts(classifier.classes)]
     tried = [(cause, _hits(cause, x, y, predicted)) for cause in causes]
@@ -121,7 +131,7 @@ def _causes(classifier: Classifier, data: Dataset, x: Tensor, y: Tensor, predict
 
 
 def _hits(cause: _Cause, x: Tensor, y: Tensor, predicted: Tensor) -> Tensor | None:
-    """(N,) bool, which images it is right for then; None where the first do not speak for it."""
+    """(N,) bool, for which images it is right then; None where it is not right more often on the first."""
     first = max(_FIRST, len(x) // 4)
     hits = cause.predict(x[:first], predicted[:first]) == y[:first]
     if int(hits.sum()) <= int((predicted[:first] == y[:first]).sum()):
@@ -137,11 +147,12 @@ def _feeding(classifier: Classifier, data: LabelledImages) -> list[_Cause]:
         return []
 
     def cause(convention: Convention) -> _Cause:
+        kind = "normalisation" if convention.mean else "range or normalisation"
         return _Cause(
-            lambda x, said: predicted_classes(classifier.module, convention.feed(x)),
+            lambda x, _: predicted_classes(classifier.module, convention.feed(x)),
             lambda then, now: (
                 f"it is right for {then} of the images when given {convention.name}, and for {now} as its card feeds "
-                f"it: likely a wrong {_kind(convention)}. Try ?{convention.options} behind its reference."
+                f"it: likely a wrong {kind}. Try ?{convention.options} behind its reference."
             ),
         )
 
@@ -149,14 +160,14 @@ def _feeding(classifier: Classifier, data: LabelledImages) -> list[_Cause]:
 
 
 def _turns(classifier: Classifier, x: Tensor) -> list[_Cause]:
-    """Images transposed, mirrored or rotated, beyond what its card already does with them."""
+    """Images transposed, mirrored or rotated, in addition to the turn of its card."""
     now = cast("str | None", classifier.card.options.get("orientation"))
 
     def cause(name: str) -> _Cause:
         whole = composed(name, now)
         advice = f"Try ?layout={whole} behind its reference." if whole else f"Leave ?layout={now} out."
         return _Cause(
-            lambda images, said: predicted_classes(classifier, turned(images, name)),
+            lambda images, _: predicted_classes(classifier, turned(images, name)),
             lambda then, share: (
                 f"it is right for {then} of the images when they are {name}, and for {share} as they are: likely "
                 f"{name} images. {advice}"
@@ -167,16 +178,12 @@ def _turns(classifier: Classifier, x: Tensor) -> list[_Cause]:
     return [cause(name) for name in ORIENTATIONS if square or not swaps_sides(name)]
 
 
-def _kind(convention: Convention) -> str:
-    return "normalisation" if convention.mean else "range or normalisation"
-
-
 def _shifts(count: int) -> list[_Cause]:
     """Labels counted from another number."""
 
     def cause(offset: int, word: str) -> _Cause:
         return _Cause(
-            lambda x, said: (said + offset) % count,
+            lambda _, classes: (classes + offset) % count,
             lambda then, now: (
                 f"it is right for {then} of the images when 1 is {word} its classes, and for {now} without: likely "
                 "labels that are off by one."

@@ -21,7 +21,7 @@ from tangency.worlds import load_dataset
 
 @dataclass(frozen=True)
 class SavedClassifier:
-    """A classifier that a reference names, with what the study that trained it knows of it, where there is one."""
+    """A classifier with its reference, and the setting of the study that trained it, where there is one."""
 
     reference: str
     classifier: Classifier
@@ -31,10 +31,10 @@ class SavedClassifier:
 def find_mapped(
     reference: str, device: str, data: Dataset | None, trust_code: bool = False, class_map: str | None = None
 ) -> SavedClassifier:
-    """The same as `find_classifier`, with a class map for all that have none of their own and need one.
+    """As `find_classifier`, with a class map for a model that has none of its own and needs one.
 
-    Files of ours that have the data's classes are left as they are: a map was applied when they were written, or none
-    was needed. Of others nobody can tell, and they get it as the option `class-map`.
+    Our own files that have the data's classes stay unchanged: a map was applied when they were written, or none was
+    needed. Others get it as the option `class-map`.
     """
     bare, own = without_option(reference)
     if class_map is None or own is not None:
@@ -58,7 +58,7 @@ def load_classifier(
 ) -> Classifier:
     """A classifier by reference, of every kind, in eval mode: f with logits f(x) ∈ R^classes for images x in [0, 1].
 
-    What was found out about it (range and normalisation of its images, order of its classes) stands in
+    How it was read (range and normalisation of its images, order of its classes) stands in
     `classifier.card.provenance["reading"]`, in sentences.
 
     Args:
@@ -68,22 +68,22 @@ def load_classifier(
             "py:MODULE:FUNCTION", "state_dict:FILE?arch=py:MODULE:CLASS", "export:FILE", "torchscript:FILE". Their
             options (shape=, range=, mean=, std=, classes=, resize=, layout=, outputs=) are those of
             `tangency.models.load_model`.
-        data: what it is for, or its reference as `load_data` takes it; says shape and class names where nothing else
-            does, and which normalisation is meant.
-        device: where it is put: "auto", "cpu", "cuda" or "cuda:N".
-        trust_code: whether kinds that run code may.
-        class_map: which of its outputs stand for the classes of `data`, where these are a part of its classes and names
-            do not tell: indices or names, one a class, a mapping from the data's names, "imagenet", "order", or a file;
-            `?class-map=…` behind the reference says the same, and is followed where both are given.
+        data: on which it will be used, or its reference as for `load_data`; gives shape and class names where nothing
+            else does, and decides the normalisation.
+        device: of the result: "auto", "cpu", "cuda" or "cuda:N".
+        trust_code: whether kinds that run code may do so.
+        class_map: which of its outputs stand for the classes of `data`, where these are a part of its classes and their
+            names do not match: indices or names, one per class, a mapping from the data's names, "imagenet", "order",
+            or a file; `?class-map=…` behind the reference says the same, and wins where both are given.
 
     Returns:
         A `Classifier`, a module from (N, C, H, W) to (N, classes) logits.
 
     Raises:
-        ModelError: an unknown kind, a file that cannot be read or does not fit, or something must be said that nothing
-            says; a trial that is not there or not trained.
+        ModelError: an unknown kind, a file that cannot be read or does not fit, a missing option that nothing else
+            implies, or a trial that does not exist or is not trained.
         RunError: "run:" of a folder that is no run of a study.
-        SpecError: a device that is not there.
+        SpecError: a device that does not exist.
 
     Example:
         >>> import tempfile
@@ -116,16 +116,16 @@ def find_classifier(
 
 
 def independent(saved: SavedClassifier, data: Dataset, way: str = "", allow_random: bool = False) -> SavedClassifier:
-    """The same, once its logits of an image are seen to depend on that image alone; averaged where chance may play.
+    """The same, after a test that its logits of an image depend on that image alone; a random one is averaged.
 
-    Networks of a study are ours, with running statistics and no chance in eval mode, and are not tried. Images are the
-    same training images and noise whatever is measured.
+    Networks of a study are ours, with running statistics and without chance in eval mode, and are not tested. The test
+    uses always the same training images and noise.
 
     Args:
         saved: of `find_classifier`.
-        data: whose training images are tried.
-        way: how a caller allows what is random, for errors; empty where that cannot be.
-        allow_random: whether what is random is averaged.
+        data: whose training images are used.
+        way: how a caller allows random networks, for errors; empty where they cannot be allowed.
+        allow_random: whether a random network is averaged.
 
     Raises:
         ModelError: it depends on the batch, or on chance where `allow_random` is false.
@@ -144,14 +144,8 @@ def independent(saved: SavedClassifier, data: Dataset, way: str = "", allow_rand
     return replace(saved, classifier=mean)
 
 
-def _takes_classes(reference: str) -> bool:
-    """Whether data of this kind may be given the names of their classes."""
-    kind = parse(as_reference(reference)).kind if reference else ""
-    return kind in KINDS_OF_DATA and "classes" in KINDS_OF_DATA[kind].options
-
-
 def check_fits(card: Card, data: Dataset, what: str, reference: str = "") -> None:
-    """Raise where a label of the data would mean something else to the classifier; `reference` is that of the data."""
+    """Raise where a label of the data would mean another class to the classifier; `reference` is that of the data."""
     if card.shape != data.test.shape:
         colours = card.shape[0] != data.test.shape[0]
         raise ModelError(
@@ -160,14 +154,14 @@ def check_fits(card: Card, data: Dataset, what: str, reference: str = "") -> Non
             + "choose data of the classifier's size, or a classifier trained on these."
         )
     if len(data.test.classes) < 2:
+        kind = parse(as_reference(reference)).kind if reference else ""
         naming = (
             ", or, where these are a part of the network's classes, name them all with ?classes=a,b,c behind the "
             "reference of the data"
-        )
+        ) * (kind in KINDS_OF_DATA and "classes" in KINDS_OF_DATA[kind].options)
         raise ModelError(
             f"{what}: '{data.name}' has one class, '{data.test.classes[0]}', expected at least 2: log p(y|x), "
-            "margins and accuracy are about one class against others. Add images of another class"
-            f"{naming if _takes_classes(reference) else ''}."
+            f"margins and accuracy are about one class against others. Add images of another class{naming}."
         )
     if card.classes != data.test.classes:
         if len(data.test.classes) == len(card.classes) + 1 and not int(data.train.class_counts[0]):

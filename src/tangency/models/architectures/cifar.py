@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tangency.errors import ModelError, unknown_name
-from tangency.models.architectures.cifar_densenet import DENSENETS, CifarDenseNet
-from tangency.models.architectures.cifar_vgg import VGGS, CifarVGG
+from tangency.models.architectures.cifar_chains import DENSENETS, VGGS, CifarDenseNet, CifarVGG
+from tangency.models.architectures.layers import applied
 
 
 def _conv(before: int, after: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -60,8 +60,8 @@ def _shortcut(before: int, after: int, stride: int) -> nn.Sequential:
     return nn.Sequential(_conv(before, after, 1, stride), nn.BatchNorm2d(after))
 
 
-class PreActBasic(nn.Module):
-    """x + conv2(relu(bn2(conv1(relu(bn1(x)))))); where the shape changes, the shortcut sees x before bn1."""
+class _PreActivated(nn.Module):
+    """Two convolutions, each behind normalisation and activation, and a shortcut around them."""
 
     expansion = 1
 
@@ -69,11 +69,26 @@ class PreActBasic(nn.Module):
         super().__init__()
         self.bn1, self.conv1 = nn.BatchNorm2d(before), _conv(before, width, 3, stride)
         self.bn2, self.conv2 = nn.BatchNorm2d(width), _conv(width, width, 3)
+
+    def branch(self, x: Tensor, leak: float = 0.0) -> Tensor:
+        """conv2(relu(bn2(conv1(x))))."""
+        return applied(self.conv2, _relu(self.bn2(self.conv1(x)), leak))
+
+
+def _relu(x: Tensor, leak: float = 0.0) -> Tensor:
+    return F.leaky_relu(x, leak) if leak else F.relu(x)
+
+
+class PreActBasic(_PreActivated):
+    """x + conv2(relu(bn2(conv1(relu(bn1(x)))))); where the shape changes, the shortcut sees x before bn1."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__(before, width, stride)
         changes = stride != 1 or before != width
         self.shortcut = nn.Sequential(_conv(before, width, 1, stride)) if changes else nn.Sequential()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(F.relu(self.bn2(self.conv1(F.relu(self.bn1(x)))))) + self.shortcut(x)
+        return self.branch(F.relu(self.bn1(x))) + applied(self.shortcut, x)
 
 
 class PreActV2(PreActBasic):
@@ -81,8 +96,7 @@ class PreActV2(PreActBasic):
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.bn1(x))
-        kept = self.shortcut(inner) if len(self.shortcut) else x
-        return self.conv2(F.relu(self.bn2(self.conv1(inner)))) + kept
+        return self.branch(inner) + (applied(self.shortcut, inner) if len(self.shortcut) else x)
 
 
 Block = type[Basic] | type[Bottleneck] | type[PreActBasic]
@@ -112,8 +126,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         self.conv1 = _conv(shape[0], width, 3)
         self.bn1: nn.Module = nn.Identity() if issubclass(block, PreActBasic) else nn.BatchNorm2d(width)
-        before = width
-        self.stages = len(depths)
+        before, self.stages = width, len(depths)
         for stage, depth in enumerate(depths):
             after, layers = width * 2**stage, []
             for index in range(depth):
@@ -132,22 +145,19 @@ class CifarResNet(nn.Module):
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         x = F.relu(self.bn(x)) if self.head_norm else x
-        return self.linear(x.mean((2, 3)))
+        return applied(self.linear, x.mean((2, 3)))
 
 
-class WideBlock(nn.Module):
+class WideBlock(_PreActivated):
     """x + conv2(relu(bn2(conv1(relu(bn1(x)))))); where the width changes, the shortcut sees relu(bn1(x))."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.bn1, self.conv1 = nn.BatchNorm2d(before), _conv(before, after, 3, stride)
-        self.bn2, self.conv2 = nn.BatchNorm2d(after), _conv(after, after, 3)
-        self.convShortcut = None if before == after else nn.Conv2d(before, after, 1, stride, bias=False)
+        super().__init__(before, after, stride)
+        self.convShortcut = None if before == after else _conv(before, after, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.bn1(x))
-        kept = x if self.convShortcut is None else self.convShortcut(inner)
-        return kept + self.conv2(F.relu(self.bn2(self.conv1(inner))))
+        return self.branch(inner) + (x if self.convShortcut is None else applied(self.convShortcut, inner))
 
 
 _LEAK = 0.1
@@ -164,11 +174,9 @@ class FixMatchBlock(WideBlock):
     def forward(self, x: Tensor) -> Tensor:
         inner = F.leaky_relu(self.bn1(x), _LEAK)
         if self.convShortcut is None:
-            kept = x
-        else:
-            inner = inner if self.activated else x
-            kept = self.convShortcut(inner)
-        return kept + self.conv2(F.leaky_relu(self.bn2(self.conv1(inner)), _LEAK))
+            return self.branch(inner, _LEAK) + x
+        inner = inner if self.activated else x
+        return self.branch(inner, _LEAK) + applied(self.convShortcut, inner)
 
 
 class _FixMatchFirst(FixMatchBlock):
@@ -184,8 +192,7 @@ class _WideStage(nn.Module):
         self.layer = nn.Sequential(first, *(block(after, after, 1) for _ in range(depth - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.layer(x)
-        return found
+        return applied(self.layer, x)
 
 
 class WideResNet(nn.Module):
@@ -208,7 +215,7 @@ class WideResNet(nn.Module):
             raise ModelError(f"cifar:wrn-{depth}-{factor}: got depth {depth}, expected 6 n + 4, such as 28 or 34.")
         widths = [16 * factor, 32 * factor, 64 * factor]
         first, block = (_FixMatchFirst, FixMatchBlock) if fixmatch else (WideBlock, WideBlock)
-        self.leak = _LEAK if fixmatch else None
+        self.leak = _LEAK if fixmatch else 0.0
         self.conv1 = _conv(shape[0], 16, 3)
         self.block1 = _WideStage(16, widths[0], blocks, 1, first)
         self.block2 = _WideStage(widths[0], widths[1], blocks, 2, block)
@@ -219,8 +226,7 @@ class WideResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
         x = self.block3(self.block2(self.block1(self.conv1(x))))
-        x = self.bn1(x)
-        return self.fc((F.relu(x) if self.leak is None else F.leaky_relu(x, self.leak)).mean((2, 3)))
+        return applied(self.fc, _relu(self.bn1(x), self.leak).mean((2, 3)))
 
 
 _RESNETS: dict[str, tuple[Block, tuple[int, ...], int]] = {

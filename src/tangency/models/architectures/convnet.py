@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError
 from tangency.models.architectures.layers import activation as make_activation
+from tangency.models.architectures.layers import applied
 from tangency.models.architectures.layers import norm as make_norm
 
 
@@ -55,7 +56,7 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
         blocks = fold(F.pad(x, self.odd) if any(self.odd) else x)
-        return self.head(self.pool(self.features(blocks)).flatten(1))
+        return applied(self.head, self.pool(self.features(blocks)).flatten(1))
 
 
 def fold(x: Tensor) -> Tensor:

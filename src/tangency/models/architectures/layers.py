@@ -1,11 +1,12 @@
-"""What the architectures share: named activations and normalisations."""
+"""Named activations and normalisations of the architectures, and typed calls of modules."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from tangency.errors import ModelError, unknown_name
 
@@ -36,3 +37,8 @@ def norm(name: str, channels: int) -> nn.Module:
     if name not in NORMS:
         raise ModelError(unknown_name("norm", name, NORMS))
     return NORMS[name](channels)
+
+
+def applied(module: Callable[..., object], x: Tensor) -> Tensor:
+    """module(x), which is a tensor."""
+    return cast(Tensor, module(x))

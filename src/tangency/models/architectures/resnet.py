@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError
 from tangency.models.architectures.layers import activation as make_activation
+from tangency.models.architectures.layers import applied
 from tangency.models.architectures.layers import norm as make_norm
 
 
@@ -29,13 +30,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.norm2(self.conv2(self.activation(self.norm1(self.conv1(x)))))
-        return self.activation(branch + self.shortcut(x))
+        return applied(self.activation, branch + self.shortcut(x))
 
 
 class ResNet18(nn.Module):
     """Four stages of two blocks, global average pooling, a linear layer.
 
-    Deviation from the published code: the last map is pooled whole, whatever its size (there a fixed 4×4 window
+    Deviation from the published code: the whole last map is pooled, for any size (there a fixed 4×4 window
     dropped the lower part of 56×28 images).
 
     Args:
@@ -59,14 +60,13 @@ class ResNet18(nn.Module):
         )
         blocks: list[nn.Module] = []
         before = width
-        for stage in range(4):
-            after = width * 2**stage
-            for stride in (1 if stage == 0 else 2, 1):
-                blocks.append(Block(before, after, stride, activation, norm))
-                before = after
+        for block in range(8):
+            after, stride = width * 2 ** (block // 2), 2 if block in (2, 4, 6) else 1
+            blocks.append(Block(before, after, stride, activation, norm))
+            before = after
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(before, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, classes)."""
-        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+        return applied(self.head, self.blocks(self.stem(x)).mean((2, 3)))

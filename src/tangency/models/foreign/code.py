@@ -1,4 +1,4 @@
-"""Networks that exist as code only, rebuilt: the graph of a program beside its weights, a function by its hash."""
+"""Networks that exist as code only: programs saved beside their weights, functions identified by a hash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from torch import Tensor, nn
 from tangency.autodiff import undisturbed
 from tangency.errors import ModelError, quoted
 from tangency.models.classifier import Classifier
-from tangency.models.foreign.programs import PROGRAM, PROGRAMS, Program, unpacked
+from tangency.models.foreign.programs import PROGRAM, PROGRAMS, TorchProgram, unpacked
 from tangency.models.foreign.rebuilt import adapted
 from tangency.types import Card
 
+Made = TypeVar("Made")
 CLASS_ARGUMENTS = ("num_classes", "n_classes", "nb_classes", "num_class", "classes")
 
 
@@ -36,55 +38,58 @@ def call(
     text: str,
     beside: Sequence[Path] = (),
     sha256: str | None = None,
-    use: Callable[[Callable[..., Any]], Any] | None = None,
-) -> tuple[Any, str]:
-    """What a function or class of no arguments returns, and the hash of the file that it stands in.
+    *,
+    use: Callable[[Callable[..., object]], Made],
+) -> tuple[Made, str]:
+    """The result of using a function or class, and the hash of its file.
 
     Args:
-        where: a module, which the working directory is looked in for, too; or FILE.py.
+        where: a module, also of the working directory; or FILE.py.
         name: of the function or class.
-        text: what asks for it, for errors.
-        beside: folders that are looked in as well.
-        sha256: what the file must be, if known; where it is another, nothing of it is run.
-        use: what is done with it, in place of a call without arguments.
+        text: the reference or card that names it, for errors.
+        beside: further folders in which it is searched.
+        sha256: of the file, if known; where it differs, nothing of the file is run.
+        use: is given the function or class.
 
     Raises:
         ModelError: no such file or function, another hash, or the code itself raises.
     """
     with _looking_in([Path.cwd(), *beside]):
         file = _code_file(where, text, beside)
-        found = hashlib.sha256(file.read_bytes()).hexdigest()
-        if sha256 is not None and found != sha256:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if sha256 is not None and digest != sha256:
             raise ModelError(
-                f"{text}: '{file}' is no longer the code that the weights were saved with (SHA-256 {found[:12]}…, "
+                f"{text}: '{file}' is no longer the code that the weights were saved with (SHA-256 {digest[:12]}…, "
                 f"expected {sha256[:12]}…), so nothing of it was run. Restore the file as it was, or convert the model "
                 "again from its source."
             )
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # what it prints must not stand before our JSON
+            with contextlib.redirect_stdout(sys.stderr):  # its prints must not stand before our JSON
                 held = vars(_module(where, file))
                 if not callable(held.get(name)):
                     raise ModelError(f"{text}: '{where}' has no function '{name}'.")
-                return (use or _called)(held[name]), found
+                return use(held[name]), digest
         except ModelError:
             raise
-        except (Exception, SystemExit) as error:  # whatever a stranger's code raises
+        except (Exception, SystemExit) as error:  # the code may raise anything
             raise ModelError(
                 f"{text}: its own code raises {type(error).__name__}: {quoted(error)}. Run it in Python to see where."
             ) from error
 
 
-def made(target: Callable[..., Any], outputs: int | None, text: str) -> Any:
-    """What a function or class returns, given the number of classes where it takes that.
+def made(target: Callable[..., object], outputs: int | None, text: str) -> object:
+    """The result of a function or class, called with the number of classes where it takes that.
 
     Args:
-        target: of no required arguments, but one of `CLASS_ARGUMENTS`.
+        target: without required arguments, except for one of `CLASS_ARGUMENTS`.
         outputs: number of logits; None where that is not known.
-        text: what asks for it, for errors.
+        text: the reference or card that names it, for errors.
     """
     taken = class_argument(target)
     given = {} if taken is None or outputs is None else {taken: outputs}
-    lacking = [name for name in _required(target) if name not in given]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [name for name, p in _parameters(target).items() if p.default is p.empty and p.kind not in variadic]
+    lacking = [name for name in required if name not in given]
     if lacking:
         raise ModelError(
             f"{text}: takes {', '.join(lacking)}, expected a function or class without required arguments, but for "
@@ -93,25 +98,16 @@ def made(target: Callable[..., Any], outputs: int | None, text: str) -> Any:
     return target(**given)
 
 
-def class_argument(target: Callable[..., Any]) -> str | None:
+def class_argument(target: Callable[..., object]) -> str | None:
     """The argument of a function or class that is the number of classes, if it has one."""
     return next((name for name in CLASS_ARGUMENTS if name in _parameters(target)), None)
 
 
-def _required(target: Callable[..., Any]) -> list[str]:
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [name for name, p in _parameters(target).items() if p.default is p.empty and p.kind not in variadic]
-
-
-def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def _parameters(target: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(target).parameters
     except (TypeError, ValueError):  # of a builtin
         return {}
-
-
-def _called(target: Callable[..., Any]) -> Any:
-    return target()
 
 
 @contextlib.contextmanager
@@ -126,16 +122,13 @@ def _looking_in(folders: Sequence[Path]) -> Iterator[None]:
 
 
 def _code_file(where: str, text: str, beside: Sequence[Path]) -> Path:
-    """The file of a module, or FILE.py as it is named, or of that name in one of the folders."""
+    """The file of a module, or FILE.py itself, or the file of its name in one of the folders."""
     if where.endswith(".py"):
         named = Path(where).expanduser()
-        places = [named, *(folder / named.name for folder in beside)]
-        found = next((path for path in places if path.is_file()), None)
-        if found is None:
-            raise ModelError(
-                f"{text}: '{named}' is no Python file. Check the path{', or put it beside' * bool(beside)}."
-            )
-        return found
+        for path in (named, *(folder / named.name for folder in beside)):
+            if path.is_file():
+                return path
+        raise ModelError(f"{text}: '{named}' is no Python file. Check the path{', or put it beside' * bool(beside)}.")
     try:
         spec = importlib.util.find_spec(where)
     except (ImportError, ValueError) as error:
@@ -145,7 +138,7 @@ def _code_file(where: str, text: str, beside: Sequence[Path]) -> Path:
     return Path(spec.origin)
 
 
-def _module(where: str, file: Path) -> Any:
+def _module(where: str, file: Path) -> ModuleType:
     if not where.endswith(".py"):
         return importlib.import_module(where)
     spec = importlib.util.spec_from_file_location(file.stem, file)
@@ -157,7 +150,7 @@ def _module(where: str, file: Path) -> Any:
 
 
 def check_trusted(card: Card, path: Path | str, trust_code: bool) -> None:
-    """Raise where a file needs code to be run that nobody trusted."""
+    """Raise where a file needs code to be run that is not trusted."""
     if not trust_code:
         raise ModelError(
             f"{path}: its network exists as code only ({card.architecture}), which runs as you would run it yourself. "
@@ -166,27 +159,27 @@ def check_trusted(card: Card, path: Path | str, trust_code: bool) -> None:
 
 
 def from_code(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Classifier:
-    """The classifier of a card whose architecture is code, with whatever weights that code gives it."""
-    options: Mapping[str, Any] = card.options
+    """The classifier of a card whose architecture is code, with the weights that the code itself gives it."""
+    options: Mapping[str, object] = card.options
     if card.architecture in PROGRAMS:
-        module: Any = _unpacked(card, tensors, path)
+        module: object = _unpacked(card, tensors, path)
     else:
         where, _, name = card.architecture.removeprefix("py:").rpartition(":")
         text = f"{path}: {card.architecture}"
         outputs = cast("int | None", card.options.get("logits"))
         sha256, beside = str(card.options.get("sha256", "")), [Path(path).parent]
-        module, _ = call(where, name, text, beside, sha256, lambda target: made(target, outputs, text))
+        module, _ = call(where, name, text, beside, sha256, use=lambda target: made(target, outputs, text))
         if isinstance(module, Classifier):
-            if "outputs" in module.card.options:  # it undoes what its network returns itself
+            if "outputs" in module.card.options:  # it converts to logits itself
                 options = {name: value for name, value in options.items() if name != "outputs"}
             module = module.module
         if not isinstance(module, nn.Module):
             raise ModelError(f"{text}: returned a {type(module).__name__}, expected a torch.nn.Module.")
-    return Classifier(adapted(in_float32(module, card.shape)[0], options), card)
+    return Classifier(adapted(in_float32(cast(nn.Module, module), card.shape)[0], options), card)
 
 
 def in_float32(module: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Module, str]:
-    """The module itself, its weights in float32 where it takes no float32 images else, and a sentence then."""
+    """The module, with weights in float32 if it takes float32 images only then, and a sentence in that case."""
     own = {parameter.dtype for parameter in module.parameters()} - {torch.float32}
     if not own:
         return module, ""
@@ -199,16 +192,16 @@ def in_float32(module: nn.Module, shape: tuple[int, int, int]) -> tuple[nn.Modul
     return module, ""
 
 
-def _unpacked(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> Program:
+def _unpacked(card: Card, tensors: Mapping[str, Tensor], path: Path | str) -> TorchProgram:
     program = next((value for name, value in tensors.items() if name in (PROGRAM, f"net.{PROGRAM}")), None)
     if program is None or program.dtype != torch.uint8:
         raise ModelError(f"{path}: holds no program of {card.architecture}, expected its bytes under '{PROGRAM}'.")
     try:
         net = unpacked(card.architecture, program)
-    except Exception as error:  # torch raises nearly anything for a program of another version
+    except Exception as error:  # torch may raise anything for a program of another version
         raise ModelError(
             f"{path}: torch {torch.__version__} cannot read the program of {card.architecture} in it "
             f"({type(error).__name__}: {quoted(error)}). Convert the model again from its source, with this version."
         ) from error
-    batch: Any = card.options.get("batch", (1, None))
-    return Program(net, batch, program)
+    batch = cast("Sequence[int | None]", card.options.get("batch", (1, None)))
+    return TorchProgram(net, batch, program)

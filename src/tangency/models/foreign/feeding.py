@@ -1,4 +1,4 @@
-"""How a foreign network is fed: what its reference says, what its files say, what the data say, or a question."""
+"""The input of a foreign network, from its reference, its files or the data; an error where none of these gives it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tangency.errors import ModelError, unknown_name
 from tangency.models.class_names import own_order, plain
-from tangency.models.orientation import ORIENTATIONS, composed, turned_sides
+from tangency.models.orientation import ORIENTATIONS, Shape, composed, turned_sides
 from tangency.references import Reference
 from tangency.types import Dataset
 
@@ -17,28 +17,27 @@ OPTIONS = ("shape", "range", "mean", "std", "classes", "resize", "layout", "clas
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    # What many training scripts use for CIFAR-10, MadryLab/robustness among them; its std is a mean of batches' own.
+    # Of many training scripts for CIFAR-10, among them MadryLab/robustness; the std is a mean of the batches' own.
     "cifar": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "mnist": ((0.1307,), (0.3081,)),
     "fashion-mnist": ((0.2860,), (0.3530,)),
 }
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Feeding:
-    """What is known of a network's input and classes; None where it is not.
+    """What is known of a network's input and classes; None for what is not known.
 
     Args:
         shape: (C, H, W) of the images that the classifier takes.
-        native: (H, W) that the network was made for.
-        input_range: what it calls black and white.
+        native: (H, W) for which the network was made.
+        input_range: its values of black and white.
         mean, std: per channel, in units of the range; () for no normalisation.
         classes: names, or their number.
-        resize: (H, W) that images are brought to before the network.
+        resize: (H, W) to which images are resized before the network.
         orientation: of `ORIENTATIONS`, how images are turned before that.
-        notes: where each thing is from, in sentences.
+        notes: the source of each, in sentences.
     """
 
     shape: Shape | None = None
@@ -52,26 +51,19 @@ class Feeding:
     notes: tuple[str, ...] = field(default=())
 
     def or_else(self, other: Feeding) -> Feeding:
-        """Itself, with what is unknown taken from `other`; mean and std come from one source."""
+        """Itself, with unknown values taken from `other`; mean and std come from the same source."""
         both = self if self.mean is not None else replace(self, mean=other.mean, std=other.std)
-        return replace(
-            both,
-            shape=both.shape or other.shape,
-            native=both.native or other.native,
-            input_range=both.input_range or other.input_range,
-            classes=other.classes if both.classes is None else both.classes,
-            resize=both.resize or other.resize,
-            orientation=both.orientation or other.orientation,
-            notes=both.notes + other.notes,
-        )
+        named = ("shape", "native", "input_range", "classes", "resize", "orientation")
+        filled = {name: getattr(other, name) for name in named if getattr(both, name) is None}
+        return replace(both, **filled, notes=both.notes + other.notes)
 
 
-def asked_feeding(reference: Reference) -> Feeding:
-    """What the options behind the question mark say.
+def requested_feeding(reference: Reference) -> Feeding:
+    """The feeding that the options of a reference name.
 
     Example:
         >>> from tangency.references import parse
-        >>> asked_feeding(parse("onnx:a.onnx?range=0,255&shape=1x28x28&classes=10")).input_range
+        >>> requested_feeding(parse("onnx:a.onnx?range=0,255&shape=1x28x28&classes=10")).input_range
         (0.0, 255.0)
     """
     options, text = reference.options, reference.text
@@ -80,11 +72,8 @@ def asked_feeding(reference: Reference) -> Feeding:
     limits = _numbers(text, "range", options["range"]) if "range" in options else None
     if limits is not None and (len(limits) != 2 or not limits[0] < limits[1]):
         raise ModelError(f"{text}: range={options['range']}, expected low,high such as range=0,255.")
-    resize = options.get("resize")
-    sides = None
-    if resize not in (None, "no"):
-        both = resize if "x" in str(resize) else f"{resize}x{resize}"
-        sides = _sizes(text, "resize", both, 2)
+    resize = options.get("resize", "no")
+    sides = None if resize == "no" else _sizes(text, "resize", resize if "x" in resize else f"{resize}x{resize}", 2)
     return Feeding(
         shape=None if shape is None else (shape[0], shape[1], shape[2]),
         input_range=None if limits is None else (limits[0], limits[1]),
@@ -97,20 +86,20 @@ def asked_feeding(reference: Reference) -> Feeding:
 
 
 def graph_layout(reference: Reference) -> str | None:
-    """What of the option `layout` is not about how images are turned: the order of the axes of an ONNX graph."""
+    """The part of the option `layout` that names the order of the axes of an ONNX graph; the rest turns images."""
     named = reference.options.get("layout")
     return ",".join(part for part in named.split(",") if part not in ORIENTATIONS) or None if named else None
 
 
 def _orientation(reference: Reference) -> str | None:
-    """What of the option `layout` turns images; several are done one after the other."""
-    found = None
+    """The part of the option `layout` that turns images; several turns are done one after the other."""
+    orientation = None
     for part in reference.options["layout"].split(",") if "layout" in reference.options else ():
         if part in ORIENTATIONS:
-            found = composed(found, part)
+            orientation = composed(orientation, part)
         elif reference.kind != "onnx":
             raise ModelError(f"{reference.text}: {unknown_name('layout', part, ORIENTATIONS)}")
-    return found
+    return orientation
 
 
 def _sizes(text: str, option: str, value: str | None, count: int) -> tuple[int, ...] | None:
@@ -125,12 +114,12 @@ def _sizes(text: str, option: str, value: str | None, count: int) -> tuple[int, 
 
 def _numbers(text: str, option: str, value: str) -> tuple[float, ...]:
     try:
-        found = tuple(float(part) for part in value.split(","))
+        numbers = tuple(float(part) for part in value.split(","))
     except ValueError:
-        found = (math.nan,)
-    if not all(map(math.isfinite, found)):
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
         raise ModelError(f"{text}: {option}={value}, expected numbers with commas between.")
-    return found
+    return numbers
 
 
 def _normalisation(
@@ -167,20 +156,23 @@ def _classes(text: str, value: str | None) -> tuple[str, ...] | int | None:
 
 
 def settled(known: Feeding, reference: Reference, outputs: int, data: Dataset | None) -> Feeding:
-    """Shape, size and classes decided, from the data where nothing else says; a question where nothing does.
+    """The feeding with shape, size and classes, which come from the data where nothing else says them.
 
     Args:
         known: of the reference and the files.
         reference: of the model, for errors.
         outputs: number of logits.
-        data: what it is to be measured on.
+        data: on which it will be measured.
+
+    Raises:
+        ModelError: they are not known; the options that give them are named.
     """
     notes = list(known.notes)
     shape = known.shape or (data.test.shape if data is not None else None)
     if shape is None and known.native is not None:
         shape = (3, *turned_sides(known.native, known.orientation))
     if shape is None:
-        raise ModelError(f"{reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data.")
+        raise no_shape(reference)
     resize, sides = known.resize, turned_sides(shape[1:], known.orientation)
     if resize is None and known.native not in (None, sides) and reference.options.get("resize") != "no":
         side = "x".join(map(str, known.native))
@@ -193,8 +185,13 @@ def settled(known: Feeding, reference: Reference, outputs: int, data: Dataset | 
         notes.append(f"images are {known.orientation} before the network (?layout={known.orientation})")
     if resize is not None and resize != sides:
         notes.append(f"images of {sides[0]}x{sides[1]} are brought to {resize[0]}x{resize[1]} by bilinear resampling")
-    classes, said = _names(known.classes, outputs, reference, data)
-    return replace(known, shape=shape, resize=resize, classes=classes, notes=(*notes, *said))
+    classes, class_notes = _names(known.classes, outputs, reference, data)
+    return replace(known, shape=shape, resize=resize, classes=classes, notes=(*notes, *class_notes))
+
+
+def no_shape(reference: Reference) -> ModelError:
+    """The error that the shape of the images is not known."""
+    return ModelError(f"{reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data.")
 
 
 def _names(

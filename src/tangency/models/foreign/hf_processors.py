@@ -1,4 +1,4 @@
-"""What an image processor of transformers feeds: read off its own output, on images made for it."""
+"""The input that an image processor of transformers makes, measured on its own output for generated images."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from tangency.errors import ModelError, quoted
 from tangency.models.foreign.feeding import Feeding
-from tangency.models.foreign.rebuilt import needs
+from tangency.models.foreign.rebuilt import optional
 from tangency.models.foreign.shards import read_json
 
-# Networks whose processors feed blue, green, red; with no processor in the folder nothing tells.
+# Networks whose processors feed blue, green, red; without a processor in the folder their order is not known.
 BGR_KINDS = ("mobilevit", "mobilevitv2", "pp_lcnet")
 _TOLERANCE = 1e-5
-_PROBES = (384, 480)  # sides of two square images: of one size afterwards only where a size is set
-_LARGEST = 256  # side of the image of noise: as the network takes it, but no larger
+_PROBES = (384, 480)  # sides of two square images, which get the same size only where the processor sets one
+_LARGEST = 256  # largest side of the image of noise
 _SWITCHES_OFF = ("do_resize", "do_center_crop", "do_pad", "do_thumbnail", "do_align_long_axis")
 _KNOWN = {
     *_SWITCHES_OFF,
@@ -33,99 +33,86 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class Processing:
-    """What a processor makes of images.
+    """The input that a processor makes of images.
 
     Args:
-        feeding: size, range, mean and std, each channel's in the order of the images.
-        channels: channel c of what is fed is channel channels[c] of the image; () for the same order.
+        feeding: size, range, mean and std, in the order of the images' channels.
+        channels: channel c of the input is channel channels[c] of the image; () for the same order.
     """
 
     feeding: Feeding
     channels: tuple[int, ...] = ()
 
 
-def processing(folder: Path, kind: str, channels: int) -> Processing | None:
-    """Size, range, mean, std and order of channels as the folder's processor has them; None where it has none.
+def processing(folder: Path, channels: int) -> Processing | None:
+    """Size, range, mean, std and order of channels of the folder's processor; None where it has none.
 
-    The processor is built by transformers, so that a switch which its file leaves out has the value of its class, and
-    run on noise: what it gives must be an affine map of each channel.
+    The processor is built by transformers, so that a switch that its file leaves out has the value of its class, and
+    run on noise: its output must be an affine map of each channel.
 
     Args:
         folder: that may hold preprocessor_config.json, or processor_config.json of a processor for images and text.
-        kind: of the network, as its config.json names it.
         channels: of the images that the network takes.
 
     Raises:
         ModelError: a processor that is unknown, has code of its own, or does something else; its switches are named.
     """
-    found = _settings(folder)
-    if found is None:
+    file = _settings(folder)
+    if file is None:
         return None
-    name, settings = found
+    name, settings = file
     processor = _processor(folder, name, settings)
     native = _native(processor, channels, name)
     x, y = _noise(processor, native, channels, name)
-    order, scale, shift = _affine(x, y, _said(processor, settings), name)
+    order, scale, shift = _affine(x, y, _switches(processor, settings), name)
     declared = _declared(processor, channels)
     note = f"input as {name} says, by the output of {type(processor).__name__}"
     if declared is None or not _fits(declared, scale, shift):
         declared = _measured(scale, shift)
-    if order != tuple(range(channels)):
+    same_order = order == tuple(range(channels))
+    if not same_order:
         note += f"; channels are fed in the order {', '.join(map(str, order))}"
     limits, mean, std = declared
     feeding = Feeding(native=native, input_range=limits, mean=mean, std=std, notes=(note,))
-    return Processing(feeding, order if order != tuple(range(channels)) else ())
+    return Processing(feeding, () if same_order else order)
 
 
 def _settings(folder: Path) -> tuple[str, dict[str, Any]] | None:
-    """The file with the settings of the processor of images, and these."""
+    """Name and settings of the file of the image processor."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if not (folder / name).is_file():
             continue
-        found = read_json(folder / name)
-        if name == "processor_config.json":
-            if not isinstance(found.get("image_processor"), dict):
-                continue
-            found = found["image_processor"]
-        if "auto_map" in found:
+        content = read_json(folder / name)
+        settings = content.get("image_processor") if name == "processor_config.json" else content
+        if not isinstance(settings, dict):
+            continue
+        if "auto_map" in settings:
             raise ModelError(f"{folder / name}: asks for code of its own (auto_map), which is never run.")
-        return name, found
+        return name, settings
     return None
 
 
 def _processor(folder: Path, name: str, settings: dict[str, Any]) -> Any:
-    try:
-        import transformers
-        from transformers import AutoImageProcessor
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
-    asked = settings.get("image_processor_type") or settings.get("feature_extractor_type")
-    # Some versions take the usual class of the network's kind for one that they do not know.
-    if asked and not any(hasattr(transformers, _base(str(asked)) + ending) for ending in ("", "Fast", "Pil")):
+    transformers = optional("transformers", "hf")
+    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or "")
+    base = kind.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
+    # For a class that they do not know, some versions take the usual class of the network's kind.
+    if kind and not any(hasattr(transformers, base + ending) for ending in ("", "Fast", "Pil")):
         raise ModelError(
-            f"{folder / name}: asks for {asked}, which transformers {transformers.__version__} does not have. "
+            f"{folder / name}: asks for {kind}, which transformers {transformers.__version__} does not have. "
             f"{_way_out(name)}"
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return transformers.AutoImageProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except (ImportError, OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        wanted = f" ({asked})" if asked else ""
         raise ModelError(
-            f"{folder / name}: transformers {transformers.__version__} cannot build the processor{wanted}: "
-            f"{first_line(error)}. {_way_out(name)}"
+            f"{folder / name}: transformers {transformers.__version__} cannot build the processor"
+            f"{f' ({kind})' * bool(kind)}: {quoted(error)}. {_way_out(name)}"
         ) from error
-    return found
-
-
-def _base(name: str) -> str:
-    return name.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another package says, briefly."""
-    return quoted(error)
 
 
 def _way_out(name: str) -> str:
@@ -133,17 +120,16 @@ def _way_out(name: str) -> str:
 
 
 def _run(processor: Any, pixels: np.ndarray, name: str, **switches: bool) -> Tensor:
-    """(C, H, W) of what it gives for (H, W, C) bytes."""
+    """Its output (C, H, W) for (H, W, C) bytes."""
     kind = type(processor).__name__
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            given = processor(pixels, return_tensors="pt", **switches)
-        fed = given["pixel_values"]
+            fed = processor(pixels, return_tensors="pt", **switches)["pixel_values"]
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(
             f"{name}: {kind} gives no pixel_values for an image of {pixels.shape[2]} channels "
-            f"({first_line(error)}). {_way_out(name)}"
+            f"({quoted(error)}). {_way_out(name)}"
         ) from error
     if not isinstance(fed, Tensor) or fed.dim() != 4 or fed.shape[:2] != (1, pixels.shape[2]):
         got = tuple(fed.shape) if isinstance(fed, Tensor) else type(fed).__name__
@@ -155,16 +141,14 @@ def _run(processor: Any, pixels: np.ndarray, name: str, **switches: bool) -> Ten
 
 
 def _native(processor: Any, channels: int, name: str) -> tuple[int, int] | None:
-    """(H, W) of what it gives; None where that depends on the image."""
-    sizes = set()
-    for side in _PROBES:
-        _, height, width = _run(processor, np.full((side, side, channels), 128, np.uint8), name).shape
-        sizes.add((height, width))
+    """(H, W) of its output; None where that depends on the image."""
+    outputs = (_run(processor, np.full((side, side, channels), 128, np.uint8), name) for side in _PROBES)
+    sizes = {(fed.shape[1], fed.shape[2]) for fed in outputs}
     return sizes.pop() if len(sizes) == 1 else None
 
 
 def _noise(processor: Any, native: tuple[int, int] | None, channels: int, name: str) -> tuple[Tensor, Tensor]:
-    """(C, P) pixels in [0, 1], and what becomes of them without a change of size."""
+    """(C, P) pixels in [0, 1], and the output for them without a change of size."""
     height, width = (min(side, _LARGEST) for side in native or (32, 32))
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
     off = {switch: False for switch in _SWITCHES_OFF if hasattr(processor, switch)}
@@ -177,7 +161,7 @@ def _noise(processor: Any, native: tuple[int, int] | None, channels: int, name: 
     return torch.from_numpy(pixels).permute(2, 0, 1).double().flatten(1) / 255, fed.flatten(1)
 
 
-def _affine(x: Tensor, y: Tensor, said: str, name: str) -> tuple[tuple[int, ...], Tensor, Tensor]:
+def _affine(x: Tensor, y: Tensor, switches: str, name: str) -> tuple[tuple[int, ...], Tensor, Tensor]:
     """Order of channels, and scale and shift of each channel of the images; y_c = scale · x_order[c] + shift."""
     design = torch.cat([x, torch.ones_like(x[:1])]).T
     mixing = torch.linalg.lstsq(design, y.T).solution.T
@@ -187,17 +171,17 @@ def _affine(x: Tensor, y: Tensor, said: str, name: str) -> tuple[tuple[int, ...]
     if sorted(order.tolist()) != list(range(len(y))) or not bool((slope > 0).all()) or not gap <= _TOLERANCE * size:
         raise ModelError(
             f"{name}: what its processor gives is no affine map of each channel (off by {gap:.2g}), so it cannot be "
-            f"part of a classifier. Its switches: {said}. {_way_out(name)}"
+            f"part of a classifier. Its switches: {switches}. {_way_out(name)}"
         )
     scale, shift = torch.empty_like(slope), torch.empty_like(slope)
     scale[order], shift[order] = slope, mixing[:, -1]
     return tuple(order.tolist()), scale, shift
 
 
-def _said(processor: Any, settings: dict[str, Any]) -> str:
-    """The class, and what it is set to do beside what every processor does."""
-    found = {**settings, **{name: value for name, value in vars(processor).items() if name.startswith("do_")}}
-    odd = sorted(f"{name}={value}" for name, value in found.items() if name not in _KNOWN and value)
+def _switches(processor: Any, settings: dict[str, Any]) -> str:
+    """Its class, and the settings that are on beside the usual ones."""
+    switches = {name: value for name, value in vars(processor).items() if name.startswith("do_")}
+    odd = sorted(f"{name}={value}" for name, value in {**settings, **switches}.items() if name not in _KNOWN and value)
     return f"{type(processor).__name__} with {', '.join(odd)[:300] or 'none that is unknown'}"
 
 
@@ -205,7 +189,7 @@ Declared = tuple[tuple[float, float], tuple[float, ...], tuple[float, ...]]
 
 
 def _declared(processor: Any, channels: int) -> Declared | None:
-    """Range, mean and std as its settings name them, which are rounder numbers than those of its output."""
+    """Range, mean and std of its settings, which are rounder numbers than those of its output."""
     factor = float(getattr(processor, "rescale_factor", 1 / 255)) if getattr(processor, "do_rescale", False) else 1.0
     low = -1.0 if getattr(processor, "rescale_offset", None) else 0.0
     high = low + 255 * factor
@@ -219,7 +203,7 @@ def _declared(processor: Any, channels: int) -> Declared | None:
     return ((low, high), mean, std) if len(mean) == len(std) == channels and min(std) > 0 else None
 
 
-def _per_channel(value: Any, channels: int) -> tuple[float, ...]:
+def _per_channel(value: object, channels: int) -> tuple[float, ...]:
     if isinstance(value, list | tuple):
         return tuple(map(float, value)) * (channels if len(value) == 1 else 1)
     return (float(value),) * channels if isinstance(value, int | float) else ()

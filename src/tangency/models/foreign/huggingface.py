@@ -1,4 +1,4 @@
-"""Folders of Hugging Face image classifiers: config, weights, and how their processor feeds them."""
+"""Folders of Hugging Face image classifiers: config, weights, and the input that their processor makes."""
 
 from __future__ import annotations
 
@@ -12,54 +12,52 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, quoted
 from tangency.models.foreign.feeding import Feeding
-from tangency.models.foreign.hf_processors import BGR_KINDS, first_line, processing
-from tangency.models.foreign.rebuilt import HuggingFaceNetwork, needs
-from tangency.models.foreign.shards import pieces, read_json, weights_of
+from tangency.models.foreign.hf_processors import BGR_KINDS, processing
+from tangency.models.foreign.opening import Opened
+from tangency.models.foreign.rebuilt import HuggingFaceNetwork, needs, optional
+from tangency.models.foreign.shards import pieces, read_config, weights_of
 from tangency.models.foreign.states import State, read_states
 
 WHAT = "a folder that save_pretrained of transformers wrote (an image classifier)"
-# What no image of fixed size gives: words, colours of a palette, patches of varying number.
+# Arguments that no image of fixed size gives: words, colours of a palette, patches of varying number.
 _NOT_IMAGES = ("input_ids", "spatial_shapes")
 
 
-def open_folder(
-    folder: Path, variant: str | None = None, order: str | None = None
-) -> tuple[HuggingFaceNetwork, dict[str, Any], int, Feeding, Path]:
-    """Module, options for a card, number of logits, what its processor says of the input, and the file of weights.
+def open_folder(folder: Path, variant: str | None = None, order: str | None = None) -> Opened:
+    """The network of a folder, with the input of its processor.
 
     Args:
-        folder: with config.json, weights, and mostly preprocessor_config.json; nothing is fetched or run.
+        folder: with config.json, weights, and usually preprocessor_config.json; nothing is fetched or run.
         variant: of the weights, as "fp16" of model.fp16.safetensors.
-        order: "rgb" or "bgr", in place of what the processor says.
+        order: "rgb" or "bgr", used instead of the processor's.
 
     Raises:
-        ModelError: not such a folder, code of its own, a network of something else than images, weights that do not
-            fit, or a processor that is no affine map of each channel.
+        ModelError: not such a folder, code of its own, a network of inputs other than images, weights that do not fit,
+            or a processor that is no affine map of each channel.
     """
     config = folder_config(folder)
     file = _named_weights(folder, config) or weights_of(folder, WHAT, variant)
     kind = _classifier_class(folder, config)
     module, plain = _loaded(folder, kind, _state(file))
-    channels, outputs = channels_of(module.config), int(module.config.num_labels)
-    found = processing(folder, str(config.get("model_type")), channels)
-    known = found.feeding if found is not None else Feeding(native=_pair(config.get("image_size")))
-    fed = _order(folder, str(config.get("model_type")), channels, order, found.channels if found else None)
-    known = replace(known.or_else(Feeding(native=_pair(config.get("image_size")))), classes=_labels(module, outputs))
+    channels, outputs = _channels_of(module.config), int(module.config.num_labels)
+    processor = processing(folder, channels)
+    known = Feeding(native=_pair(config.get("image_size")))
+    known = known if processor is None else processor.feeding.or_else(known)
+    known = replace(known, classes=_labels(module, outputs))
+    own_order = None if processor is None else processor.channels
+    fed = _order(folder, str(config.get("model_type")), channels, order, own_order)
     if file.name not in ("model.safetensors", "pytorch_model.bin"):
         known = replace(known, notes=(*known.notes, f"weights in {', '.join(path.name for path in pieces(file)[:4])}"))
     options: dict[str, Any] = {"config": plain} | ({"channels": list(fed)} if fed else {})
-    return HuggingFaceNetwork(module, options.get("channels")), options, outputs, known, file
+    network = HuggingFaceNetwork(module, options.get("channels"))
+    return Opened(network, "hf:folder", outputs, options, known, file, channels)
 
 
 def folder_config(folder: Path) -> dict[str, Any]:
-    """config.json of a folder, which must not ask for code."""
-    if not folder.is_dir():
-        raise ModelError(f"'{folder}': no such folder, expected {WHAT}. Nothing is ever fetched from the network.")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"'{folder}': no config.json in it, expected {WHAT}.")
-    config = read_json(folder / "config.json")
+    """config.json of a folder; one that needs its own code is refused."""
+    config = read_config(folder, WHAT)
     if "auto_map" in config:
         raise ModelError(f"'{folder}': its config.json asks for code of its own (auto_map), which is never run.")
     if "quantization_config" in config:
@@ -76,24 +74,21 @@ def folder_config(folder: Path) -> dict[str, Any]:
 
 
 def _named_weights(folder: Path, config: dict[str, Any]) -> Path | None:
-    """The file of weights that config.json itself names; None where it names none, which is usual."""
+    """The file of weights that config.json itself names; None where it names none, as usual."""
     name = config.get("transformers_weights")
     if name is None:
         return None
     if Path(str(name)).name != name or not (folder / name).is_file():
         raise ModelError(f"'{folder}': its config.json names the weights {str(name)[:100]!r}, which is no file in it.")
-    return folder / name
+    return folder / str(name)
 
 
 def _classifier_class(folder: Path, config: dict[str, Any]) -> Any:
-    """The class of transformers that config.json names, one that gives logits of images."""
-    try:
-        import transformers
-        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as CLASSIFIERS
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
+    """The class of transformers that config.json names, an image classifier."""
+    transformers = optional("transformers", "hf")
+    table = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     names = [str(name) for name in config.get("architectures") or []]
-    known = {n for value in CLASSIFIERS.values() for n in ((value,) if isinstance(value, str) else value)}
+    known = {n for value in table.values() for n in ((value,) if isinstance(value, str) else value)}
     fitting = [name for name in names if name in known]
     if not fitting and any("ForImageClassification" in name for name in names):
         raise ModelError(
@@ -129,8 +124,8 @@ def _loaded(folder: Path, kind: Any, state: State) -> tuple[Any, dict[str, Any]]
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # A state in place of the folder: transformers would unpickle a pytorch_model.bin itself.
-            module, told = kind.from_pretrained(
+            # A state, not the folder: transformers would unpickle a pytorch_model.bin itself.
+            module, report = kind.from_pretrained(
                 None,
                 config=AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False),
                 state_dict=state,
@@ -141,13 +136,13 @@ def _loaded(folder: Path, kind: Any, state: State) -> tuple[Any, dict[str, Any]]
     except ImportError as error:
         raise needs(f"a package that '{folder}' takes", "models", error) from error
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{folder}': transformers cannot read it ({first_line(error)}); expected {WHAT}.") from error
+        raise ModelError(f"'{folder}': transformers cannot read it ({quoted(error)}); expected {WHAT}.") from error
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
     wrong = {
-        kind: sorted(map(str, told.get(kind) or ()))[:5]
+        kind: sorted(map(str, report.get(kind) or ()))[:5]
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
     }
     if any(wrong.values()):
@@ -156,7 +151,7 @@ def _loaded(folder: Path, kind: Any, state: State) -> tuple[Any, dict[str, Any]]
     return module.eval(), json.loads(module.config.to_json_string(use_diff=False))
 
 
-def tried(module: nn.Module, shape: tuple[int, int, int], outputs: int, folder: Path) -> None:
+def check_outputs(module: nn.Module, shape: tuple[int, int, int], outputs: int, folder: Path) -> None:
     """Raise unless images of that shape give as many logits as config.json says."""
     kind = type(getattr(module, "net", module)).__name__
     try:
@@ -164,7 +159,7 @@ def tried(module: nn.Module, shape: tuple[int, int, int], outputs: int, folder: 
             logits = module(torch.zeros(1, *shape))
     except (ValueError, KeyError, RuntimeError, TypeError, AttributeError, IndexError, AssertionError) as error:
         raise ModelError(
-            f"'{folder}': {kind} cannot take images of {shape[0]}x{shape[1]}x{shape[2]} ({first_line(error)}); give "
+            f"'{folder}': {kind} cannot take images of {shape[0]}x{shape[1]}x{shape[2]} ({quoted(error)}); give "
             "the size that it takes, as in resize=224."
         ) from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (1, outputs):
@@ -172,7 +167,7 @@ def tried(module: nn.Module, shape: tuple[int, int, int], outputs: int, folder: 
         raise ModelError(f"'{folder}': {kind} gives {got} for one image, expected (1, {outputs}), as config.json says.")
 
 
-def channels_of(config: Any) -> int:
+def _channels_of(config: Any) -> int:
     """Channels of the images that a network of transformers takes."""
     for part in (config, getattr(config, "vision_config", None)):
         for name in ("num_channels", "stem_num_channels"):
@@ -189,18 +184,20 @@ def _labels(module: Any, outputs: int) -> tuple[str, ...] | None:
     return tuple(labels[index] for index in range(outputs))
 
 
-def _order(folder: Path, kind: str, channels: int, asked: str | None, found: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Order in which channels are fed, () for that of the images; a question where nothing says it."""
-    if asked is not None:
-        if asked not in ("rgb", "bgr") or channels != 3:
-            raise ModelError(f"'{folder}': channels={asked}, expected rgb or bgr, of a network for colour images.")
-        return (2, 1, 0) if asked == "bgr" else ()
-    if found is None and kind in BGR_KINDS:
+def _order(
+    folder: Path, kind: str, channels: int, requested: str | None, own: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Order in which channels are fed, () for that of the images; a ModelError where it is not known."""
+    if requested is not None:
+        if requested not in ("rgb", "bgr") or channels != 3:
+            raise ModelError(f"'{folder}': channels={requested}, expected rgb or bgr, of a network for colour images.")
+        return (2, 1, 0) if requested == "bgr" else ()
+    if own is None and kind in BGR_KINDS:
         raise ModelError(
             f"'{folder}': no preprocessor_config.json says in which order a network of kind {kind} takes the channels; "
             "most of them take blue first. Give ?channels=bgr or channels=rgb."
         )
-    return found or ()
+    return own or ()
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""A network opened: what a loader is asked for, what it found, and weights put into an architecture by name."""
+"""Networks opened: the request to a loader, its result, and weights put into an architecture by name."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from tangency.errors import ModelError, unknown_name
-from tangency.models.foreign.feeding import OPTIONS, Feeding
-from tangency.models.foreign.rebuilt import FAMILIES, build_foreign, is_foreign
+from tangency.models.foreign.feeding import OPTIONS, Feeding, no_shape
 from tangency.models.foreign.states import Fitted, State, fit_states, read_states
 from tangency.models.foreign.twins import Twins
-from tangency.models.orientation import turned_sides
-from tangency.models.registry import ARCHITECTURES
+from tangency.models.orientation import Shape, turned_sides
+from tangency.models.registry import ARCHITECTURES, build_module
 from tangency.models.weights import fill
 from tangency.references import Reference
 from tangency.types import Dataset
 
-Shape = tuple[int, int, int]
-WEIGHTS = ("key", "prefix")  # options of kinds whose weights stand in a file, among others perhaps
+WEIGHTS = ("key", "prefix")  # options that choose among several dicts of weights in a file
+Options = Mapping[str, object]
 
-# Beginnings of names that checkpoints of an architecture hold and it never uses in eval mode.
+# Beginnings of names in checkpoints of an architecture that it never uses in eval mode.
 _UNUSED = {"cifar:wrn": ("sub_block1.",), "timm:inception_v3": ("AuxLogits.",)}
 # Heads that only training uses.
 _AUXILIARY = {"torchvision:googlenet": ("aux1.", "aux2."), "torchvision:inception_v3": ("AuxLogits.",)}
@@ -33,26 +31,26 @@ _AUXILIARY = {"torchvision:googlenet": ("aux1.", "aux2."), "torchvision:inceptio
 
 @dataclass(frozen=True)
 class Opened:
-    """A network as a loader found it.
+    """A network as its loader read it.
 
     Args:
         module: maps images, scaled and normalised, to (N, classes) logits.
-        architecture, options: what a card needs to rebuild it; "custom" where it cannot be.
+        architecture, options: what a card needs to rebuild it; "custom" where it cannot be rebuilt.
         outputs: number of logits.
-        feeding: what its files say of its input.
-        file: where its weights are from.
-        channels: of the images that it takes, where its weights say so.
-        settled: whether what it returns is known to be logits, and not to be found out.
-        twins: what the weights leave open, where nothing has decided it.
-        others: the network under each choice of `twins` but its own.
-        choice: of `twins`, that this is.
-        beside: further files that hold weights.
+        feeding: its input, as its files say.
+        file: of its weights.
+        channels: of its images, where its weights say so.
+        settled: whether it is known to return logits; else that is tested.
+        twins: what the weights leave open, as long as it is not decided.
+        others: the network under each choice of `twins` except its own.
+        choice: its own choice of `twins`.
+        beside: further files of weights.
     """
 
     module: nn.Module
     architecture: str
     outputs: int
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     feeding: Feeding = field(default_factory=Feeding)
     file: Path | None = None
     channels: int = 3
@@ -65,25 +63,32 @@ class Opened:
 
 @dataclass(frozen=True)
 class Request:
-    """What a loader is asked for.
+    """The request to a loader.
 
     Args:
         reference: parsed.
-        asked: what its options say of the input.
-        data: what it is to be measured on, if known.
+        requested: the input, as the reference's options say.
+        data: on which the network will be measured, if known.
     """
 
     reference: Reference
-    asked: Feeding
+    requested: Feeding
     data: Dataset | None
 
     @property
     def shape(self) -> Shape | None:
-        """(C, H, W) that the network is fed: as asked or as the data, turned and at the size they are brought to."""
-        found = self.asked.shape or (self.data.test.shape if self.data is not None else None)
-        if found is None:
+        """(C, H, W) of the network's input: of the reference or the data, turned and resized."""
+        shape = self.requested.shape or (self.data.test.shape if self.data is not None else None)
+        if shape is None:
             return None
-        return found[0], *(self.asked.resize or turned_sides(found[1:], self.asked.orientation))
+        return shape[0], *(self.requested.resize or turned_sides(shape[1:], self.requested.orientation))
+
+    @property
+    def known_shape(self) -> Shape:
+        """`shape`; a ModelError where it is not known."""
+        if self.shape is None:
+            raise no_shape(self.reference)
+        return self.shape
 
     def option(self, name: str, example: str) -> str:
         """An option that must be given."""
@@ -94,7 +99,7 @@ class Request:
         return value
 
     def check(self, *known: str) -> None:
-        """Raise where an option is none of these nor of the input's."""
+        """Raise where an option is neither one of these nor one of the input."""
         self.reference.check_options((*known, *OPTIONS))
 
     @property
@@ -108,52 +113,47 @@ def from_states(
     architecture: str,
     file: Path,
     feeding: Feeding | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Options | None = None,
     twins: Twins | None = None,
     choice: str | None = None,
 ) -> Opened:
-    """A network by name, filled with the weights of a file; how many classes and channels it has, the file says.
+    """A network by name, filled with the weights of a file, which say how many classes and channels it has.
 
     Args:
         request: names the dict of weights (`key`) and the beginning of names (`prefix`), where there are several.
         architecture: "cifar:resnet18", "torchvision:…", "timm:…", or one of ours.
         file: safetensors or a checkpoint of `torch.save`.
-        feeding: what is known of its input beside what the file says.
+        feeding: further knowledge of its input.
         extra: options of the architecture.
         twins: what that architecture leaves open; None where its owner is known.
-        choice: of `twins`, where something else than an option of the reference tells it.
+        choice: of `twins`, where something other than an option of the reference decides it.
     """
-    states, told = read_states(file), request.reference.options
-    options, notes = _without_auxiliary(architecture, states, dict(extra or {}))
-    choice = _asked(request, twins) or choice
+    states, requested = read_states(file), request.reference.options
+    options, notes = _without_auxiliary(architecture, states, extra or {})
+    choice = _requested_twin(request, twins) or choice
     value = choice or (None if twins is None else twins.usual or next(iter(twins.choices)))
     named, more = twins.choices[value] if twins is not None and value is not None else (architecture, {})
     shape, outputs = _read_sizes(request, architecture, states, options)
     with torch.random.fork_rng(devices=[]):
-        module = build(named, shape, outputs, {**options, **more})
+        module = build_module(named, shape, outputs, {**options, **more})
     unused = next((names for name, names in _UNUSED.items() if architecture.startswith(name)), ())
-    found = fit_states(states, module, file, told.get("key"), unused, told.get("prefix"))
-    fill(module, found.tensors, file)
+    fitted = fit_states(states, module, file, requested.get("key"), unused, requested.get("prefix"))
+    fill(module, fitted.tensors, file)
     if twins is not None and choice is not None:
-        notes = (*notes, f"the network is {twins.said(choice)}")
-    own = Feeding(
-        input_range=(0.0, 1.0) if found.mean else None,
-        mean=found.mean or None,
-        std=found.std or None,
-        notes=(*found.notes, *notes),
-    )
-    opened = Opened(module, named, outputs, {**options, **more}, own.or_else(feeding or Feeding()), file, shape[0])
+        notes = (*notes, f"the network is {twins.sentence(choice)}")
+    known = fitted.feeding.or_else(Feeding(notes=notes)).or_else(feeding or Feeding())
+    opened = Opened(module, named, outputs, {**options, **more}, known, file, shape[0])
     if twins is None or value is None or choice is not None:
         return opened
     opened = replace(opened, twins=twins, choice=value)
     rest = [name for name in twins.choices if name != value]
-    return replace(opened, others={name: partial(_twin, opened, name, shape, options, found) for name in rest})
+    return replace(opened, others={name: partial(_twin, opened, twins, name, shape, options, fitted) for name in rest})
 
 
 def _without_auxiliary(
-    architecture: str, states: Mapping[str, State], options: dict[str, Any]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The options, and what is said, of a network whose file leaves out the heads that only training uses."""
+    architecture: str, states: Mapping[str, State], options: Options
+) -> tuple[Options, tuple[str, ...]]:
+    """The options and notes of a network whose file lacks the heads that only training uses."""
     heads = tuple(f".{head}" for head in _AUXILIARY.get(architecture, ()))
     held = any(head in f".{name}" for state in states.values() for name in state for head in heads)
     if held or not heads:
@@ -161,69 +161,51 @@ def _without_auxiliary(
     return {**options, "aux_logits": False}, ("its file holds no auxiliary heads, which are used in training only",)
 
 
-def _asked(request: Request, twins: Twins | None) -> str | None:
-    """What the reference says of that which the architecture leaves open."""
+def _requested_twin(request: Request, twins: Twins | None) -> str | None:
+    """The reference's choice among twins."""
     value = request.reference.options.get(twins.option) if twins is not None else None
-    if twins is None or value is None:
-        return None
-    if value not in twins.choices:
+    if twins is not None and value is not None and value not in twins.choices:
         raise ModelError(f"{request.reference.text}: {unknown_name(twins.option, value, twins.choices)}")
     return value
 
 
-def _twin(opened: Opened, choice: str, shape: Shape, options: Mapping[str, Any], found: Fitted) -> Opened:
+def _twin(opened: Opened, twins: Twins, choice: str, shape: Shape, options: Options, fitted: Fitted) -> Opened:
     """The same weights in another architecture."""
-    architecture, more = opened.twins.choices[choice] if opened.twins is not None else (opened.architecture, {})
+    architecture, more = twins.choices[choice]
     with torch.random.fork_rng(devices=[]):
-        module = build(architecture, shape, opened.outputs, {**options, **more})
-    fill(module, found.tensors, opened.file or "")
+        module = build_module(architecture, shape, opened.outputs, {**options, **more})
+    fill(module, fitted.tensors, opened.file or "")
     return replace(opened, module=module, architecture=architecture, options={**options, **more}, choice=choice)
 
 
 def _read_sizes(
-    request: Request, architecture: str, states: Mapping[str, State], options: Mapping[str, Any]
+    request: Request, architecture: str, states: Mapping[str, State], options: Options
 ) -> tuple[Shape, int]:
-    """Shape of the images that it is fed and number of logits, from the request and the file."""
-    if request.shape is None and architecture in ARCHITECTURES:
-        raise ModelError(
-            f"{request.reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data."
-        )
-    assumed = request.shape or (3, 32, 32)
+    """Shape of the input and number of logits, from the request and the file."""
+    assumed = request.known_shape if architecture in ARCHITECTURES else request.shape or (3, 32, 32)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        probe = build(architecture, assumed, 10, options)
+        probe = build_module(architecture, assumed, 10, options)
     channels, outputs = _sizes(probe, states, assumed[0])
-    shape = request.shape or (channels or 3, 32, 32)
     check_channels(request, channels)
-    return shape, outputs or 10
+    return request.shape or (channels or 3, 32, 32), outputs or 10
 
 
 def check_channels(request: Request, channels: int | None) -> None:
     """Raise where the images are known to have another number of channels than the network takes."""
     if channels is not None and request.shape is not None and channels != request.shape[0]:
+        way_out = (
+            "grey images need a network for grey images, or data in colour (grey repeated three times)."
+            if channels == 3
+            else "colour images need a network for colour images, or data in grey."
+        )
         raise ModelError(
             f"{request.reference.text}: a network for images of {channels} channel{'s' * (channels > 1)}, these have "
-            f"{request.shape[0]}; {_way_out(channels)}"
+            f"{request.shape[0]}; {way_out}"
         )
 
 
-def _way_out(channels: int) -> str:
-    if channels == 3:
-        return "grey images need a network for grey images, or data in colour (grey repeated three times)."
-    return "colour images need a network for colour images, or data in grey."
-
-
-def build(architecture: str, shape: Shape, classes: int, options: Mapping[str, Any]) -> nn.Module:
-    """A module of ours or of another package, by name."""
-    if is_foreign(architecture):
-        return build_foreign(architecture, shape, classes, options)
-    if architecture not in ARCHITECTURES:
-        known = [*ARCHITECTURES, *(f"{family}:NAME" for family in FAMILIES if family != "hf")]
-        raise ModelError(unknown_name("architecture", architecture, known))
-    return ARCHITECTURES[architecture](shape, classes, **options)
-
-
 def _sizes(probe: nn.Module, states: Mapping[str, State], assumed: int) -> tuple[int | None, int | None]:
-    """Channels of the images and rows of the last layer, as the weights have them; the probe has `assumed` channels."""
+    """Channels of the images and rows of the last layer in the weights; the probe has `assumed` channels."""
     own = probe.state_dict()
     convolutions = [name for name, tensor in own.items() if tensor.dim() == 4]
     inputs = _dimension(states, convolutions[0], 1) if convolutions else None

@@ -1,4 +1,4 @@
-"""Programs of torch.export and TorchScript: their batch sizes, a softmax at their end, their graph beside weights."""
+"""Programs of torch.export and TorchScript: batch sizes, a softmax at their end, and their graph beside weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import math
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ _TRIED_BATCHES = (1, 2, *range(4, 65), 100, 128, 200, 250, 256, 500, 512, 1000, 
 _MOVES = ("aten::flatten", "aten::squeeze", "aten::reshape", "aten::view", "aten::contiguous")
 
 
-class Program(nn.Module):
-    """A program of torch.export or TorchScript, which has one mode and may take batches of some sizes only.
+class TorchProgram(nn.Module):
+    """A program of torch.export or TorchScript, which has one mode and may take only batches of some sizes.
 
     Args:
         net: the program.
-        batch: the smallest and the largest batch that it takes, None for no largest. Larger batches are cut up, and a
+        batch: the smallest and the largest batch that it takes, None for no limit. Larger batches are cut up, and a
             part that is too small is filled with copies of its last image, whose logits are dropped.
-        program: its graph, as `packed` makes it, kept as a buffer so that it travels with the weights.
+        program: its graph, of `packed`, kept as a buffer so that it is saved with the weights.
     """
 
     program: Tensor | None
@@ -38,43 +38,40 @@ class Program(nn.Module):
         self.net = net
         self.batch = batch
         self.register_buffer(PROGRAM, program)
-        # A function of TorchScript hides its last operation from Python, so that one is applied here.
-        self.body: Any
+        # The last operation of a TorchScript function is hidden from Python, so it is applied here.
+        self.body: Callable[..., Tensor] | None
         self.body, self.ending = _split(net) if isinstance(net, torch.jit.ScriptModule) else (None, "")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Program:
-        return Program(copy.deepcopy(self.net, memo), self.batch, copy.deepcopy(self.program, memo))
+    def __deepcopy__(self, memo: dict[int, object]) -> TorchProgram:
+        return TorchProgram(copy.deepcopy(self.net, memo), self.batch, copy.deepcopy(self.program, memo))
 
-    def train(self, mode: bool = True) -> Program:
+    def train(self, mode: bool = True) -> TorchProgram:
         """Its own flag only: an exported program refuses to change its mode."""
         self.training = mode
         return self
 
     def forward(self, x: Tensor) -> Any:
         """(N, C, H, W) to (N, classes)."""
-        least, most = self.batch
-        if not len(x) or (len(x) >= (least or 1) and (most is None or len(x) <= most)):
+        least, most = self.batch[0] or 1, self.batch[1]
+        if not len(x) or (len(x) >= least and (most is None or len(x) <= most)):
             return self._run(x)
-        parts = x.split(most) if most is not None else [x]
-        return torch.cat([self._filled(part, least or 1) for part in parts])
+        cuts = [] if most is None else list(range(most, len(x), most))
+        return torch.cat([self._filled(part, least) for part in x.tensor_split(cuts)])
 
     def _filled(self, x: Tensor, least: int) -> Tensor:
-        missing = least - len(x)
-        if missing <= 0:
-            found: Tensor = self._run(x)
-            return found
-        found = self._run(torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]))
-        return found[: len(x)]
+        missing = max(0, least - len(x))
+        logits: Tensor = self._run(torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x)
+        return logits[: len(x)]
 
     def _run(self, x: Tensor) -> Any:
         if self.body is None:
             return self.net(x)
-        found = self.body(self.net._c, x)
-        return found.softmax(1) if self.ending == "softmax" else found.sigmoid()
+        logits = self.body(self.net._c, x)
+        return logits.softmax(1) if self.ending == "softmax" else logits.sigmoid()
 
 
-def _split(net: Any) -> tuple[Any, str]:
-    """A program of TorchScript without the softmax or sigmoid that it ends in, and its name; (None, "") for another."""
+def _split(net: Any) -> tuple[Callable[..., Tensor] | None, str]:
+    """A TorchScript program without its last softmax or sigmoid, and the name of that; (None, "") without one."""
     graph = net.inlined_graph.copy()
     torch._C._jit_pass_constant_propagation(graph)
     outputs = list(graph.outputs())
@@ -92,29 +89,30 @@ def _split(net: Any) -> tuple[Any, str]:
 
 
 def read_program(kind: str, source: Path | io.BytesIO) -> nn.Module:
-    """The module of a program; whatever torch raises where it is none, is raised."""
+    """The module of a program; errors of torch pass through."""
     with _quiet():
         if kind == "export":
             return torch.export.load(source).module()
-        script: nn.Module = torch.jit.load(source, map_location="cpu").eval()
-        return script
+        return _script(source).eval()
+
+
+def _script(source: Path | io.BytesIO) -> nn.Module:
+    script: nn.Module = torch.jit.load(source, map_location="cpu")  # type: ignore[no-untyped-call, unused-ignore]
+    return script
 
 
 def batch_sizes(kind: str, path: Path, net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int | None] | None:
-    """The smallest and the largest batch that a program takes, the latter None for any; None where it takes no images.
+    """The smallest and the largest batch that a program takes, None for no limit; None where it takes no images.
 
-    Of an export its own signature says it. A function of TorchScript is tried out: it takes any batch if it takes 3
-    images, else the one size at which it works.
+    An export names it in its signature. A TorchScript function is tried out: it takes any batch if it takes 3 images,
+    else the one size with which it works.
     """
     if kind == "export":
         with _quiet():
             return _signature(torch.export.load(path))
     if _takes(net, 3, shape):
         return (1, None) if _takes(net, 1, shape) else (3, None)
-    for size in _TRIED_BATCHES:
-        if _takes(net, size, shape):
-            return size, size
-    return None
+    return next(((size, size) for size in _TRIED_BATCHES if _takes(net, size, shape)), None)
 
 
 def _signature(program: Any) -> tuple[int, int | None]:
@@ -139,7 +137,7 @@ def _takes(net: nn.Module, size: int, shape: tuple[int, int, int]) -> bool:
 
 
 def packed(kind: str, path: Path) -> Tensor:
-    """A program as (bytes,) uint8, compressed, with every weight zero, since they stand beside it under their names."""
+    """A program as (bytes,) uint8, compressed, with all weights zero, since they are saved beside it by name."""
     buffer = io.BytesIO()
     with _quiet(), torch.no_grad():
         if kind == "export":
@@ -147,14 +145,14 @@ def packed(kind: str, path: Path) -> Tensor:
             _zero(program.state_dict)
             torch.export.save(program, buffer)
         else:
-            script = torch.jit.load(path, map_location="cpu")
+            script = _script(path)
             _zero(script.state_dict())
-            torch.jit.save(script, buffer)
+            torch.jit.save(script, buffer)  # type: ignore[no-untyped-call, unused-ignore]
     return torch.frombuffer(bytearray(zlib.compress(buffer.getvalue())), dtype=torch.uint8)
 
 
 def unpacked(kind: str, program: Tensor) -> nn.Module:
-    """The module of a packed program; whatever torch raises where it is none, is raised."""
+    """The module of a packed program; errors of torch pass through."""
     return read_program(kind, io.BytesIO(zlib.decompress(program.numpy().tobytes())))
 
 
@@ -166,5 +164,5 @@ def _zero(state: Mapping[str, Tensor]) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls its own formats old or new
+        warnings.simplefilter("ignore")  # torch warns that its formats are old, or new
         yield

@@ -1,8 +1,9 @@
-"""Architectures of other packages by name, rebuilt from a card; no code that comes with a file is run."""
+"""Architectures of other packages by name, rebuilt from a card without running code that comes with a file."""
 
 from __future__ import annotations
 
 import copy
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,24 +14,22 @@ from torch.nn import functional as F
 
 from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.architectures.cifar import build_cifar
-from tangency.models.orientation import ORIENTATIONS, turned, turned_sides
+from tangency.models.orientation import ORIENTATIONS, Shape, turned, turned_sides
 from tangency.models.outputs import logits_of
 
-Shape = tuple[int, int, int]
-
-
-ADAPTATIONS = ("resize", "order", "orientation", "outputs")  # options of a card that are `Adapted`'s
+ADAPTATIONS = ("resize", "order", "orientation", "outputs")  # options of a card that `Adapted` takes
 
 
 class Adapted(nn.Module):
-    """A network between changes of its images (turn, size) and of what it returns (to logits, their order).
+    """A network whose images are turned and resized, and whose outputs are converted to logits and reordered.
 
     Args:
         net: maps (N, C, *resize) to (N, classes).
-        resize: (H, W) that images are brought to, bilinearly, with low-pass filtering where they shrink; None for none.
+        resize: (H, W) to which images are resized, bilinearly, with low-pass filtering where they shrink; None for no
+            change.
         order: logit i of the result is logit order[i] of the network; None for the network's own order.
-        orientation: of `ORIENTATIONS`, how images are turned before all else; None for as they are.
-        outputs: what the network returns, as of `logits_of`.
+        orientation: of `ORIENTATIONS`, how images are turned first; None for no turn.
+        outputs: what the network returns, as for `logits_of`.
     """
 
     def __init__(
@@ -71,13 +70,13 @@ class Adapted(nn.Module):
 
 
 def adapted(module: nn.Module, options: Mapping[str, Any]) -> nn.Module:
-    """The module behind what a card's options say of `ADAPTATIONS`; itself where they say nothing."""
-    found = {name: options[name] for name in ADAPTATIONS if options.get(name)}
-    return Adapted(module, **found) if found else module
+    """The module with the `ADAPTATIONS` of a card's options; itself where there are none."""
+    adaptations = {name: options[name] for name in ADAPTATIONS if options.get(name)}
+    return Adapted(module, **adaptations) if adaptations else module
 
 
 def fed_shape(shape: Shape, options: Mapping[str, Any]) -> Shape:
-    """(C, H, W) that the network within `Adapted` is fed, for images of `shape`."""
+    """(C, H, W) of the input of the network within `Adapted`, for images of `shape`."""
     return shape[0], *(options.get("resize") or turned_sides(shape[1:], options.get("orientation")))
 
 
@@ -86,7 +85,7 @@ class HuggingFaceNetwork(nn.Module):
 
     Args:
         net: of transformers.
-        channels: channel c of what it is fed is channel channels[c] of x; None for the order of x.
+        channels: channel c of its input is channel channels[c] of x; None for the order of x.
     """
 
     def __init__(self, net: nn.Module, channels: list[int] | None = None) -> None:
@@ -98,20 +97,23 @@ class HuggingFaceNetwork(nn.Module):
         """(N, C, H, W) to (N, classes)."""
         if self.channels is not None:
             x = x[:, self.channels]
-        given = self.net(pixel_values=x)
-        # PP-LCNet calls its logits last_hidden_state; that those of others are no logits their shape says.
-        found: Tensor = given.logits if "logits" in given else given.last_hidden_state
-        return found
+        output = self.net(pixel_values=x)
+        # PP-LCNet calls its logits last_hidden_state; in other networks its shape shows that it holds no logits.
+        logits: Tensor = output.logits if "logits" in output else output.last_hidden_state
+        return logits
 
 
 def needs(package: str, extra: str, error: ImportError) -> ModelError:
-    """The error for an optional package that is not there."""
-    reason = quoted(error)
-    return ModelError(f"{package} is not installed ({reason}); install it with pip install 'tangency[{extra}]'.")
+    """The error for an optional package that is not installed."""
+    return ModelError(f"{package} is not installed ({quoted(error)}); install it with pip install 'tangency[{extra}]'.")
 
 
-def _cifar(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
-    return build_cifar(name, shape, classes, **options)
+def optional(package: str, extra: str) -> Any:
+    """An optional package, or a ModelError that says how to install it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise needs(package, extra, error) from error
 
 
 def _torchvision(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
@@ -140,33 +142,25 @@ def _strided_before(net: nn.Module) -> nn.Module:
 
 
 def _timm(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
-    try:
-        import timm
-    except ImportError as error:
-        raise needs("timm", "timm", error) from error
+    timm = optional("timm", "timm")
     if not timm.is_model(name):
         raise ModelError(unknown_name("model of timm", name, timm.list_models()))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # names that timm itself calls old
-        return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0], **options)
+        warnings.simplefilter("ignore")  # timm warns of old names
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0], **options)
+    return net
 
 
 def _hf(name: str, shape: Shape, classes: int, options: dict[str, Any]) -> nn.Module:
-    try:
-        from transformers import AutoConfig, AutoModelForImageClassification
-    except ImportError as error:
-        raise needs("transformers", "hf", error) from error
-    config = dict(options["config"])
-    kind = config.pop("model_type")
-    return HuggingFaceNetwork(
-        AutoModelForImageClassification.from_config(AutoConfig.for_model(kind, **config), attn_implementation="eager"),
-        options.get("channels"),
-    )
+    transformers, settings = optional("transformers", "hf"), dict(options["config"])
+    config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    net = transformers.AutoModelForImageClassification.from_config(config, attn_implementation="eager")
+    return HuggingFaceNetwork(net, options.get("channels"))
 
 
-# family -> maker(name, shape, classes, options); `FAMILY:NAME` is what a card names.
+# Family -> maker(name, shape, classes, options); a card names `FAMILY:NAME`.
 FAMILIES: dict[str, Callable[[str, Shape, int, dict[str, Any]], nn.Module]] = {
-    "cifar": _cifar,
+    "cifar": lambda name, shape, classes, options: build_cifar(name, shape, classes, **options),
     "torchvision": _torchvision,
     "timm": _timm,
     "hf": _hf,
@@ -186,13 +180,13 @@ def build_foreign(
     options: Mapping[str, Any],
     tensors: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    """A module by name, with whatever weights its constructor gives it.
+    """A module by name, with the weights that its constructor gives it.
 
     Args:
         architecture: "cifar:…", "torchvision:…", "timm:…", "hf:…" or "onnx".
         shape: (C, H, W) of the images.
         classes: number of logits.
-        options: of its constructor, `ADAPTATIONS`, and `logits`, how many the network has where fewer are kept.
+        options: of its constructor, `ADAPTATIONS`, and `logits`, the network's number of logits where fewer are kept.
         tensors: for "onnx", whose graph is one of them.
 
     Raises:

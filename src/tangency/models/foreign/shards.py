@@ -1,4 +1,4 @@
-"""Weights of a folder: which file holds them, in whatever number of pieces."""
+"""Weights of a folder: the file that holds them, or its pieces."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError, quoted
+from tangency.errors import ModelError, listed, quoted
 
-# In the order in which transformers and timm look for them; what stands between the dots is a variant, as fp16.
+# In the order of transformers and timm; between the dots may stand a variant, such as fp16.
 _WEIGHTS = tuple(
     re.compile(pattern)
     for stem, ending in (("model", "safetensors"), ("pytorch_model", "bin"))
@@ -18,6 +18,27 @@ _WEIGHTS = tuple(
 )
 _INDEX = re.compile(r".*\.index(\.[^.]+)?\.json")
 _PIECE = re.compile(r".*-\d{5}-of-\d{5}")
+
+
+def existing(path: Path) -> Path:
+    """The path, if it is that of a file; else a ModelError."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Check the path.")
+    return path
+
+
+def read_config(folder: Path, what: str) -> dict[str, Any]:
+    """The settings in config.json of a folder.
+
+    Args:
+        folder: of a network.
+        what: that it should be, for errors.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"'{folder}': no such folder, expected {what}. Nothing is ever fetched from the network.")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"'{folder}': no config.json in it, expected {what}.")
+    return read_json(folder / "config.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -39,22 +60,22 @@ def pieces(path: Path) -> list[Path]:
     """
     if not _INDEX.fullmatch(path.name):
         return [path]
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file. Check the path.")
-    named = read_json(path).get("weight_map")
+    named = read_json(existing(path)).get("weight_map")
     names = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     if not names:
         raise ModelError(f"{path}: its weight_map names no files, expected the index of weights in pieces.")
     if outside := [name for name in names if Path(name).name != name or _INDEX.fullmatch(name)]:
         raise ModelError(f"{path}: names {outside[0][:100]!r}, expected files beside it.")
     if missing := [name for name in names if not (path.parent / name).is_file()]:
-        some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        raise ModelError(f"{path}: of {len(names)} pieces of the weights {some} lacks; fetch the whole folder again.")
+        raise ModelError(
+            f"{path}: of {len(names)} pieces of the weights {listed(missing, 3)} are missing; fetch the whole folder "
+            "again."
+        )
     return [path.parent / name for name in names]
 
 
 def content_hash(path: Path, *beside: Path) -> str:
-    """SHA-256 of a file of weights; of an index, of its pieces one behind the other, and of files that go with it."""
+    """SHA-256 of a file of weights; of an index, of its pieces in order; and of further files."""
     digest = hashlib.sha256()
     for piece in (*pieces(path), *beside):
         with open(piece, "rb") as handle:
@@ -74,27 +95,26 @@ def weights_of(folder: Path, what: str, variant: str | None = None) -> Path:
     Raises:
         ModelError: no weights, or several variants of which none is named.
     """
-    found = _variants(folder)
-    if variant is None and None not in found and len(found) > 1:
-        raise ModelError(
-            f"'{folder}': holds weights as variants {', '.join(sorted(map(str, found)))}; choose one with ?variant=…."
-        )
-    if variant is None and len(found) == 1:
-        return next(iter(found.values()))
-    if variant not in found:
-        there = ", ".join(sorted(path.name for path in found.values())) or "none"
+    variants = _variants(folder)
+    if variant is None and None not in variants and len(variants) > 1:
+        shown = ", ".join(sorted(map(str, variants)))
+        raise ModelError(f"'{folder}': holds weights as variants {shown}; choose one with ?variant=….")
+    if variant is None and len(variants) == 1:
+        return next(iter(variants.values()))
+    if variant not in variants:
+        there = ", ".join(sorted(path.name for path in variants.values())) or "none"
         wanted = f"model.{variant}.safetensors" if variant else "model.safetensors or pytorch_model.bin"
         raise ModelError(f"'{folder}': expected weights in {wanted}, got {there}; it should be {what}.")
-    return found[variant]
+    return variants[variant]
 
 
 def _variants(folder: Path) -> dict[str | None, Path]:
     """Variant to its file or index, None for the weights without one."""
-    found: dict[str | None, Path] = {}
+    variants: dict[str | None, Path] = {}
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for pattern in _WEIGHTS:
         for path in files:
             match = pattern.fullmatch(path.name)
             if match and not _PIECE.fullmatch(match[1] or ""):
-                found.setdefault(match[1], path)
-    return found
+                variants.setdefault(match[1], path)
+    return variants

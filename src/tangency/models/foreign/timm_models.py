@@ -1,4 +1,4 @@
-"""What timm knows of its networks: how its own weights are fed, and what stands in the config.json of a folder."""
+"""Networks of timm: how its own weights are fed, and the config.json of a folder."""
 
 from __future__ import annotations
 
@@ -8,39 +8,41 @@ from typing import Any
 
 from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.foreign.feeding import Feeding
-from tangency.models.foreign.rebuilt import needs
-from tangency.models.foreign.shards import read_json
+from tangency.models.foreign.rebuilt import optional
+from tangency.models.foreign.shards import read_config
 
 WHAT = "a folder that timm wrote (config.json with an architecture, and weights)"
-# What a card says in another place.
+# Arguments that a card names elsewhere.
 _ELSEWHERE = ("num_classes", "in_chans")
 
 
 @dataclass(frozen=True)
 class TimmFolder:
-    """What config.json of a folder says.
+    """The config.json of a folder.
 
     Args:
         architecture: a name of timm.
         options: of its constructor.
-        outputs: number of logits; None where it does not say.
-        settings: the data settings, as timm resolves them: input_size, mean, std, interpolation, crop_pct.
+        outputs: number of logits; None where it is not there.
+        size: (H, W) of the images.
+        mean, std: per channel, of the data settings as timm resolves them.
         classes: their names; None where there are none.
     """
 
     architecture: str
-    options: dict[str, Any]
+    options: dict[str, object]
     outputs: int | None
-    settings: dict[str, Any]
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     classes: tuple[str, ...] | None
 
     def feeding(self, channels: int) -> Feeding:
         """How its network is fed: images in [0, 1], mean and std of the settings where they fit the channels."""
-        _, height, width = self.settings["input_size"]
-        mean, std = (_per_channel(self.settings[name], channels) for name in ("mean", "std"))
-        known = Feeding(
-            shape=None if channels == 3 else (channels, height, width), native=(height, width), classes=self.classes
-        )
+        height, width = self.size
+        mean, std = (v * (channels if len(v) == 1 else 1) for v in (self.mean, self.std))
+        shape = None if channels == 3 else (channels, height, width)
+        known = Feeding(shape=shape, native=self.size, classes=self.classes)
         if not len(mean) == len(std) == channels:
             note = f"mean and std of config.json are for {len(mean)} channels, the network takes {channels}: not used"
             return known.or_else(Feeding(notes=(note,)))
@@ -59,16 +61,11 @@ def read_timm_folder(folder: Path) -> TimmFolder:
     Raises:
         ModelError: no such folder, no config.json of this kind, or an architecture that timm does not have.
     """
-    if not folder.is_dir():
-        raise ModelError(f"'{folder}': no such folder, expected {WHAT}. Nothing is ever fetched from the network.")
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ModelError(f"'{folder}': no config.json in it, expected {WHAT}.")
-    config = read_json(path)
+    config, path = read_config(folder, WHAT), folder / "config.json"
     if not is_timm_config(config):
         raise ModelError(f"{path}: names no architecture of timm, expected {WHAT}; a folder of transformers is hf:DIR.")
-    timm = imported()
-    # The oldest folders of timm hold the settings of the data without a dict of their own.
+    timm = optional("timm", "timm")
+    # The oldest folders of timm hold the settings of the data at the top level.
     settings = config.get("pretrained_cfg", {} if "model_type" in config else config)
     architecture, arguments = config.get("architecture"), config.get("model_args") or {}
     if not isinstance(settings, dict) or not isinstance(arguments, dict):
@@ -80,40 +77,28 @@ def read_timm_folder(folder: Path) -> TimmFolder:
         architecture,
         {name: value for name, value in arguments.items() if name not in _ELSEWHERE},
         outputs if isinstance(outputs, int) else None,
-        _resolved(settings, path),
+        *_resolved(settings, path),
         _classes(config.get("label_names") or settings.get("label_names") or settings.get("labels")),
     )
 
 
-def imported() -> Any:
-    """The package timm, or the error that it is not there."""
-    try:
-        import timm
-    except ImportError as error:
-        raise needs("timm", "timm", error) from error
-    return timm
-
-
-def _resolved(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+def _resolved(settings: dict[str, Any], path: Path) -> tuple[tuple[int, int], tuple[float, ...], tuple[float, ...]]:
+    """Size, mean and std of data settings, completed by timm."""
     from timm.data import resolve_data_config
 
     try:
-        found: dict[str, Any] = resolve_data_config(pretrained_cfg=dict(settings), args={}, model=None)
-        numbers = [*found["input_size"], *found["mean"], *found["std"]]
-        if len(found["input_size"]) != 3 or not all(isinstance(value, int | float) for value in numbers):
-            raise ValueError(f"input_size {found['input_size']}, mean {found['mean']}, std {found['std']}")
+        resolved = resolve_data_config(pretrained_cfg=dict(settings), args={}, model=None)
+        size, mean, std = (tuple(resolved[name]) for name in ("input_size", "mean", "std"))
+        if len(size) != 3 or not all(isinstance(value, int | float) for value in (*size, *mean, *std)):
+            raise ValueError(f"input_size {size}, mean {mean}, std {std}")
     except (TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(
             f"{path}: pretrained_cfg does not say how images are fed ({quoted(error)}); write it again."
         ) from error
-    return found
+    return (size[1], size[2]), tuple(map(float, mean)), tuple(map(float, std))
 
 
-def _per_channel(values: Any, channels: int) -> tuple[float, ...]:
-    return tuple(map(float, values)) * (channels if len(values) == 1 else 1)
-
-
-def _classes(names: Any) -> tuple[str, ...] | None:
+def _classes(names: object) -> tuple[str, ...] | None:
     """Names of a list, or of a mapping of every index; None for transformers' placeholders."""
     if isinstance(names, dict):
         names = [names.get(str(index)) for index in range(len(names))]
@@ -122,14 +107,14 @@ def _classes(names: Any) -> tuple[str, ...] | None:
     return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else tuple(names)
 
 
-def own_feeding(name: str, outputs: int, channels: int, size: int | None, found_later: bool) -> Feeding:
-    """How timm feeds its own weights of a network, where these may be them: as many classes, as many channels.
+def own_feeding(name: str, outputs: int, channels: int, size: int | None, decided_later: bool) -> Feeding:
+    """How timm feeds its own weights of a network, for weights with as many classes and channels.
 
     Args:
         name: of timm, with or without the tag of a set of weights, as "resnet18.a1_in1k".
         outputs, channels: of the weights at hand.
-        size: of the images, where a reference gives it.
-        found_later: whether mean and std are given, or can be found from data.
+        size: of the images, where a reference names it.
+        decided_later: whether mean and std are given, or can be decided from data.
 
     Raises:
         ModelError: nothing else says mean and std, and timm has sets of weights that differ in them.
@@ -149,13 +134,13 @@ def own_feeding(name: str, outputs: int, channels: int, size: int | None, found_
         return Feeding(native=(height, width) if bound else None, notes=(note,))
     pairs = {(tuple(c.mean), tuple(c.std)): tag for tag, c in reversed(fitting.items())}
     if len(pairs) > 1:
-        told = "; ".join(f"mean {mean}, std {std} of {name}.{tag}" for (mean, std), tag in pairs.items())
-        if not found_later:
+        differing = "; ".join(f"mean {mean}, std {std} of {name}.{tag}" for (mean, std), tag in pairs.items())
+        if not decided_later:
             raise ModelError(
-                f"timm:{name}: timm has several sets of weights of it, and they are fed differently: {told}. Name "
+                f"timm:{name}: timm has several sets of weights of it, and they are fed differently: {differing}. Name "
                 f"the one this is, as in timm:{name}.{next(iter(pairs.values()))}, or give mean=…&std=…, or --data."
             )
-        return Feeding(native=(height, width), notes=(f"timm's own sets of weights are fed differently: {told}",))
+        return Feeding(native=(height, width), notes=(f"timm's own sets of weights are fed differently: {differing}",))
     ((mean, std),) = pairs
     note = f"input as timm's configuration of {name}: {height}x{width}, mean {mean}"
     return Feeding(native=(height, width), input_range=(0.0, 1.0), mean=mean, std=std, notes=(note,))
@@ -163,16 +148,16 @@ def own_feeding(name: str, outputs: int, channels: int, size: int | None, found_
 
 def _sets(name: str) -> dict[str, Any]:
     """Tag to configuration of the sets of weights that a name may mean, the default one first."""
-    timm = imported()
+    timm = optional("timm", "timm")
     if not timm.is_model(name):
         return {}
     from timm.models import get_arch_pretrained_cfgs
 
-    base, _, wanted = name.partition(".")
+    base, _, tag = name.partition(".")
     sets = {full.partition(".")[2]: config for full, config in get_arch_pretrained_cfgs(base).items()}
-    if wanted and wanted not in sets:
-        raise ModelError(f"timm:{name}: {unknown_name(f'set of weights of {base}', wanted, sets)}")
-    if wanted:
-        return {wanted: sets[wanted]}
+    if tag and tag not in sets:
+        raise ModelError(f"timm:{name}: {unknown_name(f'set of weights of {base}', tag, sets)}")
+    if tag:
+        return {tag: sets[tag]}
     default = timm.get_pretrained_cfg(name)
     return ({default.tag or "": default} if default is not None else {}) | sets

@@ -1,4 +1,4 @@
-"""Models whose loading runs code that comes with them: only where the caller says that it may."""
+"""Models whose loading runs code that comes with them, only where the caller allows it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +16,8 @@ from tangency.models.classifier import Classifier
 from tangency.models.foreign.code import call, class_argument, in_float32, made
 from tangency.models.foreign.feeding import PRESETS, Feeding
 from tangency.models.foreign.opening import WEIGHTS, Opened, Request, from_states
-from tangency.models.foreign.programs import Program, batch_sizes, read_program
+from tangency.models.foreign.programs import TorchProgram, batch_sizes, read_program
+from tangency.models.foreign.shards import existing
 from tangency.models.foreign.states import Fitted, State, fit_states, read_states
 from tangency.models.outputs import picked
 from tangency.models.weights import fill
@@ -25,7 +25,7 @@ from tangency.references import Reference
 
 
 def may_run(reference: Reference, trust_code: bool) -> None:
-    """Raise where code would run that nobody trusted."""
+    """Raise where code would run that is not trusted."""
     if not trust_code:
         what = f"{reference.kind}:" if not runs_own_class(reference) else "arch=py:"
         raise ModelError(
@@ -48,9 +48,7 @@ def open_own_class(request: Request) -> Opened:
     request.check("arch", *WEIGHTS)
     file, text, options = request.path.expanduser(), request.reference.text, request.reference.options
     states = read_states(file)
-    where, _, name = options["arch"].removeprefix("py:").rpartition(":")
-    if not where or not name.isidentifier():
-        raise ModelError(f"{text}: expected arch=py:MODULE:CLASS or arch=py:FILE.py:CLASS.")
+    where, name = _place(options["arch"].removeprefix("py:"), f"{text}: expected arch=py:", "CLASS")
 
     def filled(target: Callable[..., object]) -> tuple[nn.Module, int | None, Fitted]:
         counts = _counts(request, states) if class_argument(target) else [None]
@@ -65,23 +63,25 @@ def open_own_class(request: Request) -> Opened:
                     raise
         raise ModelError(f"{text}: nothing says how many classes it has; give ?classes=10.")
 
-    (module, count, found), sha256 = call(where, name, text, use=filled)
-    fill(module, found.tensors, file)
-    known = Feeding(
-        input_range=(0.0, 1.0) if found.mean else None,
-        mean=found.mean or None,
-        std=found.std or None,
-        notes=found.notes,
-    )
+    (module, count, fitted), sha256 = call(where, name, text, use=filled)
+    fill(module, fitted.tensors, file)
     card = {"sha256": sha256} | ({"logits": count} if count is not None else {})
-    return Opened(module.eval(), "custom", _outputs(module, request), card, known, file)
+    return Opened(module.eval(), "custom", _outputs(module, request), card, fitted.feeding, file)
+
+
+def _place(location: str, problem: str, kind: str) -> tuple[str, str]:
+    """Module or file, and name, of MODULE:NAME or FILE.py:NAME."""
+    where, _, name = location.rpartition(":")
+    if not where or not name.isidentifier():
+        raise ModelError(f"{problem}MODULE:{kind} or {problem.rpartition(' ')[2]}FILE.py:{kind}.")
+    return where, name
 
 
 def _counts(request: Request, states: Mapping[str, State]) -> list[int]:
     """Numbers of classes that a network may have, likeliest first."""
-    asked = request.asked.classes
-    if asked is not None:
-        return [asked if isinstance(asked, int) else len(asked)]
+    named = request.requested.classes
+    if named is not None:
+        return [named if isinstance(named, int) else len(named)]
     rows = [tensor.shape[0] for state in states.values() for tensor in [*state.values()][-1:] if tensor.dim()]
     return list(dict.fromkeys([*rows, *([len(request.data.test.classes)] if request.data is not None else [])]))
 
@@ -89,58 +89,44 @@ def _counts(request: Request, states: Mapping[str, State]) -> list[int]:
 def _python(request: Request) -> Opened:
     """`py:MODULE:FUNCTION` or `py:FILE.py:FUNCTION`: a function of no arguments that returns a module or Classifier."""
     request.check()
-    where, _, name = request.reference.location.rpartition(":")
-    if not where or not name.isidentifier():
-        raise ModelError(f"{request.reference.text}: expected py:MODULE:FUNCTION or py:FILE.py:FUNCTION.")
     text = request.reference.text
-    found, sha256 = call(where, name, text, use=lambda target: made(target, None, text))
-    if isinstance(found, Classifier):
-        card = found.card
-        known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes)
+    where, name = _place(request.reference.location, f"{text}: expected py:", "FUNCTION")
+    network, sha256 = call(where, name, text, use=lambda target: made(target, None, text))
+    if isinstance(network, Classifier):
+        card = network.card
         options = dict(card.options) | ({"sha256": sha256} if card.architecture == "custom" else {})
-        module, note = in_float32(found.module, card.shape)
-        known = replace(known, notes=(note,) if note else ())
-        decided = "outputs" in card.options
-        return Opened(module, card.architecture, found.classes, options, known, settled=decided)
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"{request.reference.text}: returned a {type(found).__name__}, expected a torch.nn.Module.")
-    module, note = in_float32(found, _shape(request))
-    notes = (note,) if note else ()
-    return Opened(module, "custom", _outputs(module, request), {"sha256": sha256}, Feeding(notes=notes))
-
-
-def _export(request: Request) -> Opened:
-    request.check()
-    return _program(request)
-
-
-def _torchscript(request: Request) -> Opened:
-    request.check()
-    return _program(request)
+        module, note = in_float32(network.module, card.shape)
+        notes = (note,) if note else ()
+        known = Feeding(card.shape, None, card.input_range, card.mean, card.std, card.classes, notes=notes)
+        settled = "outputs" in card.options
+        return Opened(module, card.architecture, network.classes, options, known, settled=settled)
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{text}: returned a {type(network).__name__}, expected a torch.nn.Module.")
+    module, note = in_float32(network, request.known_shape)
+    known = Feeding(notes=(note,) if note else ())
+    return Opened(module, "custom", _outputs(module, request), {"sha256": sha256}, known)
 
 
 def _program(request: Request) -> Opened:
-    path = request.path
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file. Check the path.")
+    """`export:FILE` or `torchscript:FILE`."""
+    request.check()
+    path, kind = existing(request.path), request.reference.kind
     try:
-        net = read_program(request.reference.kind, path)
+        net = read_program(kind, path)
     except (RuntimeError, ValueError, OSError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        reason = quoted(error)
-        raise ModelError(f"{path}: torch cannot read it as {request.reference.kind} ({reason}).") from error
-    kind, shape = request.reference.kind, _shape(request)
-    batch = batch_sizes(kind, path, net, shape)  # first, since a program may refuse one image for its batch alone
-    _, note = in_float32(Program(net, batch or (1, None)), shape)
+        raise ModelError(f"{path}: torch cannot read it as {kind} ({quoted(error)}).") from error
+    shape = request.known_shape
+    batch = batch_sizes(kind, path, net, shape)  # first, since a program may refuse one image only for its batch size
+    _, note = in_float32(TorchProgram(net, batch or (1, None)), shape)
     batch = batch or batch_sizes(kind, path, net, shape) or (1, None)
-    module = Program(net, batch)
-    outputs = _outputs(module, request)
-    notes = tuple(filter(None, (note, _said(*batch))))
+    module = TorchProgram(net, batch)
+    notes = tuple(filter(None, (note, _batch_note(*batch))))
     options = {"batch": list(batch), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return Opened(module, "custom", outputs, options, Feeding(notes=notes), path)
+    return Opened(module, "custom", _outputs(module, request), options, Feeding(notes=notes), path)
 
 
-def _said(least: int, most: int | None) -> str:
-    """A sentence about a batch that is not free."""
+def _batch_note(least: int, most: int | None) -> str:
+    """A sentence about a batch size that is not free."""
     if (least, most) == (1, 1):
         return "its batch is fixed at 1, so images go through one by one (slow)"
     if least == most:
@@ -149,32 +135,23 @@ def _said(least: int, most: int | None) -> str:
     return f"it takes batches of {' and '.join(limits)}; others are filled with copies or cut up" if limits else ""
 
 
-def _shape(request: Request) -> tuple[int, int, int]:
-    if request.shape is None:
-        raise ModelError(
-            f"{request.reference.text}: nothing says what images it takes; give ?shape=3x32x32, or --data."
-        )
-    return request.shape
-
-
 def _outputs(module: nn.Module, request: Request) -> int:
     """Number of logits, from one grey image."""
-    mode = module.training
+    text, shape, mode = request.reference.text, request.known_shape, module.training
     try:
         with torch.no_grad():
-            found = picked(module.eval()(torch.full((1, *_shape(request)), 0.5)))
+            logits = picked(module.eval()(torch.full((1, *shape), 0.5)))
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        reason = quoted(error)
         raise ModelError(
-            f"{request.reference.text}: does not take images of shape {_shape(request)} ({reason}); give "
-            "?shape=CxHxW, or resize=HxW where the data are of another size."
+            f"{text}: does not take images of shape {shape} ({quoted(error)}); give ?shape=CxHxW, or resize=HxW where "
+            "the data are of another size."
         ) from error
     finally:
         module.train(mode)
-    if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != 1:
-        got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise ModelError(f"{request.reference.text}: returned {got} for one image, expected (1, classes) logits.")
-    return found.shape[1]
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"{text}: returned {got} for one image, expected (1, classes) logits.")
+    return logits.shape[1]
 
 
 _TRUE = ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616))
@@ -229,6 +206,6 @@ def open_robustbench(request: Request, trust_code: bool) -> Opened:
 # kind -> loader that runs code.
 TRUSTED: dict[str, Callable[[Request], Opened]] = {
     "py": _python,
-    "export": _export,
-    "torchscript": _torchscript,
+    "export": _program,
+    "torchscript": _program,
 }

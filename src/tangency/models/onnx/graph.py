@@ -1,17 +1,20 @@
-"""ONNX graphs as they come: what they are fed, what they return, and what they do to it first."""
+"""ONNX graphs as read from files: input, output, and the normalisation that they begin with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tangency.errors import ModelError, listed
 from tangency.models.onnx.edits import constants, ending, with_output
-from tangency.models.onnx.reading import read_model, told_of
+from tangency.models.onnx.reading import naming, read_model
 from tangency.models.onnx.simplify import simplified, written_out
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
 
 _MOVES = ("Transpose", "Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze", "Cast", "Dropout")
 _AFFINE = ("Sub", "Add", "Mul", "Div")
@@ -22,7 +25,7 @@ class Affine:
     """Normalisation that a graph begins with: (x − mean) / std, per channel or one for all.
 
     Args:
-        mean, std: in units of what the graph is fed; empty where batch normalisation hides them.
+        mean, std: in units of the graph's input; empty where batch normalisation hides them.
     """
 
     mean: tuple[float, ...]
@@ -30,7 +33,7 @@ class Affine:
 
     @property
     def input_range(self) -> tuple[float, float] | None:
-        """What it calls black and white: (0, 255) where a mean or std exceeds 1.5, else (0, 1); None if hidden."""
+        """Values of black and white: (0, 255) where a mean or std exceeds 1.5, else (0, 1); None if hidden."""
         if not self.mean:
             return None
         return (0.0, 255.0) if max(*self.mean, *self.std) > 1.5 else (0.0, 1.0)
@@ -41,18 +44,20 @@ class Graph:
     """An ONNX network with one image input.
 
     Args:
+        path: of the file, for errors.
         model: the protobuf, with one output.
-        plain: the same, made plain (`simplified`).
+        plain: the same, simplified (`simplified`).
         input_name, output_name: of the tensors.
-        dims: of the input behind the batch axis; None for one that is not fixed.
+        dims: of the input without the batch axis; None for one that is not fixed.
         batch: fixed batch size, None where it is free.
         ending: "Softmax", "LogSoftmax", "Sigmoid" or "" for the last operation.
         inside: the normalisation that it begins with, None where there is none.
         beside: files that hold its weights.
     """
 
-    model: Any
-    plain: Any
+    path: Path
+    model: ModelProto
+    plain: ModelProto
     input_name: str
     output_name: str
     dims: tuple[int | None, ...]
@@ -61,9 +66,14 @@ class Graph:
     inside: Affine | None
     beside: tuple[Path, ...] = ()
 
+    @property
+    def shown(self) -> str:
+        """The axes of one image, such as 3x?x?."""
+        return "x".join("?" if d is None else str(d) for d in self.dims)
+
 
 def read_graph(path: Path | str, output: str | None = None) -> Graph:
-    """Read an ONNX file, made plain; weights may lie in a plain file beside it.
+    """Read and simplify an ONNX file; weights may lie in a plain file beside it.
 
     Args:
         path: the file, or a gzip file of it.
@@ -75,17 +85,17 @@ def read_graph(path: Path | str, output: str | None = None) -> Graph:
     """
     path = Path(path)
     model, beside = read_model(path)
-    with told_of(path):
+    with naming(path):
         given, batch, dims = _input(model.graph, path)
         name = _output(model.graph, output, path)
         model = written_out(with_output(model, name))
         plain = simplified(model, path)
         own = ending(plain.graph, name)
         own = own if own == ending(model.graph, name) else ""
-        return Graph(model, plain, given, name, dims, batch, own, _inside(plain.graph, given), beside)
+        return Graph(path, model, plain, given, name, dims, batch, own, _inside(plain.graph, given), beside)
 
 
-def _input(graph: Any, path: Path) -> tuple[str, int | None, tuple[int | None, ...]]:
+def _input(graph: GraphProto, path: Path) -> tuple[str, int | None, tuple[int | None, ...]]:
     """The name of the images, how many at a time (None for any), and their axes."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -100,17 +110,17 @@ def _input(graph: Any, path: Path) -> tuple[str, int | None, tuple[int | None, .
     return inputs[0].name, dims[0], tuple(dims[1:])
 
 
-def _output(graph: Any, asked: str | None, path: Path) -> str:
+def _output(graph: GraphProto, requested: str | None, path: Path) -> str:
     names = [value.name for value in graph.output]
-    if asked is not None and asked not in names:
-        raise ModelError(f"{path}: no output '{asked}'; there are {listed(names)}.")
-    if len(names) != 1 and asked is None:
+    if requested is not None and requested not in names:
+        raise ModelError(f"{path}: no output '{requested}'; there are {listed(names)}.")
+    if len(names) != 1 and requested is None:
         raise ModelError(f"{path}: the outputs {listed(names)}; choose the logits with ?output=NAME.")
-    return asked or names[0]
+    return requested or names[0]
 
 
-def _inside(graph: Any, start: str) -> Affine | None:
-    """What the graph does to its input before its first layer: a x + b with few constants, or a batch normalisation."""
+def _inside(graph: GraphProto, start: str) -> Affine | None:
+    """The operations before the first layer: a x + b with few constants, or a batch normalisation; else None."""
     known, at = constants(graph), start
     scale, shift, seen = np.ones(1), np.zeros(1), False
     while True:

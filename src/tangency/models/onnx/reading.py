@@ -1,4 +1,4 @@
-"""ONNX files to protobufs: the file, packed or not, and weights that lie in a plain file beside it."""
+"""ONNX files to protobufs: the file, gzipped or not, and weights in a plain file beside it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tangency.errors import DataError, ModelError, TangencyError, quoted
 from tangency.formats.opening import read_bytes, refuse_foreign
 from tangency.models.onnx.operators.calls import GraphError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
 
 _EXPECTED = "a network in ONNX"
 _GZIP = b"\x1f\x8b"
@@ -20,8 +23,8 @@ _ONE_FILE = "onnx.save(onnx.load(FILE), FILE, save_as_external_data=False) where
 
 
 @contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Whatever onnx or an operator raises over a graph becomes a ModelError that names the file."""
+def naming(path: Path) -> Iterator[None]:
+    """Whatever onnx or an operator raises because of a graph becomes a ModelError that names the file."""
     try:
         yield
     except GraphError as error:
@@ -54,11 +57,11 @@ def onnx_package(path: Path | str) -> Any:
     return onnx
 
 
-def read_model(path: Path) -> tuple[Any, tuple[Path, ...]]:
+def read_model(path: Path) -> tuple[ModelProto, tuple[Path, ...]]:
     """The protobuf of a file, with its weights, checked by onnx; and the files beside it that held them.
 
     Raises:
-        ModelError: another kind of file, a damaged one, or weights that are not beside it.
+        ModelError: another kind of file, a damaged one, or missing files of weights.
     """
     onnx = onnx_package(path)
     from google.protobuf.message import DecodeError
@@ -80,52 +83,30 @@ def read_model(path: Path) -> tuple[Any, tuple[Path, ...]]:
 
 
 def _unpacked(data: bytes, path: Path) -> bytes:
-    """What a gzip file holds, up to the size of a protobuf; other data as they are."""
+    """The content of a gzip file, up to the size of a protobuf; other data unchanged."""
     if not data.startswith(_GZIP):
         return data
     packed = zlib.decompressobj(wbits=31)
     try:
-        found = packed.decompress(data, _LARGEST)
+        content = packed.decompress(data, _LARGEST)
     except (zlib.error, gzip.BadGzipFile) as error:
-        reason = quoted(error)
-        raise ModelError(f"{path}: a damaged gzip file ({reason}); expected {_EXPECTED}. Fetch it again.") from error
+        raise ModelError(
+            f"{path}: a damaged gzip file ({quoted(error)}); expected {_EXPECTED}. Fetch it again."
+        ) from error
     if not packed.eof:
         more = "holds more than the 2 GB of a graph" if packed.unconsumed_tail else "ends too early"
         raise ModelError(f"{path}: a gzip file that {more}; expected {_EXPECTED}. Fetch it again.")
-    return found
+    return content
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for one in node.attribute:
-            if one.HasField("t"):
-                yield one.t
-            yield from one.tensors
-            if one.HasField("g"):
-                yield from _tensors(one.g)
-            for inner in one.graphs:
-                yield from _tensors(inner)
-
-
-def _external(model: Any) -> list[Any]:
-    parts = [model.graph, *model.functions]
-    found = []
-    for part in parts:
-        nodes = _tensors(part) if part is model.graph else _node_tensors(part)
-        found += [tensor for tensor in nodes if tensor.data_location == tensor.EXTERNAL]
-    return found
-
-
-def _node_tensors(function: Any) -> Iterator[Any]:
-    for node in function.node:
-        for one in node.attribute:
-            if one.HasField("t"):
-                yield one.t
-
-
-def _entries(tensor: Any) -> dict[str, str]:
-    return {entry.key: entry.value for entry in tensor.external_data}
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """All tensors of a graph or a function, in subgraphs as well."""
+    yield from getattr(graph, "initializer", ())
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from [attribute.t] * attribute.HasField("t")
+        yield from attribute.tensors
+        for inner in [*[attribute.g] * attribute.HasField("g"), *attribute.graphs]:
+            yield from _tensors(inner)
 
 
 def _beside(path: Path, place: str) -> Path:
@@ -135,25 +116,26 @@ def _beside(path: Path, place: str) -> Path:
             f"{path}: its weights are said to lie in '{place[:100]}', expected the name of a file beside it. "
             f"{_ONE_FILE}."
         )
-    found = path.parent / place
-    if not found.exists():
+    file = path.parent / place
+    if not file.exists():
         raise ModelError(
             f"{path}: its weights lie in '{place}', which is not beside it. Copy that file from where the graph is "
             f"from; or {_ONE_FILE}."
         )
-    if not found.is_file() or found.resolve().parent != path.parent.resolve():
+    if not file.is_file() or file.resolve().parent != path.parent.resolve():
         raise ModelError(
             f"{path}: its weights are said to lie in '{place}', which is no plain file of this folder (a link, or a "
             f"folder). Copy the file itself; or {_ONE_FILE}."
         )
-    return found
+    return file
 
 
-def _fill_external(model: Any, path: Path) -> tuple[Path, ...]:
+def _fill_external(model: ModelProto, path: Path) -> tuple[Path, ...]:
     """Put weights of files beside the graph into it, and name those files."""
     total, files = 0, set()
-    for tensor in _external(model):
-        entries = _entries(tensor)
+    tensors = [tensor for part in (model.graph, *model.functions) for tensor in _tensors(part)]
+    for tensor in (tensor for tensor in tensors if tensor.data_location == tensor.EXTERNAL):
+        entries = {entry.key: entry.value for entry in tensor.external_data}
         file = _beside(path, entries.get("location", ""))
         files.add(file)
         size = file.stat().st_size

@@ -1,24 +1,29 @@
-"""A graph made plain: functions written out, what is known before any image computed, what nobody needs left out."""
+"""Graphs simplified: functions inlined, constants computed, unused nodes removed."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, listed
+from tangency.models.onnx.edits import copied, opset_of, subgraphs, used_names
 from tangency.models.onnx.operators import OPERATORS, Call
 from tangency.models.onnx.operators.calls import GraphError
-from tangency.models.onnx.program import opset_of, used_names
 from tangency.models.onnx.reading import onnx_package
 from tangency.models.onnx.values import attributes, limited, to_proto, to_tensor
 
+if TYPE_CHECKING:
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TypeProto
+
 _OLDEST = 7
-_NEWEST = 28  # every form that an operator has had up to this opset is computed as it is meant, or refused
-_FOLDED = 256 << 20  # bytes of one result that is computed ahead
+_NEWEST = 28  # every form of an operator up to this opset is computed as specified, or refused
+_FOLDED = 256 << 20  # largest result, in bytes, that is computed in advance
 _KNOWN = ("", "ai.onnx")
 _OURS = "tangency.written_out"
 _ROUNDS = 4  # of functions within functions
@@ -26,12 +31,12 @@ _QUANTISED = ("QLinear", "QuantizeLinear", "DequantizeLinear", "Integer", "QAtte
 _FLOW = ("Loop", "Scan", "Sequence", "Optional", "SplitToSequence", "ConcatFromSequence")
 
 
-def written_out(model: Any) -> Any:
-    """A copy of a model with its own functions in place of their names.
+def written_out(model: ModelProto) -> ModelProto:
+    """The model with its own functions inlined.
 
     Raises:
-        GraphError: an opset before 7, of which onnx's own converter loses the axes of additions, or one after those
-            that the installed onnx knows.
+        GraphError: an opset before 7, whose axes of additions onnx's own converter loses, or one newer than those
+            of the installed onnx.
     """
     onnx = onnx_package("onnx")
     opset, newest = opset_of(model), onnx.defs.onnx_opset_version()
@@ -48,7 +53,7 @@ def written_out(model: Any) -> Any:
     return onnx.inliner.inline_local_functions(model, convert_version=True) if model.functions else model
 
 
-def simplified(model: Any, path: Path | str) -> Any:
+def simplified(model: ModelProto, path: Path | str) -> ModelProto:
     """A model of operators that are known here, with constants computed.
 
     Args:
@@ -58,43 +63,38 @@ def simplified(model: Any, path: Path | str) -> Any:
     Raises:
         ModelError: an operator is not known here.
     """
-    model = _by_definition(model)
-    model = _folded(model)
+    model = _folded(_by_definition(model))
     _check(model, path)
     return model
 
 
-def _by_definition(model: Any) -> Any:
-    """Operators that are not known here but are defined by others, as those."""
+def _by_definition(model: ModelProto) -> ModelProto:
+    """The model with operators that are not known here replaced by onnx's own definition of them."""
     onnx = onnx_package("onnx")
     for _ in range(_ROUNDS):
-        found: dict[str, Any] = {}
-        opset = opset_of(model)
-        other = type(model)()
-        other.CopyFrom(model)
-        types = None
+        definitions: dict[str, FunctionProto] = {}
+        other, types = copied(model), None
         for node in other.graph.node:
             if node.domain not in _KNOWN or node.op_type in OPERATORS or node.op_type in ("If", "Constant"):
                 continue
             if any(kind in node.op_type for kind in _QUANTISED):
-                continue  # told by its own name
-            if types is None:
-                types = _types(onnx, model)
-            function = _definition(onnx, node, opset, types)
+                continue  # refused later under its own name
+            types = types or _types(onnx, model)
+            function = _definition(onnx, node, opset_of(model), types)
             if function is not None:
-                function.domain, function.name = _OURS, f"{node.op_type}_{len(found)}"
+                function.domain, function.name = _OURS, f"{node.op_type}_{len(definitions)}"
                 function.ClearField("overload")
-                found[function.name] = function
+                definitions[function.name] = function
                 node.domain, node.op_type = _OURS, function.name
-        if not found:
+        if not definitions:
             return model
-        other.functions.extend(found.values())
+        other.functions.extend(definitions.values())
         other.opset_import.append(onnx.helper.make_opsetid(_OURS, 1))
         model = onnx.inliner.inline_local_functions(other, convert_version=True)
     return model
 
 
-def _types(onnx: Any, model: Any) -> dict[str, Any]:
+def _types(onnx: ModuleType, model: ModelProto) -> dict[str, TypeProto]:
     inferred = onnx.shape_inference.infer_shapes(model).graph
     values = {v.name: v.type for v in (*inferred.input, *inferred.value_info, *inferred.output)}
     for tensor in inferred.initializer:
@@ -102,24 +102,21 @@ def _types(onnx: Any, model: Any) -> dict[str, Any]:
     return values
 
 
-def _definition(onnx: Any, node: Any, opset: int, types: dict[str, Any]) -> Any:
-    """The function that onnx defines an operator by, or None."""
+def _definition(onnx: ModuleType, node: NodeProto, opset: int, types: dict[str, TypeProto]) -> FunctionProto | None:
+    """The function by which onnx defines an operator, or None."""
     try:
         schema = onnx.defs.get_schema(node.op_type, opset, "")
     except onnx.defs.SchemaError:
         return None
-    found = onnx.FunctionProto()
     if schema.has_function:
-        found.ParseFromString(schema.get_function_with_opset_version(opset_for(schema.function_opset_versions, opset)))
-        return found
-    if schema.has_context_dependent_function:
+        data = schema.get_function_with_opset_version(opset_for(schema.function_opset_versions, opset))
+    elif schema.has_context_dependent_function:
         given = [types.get(name, onnx.TypeProto()).SerializeToString() for name in node.input]
         version = opset_for(schema.context_dependent_function_opset_versions, opset)
-        found.ParseFromString(
-            schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), given)
-        )
-        return found
-    return None
+        data = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), given)
+    else:
+        return None
+    return onnx.FunctionProto.FromString(data)
 
 
 def opset_for(versions: list[int], opset: int) -> int:
@@ -127,43 +124,43 @@ def opset_for(versions: list[int], opset: int) -> int:
     return max([v for v in versions if v <= opset], default=min(versions))
 
 
-def _renamed(node: Any, names: dict[str, str]) -> None:
-    """Inputs of a node, and of the nodes of its branches, by other names."""
-    for i, name in enumerate(node.input):
-        node.input[i] = names.get(name, name)
-    for one in node.attribute:
-        if one.HasField("g"):
-            for inner in one.g.node:
-                _renamed(inner, names)
-            for value in one.g.output:
-                value.name = names.get(value.name, value.name)
+def _rename(node: NodeProto, names: dict[str, str]) -> None:
+    """Give the inputs of a node, and of the nodes of its branches, their new names."""
+    node.input[:] = [names.get(name, name) for name in node.input]
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            _rename(inner, names)
+        for value in graph.output:
+            value.name = names.get(value.name, value.name)
 
 
-def _branch(node: Any, taken: bool) -> list[Any]:
-    """Nodes of the branch of an If that is taken, under names of their own, and what hands its results on."""
+def _branch(node: NodeProto, taken: bool) -> list[NodeProto]:
+    """Nodes of the branch of an If that is taken, under names of their own, and copies of its results."""
     from onnx import helper
 
-    wanted = "then_branch" if taken else "else_branch"
-    graph = next(one.g for one in node.attribute if one.name == wanted)
+    name = "then_branch" if taken else "else_branch"
+    graph = next(attribute.g for attribute in node.attribute if attribute.name == name)
     own = {name for inner in graph.node for name in inner.output if name} | {t.name for t in graph.initializer}
     names = {name: f"{node.output[0]}/{name}" for name in own}
-    found = []
     for tensor in graph.initializer:
         tensor.name = names[tensor.name]
-        found.append(helper.make_node("Constant", [], [tensor.name], value=tensor))
     for inner in graph.node:
-        _renamed(inner, names)
+        _rename(inner, names)
         inner.output[:] = [names.get(name, name) for name in inner.output]
-        found.append(inner)
-    for source, target in zip(graph.output, node.output, strict=True):
-        found.append(helper.make_node("Identity", [names.get(source.name, source.name)], [target]))
-    return found
+    return [
+        *(helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in graph.initializer),
+        *graph.node,
+        *(
+            helper.make_node("Identity", [names.get(source.name, source.name)], [target])
+            for source, target in zip(graph.output, node.output, strict=True)
+        ),
+    ]
 
 
 class _Folding:
     """Values that are known before any image is seen, and other names of values."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: ModelProto) -> None:
         self.protos = {tensor.name: tensor for tensor in model.graph.initializer}
         self.made: dict[str, Tensor] = {}
         self.names: dict[str, str] = {}
@@ -178,9 +175,9 @@ class _Folding:
             return None
         return self.made[name] if name in self.made else to_tensor(self.protos[name])
 
-    def step(self, node: Any) -> list[Any] | None:
-        """Nodes in place of one: others to look at, or none; None keeps it."""
-        _renamed(node, self.names)
+    def step(self, node: NodeProto) -> list[NodeProto] | None:
+        """The nodes that replace one, none for a known value; None keeps the node."""
+        _rename(node, self.names)
         if node.domain not in _KNOWN:
             return None
         if node.op_type == "Constant":
@@ -193,72 +190,59 @@ class _Folding:
         known = node.op_type in OPERATORS and node.input and all(self.knows(n) for n in node.input if n)
         return [] if known and not self.outputs & set(node.output) and self._computed(node) else None
 
-    def _constant(self, node: Any) -> bool:
-        found = attributes(node)
-        for name, value in found.items():
+    def _constant(self, node: NodeProto) -> bool:
+        for name, value in attributes(node).items():
             if name == "value":
                 self.made[node.output[0]] = value
-            elif name in ("value_float", "value_floats"):
-                self.made[node.output[0]] = torch.tensor(value, dtype=torch.float32)
-            elif name in ("value_int", "value_ints"):
-                self.made[node.output[0]] = torch.tensor(value, dtype=torch.int64)
+            elif name in ("value_float", "value_floats", "value_int", "value_ints"):
+                kind = torch.float32 if "float" in name else torch.int64
+                self.made[node.output[0]] = torch.tensor(value, dtype=kind)
         return node.output[0] in self.made
 
-    def _computed(self, node: Any) -> bool:
+    def _computed(self, node: NodeProto) -> bool:
         call = Call(node.op_type, self.opset, attributes(node), sum(map(bool, node.output)))
         try:
             with torch.no_grad(), limited(_FOLDED):
-                found = OPERATORS[node.op_type](call, *map(self.value, node.input))
+                result = OPERATORS[node.op_type](call, *map(self.value, node.input))
         except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
-            return False  # told, with its name, when it is run
-        for name, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
-            self.made[name] = value
+            return False  # reported with its name when it is run
+        self.made.update(zip(node.output, result if isinstance(result, tuple) else (result,), strict=False))
         return True
 
 
-def _folded(model: Any) -> Any:
-    """A copy with constants computed, branches chosen, and without what does not reach the output."""
-    other, folding = type(model)(), _Folding(model)
-    other.CopyFrom(model)
+def _folded(model: ModelProto) -> ModelProto:
+    """A copy with constants computed, branches chosen, and without nodes that do not reach the output."""
+    other, folding = copied(model), _Folding(model)
     waiting, kept = deque(other.graph.node), []
     while waiting:
         node = waiting.popleft()
-        found = folding.step(node)
-        if found is None:
+        replacement = folding.step(node)
+        if replacement is None:
             kept.append(node)
         else:
-            waiting.extendleft(reversed(found))
-    kept = _needed(kept, {value.name for value in other.graph.output})
-    read = {name for node in kept for name in used_names(node)} | {value.name for value in other.graph.output}
-    constants = [folding.protos[name] for name in folding.protos if name in read]
-    constants += [to_proto(value, name) for name, value in folding.made.items() if name in read]
-    inputs = [value for value in other.graph.input if value.name not in folding.protos]
+            waiting.extendleft(reversed(replacement))
+    used, needed = {value.name for value in other.graph.output}, []
+    for node in reversed(kept):
+        if used & set(node.output):
+            used |= used_names(node)
+            needed.append(node)
     graph = type(other.graph)(name=other.graph.name, output=other.graph.output)
-    graph.node.extend(kept)
-    graph.initializer.extend(constants)
-    graph.input.extend(inputs)
+    graph.node.extend(reversed(needed))
+    graph.initializer.extend(proto for name, proto in folding.protos.items() if name in used)
+    graph.initializer.extend(to_proto(value, name) for name, value in folding.made.items() if name in used)
+    graph.input.extend(value for value in other.graph.input if value.name not in folding.protos)
     other.graph.CopyFrom(graph)
     return other
 
 
-def _needed(nodes: list[Any], outputs: set[str]) -> list[Any]:
-    wanted, found = set(outputs), []
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            wanted |= used_names(node)
-            found.append(node)
-    return found[::-1]
-
-
-def _all_nodes(graph: Any) -> Any:
+def _all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     for node in graph.node:
         yield node
-        for one in node.attribute:
-            if one.HasField("g"):
-                yield from _all_nodes(one.g)
+        for inner in subgraphs(node):
+            yield from _all_nodes(inner)
 
 
-def _check(model: Any, path: Path | str) -> None:
+def _check(model: ModelProto, path: Path | str) -> None:
     """Refuse operators that are not known here, or in a newer form, by name and with the way out."""
     unknown, opset = set(), opset_of(model)
     for node in _all_nodes(model.graph):
@@ -270,9 +254,9 @@ def _check(model: Any, path: Path | str) -> None:
             unknown.add(f"{node.op_type} as of opset {opset}")
     if not unknown:
         return
-    names = sorted(unknown)
-    ways = [f"Forms up to opset {_NEWEST} are known: export it with opset_version={_NEWEST}, or an older one."]
-    ways = ways if any("as of opset" in name for name in names) else []
+    names, ways = sorted(unknown), []
+    if any("as of opset" in name for name in names):
+        ways.append(f"Forms up to opset {_NEWEST} are known: export it with opset_version={_NEWEST}, or an older one.")
     if any(kind in name for name in names for kind in _QUANTISED):
         ways.append("It is quantised, and integers have no gradients: give the network from before quantisation.")
     if any(name.startswith(("com.microsoft", "ai.onnx.contrib", "com.ms")) for name in names):
@@ -280,5 +264,4 @@ def _check(model: Any, path: Path | str) -> None:
     if any(name.startswith(_FLOW) for name in names):
         ways.append("Loops and lists are not followed: export it for images of one size, so that they are written out.")
     ways.append("Else give the network as state_dict:, timm:, hf:, export: or torchscript:.")
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    raise ModelError(f"{path}: operators that are not known here: {shown}. {' '.join(ways)}")
+    raise ModelError(f"{path}: operators that are not known here: {listed(names, 8)}. {' '.join(ways)}")

@@ -160,13 +160,13 @@ def _levels(state: Mapping[str, Any]) -> tuple[float, ...]:
     """σ of iDDPM's steps, rising; the file lists them falling to a last 0."""
     buffers = state.get("_buffers")
     falling = buffers.get("u") if isinstance(buffers, dict) else None
-    if not isinstance(falling, np.ndarray) or falling.dtype.kind != "f" or falling.ndim != 1:
+    if not isinstance(falling, Tensor) or not falling.is_floating_point() or falling.dim() != 1:
         raise ModelError("iDDPM: no list of levels of noise, 'u'.")
     if not 2 < len(falling) <= _MOST_LEVELS or falling[-1] != 0:
         raise ModelError(
             f"iDDPM: got {len(falling)} levels of noise, expected 3 to {_MOST_LEVELS}, the last of them 0."
         )
-    return tuple(falling[-2::-1].astype(float).tolist())
+    return tuple(falling[:-1].flip(0).double().tolist())
 
 
 def _number(state: Mapping[str, Any], name: str) -> float:
@@ -199,9 +199,9 @@ def _member(record: Record, name: str) -> Record:
     return found
 
 
-def _tensors(model: Record) -> dict[str, np.ndarray]:
-    """Arrays of a module and of those inside it, under dotted names."""
-    found: dict[str, np.ndarray] = {}
+def _tensors(model: Record) -> dict[str, Tensor]:
+    """Tensors of a module and of those inside it, under dotted names."""
+    found: dict[str, Tensor] = {}
     todo: list[tuple[str, Record]] = [("", model)]
     left = _MOST_MODULES  # a module may be held many times, so the size of the file does not bound their number
     while todo:
@@ -217,31 +217,29 @@ def _tensors(model: Record) -> dict[str, np.ndarray]:
             for name, value in members.items():
                 if kind == "_modules" and is_record(value) and _is_name(name):
                     todo.append((f"{prefix}{name}.", value))
-                elif kind != "_modules" and isinstance(value, np.ndarray) and _is_name(name):
+                elif kind != "_modules" and isinstance(value, Tensor) and _is_name(name):
                     found[f"{prefix}{name}"] = value
                 elif value is not None:
                     raise ModelError(f"{kind} of '{where}' hold {brief(name)}, a {type(value).__name__}.")
     return found
 
 
-def _filled(card: ScoreCard, arrays: Mapping[str, np.ndarray], path: Path) -> NetworkScore:
+def _filled(card: ScoreCard, tensors: Mapping[str, Tensor], path: Path) -> NetworkScore:
     """The network of a card with the file's tensors; memory is taken only once they are known to fit it."""
     with torch.device("meta"):
         score = build_network(card, kind=path.stem)
-        fill(score.module, {name: torch.empty(array.shape) for name, array in arrays.items()}, path)
-    if len({id(array) for array in arrays.values()}) < len(arrays):
+        fill(score.module, {name: torch.empty(tensor.shape) for name, tensor in tensors.items()}, path)
+    if len({id(tensor) for tensor in tensors.values()}) < len(tensors):
         raise ModelError("one tensor stands under several names, expected one for each.")
     score.module.to_empty(device="cpu")
-    fill(score.module, {name: _tensor(array, name) for name, array in arrays.items()}, path)
+    fill(score.module, {name: _in_float32(tensor, name) for name, tensor in tensors.items()}, path)
     return score
 
 
-def _tensor(array: np.ndarray, name: str) -> Tensor:
-    """A float32 copy."""
-    if array.dtype.kind != "f":
-        raise ModelError(f"'{name}' holds {array.dtype}, expected floating-point numbers.")
-    with np.errstate(over="ignore"):
-        tensor = torch.from_numpy(array.astype(np.float32))
-    if not bool(tensor.isfinite().all()):
+def _in_float32(tensor: Tensor, name: str) -> Tensor:
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ModelError(f"'{name}' holds {kind}, expected floating-point numbers.")
+    if not bool(tensor.float().isfinite().all()):
         raise ModelError(f"'{name}' holds numbers that are not finite, the file is damaged.")
-    return tensor
+    return tensor.float()

@@ -1,14 +1,14 @@
-"""The register of operators, and what one is called with.
+"""The table of operators, and what one is called with.
 
 Tensors of images and weights lie on the module's device; integers that describe shapes stay on the CPU, where they are
-read. Where the two meet, the latter move.
+read. Where an operator takes both, the latter move.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from tangency.errors import ModelError
 
 
 class GraphError(ModelError, RuntimeError):
-    """A graph asks for what is not done here, or for what cannot be; a RuntimeError as those of torch's operators."""
+    """A graph uses something unsupported or impossible; a RuntimeError, like the errors of torch's own operators."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Call:
 
     Args:
         op: its name.
-        opset: whose version of it is meant.
+        opset: version of the operator.
         attributes: by name, as numbers, strings, lists of them, or arrays.
-        outputs: how many are wanted.
-        dtype: that the module computes in, which stands for float32 of the graph.
+        outputs: how many are used.
+        dtype: in which the module computes; it replaces float32 of the graph.
     """
 
     op: str
@@ -39,11 +39,11 @@ class Call:
     dtype: torch.dtype = torch.float32
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute, or what it is by default."""
+        """An attribute, or its default."""
         return self.attributes.get(name, default)
 
     def kind(self, number: int) -> torch.dtype:
-        """The type of torch for one of ONNX; float32 is whatever the module computes in."""
+        """The dtype of torch for one of ONNX; float32 is replaced by the dtype in which the module computes."""
         if number == _FLOAT:
             return self.dtype
         if number not in KINDS:
@@ -52,6 +52,7 @@ class Call:
 
 
 Operator = Callable[..., Any]  # (call, *inputs) to a tensor or a tuple of them
+Function = TypeVar("Function", bound=Operator)
 
 _FLOAT = 1
 KINDS = {
@@ -72,18 +73,33 @@ KINDS = {
 OPERATORS: dict[str, Operator] = {}
 
 
-def operator(*names: str, together: bool = False) -> Callable[[Operator], Operator]:
+def operator(*names: str, together: bool = False) -> Callable[[Function], Function]:
     """Register a function as operators of these names; `together` brings its inputs to one device."""
 
-    def register(function: Operator) -> Operator:
-        def moved(call: Call, *inputs: Tensor | None) -> Any:
-            return function(call, *on_one_device(inputs))
-
-        for name in names:
-            OPERATORS[name] = moved if together else function
+    def register(function: Function) -> Function:
+        operators(dict.fromkeys(names, function), together=together)
         return function
 
     return register
+
+
+def operators(table: Mapping[str, Operator], *, together: bool = False, call: bool = True) -> None:
+    """Register functions by name.
+
+    Args:
+        table: name to function (call, *inputs).
+        together: whether inputs are brought to one device.
+        call: whether the functions take the `Call`; False for functions of the inputs alone.
+    """
+    OPERATORS.update({name: _adapted(function, together, call) for name, function in table.items()})
+
+
+def _adapted(function: Operator, together: bool, call: bool) -> Operator:
+    def run(use: Call, *inputs: Tensor | None) -> Any:
+        placed = on_one_device(inputs) if together else inputs
+        return function(use, *placed) if call else function(*placed)
+
+    return run if together or not call else function
 
 
 def on_one_device(inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
@@ -99,10 +115,8 @@ def ints(call: Call, name: str, value: Tensor | None = None, default: Sequence[i
     """Integers that are an attribute in old opsets and an input in newer ones."""
     if value is not None:
         return [int(one) for one in value.reshape(-1).tolist()]
-    found = call.get(name)
-    if found is None:
-        return None if default is None else list(default)
-    return [int(one) for one in found]
+    values = call.get(name, default)
+    return None if values is None else [int(one) for one in values]
 
 
 def axes_of(axes: Sequence[int], dims: int) -> list[int]:

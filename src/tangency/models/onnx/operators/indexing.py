@@ -14,10 +14,14 @@ def _counted(places: Tensor, size: int) -> Tensor:
     return torch.where(places < 0, places + size, places)
 
 
+def _axis(call: Call, x: Tensor) -> int:
+    return axes_of([call.get("axis", 0)], x.dim())[0]
+
+
 @operator("Gather", together=True)
 def gather(call: Call, x: Tensor, places: Tensor) -> Tensor:
     """Slices along an axis, in the shape of the places."""
-    axis = axes_of([call.get("axis", 0)], x.dim())[0]
+    axis = _axis(call, x)
     flat = _counted(places, x.shape[axis]).reshape(-1).to(x.device)
     return x.index_select(axis, flat).reshape([*x.shape[:axis], *places.shape, *x.shape[axis + 1 :]])
 
@@ -25,20 +29,20 @@ def gather(call: Call, x: Tensor, places: Tensor) -> Tensor:
 @operator("GatherElements", together=True)
 def gather_elements(call: Call, x: Tensor, places: Tensor) -> Tensor:
     """Number by number along an axis."""
-    axis = axes_of([call.get("axis", 0)], x.dim())[0]
+    axis = _axis(call, x)
     return x.gather(axis, _counted(places, x.shape[axis]))
 
 
 @operator("GatherND", together=True)
 def gather_nd(call: Call, x: Tensor, places: Tensor) -> Tensor:
-    """What lies at tuples of places, behind `batch_dims` common axes."""
+    """The slices at tuples of places, behind `batch_dims` common axes."""
     batch = call.get("batch_dims", 0)
     common = x.shape[:batch]
     flat, rows = x.reshape(-1, *x.shape[batch:]), places.reshape(-1, *places.shape[batch:])
     parts = [_counted(part, flat.shape[1 + i]) for i, part in enumerate(rows.unbind(-1))]
     own = torch.arange(len(flat), device=x.device).reshape(-1, *[1] * (rows.dim() - 2))
-    found = flat[(own, *parts)]
-    return found.reshape([*common, *places.shape[batch:-1], *found.shape[places.dim() - batch :]])
+    slices = flat[(own, *parts)]
+    return slices.reshape([*common, *places.shape[batch:-1], *slices.shape[places.dim() - batch :]])
 
 
 @operator("Slice")
@@ -61,12 +65,8 @@ def cut(
         if step > 0:
             x = x[(slice(None),) * axis + (slice(begin, max(begin, stop), step),)]
         else:
-            x = x.index_select(axis, torch.arange(begin, stop, step, device=x.device) if begin > stop else _none(x))
+            x = x.index_select(axis, torch.arange(begin, min(begin, stop), step, device=x.device))
     return x
-
-
-def _none(x: Tensor) -> Tensor:
-    return torch.zeros(0, dtype=torch.int64, device=x.device)
 
 
 _REDUCE = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
@@ -74,8 +74,8 @@ _REDUCE = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 @operator("ScatterElements", "Scatter", together=True)
 def scatter_elements(call: Call, x: Tensor, places: Tensor, updates: Tensor) -> Tensor:
-    """Numbers written along an axis, or added, multiplied, … to what is there."""
-    axis = axes_of([call.get("axis", 0)], x.dim())[0]
+    """Numbers written along an axis, or combined with the present values (add, mul, …)."""
+    axis = _axis(call, x)
     where, how = _counted(places, x.shape[axis]), call.get("reduction", "none")
     if how == "none":
         return x.scatter(axis, where, updates)
@@ -84,7 +84,7 @@ def scatter_elements(call: Call, x: Tensor, places: Tensor, updates: Tensor) -> 
 
 @operator("ScatterND", together=True)
 def scatter_nd(call: Call, x: Tensor, places: Tensor, updates: Tensor) -> Tensor:
-    """Slices written at tuples of places, or added, multiplied, … to what is there."""
+    """Slices written at tuples of places, or combined with the present values (add, mul, …)."""
     how, depth = call.get("reduction", "none"), places.shape[-1]
     parts = [_counted(part, x.shape[i]) for i, part in enumerate(places.unbind(-1))]
     if how in ("none", "add"):
@@ -100,7 +100,7 @@ def scatter_nd(call: Call, x: Tensor, places: Tensor, updates: Tensor) -> Tensor
 
 @operator("OneHot", together=True)
 def one_hot(call: Call, places: Tensor, depth: Tensor, values: Tensor) -> Tensor:
-    """values[1] at the places, values[0] elsewhere; everywhere, for a place that is not there."""
+    """values[1] at the places, values[0] elsewhere; only values[0] for a place that does not exist."""
     count = int(depth)
     axis = axes_of([call.get("axis", -1)], places.dim() + 1)[0]
     shape = [1] * (places.dim() + 1)
@@ -111,5 +111,5 @@ def one_hot(call: Call, places: Tensor, depth: Tensor, values: Tensor) -> Tensor
 
 @operator("NonZero")
 def non_zero(call: Call, x: Tensor) -> Tensor:
-    """Places of what is not zero, one row an axis."""
+    """Places of the entries that are not zero, one row per axis."""
     return torch.nonzero(x).T

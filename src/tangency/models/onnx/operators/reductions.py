@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tangency.models.onnx.operators.calls import Call, GraphError, axes_of, ints, operator
+from tangency.models.onnx.operators.calls import Call, GraphError, axes_of, ints, operator, operators
 
 
 def _product(x: Tensor, axes: list[int]) -> Tensor:
@@ -51,74 +51,50 @@ REDUCTIONS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
 }
 
 
-def _reduction(name: str) -> None:
-    function = REDUCTIONS[name]
-
-    def apply(call: Call, x: Tensor, axes: Tensor | None = None) -> Tensor:
-        wanted = ints(call, "axes", axes)
-        if not wanted and call.get("noop_with_empty_axes"):
-            wanted, keep = [], True
-        else:
-            wanted, keep = wanted or list(range(x.dim())), bool(call.get("keepdims", 1))
-        along = sorted(axes_of(wanted, x.dim()))
-        if x.dim() == 0:
-            return function(x[None], [0])[0]
-        if not along:  # of one number each
-            return function(x[None], [0])[0]
-        found = function(x, along).to(x.dtype)
-        return found if keep else found.reshape([n for i, n in enumerate(found.shape) if i not in along])
-
-    operator(name)(apply)
+def _reduced(call: Call, x: Tensor, axes: Tensor | None = None) -> Tensor:
+    """A reduction along the named axes, or along all."""
+    named, keep = ints(call, "axes", axes), bool(call.get("keepdims", 1))
+    if not named and call.get("noop_with_empty_axes"):
+        named, keep = [], True
+    else:
+        named = named or list(range(x.dim()))
+    along = sorted(axes_of(named, x.dim()))
+    function = REDUCTIONS[call.op]
+    if x.dim() == 0 or not along:  # of one number each
+        return function(x[None], [0])[0]
+    values = function(x, along).to(x.dtype)
+    return values if keep else values.reshape([n for i, n in enumerate(values.shape) if i not in along])
 
 
-for _name in REDUCTIONS:
-    _reduction(_name)
+operators(dict.fromkeys(REDUCTIONS, _reduced))
 
 
-def _place(call: Call, x: Tensor, largest: bool) -> Tensor:
+@operator("ArgMax", "ArgMin")
+def extreme_place(call: Call, x: Tensor) -> Tensor:
+    """Where the largest or smallest is; of equal ones the first, or the last where the attribute says so."""
     axis, last = call.get("axis", 0), bool(call.get("select_last_index"))
-    flipped = x.flip(axis) if last else x
-    keep = bool(call.get("keepdims", 1))
-    found = flipped.argmax(axis, keepdim=keep) if largest else flipped.argmin(axis, keepdim=keep)
-    return x.shape[axis] - 1 - found if last else found
-
-
-@operator("ArgMax")
-def arg_max(call: Call, x: Tensor) -> Tensor:
-    """Where the largest is."""
-    return _place(call, x, True)
-
-
-@operator("ArgMin")
-def arg_min(call: Call, x: Tensor) -> Tensor:
-    """Where the smallest is."""
-    return _place(call, x, False)
+    function = torch.argmax if call.op == "ArgMax" else torch.argmin
+    places = function(x.flip(axis) if last else x, axis, keepdim=bool(call.get("keepdims", 1)))
+    return x.shape[axis] - 1 - places if last else places
 
 
 @operator("TopK")
 def top_k(call: Call, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The k largest or smallest and where they are; of equal ones the first."""
-    count = ints(call, "k", k) if k is not None else [int(call.get("k"))]
-    if not count or count[0] > x.shape[call.get("axis", -1)]:
-        raise GraphError(f"TopK: {count} of {x.shape[call.get('axis', -1)]}.")
-    axis, largest = call.get("axis", -1), bool(call.get("largest", 1))
-    values, places = torch.sort(x, dim=axis, descending=largest, stable=True)
-    return values.narrow(axis, 0, count[0]), places.narrow(axis, 0, count[0])
+    axis, count = call.get("axis", -1), int(call.get("k")) if k is None else int(k.reshape(-1)[0])
+    if count > x.shape[axis]:
+        raise GraphError(f"TopK: {count} of {x.shape[axis]}.")
+    values, places = torch.sort(x, dim=axis, descending=bool(call.get("largest", 1)), stable=True)
+    return values.narrow(axis, 0, count), places.narrow(axis, 0, count)
 
 
-def _running(name: str, function: Callable[..., Tensor], neutral: int) -> None:
-    def apply(call: Call, x: Tensor, axis: Tensor) -> Tensor:
-        along = axes_of([int(axis)], x.dim())[0]
-        backwards = bool(call.get("reverse"))
-        x = x.flip(along) if backwards else x
-        found = function(x, dim=along, dtype=x.dtype)
-        if call.get("exclusive"):
-            first = torch.full_like(found.narrow(along, 0, 1), neutral)
-            found = torch.cat([first, found.narrow(along, 0, x.shape[along] - 1)], along)
-        return found.flip(along) if backwards else found
-
-    operator(name)(apply)
-
-
-_running("CumSum", torch.cumsum, 0)
-_running("CumProd", torch.cumprod, 1)
+@operator("CumProd", "CumSum")
+def running(call: Call, x: Tensor, axis: Tensor) -> Tensor:
+    """Sums or products up to each place, along an axis."""
+    function, neutral = (torch.cumsum, 0) if call.op == "CumSum" else (torch.cumprod, 1)
+    along, backwards = axes_of([int(axis)], x.dim())[0], bool(call.get("reverse"))
+    values = function(x.flip(along) if backwards else x, dim=along, dtype=x.dtype)
+    if call.get("exclusive"):
+        first = torch.full_like(values.narrow(along, 0, 1), neutral)
+        values = torch.cat([first, values.narrow(along, 0, x.shape[along] - 1)], along)
+    return values.flip(along) if backwards else values

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ _LARGEST = 2**25  # numbers of the matrix of one axis
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis: its length before and after, the factor between them, and the part of it that is looked at."""
+    """One axis: its length before and after, the factor between them, and the part of it that is cropped out."""
 
     size: int
     out: int
@@ -26,8 +27,8 @@ class _Axis:
     end: float = 1.0
 
     def places(self, how: str) -> np.ndarray:
-        """Where each cell of the result lies in what is resized."""
-        at = np.arange(self.out, dtype=np.float64)
+        """Where each cell of the result lies in the original."""
+        at: np.ndarray = np.arange(self.out, dtype=np.float64)
         if how == "half_pixel":
             return (at + 0.5) / self.scale - 0.5
         if how == "asymmetric":
@@ -41,30 +42,31 @@ class _Axis:
             return (at + 0.5) / self.scale
         if how == "half_pixel_symmetric":
             centre = self.size / 2
-            return centre * (1 - self.out / (self.scale * self.size)) + (at + 0.5) / self.scale - 0.5
+            moved = centre * (1 - self.out / (self.scale * self.size))
+            return np.add(moved + (at + 0.5) / self.scale, -0.5)
         if how == "tf_crop_and_resize":
             if self.out == 1:
                 return np.full(1, 0.5 * (self.start + self.end) * (self.size - 1))
             step = (self.end - self.start) * (self.size - 1) / (self.out - 1)
-            return self.start * (self.size - 1) + at * step
+            return np.asarray(self.start * (self.size - 1) + at * step)
         raise GraphError(f"Resize: coordinates by '{how}' are not known here.")
 
 
 def _nearest(places: np.ndarray, size: int, how: str) -> np.ndarray:
-    places = np.round(places, 9)  # what is exact in real numbers should not fall to the other side
-    found = {
+    places = np.round(places, 9)  # halves that are exact in real numbers should not fall to the other side
+    cells = {
         "round_prefer_floor": np.ceil(places - 0.5),
         "round_prefer_ceil": np.floor(places + 0.5),
         "floor": np.floor(places),
         "ceil": np.ceil(places),
     }[how]
-    return np.clip(found, 0, size - 1).astype(np.int64)
+    return np.asarray(np.clip(cells, 0, size - 1), np.int64)
 
 
 def _kernel(distance: np.ndarray, mode: str, a: float) -> np.ndarray:
     d = np.abs(distance)
     if mode == "linear":
-        return np.maximum(0, 1 - d)
+        return np.asarray(np.maximum(0, 1 - d))
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
@@ -83,30 +85,30 @@ def _matrix(axis: _Axis, call: Call, mode: str) -> np.ndarray:
         weights = np.where(inside, weights, 0)
     if call.get("exclude_outside") or call.get("antialias"):
         weights = weights / weights.sum(1, keepdims=True)
-    found = np.zeros((axis.out, axis.size))
+    matrix = np.zeros((axis.out, axis.size))
     rows = np.broadcast_to(np.arange(axis.out)[:, None], cells.shape)
-    np.add.at(found, (rows, np.clip(cells, 0, axis.size - 1)), weights)
-    return found
+    np.add.at(matrix, (rows, np.clip(cells, 0, axis.size - 1)), weights)
+    return matrix
 
 
 def _along(x: Tensor, i: int, axis: _Axis, call: Call, mode: str) -> Tensor:
     how = call.get("coordinate_transformation_mode", "half_pixel")
     if mode == "nearest":
         places = _nearest(axis.places(how), axis.size, call.get("nearest_mode", "round_prefer_floor"))
-        found = x.index_select(i, torch.from_numpy(places).to(x.device))
+        resized = x.index_select(i, torch.from_numpy(places).to(x.device))
     else:
         matrix = torch.from_numpy(_matrix(axis, call, mode)).to(x.device, x.dtype)
-        found = torch.matmul(x.transpose(i, -1), matrix.T).transpose(i, -1)
+        resized = torch.matmul(x.transpose(i, -1), matrix.T).transpose(i, -1)
     if how == "tf_crop_and_resize":
         places = axis.places(how)
         outside = torch.from_numpy((places < 0) | (places > axis.size - 1)).to(x.device)
         shape = [1] * x.dim()
         shape[i] = -1
-        found = torch.where(outside.reshape(shape), call.get("extrapolation_value", 0.0), found)
-    return found
+        resized = torch.where(outside.reshape(shape), call.get("extrapolation_value", 0.0), resized)
+    return resized
 
 
-def _given(value: Tensor | None) -> list[float]:
+def _numbers(value: Tensor | None) -> list[float]:
     return [] if value is None else [float(one) for one in value.reshape(-1).tolist()]
 
 
@@ -115,40 +117,34 @@ def resize(
     call: Call, x: Tensor, roi: Tensor | None = None, scales: Tensor | None = None, sizes: Tensor | None = None
 ) -> Tensor:
     """By factors, or to sizes; nearest, linear or cubic."""
-    if call.opset < 11:  # (x, scales), asymmetric and rounded down
-        old = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return _resized(Call(call.op, call.opset, {**call.attributes, **old}), x, list(range(x.dim())), _given(roi))
+    if call.opset < 11:  # (x, scales)
+        return upsample(call, x, roi)
     axes = axes_of(list(call.get("axes", range(x.dim()))), x.dim())
-    factors, wanted, part = _given(scales), [int(n) for n in _given(sizes)], _given(roi)
-    if not factors and not wanted:
+    factors, targets = _numbers(scales), [int(n) for n in _numbers(sizes)]
+    if not factors and not targets:
         raise GraphError("Resize: neither scales nor sizes.")
     policy = call.get("keep_aspect_ratio_policy", "stretch")
-    if wanted and policy != "stretch":
-        ratios = [n / x.shape[axis] for n, axis in zip(wanted, axes, strict=True)]
+    if targets and policy != "stretch":
+        ratios = [n / x.shape[axis] for n, axis in zip(targets, axes, strict=True)]
         ratio = min(ratios) if policy == "not_larger" else max(ratios)
         factors = [ratio] * len(axes)
-        wanted = [math.floor(ratio * x.shape[axis] + 0.5) for axis in axes]
-    return _resized(call, x, axes, factors, wanted, part)
+        targets = [math.floor(ratio * x.shape[axis] + 0.5) for axis in axes]
+    return _resized(call, x, axes, factors, targets, _numbers(roi))
 
 
 def _resized(
-    call: Call,
-    x: Tensor,
-    axes: list[int],
-    factors: list[float],
-    wanted: list[int] | None = None,
-    part: list[float] | None = None,
+    call: Call, x: Tensor, axes: Sequence[int], factors: list[float], targets: list[int], crop: list[float]
 ) -> Tensor:
     mode = call.get("mode", "nearest")
     mode = {"bilinear": "linear"}.get(mode, mode)
-    if len(wanted or factors) != len(axes) or mode not in ("nearest", "linear", "cubic"):
-        raise GraphError(f"{call.op}: {len(wanted or factors)} sizes for {len(axes)} axes, mode '{mode}'.")
+    if len(targets or factors) != len(axes) or mode not in ("nearest", "linear", "cubic"):
+        raise GraphError(f"{call.op}: {len(targets or factors)} sizes for {len(axes)} axes, mode '{mode}'.")
     crops = call.get("coordinate_transformation_mode") == "tf_crop_and_resize"
     for j, i in enumerate(axes):
         size = x.shape[i]
-        out = wanted[j] if wanted else math.floor(size * factors[j])
+        out = targets[j] if targets else math.floor(size * factors[j])
         scale = factors[j] if factors else out / size
-        start, end = (part[j], part[j + len(axes)]) if crops and part else (0.0, 1.0)
+        start, end = (crop[j], crop[j + len(axes)]) if crops and crop else (0.0, 1.0)
         if out < 0 or out > 2**20 or out * size > _LARGEST or scale <= 0:
             raise GraphError(f"{call.op}: an axis of {size} to {out}.")
         if out != size or crops or scale != 1:
@@ -158,10 +154,10 @@ def _resized(
 
 @operator("Upsample")
 def upsample(call: Call, x: Tensor, scales: Tensor | None = None) -> Tensor:
-    """As `Resize` of opset 10."""
-    factors = _given(scales) or list(call.get("scales", []))
+    """By factors, coordinates asymmetric and rounded down, as `Resize` up to opset 10."""
     old = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return _resized(Call(call.op, call.opset, {**call.attributes, **old}), x, list(range(x.dim())), factors)
+    factors = _numbers(scales) or list(call.get("scales", []))
+    return _resized(replace(call, attributes={**call.attributes, **old}), x, range(x.dim()), factors, [], [])
 
 
 @operator("GridSample", together=True)

@@ -1,6 +1,7 @@
-"""The DenseNets for 32×32 images of pytorch-cifar and MadryLab/robustness, under the names of their weights.
+"""The VGG networks and DenseNets for 32×32 images of pytorch-cifar and MadryLab/robustness, with their own names.
 
-Huang et al., arXiv 1608.06993 (DenseNet-BC), with a 3×3 stem.
+Simonyan and Zisserman, arXiv 1409.1556, with batch normalisation, and one linear layer instead of three; Huang et al.,
+arXiv 1608.06993 (DenseNet-BC), with a 3×3 stem.
 """
 
 from __future__ import annotations
@@ -8,6 +9,44 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tangency.models.architectures.layers import applied
+
+# Name -> convolutions of each of five stages, between which the image is halved.
+VGGS: dict[str, tuple[int, ...]] = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+_WIDTHS = (64, 128, 256, 512, 512)
+
+
+class CifarVGG(nn.Module):
+    """Stages of 3×3 convolutions, batch normalisation and relu, each followed by a maximum over 2×2 pixels.
+
+    Args:
+        shape: (C, H, W) with sides from 32 to 63 pixels.
+        classes: number of logits.
+        depths: convolutions of each stage.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, depths: tuple[int, ...]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = shape[0]
+        for depth, width in zip(depths, _WIDTHS, strict=True):
+            for _ in range(depth):
+                layers += [nn.Conv2d(before, width, 3, 1, 1), nn.BatchNorm2d(width), nn.ReLU()]
+                before = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(before, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, classes)."""
+        return applied(self.classifier, self.features(x).flatten(1))
+
 
 # Name -> layers of each of four blocks, and maps that a layer adds.
 DENSENETS: dict[str, tuple[tuple[int, ...], int]] = {
@@ -74,5 +113,4 @@ class CifarDenseNet(nn.Module):
         for number in range(1, self.blocks + 1):
             x = self.get_submodule(f"dense{number}")(x)
             x = self.get_submodule(f"trans{number}")(x) if number < self.blocks else x
-        found: Tensor = self.linear(F.relu(self.bn(x)).mean((2, 3)))
-        return found
+        return applied(self.linear, F.relu(self.bn(x)).mean((2, 3)))
