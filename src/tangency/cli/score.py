@@ -128,7 +128,7 @@ def score_sample(
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
     from tangency.evaluate.samples import SampleConfig, sample_reference
-    from tangency.report.draw.sheets import write_sheet
+    from tangency.report.draw.sheets import save_sheet
     from tangency.report.write import refuse_file
 
     refuse_file(out)
@@ -136,7 +136,7 @@ def score_sample(
     with advancing("drawing", quiet=as_json) as advance:
         found = sample_reference(score, data, asked, out / "samples.safetensors", resolve_device(device), advance)
     files = [out / "samples.png", out / "samples.safetensors"]
-    write_sheet(found.pictures[:_SHEET].numpy(), files[0])
+    save_sheet(found.pictures[:_SHEET].numpy(), files[0], columns=8)
     told: dict[str, Any] = {"count": count, "seconds": found.seconds, "files": [str(path) for path in files]}
     if as_json:
         print_json(told)

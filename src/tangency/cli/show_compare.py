@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
+from tangency.study.summary.entries import EstimateEntry
 
 
 def print_comparison(found: dict[str, Any]) -> None:
@@ -26,7 +27,7 @@ def print_comparison(found: dict[str, Any]) -> None:
     console.print(overall(found))
     for row in found["measures"]:
         if row["p_holm"] is not None and row["p_holm"] <= SHOWN:
-            said = in_words(row, estimate(row["difference"], signed=True))
+            said = in_words(row, estimate(EstimateEntry(**row["difference"]), signed=True))
             console.print(f"• {escape(said)}", soft_wrap=True)
     console.print(
         f"Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
@@ -51,7 +52,7 @@ def _table(found: dict[str, Any]) -> Table:
             escape(row["key"]),
             number_or_dash(row["a"]["mean"]),
             number_or_dash(row["b"]["mean"]),
-            estimate(row["difference"], signed=True),
+            estimate(EstimateEntry(**row["difference"]), signed=True),
             "–" if row["dz"] is None else number_or_dash(row["dz"], 2, signed=True),
             _p(row["p"]),
             _p(row["p_holm"]),
