@@ -117,7 +117,7 @@ def test_the_script_is_told_which_levels_to_write(world_page, page):
     assert set(embedded(world_page)["far"]) == {"kappa.logp_y", "log_kappa.logp_y"}
     assert embedded(page)["far"] == []
     assert 'mark(best[MEAN], "solid", "ink", "Bayes rule", 0.8)' in world_page
-    assert "Thin, solid and level: the Bayes rule" in section(world_page, "curves")
+    assert "Thin solid horizontal lines: the Bayes rule" in section(world_page, "curves")
     assert "Bayes rule" not in section(page, "curves") + section(page, "story")
 
 

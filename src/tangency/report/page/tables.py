@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,12 @@ from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, estimate
 from tangency.report.text.panels import story_keys
-from tangency.report.text.trials import curve_text, regime_label, strength_label, trial_name
+from tangency.report.text.trials import curve_text, strength_label
 from tangency.study.summary.entries import (
     ControlEntry,
     ExcessEntry,
     IntervalEntry,
     MeasureEntry,
-    Numbers,
     StudySummary,
     TrialEntry,
 )
@@ -30,14 +29,7 @@ GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the stor
 STORY = ("accuracy", "on", "off", "fraction", "alignment")  # likewise, in the order of the figure's rows
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A number under the verdict, with its interval in words and a note."""
-
-    label: str
-    value: str
-    interval: str
-    note: str
+Tile = tuple[str, str, str, str]  # label, number, interval in words, note
 
 
 def tiles(summary: StudySummary) -> list[Tile]:
@@ -49,7 +41,7 @@ def tiles(summary: StudySummary) -> list[Tile]:
     def tile(label: str, e: IntervalEntry, note: str) -> Tile:
         bracket = estimate(e).partition(" ")[2]
         interval = f"95 % interval {bracket}" if bracket else "no interval"
-        return Tile(label, estimate(e, signed=True).partition(" ")[0], interval, note)
+        return label, estimate(e, signed=True).partition(" ")[0], interval, note
 
     control = f"control: {control_name(headline.tangent_excess.best_control)}"
     return [
@@ -86,26 +78,8 @@ class ColumnHead:
         return (numbers.excess if self.kind == "excess" else numbers.measures).get(self.key)
 
 
-@dataclass(frozen=True)
-class GlanceRow:
-    """A trial at a glance: its label, and the estimate of each column."""
-
-    trial: TrialEntry
-    name: str
-    label: str
-    cells: Sequence[IntervalEntry | None]
-
-
-@dataclass(frozen=True)
-class Glance:
-    """All trials by a handful of measures, for the table that works without a script."""
-
-    heads: list[ColumnHead]
-    rows: list[GlanceRow]
-
-
-def glance(summary: StudySummary) -> Glance:
-    """The table of all trials at a glance."""
+def glance(summary: StudySummary) -> list[ColumnHead]:
+    """Columns of the table of all trials at a glance, which works without a script: a handful of measures."""
     keys, trials = story_keys(summary), summary.trials
     heads = [ColumnHead(heading(keys[role]), keys[role]) for role in GLANCE if role in keys]
     heads.insert(2, ColumnHead("κ (pooled)", KAPPA))
@@ -115,15 +89,11 @@ def glance(summary: StudySummary) -> Glance:
     heads += [ColumnHead(heading(signal), signal) for signal in signals[:1]]
     alignment = keys.get("alignment", "")
     minus = f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled"
-    heads += [
+    return [
+        *heads,
         ColumnHead("F² minus best control", FRACTION, "excess", True),
         ColumnHead(minus, alignment, "excess", True),
     ]
-    rows = []
-    for trial in trials:
-        cells = [trial.excess_risk if head.kind == "risk" else head.of(trial) for head in heads]
-        rows.append(GlanceRow(trial, trial_name(trial), regime_label(trial), cells))
-    return Glance(heads, rows)
 
 
 @dataclass(frozen=True)
@@ -161,12 +131,10 @@ class RegimeRow:
     """
 
     trial: TrialEntry
-    label: str
     kappa: float | None
     kappa_ratio: float | None
     accuracy_change: float | None
     on_ratio: float | None
-    bands: dict[str, Numbers] | None
     sensitivity: list[str | None]
 
 
@@ -183,12 +151,10 @@ def regime_rows(summary: StudySummary) -> list[RegimeRow]:
         out.append(
             RegimeRow(
                 trial=trial,
-                label=regime_label(trial),
                 kappa=now[0],
                 kappa_ratio=ratio(now[0], before[0]),
                 accuracy_change=None if now[1] is None or before[1] is None else now[1] - before[1],
                 on_ratio=ratio(now[2], before[2]),
-                bands=trial.regime_bands,
                 sensitivity=[trial.regime_sensitivity.get(margin) for margin in margins(summary)],
             )
         )

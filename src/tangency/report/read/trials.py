@@ -16,13 +16,18 @@ REFERENCES = (UNTRAINED, BAYES)  # for which nothing was trained
 FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the value is printed instead of drawn
 
 
-class SweepPoint(Protocol):
-    """What curves read of a trial, or of a cell of a generation task."""
+class Named(Protocol):
+    """A trial, or a cell or network of a generation task."""
 
     @property
     def objective(self) -> str: ...
     @property
     def strength(self) -> float: ...
+
+
+class SweepPoint(Named, Protocol):
+    """What curves read of a trial, or of a cell of a generation task."""
+
     @property
     def regime(self) -> str | None: ...
     @property

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from tangency.report.read.noise import NoiseCurve
-from tangency.report.read.trials import BAYES, UNTRAINED, mean_of, trained
+from tangency.report.read.trials import BAYES, UNTRAINED, Named, mean_of, trained
 from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
 from tangency.report.text.numbers import capital, number
 from tangency.study.summary.entries import TrialEntry
-
-
-class Named(Protocol):
-    """A trial, or a cell or network of a generation task."""
-
-    @property
-    def objective(self) -> str: ...
-    @property
-    def strength(self) -> float: ...
 
 
 def strength_label(strength: float) -> str:
