@@ -280,6 +280,11 @@ class StudySummary:
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)
 
+    def as_json(self) -> dict[str, Any]:
+        """The content of the file."""
+        content: dict[str, Any] = to_json(self)
+        return content
+
 
 def with_holm(excesses: Sequence[Mapping[str, ExcessEntry]]) -> list[dict[str, ExcessEntry]]:
     """Excesses of several trials or models with `p_holm`: each p adjusted over those that have the same measure."""

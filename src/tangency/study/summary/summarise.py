@@ -15,7 +15,7 @@ from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.plan import Trial, cell_of, working_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries, cell_numbers
-from tangency.study.summary.entries import DataEntry, RegimesEntry, StudySummary, to_json
+from tangency.study.summary.entries import DataEntry, RegimesEntry, StudySummary
 from tangency.study.summary.headline import compare_tangents, correlations, headline, most_tangent
 from tangency.study.summary.optimum import about_world, noise_curves
 from tangency.study.summary.trials import Results, trial_entries
@@ -50,7 +50,7 @@ def summarise(
     cells = cell_entries(results, change, spec)
     regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
     joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main, judge or {})
-    summary = StudySummary(
+    return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
         spec_hash=spec.digest(),
@@ -66,9 +66,7 @@ def summarise(
         generation=summarise_generation(spec, data, planned, generated, joined) if generated else None,
         correlations=correlations(cell_numbers(results)),
         provenance=_provenance(spec, data, planned),
-    )
-    plain: dict[str, Any] = to_json(summary)
-    return plain
+    ).as_json()
 
 
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
