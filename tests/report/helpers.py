@@ -3,13 +3,26 @@
 import html
 import json
 import re
+from pathlib import Path
 
 from tangency.report.page.study import render_study
 from tangency.report.read.run import read_run
+from tangency.report.read.summary import from_json
+from tangency.study.summary.entries import StudySummary, TrialEntry
 
 
 def page_of(run):
     return render_study(read_run(run))
+
+
+def typed(summary):
+    """A summary from what its file holds."""
+    return from_json(StudySummary, json.dumps(summary), Path("summary.json"))
+
+
+def trial_of(**changes):
+    """A trial without numbers."""
+    return TrialEntry(**{"id": "any", "objective": "pgd_l2", "strength": 0.0, "seed": 0, "outcome": "ok"} | changes)
 
 
 def rewrite(run, change):

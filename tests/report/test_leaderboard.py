@@ -17,7 +17,8 @@ from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.measures import MeasureConfig
 from tangency.report import write_leaderboard
-from tangency.report.read.ranks import rank_ranges
+from tangency.report.read.models import rank_ranges
+from tangency.study.summary.entries import EstimateEntry
 
 
 def rows_of(page: str, table: int = 0) -> list[str]:
@@ -181,5 +182,5 @@ def test_the_command_writes_leaderboards_and_keeps_reports_of_studies(boards: Pa
 
 def test_ranks_are_those_that_intervals_leave_open() -> None:
     spans = [(0.8, 0.9), (0.5, 0.7), (0.6, 0.75), (None, None), (0.1, 0.2)]
-    found = rank_ranges([{"low": low, "high": high} for low, high in spans])
+    found = rank_ranges([EstimateEntry(mean=low, low=low, high=high) for low, high in spans])
     assert found == ["1", "2–3", "2–3", "–", "4"]

@@ -1,6 +1,7 @@
 """Paper figures and pictures of synthetic runs: valid files, levels, labels that do not touch, scales."""
 
 import base64
+import dataclasses
 import io
 import itertools
 
@@ -8,15 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from report.helpers import embedded, rewrite
+from report.helpers import embedded, rewrite, trial_of
 from report.synthetic_run import build_run
 from tangency.report.draw import pixels
-from tangency.report.draw.correlations import correlations_figure
-from tangency.report.draw.measures import curves_figure
-from tangency.report.draw.story import story_figure
+from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
 from tangency.report.page.spread import density
 from tangency.report.read.run import read_run
 from tangency.report.text.panels import story_keys, story_labels
+from tangency.study.summary.entries import MeasureEntry
 
 
 def test_figures_are_valid_files(reported):
@@ -67,8 +67,10 @@ def test_density_peaks_where_the_values_are():
 @pytest.mark.parametrize("headline", [True, False])
 def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_path, headline):
     summary = read_run(build_run(tmp_path / "run", headline=headline)).summary
-    for trial in summary["trials"]:  # the order of summary.json, in which another alignment comes first
-        trial["measures"] = dict(sorted(trial["measures"].items()))
+    for trial in summary.trials:  # the order of summary.json, in which another alignment comes first
+        ordered = sorted(trial.measures.items())
+        trial.measures.clear()
+        trial.measures.update(ordered)
     keys = story_keys(summary)
     assert keys["alignment"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
     assert keys["alignment_control"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5.shuffled"
@@ -76,10 +78,11 @@ def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_p
     assert story_labels(keys)["on"] == "Softmax change, ε = 2"
 
 
-def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_sigma():
+def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_sigma(tmp_path):
     keys = [f"alignment_lpips.sum_logits.score.sigma={sigma}" for sigma in (0.25, 0.5, 0.125)]
-    trial = {"measures": {key: {"mean": 0.1} for key in keys}}
-    found = story_keys({"trials": [trial], "headline": None})
+    trial = trial_of(measures={key: MeasureEntry(mean=0.1, low=None, high=None) for key in keys})
+    empty = read_run(build_run(tmp_path / "run", headline=False)).summary
+    found = story_keys(dataclasses.replace(empty, trials=[trial]))
     assert found == {"alignment": keys[1]}
     assert story_labels(found) == {"alignment": "1 − LPIPS score, σ = 0.5"}
 
@@ -116,7 +119,7 @@ def test_strength_labels_that_would_touch_are_left_out(run):
 def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page):
     content = read_run(reported[0])
     key = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
-    level = next(t["measures"][f"{key}.image"]["mean"] for t in content.summary["trials"] if key in t["measures"])
+    level = next(t.measures[f"{key}.image"].mean for t in content.summary.trials if key in t.measures)
     dotted = {
         a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves_figure(content).axes
     }

@@ -1,16 +1,16 @@
 """Signal and distractor: curves with bands that hold at all σ at once, on the page and as a figure."""
 
-import copy
+import json
 
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from report.helpers import embedded, rewrite, section
+from report.helpers import embedded, rewrite, section, typed
 from report.synthetic_run import NOISE_SIGMAS, build_run
 from tangency.report import write_report
 from tangency.report.draw.noise import noise_figure
-from tangency.report.page.noise import noise_section
+from tangency.report.page.sections import noise_section
 from tangency.report.read.noise import noise_curves
 from tangency.report.read.run import RunFiles, read_run
 
@@ -23,12 +23,13 @@ def content(world_run):
 
 
 @pytest.fixture
-def summary(content):
-    return copy.deepcopy(content.summary)
+def summary(world_run):
+    """What the file holds."""
+    return json.loads((world_run / "summary.json").read_text())
 
 
 def with_summary(content, summary):
-    return RunFiles(content.folder, content.spec, summary, content.rows, content.pictures)
+    return RunFiles(content.folder, content.spec, typed(summary), content.rows, content.pictures)
 
 
 def test_section_says_what_unit_chance_and_band(world_page, page):
@@ -46,10 +47,9 @@ def test_section_says_what_unit_chance_and_band(world_page, page):
     assert 'href="#noise"' not in page
 
 
-def test_the_script_gets_every_curve_with_its_band(content, world_page):
+def test_the_script_gets_every_curve_with_its_band(summary, world_page):
     found = embedded(world_page)["noise"]
-    held = content.summary["noise_curves"]["trials"]
-    trials = content.summary["trials"]
+    held, trials = summary["noise_curves"]["trials"], summary["trials"]
     assert found["sigmas"] == NOISE_SIGMAS
     assert {trials[c["trial"]]["id"] for c in found["curves"]} == set(held)
     for curve in found["curves"]:
@@ -80,14 +80,14 @@ def test_table_holds_share_on_the_signal_and_where_bands_are_above(summary):
     found = summary["noise_curves"]["trials"][ROBUST]
     found["low"] = [1.1, 0.9, 1.2]
     found["minus_standard"]["low"] = [-0.1, -0.2, 0.0]
-    section_ = noise_section(summary)
-    row = next(row for row in section_["rows"] if row["trial"]["id"] == ROBUST)
-    assert (row["above"], row["better"]) == ("0.01, 1", "none")
-    assert row["signals"][0].startswith("0.65")
-    assert section_["signals"] == ["Gradient on the signal (chance 0.500)"]
-    assert row["ratios"][0][1].startswith("[1.10, ")
-    standard = next(row for row in section_["rows"] if row["trial"]["objective"] == "standard")
-    assert standard["better"] == "–"
+    section_ = noise_section(typed(summary))
+    row = next(row for row in section_.rows if row.trial.id == ROBUST)
+    assert (row.above, row.better) == ("0.01, 1", "none")
+    assert row.signals[0].startswith("0.65")
+    assert section_.signals == ["Gradient on the signal (chance 0.500)"]
+    assert row.ratios[0][1].startswith("[1.10, ")
+    standard = next(row for row in section_.rows if row.trial.objective == "standard")
+    assert standard.better == "–"
 
 
 def test_signal_fraction_is_among_the_measures(world_page, page):
@@ -113,22 +113,22 @@ def test_undefined_ratios_are_gaps(content, summary):
     for values in (found["ratio"], found["high"], *found["minus_standard"].values()):
         values[0] = None
     found["low"][0] = 0.0
-    section_ = noise_section(summary)
-    row = next(row for row in section_["rows"] if row["trial"]["id"] == ROBUST)
-    assert row["ratios"][0] == ("undefined", "")
-    assert section_["undefined"]
-    assert f"at σ = {NOISE_SIGMAS[1]:g}" in section_["text"].partition("gradient norm 0.3")[2][:30]
+    section_ = noise_section(typed(summary))
+    row = next(row for row in section_.rows if row.trial.id == ROBUST)
+    assert row.ratios[0] == ("undefined", "")
+    assert section_.undefined
+    assert f"at σ = {NOISE_SIGMAS[1]:g}" in section_.text.partition("gradient norm 0.3")[2][:30]
     axes = noise_figure(with_summary(content, summary)).axes[0]
     line = next(line for line in axes.lines if line.get_label() == "gradient norm 0.3")
     assert np.isnan(np.asarray(line.get_ydata(), float)[0])
 
 
-def test_figure_has_bands_chance_and_the_zero_line(world_run, content):
+def test_figure_has_bands_chance_and_the_zero_line(world_run, content, summary):
     write_report(world_run)
     for suffix, start in (("pdf", b"%PDF-"), ("png", b"\x89PNG")):
         assert (world_run / "report" / "figures" / f"noise.{suffix}").read_bytes().startswith(start)
     left, right = noise_figure(content).axes
-    held = content.summary["noise_curves"]["trials"]
+    held = summary["noise_curves"]["trials"]
     assert sum(isinstance(c, PolyCollection) for c in left.collections) == len(held)
     assert sum(isinstance(c, PolyCollection) for c in right.collections) == sum(
         "minus_standard" in v for v in held.values()
@@ -153,7 +153,7 @@ def test_without_a_standard_network_there_is_no_difference(content, summary):
     for found in summary["noise_curves"]["trials"].values():
         found.pop("minus_standard", None)
     assert len(noise_figure(with_summary(content, summary)).axes) == 1
-    assert not noise_section(summary)["compared"]
+    assert not noise_section(typed(summary)).compared
 
 
 def test_one_sigma_is_drawn_with_bars(content, summary):
@@ -168,7 +168,7 @@ def test_one_sigma_is_drawn_with_bars(content, summary):
 
 
 def test_curves_of_trials_that_the_summary_lacks_are_ignored(summary):
-    before = noise_curves(summary)
+    before = noise_curves(typed(summary))
     summary["noise_curves"]["trials"]["nobody"] = {"ratio": [1], "low": [1], "high": [1]}
-    assert noise_curves(summary) == before
+    assert noise_curves(typed(summary)) == before
     assert len(before) == 13

@@ -207,8 +207,11 @@ def test_missing_run_is_named(tmp_path):
         (lambda s: s.update(schema=99), "schema 99"),
         (lambda s: s.pop("regimes"), "lacks regimes"),
         (lambda s: s.update(trials=[]), "no trial"),
-        (lambda s: s["trials"][0]["measures"]["accuracy"].update(mean={}), "'accuracy': not of numbers"),
-        (lambda s: s["trials"][0].update(measures=[]), "without measures by name"),
+        (
+            lambda s: s["trials"][0]["measures"]["accuracy"].update(mean={}),
+            "0, measures, accuracy, mean: .*number",
+        ),
+        (lambda s: s["trials"][0].update(measures=[]), "trials, 0, measures: .*(object|dictionary)"),
     ],
 )
 def test_summary_of_another_shape_is_refused(run, change, message):

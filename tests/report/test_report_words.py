@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from report.helpers import trial_of, typed
 from report.synthetic_run import summary_of
 from tangency.objectives.registry import OBJECTIVES
 from tangency.report.read.keys import parse
@@ -11,6 +12,7 @@ from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import UNDEFINED, estimate, number
 from tangency.report.text.trials import outside_sentence, regime_label, regime_sentences, seed_warning
 from tangency.report.text.verdict import change_text, verdict
+from tangency.study.summary.entries import IntervalEntry, MeasureEntry
 
 
 def make_summary(**options):
@@ -19,13 +21,13 @@ def make_summary(**options):
 
 
 def spoken(summary):
-    head = verdict(summary)
+    head = verdict(typed(summary))
     return " ".join((head.claim, *head.evidence))
 
 
 def test_positive_excess_and_rise_earn_more_tangent():
     summary = make_summary()
-    assert verdict(summary).more_tangent
+    assert verdict(typed(summary)).more_tangent
     assert "more tangent" in spoken(summary)
 
 
@@ -33,7 +35,7 @@ def test_positive_excess_and_rise_earn_more_tangent():
 def test_without_positive_excess_the_control_is_named_instead(control):
     summary = make_summary(positive=False)
     summary["headline"]["tangent_excess"]["best_control"] = control
-    head = verdict(summary)
+    head = verdict(typed(summary))
     assert not head.more_tangent
     assert "more tangent" not in spoken(summary)
     assert glossary.SUBSPACE_CONTROLS[control] in head.claim
@@ -55,19 +57,19 @@ def test_more_tangent_needs_flag_excess_and_rise(excess, rise, positive, earned)
     headline = summary["headline"]
     headline["tangent_excess"] |= {"low": excess[0], "high": excess[1], "positive": positive}
     headline["tangent_excess_rise"] |= {"low": rise[0], "high": rise[1]}
-    assert verdict(summary).more_tangent is earned
+    assert verdict(typed(summary)).more_tangent is earned
     assert ("more tangent" in spoken(summary)) is earned
 
 
 def test_no_raw_rise_is_not_called_a_rise():
     summary = make_summary(positive=False)
     summary["headline"]["raw_rise"]["tangent_fraction"] = {"mean": 0.0, "low": -0.01, "high": 0.01}
-    assert "no rise" in verdict(summary).claim
-    assert "PCA" in verdict(summary).claim
+    assert "no rise" in verdict(typed(summary)).claim
+    assert "PCA" in verdict(typed(summary)).claim
 
 
 def test_no_headline_claims_nothing():
-    head = verdict(make_summary(headline=False))
+    head = verdict(typed(make_summary(headline=False)))
     assert "no rise can be claimed" in head.claim
     assert not head.more_tangent
 
@@ -81,9 +83,9 @@ def test_undefined_headline_numbers_are_said_to_be_undefined():
 
 
 def test_falling_difference_is_told_with_its_size():
-    assert change_text({"mean": -0.2, "low": -0.3, "high": -0.1}) == "falls by 0.20 [0.10, 0.30]"
-    assert change_text({"mean": 0.2, "low": 0.1, "high": 0.3}) == "rises by 0.20 [0.10, 0.30]"
-    assert "not distinguishable" in change_text({"mean": 0.1, "low": -0.1, "high": 0.3})
+    assert change_text(IntervalEntry(mean=-0.2, low=-0.3, high=-0.1)) == "falls by 0.20 [0.10, 0.30]"
+    assert change_text(IntervalEntry(mean=0.2, low=0.1, high=0.3)) == "rises by 0.20 [0.10, 0.30]"
+    assert "not distinguishable" in change_text(IntervalEntry(mean=0.1, low=-0.1, high=0.3))
 
 
 def test_alignment_that_shuffling_explains_is_said_so():
@@ -118,13 +120,13 @@ def test_a_rounded_zero_has_no_sign():
 
 
 def test_interval_sets_the_digits():
-    assert estimate({"mean": 0.31416, "low": 0.25, "high": 0.37}) == "0.31 [0.25, 0.37]"
-    assert estimate({"mean": 0.31416, "low": 0.3129, "high": 0.3155}, True) == "+0.3142 [0.3129, 0.3155]"
-    assert estimate({"mean": 3.0, "low": None, "high": None}) == "3.00"
+    assert estimate(IntervalEntry(mean=0.31416, low=0.25, high=0.37)) == "0.31 [0.25, 0.37]"
+    assert estimate(IntervalEntry(mean=0.31416, low=0.3129, high=0.3155), True) == "+0.3142 [0.3129, 0.3155]"
+    assert estimate(IntervalEntry(mean=3.0, low=None, high=None)) == "3.00"
 
 
 def test_regimes_in_words_name_every_strength_once():
-    text = regime_sentences(make_summary(seeds=(0, 1))["trials"])
+    text = regime_sentences(typed(make_summary(seeds=(0, 1))).trials)
     assert text[0] == (
         "Gradient norm: weak at 0.03; Bayes-aligned at 0.3; undetermined at 3; excessive at 30; diverged at 300."
     )
@@ -178,25 +180,24 @@ def test_without_a_headline_the_true_reason_is_given(kept, changes, claim):
     summary = make_summary()
     summary["trials"] = [t | changes.get(t["objective"], {}) for t in summary["trials"] if t["objective"] in kept]
     summary["headline"] = None
-    assert verdict(summary).claim.startswith(claim)
-    assert not verdict(summary).more_tangent
+    assert verdict(typed(summary)).claim.startswith(claim)
+    assert not verdict(typed(summary)).more_tangent
 
 
 def test_a_trial_without_baseline_is_not_called_a_control():
-    trial = {"objective": "pgd_l2", "outcome": "ok", "regime": None}
-    assert regime_label(trial) == "no baseline"
-    assert regime_label(trial | {"objective": "untrained"}) == "control"
+    assert regime_label(trial_of(objective="pgd_l2")) == "no baseline"
+    assert regime_label(trial_of(objective="untrained")) == "control"
 
 
 def test_how_far_steps_leave_the_range_of_images_is_said_once():
     measures = {
-        f"outside_{side}.eps={e}": {"mean": share}
+        f"outside_{side}.eps={e}": MeasureEntry(mean=share, low=None, high=None)
         for side, e, share in (("on", "2", 0.21), ("off", "2", 0.27), ("on", "0.5", 0.18), ("off", "0.5", None))
     }
-    sentence = outside_sentence([{"measures": {}}, {"measures": measures}])
+    sentence = outside_sentence([trial_of(), trial_of(measures=measures)])
     assert "21% and 27% at ε = 2 of the pixels" in sentence
     assert "0.5" not in sentence
-    assert outside_sentence([{"measures": {}}]) == ""
+    assert outside_sentence([trial_of()]) == ""
 
 
 BANDS = {"kappa_ratio": [0.413, 0.562], "accuracy_difference": [-0.081, -0.032], "change_on_ratio": [0.61, 0.83]}
@@ -205,10 +206,14 @@ BANDS = {"kappa_ratio": [0.413, 0.562], "accuracy_difference": [-0.081, -0.032],
 @pytest.mark.parametrize(
     ("bands", "said", "unsaid"),
     [
-        (BANDS, ["κ/κ₀ against 0.5", "[0.413, 0.562]", "the margin −0.05", "[−0.0810, −0.0320]"], ["on-manifold"]),
+        (
+            BANDS,
+            ["settled: κ/κ₀ against 0.5", "[0.413, 0.562]", "the margin −0.05", "[−0.0810, −0.0320]"],
+            ["on-manifold"],
+        ),
         (BANDS | {"kappa_ratio": [0.51, 0.7], "change_on_ratio": [0.4, 0.6]}, ["on-manifold ratio against"], ["κ/κ₀"]),
-        ({name: [None, None] for name in BANDS}, [], ["Open is"]),
-        (None, [], ["Open is"]),
+        ({name: [None, None] for name in BANDS}, [], ["Not settled:"]),
+        (None, [], ["Not settled:"]),
     ],
 )
 def test_where_the_intervals_settle_nothing_more_images_are_advised(bands, said, unsaid):

@@ -1,5 +1,6 @@
 """Studies of worlds: the Bayes rule is a reference and no network, and what is exact is called exact."""
 
+import dataclasses
 import html
 import json
 import re
@@ -10,22 +11,18 @@ import pytest
 from report.helpers import embedded, page_of, rewrite, section, visible
 from report.synthetic_run import build_run
 from tangency.measures import registry
-from tangency.report.draw.correlations import correlations_figure
-from tangency.report.draw.measures import curves_figure
-from tangency.report.draw.picture_grid import pictures_figure
-from tangency.report.draw.pictures import REFERENCE, picture_columns
-from tangency.report.draw.story import story_figure
+from tangency.report.draw.pictures import REFERENCE, picture_columns, pictures_figure
+from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
 from tangency.report.read.keys import parse
-from tangency.report.read.levels import bayes_level
 from tangency.report.read.run import read_run
-from tangency.report.read.trials import REFERENCES, swept, trained
+from tangency.report.read.trials import REFERENCES, bayes_level, swept, trained
 from tangency.report.text.measures import MEASURES, parameter_label, short_label
 from tangency.report.text.numbers import estimate, number
-from tangency.report.text.score import score_lead
+from tangency.report.text.score import score_lead, world_sentence
 from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
 from tangency.report.text.verdict import verdict
-from tangency.report.text.world import world_sentence
 from tangency.study.plan import REFERENCES as PLANNED
+from tangency.study.summary.entries import IntervalEntry, MeasureEntry
 
 COS = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
 
@@ -40,7 +37,7 @@ def levels_of(axes):
 
 
 def bayes_of(summary):
-    return next(trial for trial in summary["trials"] if trial["objective"] == "bayes")
+    return next(trial for trial in summary.trials if trial.objective == "bayes")
 
 
 def test_references_are_those_of_the_study():
@@ -48,18 +45,18 @@ def test_references_are_those_of_the_study():
 
 
 def test_the_bayes_rule_is_counted_nowhere_among_networks(content):
-    trials = content.summary["trials"]
+    trials = content.summary.trials
     assert swept(trials) == ["gradient_norm", "pgd_l2", "noise_augmentation"]
     assert len(trained(trials)) == len(trials) - 2
     assert networks_text(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
-    assert networks_text([t for t in trials if t["objective"] == "standard"]) == "1 trained network"
+    assert networks_text([t for t in trials if t.objective == "standard"]) == "1 trained network"
     assert not any("ayes rule" in sentence for sentence in regime_sentences(trials))
     assert [o["id"] for o in embedded(page_of(content.folder))["objectives"]] == swept(trials)
 
 
 def test_the_bayes_rule_does_not_change_the_verdict(content):
-    summary = dict(content.summary, headline=None)
-    summary["trials"] = [t for t in summary["trials"] if t["objective"] in ("bayes", "standard")]
+    kept = [t for t in content.summary.trials if t.objective in ("bayes", "standard")]
+    summary = dataclasses.replace(content.summary, headline=None, trials=kept)
     assert verdict(summary).claim.startswith("Only the standard network was trained")
 
 
@@ -71,37 +68,38 @@ def test_the_bayes_rule_is_the_optimum_not_a_regime_nor_a_control(content, world
 
 
 def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
-    figure, measures = curves_figure(content), bayes_of(content.summary)["measures"]
+    figure, measures = curves_figure(content), bayes_of(content.summary).measures
     shown = {axes.get_title().partition("\n")[0]: axes for axes in figure.axes if axes.get_title()}
-    assert levels_of(shown["Accuracy"]) == [measures["accuracy"]["mean"]]
-    assert levels_of(shown["Cosine with the Bayes gradient"]) == [measures[COS]["mean"]]
+    assert levels_of(shown["Accuracy"]) == [measures["accuracy"].mean]
+    assert levels_of(shown["Cosine with the Bayes gradient"]) == [measures[COS].mean]
     assert all(levels_of(axes) or axes.texts for axes in shown.values())
     assert [text.get_text() for text in figure.legends[0].get_texts()].count("Bayes rule") == 1
     assert not any(line.get_label() == "bayes" for axes in figure.axes for line in axes.lines)
 
 
 def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
-    trials = content.summary["trials"]
+    trials = content.summary.trials
     for name in ("kappa.logp_y", "log_kappa.logp_y"):
         assert bayes_level(trials, parse(name))[1]
     assert bayes_level(trials, parse("accuracy")) == (
-        bayes_of(content.summary)["measures"]["accuracy"]["mean"],
+        bayes_of(content.summary).measures["accuracy"].mean,
         False,
     )
     panel = next(axes for axes in curves_figure(content).axes if axes.get_title().startswith("Off/on"))
     assert [text.get_text() for text in panel.texts] == ["↓ Bayes rule 4.2·10⁻⁹"]
     assert panel.get_ylim()[0] > 1e-4
-    near = [t if t["objective"] != "bayes" else {**t, "measures": {"kappa.logp_y": {"mean": 0.01}}} for t in trials]
+    measures = {"kappa.logp_y": MeasureEntry(mean=0.01, low=None, high=None)}
+    near = [t if t.objective != "bayes" else dataclasses.replace(t, measures=measures) for t in trials]
     assert bayes_level(near, parse("kappa.logp_y")) == (0.01, False)
 
 
 def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content):
-    figure, measures = story_figure(content), bayes_of(content.summary)["measures"]
-    columns = len(swept(content.summary["trials"]))
+    figure, measures = story_figure(content), bayes_of(content.summary).measures
+    columns = len(swept(content.summary.trials))
     expected = [["accuracy"], ["change_on.eps=2", "change_off.eps=2"], ["tangent_fraction.logp_y"], [COS]]
     for row, keys in enumerate(expected):
         for axes in figure.axes[row * columns : (row + 1) * columns]:
-            assert levels_of(axes) == [measures[key]["mean"] for key in keys]
+            assert levels_of(axes) == [measures[key].mean for key in keys]
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "Bayes rule"
     beside = [text.get_text() for axes in figure.axes if (legend := axes.get_legend()) for text in legend.get_texts()]
     assert beside
@@ -119,7 +117,7 @@ def test_the_script_is_told_which_levels_to_write(world_page, page):
     assert set(embedded(world_page)["far"]) == {"kappa.logp_y", "log_kappa.logp_y"}
     assert embedded(page)["far"] == []
     assert 'mark(best[MEAN], "solid", "ink", "Bayes rule", 0.8)' in world_page
-    assert "Thin, solid and level: the Bayes rule" in section(world_page, "curves")
+    assert "Thin solid horizontal lines: the Bayes rule" in section(world_page, "curves")
     assert "Bayes rule" not in section(page, "curves") + section(page, "story")
 
 
@@ -132,7 +130,7 @@ def test_no_bayes_rule_among_the_points_of_the_correlation(content):
 
 def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_path):
     content = read_run(build_run(tmp_path / "run", seeds=(3, 1), world=True))
-    shown = picture_columns(content.summary["trials"], content.pictures)
+    shown = picture_columns(content.summary.trials, content.pictures)
     best = [column for column in shown if column.label == "Bayes rule"]
     assert [(column.name, column.group, column.regime) for column in best] == [
         ("gradient.bayes-s3", REFERENCE, "optimum")
@@ -153,13 +151,13 @@ def test_the_table_holds_the_error_above_the_bayes_rule_with_its_interval(conten
     heads, rows = glance_of(world_page)
     at = heads.index("Error above the Bayes rule") - 2
     cells = re.findall(r"<td class=\"num.*?</td>", rows["standard-0-s0"], re.DOTALL)
-    risk = next(t for t in content.summary["trials"] if t["id"] == "standard-0-s0")["excess_risk"]
+    risk = next(t for t in content.summary.trials if t.id == "standard-0-s0").excess_risk
     shown = visible(cells[at]).split()
     assert shown == [
-        number(risk["mean"], 3, True),
-        number(risk["low"], 3),
+        number(risk.mean, 3, True),
+        number(risk.low, 3),
         "…",
-        number(risk["high"], 3),
+        number(risk.high, 3),
     ]
     assert visible(re.findall(r"<td class=\"num.*?</td>", rows["bayes-s0"], re.DOTALL)[at]).split() == ["0.000"]
     assert "–" in visible(re.findall(r"<td class=\"num.*?</td>", rows["gradient_norm-300-s0"], re.DOTALL)[at])
@@ -177,7 +175,7 @@ def test_world_and_optimum_are_named_at_the_head(world_page, page):
 
 
 def test_a_fitted_score_of_a_world_is_called_fitted(content):
-    fitted = content.summary | {"score": {"kind": "mfa", "components": 4, "rank": 12}}
+    fitted = dataclasses.replace(content.summary, score={"kind": "mfa", "components": 4, "rank": 12})
     sentence = world_sentence(fitted)
     assert "are fitted: a mixture of factor analysers" in sentence
     assert "exact" not in sentence
@@ -186,8 +184,8 @@ def test_a_fitted_score_of_a_world_is_called_fitted(content):
 
 def test_a_world_without_a_bayes_rule_says_what_is_undefined(content):
     undefined = {"posterior, Bayes direction": "at σ = 0 there is no limit: planes meet nowhere"}
-    world = {k: v for k, v in content.summary["world"].items() if k != "bayes_accuracy"} | {"undefined": undefined}
-    sentence = world_sentence(content.summary | {"world": world})
+    world = dataclasses.replace(content.summary.world, bayes_accuracy=None, undefined=undefined)
+    sentence = world_sentence(dataclasses.replace(content.summary, world=world))
     assert "Undefined: posterior, Bayes direction, since at σ = 0 there is no limit" in sentence
     assert "accuracy" not in sentence
 
@@ -244,4 +242,4 @@ def test_sigma_zero_is_called_clean(world_page):
     ],
 )
 def test_numbers_of_the_optimum_are_not_printed_as_zeros(ends, text):
-    assert estimate(dict(zip(("mean", "low", "high"), ends, strict=True))) == text
+    assert estimate(IntervalEntry(**dict(zip(("mean", "low", "high"), ends, strict=True)))) == text

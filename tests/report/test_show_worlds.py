@@ -1,11 +1,12 @@
 """The table on the terminal: the Bayes rule's row, and whose Bayes gradient the cosine is with."""
 
+import json
+
 import pytest
 
 from report.helpers import rewrite
 from report.synthetic_run import build_run
 from tangency.cli.show import print_study
-from tangency.report.read.run import read_run
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from tangency.report.read.run import read_run
 def test_the_bayes_row_is_the_optimum_and_the_footnote_names_the_score(tmp_path, capsys, kind, said):
     run = build_run(tmp_path / "run", world=True)
     rewrite(run, lambda summary: summary["score"].update(kind=kind))
-    print_study(read_run(run).summary)
+    print_study(json.loads((run / "summary.json").read_text()))
     out = capsys.readouterr().out
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.strip()}
     assert rows["bayes-s0"][-1] == "optimum"

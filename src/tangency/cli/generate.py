@@ -157,6 +157,7 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
 
     from tangency.evaluate.generation.qualities import FRECHET
     from tangency.report.text.generation import accuracy_words
+    from tangency.study.summary.entries import MeasureEntry
 
     sources = summary["sources"]
     table = Table(
@@ -179,7 +180,7 @@ def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
     for what, reason in summary["unavailable"].items():
         typer.echo(f"no {what}: {reason}")
     if (judge := summary["judged_by"]) is not None:
-        typer.echo(f"judge: {accuracy_words(judge['accuracy'])}. {judge['warning']}".rstrip())
+        typer.echo(f"judge: {accuracy_words(MeasureEntry(**judge['accuracy']))}. {judge['warning']}".rstrip())
     counts = sources["classifier"]["counts"]
     typer.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
     for name, path in paths.items():

@@ -111,7 +111,7 @@ def score_sample(
     from tangency.cli.progress import advancing
     from tangency.devices import resolve_device
     from tangency.evaluate.samples import SampleConfig, sample_reference
-    from tangency.report.draw.sheets import write_sheet
+    from tangency.report.draw.sheets import save_sheet
     from tangency.report.write import refuse_file
 
     refuse_file(out)
@@ -119,7 +119,7 @@ def score_sample(
     with advancing("drawing", quiet=as_json) as advance:
         samples = sample_reference(score, data, config, out / "samples.safetensors", resolve_device(device), advance)
     files = [str(out / "samples.png"), str(out / "samples.safetensors")]
-    write_sheet(samples.pictures[:_SHEET].numpy(), out / "samples.png")
+    save_sheet(samples.pictures[:_SHEET].numpy(), out / "samples.png", columns=8)
     if as_json:
         print_json({"count": count, "seconds": samples.seconds, "files": files})
     else:

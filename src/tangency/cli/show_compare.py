@@ -11,6 +11,7 @@ from rich.table import Table
 from tangency.cli.tables import console, number, table
 from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
+from tangency.study.summary.entries import EstimateEntry
 
 
 def print_comparison(comparison: dict[str, Any]) -> None:
@@ -27,7 +28,7 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     screen.print(overall(comparison))
     for row in comparison["measures"]:
         if row["p_holm"] is not None and row["p_holm"] <= SHOWN:
-            words = in_words(row, estimate(row["difference"], signed=True))
+            words = in_words(row, estimate(EstimateEntry(**row["difference"]), signed=True))
             screen.print(f"• {escape(words)}", soft_wrap=True)
     screen.print(
         "Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
@@ -44,7 +45,7 @@ def _table(comparison: Mapping[str, Any]) -> Table:
             escape(row["key"]),
             number_or_dash(row["a"]["mean"]),
             number_or_dash(row["b"]["mean"]),
-            estimate(row["difference"], signed=True),
+            estimate(EstimateEntry(**row["difference"]), signed=True),
             "–" if row["dz"] is None else number_or_dash(row["dz"], 2, signed=True),
             number(row["p"], ".2g"),
             number(row["p_holm"], ".2g"),

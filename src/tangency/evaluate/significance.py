@@ -1,14 +1,13 @@
-"""How sure and how large the excess of a measure over its controls is: p-values by permutation, effect sizes, Holm."""
+"""How sure and how large the excess of a measure over its controls is: p-values by permutation, and effect sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tangency.evaluate.numbers import Columns, controlled, plain_number
-from tangency.statistics import SignFlips, cohens_dz, flip_p, holm, null_sd_units
+from tangency.statistics import SignFlips, cohens_dz, flip_p, null_sd_units
 from tangency.statistics.excess import contrasts_of
 
 SHUFFLED = "shuffled"
@@ -63,20 +62,3 @@ def add_significance(entry: dict[str, Any], columns: Columns) -> None:
         for name, each in numbers.pop("controls").items():
             controls.get(name, {}).update(each)
         entry["excess"][key] |= numbers
-
-
-def add_holm(entries: Iterable[dict[str, Any]]) -> None:
-    """Put "p_holm" beside every p of an excess and of its controls: adjusted over the entries, one by one."""
-    held = list(entries)
-    places = [_places(entry["excess"]) for entry in held]
-    for place in dict.fromkeys(place for each in places for place in each):
-        having = [each[place] for each in places if place in each]
-        raw = [float("nan") if (p := one.get("p")) is None else p for one in having]
-        for one, adjusted in zip(having, holm(raw), strict=True):
-            one["p_holm"] = plain_number(float(adjusted))
-
-
-def _places(excess: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(measure, control or "") to where its p stands."""
-    places = {(key, ""): entry for key, entry in excess.items()}
-    return places | {(key, name): one for key, e in excess.items() for name, one in e.get("controls", {}).items()}

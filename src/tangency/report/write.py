@@ -10,7 +10,7 @@ import numpy as np
 
 from tangency.errors import RunError
 from tangency.files import atomic, journal, write_json
-from tangency.report.draw.figures import write_figures
+from tangency.report.draw.figures import save_figure, write_figures
 from tangency.report.draw.pixels import photograph
 from tangency.report.draw.score import error_figure
 from tangency.report.draw.sheets import save_animation, save_sheet, save_tiles
@@ -25,6 +25,7 @@ from tangency.report.text.generation import SOURCE_NAMES
 DEFAULT = Path("runs") / "leaderboard"
 ROWS = "leaderboard-rows.parquet"  # no folder of a measured model has a file of this name
 ANIMATIONS = ("gif", "apng")
+_SHEET = 256  # pictures of a sheet at most
 _SHOWN = 10  # pictures of each source in the grid and on the page of a generation task
 
 
@@ -130,7 +131,7 @@ def write_generation(
     rows = list(tiles.values())
     save_tiles([tile for row in rows for tile in row], len(rows[0]), paths["grid"])
     for source in tiles:
-        save_sheet(arrays[source], out / "pictures" / f"{source}.png")
+        save_sheet(arrays[source][:_SHEET], out / "pictures" / f"{source}.png", columns=16)
     if len(arrays["frames"]) > 1:
         paths["trajectory"] = out / f"trajectory.{'gif' if animation == 'gif' else 'png'}"
         save_animation(arrays["frames"], paths["trajectory"])
@@ -151,10 +152,7 @@ def write_score(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], 
     """
     write_json(out / "score.json", summary)
     figure = error_figure(summary)
-    for ending in ("pdf", "png"):
-        with atomic(out / "figures" / f"denoising.{ending}") as temporary:
-            undated = {"CreationDate": None} if ending == "pdf" else None
-            figure.savefig(temporary, format=ending, dpi=200, metadata=undated)
+    save_figure(figure, out / "figures" / "denoising")
     page = out / "index.html"
     _write_page(render_score(summary, pictures, figure), page)
     return page

@@ -4,65 +4,92 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH
+from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH, new_figure
 from tangency.report.read.keys import Key
-from tangency.report.read.levels import bayes_level
-from tangency.report.read.trials import BAYES, STANDARD, trained
+from tangency.report.read.trials import BAYES, STANDARD, SweepPoint, bayes_level, column, swept, trained
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.numbers import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
+Place = Callable[[float], float]  # of a strength on the x axis
+Draw = Callable[["Axes", int, str, Place], None]
 REGIME_COLOURS = {"weak": "#9aa1aa", "bayes_aligned": "#0f8577", "excessive": "#c46a1b"}
 DIGIT = 4.5  # points, a digit of a tick label
 
 
-def positions(trials: Sequence[Mapping[str, Any]]) -> Callable[[float], float]:
+def sweep_figure(points: Sequence[SweepPoint], labels: Sequence[str], height: float, draw: Draw) -> tuple[Figure, Any]:
+    """A column for each objective and a row for each label, against strength, with regimes shaded.
+
+    Args:
+        points: trials or cells, with at least one objective that has strengths.
+        labels: of the rows.
+        height: in inches.
+        draw: draws the curves of (axes, number of the row, objective, place of a strength).
+    """
+    objectives = swept(points)
+    figure, axes = new_figure(len(labels), len(objectives), height, sharey="row", sharex="col")
+    for stack, objective in zip(axes.T, objectives, strict=True):
+        own = column(points, objective)
+        place = positions(own)
+        for row, at in enumerate(stack):
+            shade(at, own, place)
+            draw(at, row, objective, place)
+        stack[0].set_title(objective_name(objective))
+        label_strengths(stack[-1], own, place)
+        stack[-1].set_xlabel("strength")
+    for at, label in zip(axes[:, 0], labels, strict=True):
+        at.set_ylabel(label)
+    return figure, axes
+
+
+def positions(points: Sequence[SweepPoint]) -> Place:
     """Places of strengths on the x axis: log₁₀, with strength 0 0.75 decades left of the smallest positive one."""
-    smallest = min((t["strength"] for t in trials if t["strength"] > 0), default=1.0)
+    smallest = min((point.strength for point in points if point.strength > 0), default=1.0)
     return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.75
 
 
 def series(
-    trials: Sequence[Mapping[str, Any]], objective: str, key: str, kind: str = "measures"
+    points: Sequence[SweepPoint], objective: str, key: str, *, excess: bool = False
 ) -> list[tuple[float, float, float, float]]:
     """(strength, mean, low, high), averaged over seeds; strengths without the measure are left out.
 
     Args:
-        trials: entries of the summary, or of a generation task.
+        points: trials, or cells of a generation task.
         objective: whose strengths; the standard network is its strength 0.
         key: of the measure.
-        kind: "measures" or "excess".
+        excess: whether its excess over its control is meant.
     """
     estimates: dict[float, list[tuple[float, float, float]]] = {}
-    for trial in trials:
-        entry = trial[kind].get(key)
-        if trial["objective"] in (objective, STANDARD) and entry and entry["mean"] is not None:
-            mean = entry["mean"]
-            low, high = (mean if entry[end] is None else entry[end] for end in ("low", "high"))
-            estimates.setdefault(trial["strength"], []).append((mean, low, high))
+    for point in column(points, objective):
+        entry = (point.excess if excess else point.measures).get(key)
+        if entry and entry.mean is not None:
+            low, high = (entry.mean if end is None else end for end in (entry.low, entry.high))
+            estimates.setdefault(point.strength, []).append((entry.mean, low, high))
     return [(s, *np.mean(entries, axis=0).tolist()) for s, entries in sorted(estimates.items())]
 
 
-def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Any, **style: Any) -> None:
+def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Place, **style: Any) -> None:
     """A line with markers and its band."""
     if not points:
         return
-    x = [place(point[0]) for point in points]
-    _, mean, low, high = np.array(points).T
+    strengths, mean, low, high = np.array(points).T
+    x = [place(strength) for strength in strengths]
     axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
     axes.plot(x, mean, **style)
 
 
-def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+def label_strengths(axes: Axes, points: Sequence[SweepPoint], place: Place) -> None:
     """Ticks at the strengths, "0" for the standard network, without those whose labels would touch."""
-    strengths = sorted({t["strength"] for t in trained(trials)})
+    strengths = sorted({point.strength for point in trained(points)})
     grid = axes.get_subplotspec()
     width = 0.68 * 72 * WIDTH / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
     scale = width / (place(strengths[-1]) - place(strengths[0]) + 0.3)
@@ -75,11 +102,11 @@ def label_strengths(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any)
     axes.set_xticks([place(s) for s in kept], [f"{s:g}" for s in kept])
 
 
-def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
+def shade(axes: Axes, points: Sequence[SweepPoint], place: Place) -> None:
     """Background by regime, each strength up to halfway to its neighbours; white where seeds differ."""
     regimes: dict[float, set[str | None]] = {}
-    for trial in trials:
-        regimes.setdefault(trial["strength"], set()).add(trial["regime"])
+    for point in points:
+        regimes.setdefault(point.strength, set()).add(point.regime)
     x = [place(s) for s in sorted(regimes)]
     edges = [x[0] - 0.15, *[(a + b) / 2 for a, b in itertools.pairwise(x)], x[-1] + 0.15]
     for (_, own), left, right in zip(sorted(regimes.items()), edges, edges[1:], strict=False):
@@ -89,9 +116,9 @@ def shade(axes: Axes, trials: Sequence[Mapping[str, Any]], place: Any) -> None:
     axes.set_xlim(edges[0], edges[-1])
 
 
-def draw_bayes(axes: Axes, trials: Sequence[Mapping[str, Any]], key: Key, colour: str = INK) -> None:
+def draw_bayes(axes: Axes, points: Sequence[SweepPoint], key: Key, colour: str = INK) -> None:
     """A thin line at the level of the Bayes rule; only its value where drawing it to scale would flatten the curves."""
-    level, far = bayes_level(trials, key)
+    level, far = bayes_level(points, key)
     name = objective_name(BAYES)
     if level is not None and far:
         axes.plot([], [], color=colour, label=name, **LEVEL)
@@ -106,14 +133,14 @@ def coloured(objectives: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip((STANDARD, *objectives), (INK, *COLOURS * len(objectives)), strict=False))
 
 
-def regime_patches(regimes: Iterable[str]) -> dict[str, Any]:
+def regime_patches(regimes: Iterable[str]) -> dict[str, Patch]:
     """{label: patch} of the background colours of some regimes."""
     from matplotlib.patches import Patch
 
     return {REGIMES[regime][0]: Patch(facecolor=REGIME_COLOURS[regime], alpha=0.3) for regime in regimes}
 
 
-def white_patch() -> Any:
+def white_patch() -> Patch:
     """The patch for what has no background colour."""
     from matplotlib.patches import Patch
 

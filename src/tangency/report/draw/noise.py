@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
-from tangency.report.read.noise import Band, NoiseCurve, noise_curves, noise_sigmas
+from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, REFERENCES, STANDARD, UNTRAINED, swept
 from tangency.report.text.trials import trial_name
+from tangency.study.summary.entries import CurveEntry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,14 +28,15 @@ def noise_figure(run: RunFiles) -> Figure | None:
     compared = [curve for curve in curves if curve.difference]
     names = list(dict.fromkeys(trial_name(curve.trial) for curve in curves))
     figure, axes = new_figure(1, 2 if compared else 1, 2.6 + 0.16 * -(-len(names) // 4))
-    styles = {curve.trial["id"]: style_of(curve, run) for curve in curves}
+    styles = {curve.trial.id: style_of(curve, run) for curve in curves}
     for curve in curves:
-        draw_band(axes[0, 0], sigmas, curve.ratio, styles[curve.trial["id"]], len(curves))
+        draw_band(axes[0, 0], sigmas, curve.ratio, styles[curve.trial.id], len(curves))
     axes[0, 0].axhline(1, color=SOFT, linestyle="--", linewidth=0.8, label="chance, no difference")
     axes[0, 0].set_ylabel("relative noise robustness")
     label_ratio(axes[0, 0], curves)
     for curve in compared:
-        draw_band(axes[0, 1], sigmas, curve.difference or {}, styles[curve.trial["id"]], len(compared))
+        if curve.difference:
+            draw_band(axes[0, 1], sigmas, curve.difference, styles[curve.trial.id], len(compared))
     if compared:
         axes[0, 1].axhline(0, color=SOFT, linestyle="--", linewidth=0.8)
         axes[0, 1].set_ylabel("minus the standard network's")
@@ -46,7 +48,7 @@ def noise_figure(run: RunFiles) -> Figure | None:
 
 def order_of_drawing(curve: NoiseCurve) -> int:
     """Sorts curves: references first, so that they lie below networks; then the standard network, then the others."""
-    objective = curve.trial["objective"]
+    objective = curve.trial.objective
     return 0 if objective in REFERENCES else 1 if objective == STANDARD else 2
 
 
@@ -54,24 +56,24 @@ def style_of(curve: NoiseCurve, run: RunFiles) -> dict[str, Any]:
     """Colour by objective, paler for smaller strengths, with a marker for each strength; references are plain lines."""
     from matplotlib.colors import to_rgb
 
-    objective, label = curve.trial["objective"], trial_name(curve.trial)
+    objective, label = curve.trial.objective, trial_name(curve.trial)
     if objective == BAYES:
         return {"color": INK, "label": label, "marker": ".", **LEVEL}
     if objective == UNTRAINED:
         return {"color": SOFT, "label": label, "marker": ".", "linestyle": (0, (8, 3)), "linewidth": 0.9}
     if objective == STANDARD:
         return {"color": INK, "label": label, "marker": "o"}
-    objectives = swept(run.summary["trials"])
+    objectives = swept(run.summary.trials)
     colour = np.array(to_rgb(COLOURS[objectives.index(objective) % len(COLOURS)]))
-    strengths = sorted({t["strength"] for t in run.summary["trials"] if t["objective"] == objective})
-    marker = MARKERS[strengths.index(curve.trial["strength"]) % len(MARKERS)]
+    strengths = sorted({t.strength for t in run.summary.trials if t.objective == objective})
+    marker = MARKERS[strengths.index(curve.trial.strength) % len(MARKERS)]
     pale = 0.55 * (1 - curve.shade)
     return {"color": tuple((1 - pale) * colour + pale), "label": label, "marker": marker}
 
 
-def draw_band(axes: Axes, sigmas: list[float], band: Band, style: dict[str, Any], count: int) -> None:
+def draw_band(axes: Axes, sigmas: list[float], band: CurveEntry, style: dict[str, Any], count: int) -> None:
     """A line with its band, which is paler the more there are; undefined values leave gaps."""
-    mean, low, high = (np.array(band[name], dtype=float) for name in ("mean", "low", "high"))
+    mean, low, high = (np.array(end, dtype=float) for end in (band.mean, band.low, band.high))
     axes.fill_between(sigmas, low, high, color=style["color"], alpha=min(0.15, 0.7 / count), linewidth=0)
     axes.plot(sigmas, mean, markersize=3.2, **style)
     if len(sigmas) == 1:  # a band of no width
@@ -80,8 +82,8 @@ def draw_band(axes: Axes, sigmas: list[float], band: Band, style: dict[str, Any]
 
 def label_ratio(axes: Axes, curves: list[NoiseCurve]) -> None:
     """A log axis with plain numbers, which shows a factor of 4 beyond the means at most, however wide bands are."""
-    means = [value for curve in curves for value in curve.ratio["mean"] if value]
-    lows, highs = ([v for c in curves for v in c.ratio[end] if v] for end in ("low", "high"))
+    means = [value for curve in curves for value in curve.ratio.mean if value]
+    lows, highs = ([v for c in curves for v in getattr(c.ratio, end) if v] for end in ("low", "high"))
     bottom = max(min([1.0, *means, *lows]), min([1.0, *means]) / 4)
     top = min(max([1.0, *means, *highs]), max([1.0, *means]) * 4)
     axes.set_yscale("log")

@@ -1,23 +1,26 @@
-"""The picture grid: images, targets and gradients by trial, as cells of a page."""
+"""Grids of images, targets and gradients, by trial or by measured model: as cells of a page, and as a figure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tangency.report.draw.pixels import data_uri, photograph, signed, signed_colour
+from tangency.report.draw.canvas import WIDTH, new_figure
+from tangency.report.draw.pixels import data_uri, photograph, scale_of, signed, signed_colour
+from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, REFERENCES
 from tangency.report.text.glossary import TARGETS, objective_name
 from tangency.report.text.numbers import capital
 from tangency.report.text.trials import regime_label, strength_label
+from tangency.study.summary.entries import TrialEntry
 
-START, REFERENCE = (
-    "start",
-    "references",
-)  # groups of the trials without a strength: the standard network, the references
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+START, REFERENCE = "start", "references"  # groups of the trials without a strength: the standard one, the references
 UNNAMED = ("data", "targets", START, REFERENCE)  # groups that headings leave out
 PIXEL_BUDGET = 1_200_000  # pixels of all pictures together, so that the page stays a few MB
 
@@ -48,19 +51,47 @@ class PictureCell:
     caption: str
 
 
-def picture_columns(trials: Sequence[Mapping[str, Any]], pictures: Mapping[str, np.ndarray]) -> list[PictureColumn]:
+@dataclass(frozen=True)
+class PictureGrid:
+    """A grid: its columns and their groups, its rows by class name, the side in pixels at which pictures are drawn."""
+
+    columns: list[PictureColumn]
+    groups: list[tuple[str, int]]
+    rows: list[tuple[str, list[PictureCell]]]
+    side: int
+
+    @classmethod
+    def of(
+        cls, columns: list[PictureColumn], pictures: Mapping[str, np.ndarray], classes: Sequence[str]
+    ) -> PictureGrid:
+        """The grid of these columns; `pictures` holds their arrays and "labels"."""
+        return cls(columns, column_groups(columns), *picture_rows(columns, pictures, classes))
+
+    @property
+    def starts(self) -> list[int]:
+        """Places of the columns where a group starts, but the first."""
+        return [i for i in range(1, len(self.columns)) if self.columns[i].group != self.columns[i - 1].group]
+
+
+def data_columns(targets: Sequence[str]) -> list[PictureColumn]:
+    """The image and the targets."""
+    return [PictureColumn("image", "data", "image", "the test image")] + [
+        PictureColumn(name, "targets", *TARGETS[name]) for name in targets
+    ]
+
+
+def picture_columns(trials: Sequence[TrialEntry], pictures: Mapping[str, np.ndarray]) -> list[PictureColumn]:
     """Image, targets, the Bayes rule, then one column per trial of the first seed that kept gradients."""
-    out = [PictureColumn("image", "data", "image", "the test image")]
-    out += [PictureColumn(name, "targets", TARGETS[name][0], TARGETS[name][1]) for name in TARGETS if name in pictures]
-    kept = [trial for trial in trials if f"gradient.{trial['id']}" in pictures]
-    seeds = {trial["seed"] for trial in kept}
+    out = data_columns([name for name in TARGETS if name in pictures])
+    kept = [trial for trial in trials if f"gradient.{trial.id}" in pictures]
+    seeds = {trial.seed for trial in kept}
     for trial in kept:
-        objective = trial["objective"]
-        if trial["seed"] == min(seeds) or objective == BAYES:  # there is one Bayes rule for all seeds
+        objective = trial.objective
+        if trial.seed == min(seeds) or objective == BAYES:  # there is one Bayes rule for all seeds
             name = objective_name(objective)
-            label = strength_label(trial["strength"]) if trial["strength"] else name
-            group = name if trial["strength"] else REFERENCE if objective in REFERENCES else START
-            out.append(PictureColumn(f"gradient.{trial['id']}", group, label, trial["id"], regime_label(trial)))
+            label = strength_label(trial.strength) if trial.strength else name
+            group = name if trial.strength else REFERENCE if objective in REFERENCES else START
+            out.append(PictureColumn(f"gradient.{trial.id}", group, label, trial.id, regime_label(trial)))
     return out
 
 
@@ -104,3 +135,51 @@ def picture_cell(column: PictureColumn, picture: np.ndarray, index: int, label: 
         return PictureCell("", "", f"{text}: no gradient", f"{caption}: no gradient")
     coloured = data_uri(signed_colour(picture), limit) if len(picture) == 3 else ""
     return PictureCell(data_uri(signed(picture), limit), coloured, text, caption)
+
+
+def model_pictures(
+    pictures: Mapping[str, Mapping[str, np.ndarray]], classes: Sequence[str]
+) -> tuple[PictureGrid, list[str]] | None:
+    """The pictures of all models that kept the same images as the first one, and the labels of the others."""
+    whole = {label: own for label, own in pictures.items() if {"image", "labels", "gradient"} <= own.keys()}
+    if not whole:
+        return None
+    first = next(iter(whole.values()))
+    images = first["image"]
+    columns = data_columns([name for name in TARGETS if _fits(first.get(name), images)])
+    shown = {column.name: first[column.name] for column in columns} | {"labels": first["labels"]}
+    left_out = [label for label in pictures if label not in whole]
+    for label, own in whole.items():
+        if np.array_equal(own["image"], images) and _fits(own["gradient"], images):
+            columns.append(PictureColumn(f"gradient.{label}", "gradients", label, label))
+            shown[f"gradient.{label}"] = own["gradient"]
+        else:
+            left_out.append(label)
+    return PictureGrid.of(columns, shown, classes), left_out
+
+
+def _fits(picture: np.ndarray | None, images: np.ndarray) -> bool:
+    """Whether there is a picture for each image."""
+    return picture is not None and picture.shape == images.shape
+
+
+def pictures_figure(run: RunFiles) -> Figure | None:
+    """Images, targets and the gradients of each trial; each picture on its own symmetric scale."""
+    shown = picture_columns(run.summary.trials, run.pictures)
+    m = len(run.pictures["image"])
+    headings = 1.3  # inches above the pictures
+    height = WIDTH / len(shown) * m + headings
+    # without a constrained layout, which would part columns of tall headings
+    figure, axes = new_figure(m, len(shown), height, layout=None)
+    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - headings / height, wspace=0.06, hspace=0.06)
+    for column, entry in enumerate(shown):
+        axes[0, column].set_title(entry.heading, rotation=90, fontsize=6)
+        for row in range(m):
+            picture, at = run.pictures[entry.name][row], axes[row, column]
+            at.set_axis_off()
+            if entry.name == "image":
+                at.imshow(photograph(picture))
+            elif np.isfinite(picture).all() and picture.any():
+                values = picture.mean(0)
+                at.imshow(values / (scale_of(values) or 1.0), cmap="RdBu_r", vmin=-1, vmax=1)
+    return figure

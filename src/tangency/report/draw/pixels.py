@@ -14,7 +14,8 @@ POSITIVE, NEGATIVE = (178, 24, 43), (33, 102, 172)  # red and blue that colour-b
 def photograph(image: np.ndarray) -> np.ndarray:
     """(C, H, W) in [0, 1] to (H, W, 3) bytes; other channel counts than 3 are averaged to grey."""
     pixels = image if len(image) == 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0)
-    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    whole: np.ndarray = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return whole.transpose(1, 2, 0)
 
 
 def scale_of(values: np.ndarray) -> float:

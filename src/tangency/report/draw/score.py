@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.report.draw.canvas import COLOURS, INK, SOFT, STYLE, new_figure
-from tangency.report.read.levels import denoising
 from tangency.report.read.run import RunFiles
+from tangency.report.read.score import score_card
 from tangency.report.text.glossary import SCORES, SHORT_SCORES
 
 if TYPE_CHECKING:
@@ -19,22 +19,21 @@ if TYPE_CHECKING:
 
 def score_figure(run: RunFiles) -> Figure | None:
     """Denoising error of the score beside that of doing nothing."""
-    errors = denoising(run.summary)
-    if not errors:
+    card = score_card(run.summary)
+    if not card.denoising:
         return None
-    sigma, mse, identity = (np.array([error[name] for error in errors], float) for name in ("sigma", "mse", "identity"))
+    sigma, mse, identity = np.array([(e.sigma, e.mse, e.identity) for e in card.denoising], float).T
     figure, axes = new_figure(1, 1, 2.4)
     at = axes[0, 0]
     at.loglog(sigma, identity, "--", color=SOFT, label="doing nothing, σ²")
-    kind = run.summary["score"]["kind"]
-    at.loglog(sigma, mse, "o-", color=COLOURS[0], label=SCORES.get(kind, kind))
+    at.loglog(sigma, mse, "o-", color=COLOURS[0], label=SCORES.get(card.kind, card.kind))
     at.set_xlabel("σ in [0, 1] pixel units")
     at.set_ylabel("mean squared error per pixel")
     at.legend()
     return figure
 
 
-def error_figure(summary: Mapping[str, Any]) -> Any:
+def error_figure(summary: Mapping[str, Any]) -> Figure:
     """Denoising error over σ² against σ, of the score and of every closed form."""
     import matplotlib as mpl
 

@@ -11,7 +11,6 @@ import numpy as np
 from tangency.files import atomic
 from tangency.report.draw.pixels import photograph
 
-_SHEET = 256  # pictures of a sheet at most
 _ANIMATED = 16  # pictures of an animation
 _SIDE = 96  # pixels of a side to which small pictures are enlarged, about
 _MILLISECONDS, _LAST = 120, 1500  # of a frame of the animation, and of the last one
@@ -37,9 +36,9 @@ def save_tiles(tiles: list[np.ndarray], columns: int, path: Path) -> None:
         Image.fromarray(tiled(tiles, columns)).save(temporary, "PNG", optimize=True)
 
 
-def save_sheet(pictures: np.ndarray, path: Path) -> None:
-    """The first pictures of (N, C, H, W) in [0, 1] as one PNG of 16 columns."""
-    save_tiles([photograph(picture) for picture in pictures[:_SHEET]], 16, path)
+def save_sheet(pictures: np.ndarray, path: Path, columns: int) -> None:
+    """(N, C, H, W) in [0, 1] as one PNG, row by row."""
+    save_tiles([photograph(picture) for picture in pictures], columns, path)
 
 
 def save_animation(frames: np.ndarray, path: Path) -> None:
@@ -55,18 +54,3 @@ def save_animation(frames: np.ndarray, path: Path) -> None:
     sheets[0].save(buffer, "GIF" if path.suffix == ".gif" else "PNG", **options)
     with atomic(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
-
-
-def write_sheet(pictures: np.ndarray, path: Path, columns: int = 8) -> None:
-    """(N, C, H, W) in [0, 1] as one PNG, row by row."""
-    from PIL import Image
-
-    tiles = np.stack([photograph(picture) for picture in pictures])
-    empty = -len(tiles) % columns
-    tiles = np.pad(tiles, ((0, empty), (1, 1), (1, 1), (0, 0)), constant_values=255)
-    rows, height, width = len(tiles) // columns, *tiles.shape[1:3]
-    sheet = tiles.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
-    scale = max(1, 96 // max(height, width))
-    with atomic(path) as temporary:
-        picture = Image.fromarray(sheet)
-        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")

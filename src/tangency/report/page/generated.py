@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from tangency.generation.tasks.table import TASKS
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
+from tangency.report.read.generation import QualityText, TaskEntry, generation_of
 from tangency.report.read.keys import FRACTION
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, REFERENCES
+from tangency.report.read.trials import BAYES
 from tangency.report.text.generation import (
     AGAINST,
     REFERENCE_NAMES,
@@ -21,122 +21,159 @@ from tangency.report.text.generation import (
     judge_words,
     peak_sentences,
     quality_label,
-    quality_shown,
     task_lead,
+    task_title,
 )
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.trials import trial_name
+from tangency.study.summary.entries import MeasureEntry
 
 _SIDE = 96  # pixels of a side of a picture at most
 _FIRST = ("truth", "real", "input", "score", "mixture", "bayes")  # order of the references above the pictures
 
 
-def generated_section(run: RunFiles) -> dict[str, Any] | None:
-    """The context of the section; None where the study generated nothing."""
+@dataclass(frozen=True)
+class QualityRow:
+    """A reference or a cell: its qualities, and F² and alignment minus shuffled."""
+
+    name: str
+    regime: str
+    cells: list[MeasureEntry | None]
+    excess: list[MeasureEntry | None]
+
+
+@dataclass(frozen=True)
+class CorrelationRow:
+    """Correlations of each quality with F², alignment or log strength, over a scope."""
+
+    scope: str
+    against: str
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class PictureTable:
+    """Rows of pictures, (name, PNG data URIs): references, then the networks of one seed."""
+
+    rows: list[tuple[str, list[str]]]
+    labels: list[str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class TaskSection:
+    """All that the page shows of one task.
+
+    `quality` and `alignment` are figures, None where they cannot be drawn; `heads` are (title, text) of each quality.
+    """
+
+    id: str
+    title: str
+    lead: str
+    peaks: list[str]
+    quality: str | None
+    alignment: str | None
+    main: str
+    heads: list[tuple[str, QualityText]]
+    rows: list[QualityRow]
+    correlations: list[CorrelationRow]
+    pictures: PictureTable
+    how: dict[str, str]
+    unavailable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class GenerationSection:
+    """The judge in words, and a section for each task."""
+
+    judge: str
+    warning: str
+    method: str
+    entries: list[TaskSection]
+
+
+def generated_section(run: RunFiles) -> GenerationSection | None:
+    """The section on generation; None where the study generated nothing."""
     import matplotlib as mpl
 
-    generation = run.summary.get("generation")
+    generation = generation_of(run.summary)
     if not generation:
         return None
-    drawings = generation_figures(run)
-    entries = []
+    figures: dict[str, str] = {}
     with mpl.rc_context(STYLE):
-        for entry in generation["entries"]:
-            section = _entry(run, entry, generation["about"])
-            for place, tail in (("quality", ""), ("alignment", "-alignment")):
-                draw = drawings.get(f"generation-{entry['name']}{tail}")
-                figure = None if draw is None else draw(run)
-                section["figures"][place] = None if figure is None else png_uri(figure)
-            entries.append(section)
-    judge = generation["judge"]
-    return {
-        "judge": judge_words(judge),
-        "warning": judge["warning"],
-        "method": generation["method"],
-        "entries": entries,
-    }
+        for name, draw in generation_figures(run).items():
+            if (figure := draw()) is not None:
+                figures[name] = png_uri(figure)
+    entries = [_entry(run, entry, generation.about, figures) for entry in generation.entries]
+    judge = generation.judge
+    return GenerationSection(judge_words(judge), judge.warning, generation.method, entries)
 
 
-def _entry(run: RunFiles, entry: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The context of one task."""
-    shown = list(entry["qualities"])
-    number = entry["name"].partition("-")[2]
-    return {
-        "id": entry["name"],
-        "title": TASKS[entry["task"]].title + (f" ({number})" if number else ""),
-        "lead": task_lead(entry),
-        "peaks": peak_sentences(entry, quality_shown(entry)),
-        "figures": {},
-        "main": quality_label(quality_shown(entry)[0], {}) if shown else "",
-        "heads": [{"title": quality_label(name, about[name]), "about": about[name]} for name in shown],
-        "rows": _references(entry, shown) + _cells(entry, shown),
-        "correlations": _correlations(entry, shown, about),
-        "pictures": pictures_of(run, entry),
-        "how": {REFERENCE_NAMES.get(source, source): made["how"] for source, made in entry["references"].items()},
-        "unavailable": {name: why for name, why in entry["unavailable"].items() if not name.startswith("frechet_")},
-    }
+def _entry(
+    run: RunFiles, entry: TaskEntry, about: Mapping[str, QualityText], figures: Mapping[str, str]
+) -> TaskSection:
+    """The section of one task."""
+    shown = list(entry.qualities)
+    return TaskSection(
+        id=entry.name,
+        title=task_title(entry),
+        lead=task_lead(entry),
+        peaks=peak_sentences(entry),
+        quality=figures.get(f"generation-{entry.name}"),
+        alignment=figures.get(f"generation-{entry.name}-alignment"),
+        main=quality_label(shown[0]) if shown else "",
+        heads=[(quality_label(name, about[name]), about[name]) for name in shown],
+        rows=_rows(entry, shown),
+        correlations=_correlations(entry, shown),
+        pictures=pictures_of(run, entry),
+        how={REFERENCE_NAMES.get(source, source): made.how for source, made in entry.references.items()},
+        unavailable={name: why for name, why in entry.unavailable.items() if not name.startswith("frechet_")},
+    )
 
 
-def _cells(entry: Mapping[str, Any], shown: list[str]) -> list[dict[str, Any]]:
-    """A row for each objective and strength, with a cell for each quality."""
-    return [
-        {
-            "name": trial_name(cell),
-            "regime": REGIMES[cell["regime"]][0] if cell["regime"] in REGIMES else "",
-            "cells": [cell["measures"].get(name) for name in shown],
-            "excess": [cell["excess"].get(key) for key in (FRACTION, entry["alignment"])],
-        }
-        for cell in entry["cells"]
-    ]
-
-
-def _references(entry: Mapping[str, Any], shown: list[str]) -> list[dict[str, Any]]:
-    """A row for each reference, with a cell for each quality."""
+def _rows(entry: TaskEntry, shown: Sequence[str]) -> list[QualityRow]:
+    """A row for each reference that has a quality, then for each objective and strength."""
     rows = []
     for source in _FIRST:
-        if source not in entry["references"]:
-            continue
-        cells = [entry["references"][source]["measures"].get(name) for name in shown]
-        if any(cells):
-            rows.append(
-                {"name": REFERENCE_NAMES[source], "regime": "reference", "cells": cells, "excess": [None, None]}
-            )
+        if source in entry.references:
+            cells = [entry.references[source].measures.get(name) for name in shown]
+            rows += [QualityRow(REFERENCE_NAMES[source], "reference", cells, [None, None])] if any(cells) else []
+    for cell in entry.cells:
+        regime = REGIMES[cell.regime][0] if cell.regime in REGIMES else ""
+        excess = [cell.excess.get(key) for key in (FRACTION, entry.alignment)]
+        rows.append(QualityRow(trial_name(cell), regime, [cell.measures.get(name) for name in shown], excess))
     return rows
 
 
-def _correlations(entry: Mapping[str, Any], shown: list[str], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _correlations(entry: TaskEntry, shown: Sequence[str]) -> list[CorrelationRow]:
     """A row for each scope and quantity correlated with, with a cell for each quality."""
-    pairs = dict.fromkeys((each["scope"], each["against"]) for each in entry["correlations"])
+    pairs = dict.fromkeys((each.scope, each.against) for each in entry.correlations)
     return [
-        {
-            "scope": "all" if scope == "all" else objective_name(scope),
-            "against": AGAINST[against],
-            "cells": [
-                correlation_words(entry, name, against, scope).removeprefix("rank correlation ") for name in shown
-            ],
-        }
+        CorrelationRow(
+            "all" if scope == "all" else objective_name(scope),
+            AGAINST[against],
+            [correlation_words(entry, name, against, scope).removeprefix("rank correlation ") for name in shown],
+        )
         for scope, against in pairs
     ]
 
 
-def pictures_of(run: RunFiles, entry: Mapping[str, Any]) -> dict[str, Any]:
+def pictures_of(run: RunFiles, entry: TaskEntry) -> PictureTable:
     """Rows of pictures: references, then the networks of the first seed by objective and strength."""
-    name = entry["name"]
-    labels = run.generated[f"{name}.labels"]
-    classes = run.summary["data"]["classes"]
+    classes = run.summary.data.classes
     rows = [
-        {"name": REFERENCE_NAMES[source], "kind": "reference", "cells": _uris(pictures)}
+        (REFERENCE_NAMES[source], _uris(pictures))
         for source in _FIRST
-        if (pictures := run.generated.get(f"{name}.reference.{source}")) is not None
+        if (pictures := run.generated.get(f"{entry.name}.reference.{source}")) is not None
     ]
-    seed = min(trial["seed"] for trial in entry["trials"])
-    for trial in entry["trials"]:
-        if trial["seed"] == seed or trial["objective"] == BAYES:
-            kind = "control" if trial["objective"] in REFERENCES else ""
-            rows.append(
-                {"name": trial_name(trial), "kind": kind, "cells": _uris(run.generated[f"{name}.trial.{trial['id']}"])}
-            )
-    return {"rows": rows, "labels": [str(classes[int(y)]) if y >= 0 else "" for y in labels], "seed": seed}
+    seed = min(trial.seed for trial in entry.trials)
+    rows += [
+        (trial_name(trial), _uris(run.generated[f"{entry.name}.trial.{trial.id}"]))
+        for trial in entry.trials
+        if trial.seed == seed or trial.objective == BAYES
+    ]
+    labels = [str(classes[int(y)]) if y >= 0 else "" for y in run.generated[f"{entry.name}.labels"]]
+    return PictureTable(rows, labels, seed)
 
 
 def _uris(pictures: np.ndarray) -> list[str]:

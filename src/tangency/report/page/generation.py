@@ -12,6 +12,7 @@ import numpy as np
 from tangency.report.draw.pixels import data_uri
 from tangency.report.page.html import environment, resource
 from tangency.report.text.generation import SOURCE_NAMES, accuracy_words
+from tangency.study.summary.entries import MeasureEntry
 
 
 def render_generation(
@@ -41,7 +42,7 @@ def render_generation(
         "summary": summary,
         "sources": list(tiles),
         "names": SOURCE_NAMES,
-        "judge": accuracy_words(summary["judged_by"]["accuracy"]) if summary["judged_by"] else "",
+        "judge": accuracy_words(MeasureEntry(**summary["judged_by"]["accuracy"])) if summary["judged_by"] else "",
         "pictures": pictures,
         "labels": [str(classes[int(y)]) if y >= 0 else "" for y in labels[: max(map(len, tiles.values()))]],
         "measures": list(dict.fromkeys(m for source in tiles for m in summary["sources"][source]["measures"])),

@@ -9,6 +9,7 @@ from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Any
 
 from tangency.report.text.numbers import capital, estimate, number_or_dash
+from tangency.report.text.trials import regime_label, trial_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -20,7 +21,14 @@ def environment() -> Environment:
 
     loader = PackageLoader("tangency.report", "templates")
     jinja = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    jinja.filters |= {"number": number_or_dash, "estimate": estimate, "capital": capital, "soften": soften}
+    jinja.filters |= {
+        "number": number_or_dash,
+        "estimate": estimate,
+        "capital": capital,
+        "soften": soften,
+        "trial_name": trial_name,
+        "regime_label": regime_label,
+    }
     return jinja
 
 

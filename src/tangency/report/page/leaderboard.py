@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.pictures import FILE
-from tangency.evaluate.significance import add_holm
-from tangency.report.draw.leaderboard import PictureGrid, model_pictures
+from tangency.report.draw.pictures import PictureGrid, model_pictures
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.leaderboard_table import (
     CSV_COLUMNS,
     FAMILIES,
+    ControlTable,
+    TableRow,
     chance_levels,
     column_heads,
     control_tables,
-    csv_cells,
+    csv_rows,
     table_rows,
 )
+from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import parse
-from tangency.report.read.models import LabelledModel
-from tangency.report.read.ranks import rank_order
+from tangency.report.read.models import LabelledModel, sort_models
 from tangency.report.read.run import tensors_of
 from tangency.report.text import glossary
 from tangency.report.text.leaderboard import group_warnings, leaderboard_sentence
 from tangency.report.text.measures import describe
+
+
+@dataclass(frozen=True)
+class Board:
+    """One data set: its models, sorted by F² minus shuffled, with warnings, controls and pictures.
+
+    Args:
+        id: of the section.
+        about: the data, as `Measured.about` has them.
+        names: of the data set.
+        heads, chances: columns, and the chance level of each.
+        rows: a model each.
+        controls: measures beside their controls.
+        warnings: about the comparison.
+        sentence: which model is first.
+        pictures: with the labels of models that kept other images, or none; None where no model kept any.
+    """
+
+    id: str
+    about: Mapping[str, Any]
+    names: list[str]
+    heads: list[ColumnHead]
+    chances: list[str]
+    rows: list[TableRow]
+    controls: list[ControlTable]
+    warnings: list[str]
+    sentence: str
+    pictures: tuple[PictureGrid, list[str]] | None
 
 
 def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] = ()) -> str:
@@ -33,65 +63,42 @@ def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] =
     groups: dict[str, list[LabelledModel]] = {}
     for entry in entries:
         groups.setdefault(entry.measured.about["digest"], []).append(entry)
-    ordered = sorted(groups.values(), key=len, reverse=True)
-    boards = [board(f"data-{i}", group) for i, group in enumerate(ordered, 1)]
-    return (
-        environment()
-        .get_template("leaderboard.html.j2")
-        .render(
-            boards=boards,
-            models=len(entries),
-            unread=list(unread),
-            definitions=[(f, describe(parse(f))) for f in FAMILIES],
-            glossary=glossary,
-            shown=f"{SHOWN:g}",
-            data_json=embedded_json({"columns": CSV_COLUMNS, "rows": _numbers(entries)}),
-            style=resource("templates/page.css"),
-            script=resource("templates/sorting.js", "templates/leaderboard.js"),
-        )
+    ordered = [sort_models(group) for group in sorted(groups.values(), key=len, reverse=True)]
+    adjusted = {model.label: model for group in ordered for model in group}
+    template = environment().get_template("leaderboard.html.j2")
+    return template.render(
+        boards=[board(f"data-{i}", group) for i, group in enumerate(ordered, 1)],
+        models=len(entries),
+        unread=list(unread),
+        definitions=[(f, describe(parse(f))) for f in FAMILIES],
+        glossary=glossary,
+        shown=f"{SHOWN:g}",
+        data_json=embedded_json(
+            {"columns": CSV_COLUMNS, "rows": csv_rows([adjusted[entry.label] for entry in entries])}
+        ),
+        style=resource("templates/page.css"),
+        script=resource("templates/sorting.js", "templates/leaderboard.js"),
     )
 
 
-def board(identity: str, group: list[LabelledModel]) -> dict[str, Any]:
-    """One data set: its models, sorted by F² minus shuffled, with warnings, controls and pictures."""
-    add_holm(entry.numbers for entry in group)
-    heads = column_heads([entry.numbers for entry in group])
-    group = sorted(group, key=lambda entry: rank_order(entry.numbers))
-    numbers = {entry.label: entry.numbers for entry in group}
-    about = group[0].measured.about
-    measured = {entry.label: entry.measured for entry in group}
-    rows = table_rows(numbers, measured, heads)
-    return {
-        "id": identity,
-        "about": about,
-        "names": list(dict.fromkeys(entry.measured.about["data"] for entry in group)),
-        "heads": heads,
-        "chances": chance_levels(heads, numbers),
-        "rows": rows,
-        "has_regime": any(row["regime"] for row in rows),
-        "flagged": [row for row in rows if row["warnings"]],
-        "controls": control_tables(numbers),
-        "warnings": group_warnings(measured),
-        "sentence": leaderboard_sentence(numbers),
-        "pictures": _pictures(group, about["classes"]),
-    }
+def board(identity: str, group: Sequence[LabelledModel]) -> Board:
+    """The board of the sorted models of one data set."""
+    about, heads = group[0].measured.about, column_heads(group)
+    return Board(
+        id=identity,
+        about=about,
+        names=list(dict.fromkeys(model.measured.about["data"] for model in group)),
+        heads=heads,
+        chances=chance_levels(heads, group),
+        rows=table_rows(group, heads),
+        controls=control_tables(group),
+        warnings=group_warnings({model.label: model.measured for model in group}),
+        sentence=leaderboard_sentence(group),
+        pictures=_pictures(group, about["classes"]),
+    )
 
 
-def _pictures(group: Sequence[LabelledModel], classes: Sequence[str]) -> PictureGrid | None:
+def _pictures(group: Sequence[LabelledModel], classes: Sequence[str]) -> tuple[PictureGrid, list[str]] | None:
     """The pictures of the models that kept any."""
-    pictures = {
-        entry.label: tensors_of(entry.measured.folder / FILE)
-        for entry in group
-        if (entry.measured.folder / FILE).is_file()
-    }
-    return model_pictures(pictures, classes) if pictures else None
-
-
-def _numbers(entries: Sequence[LabelledModel]) -> list[list[Any]]:
-    """All numbers of all models, for the download."""
-    return [
-        [entry.label, entry.measured.about["data"], f"{prefix}{key}", *csv_cells(estimate)]
-        for entry in entries
-        for kind, prefix in (("measures", ""), ("excess", "excess."))
-        for key, estimate in entry.numbers[kind].items()
-    ]
+    files = {model.label: model.measured.folder / FILE for model in group}
+    return model_pictures({label: tensors_of(file) for label, file in files.items() if file.is_file()}, classes)

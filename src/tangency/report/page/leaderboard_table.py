@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from tangency.evaluate.measured import Measured
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import ALIGNMENT, FRACTION, KAPPA, nearest_key, parse
-from tangency.report.read.ranks import SHUFFLED, Numbers, minus_shuffled, rank_ranges, ranked_by
+from tangency.report.read.models import (
+    SHUFFLED,
+    LabelledModel,
+    ModelNumbers,
+    minus_shuffled,
+    rank_ranges,
+    ranked_by,
+)
 from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, number, number_or_dash
+from tangency.study.summary.entries import ControlEntry, ExcessEntry, MeasureEntry, TrialEntry, to_json
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
 ROBUST = ("accuracy_", "certified_accuracy")  # families of accuracies: under attack, under noise, certified
@@ -30,24 +36,73 @@ class MinusShuffled(ColumnHead):
         """The key, for the tooltip of the heading."""
         return f"{self.key} minus {self.key}.{SHUFFLED}"
 
-    def of(self, trial: Numbers) -> Any:
+    def of(self, numbers: TrialEntry | ModelNumbers) -> ControlEntry | None:
         """The estimate of a model, or None."""
-        return minus_shuffled(trial, self.key)
+        return minus_shuffled(numbers.excess, self.key)
 
 
 RANKED_BY = MinusShuffled("F² minus shuffled", FRACTION, "excess", True)
 
 
-def column_heads(models: Sequence[Numbers]) -> list[ColumnHead]:
+@dataclass(frozen=True)
+class TableCell:
+    """An estimate as the table prints it, with notes on its control and its p-value."""
+
+    estimate: MeasureEntry | ExcessEntry | ControlEntry
+    text: str
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A model: its range of ranks, its cells, its warnings."""
+
+    label: str
+    model: str
+    images: int
+    rank: str
+    regime: str
+    cells: list[TableCell | None]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """A model: a measure and its controls, and its excess over the best of them."""
+
+    label: str
+    cells: list[MeasureEntry | None]
+    excess: ExcessEntry | None
+
+
+@dataclass(frozen=True)
+class ControlTable:
+    """A measure beside each of its controls, which `names` gives with their words."""
+
+    title: str
+    names: list[tuple[str, str]]
+    rows: list[ControlRow]
+
+
+def _keys(models: Sequence[LabelledModel]) -> list[str]:
+    """Measures that at least one model has."""
+    return list(dict.fromkeys(key for model in models for key in model.numbers.measures))
+
+
+def _alignment(keys: Sequence[str]) -> str:
+    """The cosine with the Bayes gradient at the largest σ; "" where there is none."""
+    return nearest_key([key for key in keys if key.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
+
+
+def column_heads(models: Sequence[LabelledModel]) -> list[ColumnHead]:
     """Columns that at least one model has."""
-    keys = list(dict.fromkeys(key for numbers in models for key in numbers["measures"]))
+    keys = _keys(models)
     heads = [ColumnHead("Accuracy", "accuracy")] if "accuracy" in keys else []
     if FRACTION in keys:
         heads += [ColumnHead("F²", FRACTION), RANKED_BY, ColumnHead("F² minus best control", FRACTION, "excess", True)]
     if KAPPA in keys:
         heads.append(ColumnHead("κ (pooled)", KAPPA))
-    alignment = nearest_key([k for k in keys if k.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
-    if alignment:
+    if alignment := _alignment(keys):
         name = heading(alignment)
         heads += [ColumnHead(name, alignment), ColumnHead(f"{name}, minus shuffled", alignment, "excess", True)]
     for side, title in (("on", "On-manifold change"), ("off", "Off-manifold change")):
@@ -62,78 +117,77 @@ def _robust_title(key: str) -> str:
     return capital(f"{family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
 
 
-def table_rows(
-    numbers: Mapping[str, Numbers], measured: Mapping[str, Measured], heads: Sequence[ColumnHead]
-) -> list[dict[str, Any]]:
-    """One row for each model: its range of ranks, its cells, its warnings."""
-    ranks = rank_ranges([ranked_by(n) or {} for n in numbers.values()])
-    out = []
-    for (label, own), rank in zip(numbers.items(), ranks, strict=True):
-        regime = own.get("regime")
-        name = regime.get("regime") if isinstance(regime, Mapping) else regime
-        out.append(
-            {
-                "label": label,
-                "model": measured[label].name,
-                "images": len(measured[label].ids),
-                "rank": rank,
-                "regime": REGIMES[name][0] if name in REGIMES else "",
-                "cells": [_cell(head, own) for head in heads],
-                "warnings": model_warnings(own),
-            }
+def table_rows(models: Sequence[LabelledModel], heads: Sequence[ColumnHead]) -> list[TableRow]:
+    """One row for each model."""
+    ranks = rank_ranges([ranked_by(model.numbers) for model in models])
+    return [
+        TableRow(
+            label=model.label,
+            model=model.measured.name,
+            images=len(model.measured.ids),
+            rank=rank,
+            regime=REGIMES[model.numbers.regime][0] if model.numbers.regime in REGIMES else "",
+            cells=[_cell(head, model.numbers) for head in heads],
+            warnings=model_warnings(model.numbers),
         )
-    return out
+        for model, rank in zip(models, ranks, strict=True)
+    ]
 
 
-def _cell(head: ColumnHead, numbers: Numbers) -> dict[str, Any] | None:
+def _cell(head: ColumnHead, numbers: ModelNumbers) -> TableCell | None:
     """An estimate with its text and notes, or None."""
     entry = head.of(numbers)
-    if entry is None or entry["mean"] is None:
+    if entry is None or entry.mean is None:
         return None
-    control = entry.get("best_control")
     notes = []
-    if control and control != SHUFFLED:
-        notes.append(f"over {control.replace('_', ' ')}")
-    if entry.get("p_holm") is not None:
-        notes.append(f"Holm's p {_p(entry['p_holm'])}")
-    return {**entry, "value": entry["mean"], "text": number_or_dash(entry["mean"], 3, head.signed), "notes": notes}
+    if isinstance(entry, ExcessEntry) and entry.best_control not in (None, SHUFFLED):
+        notes.append(f"over {str(entry.best_control).replace('_', ' ')}")
+    p = None if isinstance(entry, MeasureEntry) else to_json(entry.p_holm)
+    if p is not None:
+        notes.append(f"Holm's p {f'= {p:.2g}' if p >= 1e-3 else '< 0.001'}")
+    return TableCell(entry, number_or_dash(entry.mean, 3, head.signed), notes)
 
 
-def _p(value: float) -> str:
-    return f"= {value:.2g}" if value >= 1e-3 else "< 0.001"
-
-
-def chance_levels(heads: Sequence[ColumnHead], numbers: Mapping[str, Numbers]) -> list[str]:
+def chance_levels(heads: Sequence[ColumnHead], models: Sequence[LabelledModel]) -> list[str]:
     """Chance level of each column, as a range where models differ."""
     out = []
     for head in heads:
         if head.kind == "excess":
             out.append("0")
             continue
-        levels = [e["chance"] for n in numbers.values() if (e := head.of(n)) and e.get("chance") is not None]
+        entries = [model.numbers.measures.get(head.key) for model in models]
+        levels = [entry.chance for entry in entries if entry and entry.chance is not None]
         low, high = (number(f(levels), 3) for f in (min, max)) if levels else ("–", "–")
         out.append(low if low == high else f"{low} to {high}")
     return out
 
 
-def control_tables(numbers: Mapping[str, Numbers]) -> list[dict[str, Any]]:
+def control_tables(models: Sequence[LabelledModel]) -> list[ControlTable]:
     """F² and the headline alignment beside each of their controls: a table for each measure, a row for each model."""
-    keys = list(dict.fromkeys(key for n in numbers.values() for key in n["measures"]))
-    alignment = nearest_key([k for k in keys if k.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
+    keys = _keys(models)
     out = []
-    for key in filter(None, (FRACTION if FRACTION in keys else "", alignment)):
+    for key in filter(None, (FRACTION if FRACTION in keys else "", _alignment(keys))):
         names = [k.removeprefix(f"{key}.") for k in keys if k.startswith(f"{key}.") and parse(k).base == key]
         if not names:
             continue
-        table = [
-            (label, [n["measures"].get(k) for k in (key, *(f"{key}.{x}" for x in names))], n["excess"].get(key))
-            for label, n in numbers.items()
+        rows = [
+            ControlRow(
+                model.label,
+                [model.numbers.measures.get(k) for k in (key, *(f"{key}.{name}" for name in names))],
+                model.numbers.excess.get(key),
+            )
+            for model in models
         ]
         titles = [(name, control_name(name, parse(key).family)) for name in names]
-        out.append({"title": heading(key), "key": key, "names": titles, "rows": table})
+        out.append(ControlTable(heading(key), titles, rows))
     return out
 
 
-def csv_cells(entry: Numbers) -> list[Any]:
-    """The cells of an estimate in the download."""
-    return [entry.get(name) for name in CSV_COLUMNS[3:]]
+def csv_rows(models: Sequence[LabelledModel]) -> list[list[str | float | None]]:
+    """All numbers of all models, for the download."""
+    return [
+        [model.label, model.measured.about["data"], f"{prefix}{key}", *(entry.get(name) for name in CSV_COLUMNS[3:])]
+        for model in models
+        for kind, prefix in (("measures", ""), ("excess", "excess."))
+        for key, entry in to_json(getattr(model.numbers, kind)).items()
+    ]

@@ -2,76 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tangency.report.page.spread import spread
 from tangency.report.read.keys import all_keys, parse
-from tangency.report.read.levels import bayes_level, denoising
 from tangency.report.read.noise import noise_curves, noise_sigmas
-from tangency.report.read.trials import swept
+from tangency.report.read.score import score_card
+from tangency.report.read.trials import bayes_level, swept
 from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.numbers import rounded
 from tangency.report.text.panels import panels, story_keys, story_labels
 from tangency.report.text.trials import regime_label, trial_name
+from tangency.study.summary.entries import CurveEntry, StudySummary, TrialEntry
 
 if TYPE_CHECKING:
     import polars
 
+Row = list[float | str | None] | None
 
-def trial_entry(trial: Mapping[str, Any]) -> dict[str, Any]:
+
+def trial_payload(trial: TrialEntry) -> dict[str, float | str | None]:
     """What the script needs of a trial besides its measures."""
-    names = ("id", "objective", "strength", "seed", "outcome", "regime")
-    return {name: trial[name] for name in names} | {"label": regime_label(trial), "name": trial_name(trial)}
+    return {
+        "id": trial.id,
+        "objective": trial.objective,
+        "strength": trial.strength,
+        "seed": trial.seed,
+        "outcome": trial.outcome,
+        "regime": trial.regime,
+        "label": regime_label(trial),
+        "name": trial_name(trial),
+    }
 
 
-def measure_table(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float | None] | None]]:
+def measure_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     """{key: [[mean, low, high, n, degenerate, chance] or null for each trial]}."""
-    fields = ("mean", "low", "high", "n", "degenerate", "chance")
-    table: dict[str, list[list[float | None] | None]] = {}
+    table: dict[str, list[Row]] = {}
     for key in all_keys(trials):
-        entries = [trial["measures"].get(key.text) for trial in trials]
-        table[key.text] = [entry and [rounded(entry.get(name)) for name in fields] for entry in entries]
-    return table
-
-
-def excess_table(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any] | None]]:
-    """{key: [[mean, low, high, n, control] or null for each trial]}."""
-    table: dict[str, list[list[Any] | None]] = {}
-    for text in dict.fromkeys(text for trial in trials for text in trial["excess"]):
-        entries = [trial["excess"].get(text) for trial in trials]
-        family = parse(text).family
-        table[text] = [
-            entry
-            and [rounded(entry[name]) for name in ("mean", "low", "high", "n")]
-            + [control_name(entry.get("best_control") or "shuffled", family)]
-            for entry in entries
+        entries = [trial.measures.get(key.text) for trial in trials]
+        table[key.text] = [
+            None if e is None else [rounded(v) for v in (e.mean, e.low, e.high, e.n, e.degenerate, e.chance)]
+            for e in entries
         ]
     return table
 
 
-def payload(summary: Mapping[str, Any], rows: polars.DataFrame) -> dict[str, Any]:
+def excess_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
+    """{key: [[mean, low, high, n, control] or null for each trial]}."""
+    table: dict[str, list[Row]] = {}
+    for text in dict.fromkeys(text for trial in trials for text in trial.excess):
+        entries = [trial.excess.get(text) for trial in trials]
+        family = parse(text).family
+        table[text] = [
+            None
+            if e is None
+            else [
+                *(rounded(value) for value in (e.mean, e.low, e.high, e.n)),
+                control_name(e.best_control or "shuffled", family),
+            ]
+            for e in entries
+        ]
+    return table
+
+
+def payload(summary: StudySummary, rows: polars.DataFrame) -> dict[str, Any]:
     """Everything that the script draws."""
-    trials = summary["trials"]
+    trials, keys = summary.trials, story_keys(summary)
     return {
         "objectives": [{"id": o, "name": objective_name(o)} for o in swept(trials)],
-        "trials": [trial_entry(trial) for trial in trials],
+        "trials": [trial_payload(trial) for trial in trials],
         "measures": measure_table(trials),
         "excess": excess_table(trials),
-        "panels": {panel["id"]: {"title": panel["text"].title} for panel in panels(trials)},
+        "panels": {panel.id: {"title": panel.text.title} for panel in panels(trials)},
         "far": [key.text for key in all_keys(trials) if bayes_level(trials, key)[1]],
-        "story": story_keys(summary),
-        "story_labels": story_labels(story_keys(summary)),
+        "story": keys,
+        "story_labels": story_labels(keys),
         "spread": spread(trials, rows),
         "noise": noise_payload(summary),
-        "denoising": [[rounded(d[name]) for name in ("sigma", "mse", "identity")] for d in denoising(summary)],
+        "denoising": [
+            [rounded(value) for value in (e.sigma, e.mse, e.identity)] for e in score_card(summary).denoising
+        ],
     }
 
 
-def noise_payload(summary: Mapping[str, Any]) -> dict[str, Any]:
+def noise_payload(summary: StudySummary) -> dict[str, Any]:
     """Relative noise robustness against σ, one curve per trial, and robust minus standard where it is paired."""
 
-    def band(ends: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    def band(curve: CurveEntry) -> dict[str, list[float | None]]:
+        ends = {"mean": curve.mean, "low": curve.low, "high": curve.high}
         return {name: [rounded(value) for value in values] for name, values in ends.items()}
 
     curves = [

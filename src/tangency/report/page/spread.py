@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tangency.report.read.keys import FRACTION
 from tangency.report.text.numbers import rounded
+from tangency.study.summary.entries import TrialEntry
 
 if TYPE_CHECKING:
     import polars
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 BINS = 60
 
 
-def spread(trials: Sequence[Mapping[str, Any]], rows: polars.DataFrame) -> dict[str, Any]:
+def spread(trials: Sequence[TrialEntry], rows: polars.DataFrame) -> dict[str, Any]:
     """Density of the per-image tangent fraction for each objective and strength, seeds together."""
     import polars
 
@@ -24,8 +25,8 @@ def spread(trials: Sequence[Mapping[str, Any]], rows: polars.DataFrame) -> dict[
     values = {name: part[FRACTION].to_numpy() for (name,), part in chosen.partition_by("trial", as_dict=True).items()}
     merged: dict[tuple[str, float], list[np.ndarray]] = {}
     for trial in trials:
-        if trial["id"] in values:
-            merged.setdefault((trial["objective"], trial["strength"]), []).append(values[trial["id"]])
+        if trial.id in values:
+            merged.setdefault((trial.objective, trial.strength), []).append(values[trial.id])
     out = []
     for (objective, strength), parts in sorted(merged.items(), key=lambda item: item[0]):
         together = np.concatenate(parts)

@@ -1,54 +1,65 @@
-"""The tiles under the verdict, and the table of all trials at a glance."""
+"""Tables of a study's page: tiles under the verdict, trials at a glance, stories, regimes, and provenance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tangency.report.read.keys import FRACTION, KAPPA, RISK, all_keys
-from tangency.report.text.glossary import control_name
+from tangency.report.read.trials import REFERENCES, STANDARD, column, mean_of, swept
+from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.measures import heading
-from tangency.report.text.numbers import estimate
+from tangency.report.text.numbers import capital, estimate
 from tangency.report.text.panels import story_keys
-from tangency.report.text.trials import regime_label, trial_name
+from tangency.report.text.trials import curve_text, strength_label
+from tangency.study.summary.entries import (
+    ControlEntry,
+    ExcessEntry,
+    IntervalEntry,
+    MeasureEntry,
+    StudySummary,
+    TrialEntry,
+)
+
+if TYPE_CHECKING:
+    from tangency.report.read.models import ModelNumbers
 
 GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the story figure, as columns at a glance
+STORY = ("accuracy", "on", "off", "fraction", "alignment")  # likewise, in the order of the figure's rows
 
 
-def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+Tile = tuple[str, str, str, str]  # label, number, interval in words, note
+
+
+def tiles(summary: StudySummary) -> list[Tile]:
     """The few numbers under the verdict."""
-    headline = summary["headline"]
+    headline = summary.headline
     if headline is None:
         return []
-    control = control_name(headline["tangent_excess"]["best_control"])
-    alignment = heading(headline["alignment"])
-    rows = (
-        ("F² minus best control", headline["tangent_excess"], f"control: {control}"),
-        ("Rise of that over standard", headline["tangent_excess_rise"], "paired over images"),
-        ("Alignment minus shuffled", headline["alignment_excess"], alignment),
-        ("Rise of that over standard", headline["alignment_excess_rise"], "paired over images"),
-    )
+
+    def tile(label: str, e: IntervalEntry, note: str) -> Tile:
+        bracket = estimate(e).partition(" ")[2]
+        interval = f"95 % interval {bracket}" if bracket else "no interval"
+        return label, estimate(e, signed=True).partition(" ")[0], interval, note
+
+    control = f"control: {control_name(headline.tangent_excess.best_control)}"
     return [
-        {"label": label, "value": estimate(e, signed=True).partition(" ")[0], "interval": span(e), "note": note}
-        for label, e, note in rows
+        tile("F² minus best control", headline.tangent_excess, control),
+        tile("Rise of that over standard", headline.tangent_excess_rise, "paired over images"),
+        tile("Alignment minus shuffled", headline.alignment_excess, heading(headline.alignment)),
+        tile("Rise of that over standard", headline.alignment_excess_rise, "paired over images"),
     ]
-
-
-def span(e: Mapping[str, Any]) -> str:
-    """The interval alone, in words."""
-    bracket = estimate(e).partition(" ")[2]
-    return f"95 % interval {bracket}" if bracket else "no interval"
 
 
 @dataclass(frozen=True)
 class ColumnHead:
-    """A column of a table of trials or models: its estimate's place in an entry, and how it is shown.
+    """A column of a table of trials or models: the key of its estimate, and how it is shown.
 
     Args:
         title: of the column.
         key: of the measure.
-        kind: "measures" or "excess" of the entry, or "trial" for a key of the entry itself.
+        kind: "measures" or "excess" of the entry, or "risk" for its error above the Bayes rule.
         signed: whether a plus sign is printed.
     """
 
@@ -60,30 +71,121 @@ class ColumnHead:
     @property
     def source(self) -> str:
         """The key, for the tooltip of the heading."""
-        return {"excess": f"{self.key}, excess"}.get(self.kind, self.key)
+        return f"{self.key}, excess" if self.kind == "excess" else self.key
 
-    def of(self, trial: Mapping[str, Any]) -> Any:
+    def of(self, numbers: TrialEntry | ModelNumbers) -> MeasureEntry | ExcessEntry | ControlEntry | None:
         """The estimate of a trial or model, or None."""
-        return trial.get(self.key) if self.kind == "trial" else trial[self.kind].get(self.key)
+        return (numbers.excess if self.kind == "excess" else numbers.measures).get(self.key)
 
 
-def glance(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """All trials by a handful of measures, for the table that works without a script."""
-    keys, trials = story_keys(summary), summary["trials"]
+def glance(summary: StudySummary) -> list[ColumnHead]:
+    """Columns of the table of all trials at a glance, which works without a script: a handful of measures."""
+    keys, trials = story_keys(summary), summary.trials
     heads = [ColumnHead(heading(keys[role]), keys[role]) for role in GLANCE if role in keys]
     heads.insert(2, ColumnHead("κ (pooled)", KAPPA))
-    if any(trial.get(RISK) for trial in trials):
-        heads.insert(1, ColumnHead("Error above the Bayes rule", RISK, "trial", signed=True))
-    signal = next((key.text for key in all_keys(trials) if key.family == "signal_fraction" and not key.control), None)
-    heads += [ColumnHead(heading(signal), signal)] if signal else []
+    if any(trial.excess_risk for trial in trials):
+        heads.insert(1, ColumnHead("Error above the Bayes rule", RISK, "risk", signed=True))
+    signals = [key.text for key in all_keys(trials) if key.family == "signal_fraction" and not key.control]
+    heads += [ColumnHead(heading(signal), signal) for signal in signals[:1]]
     alignment = keys.get("alignment", "")
     minus = f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled"
-    heads += [
+    return [
+        *heads,
         ColumnHead("F² minus best control", FRACTION, "excess", True),
         ColumnHead(minus, alignment, "excess", True),
     ]
-    rows = []
-    for trial in trials:
-        cells = [head.of(trial) for head in heads]
-        rows.append({"trial": trial, "name": trial_name(trial), "label": regime_label(trial), "cells": cells})
-    return {"heads": heads, "rows": rows}
+
+
+@dataclass(frozen=True)
+class StoryText:
+    """One objective of the first figure: its text for screen readers, and its failed trials."""
+
+    id: str
+    name: str
+    text: str
+    fallen: list[str]
+
+
+def stories(summary: StudySummary) -> list[StoryText]:
+    """The first figure in words, one text per objective."""
+    keys = story_keys(summary)
+    out = []
+    for objective in swept(summary.trials):
+        own = sorted(column(summary.trials, objective), key=lambda t: (t.strength, t.seed))
+        text = [
+            curve_text(capital(heading(keys[role])), [(t.strength, mean_of(t, keys[role])) for t in own])
+            for role in STORY
+            if role in keys
+        ]
+        fallen = [f"{t.outcome} at {strength_label(t.strength)}" for t in own if t.outcome != "ok"]
+        name = capital(objective_name(objective))
+        out.append(StoryText(objective, name, " ".join(text), list(dict.fromkeys(fallen))))
+    return out
+
+
+@dataclass(frozen=True)
+class RegimeRow:
+    """A trial against the standard trial of its seed: the ratios that are compared with the thresholds.
+
+    `sensitivity` holds its regime at each other margin of accuracy.
+    """
+
+    trial: TrialEntry
+    kappa: float | None
+    kappa_ratio: float | None
+    accuracy_change: float | None
+    on_ratio: float | None
+    sensitivity: list[str | None]
+
+
+def regime_rows(summary: StudySummary) -> list[RegimeRow]:
+    """A row for each trained trial but the standard ones."""
+    baselines = {trial.seed: trial for trial in summary.trials if trial.objective == STANDARD}
+    on = story_keys(summary).get("on", "")
+    out = []
+    for trial in summary.trials:
+        if trial.objective in (STANDARD, *REFERENCES):
+            continue
+        baseline = baselines.get(trial.seed)
+        now, before = ([mean_of(t, k) if t else None for k in (KAPPA, "accuracy", on)] for t in (trial, baseline))
+        out.append(
+            RegimeRow(
+                trial=trial,
+                kappa=now[0],
+                kappa_ratio=ratio(now[0], before[0]),
+                accuracy_change=None if now[1] is None or before[1] is None else now[1] - before[1],
+                on_ratio=ratio(now[2], before[2]),
+                sensitivity=[trial.regime_sensitivity.get(margin) for margin in margins(summary)],
+            )
+        )
+    return out
+
+
+def margins(summary: StudySummary) -> list[str]:
+    """The accuracy margins tried besides the chosen one."""
+    tried = {margin for trial in summary.trials for margin in trial.regime_sensitivity}
+    chosen = summary.regimes.thresholds.accuracy_margin
+    return sorted((margin for margin in tried if float(margin) != chosen), key=float)
+
+
+def ratio(now: float | None, before: float | None) -> float | None:
+    """now / before, where both are there."""
+    return now / before if now is not None and before else None
+
+
+def provenance(summary: StudySummary) -> list[tuple[str, str]]:
+    """Versions, hashes, seeds and times as pairs of words; hashes of trials have a table of their own."""
+    data = summary.data
+    out = [
+        ("Data", f"{data.name}, {data.train} training and {data.measured} measured images"),
+        ("Licence of the data", data.licence),
+        ("Hash of the data", data.digest),
+        ("Hash of the spec", summary.spec_hash),
+    ]
+    for name, value in summary.provenance.items():
+        title = capital(name.replace("_", " "))
+        if isinstance(value, Mapping):
+            out += [(f"{title}: {key}", str(item)) for key, item in value.items() if not key.startswith("trial ")]
+        else:
+            out.append((title, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return out

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from tangency.study.summary.entries import TrialEntry
 
 FRACTION = "tangent_fraction.logp_y"
 ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient"
@@ -77,9 +78,9 @@ def parse(text: str) -> Key:
     return Key(text, family, scalar, target, parameter, value, ".".join(controls), tangents, variant)
 
 
-def all_keys(trials: Iterable[Mapping[str, Any]]) -> list[Key]:
+def all_keys(trials: Iterable[TrialEntry]) -> list[Key]:
     """The keys of all measures of all trials, each once, in the order of the page."""
-    texts = dict.fromkeys(text for trial in trials for text in trial["measures"])
+    texts = dict.fromkeys(text for trial in trials for text in trial.measures)
     rank = {family: i for i, family in enumerate(ORDER)}
     return sorted(map(parse, texts), key=lambda key: rank.get(key.family, len(ORDER)))
 

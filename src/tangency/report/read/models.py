@@ -1,27 +1,42 @@
-"""Measured models of a leaderboard, each once, with unique labels."""
+"""Measured models of a leaderboard: each once, with unique labels, and ranked as far as their intervals settle it."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tangency.errors import RunError
+from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
+from tangency.report.read.keys import FRACTION
+from tangency.report.read.summary import from_json
+from tangency.study.summary.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 
+SHUFFLED = "shuffled"
 _WAY_OUT = "Measure models first: tangency measure --model REF --data REF --out DIR."
 
 
 @dataclass(frozen=True)
+class ModelNumbers:
+    """The numbers of a model, its regime where it was measured against a baseline, and what its folder warns of."""
+
+    measures: dict[str, MeasureEntry]
+    excess: dict[str, ExcessEntry]
+    regime: str | None
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
 class LabelledModel:
-    """A measured model with its label, which is unique on the page, and a copy of its numbers for adjusted p-values."""
+    """A measured model with its numbers and its label, which is unique on the page."""
 
     label: str
     measured: Measured
-    numbers: dict[str, Any]
+    numbers: ModelNumbers
 
 
 def collect_models(references: Sequence[str]) -> tuple[list[Measured], list[str]]:
@@ -65,4 +80,74 @@ def label_models(models: Sequence[Measured]) -> list[LabelledModel]:
     for model, label in zip(models, short, strict=True):
         name = label if short.count(label) == 1 else f"{model.folder.parent.name}/{model.folder.name}/{label}"
         labels.append(name if name not in labels else f"{name} ({labels.count(name) + 1})")
-    return [LabelledModel(label, m, copy.deepcopy(m.entry)) for label, m in zip(labels, models, strict=True)]
+    return [LabelledModel(label, model, _numbers(model)) for label, model in zip(labels, models, strict=True)]
+
+
+def _numbers(model: Measured) -> ModelNumbers:
+    regime = model.entry.get("regime")
+    about = regime if isinstance(regime, Mapping) else {"regime": regime}
+    content = {name: model.entry[name] for name in ("measures", "excess")} | {
+        "regime": about.get("regime"),
+        "warnings": [*map(str, model.entry.get("warnings", ())), *(about.get("warnings") or ())],
+    }
+    numbers: ModelNumbers = from_json(ModelNumbers, json.dumps(content), model.folder / "summary.json")
+    return numbers
+
+
+def sort_models(models: Sequence[LabelledModel]) -> list[LabelledModel]:
+    """The models of one data set with Holm's p-values, the largest F² minus shuffled first, those without a rank last.
+
+    Models that tie stay in their order.
+    """
+    adjusted = [
+        dataclasses.replace(model, numbers=dataclasses.replace(model.numbers, excess=excess))
+        for model, excess in zip(models, with_holm([model.numbers.excess for model in models]), strict=True)
+    ]
+
+    def order(model: LabelledModel) -> tuple[bool, float]:
+        excess = ranked_by(model.numbers)
+        return (True, 0.0) if excess is None else (False, -(excess.mean or 0.0))
+
+    return sorted(adjusted, key=order)
+
+
+def minus_shuffled(excesses: Mapping[str, ExcessEntry], key: str) -> ControlEntry | None:
+    """A measure minus its shuffled control, also where that is not its best control; None where there is none."""
+    excess = excesses.get(key)
+    return (excess.controls or {}).get(SHUFFLED) if excess else None
+
+
+def ranked_by(numbers: ModelNumbers) -> ControlEntry | None:
+    """F² minus the shuffled control; None where there is none, or where the accuracy is not shown to be above chance.
+
+    Below chance there is no rank, as the gradient is about no class; nor is there one from a single image.
+    """
+    accuracy, excess = numbers.measures.get("accuracy"), minus_shuffled(numbers.excess, FRACTION)
+    if accuracy and not above_chance(accuracy):
+        return None
+    return excess if excess and excess.mean is not None and excess.n > 1 else None
+
+
+def above_chance(accuracy: MeasureEntry) -> bool:
+    """Whether an accuracy is shown to be above chance."""
+    return accuracy.low is not None and accuracy.low > (accuracy.chance or 0)
+
+
+def rank_ranges(estimates: Sequence[EstimateEntry | None]) -> list[str]:
+    """Rank of each, "2" or "1–3": one above every model whose interval lies wholly above, and likewise below."""
+    ends = [None if e is None or e.low is None or e.high is None else (e.low, e.high) for e in estimates]
+    known = [own for own in ends if own is not None]
+    out = []
+    for own in ends:
+        if own is None:
+            out.append("–")
+            continue
+        best = 1 + sum(low > own[1] for low, _ in known)
+        worst = len(known) - sum(high < own[0] for _, high in known)
+        out.append(f"{best}" if best == worst else f"{best}–{worst}")
+    return out
+
+
+def is_shown(excess: ControlEntry | ExcessEntry | None) -> bool:
+    """Whether an excess is shown to be above 0, by its p-value adjusted over the models of its table."""
+    return excess is not None and (excess.mean or 0.0) > 0 and excess.p_holm is not None and excess.p_holm <= SHOWN

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Band = Mapping[str, Sequence[float | None]]
+from tangency.study.summary.entries import CurveEntry, StudySummary, TrialEntry
 
 
 @dataclass(frozen=True)
@@ -16,34 +14,31 @@ class NoiseCurve:
     Args:
         index: of the trial in the summary.
         trial: its entry.
-        ratio: "mean", "low" and "high" at each σ; the band holds at all of them at once.
+        ratio: with a band that holds at all σ at once.
         difference: likewise for its ratio minus the standard network's, paired; None where there is none.
         shade: rank of its strength among those of its objective over their number, in (0, 1].
     """
 
     index: int
-    trial: Mapping[str, Any]
-    ratio: Band
-    difference: Band | None
+    trial: TrialEntry
+    ratio: CurveEntry
+    difference: CurveEntry | None
     shade: float
 
 
-def noise_sigmas(summary: Mapping[str, Any]) -> list[float]:
+def noise_sigmas(summary: StudySummary) -> list[float]:
     """The grid of σ; empty where no curve was measured."""
-    measured = summary.get("noise_curves") or {}
-    return list(measured.get("sigmas") or []) if measured.get("trials") else []
+    return list(summary.noise_curves.sigmas or []) if summary.noise_curves.trials else []
 
 
-def noise_curves(summary: Mapping[str, Any]) -> list[NoiseCurve]:
+def noise_curves(summary: StudySummary) -> list[NoiseCurve]:
     """The curves in the order of the trials; empty for a summary without any."""
-    trials = summary["trials"]
-    by_trial = (summary.get("noise_curves") or {}).get("trials") or {}
+    by_trial = summary.noise_curves.trials or {}
     out = []
-    for index, trial in enumerate(trials):
-        if curve := by_trial.get(trial["id"]):
-            ratio = {"mean": curve["ratio"], "low": curve["low"], "high": curve["high"]}
-            difference = curve.get("minus_standard")
-            strengths = sorted({t["strength"] for t in trials if t["objective"] == trial["objective"]})
-            shade = (1 + strengths.index(trial["strength"])) / len(strengths)
-            out.append(NoiseCurve(index, trial, ratio, difference, round(shade, 3)))
+    for index, trial in enumerate(summary.trials):
+        if curve := by_trial.get(trial.id):
+            ratio = CurveEntry(mean=curve.ratio, low=curve.low, high=curve.high)
+            strengths = sorted({t.strength for t in summary.trials if t.objective == trial.objective})
+            shade = (1 + strengths.index(trial.strength)) / len(strengths)
+            out.append(NoiseCurve(index, trial, ratio, curve.minus_standard, round(shade, 3)))
     return out

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tangency.errors import RunError, SpecError, quoted
 from tangency.measures.tables import read_rows
+from tangency.report.read.score import score_card
 from tangency.report.read.summary import WAY_OUT, read_summary
+from tangency.study.summary.entries import StudySummary
 
 if TYPE_CHECKING:
     import polars
@@ -35,7 +36,7 @@ class RunFiles:
 
     folder: Path
     spec: str
-    summary: dict[str, Any]
+    summary: StudySummary
     rows: polars.DataFrame
     pictures: dict[str, np.ndarray]
     network: dict[str, np.ndarray] = field(default_factory=dict)
@@ -53,12 +54,10 @@ def read_run(folder: Path) -> RunFiles:
     summary = read_summary(present(folder / "summary.json"))
     return RunFiles(
         folder=folder,
-        spec=read_spec(present(folder / "spec.yaml"), summary["spec_hash"]),
+        spec=read_spec(present(folder / "spec.yaml"), summary.spec_hash),
         summary=summary,
         rows=read_rows(present(folder / "rows.parquet"), WAY_OUT),
-        pictures=read_pictures(
-            present(folder / "artefacts" / "pictures.safetensors"), str(summary["score"].get("kind"))
-        ),
+        pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors"), score_card(summary).kind),
         network=read_network(folder, summary),
         generated=read_generated(folder, summary),
     )
@@ -89,15 +88,15 @@ def read_spec(path: Path, expected: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def read_network(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def read_network(folder: Path, summary: StudySummary) -> dict[str, np.ndarray]:
     """Pictures of the examination of a trained score; empty where the summary names no file of them."""
-    file = (summary["score"].get("network") or {}).get("file")
+    file = (score_card(summary).network or {}).get("file")
     return tensors_of(present(folder / "artefacts" / str(file))) if file else {}
 
 
-def read_generated(folder: Path, summary: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def read_generated(folder: Path, summary: StudySummary) -> dict[str, np.ndarray]:
     """Generated pictures; empty where the study generated none."""
-    if not summary.get("generation"):
+    if not summary.generation:
         return {}
     return tensors_of(present(folder / "artefacts" / "generation.safetensors"))
 

@@ -1,75 +1,95 @@
-"""The summary of a run: its schema and numbers are checked, and variants of an objective get names of their own."""
+"""The summary of a run: checked and read, with names of their own for the variants of an objective."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError, quoted
 from tangency.report.read.trials import REFERENCES, STANDARD
+from tangency.study.summary.entries import StudySummary, TrialEntry
 
 SCHEMA = 1
-_NUMBERS = ("mean", "low", "high", "n", "degenerate", "chance")
-REQUIRED = ("name", "spec_hash", "data", "score", "trials", "regimes", "provenance")
 WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """The summary, if it is JSON of the schema that this report knows."""
+@functools.cache
+def _adapter(kind: type) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def from_json(kind: type, text: str, path: Path) -> Any:
+    """The dataclass that JSON text of a file holds.
+
+    Raises:
+        RunError: a field is missing, or holds another type than that of the dataclass.
+    """
+    from pydantic import ValidationError
+
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return _adapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ", ".join(map(str, first["loc"]))
+        problem = f"lacks {place}" if first["type"] == "missing" else f"{place}: {first['msg']}, as in an altered file"
+        raise RunError(f"report: '{path}' {problem}. {WAY_OUT}") from error
+
+
+def read_summary(path: Path) -> StudySummary:
+    """The summary, if it is JSON of the schema that this report knows."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise RunError(
             f"report: '{path}' is not valid JSON ({quoted(error)}), expected a run's summary. {WAY_OUT}"
         ) from error
-    if not isinstance(summary, dict):
-        raise RunError(f"report: '{path}' holds a {type(summary).__name__}, expected an object. {WAY_OUT}")
-    if summary.get("schema") != SCHEMA:
+    if not isinstance(raw, dict):
+        raise RunError(f"report: '{path}' holds a {type(raw).__name__}, expected an object. {WAY_OUT}")
+    if raw.get("schema") != SCHEMA:
         raise RunError(
-            f"report: '{path}' has schema {summary.get('schema')!r}, expected {SCHEMA}. {WAY_OUT} "
+            f"report: '{path}' has schema {raw.get('schema')!r}, expected {SCHEMA}. {WAY_OUT} "
             "Or write the report with the version of tangency that made the run."
         )
-    missing = [key for key in REQUIRED if key not in summary]
-    if missing:
-        raise RunError(f"report: '{path}' lacks {', '.join(missing)}, expected all of {', '.join(REQUIRED)}. {WAY_OUT}")
-    if not summary["trials"]:
+    trials = raw.get("trials")
+    if isinstance(trials, list):
+        raw["trials"] = [_filled(trial) if isinstance(trial, dict) else trial for trial in trials]
+    summary: StudySummary = from_json(StudySummary, json.dumps(_filled(raw)), path)
+    if not summary.trials:
         raise RunError(f"report: '{path}' holds no trial, expected at least one. {WAY_OUT}")
-    _check_estimates(summary["trials"], path)
-    tell_variants_apart(summary["trials"])
-    return summary
+    return dataclasses.replace(summary, trials=tell_variants_apart(summary.trials))
 
 
-def _check_estimates(trials: Any, path: Path) -> None:
-    """Raise where an estimate of a trial holds anything but numbers, which happens in an altered file."""
-    for trial in trials:
-        for kind in ("measures", "excess"):
-            estimates = trial.get(kind, {}) if isinstance(trial, dict) else None
-            if not isinstance(estimates, dict):
-                raise RunError(f"report: '{path}' has a trial without {kind} by name, as an altered file. {WAY_OUT}")
-            for name, entry in estimates.items():
-                numbers = [entry.get(key) for key in _NUMBERS] if isinstance(entry, dict) else [entry]
-                if entry is not None and not all(value is None or isinstance(value, int | float) for value in numbers):
-                    raise RunError(f"report: '{path}', {kind} '{name}': not of numbers, as an altered file. {WAY_OUT}")
+def _filled(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry without what is null or empty, as it may be in summaries of earlier versions."""
+    return {name: value for name, value in entry.items() if value is not None and value != {}}
 
 
-def tell_variants_apart(trials: list[dict[str, Any]]) -> None:
-    """Rename objectives that a study has in several variants, so that each variant is a curve of its own.
+def tell_variants_apart(trials: Sequence[TrialEntry]) -> list[TrialEntry]:
+    """The trials with objectives of which a study has several variants renamed, so that each is a curve of its own.
 
     Legacy behaviour is always renamed, as what it shows is not what the plain name means.
     """
     variants = [variant(trial) for trial in trials]
     by_objective: dict[str, set[str]] = {}
     for trial, own in zip(trials, variants, strict=True):
-        by_objective.setdefault(trial["objective"], set()).add(own)
-    for trial, own in zip(trials, variants, strict=True):
-        alone = len(by_objective[trial["objective"]]) == 1 and not own.startswith("-pags")
-        if own and not alone and trial["objective"] not in (STANDARD, *REFERENCES):
-            trial["objective"] += own
+        by_objective.setdefault(trial.objective, set()).add(own)
+    return [
+        dataclasses.replace(trial, objective=trial.objective + own)
+        if trial.objective not in (STANDARD, *REFERENCES)
+        and (len(by_objective[trial.objective]) > 1 or own.startswith("-pags"))
+        else trial
+        for trial, own in zip(trials, variants, strict=True)
+    ]
 
 
-def variant(trial: Mapping[str, Any]) -> str:
+def variant(trial: TrialEntry) -> str:
     """The part of an id that is neither objective, strength nor seed: "-pags", a hash of the options, or nothing."""
-    name, head = str(trial["id"]), f"{trial['objective']}-{trial['strength']:g}"
-    return name.removesuffix(f"-s{trial['seed']}").removeprefix(head) if name.startswith(head) else ""
+    head = f"{trial.objective}-{trial.strength:g}"
+    return trial.id.removesuffix(f"-s{trial.seed}").removeprefix(head) if trial.id.startswith(head) else ""

@@ -1,21 +1,77 @@
-"""Which trials of a summary are trained networks, and which are references."""
+"""Trials of a summary: which are trained networks, which are references, and what curves read of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from tangency.report.read.keys import Key
+from tangency.study.summary.entries import EstimateEntry
 
 STANDARD = "standard"
 UNTRAINED = "untrained"
 BAYES = "bayes"
 REFERENCES = (UNTRAINED, BAYES)  # for which nothing was trained
+FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the value is printed instead of drawn
 
 
-def trained(trials: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+class Named(Protocol):
+    """A trial, or a cell or network of a generation task."""
+
+    @property
+    def objective(self) -> str: ...
+    @property
+    def strength(self) -> float: ...
+
+
+class SweepPoint(Named, Protocol):
+    """What curves read of a trial, or of a cell of a generation task."""
+
+    @property
+    def regime(self) -> str | None: ...
+    @property
+    def measures(self) -> Mapping[str, EstimateEntry]: ...
+    @property
+    def excess(self) -> Mapping[str, EstimateEntry]: ...
+
+
+Point = TypeVar("Point", bound=SweepPoint)
+
+
+def trained(trials: Iterable[Point]) -> list[Point]:
     """The trials that are trained networks."""
-    return [trial for trial in trials if trial["objective"] not in REFERENCES]
+    return [trial for trial in trials if trial.objective not in REFERENCES]
 
 
-def swept(trials: Iterable[Mapping[str, Any]]) -> list[str]:
+def swept(trials: Iterable[SweepPoint]) -> list[str]:
     """The objectives that have strengths, all trained ones but the standard, in the order of the summary."""
-    return [o for o in dict.fromkeys(trial["objective"] for trial in trained(trials)) if o != STANDARD]
+    return [o for o in dict.fromkeys(trial.objective for trial in trained(trials)) if o != STANDARD]
+
+
+def column(trials: Iterable[Point], objective: str) -> list[Point]:
+    """The trials of an objective, and the standard ones, which are its strength 0."""
+    return [trial for trial in trials if trial.objective in (objective, STANDARD)]
+
+
+def mean_of(trial: SweepPoint, key: str) -> float | None:
+    """The mean of a measure; None where it is undefined or was not measured."""
+    entry = trial.measures.get(key)
+    return entry.mean if entry and entry.mean is not None and math.isfinite(entry.mean) else None
+
+
+def means(trials: Iterable[SweepPoint], key: str) -> list[float]:
+    """The defined means of a measure."""
+    return [mean for trial in trials if (mean := mean_of(trial, key)) is not None]
+
+
+def bayes_level(trials: Sequence[SweepPoint], key: Key) -> tuple[float | None, bool]:
+    """Mean of the Bayes rule, and whether drawing it to scale would flatten the curves, as a κ far below all others."""
+    level = next(iter(means([t for t in trials if t.objective == BAYES], key.text)), None)
+    if level is None or key.family not in ("kappa", "log_kappa"):
+        return level, False
+
+    def nats(value: float) -> float:
+        return value if key.family == "log_kappa" else math.log(value) if value > 0 else -math.inf
+
+    return level, nats(level) < min(map(nats, means(trained(trials), key.text)), default=math.inf) - FAR

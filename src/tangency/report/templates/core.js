@@ -36,12 +36,12 @@ function points(objective, key, kind = "raw") {
     if (!byStrength.has(trial.strength)) byStrength.set(trial.strength, []);
     byStrength.get(trial.strength).push({trial, value: values[i] && values[i][MEAN] !== null ? values[i] : null});
   });
-  return [...byStrength].sort((a, b) => a[0] - b[0]).map(([strength, found]) => {
-    const known = found.filter(f => f.value), regimes = new Set(found.map(f => f.trial.regime));
-    const lost = found.filter(f => f.trial.outcome !== "ok");
+  return [...byStrength].sort((a, b) => a[0] - b[0]).map(([strength, entries]) => {
+    const known = entries.filter(f => f.value), regimes = new Set(entries.map(f => f.trial.regime));
+    const lost = entries.filter(f => f.trial.outcome !== "ok");
     const regime = lost.length ? "lost" : regimes.size > 1 ? "undetermined" : [...regimes][0] || "control";
     const end = at => average(known.map(f => f.value[at] === null ? f.value[MEAN] : f.value[at]));
-    return {strength, found, regime, label: lost.length ? lost[0].trial.label : regimes.size > 1 ? "seeds differ" : found[0].trial.label,
+    return {strength, entries, regime, label: lost.length ? lost[0].trial.label : regimes.size > 1 ? "seeds differ" : entries[0].trial.label,
       mean: end(MEAN), low: end(LOW), high: end(HIGH), chance: average(known.map(f => f.value[CHANCE]).filter(v => v !== null && v !== undefined)),
       text: known.map(f => `${f.trial.id}: ${say(f.value[MEAN])}${span(f.value)}`).join("<br>")};
   });

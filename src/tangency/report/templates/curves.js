@@ -51,8 +51,8 @@ function drawStory(element) {
 }
 function other(point, roles, objective, role) { // the other curve of the same row, at the same strength
   const key = run.story[roles.find(r => r !== role)];
-  const found = key && points(objective, key).find(p => p.strength === point.strength);
-  return found && found.mean !== null ? found.mean : point.mean;
+  const other = key && points(objective, key).find(p => p.strength === point.strength);
+  return other && other.mean !== null ? other.mean : point.mean;
 }
 
 // ---- curves, small multiples
@@ -99,7 +99,7 @@ function controlKey(key) {
   return best || [`${key}.pca`, `${key}.shuffled`].find(k => run.measures[k]) || null;
 }
 function seedLine(shown, x, seed, hue) {
-  const own = shown.map(p => ({p, f: p.found.find(f => f.trial.seed === seed && f.value)})).filter(e => e.f);
+  const own = shown.map(p => ({p, f: p.entries.find(f => f.trial.seed === seed && f.value)})).filter(e => e.f);
   return {type: "scatter", mode: "lines", x: own.map(e => x(e.p)), y: own.map(e => e.f.value[MEAN]), line: {width: 0.8, color: colour(hue, 0.5)}, hoverinfo: "skip"};
 }
 

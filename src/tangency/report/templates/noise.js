@@ -10,14 +10,14 @@ function noiseStyle({trial, shade}) { // colour by objective, paler and another 
   return {hue: objective === "standard" ? "ink" : objectiveColour(objective), alpha: 0.45 + 0.55 * shade, dash: "solid", width: 2.2, size: 8, symbol};
 }
 function noiseNames() { // one entry per name: seeds are shown and hidden together
-  const found = new Map();
+  const names = new Map();
   run.noise.curves.forEach(c => {
     const {name} = run.trials[c.trial], {hue, alpha, dash, width} = noiseStyle(c);
     const tint = `color-mix(in srgb, var(--${hue}) ${Math.round(100 * alpha)}%, var(--card))`, swatch = {solid: tint,
       longdash: `repeating-linear-gradient(90deg, ${tint} 0 6px, transparent 6px 9px)`, thin: `linear-gradient(${tint}, ${tint}) center / 100% 1px no-repeat`};
-    if (!found.has(name)) found.set(name, {id: name, name, hue: swatch[width < 1 ? "thin" : dash]});
+    if (!names.has(name)) names.set(name, {id: name, name, hue: swatch[width < 1 ? "thin" : dash]});
   });
-  return [...found.values()];
+  return [...names.values()];
 }
 function noiseBand(x, {low, high}, {hue}, strength, axes) { // one outline per stretch without a gap
   const xs = [], ys = [];

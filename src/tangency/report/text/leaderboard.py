@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from tangency.evaluate.compare import flat, said
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.measured import Measured
 from tangency.report.read.keys import FRACTION
-from tangency.report.read.ranks import Numbers, is_shown, ranked_by
+from tangency.report.read.models import LabelledModel, ModelNumbers, above_chance, is_shown, ranked_by
 from tangency.report.text.numbers import estimate
 
 _MANY = 0.05  # share of images without a gradient from which on it is warned of
@@ -33,34 +32,31 @@ def group_warnings(models: Mapping[str, Measured]) -> list[str]:
     return warnings
 
 
-def model_warnings(entry: Mapping[str, Any]) -> list[str]:
+def model_warnings(numbers: ModelNumbers) -> list[str]:
     """Warnings about one model: its own, a poor accuracy, images without a gradient, an excess that is not shown."""
-    warnings = [str(warning) for warning in entry.get("warnings", ())]
-    regime = entry.get("regime")
-    warnings += list(regime.get("warnings", ())) if isinstance(regime, Mapping) else []
-    accuracy, fraction = entry["measures"].get("accuracy"), entry["measures"].get(FRACTION)
-    if accuracy and accuracy["low"] is not None and not accuracy["low"] > (accuracy.get("chance") or 0):
+    warnings = list(numbers.warnings)
+    accuracy, fraction = numbers.measures.get("accuracy"), numbers.measures.get(FRACTION)
+    if accuracy and accuracy.low is not None and not above_chance(accuracy):
         warnings.append("Its accuracy is not shown to be above chance: look at input range, normalisation and labels.")
-    if fraction and fraction["degenerate"] > _MANY * (fraction["n"] + fraction["degenerate"]):
-        whole = fraction["n"] + fraction["degenerate"]
-        warnings.append(f"{fraction['degenerate']} of {whole} images have no gradient; they are left out.")
-    excess = entry["excess"].get(FRACTION)
-    if excess and excess["mean"] is not None and not is_shown(excess):
-        warnings.append(f"Its F² is not shown to be above its best control ({excess['best_control']}).")
+    if fraction and fraction.degenerate > _MANY * (fraction.n + fraction.degenerate):
+        whole = fraction.n + fraction.degenerate
+        warnings.append(f"{fraction.degenerate} of {whole} images have no gradient; they are left out.")
+    excess = numbers.excess.get(FRACTION)
+    if excess and excess.mean is not None and not is_shown(excess):
+        warnings.append(f"Its F² is not shown to be above its best control ({excess.best_control}).")
     return warnings
 
 
-def leaderboard_sentence(numbers: Mapping[str, Numbers]) -> str:
+def leaderboard_sentence(models: Sequence[LabelledModel]) -> str:
     """Which model is first, and how many are shown (by Holm's p) to be above shuffled images and every control."""
-    ranked = [(label, own) for label, n in numbers.items() if (own := ranked_by(n))]
+    ranked = [(model, own) for model in models if (own := ranked_by(model.numbers))]
     if not ranked:
         return "No model can be ranked: none has both an accuracy above chance and F² with its shuffled control."
-    label, first = ranked[0]
+    first, best = ranked[0]
     above = sum(is_shown(own) for _, own in ranked)
-    every = sum(is_shown(numbers[label]["excess"][FRACTION]) for label, _ in ranked)
-    whole = len(ranked)
+    every = sum(is_shown(model.numbers.excess[FRACTION]) for model, _ in ranked)
     return (
-        f"{label} stands first: its F² minus that of shuffled images is {estimate(first, signed=True)}. "
-        f"Of {whole} ranked, {above} {'is' if above == 1 else 'are'} shown to be above shuffled images, {every} above "
-        f"every control (Holm's p ≤ {SHOWN:g})."
+        f"{first.label} stands first: its F² minus that of shuffled images is {estimate(best, signed=True)}. "
+        f"Of {len(ranked)} ranked, {above} {'is' if above == 1 else 'are'} shown to be above shuffled images, {every} "
+        f"above every control (Holm's p ≤ {SHOWN:g})."
     )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from tangency.study.summary.entries import IntervalEntry
 
 UNDEFINED = "undefined"
-Estimate = Mapping[str, Any]
 
 
 def number(value: float | None, decimals: int | None = None, signed: bool = False) -> str:
@@ -28,21 +28,21 @@ def number(value: float | None, decimals: int | None = None, signed: bool = Fals
     return f"+{text}" if signed and value > 0 else text
 
 
-def estimate(e: Estimate | None, signed: bool = False) -> str:
+def estimate(e: IntervalEntry | None, signed: bool = False) -> str:
     """A mean with its interval, "0.314 [0.304, 0.324]", to one or two digits of the interval's half-width."""
-    if e is None or e["mean"] is None:
+    if e is None or e.mean is None:
         return UNDEFINED
-    low, high = e.get("low"), e.get("high")
+    low, high = e.low, e.high
     if low is None or high is None or high <= low:
-        return number(e["mean"], signed=signed)
+        return number(e.mean, signed=signed)
     if max(abs(low), abs(high)) < 1e-4:
-        return f"{number(e['mean'], signed=signed)} [{number(low)}, {number(high)}]"
+        return f"{number(e.mean, signed=signed)} [{number(low)}, {number(high)}]"
     half = (high - low) / 2
     if half < 5e-7:
-        return number(e["mean"], signed=signed)  # no digit shown would tell the ends apart
+        return number(e.mean, signed=signed)  # no digit shown would tell the ends apart
     exponent = math.floor(math.log10(half))
     decimals = min(6, max(0, -exponent + (half < 3 * 10.0**exponent)))  # a second digit after a leading 1 or 2
-    return f"{number(e['mean'], decimals, signed)} [{number(low, decimals)}, {number(high, decimals)}]"
+    return f"{number(e.mean, decimals, signed)} [{number(low, decimals)}, {number(high, decimals)}]"
 
 
 def number_or_dash(value: float | None, decimals: int | None = None, signed: bool = False) -> str:
@@ -61,19 +61,20 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def above_zero(e: Estimate | None) -> bool:
+def above_zero(e: IntervalEntry) -> bool:
     """Whether the whole interval is above zero."""
-    return e is not None and e.get("low") is not None and e["low"] > 0
+    return e.low is not None and e.low > 0
 
 
-def below_zero(e: Estimate | None) -> bool:
+def below_zero(e: IntervalEntry) -> bool:
     """Whether the whole interval is below zero."""
-    return e is not None and e.get("high") is not None and e["high"] < 0
+    return e.high is not None and e.high < 0
 
 
-def negated(e: Estimate) -> Estimate:
+def negated(e: IntervalEntry) -> IntervalEntry:
     """The estimate of minus the quantity."""
-    return {"mean": -e["mean"], "low": -e["high"], "high": -e["low"]}
+    mean, low, high = (None if value is None else -value for value in (e.mean, e.high, e.low))
+    return IntervalEntry(mean=mean, low=low, high=high)
 
 
 def rounded(value: float | None) -> float | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from tangency.report.read.keys import ALIGNMENT, FRACTION, all_keys, parse
-from tangency.report.text.measures import describe, parameter_label, short_label
+from tangency.report.read.keys import ALIGNMENT, FRACTION, Key, all_keys, parse
+from tangency.report.text.measures import MeasureText, describe, parameter_label, short_label
+from tangency.study.summary.entries import CorrelationEntry, StudySummary, TrialEntry
 
 PREFERRED = {  # σ or ε that is shown first, by family; the nearest measured one
     "alignment_cosine": 0.5,
@@ -21,34 +22,49 @@ PREFERRED = {  # σ or ε that is shown first, by family; the nearest measured o
 }
 
 
-def panels(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry per set of axes, with the keys (σ or ε) that can be drawn in it.
+@dataclass(frozen=True)
+class Panel:
+    """A set of axes: its measure, and the keys that can be drawn in it, by rising σ or ε."""
 
-    The share of pixels that a step puts outside [0, 1] has none: it is equal for all classifiers, and a sentence says
-    it.
+    id: str
+    text: MeasureText
+    keys: list[Key]
+
+    @property
+    def chosen(self) -> int:
+        """Place of the key that is shown first."""
+        return nearest([key.value or 0.0 for key in self.keys], PREFERRED.get(self.keys[0].family, 0.0))
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """The keys to choose from, each with its σ or ε in words."""
+        return [(parameter_label(key), key.text) for key in self.keys]
+
+
+def nearest(values: Sequence[float], wanted: float) -> int:
+    """Place of the value that is nearest."""
+    return min(range(len(values)), key=lambda place: abs(values[place] - wanted))
+
+
+def panels(trials: Sequence[TrialEntry]) -> list[Panel]:
+    """One panel for each measure, scalar and target.
+
+    The share of pixels that a step puts outside [0, 1] has none: it is equal for all classifiers, and stated in a
+    sentence.
     """
-    out: dict[str, dict[str, Any]] = {}
+    keys: dict[str, list[Key]] = {}
     for key in all_keys(trials):
-        if key.control or key.tangents or key.family.startswith(("outside", "residual")):
-            continue
-        panel = out.setdefault(key.panel, {"id": key.panel, "text": describe(key), "keys": [], "chosen": 0})
-        panel["keys"].append(key)
-    for panel in out.values():
-        panel["keys"].sort(key=lambda key: key.value or 0.0)
-        keys = panel["keys"]
-        wanted = PREFERRED.get(keys[0].family, 0.0)
-        panel["chosen"] = min(range(len(keys)), key=lambda i: abs((keys[i].value or 0.0) - wanted))
-        panel["options"] = [(parameter_label(key), key.text) for key in keys]
-    return list(out.values())
+        if not (key.control or key.tangents or key.family.startswith(("outside", "residual"))):
+            keys.setdefault(key.panel, []).append(key)
+    return [Panel(name, describe(own[0]), sorted(own, key=lambda key: key.value or 0.0)) for name, own in keys.items()]
 
 
-def story_keys(summary: Mapping[str, Any]) -> dict[str, str]:
+def story_keys(summary: StudySummary) -> dict[str, str]:
     """The measures of the first figure by role; roles that were not measured are left out."""
-    trials = summary["trials"]
-    headline = summary["headline"] or {}
-    chosen = {panel["id"]: panel["keys"][panel["chosen"]].text for panel in panels(trials)}
-    alignment = headline.get("alignment") or default_alignment(trials)
-    best = headline.get("tangent_excess", {}).get("best_control") or "pca"
+    trials, headline = summary.trials, summary.headline
+    chosen = {panel.id: panel.keys[panel.chosen].text for panel in panels(trials)}
+    alignment = headline.alignment if headline else default_alignment(trials)
+    best = (headline.tangent_excess.best_control if headline else None) or "pca"
     roles = {
         "accuracy": "accuracy",
         "on": chosen.get("change_on", ""),
@@ -58,11 +74,11 @@ def story_keys(summary: Mapping[str, Any]) -> dict[str, str]:
         "alignment": alignment,
         "alignment_control": f"{alignment}.shuffled",
     }
-    taken = {text for trial in trials for text in trial["measures"]}
+    taken = {text for trial in trials for text in trial.measures}
     return {role: text for role, text in roles.items() if text in taken}
 
 
-def default_alignment(trials: Sequence[Mapping[str, Any]]) -> str:
+def default_alignment(trials: Sequence[TrialEntry]) -> str:
     """The cosine with the Bayes gradient at its largest σ; if it was not measured, the first alignment likewise."""
     keys = [key for key in all_keys(trials) if key.family.startswith("alignment") and not key.control]
     panel = ALIGNMENT if any(key.panel == ALIGNMENT for key in keys) else keys[0].panel if keys else ""
@@ -77,14 +93,33 @@ def story_labels(keys: Mapping[str, str]) -> dict[str, str]:
     return labels
 
 
-def correlation_panels(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The correlations, one entry per pair of axes, with its σ values to choose from."""
-    out: dict[str, dict[str, Any]] = {}
-    for item in summary["correlations"]:
-        key = parse(item["y"])
-        entry = out.setdefault(key.panel, {"id": key.panel, "text": describe(key), "x": item["x"], "items": []})
-        entry["items"].append(item | {"option": parameter_label(key), "value": key.value or 0.0})
-    for entry in out.values():
-        entry["items"].sort(key=lambda item: item["value"])
-        entry["chosen"] = min(range(len(entry["items"])), key=lambda i: abs(entry["items"][i]["value"] - 0.5))
-    return list(out.values())
+@dataclass(frozen=True)
+class CorrelationPanel:
+    """Correlations of log κ with one alignment, by rising σ."""
+
+    id: str
+    text: MeasureText
+    x: str
+    items: list[CorrelationEntry]
+
+    @property
+    def chosen(self) -> int:
+        """Place of the σ that is shown first."""
+        return nearest([parse(item.y).value or 0.0 for item in self.items], PREFERRED["alignment_cosine"])
+
+    @property
+    def options(self) -> list[str]:
+        """The σ to choose from, in words."""
+        return [parameter_label(parse(item.y)) for item in self.items]
+
+
+def correlation_panels(summary: StudySummary) -> list[CorrelationPanel]:
+    """The correlations, one panel for each pair of axes."""
+    by_panel: dict[str, list[CorrelationEntry]] = {}
+    for item in sorted(summary.correlations, key=lambda item: parse(item.y).value or 0.0):
+        by_panel.setdefault(parse(item.y).panel, []).append(item)
+    order = dict.fromkeys(parse(item.y).panel for item in summary.correlations)
+    return [
+        CorrelationPanel(name, describe(parse(by_panel[name][0].y)), by_panel[name][0].x, by_panel[name])
+        for name in order
+    ]

@@ -1,49 +1,65 @@
-"""Where targets and tangent spaces come from, and how good the score is at the noise levels used."""
+"""Where images, targets and tangent spaces come from, and how good the score is at the noise levels used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from tangency.report.read.score import ScoreCard, score_card
 from tangency.report.text.glossary import SCORES
-from tangency.report.text.numbers import capital, number
+from tangency.report.text.numbers import capital, estimate, number
+from tangency.study.summary.entries import StudySummary
 
 EXACT, NO_SCORE = "exact", "none"
 
 
-def is_exact(summary: Mapping[str, Any]) -> bool:
-    """Whether score, targets and tangent spaces are the world's own."""
-    return bool(summary["score"]["kind"] == EXACT)
-
-
-def score_name(score: Mapping[str, Any]) -> str:
+def score_name(card: ScoreCard) -> str:
     """The kind of score in words; an unknown kind is shown by its name."""
-    return SCORES.get(score["kind"], str(score["kind"]))
+    return SCORES.get(card.kind, card.kind)
 
 
-def score_lead(summary: Mapping[str, Any]) -> str:
+def world_sentence(summary: StudySummary) -> str:
+    """The world that the images are drawn from, its optimum, and where score and tangent spaces come from."""
+    world, card = summary.world, score_card(summary)
+    if not world:
+        return ""
+    parts = [
+        f"The images are drawn from the world {world.name}, of dimension {world.dimension} and intrinsic "
+        f"dimension {world.intrinsic_dimension}."
+    ]
+    if best := world.bayes_accuracy:
+        parts.append(f"Its Bayes rule has accuracy {estimate(best)}, over {best.n:,} fresh draws.")
+    if card.kind == EXACT:
+        parts.append("Score, targets and tangent spaces are the world's own: exact, not fitted.")
+    elif card.kind == NO_SCORE:
+        parts.append("No closed form is fitted.")
+    else:
+        fitted = "Score, targets and tangent spaces" if card.kind == "mfa" else "Score and targets"
+        parts.append(f"{fitted} are fitted: {score_name(card)}.")
+    parts += [f"Undefined: {quantity}, since {reason}." for quantity, reason in world.undefined.items()]
+    return " ".join(parts)
+
+
+def score_lead(summary: StudySummary) -> str:
     """Where targets and tangent spaces come from, and how good that score is at the noise levels used."""
-    score = summary["score"]
-    if is_exact(summary):
+    card = score_card(summary)
+    if card.kind == NO_SCORE:
+        return without_score(card)
+    if card.kind == EXACT:
         lead = (
             "Targets and tangent spaces are exact: they come from the world's own law. No denoiser has a smaller "
             "expected error than the one below."
         )
-        return f"{lead} {score_sentence(score)}".strip()
-    if score["kind"] == NO_SCORE:
-        return without_score(summary)
-    facts = [score_name(score)]
-    facts += [f"{score['components']} components"] if "components" in score else []
-    rank = f" of rank {score['rank']}" if "rank" in score else ""
-    seconds = f", made in {score['seconds']:.1f} s" if "seconds" in score else ""
-    given = "Targets and tangent spaces are" if score["kind"] == "mfa" else "Targets are"
+        return f"{lead} {score_sentence(card)}".strip()
+    facts = [score_name(card)]
+    facts += [f"{card.components} components"] if card.components is not None else []
+    rank = f" of rank {card.rank}" if card.rank is not None else ""
+    seconds = f", made in {card.seconds:.1f} s" if card.seconds is not None else ""
+    given = "Targets and tangent spaces are" if card.kind == "mfa" else "Targets are"
     lead = f"{given} only as good as the score they come from:"
-    return f"{lead} {', '.join(facts)}{rank}{seconds}. {score_sentence(score)}".strip()
+    return f"{lead} {', '.join(facts)}{rank}{seconds}. {score_sentence(card)}".strip()
 
 
-def without_score(summary: Mapping[str, Any]) -> str:
+def without_score(card: ScoreCard) -> str:
     """Which measures are missing without a closed form."""
-    if "network" in summary["score"]:
+    if card.network is not None:
         return (
             "No closed form is fitted: gradients are compared with the trained score alone, and tangent spaces come "
             "from elsewhere."
@@ -54,37 +70,28 @@ def without_score(summary: Mapping[str, Any]) -> str:
     )
 
 
-def origin(summary: Mapping[str, Any]) -> str:
-    """Where tangent spaces and targets come from, in the words of the explanation at the end of the page."""
-    if is_exact(summary):
-        return "the law that the images are drawn from"
-    return "a model of the data"
+def score_sentence(card: ScoreCard) -> str:
+    """How good the score is: its likelihood, and its denoising errors at the noise levels used."""
+    parts = [capital(card.cut)] if card.cut else []
+    train, test = card.log_likelihood.train, card.log_likelihood.test
+    if train is not None and test is not None:
+        parts.append(
+            f"Mean log-likelihood {number(train, 1)} nats per training image and {number(test, 1)} per test image, "
+            f"a gap of {number(train - test, 1)}."
+        )
+    if card.denoising:
+        better = sum(error.mse is not None and error.mse < error.identity for error in card.denoising)
+        parts.append(f"It removes noise at {better} of the {len(card.denoising)} noise levels tried.")
+        parts += _beside_gaussian(card)
+    return " ".join(parts)
 
 
-def _beside_gaussian(denoising: Sequence[Mapping[str, Any]]) -> list[str]:
+def _beside_gaussian(card: ScoreCard) -> list[str]:
     """The noise levels at which a single Gaussian denoises better than the score."""
-    known = [d for d in denoising if d.get("gaussian") is not None and d["mse"] is not None]
-    worse = [d["sigma"] for d in known if d["mse"] > d["gaussian"]]
+    known = [(e.sigma, e.mse, e.gaussian) for e in card.denoising if e.mse is not None and e.gaussian is not None]
     if not known:
         return []
+    worse = [f"{sigma:g}" for sigma, own, gaussian in known if own > gaussian]
     if not worse:
         return ["It is better than one Gaussian at all of them."]
-    return [f"One Gaussian is better at σ = {', '.join(f'{sigma:g}' for sigma in worse)}."]
-
-
-def score_sentence(score: Mapping[str, Any]) -> str:
-    """How good the score is: its likelihood, and its denoising errors at the noise levels used."""
-    parts = [f"{capital(score['cut'])}"] if score.get("cut") else []
-    likelihood = score.get("log_likelihood") or {}
-    if likelihood.get("train") is not None and likelihood.get("test") is not None:
-        gap = likelihood["train"] - likelihood["test"]
-        parts.append(
-            f"Mean log-likelihood {number(likelihood['train'], 1)} nats per training image and "
-            f"{number(likelihood['test'], 1)} per test image, a gap of {number(gap, 1)}."
-        )
-    better = [d for d in score.get("denoising") or [] if d["mse"] is not None and d["mse"] < d["identity"]]
-    total = len(score.get("denoising") or [])
-    if total:
-        parts.append(f"It removes noise at {len(better)} of the {total} noise levels tried.")
-        parts += _beside_gaussian(score["denoising"])
-    return " ".join(parts)
+    return [f"One Gaussian is better at σ = {', '.join(worse)}."]

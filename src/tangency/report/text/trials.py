@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from tangency.report.read.trials import BAYES, UNTRAINED, trained
+from tangency.report.read.noise import NoiseCurve
+from tangency.report.read.trials import BAYES, UNTRAINED, Named, mean_of, trained
 from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
 from tangency.report.text.numbers import capital, number
+from tangency.study.summary.entries import TrialEntry
 
 
 def strength_label(strength: float) -> str:
@@ -15,39 +16,39 @@ def strength_label(strength: float) -> str:
     return f"{strength:g}"
 
 
-def trial_name(trial: Mapping[str, Any]) -> str:
+def trial_name(trial: Named) -> str:
     """A trial in words, without its seed: "gradient norm 0.3"."""
-    name = objective_name(trial["objective"])
-    return f"{name} {strength_label(trial['strength'])}" if trial["strength"] else name
+    name = objective_name(trial.objective)
+    return f"{name} {strength_label(trial.strength)}" if trial.strength else name
 
 
-def regime_label(trial: Mapping[str, Any]) -> str:
+def regime_label(trial: TrialEntry) -> str:
     """The regime in words; without one the outcome, or what the trial is instead."""
-    if trial["outcome"] != "ok":
-        return str(trial["outcome"])
-    regime = trial["regime"]
-    without = REFERENCE_TEXTS.get(trial["objective"], ("", "no baseline"))[1]
+    if trial.outcome != "ok":
+        return trial.outcome
+    regime = trial.regime
+    without = REFERENCE_TEXTS.get(trial.objective, ("", "no baseline"))[1]
     return REGIMES[regime][0] if regime in REGIMES else (regime or without)
 
 
-def regime_sentences(trials: Sequence[Mapping[str, Any]]) -> list[str]:
+def regime_sentences(trials: Sequence[TrialEntry]) -> list[str]:
     """One sentence per objective: which strengths are weak, Bayes-aligned, excessive, or have no regime."""
     out = []
-    for objective in dict.fromkeys(t["objective"] for t in trials if t["strength"]):
+    for objective in dict.fromkeys(t.objective for t in trials if t.strength):
         strengths: dict[str, list[str]] = {}
-        for trial in sorted((t for t in trials if t["objective"] == objective), key=lambda t: t["strength"]):
+        for trial in sorted((t for t in trials if t.objective == objective), key=lambda t: t.strength):
             labels = strengths.setdefault(regime_label(trial), [])
-            if (label := strength_label(trial["strength"])) not in labels:
+            if (label := strength_label(trial.strength)) not in labels:
                 labels.append(label)
         parts = [f"{regime} at {', '.join(own)}" for regime, own in strengths.items()]
         out.append(f"{capital(objective_name(objective))}: {'; '.join(parts)}.")
     return out
 
 
-def networks_text(trials: Sequence[Mapping[str, Any]]) -> str:
+def networks_text(trials: Sequence[TrialEntry]) -> str:
     """How many networks were trained, and which references were measured beside them."""
     count = len(trained(trials))
-    objectives = [trial["objective"] for trial in trials]
+    objectives = [trial.objective for trial in trials]
     controls = objectives.count(UNTRAINED)
     beside = [f"the {objective_name(BAYES)}"] if BAYES in objectives else []
     beside += [f"{controls} untrained control{'s' if controls > 1 else ''}"] if controls else []
@@ -77,25 +78,34 @@ def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
     )
 
 
-def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
+def outside_sentence(trials: Sequence[TrialEntry]) -> str:
     """How far the unclipped steps leave the range of images; it is the same for every trial, so the first is read."""
     for trial in trials:
-        shares = {
-            key: estimate["mean"]
-            for key, estimate in trial["measures"].items()
-            if key.startswith("outside_on.eps=") and ".tangents=" not in key
-        }
-        steps = sorted(shares, key=lambda key: float(key.partition("=")[2]))
-        if not steps:
-            continue
+        steps = [key for key in trial.measures if key.startswith("outside_on.eps=") and ".tangents=" not in key]
         parts = []
-        for key in steps:
-            off = trial["measures"].get(key.replace("_on", "_off"), {}).get("mean")
-            if shares[key] is not None and off is not None:
-                parts.append(f"{shares[key]:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
+        for key in sorted(steps, key=lambda key: float(key.partition("=")[2])):
+            on, off = mean_of(trial, key), mean_of(trial, key.replace("_on", "_off"))
+            if on is not None and off is not None:
+                parts.append(f"{on:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
         if parts:
-            shares_text = ", ".join(parts)
             return (
-                f"Steps are not clipped: on and off the manifold they put {shares_text} of the pixels outside [0, 1]."
+                "Steps are not clipped: on and off the manifold they put "
+                f"{', '.join(parts)} of the pixels outside [0, 1]."
             )
     return ""
+
+
+def shown_above(lows: Sequence[float | None], sigmas: Sequence[float], level: float) -> str:
+    """The σ at which the whole band is above a level: "all", "none", or a list."""
+    above = [f"{sigma:g}" for sigma, low in zip(sigmas, lows, strict=True) if low is not None and low > level]
+    return "all" if len(above) == len(sigmas) else ", ".join(above) or "none"
+
+
+def noise_text(curves: Sequence[NoiseCurve], sigmas: Sequence[float]) -> str:
+    """The curves of relative noise robustness in words for screen readers."""
+    parts = []
+    for curve in curves:
+        if known := [(s, m) for s, m in zip(sigmas, curve.ratio.mean, strict=True) if m is not None]:
+            (first, start), (last, end) = known[0], known[-1]
+            parts.append(f"{trial_name(curve.trial)}: {number(start)} at σ = {first:g}, {number(end)} at σ = {last:g}")
+    return f"Relative noise robustness against σ. {'; '.join(parts) or 'Undefined everywhere'}."

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tangency.evaluate.numbers import TrialNumbers, as_json
+from tangency.evaluate.numbers import TrialNumbers
 from tangency.evaluate.regimes import STANDARD, criteria, judge_regimes
 from tangency.statistics import Estimate, SeedBootstrap
 from tangency.study.plan import REFERENCES, Trial, cell_of
 from tangency.study.spec import StudySpec
+from tangency.study.summary.entries import CellEntry, MeasureEntry
 from tangency.study.summary.trials import Results
 
 _STANDARD_CELL = f"{STANDARD}-0"
@@ -25,12 +24,12 @@ def cell_numbers(results: Results) -> list[list[TrialNumbers]]:
     return list(cells.values())
 
 
-def cell_entries(results: Results, change: str, spec: StudySpec) -> list[dict[str, Any]]:
-    """What summary.json says of each cell: seeds are resampled first, then images (paired); none of a single seed.
+def cell_entries(results: Results, change: str, spec: StudySpec) -> list[CellEntry]:
+    """An entry for each cell of a study with several seeds: seeds are resampled first, then images (paired).
 
     Args:
         results: of the study.
-        change: key of the change of the output along the manifold, by which regimes are judged.
+        change: key of the on-manifold change that regimes are labelled by.
         spec: of the study.
     """
     if len(spec.seeds) < 2:
@@ -41,24 +40,24 @@ def cell_entries(results: Results, change: str, spec: StudySpec) -> list[dict[st
     seeds = SeedBootstrap(len(spec.seeds), spec.replicates)
     pooled = {}
     for name, group in groups.items():
-        usable = [trial.id for trial in group if trial.id in results.sound]
+        usable = [results.numbers[trial.id] for trial in group if trial.id in results.sound]
         if len(usable) == len(spec.seeds):
-            pooled[name] = _pooled([results.numbers[one] for one in usable], seeds)
+            pooled[name] = _pooled(usable, seeds)
     base = pooled.get(_STANDARD_CELL)
-    judged = (
+    compared = (
         {name: criteria(own, base, change) for name, own in pooled.items() if name not in REFERENCES} if base else {}
     )
-    verdicts, sensitivity = judge_regimes(judged) if judged else ({}, {})
+    verdicts, sensitivity = judge_regimes(compared) if compared else ({}, {})
     return [
-        {
-            "id": name,
-            "objective": groups[name][0].name,
-            "strength": groups[name][0].strength,
-            "seeds": list(spec.seeds),
-            "regime": verdicts[name].regime if name in verdicts else None,
-            "regime_sensitivity": sensitivity.get(name, {}),
-            "measures": {key: as_json(e, chance=own.chance[key]) for key, e in own.estimates.items()},
-        }
+        CellEntry(
+            id=name,
+            objective=groups[name][0].name,
+            strength=groups[name][0].strength,
+            seeds=list(spec.seeds),
+            regime=verdicts[name].regime if name in verdicts else None,
+            regime_sensitivity=dict(sensitivity.get(name, {})),
+            measures={key: MeasureEntry.of(e, chance=own.chance[key]) for key, e in own.estimates.items()},
+        )
         for name, own in pooled.items()
     ]
 

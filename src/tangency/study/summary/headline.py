@@ -1,22 +1,36 @@
-"""Correlations and the headline of a study, from the numbers of its trials."""
+"""Correlations, the headline, and its claim under every estimator of the tangent space."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Container, Mapping
-from typing import Any
 
 import numpy as np
 
-from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
+from tangency.evaluate.fitting.tangents import tangent_names
+from tangency.evaluate.numbers import Columns, TrialNumbers
 from tangency.evaluate.regimes import FRACTION, KAPPA, STANDARD
-from tangency.measures.registry import control_of, family
+from tangency.measures.registry import control_of, family, tangents_suffix
 from tangency.statistics import Estimate, Verdict, spearman
 from tangency.statistics.resamples import Array
 from tangency.study.plan import Trial
+from tangency.study.spec import StudySpec
+from tangency.study.summary.entries import (
+    ClaimEntry,
+    CorrelationEntry,
+    EstimateEntry,
+    EstimatorEntry,
+    ExcessEntry,
+    HeadlineEntry,
+    RankCorrelationEntry,
+    RawRiseEntry,
+    TangentsEntry,
+)
+from tangency.tangents.references import kind_of
 
 
 def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
-    """The standard trial of each seed, the first where there are several, among the trials with these names."""
+    """The standard trial of each seed, the first where there are several, among the trials with these ids."""
     standard: dict[int, Trial] = {}
     for trial in planned:
         if trial.name == STANDARD and trial.id in usable:
@@ -24,7 +38,7 @@ def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
     return standard
 
 
-def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
+def correlations(cells: list[list[TrialNumbers]]) -> list[CorrelationEntry]:
     """Spearman's ρ over cells of ln κ (pooled) with each alignment, raw and minus its shuffled control.
 
     A cell holds the trials that differ in their seed only, and enters as their mean: counted one by one, repeats of
@@ -32,17 +46,18 @@ def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
     """
     if len(cells) < 3:
         return []
-
     with np.errstate(divide="ignore", invalid="ignore"):
         x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
-    keys = [k for k in cells[0][0].draws if family(k).startswith("alignment") and control_of(k) is None]
-    results = []
-    for key in keys:
-        raw = _means([[trial.draws[key] for trial in cell] for cell in cells])
-        excess = _means([[trial.excess[key].draws for trial in cell] for cell in cells])
-        pair = {"raw": _correlation(x, raw), "minus_control": _correlation(x, excess)}
-        results.append({"x": "log_kappa.logp_y", "y": key, **pair})
-    return results
+    return [
+        CorrelationEntry(
+            x="log_kappa.logp_y",
+            y=key,
+            raw=_correlation(x, _means([[trial.draws[key] for trial in cell] for cell in cells])),
+            minus_control=_correlation(x, _means([[trial.excess[key].draws for trial in cell] for cell in cells])),
+        )
+        for key in cells[0][0].draws
+        if family(key).startswith("alignment") and control_of(key) is None
+    ]
 
 
 def _means(cells: list[list[Array]]) -> Array:
@@ -50,16 +65,17 @@ def _means(cells: list[list[Array]]) -> Array:
     return np.stack([np.mean(draws, axis=0) for draws in cells])
 
 
-def _correlation(x: Array, y: Array) -> dict[str, Any]:
-    result = spearman(x, y)
-    names = ("rho", "low", "high", "p")
-    return {name: plain_number(getattr(result, name)) for name in names} | {"n": result.n}
+def _correlation(x: Array, y: Array) -> RankCorrelationEntry:
+    return RankCorrelationEntry(**dataclasses.asdict(spearman(x, y)))
 
 
 def most_tangent(
     planned: list[Trial], numbers: Mapping[str, TrialNumbers], verdicts: Mapping[str, Verdict]
 ) -> tuple[Trial, Trial] | None:
-    """The weak or Bayes-aligned trial of the largest F², and the standard one of its seed; None where there is none."""
+    """The weak or Bayes-aligned trial of the largest F², and the standard trial of its seed; None without such a trial.
+
+    The rule is fixed before looking.
+    """
     standard = baselines(planned, verdicts)
     candidates = [
         trial
@@ -73,34 +89,62 @@ def most_tangent(
     return trial, standard[trial.seed]
 
 
-def headline(
-    planned: list[Trial], numbers: dict[str, TrialNumbers], verdicts: dict[str, Verdict], alignment: str
-) -> dict[str, Any] | None:
-    """The trial that the verdict speaks of: the largest F² among those that are not excessive or undetermined.
-
-    The rule is fixed before looking; its baseline is the standard trial of the same seed.
-    """
-    chosen = most_tangent(planned, numbers, verdicts)
-    if chosen is None:
-        return None
+def headline(chosen: tuple[Trial, Trial], numbers: Mapping[str, TrialNumbers], alignment: str) -> HeadlineEntry:
+    """The comparison that the verdict is about, of the trial and the baseline that `most_tangent` chose."""
     trial, baseline = chosen
     own, base = numbers[trial.id], numbers[baseline.id]
     tangent, aligned = own.excess[FRACTION], own.excess[alignment]
 
-    def rise(a: Array, b: Array) -> dict[str, Any]:
-        return as_json(Estimate.of(a - b, own.estimates[FRACTION].n))
+    def rise(a: Array, b: Array) -> EstimateEntry:
+        return EstimateEntry.of(Estimate.of(a - b, own.estimates[FRACTION].n))
 
-    return {
-        "trial": trial.id,
-        "baseline": baseline.id,
-        "rule": "largest F² among the weak and Bayes-aligned trials",
-        "tangent_excess": as_json(tangent.estimate, best_control=tangent.best, positive=tangent.estimate.low > 0),
-        "tangent_excess_rise": rise(tangent.draws, base.excess[FRACTION].draws),
-        "alignment": alignment,
-        "alignment_excess": as_json(aligned.estimate),
-        "alignment_excess_rise": rise(aligned.draws, base.excess[alignment].draws),
-        "raw_rise": {
-            "tangent_fraction": rise(own.draws[FRACTION], base.draws[FRACTION]),
-            "alignment": rise(own.draws[alignment], base.draws[alignment]),
-        },
-    }
+    return HeadlineEntry(
+        trial=trial.id,
+        baseline=baseline.id,
+        rule="largest F² among the weak and Bayes-aligned trials",
+        tangent_excess=ExcessEntry.of(
+            tangent.estimate, best_control=tangent.best, positive=bool(tangent.estimate.low > 0)
+        ),
+        tangent_excess_rise=rise(tangent.draws, base.excess[FRACTION].draws),
+        alignment=alignment,
+        alignment_excess=EstimateEntry.of(aligned.estimate),
+        alignment_excess_rise=rise(aligned.draws, base.excess[alignment].draws),
+        raw_rise=RawRiseEntry(
+            tangent_fraction=rise(own.draws[FRACTION], base.draws[FRACTION]),
+            alignment=rise(own.draws[alignment], base.draws[alignment]),
+        ),
+    )
+
+
+def compare_tangents(
+    spec: StudySpec,
+    chosen: tuple[Trial, Trial] | None,
+    numbers: Mapping[str, TrialNumbers],
+    columns: Mapping[str, Columns],
+) -> TangentsEntry:
+    """F² minus its best control under each estimator: of the trial that `most_tangent` chose, and its rise."""
+    names = tangent_names(spec.tangents)
+    suffixes = [tangents_suffix(name) if place else "" for place, name in enumerate(names)]
+    first = next(iter(columns.values()))
+    estimators = [
+        EstimatorEntry(
+            name=name,
+            kind=kind_of(reference),
+            reference=reference,
+            rank=float(first[f"tangent_rank{suffix}"].mean()),
+        )
+        for name, reference, suffix in zip(names, spec.tangents, suffixes, strict=True)
+    ]
+    if chosen is None:
+        return TangentsEntry(estimators=estimators, claim=[])
+    trial, baseline = chosen
+    own, base = numbers[trial.id], numbers[baseline.id]
+    claim = []
+    for name, suffix in zip(names, suffixes, strict=True):
+        tangent, standard = (each.excess[f"{FRACTION}{suffix}"] for each in (own, base))
+        rise = Estimate.of(tangent.draws - standard.draws, own.estimates[f"{FRACTION}{suffix}"].n)
+        excess = ExcessEntry.of(tangent.estimate, best_control=tangent.best)
+        claim.append(
+            ClaimEntry(name=name, trial=trial.id, baseline=baseline.id, excess=excess, rise=EstimateEntry.of(rise))
+        )
+    return TangentsEntry(estimators=estimators, claim=claim)

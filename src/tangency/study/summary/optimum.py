@@ -2,80 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
+from tangency.evaluate.numbers import TrialNumbers
 from tangency.statistics import Estimate, simultaneous_bands
 from tangency.statistics.resamples import Array
 from tangency.study.plan import BAYES, Trial
 from tangency.study.spec import StudySpec
+from tangency.study.summary.entries import (
+    CurveEntry,
+    EstimateEntry,
+    IntervalEntry,
+    NoiseCurveEntry,
+    NoiseCurvesEntry,
+    WorldEntry,
+)
 from tangency.worlds import bayes_risk, world_of
 
 _RISK_IMAGES = 20_000
+_LEVEL = 0.95
 
 
-def about_world(spec: StudySpec) -> dict[str, Any] | None:
+def about_world(spec: StudySpec) -> WorldEntry | None:
     """The world that a study's images are drawn from, with the accuracy of its Bayes rule; None for real images."""
     world = world_of(spec.data)
     if world is None:
         return None
-    about: dict[str, Any] = {
-        "name": world.name,
-        "dimension": world.dimension,
-        "intrinsic_dimension": world.intrinsic_dimension,
-        "undefined": world.undefined,
-    }
+    accuracy = None
     if not any("posterior" in quantity for quantity in world.undefined):
         risk = bayes_risk(world, n=_RISK_IMAGES)
-        about["bayes_accuracy"] = {"mean": 1 - risk.mean, "low": 1 - risk.high, "high": 1 - risk.low, "n": risk.n}
-    return about
+        accuracy = IntervalEntry(mean=1 - risk.mean, low=1 - risk.high, high=1 - risk.low, n=risk.n)
+    return WorldEntry(
+        name=world.name,
+        dimension=world.dimension,
+        intrinsic_dimension=world.intrinsic_dimension,
+        undefined=dict(world.undefined),
+        bayes_accuracy=accuracy,
+    )
 
 
-def excess_risks(planned: list[Trial], numbers: dict[str, TrialNumbers]) -> dict[str, Any]:
-    """Error of each trial above that of the Bayes rule on the same images, paired; nothing without a Bayes trial."""
+def excess_risks(planned: list[Trial], numbers: dict[str, TrialNumbers]) -> dict[str, EstimateEntry]:
+    """Error of each trial above that of the Bayes rule on the same images, paired; empty without a Bayes trial."""
     best = next((numbers[t.id] for t in planned if t.name == BAYES and t.id in numbers), None)
     if best is None:
         return {}
     return {
-        name: as_json(Estimate.of(best.draws["accuracy"] - own.draws["accuracy"], own.estimates["accuracy"].n))
+        name: EstimateEntry.of(Estimate.of(best.draws["accuracy"] - own.draws["accuracy"], own.estimates["accuracy"].n))
         for name, own in numbers.items()
     }
 
 
-def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: dict[str, str]) -> dict[str, Any]:
+def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: dict[str, str]) -> NoiseCurvesEntry:
     """Relative noise robustness of each trial against σ, with a band that holds at all σ at once.
 
     Args:
         spec: the study's; its `measures.noise_sigmas` are the grid.
         numbers: of each trial.
-        standard: trial to the standard trial of its seed.
-
-    Returns:
-        {"sigmas": […], "trials": {id: {"ratio", "low", "high": […], "minus_standard": {"mean", "low", "high": […]}}}},
-        differences paired over images and noise; empty without a grid.
+        standard: trial to the standard trial of its seed; differences from it are paired over images and noise.
     """
     sigmas = spec.measures.noise_sigmas
     if not sigmas:
-        return {}
+        return NoiseCurvesEntry()
     keys = [f"relative_noise.sigma={sigma:g}" for sigma in sigmas]
     curves = {name: np.stack([own.draws[key] for key in keys]) for name, own in numbers.items()}
-    trials: dict[str, Any] = {}
+    trials = {}
     for name, draws in curves.items():
         with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = (np.exp(side) for side in _bands(np.log(draws)))
-        trials[name] = {"ratio": _numbers(draws[:, 0]), "low": _numbers(low), "high": _numbers(high)}
+            low, high = (np.exp(side).tolist() for side in _bands(np.log(draws)))
+        difference = None
         if name in standard:
             with np.errstate(invalid="ignore"):
-                difference = draws - curves[standard[name]]
-            low, high = _bands(difference)
-            trials[name]["minus_standard"] = {
-                "mean": _numbers(difference[:, 0]),
-                "low": _numbers(low),
-                "high": _numbers(high),
-            }
-    return {"sigmas": list(sigmas), "level": 0.95, "trials": trials}
+                less = draws - curves[standard[name]]
+            below, above = (side.tolist() for side in _bands(less))
+            difference = CurveEntry(mean=less[:, 0].tolist(), low=below, high=above)
+        trials[name] = NoiseCurveEntry(ratio=draws[:, 0].tolist(), low=low, high=high, minus_standard=difference)
+    return NoiseCurvesEntry(sigmas=list(sigmas), level=_LEVEL, trials=trials)
 
 
 def _bands(draws: Array) -> tuple[Array, Array]:
@@ -83,9 +84,5 @@ def _bands(draws: Array) -> tuple[Array, Array]:
     low, high = np.full(len(draws), np.nan), np.full(len(draws), np.nan)
     finite = np.isfinite(draws).all(1)
     if finite.any():
-        low[finite], high[finite] = simultaneous_bands(draws[finite])
+        low[finite], high[finite] = simultaneous_bands(draws[finite], _LEVEL)
     return low, high
-
-
-def _numbers(values: Array) -> list[float | None]:
-    return [plain_number(float(value)) for value in values]

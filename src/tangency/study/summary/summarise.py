@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,15 @@ from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.plan import Trial, cell_of, working_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries, cell_numbers
-from tangency.study.summary.headline import correlations, headline
+from tangency.study.summary.entries import DataEntry, RegimesEntry, StudySummary
+from tangency.study.summary.headline import compare_tangents, correlations, headline, most_tangent
 from tangency.study.summary.optimum import about_world, noise_curves
-from tangency.study.summary.tangents import compare_tangents
 from tangency.study.summary.trials import Results, trial_entries
 from tangency.types import Dataset
 
 SUMMARY_SCHEMA = 1
+_BANDS = "simultaneous over trials and criteria (bootstrap of max |t|), 95 %"
+_REGIMES = "A regime is a statement about a sweep: each trial is judged against the standard network of its seed."
 _PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
 
 
@@ -45,56 +46,47 @@ def summarise(
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
     change = f"change_on.eps={epsilon:g}"
     verdicts, sensitivity = judge_regimes(results.criteria(change))
-    main = _main_alignment(spec, numbers)
+    main, chosen = _main_alignment(spec, numbers), most_tangent(planned, numbers, verdicts)
     cells = cell_entries(results, change, spec)
     regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
-    regimes |= {cell["id"]: cell["regime"] for cell in cells}
-    joined = Joined(numbers, results.collapsed, regimes, main, judge or {})
-    return {
-        "schema": SUMMARY_SCHEMA,
-        "name": spec.name,
-        "spec_hash": spec.digest(),
-        "data": _about(data, images) | ({} if working.whole else {"working": working.sentence}),
-        "score": score_card,
-        "headline": headline(planned, numbers, verdicts, main) if main else None,
-        "trials": trial_entries(results, outcomes, columns, dimension, verdicts, sensitivity),
-        "world": about_world(spec),
-        "noise_curves": noise_curves(spec, numbers, results.standard_of()),
-        "cells": cells,
-        "regimes": _about_regimes(epsilon),
-        **({"tangents": compare_tangents(spec, planned, numbers, verdicts, columns)} if len(spec.tangents) > 1 else {}),
-        **({"generation": summarise_generation(spec, data, planned, generated, joined)} if generated else {}),
-        "correlations": correlations(cell_numbers(results)),
-        "provenance": _provenance(spec, data, planned),
-    }
+    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main, judge or {})
+    return StudySummary(
+        schema=SUMMARY_SCHEMA,
+        name=spec.name,
+        spec_hash=spec.digest(),
+        data=_about(data, images, None if working.whole else working.sentence),
+        score=score_card,
+        headline=headline(chosen, numbers, main) if main and chosen else None,
+        trials=trial_entries(results, outcomes, columns, dimension, verdicts, sensitivity),
+        world=about_world(spec),
+        noise_curves=noise_curves(spec, numbers, results.standard_of()),
+        cells=cells,
+        regimes=RegimesEntry(thresholds=Thresholds(), epsilon=epsilon, bands=_BANDS, text=_REGIMES),
+        tangents=compare_tangents(spec, chosen, numbers, columns) if len(spec.tangents) > 1 else None,
+        generation=summarise_generation(spec, data, planned, generated, joined) if generated else None,
+        correlations=correlations(cell_numbers(results)),
+        provenance=_provenance(spec, data, planned),
+    ).as_json()
 
 
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
-    """Key of the alignment that the headline speaks of; "" where not every trial has it."""
+    """Key of the alignment that the headline is about; "" where not every trial has it."""
     of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
     key = f"alignment_cosine.logp_y.{of}bayes_gradient.sigma={max(spec.measures.sigmas):g}"
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 
-def _about_regimes(epsilon: float) -> dict[str, Any]:
-    return {
-        "thresholds": dataclasses.asdict(Thresholds()),
-        "epsilon": epsilon,
-        "bands": "simultaneous over trials and criteria (bootstrap of max |t|), 95 %",
-        "text": "A regime is a statement about a sweep: each trial is judged against the standard network of its seed.",
-    }
-
-
-def _about(data: Dataset, images: int) -> dict[str, Any]:
-    return {
-        "name": data.name,
-        "digest": data.test.digest,
-        "classes": list(data.test.classes),
-        "shape": list(data.test.shape),
-        "train": len(data.train),
-        "measured": images,
-        "licence": data.licence,
-    }
+def _about(data: Dataset, images: int, working: str | None) -> DataEntry:
+    return DataEntry(
+        name=data.name,
+        digest=data.test.digest,
+        classes=list(data.test.classes),
+        shape=list(data.test.shape),
+        train=len(data.train),
+        measured=images,
+        licence=data.licence,
+        working=working,
+    )
 
 
 def _provenance(spec: StudySpec, data: Dataset, planned: list[Trial]) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.evaluate.numbers import Columns, TrialNumbers, as_json, fraction_null
+from tangency.evaluate.numbers import Columns, TrialNumbers, fraction_null
 from tangency.evaluate.regimes import STANDARD, bands, criteria
-from tangency.evaluate.significance import add_holm, add_significance
+from tangency.evaluate.significance import significances
 from tangency.measures.registry import control_of, family
-from tangency.statistics import Criteria, Verdict
+from tangency.statistics import Criteria, Excess, Verdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
+from tangency.study.summary.entries import ControlEntry, ExcessEntry, MeasureEntry, TrialEntry, with_holm
 from tangency.study.summary.headline import baselines
 from tangency.study.summary.optimum import excess_risks
 from tangency.types import Dataset
@@ -33,7 +36,7 @@ class Results:
 
     @classmethod
     def of(cls, data: Dataset, planned: list[Trial], numbers: dict[str, TrialNumbers]) -> Results:
-        """The same, with the collapsed ones named."""
+        """Results with the collapsed trials marked."""
         guessing = float(data.test.class_counts.max()) / len(data.test)
         collapsed = {
             trial.id
@@ -58,7 +61,7 @@ class Results:
         }
 
     def criteria(self, change: str) -> dict[str, Criteria]:
-        """What each sound trial's regime is judged by, against the standard trial of its seed.
+        """The quantities that each sound trial's regime rests on, beside those of the standard trial of its seed.
 
         Args:
             change: key of the change of the output along the manifold.
@@ -78,8 +81,8 @@ def trial_entries(
     columns: Mapping[str, Columns],
     dimension: int,
     verdicts: Mapping[str, Verdict],
-    sensitivity: Mapping[str, Mapping[str, Any]],
-) -> list[dict[str, Any]]:
+    sensitivity: Mapping[str, Mapping[str, str]],
+) -> list[TrialEntry]:
     """An entry for each trial, with p-values adjusted over the trained ones.
 
     Args:
@@ -93,53 +96,63 @@ def trial_entries(
     risks = excess_risks(results.planned, results.numbers)
     entries = []
     for trial in results.planned:
-        outcome = {**outcomes[trial.id], **({"outcome": "collapsed"} if trial.id in results.collapsed else {})}
+        outcome, numbers = outcomes[trial.id], results.numbers.get(trial.id)
         untrained = results.numbers.get(f"{UNTRAINED}-s{trial.seed}")
-        entry = _entry(trial, outcome, results.numbers.get(trial.id), untrained, null)
-        entry |= {"excess_risk": risks[trial.id]} if trial.id in risks else {}
-        entry |= _regime(verdicts.get(trial.id), sensitivity.get(trial.id, {}))
-        add_significance(entry, columns.get(trial.id, {}))
-        entries.append(entry)
-    add_holm(entry for entry in entries if entry["objective"] not in REFERENCES)
+        verdict = verdicts.get(trial.id)
+        entries.append(
+            TrialEntry(
+                id=trial.id,
+                objective=trial.name,
+                strength=trial.strength,
+                seed=trial.seed,
+                outcome="collapsed" if trial.id in results.collapsed else outcome["outcome"],
+                train_hash=trial.train_hash,
+                measure_hash=trial.measure_hash,
+                seconds=outcome["seconds"],
+                epochs=outcome["epochs"],
+                measures=_measures(numbers, untrained, null) if numbers else {},
+                excess=_excess(numbers.excess, columns[trial.id]) if numbers else {},
+                excess_risk=risks.get(trial.id),
+                regime=verdict.regime if verdict else None,
+                regime_sensitivity=dict(sensitivity.get(trial.id, {})),
+                regime_bands=bands(verdict),
+            )
+        )
+    trained = [entry for entry in entries if entry.objective not in REFERENCES]
+    adjusted = {entry.id: excess for entry, excess in zip(trained, with_holm([e.excess for e in trained]), strict=True)}
+    return [dataclasses.replace(entry, excess=adjusted.get(entry.id, entry.excess)) for entry in entries]
+
+
+def _measures(
+    numbers: TrialNumbers, untrained: TrialNumbers | None, null: tuple[float, float]
+) -> dict[str, MeasureEntry]:
+    """Every measure with its chance level, beside that of the untrained network where it is a control."""
+    measures = {}
+    for key, estimate in numbers.estimates.items():
+        random = list(null) if family(key) == "tangent_fraction" else None
+        measures[key] = MeasureEntry.of(estimate, chance=numbers.chance[key], null=random)
+        if untrained and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction")):
+            measures[f"{key}.untrained"] = MeasureEntry.of(untrained.estimates[key], chance=numbers.chance[key])
+    return measures
+
+
+def _excess(excesses: Mapping[str, Excess], columns: Columns) -> dict[str, ExcessEntry]:
+    """Every measure minus its best control and minus each of them, with p-values and effect sizes."""
+    tested = significances(columns)
+    entries = {}
+    for key, excess in excesses.items():
+        effects = dict(tested.get(key, {}))
+        of_controls = effects.pop("controls", {})
+        controls = {
+            name: ControlEntry.of(control, **_undefined(of_controls.get(name, {})))
+            for name, control in excess.controls.items()
+        }
+        entries[key] = ExcessEntry.of(
+            excess.estimate, best_control=excess.best, controls=controls, **_undefined(effects)
+        )
     return entries
 
 
-def _entry(
-    trial: Trial,
-    outcome: Mapping[str, Any],
-    numbers: TrialNumbers | None,
-    untrained: TrialNumbers | None,
-    null: tuple[float, float],
-) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "id": trial.id,
-        "objective": trial.name,
-        "strength": trial.strength,
-        "seed": trial.seed,
-        "outcome": outcome["outcome"],
-        "train_hash": trial.train_hash,
-        "measure_hash": trial.measure_hash,
-        "seconds": outcome["seconds"],
-        "epochs": outcome["epochs"],
-        "measures": {},
-        "excess": {},
-    }
-    if numbers is None:
-        return entry
-    for key, estimate in numbers.estimates.items():
-        more = {"null": list(null)} if family(key) == "tangent_fraction" else {}
-        entry["measures"][key] = as_json(estimate, chance=numbers.chance[key], **more)
-        if untrained and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction")):
-            entry["measures"][f"{key}.untrained"] = as_json(untrained.estimates[key], chance=numbers.chance[key])
-    for key, excess in numbers.excess.items():
-        controls = {name: as_json(control) for name, control in excess.controls.items()}
-        entry["excess"][key] = as_json(excess.estimate, best_control=excess.best, controls=controls)
-    return entry
-
-
-def _regime(verdict: Verdict | None, sensitivity: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "regime": verdict.regime if verdict else None,
-        "regime_sensitivity": sensitivity,
-        "regime_bands": bands(verdict),
-    }
+def _undefined(effects: Mapping[str, float | None]) -> dict[str, float]:
+    """The same with NaN in place of None, which a file would leave out."""
+    return {name: math.nan if value is None else value for name, value in effects.items()}

@@ -1,0 +1,198 @@
+"""Figures of a sweep: the story, every measure, alignment against κ, and estimators of the tangent space."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
+from tangency.report.draw.curves import (
+    REGIME_COLOURS,
+    Place,
+    coloured,
+    draw_bayes,
+    draw_curve,
+    label_strengths,
+    positions,
+    regime_patches,
+    series,
+    sweep_figure,
+    white_patch,
+)
+from tangency.report.read.keys import fraction_key, parse
+from tangency.report.read.run import RunFiles
+from tangency.report.read.trials import BAYES, column, mean_of, means, swept, trained
+from tangency.report.text.glossary import SCALARS, objective_name
+from tangency.report.text.measures import describe, parameter_label
+from tangency.report.text.numbers import number
+from tangency.report.text.panels import correlation_panels, panels, story_keys, story_labels
+from tangency.report.text.trials import regime_label
+from tangency.study.summary.entries import CorrelationEntry, EstimatorEntry, TrialEntry
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = ({"color": INK, "linestyle": "-"}, {"color": SOFT, "linestyle": "--"})  # of a row's first curve and second
+ROWS = (("accuracy",), ("on", "off"), ("fraction", "fraction_control"), ("alignment", "alignment_control"))
+NAMES = {
+    "on": "on-manifold",
+    "off": "off-manifold",
+    "fraction_control": "best control",
+    "alignment_control": "shuffled",
+    "accuracy": "accuracy",
+    "fraction": "own tangent\nspace",
+    "alignment": "own target",
+}
+_MARKERS, _LINES = "os^Dv", ("-", "--", ":", "-.")
+
+
+def story_figure(run: RunFiles) -> Figure | None:
+    """Accuracy, on/off change, F² and alignment against strength, one column per objective, regimes shaded."""
+    trials, keys = run.summary.trials, story_keys(run.summary)
+    labels = story_labels(keys)
+    rows = [roles for roles in ROWS if roles[0] in keys]
+    if not swept(trials) or not rows:
+        return None
+
+    def draw(at: Axes, row: int, objective: str, place: Place) -> None:
+        for role, style in zip([role for role in rows[row] if role in keys], STYLES, strict=False):
+            draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
+            if not role.endswith("_control"):
+                draw_bayes(at, trials, parse(keys[role]), style["color"])
+
+    titles = [labels[roles[0]].replace(", ", "\n") for roles in rows]
+    figure, axes = sweep_figure(trials, titles, 1.35 * len(rows) + 0.5, draw)
+    for at, roles in zip(axes[:, -1], rows, strict=True):
+        lines = {label: line for label, line in lines_by_label([at]).items() if label != objective_name(BAYES)}
+        if lines and len(roles) > 1:
+            at.legend(list(lines.values()), list(lines), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
+    legend_of_regimes(figure, trials)
+    return figure
+
+
+def legend_of_regimes(figure: Figure, trials: Sequence[TrialEntry]) -> None:
+    """The background colours, what is left white, and the Bayes rule, once under the figure."""
+    from matplotlib.lines import Line2D
+
+    patches: dict[str, Any] = {**regime_patches(REGIME_COLOURS)}
+    labels: dict[tuple[str, float], set[str]] = {}
+    for trial in trained(trials):
+        labels.setdefault((trial.objective, trial.strength), set()).add(regime_label(trial))
+    white = {next(iter(own)) if len(own) == 1 else "seeds differ" for own in labels.values()} - set(patches)
+    if white:
+        patches[", ".join(sorted(white, reverse=True))] = white_patch()
+    if any(trial.objective == BAYES for trial in trials):
+        patches[objective_name(BAYES)] = Line2D([], [], color=INK, **LEVEL)
+    legend_below(figure, patches, len(patches))
+
+
+def curves_figure(run: RunFiles) -> Figure | None:
+    """Every measure against strength, one panel each, objectives in colour."""
+    trials = run.summary.trials
+    objectives, shown = swept(trials), panels(trials)
+    if not objectives or not shown:
+        return None
+    rows = math.ceil(len(shown) / 3)
+    figure, axes = new_figure(rows, 3, 1.75 * rows)
+    place = positions(trials)
+    for panel, at in zip(shown, axes.flat, strict=False):
+        key = panel.keys[panel.chosen]
+        for objective, colour in coloured(objectives)[1:]:
+            style = {"color": colour, "marker": "o", "label": objective_name(objective)}
+            draw_curve(at, series(trials, objective, key.text), place, **style)
+        draw_bayes(at, trials, key)
+        for level in means(trials, f"{key.text}.image")[:1]:  # of the image itself, equal for all trials
+            at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
+        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
+        at.set_title("\n".join([panel.text.title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
+        at.set_yscale("log" if key.family == "kappa" else "linear")
+        label_strengths(at, trials, place)
+    for at in axes.flat[len(shown) :]:
+        at.set_axis_off()
+    lines = lines_by_label(axes.flat)
+    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=5)
+    figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
+    return figure
+
+
+def correlations_figure(run: RunFiles) -> Figure | None:
+    """log κ against each alignment at the headline σ over trials, raw above and minus control below."""
+    shown = correlation_panels(run.summary)[:3]
+    if not shown:
+        return None
+    figure, axes = new_figure(2, len(shown), 4.2, sharex=True)
+    for place, panel in enumerate(shown):
+        item = panel.items[panel.chosen]
+        scatter(axes[0, place], run.summary.trials, item, "raw")
+        scatter(axes[1, place], run.summary.trials, item, "minus_control")
+        key = parse(item.y)
+        axes[0, place].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
+        axes[1, place].set_ylabel("minus shuffled")
+        axes[1, place].set_xlabel("log κ")
+    legend_below(figure, lines_by_label([axes[0, 0]]), 5)
+    return figure
+
+
+def scatter(
+    axes: Axes, trials: Sequence[TrialEntry], item: CorrelationEntry, kind: Literal["raw", "minus_control"]
+) -> None:
+    """One point per trained network, coloured by objective, with Spearman's correlation above."""
+    for objective, colour in coloured(swept(trials)):
+        points = []
+        for trial in trials:
+            x = mean_of(trial, item.x)
+            y = (
+                mean_of(trial, item.y)
+                if kind == "raw"
+                else trial.excess[item.y].mean
+                if item.y in trial.excess
+                else None
+            )
+            if trial.objective == objective and x is not None and y is not None:
+                points.append((x, y))
+        if points:
+            x_values, y_values = zip(*points, strict=True)
+            axes.scatter(x_values, y_values, s=14, color=colour, label=objective_name(objective))
+    rho = item.raw if kind == "raw" else item.minus_control
+    interval = f"[{number(rho.low, 2)}, {number(rho.high, 2)}]"
+    axes.set_title(f"Spearman's $r_s$ = {number(rho.rho, 2)} {interval}", fontsize=6.5, loc="right")
+
+
+def tangents_figure(run: RunFiles) -> Figure | None:
+    """F² minus its best control of equal rank against strength: lines by estimator, panels by objective."""
+    tangents, objectives = run.summary.tangents, swept(run.summary.trials)
+    if not tangents or not objectives:
+        return None
+    styles = _styles(tangents.estimators)
+    figure, axes = new_figure(1, len(objectives), 2.8, sharey=True)
+    for ax, objective in zip(axes[0], objectives, strict=True):
+        trials = [trial for trial in column(run.summary.trials, objective) if trial.excess]
+        place = positions(trials)
+        for at, (name, style) in enumerate(styles.items()):
+            points = series(trials, objective, fraction_key(at, name), excess=True)
+            draw_curve(ax, points, place, label=name, **style)
+        ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="best control")
+        label_strengths(ax, trials, place)
+        ax.set(title=objective_name(objective), xlabel="strength")
+    axes[0, 0].set_ylabel("F² minus its best control")
+    legend_below(figure, lines_by_label([axes[0, 0]]))
+    return figure
+
+
+def _styles(estimators: Sequence[EstimatorEntry]) -> dict[str, dict[str, str]]:
+    """A colour for each kind; estimators of one kind differ in marker and line."""
+    kinds: dict[str, list[str]] = {}
+    for entry in estimators:
+        kinds.setdefault(entry.kind, []).append(entry.name)
+    return {
+        name: {
+            "color": COLOURS[number_of_kind % len(COLOURS)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "linestyle": _LINES[place % len(_LINES)],
+        }
+        for number_of_kind, names in enumerate(kinds.values())
+        for place, name in enumerate(names)
+    }
