@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from tangency.errors import NumericsError
-from tangency.generation import (
+from tangency.generation.fidelity import psnr
+from tangency.generation.judges import (
     diversity,
     frechet_distance,
     judged,
     last_features,
     nearest_distance,
     precision_recall,
-    psnr,
 )
 from tangency.perceptual.structural import ssim
 from tangency.types import LabelledImages

@@ -15,7 +15,9 @@ from tangency.errors import ModelError, NumericsError, SpecError
 from tangency.evaluate.generation.judge_quality import judge_quality
 from tangency.evaluate.generation.qualities import ABOUT
 from tangency.evaluate.generation.run import generate_with
-from tangency.generation import Climb, JointLogits, pixel_mixture
+from tangency.generation.conditional import pixel_mixture
+from tangency.generation.energy import JointLogits
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.prepare import fitted_to, why_no_mixture
 from tangency.generation.tasks.table import TASKS

@@ -167,7 +167,10 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
         ({"generate": [{"task": "denoise", "count": "many"}]}, r"generate\.0\.count"),
         ({"generate": [{"task": "translate"}]}, r"generate\.0\.target"),
         ({"generate": [{"task": "denoise"}, {"task": "denoise"}]}, r"generate\.1: asked for more than once"),
-        ({"generate": [{"task": "inpaint"}, {"count": 0}]}, r"^test: generate\.1\.count: got 0, expected at least 1"),
+        (
+            {"generate": [{"task": "inpaint"}, {"count": 0}]},
+            r"^test: generate\.1\.count: got 0, expected a number in \[1",
+        ),
         ({"generate": [{"task": "inpaint", "share": 1.0}]}, r"test: generate\.0\.share: got 1\.0"),
         ({"generate": [{"task": "inpaint", "mask": "hal"}]}, r"test: generate\.0\.mask: unknown mask"),
         ({"generate": [{"references": ["bays"]}]}, r"test: generate\.0\.references: unknown reference"),

@@ -41,7 +41,7 @@ class Partners:
         self, pool: LabelledImages, seed: int, kinds: Tensor | None = None, typical: Tensor | None = None
     ) -> None:
         self.pool, self.seed, self._typical, self._kinds_known = pool, seed, typical, kinds is not None
-        self._kinds = torch.arange(len(pool)) if kinds is None else kinds.cpu().unique(return_inverse=True)[1]
+        self._kinds = torch.arange(len(pool)) if kinds is None else torch.unique(kinds, return_inverse=True)[1].cpu()
 
     @cached_property
     def blocks(self) -> Tensor:
@@ -122,7 +122,7 @@ class Partners:
         if not self._kinds_known:
             return torch.ones(len(self.pool.classes), dtype=torch.bool)
         _, key = self._class_places
-        groups = key.unique() // (int(self._kinds.max()) + 1)
+        groups: Tensor = torch.unique(key) // (int(self._kinds.max()) + 1)
         return groups.bincount(minlength=len(self.pool.classes) + 1)[: len(self.pool.classes)] > 1
 
     def _sorted(self, group: Tensor) -> Places:

@@ -87,7 +87,7 @@ class Conditional:
         pixels = draw.of("noise").normal(self.mixture.shape, torch.float64)
         errors = draw.of("error").normal(self.measured.shape[1:], torch.float64)
         samples = torch.zeros_like(pixels)
-        for j in chosen.unique().tolist():
+        for j in torch.unique(chosen).tolist():
             part = self._parts[j]
             turned = torch.linalg.solve_triangular(part.lower.mT, z[:, :, None], upper=True).squeeze(2)
             own = self._psi[j].sqrt() * pixels

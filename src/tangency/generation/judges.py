@@ -28,7 +28,7 @@ def judged(judge: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> dict[str
         "accuracy" (N,) 0 or 1, and "confidence" (N,) p(y|x), both float64; guessing has 1/classes.
     """
     with undisturbed(judge):
-        parts = [check_logits(judge(part), len(part)).double() for part in x.split(batch)]
+        parts = [check_logits(judge(part), len(part)).double() for part in torch.split(x, batch)]
     logits = torch.cat(parts)
     right = (logits.argmax(1) == y).double()
     return {"accuracy": right, "confidence": logits.softmax(1).gather(1, y[:, None]).squeeze(1)}
@@ -48,7 +48,7 @@ def last_features(judge: nn.Module, x: Tensor, batch: int = 256) -> Tensor:
     handle = layers[-1].register_forward_pre_hook(lambda _module, given: caught.append(flat(given[0]).double()))
     try:
         with undisturbed(judge):
-            for part in x.split(batch):
+            for part in torch.split(x, batch):
                 judge(part)
     finally:
         handle.remove()
@@ -104,12 +104,12 @@ def precision_recall(
 
 def neighbour_distance(points: Tensor, neighbours: int) -> Tensor:
     """Distance of each point to its k-th neighbour among the others, (N, D) to (N,)."""
-    distances = [torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in points.split(_AT_ONCE)]
-    return torch.cat(distances)
+    parts = torch.split(points, _AT_ONCE)
+    return torch.cat([torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in parts])
 
 
 def _among(points: Tensor, others: Tensor, reach: Tensor) -> Tensor:
-    return torch.cat([(torch.cdist(part, others) <= reach).any(1) for part in points.split(_AT_ONCE)]).double()
+    return torch.cat([(torch.cdist(part, others) <= reach).any(1) for part in torch.split(points, _AT_ONCE)]).double()
 
 
 def nearest_distance(x: Tensor, data: LabelledImages) -> Tensor:
@@ -122,9 +122,9 @@ def diversity(x: Tensor, y: Tensor) -> Tensor:
     """Mean l2 distance to the other pictures of the same class, (N, C, H, W) to (N,) float64; NaN for a lone one."""
     rows = flat(x).double()
     means = torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device)
-    for c in y.unique():
+    for c in torch.unique(y):
         own = (y == c).nonzero().flatten()
         if len(own) > 1:
-            total = torch.cat([torch.cdist(part, rows[own]).sum(1) for part in rows[own].split(_AT_ONCE)])
+            total = torch.cat([torch.cdist(part, rows[own]).sum(1) for part in torch.split(rows[own], _AT_ONCE)])
             means[own] = total / (len(own) - 1)
     return means

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from tangency.errors import SpecError, unknown_name
 from tangency.generation.operators import Mask
+from tangency.generation.options import MASKS
 from tangency.seeding import Draw
-
-MASKS = ("rectangle", "random", "half")
 
 
 def make_mask(kind: str, shape: tuple[int, int, int], share: float, draw: Draw) -> Mask:
@@ -44,7 +43,8 @@ def _rectangle(draw: Draw, height: int, width: int, share: float) -> Tensor:
     left = draw.of("mask left").integers(width - wide + 1)[:, None]
     row, column = (torch.arange(side, device=top.device) for side in (height, width))
     rows, columns = (row >= top) & (row < top + tall), (column >= left) & (column < left + wide)
-    return rows[:, :, None] & columns[:, None, :]
+    hidden: Tensor = rows[:, :, None] & columns[:, None, :]
+    return hidden
 
 
 def _half(draw: Draw, height: int, width: int) -> Tensor:

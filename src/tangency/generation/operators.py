@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-
-Bounds = tuple[float, float] | None
+from tangency.generation.options import Bounds
 
 
 class Operator(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from tangency.generation.operators import Operator
 from tangency.score import ClassifierFreeGuided, ClassifierGuided, Denoiser, Sampler
 from tangency.score.guidance import DerivedScore
 from tangency.seeding import Draw
-from tangency.types import Sigma
 
 _GREY = 0.5
 
@@ -35,28 +34,17 @@ class ScoreSample:
     how: str
 
 
-class CountedScore:
+@final
+class CountedScore(DerivedScore):
     """A score that counts its evaluations; otherwise the same."""
 
     def __init__(self, base: Denoiser) -> None:
-        self.base, self.count = base, 0
-        self.kind, self.shape, self.classes = base.kind, base.shape, base.classes
-        self.data_range, self.card = base.data_range, base.card
+        super().__init__(base)
+        self.kind, self.count = base.kind, 0
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D(x; σ[, y])."""
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         self.count += 1
-        return self.base.denoise(x, sigma, y)
-
-    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """s_σ(x)."""
-        self.count += 1
-        return self.base.score(x, sigma, y)
-
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Any:
-        """∇ log p_σ(y | x)."""
-        self.count += 2
-        return self.base.bayes_direction(x, y, sigma)
+        return self.base.denoise(x, levels, y)
 
 
 @final

@@ -101,7 +101,7 @@ def _read(reference: Reference, folder: Path, split: str, side: int) -> Labelled
         pixels.append(images)
         labels.append(targets)
     held = torch.empty(sum(map(len, labels)), 3, side, side, dtype=torch.uint8)
-    for part in held.split([len(one) for one in labels]):
+    for part in torch.split(held, [len(one) for one in labels]):
         part.copy_(torch.from_numpy(np.array(pixels.pop(0))))
     name = f"{reference.text} {split}"
     return labelled(held, torch.from_numpy(np.concatenate(labels)), classes, name, notes)

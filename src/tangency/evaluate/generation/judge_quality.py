@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tangency.generation import judged
+from tangency.generation.judges import judged
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.types import Dataset
@@ -27,7 +27,7 @@ def judge_quality(judge: nn.Module, data: Dataset, device: str) -> dict[str, Any
     ids = permutation(len(data.test), 0, "examination of the judge")[:_EXAMINED].sort().values
     parts = [
         judged(judge, data.test.images(part).to(device), data.test.labels[part].to(device))["accuracy"]
-        for part in ids.split(_AT_ONCE)
+        for part in torch.split(ids, _AT_ONCE)
     ]
     right, chance = torch.cat(parts).cpu().numpy(), 1 / len(data.test.classes)
     accuracy = Estimate.of(PairedBootstrap(len(right), _REPLICATES).mean(right), len(right))

@@ -12,19 +12,18 @@ from torch import Tensor, nn
 
 from tangency.errors import NumericsError
 from tangency.evaluate.generation.qualities import FRECHET
-from tangency.generation import (
+from tangency.generation.fidelity import noise_cosine, psnr
+from tangency.generation.judges import (
     diversity,
     frechet_distance,
     judged,
     last_features,
     nearest_distance,
     neighbour_distance,
-    noise_cosine,
     precision_recall,
-    psnr,
 )
+from tangency.generation.options import TaskOptions
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome
-from tangency.generation.tasks.options import TaskOptions
 from tangency.generation.tasks.table import TASKS
 from tangency.mixtures import Mixture
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
@@ -132,7 +131,7 @@ class Judges:
     def _real(self) -> tuple[Tensor, Tensor | None]:
         """Features of training images, and how far each one's neighbours are."""
         chosen = permutation(len(self.data.train), 0, "sets of generation")[:_REAL]
-        parts = [self.embedded(self.data.train.images(ids).to(self.device)) for ids in chosen.split(_AT_ONCE)]
+        parts = [self.embedded(self.data.train.images(ids).to(self.device)) for ids in torch.split(chosen, _AT_ONCE)]
         real = torch.cat(parts)
         return real, neighbour_distance(real, _NEIGHBOURS) if len(real) > _NEIGHBOURS else None
 

@@ -111,7 +111,7 @@ def generate_with(
 def _performed(inputs: TaskInputs, ids: Tensor, on_progress: OnProgress | None) -> Outcome:
     """All batches of the task; `on_progress` hears how many are done, and that judging comes next."""
     outcomes = []
-    for number, part in enumerate(batches := ids.split(inputs.options.batch)):
+    for number, part in enumerate(batches := torch.split(ids, inputs.options.batch)):
         if on_progress is not None:
             on_progress(inputs.options.task, number / len(batches) * 0.9)
         outcomes.append(perform(inputs, part))

@@ -62,7 +62,7 @@ def generate(
 
     Example:
         >>> import tangency
-        >>> from tangency.generation import Climb
+        >>> from tangency.generation.options import Climb
         >>> from tangency.generation.tasks.config import GenerationConfig
         >>> from tangency.models import build
         >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")

@@ -1,11 +1,11 @@
-"""What the tasks share that take test images to a class."""
+"""Test images are taken to another class: what such tasks share, and the plain one, within a budget."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.generation.tasks.climb import towards
@@ -23,13 +23,11 @@ class ChangeTask(ImageTask):
 
     def apply(self, inputs: TaskInputs, x: Tensor, y: Tensor, draw: Draw) -> Outcome:
         """Take the images to their targets by each network."""
-        start = self.start(inputs, x)
-        given = inputs.options.target
-        target = self.default_target(inputs, x, y) if given is None else torch.full_like(y, int(given))
-        outcome = Outcome(target)
+        start, target = self.start(inputs, x), inputs.options.target
+        outcome = Outcome(self.default_target(inputs, x, y) if target is None else torch.full_like(y, int(target)))
         outcome.add(START, start, self.start_words)
-        for source, (network, words) in inputs.networks.items():
-            self.change(inputs, outcome, source, network, words, start, draw)
+        for source in inputs.networks:
+            self.change(inputs, outcome, source, start, draw)
             outcome.columns[source]["distance"] = norms((outcome.pictures[source] - start).double())
         return outcome
 
@@ -38,21 +36,21 @@ class ChangeTask(ImageTask):
         return x
 
     def default_target(self, inputs: TaskInputs, x: Tensor, y: Tensor) -> Tensor:
-        """The class that each image is taken to where none is asked for, (N,): the classifier's second choice."""
+        """The class that each image is taken to by default, (N,): the classifier's second choice."""
         with undisturbed(inputs.own), torch.no_grad():
-            return inputs.own(x).topk(2, dim=1).indices[:, 1]
+            logits: Tensor = inputs.own(x)
+        return logits.topk(2, dim=1).indices[:, 1]
 
-    def change(
-        self,
-        inputs: TaskInputs,
-        outcome: Outcome,
-        source: str,
-        network: nn.Module,
-        words: str,
-        start: Tensor,
-        draw: Draw,
-    ) -> None:
-        """Add what one network makes of the start: an ascent within the budget."""
+    def change(self, inputs: TaskInputs, outcome: Outcome, source: str, start: Tensor, draw: Draw) -> None:
+        """Add what the network of one source makes of the start: an ascent within the budget."""
+        network, words = inputs.networks[source]
         climb = inputs.options.climb
-        ascent = towards(network, start, outcome.y, climb, draw=draw)
-        outcome.add_ascent(source, ascent, in_words(climb, words))
+        outcome.add_ascent(source, towards(network, start, outcome.y, climb, draw=draw), in_words(climb, words))
+
+
+class TranslateTask(ChangeTask):
+    """From test images to the target class, or to the classifier's second choice, within a budget."""
+
+    name = "translate"
+    title = "Image to image"
+    options = ("target",)

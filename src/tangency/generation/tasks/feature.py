@@ -7,16 +7,14 @@ from torch import Tensor
 
 from tangency.autodiff import undisturbed
 from tangency.errors import SpecError
-from tangency.generation.constraints import BallInBox, Box
-from tangency.generation.engine import Ascent, ascend
-from tangency.generation.tasks.climb import Climb, default_radius
+from tangency.generation.engine import Ascent
+from tangency.generation.options import Climb, TaskOptions
+from tangency.generation.tasks.climb import climb_within
 from tangency.generation.tasks.generate import starts
 from tangency.generation.tasks.inputs import OWN, START, Outcome, TaskInputs
-from tangency.generation.tasks.options import TaskOptions
 from tangency.generation.tasks.task import GenerationTask
 from tangency.generation.units import unit_objective
 from tangency.seeding import Draw
-from tangency.types import check_images
 
 
 class FeatureTask(GenerationTask):
@@ -53,12 +51,8 @@ def visualise(
     model: torch.nn.Module, module: str, channel: Tensor, start: Tensor, climb: Climb, *, draw: Draw
 ) -> Ascent:
     """Raise the mean activation of a channel of a named module for each image, (N,), within the budget."""
-    check_images(start, "start", unit_range=False)
-    inside = Box(climb.bounds)(start)
-    radius = climb.radius or default_radius(start)
-    plan = climb.plan(radius, BallInBox(inside, radius, climb.norm, climb.bounds))
     with unit_objective(model, module, channel) as objective:
-        return ascend(climb.raised(objective), inside, plan, draw=draw, models=(model,))
+        return climb_within(objective, model, start, climb, draw)
 
 
 def _channels(inputs: TaskInputs, draw: Draw) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tangency.errors import SpecError
+from tangency.generation.options import REFERENCES
 from tangency.generation.reference import generate_by_score
 from tangency.generation.seeds import class_seed, noise_seed
 from tangency.generation.tasks.climb import towards
 from tangency.generation.tasks.inputs import START, Outcome, TaskInputs, in_words
-from tangency.generation.tasks.options import REFERENCES
 from tangency.generation.tasks.task import GenerationTask
 from tangency.seeding import Draw
 

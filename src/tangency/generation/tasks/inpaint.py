@@ -7,8 +7,8 @@ from typing import Any
 
 from tangency.generation.masks import make_mask
 from tangency.generation.operators import Operator
+from tangency.generation.options import TaskOptions
 from tangency.generation.tasks.inputs import TaskInputs
-from tangency.generation.tasks.options import TaskOptions
 from tangency.generation.tasks.restoration import MeasuredRestoration
 from tangency.seeding import Draw
 

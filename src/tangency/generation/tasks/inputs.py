@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from tangency.errors import SpecError
 from tangency.generation.engine import Ascent
-from tangency.generation.tasks.climb import Climb
-from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.options import Climb, TaskOptions
 from tangency.mixtures import Mixture
 from tangency.score import Denoiser
 from tangency.types import Dataset

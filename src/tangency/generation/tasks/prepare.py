@@ -12,7 +12,7 @@ from tangency.data.partners import measured_order
 from tangency.errors import SpecError, listed, unknown_name
 from tangency.generation.conditional import pixel_mixture
 from tangency.generation.energy import JointLogits
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.inputs import TaskInputs
 from tangency.generation.tasks.table import TASKS

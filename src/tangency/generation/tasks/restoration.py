@@ -15,10 +15,10 @@ from tangency.generation.constraints import BallInBox, Both, Box, Consistent, Co
 from tangency.generation.engine import Ascent, ascend
 from tangency.generation.objectives import UNLABELLED, ClassObjective, predicted
 from tangency.generation.operators import Operator
+from tangency.generation.options import LABELS, REFERENCES, Climb, TaskOptions
 from tangency.generation.reference import restore_by_score
-from tangency.generation.tasks.climb import Climb, default_radius
+from tangency.generation.tasks.climb import default_radius, plan, raised
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
-from tangency.generation.tasks.options import LABELS, REFERENCES, TaskOptions
 from tangency.generation.tasks.task import ImageTask
 from tangency.seeding import Draw
 from tangency.types import check_images
@@ -65,7 +65,7 @@ class MeasuredRestoration(Restoration):
         measured = operator.apply(x)
         measured = measured * operator.seen(measured)
         guess = first_guess(operator, measured, x)
-        oracle = y if options.label == "oracle" else None
+        oracle = true_labels(options, y)
         outcome = Outcome(y)
         outcome.add(TRUTH, x, "test images")
         outcome.add(START, guess, self.guess_words(options))
@@ -137,7 +137,7 @@ def restore(
     inside: Constraint = consistent
     if climb.radius is not None:
         inside = Both(BallInBox(start, radius, climb.norm, climb.bounds), consistent)
-    ascent = ascend(climb.raised(objective), start, climb.plan(radius, inside), draw=draw, models=(model,))
+    ascent = ascend(raised(climb, objective), start, plan(climb, radius, inside), draw=draw, models=(model,))
     return Restored(ascent, labels, torch.zeros(len(start), dtype=start.dtype, device=start.device))
 
 
@@ -152,6 +152,11 @@ def first_guess(operator: Operator, measured: Tensor, like: Tensor) -> Tensor:
     known = operator.seen(measured).expand_as(measured)
     mean = (measured * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
     return operator.project(mean.expand_as(like).clone(), measured, None)
+
+
+def true_labels(options: TaskOptions, y: Tensor) -> Tensor | None:
+    """The true classes where a restoration may know them."""
+    return y if options.label == "oracle" else None
 
 
 def class_objective(

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tangency.generation.operators import AveragePool, Operator
+from tangency.generation.options import TaskOptions
 from tangency.generation.tasks.inputs import TaskInputs
-from tangency.generation.tasks.options import TaskOptions
 from tangency.generation.tasks.restoration import MeasuredRestoration
 from tangency.seeding import Draw
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb, TaskOptions
 from tangency.generation.tasks.inputs import Outcome, TaskInputs
-from tangency.generation.tasks.options import TaskOptions
 from tangency.seeding import Draw
 
 SHARED = ("task", "count", "climb", "references", "components", "rank", "seed", "batch")  # what every task has

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, quoted, unknown_name
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.table import TASKS
 
