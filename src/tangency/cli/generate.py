@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from tangency.cli.output import print_json
 from tangency.errors import SpecError, unknown_name
 from tangency.generation.options import Climb, TaskOptions, declarations
+
+if TYPE_CHECKING:
+    from tangency.evaluate.generation.run import GenerationSummary
+    from tangency.statistics import Estimate
 
 TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
 _WIDE = 200  # columns of a table that goes into a file, where nothing can be folded at the edge of a screen
@@ -109,7 +114,7 @@ def generate(
     if as_json:
         print_json(made.summary | {"files": {name: str(path) for name, path in paths.items()}})
     else:
-        _show(made.summary, paths)
+        _show(made.results, paths)
 
 
 def _given(context: typer.Context) -> list[str]:
@@ -131,45 +136,38 @@ def _as_typed() -> Iterator[None]:
         raise SpecError(f"--{typed}:{rest}") from None
 
 
-def _show(summary: dict[str, Any], paths: dict[str, Path]) -> None:
+def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
     """A table of every measure by source."""
     from rich.console import Console
     from rich.table import Column, Table
 
-    from tangency.evaluate.generation.qualities import FRECHET
+    from tangency.evaluate.generation.qualities import ABOUT, FRECHET, KID
     from tangency.report.text.generation import accuracy_words
 
-    sources = summary["sources"]
-    table = Table(
-        Column("measure", no_wrap=True),
-        *sources,
-        title=f"{summary['task']}, {summary['count']} images of {summary['data']}",
-    )
-    measures = dict.fromkeys(name for source in sources.values() for name in source["measures"])
-    for name in measures:
-        cells = [_cell(source["measures"].get(name)) for source in sources.values()]
-        about = summary["about"][name]
-        table.add_row(f"{name}{' ' + about['unit'] if about['unit'] else ''}", *cells)
-    for name in ("kid", *FRECHET, "recall"):
-        if any(name in source.get("set", {}) for source in sources.values()):
-            table.add_row(
-                name, *(f"{s['set'][name]:.3g}" if name in s.get("set", {}) else "–" for s in sources.values())
-            )
+    sources = results.sources
+    title = f"{results.task}, {results.count} images of {results.data}"
+    table = Table(Column("measure", no_wrap=True), *sources, title=title)
+    for name in dict.fromkeys(name for source in sources.values() for name in source.measures):
+        cells = [_cell(source.measures.get(name)) for source in sources.values()]
+        table.add_row(f"{name} {ABOUT[name].unit}".rstrip(), *cells)
+    distances = [source.as_set.distances if source.as_set else {} for source in sources.values()]
+    for name in (KID, *FRECHET, "recall"):
+        if any(name in each for each in distances):
+            table.add_row(name, *(f"{each[name]:.3g}" if name in each else "–" for each in distances))
     console = Console()
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
-    for what, reason in summary["unavailable"].items():
+    for what, reason in results.unavailable.items():
         typer.echo(f"no {what}: {reason}")
-    if (judge := summary["judged_by"]) is not None:
-        typer.echo(f"judge: {accuracy_words(judge['accuracy'])}. {judge['warning']}".rstrip())
-    counts = sources["classifier"]["counts"]
-    typer.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    if (judge := results.judged_by) is not None:
+        typer.echo(f"judge: {accuracy_words(judge.to_json()['accuracy'])}. {judge.warning}".rstrip())
+    typer.echo(", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
     for name, path in paths.items():
         typer.echo(f"{name}: {path}")
 
 
-def _cell(estimate: dict[str, Any] | None) -> str:
-    if estimate is None or estimate["mean"] is None:
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None or not math.isfinite(estimate.mean):
         return "–"
-    if not estimate["low"] < estimate["high"]:
-        return f"{estimate['mean']:.3g}"
-    return f"{estimate['mean']:.3g}\n{estimate['low']:.3g} … {estimate['high']:.3g}"
+    if not estimate.low < estimate.high:
+        return f"{estimate.mean:.3g}"
+    return f"{estimate.mean:.3g}\n{estimate.low:.3g} … {estimate.high:.3g}"

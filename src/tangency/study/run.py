@@ -14,7 +14,7 @@ from tangency.devices import resolve_device
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.fitting.tangents import unfinished
-from tangency.evaluate.generation.judge_quality import judge_quality
+from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError
-from tangency.evaluate.generation.qualities import FRECHET
+from tangency.evaluate.generation.numbers import SetNumbers
+from tangency.evaluate.generation.qualities import FRECHET, KID
+from tangency.evaluate.numbers import as_json
 from tangency.generation.fidelity import noise_cosine, psnr
 from tangency.generation.judges import (
     diversity,
@@ -22,19 +25,21 @@ from tangency.generation.judges import (
     neighbour_distance,
     precision_recall,
 )
-from tangency.generation.options import TaskOptions
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome
-from tangency.generation.tasks.table import TASKS
+from tangency.generation.tasks.task import GenerationTask
 from tangency.mixtures import Mixture
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
 from tangency.perceptual.lpips import LPIPS
 from tangency.perceptual.structural import ssim
 from tangency.seeding import permutation
+from tangency.statistics import Estimate, PairedBootstrap
 from tangency.types import Dataset
 
 _ALEX_CHANNELS = (1, 3)
 _AT_ONCE = 1000
 _NEIGHBOURS = 3  # of precision and recall
+_EXAMINED = 2000  # test images at most, a fixed random subset
+REPLICATES = 2000
 _REAL = 5000  # training images at most that sets are compared with
 
 
@@ -67,11 +72,6 @@ class Judges:
         if self.judge is not None:
             return "last hidden layer of the judge"
         return "alexnet-lpips" if self.lpips is not None else ""
-
-    @property
-    def frechet(self) -> str:
-        """Key of the Fréchet distance, named by its features: FID is that of Inception's alone."""
-        return FRECHET[0] if self.judge is not None else FRECHET[1]
 
     def embedded(self, pictures: Tensor) -> Tensor:
         """Features (N, D)."""
@@ -107,7 +107,7 @@ class Judges:
                 columns |= {f"judge_{name}": values for name, values in judged(self.judge, pictures, y).items()}
         return columns
 
-    def sets(self, pictures: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+    def sets(self, pictures: Mapping[str, Tensor]) -> tuple[dict[str, SetNumbers], dict[str, Tensor]]:
         """Numbers of each source's pictures as a set against training images, and the column "among_real" of each.
 
         Test images are a source of their own, so that what real images get is known.
@@ -116,15 +116,15 @@ class Judges:
             self.unavailable["sets"] = "no network whose features sets could be compared in"
             return {}, {}
         real, reach = self._real
-        numbers: dict[str, dict[str, Any]] = {}
+        numbers: dict[str, SetNumbers] = {}
         among: dict[str, Tensor] = {}
         for source, images in pictures.items():
             made = self.embedded(images)
-            numbers[source] = {"features": self.features, "pictures": len(made), "real": len(real)}
-            numbers[source] |= self._kid(made, real) | self._frechet(made, real)
+            distances = self._kid(made, real) | self._frechet(made, real)
             if len(made) > _NEIGHBOURS and reach is not None:
                 among[source], recalled = precision_recall(made, real, _NEIGHBOURS, reach)
-                numbers[source]["recall"] = float(recalled.mean())
+                distances["recall"] = float(recalled.mean())
+            numbers[source] = SetNumbers(self.features, len(made), len(real), distances)
         return numbers, among
 
     @cached_property
@@ -143,38 +143,73 @@ class Judges:
         other.own, other.mixture, other.unavailable = own, mixture, dict(self.unavailable)
         return other
 
-    def _kid(self, made: Tensor, real: Tensor) -> dict[str, Any]:
+    def _kid(self, made: Tensor, real: Tensor) -> dict[str, float]:
         if min(len(made), len(real)) < FEWEST:
-            self.unavailable["kid"] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
+            self.unavailable[KID] = f"{len(made)} pictures and {len(real)} real ones, it takes {FEWEST} a side"
             return {}
         try:
             distance = kid(made, real, self.features)
         except NumericsError as error:  # features that do not vary
-            self.unavailable["kid"] = str(error)
+            self.unavailable[KID] = str(error)
             return {}
-        return {"kid": distance.value, "kid_standard_error": distance.standard_error}
+        return {KID: distance.value, "kid_standard_error": distance.standard_error}
 
-    def _frechet(self, made: Tensor, real: Tensor) -> dict[str, Any]:
+    def _frechet(self, made: Tensor, real: Tensor) -> dict[str, float]:
+        """Named by its features: FID is the distance in those of Inception alone."""
+        name = FRECHET[0] if self.judge is not None else FRECHET[1]
         try:
-            return {self.frechet: frechet_distance(made, real)}
+            return {name: frechet_distance(made, real)}
         except NumericsError as error:
-            self.unavailable[self.frechet] = str(error)
+            self.unavailable[name] = str(error)
             return {}
 
 
 def judge_outcome(
-    judges: Judges, outcome: Outcome, options: TaskOptions, sources: Sequence[str]
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Any]]]:
+    judges: Judges, outcome: Outcome, task: GenerationTask, sources: Sequence[str]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, SetNumbers]]:
     """Columns of each of these sources, and numbers of each as a set."""
-    task, columns = TASKS[options.task], {source: dict(outcome.columns[source]) for source in sources}
-    for source in sources:
-        pictures = outcome.pictures[source]
-        columns[source] |= judges.likeness(pictures, outcome.y)
-        if task.truth and source != TRUTH:
-            columns[source] |= judges.fidelity(pictures, outcome.pictures[START], outcome.pictures[TRUTH])
+    pictures = {source: outcome.pictures[source] for source in sources}
+    columns = {source: outcome.columns[source] | judges.likeness(pictures[source], outcome.y) for source in sources}
+    if task.truth:
+        for source in set(sources) - {TRUTH}:
+            columns[source] |= judges.fidelity(pictures[source], outcome.pictures[START], outcome.pictures[TRUTH])
     if task.truth or not task.judged:
         return columns, {}
-    sets, among = judges.sets({source: outcome.pictures[source] for source in sources})
+    sets, among = judges.sets(pictures)
     for source, values in among.items():
         columns[source]["among_real"] = values
     return columns, sets
+
+
+@dataclass(frozen=True)
+class JudgeQuality:
+    """How good a judge is itself.
+
+    Args:
+        accuracy: on test images.
+        chance: accuracy of guessing.
+        warning: "" where the judge is above chance.
+    """
+
+    accuracy: Estimate
+    chance: float
+    warning: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in summary.json."""
+        return {"accuracy": as_json(self.accuracy, chance=self.chance), "warning": self.warning}
+
+
+def judge_quality(judge: nn.Module, data: Dataset, device: str) -> JudgeQuality:
+    """Accuracy of a judge on test images, 2,000 at most, with a 95 % interval over images; chance is 1/classes."""
+    ids = permutation(len(data.test), 0, "examination of the judge")[:_EXAMINED].sort().values
+    parts = [
+        judged(judge, data.test.images(part).to(device), data.test.labels[part].to(device))["accuracy"]
+        for part in torch.split(ids, _AT_ONCE)
+    ]
+    right, chance = torch.cat(parts).cpu().numpy(), 1 / len(data.test.classes)
+    accuracy = Estimate.of(PairedBootstrap(len(right), REPLICATES).mean(right), len(right))
+    warning = (
+        "" if accuracy.low > chance else "The judge is not above chance, so that what it says of pictures is noise."
+    )
+    return JudgeQuality(accuracy, chance, warning)

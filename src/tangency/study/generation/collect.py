@@ -76,7 +76,7 @@ def pictures_to_judge(
 ) -> list[Task]:
     """What is to be judged; the references of an entry have several sources."""
     return [
-        Task("tell", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
+        Task("rate", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
         for entry, _, numbers in _missing(entries, trials, usable, layout)
     ]
 

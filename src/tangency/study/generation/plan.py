@@ -14,7 +14,6 @@ from tangency.generation.tasks.inputs import TaskInputs
 from tangency.generation.tasks.prepare import fitted_to, picture_ids, starts_from_gaussians, why_no_mixture
 from tangency.generation.tasks.table import TASKS, perform
 from tangency.models import Classifier
-from tangency.score import Denoiser, MixtureScore
 from tangency.score.references import fingerprint
 from tangency.study.generation.judge import judge_identity, refuse_judge
 from tangency.study.generation.shards import PictureFiles, identity
@@ -80,11 +79,6 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[PlannedEntry]:
         hashes = identity(own, common), identity("references", options, score, common)
         entries.append(PlannedEntry(number, name, config, picture_ids(config, data), *hashes))
     return entries
-
-
-def study_score(spec: StudySpec, own: Denoiser | None, network: Denoiser | None) -> Denoiser | None:
-    """The score that stands among the references: the trained one, or the exact law where that is no mixture."""
-    return own if network is None and spec.score.kind == "exact" and not isinstance(own, MixtureScore) else network
 
 
 def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> None:
