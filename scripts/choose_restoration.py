@@ -17,8 +17,8 @@ import torch
 from tangency.errors import RunError
 from tangency.evaluate.generation.run import Generated, generate_with
 from tangency.files import read_json
-from tangency.generation.fidelity import psnr
-from tangency.generation.masks import make_mask
+from tangency.generation.judges import psnr
+from tangency.generation.operators import make_mask
 from tangency.generation.options import Climb
 from tangency.generation.reference import restore_by_score
 from tangency.generation.tasks.config import GenerationConfig

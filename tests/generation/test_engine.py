@@ -14,19 +14,16 @@ from tangency.errors import NumericsError, SpecError, TangencyError
 from tangency.generation.constraints import BallInBox
 from tangency.generation.counterfactuals import counterfactual
 from tangency.generation.engine import Plan, ascend
-from tangency.generation.masks import make_mask
-from tangency.generation.noise import estimate_noise
 from tangency.generation.objectives import ClassObjective, total_variation
-from tangency.generation.operators import AveragePool, Mask
+from tangency.generation.operators import AveragePool, Mask, make_mask
 from tangency.generation.options import OBJECTIVES, Climb
 from tangency.generation.seeds import noise_seed
 from tangency.generation.steps import AdamStep, GradientStep, NormalisedStep
+from tangency.generation.tasks.change import sketch
 from tangency.generation.tasks.climb import towards
-from tangency.generation.tasks.denoise import denoise
-from tangency.generation.tasks.feature import visualise
+from tangency.generation.tasks.denoise import denoise, estimate_noise
+from tangency.generation.tasks.feature import unit_objective, visualise
 from tangency.generation.tasks.restoration import first_guess, restore
-from tangency.generation.tasks.sketch import sketch
-from tangency.generation.units import unit_objective
 from tangency.models import build
 from tangency.seeding import Draw
 

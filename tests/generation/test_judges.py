@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from tangency.errors import NumericsError
-from tangency.generation.fidelity import psnr
 from tangency.generation.judges import (
     diversity,
     frechet_distance,
@@ -15,6 +14,7 @@ from tangency.generation.judges import (
     last_features,
     nearest_distance,
     precision_recall,
+    psnr,
 )
 from tangency.perceptual.structural import ssim
 from tangency.types import LabelledImages

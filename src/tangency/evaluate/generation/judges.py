@@ -15,7 +15,6 @@ from tangency.errors import NumericsError
 from tangency.evaluate.generation.numbers import SetNumbers
 from tangency.evaluate.generation.qualities import FRECHET, KID
 from tangency.evaluate.numbers import as_json
-from tangency.generation.fidelity import noise_cosine, psnr
 from tangency.generation.judges import (
     diversity,
     frechet_distance,
@@ -23,7 +22,9 @@ from tangency.generation.judges import (
     last_features,
     nearest_distance,
     neighbour_distance,
+    noise_cosine,
     precision_recall,
+    psnr,
 )
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome
 from tangency.generation.tasks.task import GenerationTask

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tangency.generation.tasks.change import TranslateTask
-from tangency.generation.tasks.counterfactual import CounterfactualTask
+from tangency.generation.tasks.change import CounterfactualTask, SketchTask, TranslateTask
 from tangency.generation.tasks.denoise import DenoiseTask
 from tangency.generation.tasks.feature import FeatureTask
 from tangency.generation.tasks.generate import GenerateTask
-from tangency.generation.tasks.inpaint import InpaintTask
 from tangency.generation.tasks.inputs import Outcome, TaskInputs
-from tangency.generation.tasks.sketch import SketchTask
-from tangency.generation.tasks.superres import SuperResolutionTask
+from tangency.generation.tasks.restoration import InpaintTask, SuperResolutionTask
 from tangency.generation.tasks.task import GenerationTask
 from tangency.references import Registry
 from tangency.seeding import Draw

@@ -18,7 +18,7 @@ CLIMB = tuple(field.name for field in dataclasses.fields(Climb))
 
 
 class GenerationTask(ABC):
-    """One task; a subclass in a file of its own, listed in `TASKS` (or an entry point), is all that a new one takes.
+    """One task; a new one is a subclass that `TASKS` (or an entry point) lists.
 
     Its options are fields of `TaskOptions`, whose defaults are theirs.
 

@@ -19,8 +19,7 @@ from tangency.generation.tasks.table import TASKS, perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
-from tangency.study.generation.judge import load_judge
-from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.generation.plan import PlannedEntry, load_judge, plan_entries
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
