@@ -29,7 +29,7 @@ class Source:
     """
 
     name: str
-    splits: dict[str, Callable[[], LabelledImages]]
+    splits: Mapping[str, Callable[[], LabelledImages]]
     licence: str = ""
     notes: tuple[str, ...] = ()
     counted: bool = False

@@ -50,8 +50,8 @@ class Neighbours:
     def _listed(self, rows: Tensor, count: int) -> Tensor:
         """Short lists in the order of the data set."""
         if self._index is not None:
-            found = torch.from_numpy(self._index.search(rows.float().cpu().numpy(), count)[1])
-            return found.to(rows.device).sort(1).values
+            places = torch.from_numpy(self._index.search(rows.float().cpu().numpy(), count)[1])
+            return places.to(rows.device).sort(1).values
         own = rows.square().sum(1, keepdim=True)
         least = rows.new_zeros(len(rows), 0)
         chosen = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)

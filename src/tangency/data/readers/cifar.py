@@ -13,7 +13,7 @@ from tangency.data.classes import CIFAR10
 from tangency.data.readers import published
 from tangency.data.readers.batches import BatchLayout
 from tangency.data.readers.parquet import read_parquet
-from tangency.data.readers.places import candidates, not_found
+from tangency.data.readers.published import candidates, not_found
 from tangency.errors import DataError, listed
 from tangency.formats.unpickle import read_pickle
 from tangency.references import Reference
