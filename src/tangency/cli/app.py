@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -161,11 +162,11 @@ def doctor(as_json: Json = False) -> None:
     """Say what this installation has: versions, threads, accelerators, data and weights found, what is missing."""
     from tangency.cli.doctor import examine, print_examination
 
-    found = examine()
+    report = examine()
     if as_json:
-        print_json(found)
+        print_json(dataclasses.asdict(report))
     else:
-        print_examination(found)
+        print_examination(report)
 
 
 def _run(spec: Any, out: Path, as_json: bool, replace: bool) -> None:
