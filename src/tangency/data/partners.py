@@ -1,4 +1,4 @@
-"""Another image for each image, at random but always the same: what shuffled controls are made of."""
+"""A partner for each image, random but reproducible: what shuffled controls are made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured_order(images: int) -> Tensor:
 
 
 class Partners:
-    """Who stands in for whom: an image is never its own partner, and which one it gets follows from its place alone.
+    """Which image stands in for which: never itself, and always the same one for the same place in the pool.
 
     The pool in its measured order is cut into blocks of 125 images (the last one holds up to 249). A partner is of the
     same block wherever that holds one, so that what is computed of the images of a block serves them as partners too;
@@ -104,7 +104,7 @@ class Partners:
 
     @cached_property
     def _class_groups(self) -> Tensor:
-        """The class that each image may stand in for, (M,): one beyond the last, of which nobody asks, for none."""
+        """The class that each image may stand in for, (M,); the number of classes where there is none."""
         labels = self.pool.labels.cpu().long()
         return labels if self._typical is None else labels.where(self._typical.cpu(), len(self.pool.classes))
 

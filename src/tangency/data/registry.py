@@ -64,7 +64,7 @@ COUNTS = ("train", "test")
 
 
 def _source(named: str | Path, root: str | Path | None) -> tuple[Source, dict[str, int | None]]:
-    """What a reference names, and how many images of each split are asked for."""
+    """What a reference names, and how many images of each split are requested."""
     text, root = as_reference(named), None if root is None else Path(root)
     reference = parse(text)
     if reference.kind not in KINDS:

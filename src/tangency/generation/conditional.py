@@ -1,4 +1,4 @@
-"""What a mixture knows of the rest of an image when some of it was measured: exact means and draws."""
+"""The conditional law of an image under a mixture, given linear measurements: exact means and draws."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Conditional:
             part = self._parts[j]
             turned = torch.linalg.solve_triangular(part.lower.mT, z[:, :, None], upper=True).squeeze(2)
             own = self._psi[j].sqrt() * pixels
-            # Matheron: a draw of the noise, moved by what its measurement is off
+            # Matheron's rule: a draw of the noise, corrected by the error of its measurement
             drawn = self._image(j, part.latent + turned, own, self.operator.apply(own) + self.noise * errors)
             samples = torch.where((chosen == j)[:, None, None, None], drawn, samples)
         return samples

@@ -87,7 +87,7 @@ class BallInBox:
 
 @dataclass(frozen=True)
 class Consistent:
-    """A x = measured within bounds: what was measured is never given up.
+    """A x = measured within bounds.
 
     Args:
         operator: A.

@@ -18,7 +18,7 @@ from tangency.numerics import per_example
 from tangency.seeding import Draw
 from tangency.types import check_images
 
-Stop = Callable[[Tensor, Tensor], Tensor]  # images (N, C, H, W) and their objective (N,) to who is done, (N,) bool
+Stop = Callable[[Tensor, Tensor], Tensor]  # images (N, C, H, W) and their objective (N,) to which are done, (N,) bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
         decay: moves shrink linearly to nothing over the steps, so that a normalised step can settle.
         noise: standard deviation of Gaussian noise added at each step, pixel units; it shrinks with `decay` too.
         average: β of the moving average ē ← β ē + (1 − β) x of iterates that is returned; 0 returns the last one.
-        stop: who is done, asked before each step.
+        stop: which images are done, checked before each step.
         frames: iterates kept, spread evenly from the start to the last step; 0 keeps none.
     """
 
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Ascent:
-    """Where each image came to, and how.
+    """Where each image ended, and how.
 
     Args:
         images: (N, C, H, W), detached, in the constraint's set.

@@ -1,4 +1,4 @@
-"""Judges that took no part: what they make of pictures, image by image where that is possible."""
+"""How good pictures are: by a held-out classifier, against real images, and against the truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE = 512
 
 @torch.no_grad()
 def judged(judge: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> dict[str, Tensor]:
-    """Whether a classifier that took no part sees the class that was meant, and how sure it is.
+    """Whether a held-out classifier sees the intended class, and how confident it is.
 
     Args:
         judge: maps (N, C, H, W) to logits; left as it was.
@@ -80,7 +80,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def precision_recall(
     made: Tensor, real: Tensor, neighbours: int = 3, reach: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Which made pictures lie among the real ones, and which real ones among the made.
+    """Which generated pictures lie among the real ones, and which real ones among the generated.
 
     A picture lies among others if it is within the distance from one of them to its k-th neighbour of its own kind.
 

@@ -1,4 +1,4 @@
-"""The same tasks by a score: samplers guided by labels, by a classifier, or by what was measured."""
+"""The same tasks by a score: samplers guided by labels, by a classifier, or by a measurement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GREY = 0.5
 
 @dataclass(frozen=True)
 class ScoreSample:
-    """Pictures and what they cost.
+    """Pictures, and how many evaluations they took.
 
     Args:
         images: (N, C, H, W) float32, not clipped.
@@ -76,9 +76,9 @@ def sampler_within(score: Denoiser, budget: int, passes: int = 1) -> Sampler:
     """Heun's sampler with as many steps as the budget allows: 2N − 1 evaluations of `passes` answers each.
 
     Args:
-        score: it starts no higher than what that was trained for.
+        score: sampling starts no higher than the noise it was trained for.
         budget: evaluations of the network for each image.
-        passes: answers of the network for one of a guided denoiser.
+        passes: evaluations of the network for one of a guided denoiser.
     """
     steps = max(1, (budget // passes + 1) // 2)
     trained = score.card.get("sigma_range")
@@ -137,8 +137,8 @@ def restore_by_score(
 ) -> ScoreSample:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
-    As much noise is put back at every step as the sampler allows: without it, what is drawn and what was measured do
-    not come to fit each other (Lugmayr et al., arXiv 2201.09865).
+    As much noise is put back at every step as the sampler allows: without it, generated and measured
+    parts do not become consistent (Lugmayr et al., arXiv 2201.09865).
 
     Args:
         score: any.

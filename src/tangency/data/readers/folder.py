@@ -1,4 +1,4 @@
-"""Folders of images, one folder a class, in the layouts that people have: with splits, without, Tiny-ImageNet's."""
+"""Folders of images, one folder a class, in the usual layouts: with splits, without, Tiny-ImageNet's."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _read(
     part: str = "",
     half: bool = False,
 ) -> LabelledImages:
-    """The images of a folder; of a split, `part`, only as many are decoded as the reference asks for.
+    """The images of a folder; of a split, `part`, only as many are decoded as the reference requests.
 
     With `half` the folder holds one split only, of which `part` is that which `five_to_one` makes of it.
     """
@@ -192,7 +192,7 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
 
 
 def _one(reference: Reference, folder: Path, notes: tuple[str, ...] = ()) -> Source:
-    """A folder with one split: whole, or in halves where a number of images is asked for."""
+    """A folder with one split: whole, or in halves where a number of images is requested."""
     read = partial(_read, folder, reference, reference.text)
     counts = [reference.integer(part) for part in PARTS]
     halves = {part: partial(read, part=part, half=True) for part in PARTS} if any(counts) else {}

@@ -41,7 +41,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _layout(shape: tuple[int, ...], reference: Reference, what: str) -> str:
-    """NHW, NHWC or NCHW: as the user said, or as the only axis of 1 or 3 tells."""
+    """NHW, NHWC or NCHW: as the user said, or by the only axis of size 1 or 3."""
     given = reference.options.get("layout", "").upper()
     if given and given not in _LAYOUTS:
         raise DataError(f"{what}: layout={given}, expected one of {', '.join(_LAYOUTS)}.")

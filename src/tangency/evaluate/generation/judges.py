@@ -1,4 +1,4 @@
-"""Pictures to one row for each image, and to numbers of a whole set, by judges that took no part."""
+"""From pictures to a row of numbers for each, and to numbers of a whole set."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ REPLICATES = 2000
 _REAL = 5000  # training images at most that sets are compared with
 
 
-class Judges:
-    """All that pictures are looked at with.
+class PictureMeasures:
+    """Everything that pictures are measured with.
 
     Args:
         data: its training images are what distances and sets are taken to.
         own: the classifier whose gradients were followed; None where there was none.
-        judge: a classifier that took no part; None for none.
+        judge: a held-out classifier; None for none.
         mixture: None for none.
         device: where.
     """
@@ -93,7 +93,7 @@ class Judges:
         return columns
 
     def likeness(self, pictures: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Of the class that was meant, and of the data, (N,) each; pictures of no class have no class columns."""
+        """Likeness to the intended class and to the data, (N,) each; pictures of no class have no class columns."""
         columns = {"nearest_distance": nearest_distance(pictures, self.data.train)}
         if self.mixture is not None:
             joint = self.mixture.log_class_joint(pictures, 0.0)
@@ -111,7 +111,7 @@ class Judges:
     def sets(self, pictures: Mapping[str, Tensor]) -> tuple[dict[str, SetNumbers], dict[str, Tensor]]:
         """Numbers of each source's pictures as a set against training images, and the column "among_real" of each.
 
-        Test images are a source of their own, so that what real images get is known.
+        Test images are a source of their own, so that the numbers of real images are known.
         """
         if not self.features:
             self.unavailable["sets"] = "no network whose features sets could be compared in"
@@ -136,8 +136,8 @@ class Judges:
         real = torch.cat(parts)
         return real, neighbour_distance(real, _NEIGHBOURS) if len(real) > _NEIGHBOURS else None
 
-    def of(self, own: nn.Module | None, mixture: Mixture | None) -> Judges:
-        """The same judges of another classifier's pictures; what they know of real images is not worked out again."""
+    def of(self, own: nn.Module | None, mixture: Mixture | None) -> PictureMeasures:
+        """The same for pictures of another classifier; features of real images are computed only once."""
         if self.features:
             _ = self._real
         other = copy.copy(self)
@@ -165,18 +165,18 @@ class Judges:
             return {}
 
 
-def judge_outcome(
-    judges: Judges, outcome: Outcome, task: GenerationTask, sources: Sequence[str]
+def measure_outcome(
+    measures: PictureMeasures, outcome: Outcome, task: GenerationTask, sources: Sequence[str]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, SetNumbers]]:
     """Columns of each of these sources, and numbers of each as a set."""
     pictures = {source: outcome.pictures[source] for source in sources}
-    columns = {source: outcome.columns[source] | judges.likeness(pictures[source], outcome.y) for source in sources}
+    columns = {source: outcome.columns[source] | measures.likeness(pictures[source], outcome.y) for source in sources}
     if task.truth:
         for source in set(sources) - {TRUTH}:
-            columns[source] |= judges.fidelity(pictures[source], outcome.pictures[START], outcome.pictures[TRUTH])
+            columns[source] |= measures.fidelity(pictures[source], outcome.pictures[START], outcome.pictures[TRUTH])
     if task.truth or not task.judged:
         return columns, {}
-    sets, among = judges.sets(pictures)
+    sets, among = measures.sets(pictures)
     for source, values in among.items():
         columns[source]["among_real"] = values
     return columns, sets

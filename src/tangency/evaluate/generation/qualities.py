@@ -1,4 +1,4 @@
-"""What the numbers of pictures mean: unit, direction, words, and what chance gives."""
+"""What the numbers of pictures mean: unit, direction, description and chance level."""
 
 from __future__ import annotations
 

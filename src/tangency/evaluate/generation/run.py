@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from tangency.evaluate.classifiers.saved import check_fits
-from tangency.evaluate.generation.judges import REPLICATES, JudgeQuality, Judges, judge_outcome, judge_quality
+from tangency.evaluate.generation.judges import (
+    REPLICATES,
+    JudgeQuality,
+    PictureMeasures,
+    judge_quality,
+    measure_outcome,
+)
 from tangency.evaluate.generation.numbers import SetNumbers, SourceNumbers, long_table
 from tangency.evaluate.generation.qualities import ABOUT
 from tangency.files import atomic, write_json
@@ -134,7 +140,7 @@ def generate_with(
     device: str = "cpu",
     on_progress: OnProgress | None = None,
 ) -> Generated:
-    """One task with one classifier, and all judges.
+    """One task with one classifier, and all measures.
 
     Args:
         classifier: whose gradients are followed; left as it was.
@@ -158,8 +164,8 @@ def generate_with(
     inputs = task_inputs(classifier, data, config, mixture, gaussians, score, device)
     ids = picture_ids(config, data)
     outcome = _performed(inputs, ids, on_progress)
-    judges = Judges(data, classifier, judge, mixture, device)
-    columns, sets = judge_outcome(judges, outcome, TASKS[config.task], tuple(outcome.pictures))
+    measures = PictureMeasures(data, classifier, judge, mixture, device)
+    columns, sets = measure_outcome(measures, outcome, TASKS[config.task], tuple(outcome.pictures))
     results = GenerationSummary(
         task=config.task,
         data=data.name,
@@ -169,7 +175,7 @@ def generate_with(
         settings=task_settings(config),
         how=outcome.how,
         sources={source: _numbers(own, sets.get(source)) for source, own in columns.items()},
-        unavailable=judges.unavailable,
+        unavailable=measures.unavailable,
         frame_steps=outcome.frame_steps,
         judged_by=None if judge is None else judge_quality(judge, data, device),
         seconds=round(time.monotonic() - started, 2),

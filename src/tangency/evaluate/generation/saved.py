@@ -1,4 +1,4 @@
-"""Generation by a classifier, with classifier, data, judge and score given or by reference."""
+"""Generation by a classifier; classifier, data, judge and score are objects or references."""
 
 from __future__ import annotations
 

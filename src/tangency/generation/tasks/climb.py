@@ -24,7 +24,7 @@ def plan(climb: Climb, radius: float | Tensor, constraint: Constraint, stop: Sto
         climb: how.
         radius: the budget, a number or (N,).
         constraint: that keeps to it.
-        stop: who is done; by default those whose confidence is reached, where the climb has one.
+        stop: which images are done; by default those that reach the confidence of the climb, if it has one.
     """
     length: Length = _OVERSHOOT * radius / max(1, climb.steps) if climb.length is None else climb.length
     rules: dict[str, Rule] = {

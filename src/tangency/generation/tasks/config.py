@@ -78,7 +78,7 @@ def refuse_moot(config: TaskOptions, named: Iterable[str]) -> None:
 
 
 def refuse_unguided(config: TaskOptions, score: bool) -> None:
-    """Raise where guidance is asked for, and no score that it could guide is there."""
+    """Raise where a weight of guidance is given without a score to guide."""
     if "guidance" in changed_options(config) and not score:
         raise SpecError("guidance: changes nothing here, since there is no score that it could guide; give a score.")
 

@@ -32,7 +32,7 @@ class GenerateTask(GenerationTask):
         return f"from {settings['start']}"
 
     def perform(self, inputs: TaskInputs, ids: Tensor, draw: Draw) -> Outcome:
-        """Do the task for these pictures, whose classes take turns where none is asked for."""
+        """Do the task for these pictures, whose classes take turns where there is no target."""
         options, classes = inputs.options, len(inputs.data.test.classes)
         y = draw.ids % classes if options.target is None else torch.full_like(draw.ids, int(options.target))
         start = starts(inputs, y, draw)

@@ -10,7 +10,7 @@ from typing import Protocol
 from torch import nn
 
 from tangency.evaluate.fitting.closed import Estimators
-from tangency.evaluate.generation.judges import Judges, judge_outcome
+from tangency.evaluate.generation.judges import PictureMeasures, measure_outcome
 from tangency.files import journal
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.inputs import OWN, TaskInputs, joined
@@ -70,9 +70,9 @@ class GenerationBench:
         return load_judge(self.study.spec, self.study.device, self.study.data, self.study.layout)
 
     @cached_property
-    def judges(self) -> dict[int, Judges]:
-        """Judges of each entry, which differ in their mixture only; what they know of real images is shared."""
-        first = Judges(self.study.data, None, self.judge, None, self.study.device)
+    def measures(self) -> dict[int, PictureMeasures]:
+        """By entry; they differ in their mixture only, and share the features of real images."""
+        first = PictureMeasures(self.study.data, None, self.judge, None, self.study.device)
         return {entry.number: first.of(None, self.mixture(entry.config)) for entry in self.entries}
 
     def mixture(self, config: GenerationConfig) -> Mixture | None:
@@ -117,8 +117,8 @@ class GenerationBench:
         files = entry.files(study.layout, trial)
         outcome = joined([files.read(part, study.device) for part in range(len(entry.batches))])
         network = None if trial is None else self.networks(trial)
-        judges = self.judges[number].of(network, self.judges[number].mixture)
+        measures = self.measures[number].of(network, self.measures[number].mixture)
         sources = tuple(outcome.pictures) if trial is None else (OWN,)
-        columns, sets = judge_outcome(judges, outcome, TASKS[entry.config.task], sources)
+        columns, sets = measure_outcome(measures, outcome, TASKS[entry.config.task], sources)
         journal("generate.judged")
-        files.write_judged(entry.ids, outcome, columns, sets, judges.unavailable)
+        files.write_judged(entry.ids, outcome, columns, sets, measures.unavailable)

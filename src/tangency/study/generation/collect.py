@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneratedEntry:
-    """What came of one entry of `generate:`.
+    """The results of one entry of `generate:`.
 
     Args:
         entry: of the spec.
-        references: what the references made.
-        trials: trial id to what its gradients made.
+        references: pictures of the references.
+        trials: trial id to the pictures that its gradients made.
     """
 
     entry: PlannedEntry

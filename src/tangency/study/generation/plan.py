@@ -73,7 +73,7 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[PlannedEntry]:
         except SpecError as error:
             raise SpecError(f"generate.{number}.{quoted(error)}") from None
         if config in [entry.config for entry in entries]:
-            raise SpecError(f"generate.{number}: asked for more than once, expected entries that differ.")
+            raise SpecError(f"generate.{number}: given more than once, expected entries that differ.")
         options = dataclasses.asdict(config)
         own = {key: value for key, value in options.items() if key not in _NOT_OWN}
         common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
@@ -133,7 +133,7 @@ def load_judge(spec: StudySpec, device: str, data: Dataset, layout: Layout) -> C
 
 
 def refuse_judge(spec: StudySpec, data: Dataset) -> None:
-    """Raise where the judge cannot be built, takes other images, or is one of the trials, which its card tells."""
+    """Raise where the judge cannot be built, takes other images, or is one of the trials, according to its card."""
     if not spec.judge.reference:
         _refuse_own(spec, data)
         return

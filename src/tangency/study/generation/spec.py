@@ -1,4 +1,4 @@
-"""What a study's spec says of generation: the entries of `generate:`, each checked for its task, and their judge."""
+"""Generation in the spec of a study: the entries of `generate:`, each checked for its task, and their judge."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
                 "not be compared."
             )
         if entry in entries[:number]:
-            raise SpecError(f"{where}: asked for more than once, expected entries that differ.")
+            raise SpecError(f"{where}: given more than once, expected entries that differ.")
 
 
 def check_raw_entries(entries: Any) -> Any:

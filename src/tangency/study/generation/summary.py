@@ -1,4 +1,4 @@
-"""What summary.json says of generation: quality of each trial and cell, references, and the join to alignment."""
+"""Generation in summary.json: quality of each trial and cell, references, and the join to alignment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Joined:
-    """What generation is joined to.
+    """The measurements of a study that generation is compared with.
 
     Args:
         numbers: of each trial that was measured.
