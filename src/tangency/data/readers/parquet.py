@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.readers.decode import decode_images
-from tangency.data.readers.shards import SplitFiles, find_shards
+from tangency.data.readers.shards import Column, SplitFiles, described_columns, find_shards
 from tangency.errors import DataError, listed, quoted, unknown_name
 from tangency.files import polars_errors
 from tangency.formats.opening import existing_file, refuse_foreign
@@ -41,7 +41,7 @@ def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], ro
     return there[0]
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, Column]:
     """Hugging Face's description of the columns in the file; empty where there is none."""
     import polars
 
@@ -49,17 +49,9 @@ def _metadata(path: Path) -> dict[str, Any]:
         return {}
     try:
         with polars_errors():
-            features = json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"]
+            return described_columns(json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"])
     except (ValueError, KeyError, TypeError, RecursionError, polars.exceptions.PolarsError):
         return {}  # the metadata is optional, and other writers fill it otherwise
-    return features if isinstance(features, dict) else {}
-
-
-def _label_names(features: Mapping[str, Any], column: str) -> tuple[str, ...]:
-    """Class names of a column of labels; empty where nothing names them."""
-    described = features.get(column)
-    names = described.get("names") if isinstance(described, dict) else None
-    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _encoded(column: polars.Series, path: Path) -> list[bytes]:
@@ -150,7 +142,7 @@ def read_parquet(
     paths: Sequence[Path],
     reference: Reference,
     classes: tuple[str, ...] = (),
-    features: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Column] | None = None,
     name: str = "",
 ) -> LabelledImages:
     """All images of one or several Parquet (or Arrow stream) files, turned as their EXIF orientation says.
@@ -160,7 +152,7 @@ def read_parquet(
         reference: its options `image` and `label` name columns; `classes=a,b,c`, `size` and `channels` as
             elsewhere.
         classes: names, where the caller knows them.
-        features: the columns as a file beside them describes them.
+        columns: as a file beside the images describes them.
         name: what results call the images; the reference by default.
 
     Raises:
@@ -168,8 +160,9 @@ def read_parquet(
             name different classes.
     """
     tables = [_table(path, reference.options) for path in paths]
-    described = [dict(features) if features else _metadata(path) for path in paths]
-    own = _common_names(paths, [_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)])
+    described = [columns or _metadata(path) for path in paths]
+    label_columns = (one.get(label, Column()) for one, (_, _, label) in zip(described, tables, strict=True))
+    own = _common_names(paths, [column.names for column in label_columns])
     if classes and own and own != classes:
         raise DataError(
             f"{paths[0]}: names the classes {listed(own)}, expected {listed(classes)}: other data under this name. "
@@ -182,13 +175,12 @@ def read_parquet(
     for path, (table, image, _) in zip(paths, tables, strict=True):
         encoded += _encoded(table[image], path)
         places += [(path, row) for row in range(table.height)]
-    mode = described[0].get(tables[0][1])
     pixels, turned = decode_images(
         encoded,
         lambda index: f"{places[index][0]}, row {places[index][1]}",
         reference,
         upright=True,
-        channels=_MODES.get(str(mode.get("mode"))) if isinstance(mode, dict) else None,
+        channels=_MODES.get(described[0].get(tables[0][1], Column()).mode),
     )
     said = [f"{turned} images were turned as their EXIF orientation says, as datasets does"] if turned else []
     return labelled(pixels, labels, names, name or reference.text, said)
@@ -221,7 +213,7 @@ def open_parquet(reference: Reference, root: Path | None) -> Source:
     readers = {}
     for part, split in chosen.items():
         name = reference.text if len(chosen) == 1 else f"{reference.text} {split}"
-        readers[part] = partial(read_parquet, files.splits[split], reference, features=files.features, name=name)
+        readers[part] = partial(read_parquet, files.splits[split], reference, columns=files.columns, name=name)
     return Source(reference.text, readers, notes=(*files.notes, *notes))
 
 

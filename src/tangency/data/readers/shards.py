@@ -23,17 +23,25 @@ _WILD = re.compile(r"[*\[]")
 
 
 @dataclass(frozen=True)
+class Column:
+    """What Hugging Face's description says of a column: the class names of labels, the PIL mode of images."""
+
+    names: tuple[str, ...] = ()
+    mode: str = ""
+
+
+@dataclass(frozen=True)
 class SplitFiles:
     """Files of each split, in order.
 
     Args:
         splits: name to files; one split named "whole" where nothing separates them.
-        features: Hugging Face's description of the columns, where a file beside them holds it.
+        columns: by name, where a file beside them describes them.
         notes: what was decided, in sentences.
     """
 
     splits: dict[str, list[Path]]
-    features: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -86,8 +94,8 @@ def _of_folder(folder: Path, reference: Reference) -> SplitFiles:
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not files:
         raise DataError(f"{folder}: holds no Parquet or Arrow files, expected some, such as data/train-*.parquet.")
-    features = _features(info) if info.is_file() else {}
-    return replace(_sorted_out(files, folder, strict=True), features=features or _card_features(card, None))
+    columns = (_info_columns(info) if info.is_file() else {}) or _card_columns(card, None)
+    return replace(_sorted_out(files, folder, strict=True), columns=columns)
 
 
 def _sorted_out(files: list[Path], where: Path, strict: bool) -> SplitFiles:
@@ -156,8 +164,8 @@ def _saved_splits(folder: Path) -> SplitFiles:
     parts = {name: _saved_split(folder / name) for name in names if (folder / name).is_dir()}
     if len(parts) < len(names):
         raise DataError(f"{folder}: lists the splits {', '.join(names)}, only {listed(list(parts))} are there.")
-    features = next(iter(parts.values())).features
-    return SplitFiles({name: part.splits["whole"] for name, part in parts.items()}, features)
+    columns = next(iter(parts.values())).columns
+    return SplitFiles({name: part.splits["whole"] for name, part in parts.items()}, columns)
 
 
 def _saved_split(folder: Path) -> SplitFiles:
@@ -170,14 +178,22 @@ def _saved_split(folder: Path) -> SplitFiles:
         raise DataError(f"{path}: names no data files, expected what save_to_disk writes.") from error
     if any(file.parent != folder for file in files):
         raise DataError(f"{path}: names files outside of its folder, expected them inside.")
-    return SplitFiles({"whole": files}, _features(folder / "dataset_info.json"))
+    return SplitFiles({"whole": files}, _info_columns(folder / "dataset_info.json"))
 
 
-def _features(path: Path) -> dict[str, Any]:
-    """The description of the columns in a dataset_info.json; empty where there is none."""
+def _info_columns(path: Path) -> dict[str, Column]:
     info = _json(path)
-    features = info.get("features") if isinstance(info, dict) else None
-    return features if isinstance(features, dict) else {}
+    return described_columns(info.get("features") if isinstance(info, dict) else None)
+
+
+def described_columns(features: object) -> dict[str, Column]:
+    """Columns from the JSON of Hugging Face's `datasets`; what is of another form is left out."""
+    columns = {}
+    for name, kind in features.items() if isinstance(features, dict) else ():
+        if isinstance(kind, dict):
+            names = kind.get("names")
+            columns[name] = Column(tuple(map(str, names)) if isinstance(names, list) else (), str(kind.get("mode")))
+    return columns
 
 
 def _json(path: Path) -> Any:
@@ -234,7 +250,7 @@ def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> Spl
     notes = (f"configuration '{chosen}' of {listed(named)}",) if len(named) > 1 else ()
     if list(splits) == ["train"] and not isinstance(config["data_files"], list):
         splits = {"whole": splits["train"]}
-    return SplitFiles(splits, _card_features(card, chosen), notes)
+    return SplitFiles(splits, _card_columns(card, chosen), notes)
 
 
 def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
@@ -254,17 +270,17 @@ def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
     return patterns
 
 
-def _card_features(card: dict[str, Any], config: str | None) -> dict[str, Any]:
-    """The columns as `dataset_info` of the card describes them, in the form of dataset_info.json."""
+def _card_columns(card: dict[str, Any], config: str | None) -> dict[str, Column]:
+    """The columns of labels as `dataset_info` of the card describes them."""
     infos = card.get("dataset_info")
     infos = [one for one in (infos if isinstance(infos, list) else [infos]) if isinstance(one, dict)]
     info: dict[str, Any] = next((one for one in infos if config in (None, one.get("config_name", "default"))), {})
-    features: dict[str, Any] = {}
+    columns = {}
     for one in info.get("features") or []:
         kind = one.get("dtype") if isinstance(one, dict) else None
         names = kind.get("class_label", {}).get("names") if isinstance(kind, dict) else None
         if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
             names = [names[key] for key in sorted(names, key=lambda key: int(key))]
         if isinstance(names, list):
-            features[str(one.get("name"))] = {"names": list(map(str, names))}
-    return features
+            columns[str(one.get("name"))] = Column(tuple(map(str, names)))
+    return columns
