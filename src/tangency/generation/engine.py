@@ -86,13 +86,6 @@ class Ascent:
     frames: Tensor
     frame_steps: tuple[int, ...]
 
-    @staticmethod
-    def concatenate(parts: Sequence[Ascent]) -> Ascent:
-        """Batches of one plan, one after the other."""
-        names = ("images", "values", "steps", "evaluations", "stalled", "diverged", "stopped")
-        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        return Ascent(**joined, frames=torch.cat([part.frames for part in parts], 1), frame_steps=parts[0].frame_steps)
-
 
 @dataclass
 class _State:
@@ -161,7 +154,7 @@ def ascend(objective: Objective, start: Tensor, plan: Plan, *, draw: Draw, model
         state.stopped = state.stopped | (plan.stop(state.x, value) & ~state.diverged)
     unmoved = per_example((state.steps == 0) & (state.stalled | state.diverged), start)
     images = torch.where(unmoved, start, state.average if plan.average else state.x)
-    frames = [*state.frames, *([images] if recorded else [])]
+    frames = [*state.frames, images] if recorded else []
     return Ascent(
         images,
         torch.where(value.isfinite(), value, torch.nan),

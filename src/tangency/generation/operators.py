@@ -32,10 +32,6 @@ class Operator(Protocol):
         """The diagonal of A diag(ψ) Aᵀ, (K, C, H, W) to (K, C, h, w)."""
         ...
 
-    def fill(self, r: Tensor) -> Tensor:
-        """A⁺ r, the smallest image that is measured as r, (N, C, h, w) to (N, C, H, W)."""
-        ...
-
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
         """The nearest image with A x = measured and pixels in bounds."""
         ...
@@ -58,20 +54,14 @@ class Mask:
                 "where a pixel is known; 1 for N or C stands for all."
             )
 
-    def check(self, x: Tensor) -> None:
-        """Raise unless the mask is one of images like x (N, C, H, W)."""
-        fits = self.keep.shape[2:] == x.shape[2:] and all(
-            self.keep.shape[axis] in (1, x.shape[axis]) for axis in (0, 1)
-        )
-        if not fits:
-            raise NumericsError(
-                f"mask: got shape {tuple(self.keep.shape)} for images {tuple(x.shape)}, expected the same height and "
-                "width, and 1 or as many images and channels."
-            )
-
     def seen(self, like: Tensor) -> Tensor:
         """The known pixels."""
-        self.check(like)
+        got, wanted = self.keep.shape, like.shape
+        if got[2:] != wanted[2:] or any(got[axis] not in (1, wanted[axis]) for axis in (0, 1)):
+            raise NumericsError(
+                f"mask: got shape {tuple(got)} for images {tuple(wanted)}, expected the same height and width, and 1 "
+                "or as many images and channels."
+            )
         return self.keep.to(like.device)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -85,10 +75,6 @@ class Mask:
     def variance(self, psi: Tensor) -> Tensor:
         """ψ itself."""
         return psi
-
-    def fill(self, r: Tensor) -> Tensor:
-        """As the adjoint."""
-        return self.adjoint(r)
 
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
         """Known pixels as measured, bit for bit; the others clipped."""
@@ -134,15 +120,11 @@ class AveragePool:
 
     def adjoint(self, r: Tensor) -> Tensor:
         """An equal share of r for each pixel of its block."""
-        return self.fill(r) / self.factor**2
+        return self._image(r[..., None].expand(*r.shape, self.factor**2)) / self.factor**2
 
     def variance(self, psi: Tensor) -> Tensor:
         """Σ ψ/factor⁴ over a block."""
         return self._blocks(psi).sum(4) / self.factor**4
-
-    def fill(self, r: Tensor) -> Tensor:
-        """Each value on all pixels of its block."""
-        return self._image(r[..., None].expand(*r.shape, self.factor**2))
 
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
         """Every block shifted by one number, then clipped, so that its mean is as measured: the exact projection.

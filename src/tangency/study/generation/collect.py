@@ -74,7 +74,7 @@ def pictures_to_make(entries: list[PlannedEntry], trials: list[Trial], usable: l
 def pictures_to_judge(
     entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout
 ) -> list[Task]:
-    """What is to be judged; the references of an entry have several sources."""
+    """Tasks that judge pictures; the references of an entry have several sources."""
     return [
         Task("rate", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
         for entry, _, numbers in _missing(entries, trials, usable, layout)
