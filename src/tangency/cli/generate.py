@@ -39,7 +39,7 @@ def _with_declared_flags(command: _Command) -> _Command:
     for flag, option in _FLAGS.items():
         prefix, _, name = option.rpartition(".")
         record = _RECORDS[f"{prefix}." if prefix else ""]
-        value = typer.Option(getattr(record, name), f"--{flag}", help=declarations(record)[name].help)
+        value = typer.Option(getattr(record, name), f"--{flag}", help=declarations(record)[name].help_text)
         kind = get_type_hints(record)[name]
         parameters.append(inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind))
     vars(command)["__signature__"] = signature.replace(parameters=parameters)  # what typer reads
@@ -63,10 +63,10 @@ def generate(
     target: Annotated[
         str | None, typer.Option("--target", help="Class, by number or name (channel of a unit).")
     ] = None,
-    references: Annotated[str, typer.Option("--references", help="Of bayes, mixture, score, with commas; or none.")] = (
-        "bayes,mixture,score"
-    ),
-    frames: Annotated[int, typer.Option("--frames", help="Of the animation; 0 for none.")] = 16,
+    references: Annotated[
+        str, typer.Option("--references", help="bayes, mixture, score, separated by commas; or none.")
+    ] = ("bayes,mixture,score"),
+    frames: Annotated[int, typer.Option("--frames", help="Frames of the animation; 0 for none.")] = 16,
     animation: Annotated[str, typer.Option("--animation", help="gif or apng.")] = "gif",
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     trust_code: Annotated[

@@ -66,6 +66,11 @@ class Declaration:
     within: Range | None = None
     unit: str = ""
 
+    @property
+    def help_text(self) -> str:
+        """The help, with the choices."""
+        return f"{self.help.removesuffix('.')}: {', '.join(self.choices)}." if self.choices else self.help
+
     def check(self, name: str, value: Any) -> None:
         """Raise where the value of the option of this name is not among the choices, or out of its range."""
         for each in (value if isinstance(value, tuple) else (value,)) if self.choices else ():
@@ -111,14 +116,16 @@ class Climb:
         frames: iterates kept.
     """
 
-    objective: str = _option("log_odds", "log_odds, cross_entropy, logit, margin or energy.", choices=OBJECTIVES)
+    objective: str = _option("log_odds", "What is raised.", choices=OBJECTIVES)
     steps: int = _option(60, "Gradient steps at most.", within=_NOT_NEGATIVE)
-    rule: str = _option("normalised", "normalised, gradient or adam.", choices=RULES)
-    length: float | None = _option(None, "Of a step; 2.5·radius/steps by default.", within=_POSITIVE, unit=_PIXELS)
+    rule: str = _option("normalised", "Rule of the steps.", choices=RULES)
+    length: float | None = _option(
+        None, "Length of a step; 2.5·radius/steps by default.", within=_POSITIVE, unit=_PIXELS
+    )
     radius: float | None = _option(None, "Budget about the start, pixels in [0, 1].", within=_POSITIVE, unit=_PIXELS)
-    norm: str = _option("l2", "Of the budget: l2 or linf.", choices=NORMS)
+    norm: str = _option("l2", "Norm of the budget.", choices=NORMS)
     noise: float = _option(0.0, "Noise added at each step.", flag="langevin", within=_NOT_NEGATIVE)
-    average: float = _option(0.0, "Moving average of iterates, in [0, 1).", within=Range(0, 1))
+    average: float = _option(0.0, "Weight of a moving average of iterates, in [0, 1).", within=Range(0, 1))
     variation: float = _option(0.0, "Weight of total variation; off by default.", within=_NOT_NEGATIVE)
     decay: bool = _option(False, "Let steps shrink to nothing.")
     confidence: float | None = _option(None, "Stop an image at this p(y|x).", within=_SHARE)
@@ -175,23 +182,23 @@ class TaskOptions:
     task: str = "generate"
     count: int = _option(64, "Images; 1000 and more give a KID.", within=Range(1, _MOST, "[]"))
     climb: Climb = field(default_factory=Climb)
-    sigma: float = _option(0.25, "Noise that denoise removes, pixels in [0, 1].", within=_POSITIVE)
+    sigma: float = _option(0.25, "Noise level that denoise removes, pixels in [0, 1].", within=_POSITIVE)
     blind: bool = _option(False, "Denoise without knowing σ.")
-    method: str = _option("budget", "Of denoise: budget, map or tweedie.", choices=METHODS)
-    label: str = _option("energy", "Restorations raise: energy, predicted, oracle.", choices=LABELS)
-    mask: str = _option("rectangle", "Of inpaint: rectangle, random or half.", choices=MASKS)
-    share: float = _option(0.25, "Of the pixels that the mask hides.", within=_SHARE)
-    factor: int = _option(2, "Of superres: a divisor of both sides, 2 or more.")
+    method: str = _option("budget", "Method of denoise.", choices=METHODS)
+    label: str = _option("energy", "What restorations raise.", choices=LABELS)
+    mask: str = _option("rectangle", "Mask of inpaint.", choices=MASKS)
+    share: float = _option(0.25, "Share of the pixels that the mask hides.", within=_SHARE)
+    factor: int = _option(2, "Factor of superres: a divisor of both sides, 2 or more.")
     target: int | str | None = None
-    start: str = _option("noise", "Of generate and feature: noise or class.", choices=STARTS)
-    unit: str = _option("", "Of feature: a module's name, e.g. module.features.3.")
+    start: str = _option("noise", "Start of generate and feature.", choices=STARTS)
+    unit: str = _option("", "Module whose channel feature raises, e.g. module.features.3.")
     margin: float = _option(0.0, "Logits by which a counterfactual's class leads.", within=_NOT_NEGATIVE)
     drawn: bool = _option(False, "The data of task sketch are sketches already.")
     guidance: float = _option(1.0, "Weight of the score's guidance.", within=_NOT_NEGATIVE)
     references: tuple[str, ...] = _option(REFERENCES, choices=REFERENCES)
     components: int = _option(4, within=_FROM_ONE)
     rank: int = _option(12, within=_FROM_ONE)
-    seed: int = _option(0, "Of noise, masks and starts.")
+    seed: int = _option(0, "Seed of noise, masks and starts.")
     batch: int = _option(256, "Images at once; changes memory, not results.", within=_FROM_ONE)
 
     def __post_init__(self) -> None:

@@ -140,7 +140,7 @@ def generate_with(
     device: str = "cpu",
     on_progress: OnProgress | None = None,
 ) -> Generated:
-    """One task with one classifier, and all measures.
+    """One task with one classifier, and the measures of its pictures.
 
     Args:
         classifier: whose gradients are followed; left as it was.
