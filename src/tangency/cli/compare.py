@@ -20,7 +20,7 @@ def compare(
         str | None,
         typer.Option(
             "--keys",
-            help="Measures, separated by commas, each with all keys that begin with it; excess.KEY too.",
+            help="Measures separated by commas, each with all keys it begins; excess.KEY too.",
         ),
     ] = None,
     as_json: Json = False,

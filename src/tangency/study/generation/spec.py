@@ -97,8 +97,3 @@ def entry_names(entries: tuple[GenerationConfig, ...]) -> list[str]:
     tasks = [entry.task for entry in entries]
     counts = [tasks[: number + 1].count(task) for number, task in enumerate(tasks)]
     return [task if count == 1 else f"{task}-{count}" for task, count in zip(tasks, counts, strict=True)]
-
-
-def climb_keys() -> list[str]:
-    """Keys of an entry's `climb`."""
-    return [field.name for field in dataclasses.fields(Climb)]
