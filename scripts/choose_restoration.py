@@ -17,9 +17,13 @@ import torch
 from tangency.errors import RunError
 from tangency.evaluate.generation.run import Generated, generate_with
 from tangency.files import read_json
-from tangency.generation import Climb, first_guess, make_mask, psnr, restore_by_score
+from tangency.generation.judges import psnr
+from tangency.generation.operators import make_mask
+from tangency.generation.options import Climb
+from tangency.generation.reference import restore_by_score
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.prepare import mixture_for
+from tangency.generation.tasks.restoration import first_guess
 from tangency.models import read_classifier
 from tangency.score import load_score
 from tangency.seeding import Draw, permutation

@@ -226,7 +226,7 @@ def test_smooth_and_certify_are_those_of_the_smoothed_classifier() -> None:
 
 
 def test_generate_takes_a_classifier_and_keeps_nothing_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tangency.generation import Climb
+    from tangency.generation.options import Climb
     from tangency.generation.tasks.config import GenerationConfig
 
     monkeypatch.chdir(tmp_path)

@@ -19,7 +19,7 @@ from tangency.evaluate import MeasureRequest, TrustConfig, measure_models
 from tangency.evaluate.compare import compare
 from tangency.evaluate.convert import convert_model
 from tangency.evaluate.generation.saved import generate
-from tangency.generation import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard

@@ -112,7 +112,7 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         (("--frames", "0", "--animation", "apng"), "animation: changes nothing here, since no frames are kept"),
         (("--references", "score"), "references: got score, but there is none; give one with --score"),
         (("--guidance", "2"), "guidance: changes nothing here"),
-        (("--count", "0"), "error: count: got 0, expected at least 1 image."),
+        (("--count", "0"), "error: count: got 0, expected a number in [1, 10000000]."),
     ],
 )
 def test_bad_input_is_exit_code_2(

@@ -82,10 +82,10 @@ SMALL = np.zeros((2, 3072), np.uint8)
 BAD = {
     "list": ([1, 2], "holds a list, expected a CIFAR-10 batch"),
     "no_data": ({"labels": [1]}, "'data' is NoneType"),
-    "shape": ({"data": SMALL[:, :5], "labels": [1, 2]}, "'data' is uint8 of shape (2, 5)"),
+    "shape": ({"data": SMALL[:, :5], "labels": [1, 2]}, "5 values an image, images of 32 pixels have 3072"),
     "dtype": ({"data": SMALL.astype(float), "labels": [1, 2]}, "'data' is float64"),
-    "labels": ({"data": SMALL, "labels": [1, "x"]}, "'labels' is not a list of integers"),
-    "count": ({"data": SMALL, "labels": [1]}, "2 images but 1 labels"),
+    "labels": ({"data": SMALL, "labels": [1, "x"]}, "'labels' are not 2 whole numbers"),
+    "count": ({"data": SMALL, "labels": [1]}, "'labels' are not 2 whole numbers"),
     "range": ({"data": SMALL, "labels": [1, 10]}, "labels from 1 to 10, expected 0 to 9"),
 }
 

@@ -61,13 +61,13 @@ def test_few_images_are_a_part_of_more(folder):
     known = dict(zip((p.tobytes() for p in PIXELS[:10].reshape(-1, 192)), LABELS[:10].flatten() - 1, strict=True))
     for image, label in zip(more.train.pixels, more.train.labels, strict=True):
         assert known[image.numpy().tobytes()] == int(label)
-    with pytest.raises(DataError, match="train=41, there are 40 images"):
+    with pytest.raises(DataError, match="train=41, there are 40 training images"):
         load(f"imagenet8:{folder}?train=41")
 
 
 BAD = {
     "side": ({"data": PIXELS[0][:, :48], "labels": [1] * N}, "48 values an image, images of 8 pixels have 192"),
-    "size": ({"data": np.zeros((1, 3 * 32**2), np.uint8), "labels": [1]}, "name it imagenet32:DIR"),
+    "size": ({"data": np.zeros((1, 3 * 32**2), np.uint8), "labels": [1]}, "these are of imagenet32:DIR"),
     "floats": ({"data": PIXELS[0] / 255, "labels": [1] * N}, "'data' is float64"),
     "zero": ({"data": PIXELS[0], "labels": [0] * N}, "labels from 0 to 0, expected 1 to 1000"),
     "count": ({"data": PIXELS[0], "labels": [1]}, "'labels' are not 4 whole numbers"),

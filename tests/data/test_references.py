@@ -76,7 +76,7 @@ def test_labelled_checks_its_input():
         labelled(pixels, torch.tensor([0, 1, -1, 0, 1]), ("a", "b"), "set")
     with pytest.raises(DataError, match=r"got torch.float32, expected integers"):
         labelled(pixels, torch.zeros(5), ("a", "b"), "set")
-    with pytest.raises(DataError, match="'a' stands twice"):
+    with pytest.raises(DataError, match="'a' appears twice"):
         labelled(pixels, torch.zeros(5, dtype=torch.int64), ("a", "b", "a"), "set")
     with pytest.raises(DataError, match="highest label is 70000 for 2 images"):
         numbered_classes(torch.tensor([0, 70000]), "", "set")

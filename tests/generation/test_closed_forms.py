@@ -10,24 +10,18 @@ import torch
 from torch import nn
 
 from support import make_mixture
-from tangency.generation import (
-    AveragePool,
-    Climb,
-    Conditional,
-    GradientStep,
-    JointLogits,
-    Mask,
-    Plan,
-    WithLikelihood,
-    ascend,
-    class_seed,
-    counterfactual,
-    denoise,
-    energy_denoise,
-    pixel_mixture,
-    restore,
-    restore_by_score,
-)
+from tangency.generation.conditional import Conditional, pixel_mixture
+from tangency.generation.counterfactuals import counterfactual
+from tangency.generation.energy import JointLogits, energy_denoise
+from tangency.generation.engine import Plan, ascend
+from tangency.generation.objectives import WithLikelihood
+from tangency.generation.operators import AveragePool, Mask
+from tangency.generation.options import Climb
+from tangency.generation.reference import restore_by_score
+from tangency.generation.seeds import class_seed
+from tangency.generation.steps import GradientStep
+from tangency.generation.tasks.denoise import denoise
+from tangency.generation.tasks.restoration import restore
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
 from tangency.worlds import make_world

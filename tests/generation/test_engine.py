@@ -11,31 +11,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tangency.errors import NumericsError, SpecError, TangencyError
-from tangency.generation import (
-    OBJECTIVES,
-    AdamStep,
-    AveragePool,
-    BallInBox,
-    ClassObjective,
-    Climb,
-    GradientStep,
-    Mask,
-    NormalisedStep,
-    Plan,
-    ascend,
-    counterfactual,
-    denoise,
-    estimate_noise,
-    first_guess,
-    make_mask,
-    noise_seed,
-    restore,
-    sketch,
-    total_variation,
-    towards,
-    unit_objective,
-    visualise,
-)
+from tangency.generation.constraints import BallInBox
+from tangency.generation.counterfactuals import counterfactual
+from tangency.generation.engine import Plan, ascend
+from tangency.generation.objectives import ClassObjective, total_variation
+from tangency.generation.operators import AveragePool, Mask, make_mask
+from tangency.generation.options import OBJECTIVES, Climb
+from tangency.generation.seeds import noise_seed
+from tangency.generation.steps import AdamStep, GradientStep, NormalisedStep
+from tangency.generation.tasks.change import sketch
+from tangency.generation.tasks.climb import towards
+from tangency.generation.tasks.denoise import denoise, estimate_noise
+from tangency.generation.tasks.feature import unit_objective, visualise
+from tangency.generation.tasks.restoration import first_guess, restore
 from tangency.models import build
 from tangency.seeding import Draw
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tangency.errors import NumericsError
-from tangency.generation import (
+from tangency.generation.judges import (
     diversity,
     frechet_distance,
     judged,

@@ -12,9 +12,9 @@ from torch import Tensor
 from support import make_mixture
 from tangency.errors import SpecError
 from tangency.evaluate.generation.run import generate_with
+from tangency.generation.options import REFERENCES, TaskOptions
 from tangency.generation.tasks.config import GenerationConfig, task_settings
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs
-from tangency.generation.tasks.options import REFERENCES, TaskOptions
 from tangency.generation.tasks.restoration import Restoration
 from tangency.generation.tasks.table import TASKS
 from tangency.generation.tasks.task import CLIMB, SHARED

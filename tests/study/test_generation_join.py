@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tangency.evaluate.generation.rows import long_table
+from tangency.evaluate.generation.numbers import SetNumbers, long_table
 from tangency.statistics import PairedBootstrap
-from tangency.study.generation.join import SweepCell, peaks, rank_correlations
+from tangency.study.generation.join import Correlation, SweepCell, peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures
 from tangency.study.generation.summary import qualities, trial_draws
 
@@ -20,23 +20,27 @@ def cells(
 ) -> list[SweepCell]:
     """The standard network and one objective at strengths 1, 2, …; resamples differ by independent normal noise."""
     rng = np.random.default_rng(0)
-    found = []
+    sweep = []
     for strength, (q, a) in enumerate(zip(quality, aligned, strict=True)):
         noise = spread * rng.standard_normal((2, 1 + B))
         noise[:, 0] = 0
         name = objective if strength else "standard"
         draws = {"psnr": q + noise[0], "lpips": -q + noise[0], "f": a + noise[1]}
-        found.append(
+        sweep.append(
             SweepCell(
                 f"{name}-{strength}", name, float(strength), "bayes_aligned" if a == max(aligned) else "weak", draws
             )
         )
-    return found
+    return sweep
 
 
-def of(found: list[dict], quality: str, against: str, scope: str) -> dict:
-    (entry,) = [e for e in found if (e["quality"], e["against"], e["scope"]) == (quality, against, scope)]
-    return entry
+def of(correlations: list[Correlation], quality: str, against: str, scope: str) -> dict:
+    (entry,) = [e for e in correlations if (e.quality, e.against, e.scope) == (quality, against, scope)]
+    return entry.to_json()
+
+
+def peaks_of(sweep: list[SweepCell], qualities: dict[str, str]) -> list[dict]:
+    return [each.to_json() for each in peaks(sweep, qualities, {"f": "F²"}, "standard")]
 
 
 def test_the_rank_correlation_of_a_known_order() -> None:
@@ -82,7 +86,9 @@ def test_a_constant_quality_has_no_correlation() -> None:
     ],
 )
 def test_peaks_and_their_words(quality: list[float], aligned: list[float], spread: float, words: str) -> None:
-    (found,) = peaks(cells(quality, aligned, spread), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    (found,) = (
+        each.to_json() for each in peaks(cells(quality, aligned, spread), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    )
     assert words in found["words"]
     assert found["peak"]["strength"] == 1
     assert sum(found["peak"]["shares"].values()) == pytest.approx(1)
@@ -92,13 +98,17 @@ def test_peaks_and_their_words(quality: list[float], aligned: list[float], sprea
 
 
 def test_two_that_rise_to_the_end_have_no_peak_to_compare() -> None:
-    (found,) = peaks(cells([1, 2, 5], [1, 2, 5], 0.1), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    (found,) = (
+        each.to_json() for each in peaks(cells([1, 2, 5], [1, 2, 5], 0.1), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    )
     assert "neither peak is seen" in found["words"]
     assert found["F²"]["together"] == 1
 
 
 def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
-    (found,) = peaks(cells([1, 5, 2], [3, 3, 3]), {"lpips": "lower"}, {"f": "F²"}, "standard")
+    (found,) = (
+        each.to_json() for each in peaks(cells([1, 5, 2], [3, 3, 3]), {"lpips": "lower"}, {"f": "F²"}, "standard")
+    )
     assert found["peak"]["strength"] == 1
     assert found["peak"]["share"] == 1
     assert found["F²"]["shares"] == {"0": pytest.approx(1 / 3), "1": pytest.approx(1 / 3), "2": pytest.approx(1 / 3)}
@@ -107,20 +117,22 @@ def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
 
 
 def test_a_peak_at_the_standard_network_is_told() -> None:
-    (found,) = peaks(cells([5, 2, 1], [1, 2, 3]), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    (found,) = (
+        each.to_json() for each in peaks(cells([5, 2, 1], [1, 2, 3]), {"psnr": "higher"}, {"f": "F²"}, "standard")
+    )
     assert found["words"].startswith("Best PSNR at the standard network")
 
 
 def test_each_objective_is_told_apart() -> None:
     both = cells([1, 5, 2], [1, 5, 2]) + cells([1, 2, 5], [1, 5, 2], objective="pgd_l2")[1:]
     found = peaks(both, {"psnr": "higher"}, {"f": "F²"}, "standard")
-    assert [(e["objective"], e["peak"]["strength"]) for e in found] == [("gradient_norm", 1), ("pgd_l2", 2)]
+    assert [(each.objective, each.peak.strength) for each in found] == [("gradient_norm", 1), ("pgd_l2", 2)]
 
 
 def test_a_kid_has_the_interval_of_its_standard_error() -> None:
     """Its resamples are normal: 0.5 ± 1.96 · 0.1, independent between trials; means over pictures are resampled."""
     rows = long_table(torch.arange(50), torch.zeros(50), {"classifier": {"judge_accuracy": torch.arange(50) % 2}})
-    sets = {"classifier": {"kid": 0.5, "kid_standard_error": 0.1, "pictures": 1000}}
+    sets = {"classifier": SetNumbers("alexnet-lpips", 1000, 1000, {"kid": 0.5, "kid_standard_error": 0.1})}
     told = JudgedPictures(rows, {}, torch.zeros(0), {}, sets, {})
     one, other = (trial_draws(told, PairedBootstrap(50, 4000), (whose,)) for whose in "ab")
     assert one["kid"][0] == 0.5

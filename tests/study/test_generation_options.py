@@ -13,7 +13,7 @@ import yaml
 from support import make_mixture
 from tangency.errors import SpecError
 from tangency.evaluate.generation.run import Generated, generate_with
-from tangency.generation import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig, task_settings
 from tangency.generation.tasks.table import TASKS
 from tangency.models import Classifier, build

@@ -166,8 +166,11 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
         ({"generate": [{"task": "denoise", "climb": {"frames": 3}}]}, r"generate\.0\.climb\.frames"),
         ({"generate": [{"task": "denoise", "count": "many"}]}, r"generate\.0\.count"),
         ({"generate": [{"task": "translate"}]}, r"generate\.0\.target"),
-        ({"generate": [{"task": "denoise"}, {"task": "denoise"}]}, r"generate\.1: asked for more than once"),
-        ({"generate": [{"task": "inpaint"}, {"count": 0}]}, r"^test: generate\.1\.count: got 0, expected at least 1"),
+        ({"generate": [{"task": "denoise"}, {"task": "denoise"}]}, r"generate\.1: given more than once"),
+        (
+            {"generate": [{"task": "inpaint"}, {"count": 0}]},
+            r"^test: generate\.1\.count: got 0, expected a number in \[1",
+        ),
         ({"generate": [{"task": "inpaint", "share": 1.0}]}, r"test: generate\.0\.share: got 1\.0"),
         ({"generate": [{"task": "inpaint", "mask": "hal"}]}, r"test: generate\.0\.mask: unknown mask"),
         ({"generate": [{"references": ["bays"]}]}, r"test: generate\.0\.references: unknown reference"),
@@ -196,7 +199,7 @@ def test_bad_specs_name_the_key(changes: dict, message: str) -> None:
         ({"generate": [{"task": "superres", "count": 6, "factor": 3}]}, r"generate\.0: .*divisor"),
         (
             {"generate": [{"task": "generate", "target": target} for target in (1, "1")]},
-            r"generate\.1: asked for more than once",
+            r"generate\.1: given more than once",
         ),
         ({"judge": {"options": {"wide": 2}}}, "judge: unknown option"),
         ({"generate": [{"start": "class", "rank": 100}]}, r"generate\.0\.rank: got 100 for images of 64 values"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,11 +162,11 @@ def doctor(as_json: Json = False) -> None:
     """Show versions, threads, accelerators, data and weights of this installation, and what is missing."""
     from tangency.cli.doctor import examine, print_examination
 
-    examination = examine()
+    report = examine()
     if as_json:
-        print_json(examination)
+        print_json(dataclasses.asdict(report))
     else:
-        print_examination(examination)
+        print_examination(report)
 
 
 def _run(spec: StudySpec, out: Path, as_json: bool, replace: bool) -> None:

@@ -18,7 +18,10 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other, on the same data.", metavar="RUN_B")],
     keys: Annotated[
         str | None,
-        typer.Option("--keys", help="Measures with commas between, each with all that begin with it; excess.KEY too."),
+        typer.Option(
+            "--keys",
+            help="Measures separated by commas, each with all keys it begins; excess.KEY too.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -32,11 +35,11 @@ def compare(
     from tangency.evaluate.compare import compare as compared
 
     chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()
-    found = compared(a, b, chosen)
+    comparison = compared(a, b, chosen)
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        print_comparison(found)
+        print_comparison(comparison)
 
 
 def report(

@@ -1,4 +1,4 @@
-"""The door of the room: every reader hands over pixels, labels and names here, to be checked and hashed."""
+"""Where every reader hands over pixels, labels and class names, to be checked and hashed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Source:
     """
 
     name: str
-    splits: dict[str, Callable[[], LabelledImages]]
+    splits: Mapping[str, Callable[[], LabelledImages]]
     licence: str = ""
     notes: tuple[str, ...] = ()
     counted: bool = False
@@ -71,7 +71,7 @@ def labelled(
     check_labels(labels, len(pixels), len(classes), f"{name}: labels")
     if len(set(classes)) != len(classes):
         twice = next(c for c in classes if list(classes).count(c) > 1)
-        raise DataError(f"{name}: the class name '{twice}' stands twice, expected different names.")
+        raise DataError(f"{name}: the class name '{twice}' appears twice, expected different names.")
     labels = labels.to(torch.int64)
     return LabelledImages(pixels, labels, tuple(classes), name, digest(pixels, labels, classes), notes=tuple(notes))
 

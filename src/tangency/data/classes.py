@@ -1,4 +1,4 @@
-"""Class names of the data sets that everyone knows, index = label."""
+"""Class names of well-known data sets, index = label."""
 
 from functools import cache
 from importlib import resources

@@ -30,10 +30,10 @@ def _read(name: str) -> bytes:
         content = resources.files("tangency.data").joinpath("embedded", name).read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{NAME}: the embedded file {name} is missing. Install the package again.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != CHECKSUMS[name]:
+    own = hashlib.sha256(content).hexdigest()
+    if own != CHECKSUMS[name]:
         raise DataError(
-            f"{NAME}: the embedded file {name} has SHA-256 {found}, expected {CHECKSUMS[name]}. It was "
+            f"{NAME}: the embedded file {name} has SHA-256 {own}, expected {CHECKSUMS[name]}. It was "
             "changed or damaged: install the package again."
         )
     return content

@@ -1,4 +1,4 @@
-"""Another image for each image, at random but always the same: what shuffled controls are made of."""
+"""A partner for each image, random but reproducible: what shuffled controls are made of."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measured_order(images: int) -> Tensor:
 
 
 class Partners:
-    """Who stands in for whom: an image is never its own partner, and which one it gets follows from its place alone.
+    """Which image stands in for which: never itself, and always the same one for the same place in the pool.
 
     The pool in its measured order is cut into blocks of 125 images (the last one holds up to 249). A partner is of the
     same block wherever that holds one, so that what is computed of the images of a block serves them as partners too;
@@ -41,7 +41,7 @@ class Partners:
         self, pool: LabelledImages, seed: int, kinds: Tensor | None = None, typical: Tensor | None = None
     ) -> None:
         self.pool, self.seed, self._typical, self._kinds_known = pool, seed, typical, kinds is not None
-        self._kinds = torch.arange(len(pool)) if kinds is None else kinds.cpu().unique(return_inverse=True)[1]
+        self._kinds = torch.arange(len(pool)) if kinds is None else torch.unique(kinds, return_inverse=True)[1].cpu()
 
     @cached_property
     def blocks(self) -> Tensor:
@@ -104,7 +104,7 @@ class Partners:
 
     @cached_property
     def _class_groups(self) -> Tensor:
-        """The class that each image may stand in for, (M,): one beyond the last, of which nobody asks, for none."""
+        """The class that each image may stand in for, (M,); the number of classes where there is none."""
         labels = self.pool.labels.cpu().long()
         return labels if self._typical is None else labels.where(self._typical.cpu(), len(self.pool.classes))
 
@@ -122,7 +122,7 @@ class Partners:
         if not self._kinds_known:
             return torch.ones(len(self.pool.classes), dtype=torch.bool)
         _, key = self._class_places
-        groups = key.unique() // (int(self._kinds.max()) + 1)
+        groups: Tensor = torch.unique(key) // (int(self._kinds.max()) + 1)
         return groups.bincount(minlength=len(self.pool.classes) + 1)[: len(self.pool.classes)] > 1
 
     def _sorted(self, group: Tensor) -> Places:

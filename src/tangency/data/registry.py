@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +63,7 @@ COUNTS = ("train", "test")
 
 
 def _source(named: str | Path, root: str | Path | None) -> tuple[Source, dict[str, int | None]]:
-    """What a reference names, and how many images of each split are asked for."""
+    """What a reference names, and how many images of each split are requested."""
     text, root = as_reference(named), None if root is None else Path(root)
     reference = parse(text)
     if reference.kind not in KINDS:
@@ -110,10 +109,7 @@ def _paired(reference: Reference, kind: Kind, root: Path | None) -> Source:
         part: kind.open(replace(reference, location=location, options=options), root)
         for part, location in (("train", reference.location), ("test", other))
     }
-    splits = {}
-    for part, source in parts.items():
-        usual = source.splits.get("whole") or source.splits[part]
-        splits[part] = usual
+    splits = {part: source.splits.get("whole") or source.splits[part] for part, source in parts.items()}
     notes = tuple(note for source in parts.values() for note in source.notes if "five to one" not in note)
     return Source(reference.text, splits, parts["train"].licence, notes)
 
@@ -126,8 +122,7 @@ def _same_classes(train: LabelledImages, test: LabelledImages) -> tuple[Labelled
     most = max(train.classes, test.classes, key=len)
     if any(numbered) != all(numbered) or set(train.classes) | set(test.classes) != set(most):
         return train, test
-    first, second = (_renumbered(split, most) for split in (train, test))
-    return first, second
+    return _renumbered(train, most), _renumbered(test, most)
 
 
 def _renumbered(split: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
@@ -193,9 +188,9 @@ def load(reference: str | Path, root: str | Path | None = None) -> Dataset:
 def _odd(train: LabelledImages, test: LabelledImages) -> str:
     """What only one of two splits has, in words."""
     odd = [name for name in (*train.classes, *test.classes) if (name in train.classes) != (name in test.classes)]
-    return (
-        f"only one of them has {listed(odd)}" if odd else "the same names" if train.classes != test.classes else "equal"
-    )
+    if odd:
+        return f"only one of them has {listed(odd)}"
+    return "the same names" if train.classes != test.classes else "equal"
 
 
 def load_split(reference: str | Path, split: str | None = None, root: str | Path | None = None) -> LabelledImages:
@@ -217,5 +212,6 @@ def load_split(reference: str | Path, split: str | None = None, root: str | Path
         parts = load(reference, root)
         return parts.train if split == "train" else parts.test
     part = split or "test"
-    found = cut(source.splits["whole" if "whole" in source.splits else part](), counts[part], str(reference), part)
-    return dataclasses.replace(found, notes=tuple(dict.fromkeys((*source.notes, *found.notes))))
+    read = source.splits["whole" if "whole" in source.splits else part]
+    images = cut(read(), counts[part], str(reference), part)
+    return replace(images, notes=tuple(dict.fromkeys((*source.notes, *images.notes))))

@@ -37,7 +37,7 @@ class Neighbours:
             return torch.zeros(0, count, dtype=torch.int64, device=x.device)
         each = 3 * 8 * (count + _SPARE) * x[0].numel()
         size = max(1, min(_QUERIES, 4 * chunk_bytes(self.device) // each))
-        return torch.cat([self._of(part, count) for part in x.split(size)])
+        return torch.cat([self._of(part, count) for part in torch.split(x, size)])
 
     def _of(self, x: Tensor, count: int) -> Tensor:
         rows = (flat(x).double() - self._centre.to(x.device)).to(self.device)
@@ -50,12 +50,12 @@ class Neighbours:
     def _listed(self, rows: Tensor, count: int) -> Tensor:
         """Short lists in the order of the data set."""
         if self._index is not None:
-            found = torch.from_numpy(self._index.search(rows.float().cpu().numpy(), count)[1])
-            return found.to(rows.device).sort(1).values
+            places = torch.from_numpy(self._index.search(rows.float().cpu().numpy(), count)[1])
+            return places.to(rows.device).sort(1).values
         own = rows.square().sum(1, keepdim=True)
         least = rows.new_zeros(len(rows), 0)
         chosen = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
-        for index in torch.arange(len(self.data)).split(_IMAGES):
+        for index in torch.split(torch.arange(len(self.data)), _IMAGES):
             images = flat(self.data.images(index)).to(rows) - self._centre.to(rows)
             norms = images.square().sum(1)
             square = norms + own - 2 * rows @ images.mT
@@ -73,6 +73,6 @@ def _faiss_index(data: LabelledImages, centre: Tensor) -> Any | None:
     except ImportError:
         return None
     index = faiss.IndexFlatL2(centre.numel())
-    for part in torch.arange(len(data)).split(_IMAGES):
+    for part in torch.split(torch.arange(len(data)), _IMAGES):
         index.add((flat(data.images(part)).double() - centre).float().numpy())
     return index

@@ -1,4 +1,4 @@
-"""What a mixture knows of the rest of an image when some of it was measured: exact means and draws."""
+"""The conditional law of an image under a mixture, given linear measurements: exact means and draws."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Conditional:
         pixels = draw.of("noise").normal(self.mixture.shape, torch.float64)
         errors = draw.of("error").normal(self.measured.shape[1:], torch.float64)
         samples = torch.zeros_like(pixels)
-        for j in chosen.unique().tolist():
+        for j in torch.unique(chosen).tolist():
             part = self._parts[j]
             turned = torch.linalg.solve_triangular(part.lower.mT, z[:, :, None], upper=True).squeeze(2)
             own = self._psi[j].sqrt() * pixels
-            # Matheron: a draw of the noise, moved by what its measurement is off
+            # Matheron's rule: a draw of the noise, corrected by the error of its measurement
             drawn = self._image(j, part.latent + turned, own, self.operator.apply(own) + self.noise * errors)
             samples = torch.where((chosen == j)[:, None, None, None], drawn, samples)
         return samples

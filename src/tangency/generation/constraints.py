@@ -11,10 +11,10 @@ from torch import Tensor
 from tangency.attacks.balls import ball
 from tangency.errors import NumericsError
 from tangency.generation.operators import Operator
+from tangency.generation.options import Bounds
 from tangency.numerics import norms, per_example
 
 Constraint = Callable[[Tensor], Tensor]
-Bounds = tuple[float, float] | None
 
 
 def free(x: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class BallInBox:
 
 @dataclass(frozen=True)
 class Consistent:
-    """A x = measured within bounds: what was measured is never given up.
+    """A x = measured within bounds.
 
     Args:
         operator: A.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import NumericsError
-from tangency.generation.constraints import Bounds
 from tangency.generation.halfspaces import nearest_in_halfspaces
+from tangency.generation.options import Bounds
 from tangency.numerics import norms, per_example
 from tangency.types import check_images, check_labels
 

@@ -15,7 +15,7 @@ from tangency.types import Sigma
 
 
 class Joint(Protocol):
-    """Whatever knows log p_σ(x, c): a mixture or a world."""
+    """Anything with log p_σ(x, c): a mixture or a world."""
 
     def log_class_joint(self, x: Tensor, sigma: float) -> Tensor:
         """(N, C, H, W) to (N, classes)."""

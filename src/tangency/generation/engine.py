@@ -18,7 +18,7 @@ from tangency.numerics import per_example
 from tangency.seeding import Draw
 from tangency.types import check_images
 
-Stop = Callable[[Tensor, Tensor], Tensor]  # images (N, C, H, W) and their objective (N,) to who is done, (N,) bool
+Stop = Callable[[Tensor, Tensor], Tensor]  # images (N, C, H, W) and their objective (N,) to which are done, (N,) bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
         decay: moves shrink linearly to nothing over the steps, so that a normalised step can settle.
         noise: standard deviation of Gaussian noise added at each step, pixel units; it shrinks with `decay` too.
         average: β of the moving average ē ← β ē + (1 − β) x of iterates that is returned; 0 returns the last one.
-        stop: who is done, asked before each step.
+        stop: which images are done, checked before each step.
         frames: iterates kept, spread evenly from the start to the last step; 0 keeps none.
     """
 
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Ascent:
-    """Where each image came to, and how.
+    """Where each image ended, and how.
 
     Args:
         images: (N, C, H, W), detached, in the constraint's set.
@@ -85,13 +85,6 @@ class Ascent:
     stopped: Tensor
     frames: Tensor
     frame_steps: tuple[int, ...]
-
-    @staticmethod
-    def concatenate(parts: Sequence[Ascent]) -> Ascent:
-        """Batches of one plan, one after the other."""
-        names = ("images", "values", "steps", "evaluations", "stalled", "diverged", "stopped")
-        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-        return Ascent(**joined, frames=torch.cat([part.frames for part in parts], 1), frame_steps=parts[0].frame_steps)
 
 
 @dataclass
@@ -161,7 +154,7 @@ def ascend(objective: Objective, start: Tensor, plan: Plan, *, draw: Draw, model
         state.stopped = state.stopped | (plan.stop(state.x, value) & ~state.diverged)
     unmoved = per_example((state.steps == 0) & (state.stalled | state.diverged), start)
     images = torch.where(unmoved, start, state.average if plan.average else state.x)
-    frames = [*state.frames, *([images] if recorded else [])]
+    frames = [*state.frames, images] if recorded else []
     return Ascent(
         images,
         torch.where(value.isfinite(), value, torch.nan),

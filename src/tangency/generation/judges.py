@@ -1,4 +1,4 @@
-"""Judges that took no part: what they make of pictures, image by image where that is possible."""
+"""How good pictures are: by a held-out classifier, against real images, and against the truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AT_ONCE = 512
 
 @torch.no_grad()
 def judged(judge: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> dict[str, Tensor]:
-    """Whether a classifier that took no part sees the class that was meant, and how sure it is.
+    """Whether a held-out classifier sees the intended class, and how confident it is.
 
     Args:
         judge: maps (N, C, H, W) to logits; left as it was.
@@ -28,7 +28,7 @@ def judged(judge: nn.Module, x: Tensor, y: Tensor, batch: int = 256) -> dict[str
         "accuracy" (N,) 0 or 1, and "confidence" (N,) p(y|x), both float64; guessing has 1/classes.
     """
     with undisturbed(judge):
-        parts = [check_logits(judge(part), len(part)).double() for part in x.split(batch)]
+        parts = [check_logits(judge(part), len(part)).double() for part in torch.split(x, batch)]
     logits = torch.cat(parts)
     right = (logits.argmax(1) == y).double()
     return {"accuracy": right, "confidence": logits.softmax(1).gather(1, y[:, None]).squeeze(1)}
@@ -48,7 +48,7 @@ def last_features(judge: nn.Module, x: Tensor, batch: int = 256) -> Tensor:
     handle = layers[-1].register_forward_pre_hook(lambda _module, given: caught.append(flat(given[0]).double()))
     try:
         with undisturbed(judge):
-            for part in x.split(batch):
+            for part in torch.split(x, batch):
                 judge(part)
     finally:
         handle.remove()
@@ -80,7 +80,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def precision_recall(
     made: Tensor, real: Tensor, neighbours: int = 3, reach: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Which made pictures lie among the real ones, and which real ones among the made.
+    """Which generated pictures lie among the real ones, and which real ones among the generated.
 
     A picture lies among others if it is within the distance from one of them to its k-th neighbour of its own kind.
 
@@ -104,12 +104,12 @@ def precision_recall(
 
 def neighbour_distance(points: Tensor, neighbours: int) -> Tensor:
     """Distance of each point to its k-th neighbour among the others, (N, D) to (N,)."""
-    distances = [torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in points.split(_AT_ONCE)]
-    return torch.cat(distances)
+    parts = torch.split(points, _AT_ONCE)
+    return torch.cat([torch.cdist(part, points).kthvalue(neighbours + 1, dim=1).values for part in parts])
 
 
 def _among(points: Tensor, others: Tensor, reach: Tensor) -> Tensor:
-    return torch.cat([(torch.cdist(part, others) <= reach).any(1) for part in points.split(_AT_ONCE)]).double()
+    return torch.cat([(torch.cdist(part, others) <= reach).any(1) for part in torch.split(points, _AT_ONCE)]).double()
 
 
 def nearest_distance(x: Tensor, data: LabelledImages) -> Tensor:
@@ -122,9 +122,34 @@ def diversity(x: Tensor, y: Tensor) -> Tensor:
     """Mean l2 distance to the other pictures of the same class, (N, C, H, W) to (N,) float64; NaN for a lone one."""
     rows = flat(x).double()
     means = torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device)
-    for c in y.unique():
+    for c in torch.unique(y):
         own = (y == c).nonzero().flatten()
         if len(own) > 1:
-            total = torch.cat([torch.cdist(part, rows[own]).sum(1) for part in rows[own].split(_AT_ONCE)])
+            total = torch.cat([torch.cdist(part, rows[own]).sum(1) for part in torch.split(rows[own], _AT_ONCE)])
             means[own] = total / (len(own) - 1)
     return means
+
+
+def psnr(x: Tensor, truth: Tensor) -> Tensor:
+    """10 log₁₀(1 / mean squared error) of each image, pixels in [0, 1], (N, C, H, W) twice to (N,), decibels.
+
+    Higher is better; +∞ for equal images. White noise of σ has −20 log₁₀ σ (12.04 dB at 0.25).
+
+    Example:
+        >>> import torch
+        >>> psnr(torch.full((1, 1, 4, 4), 0.6), torch.full((1, 1, 4, 4), 0.5))
+        tensor([20.0000])
+    """
+    _check(x, truth)
+    return -10 * flat(x - truth).double().square().mean(1).log10().to(x.dtype)
+
+
+def noise_cosine(pictures: Tensor, start: Tensor, truth: Tensor) -> Tensor:
+    """Cosine of what a restoration changed with what it should have, (N,) float64; NaN where nothing changed."""
+    moved, wanted = flat(pictures - start).double(), flat(truth - start).double()
+    return torch.nn.functional.cosine_similarity(moved, wanted, dim=1).where(moved.norm(dim=1) > 0, torch.nan)
+
+
+def _check(x: Tensor, truth: Tensor) -> None:
+    if x.dim() != 4 or x.shape != truth.shape:
+        raise NumericsError(f"images: got {tuple(x.shape)} and {tuple(truth.shape)}, expected equal (N, C, H, W).")

@@ -25,7 +25,6 @@ _NAMED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "margin": lambda logits, y: scalar("margin", logits, y),
     "energy": lambda logits, y: logits.logsumexp(1),
 }
-OBJECTIVES: tuple[str, ...] = tuple(_NAMED)
 UNLABELLED = frozenset({"energy"})
 
 
@@ -54,7 +53,7 @@ class ClassObjective:
 
     def __post_init__(self) -> None:
         if self.name not in _NAMED:
-            raise NumericsError(unknown_name("objective", self.name, OBJECTIVES))
+            raise NumericsError(unknown_name("objective", self.name, _NAMED))
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N,), differentiable."""

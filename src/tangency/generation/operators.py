@@ -1,4 +1,4 @@
-"""Linear measurements of images, and the exact projection on what agrees with them."""
+"""Linear measurements of images, random masks among them, and the exact projection on what agrees with them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
-
-Bounds = tuple[float, float] | None
+from tangency.errors import NumericsError, SpecError, unknown_name
+from tangency.generation.options import MASKS, Bounds
+from tangency.seeding import Draw
 
 
 class Operator(Protocol):
@@ -30,10 +30,6 @@ class Operator(Protocol):
 
     def variance(self, psi: Tensor) -> Tensor:
         """The diagonal of A diag(ψ) Aᵀ, (K, C, H, W) to (K, C, h, w)."""
-        ...
-
-    def fill(self, r: Tensor) -> Tensor:
-        """A⁺ r, the smallest image that is measured as r, (N, C, h, w) to (N, C, H, W)."""
         ...
 
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
@@ -58,20 +54,14 @@ class Mask:
                 "where a pixel is known; 1 for N or C stands for all."
             )
 
-    def check(self, x: Tensor) -> None:
-        """Raise unless the mask is one of images like x (N, C, H, W)."""
-        fits = self.keep.shape[2:] == x.shape[2:] and all(
-            self.keep.shape[axis] in (1, x.shape[axis]) for axis in (0, 1)
-        )
-        if not fits:
-            raise NumericsError(
-                f"mask: got shape {tuple(self.keep.shape)} for images {tuple(x.shape)}, expected the same height and "
-                "width, and 1 or as many images and channels."
-            )
-
     def seen(self, like: Tensor) -> Tensor:
         """The known pixels."""
-        self.check(like)
+        got, wanted = self.keep.shape, like.shape
+        if got[2:] != wanted[2:] or any(got[axis] not in (1, wanted[axis]) for axis in (0, 1)):
+            raise NumericsError(
+                f"mask: got shape {tuple(got)} for images {tuple(wanted)}, expected the same height and width, and 1 "
+                "or as many images and channels."
+            )
         return self.keep.to(like.device)
 
     def apply(self, x: Tensor) -> Tensor:
@@ -85,10 +75,6 @@ class Mask:
     def variance(self, psi: Tensor) -> Tensor:
         """ψ itself."""
         return psi
-
-    def fill(self, r: Tensor) -> Tensor:
-        """As the adjoint."""
-        return self.adjoint(r)
 
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
         """Known pixels as measured, bit for bit; the others clipped."""
@@ -134,15 +120,11 @@ class AveragePool:
 
     def adjoint(self, r: Tensor) -> Tensor:
         """An equal share of r for each pixel of its block."""
-        return self.fill(r) / self.factor**2
+        return self._image(r[..., None].expand(*r.shape, self.factor**2)) / self.factor**2
 
     def variance(self, psi: Tensor) -> Tensor:
         """Σ ψ/factor⁴ over a block."""
         return self._blocks(psi).sum(4) / self.factor**4
-
-    def fill(self, r: Tensor) -> Tensor:
-        """Each value on all pixels of its block."""
-        return self._image(r[..., None].expand(*r.shape, self.factor**2))
 
     def project(self, x: Tensor, measured: Tensor, bounds: Bounds) -> Tensor:
         """Every block shifted by one number, then clipped, so that its mean is as measured: the exact projection.
@@ -162,3 +144,48 @@ class AveragePool:
         loose = (shifted > bounds[0]) & (shifted < bounds[1])
         left = (wanted - shifted.mean(4, keepdim=True)) * self.factor**2 / loose.sum(4, keepdim=True).clamp(min=1)
         return self._image((shifted + left * loose).clamp(*bounds))
+
+
+def make_mask(kind: str, shape: tuple[int, int, int], share: float, draw: Draw) -> Mask:
+    """Which pixels are known, one mask for each image, the same for all channels.
+
+    Args:
+        kind: "rectangle" hides one at a random place, of the image's proportions; "random" each pixel with chance
+            `share`; "half" the left, right, upper or lower half.
+        shape: (C, H, W).
+        share: of the pixels that is hidden, in (0, 1); of no meaning for "half".
+        draw: of the images.
+
+    Example:
+        >>> mask = make_mask("rectangle", (1, 8, 8), 0.25, Draw(0, torch.arange(3)))
+        >>> (~mask.keep).sum((1, 2, 3))
+        tensor([16, 16, 16])
+    """
+    if kind not in MASKS:
+        raise SpecError(unknown_name("mask", kind, MASKS))
+    if not 0 < share < 1:
+        raise SpecError(f"share: got {share}, expected a share of the pixels to hide, above 0 and below 1.")
+    height, width = shape[1:]
+    if kind == "random":
+        return Mask(draw.of("mask").uniform((1, height, width)) >= share)
+    hide = _half(draw, height, width) if kind == "half" else _rectangle(draw, height, width, share)
+    return Mask(~hide[:, None])
+
+
+def _rectangle(draw: Draw, height: int, width: int, share: float) -> Tensor:
+    tall, wide = (max(1, round(side * share**0.5)) for side in (height, width))
+    top = draw.of("mask top").integers(height - tall + 1)[:, None]
+    left = draw.of("mask left").integers(width - wide + 1)[:, None]
+    row, column = (torch.arange(side, device=top.device) for side in (height, width))
+    rows, columns = (row >= top) & (row < top + tall), (column >= left) & (column < left + wide)
+    hidden: Tensor = rows[:, :, None] & columns[:, None, :]
+    return hidden
+
+
+def _half(draw: Draw, height: int, width: int) -> Tensor:
+    row = torch.arange(height, device=draw.ids.device)[:, None].expand(height, width)
+    column = torch.arange(width, device=draw.ids.device).expand(height, width)
+    halves = torch.stack(
+        [column < width // 2, column >= width - width // 2, row < height // 2, row >= height - height // 2]
+    )
+    return halves[draw.of("mask half").integers(4)]

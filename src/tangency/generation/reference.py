@@ -1,11 +1,11 @@
-"""The same tasks by a score: samplers guided by labels, by a classifier, or by what was measured."""
+"""The same tasks by a score: samplers guided by labels, by a classifier, or by a measurement."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,13 @@ from tangency.generation.operators import Operator
 from tangency.score import ClassifierFreeGuided, ClassifierGuided, Denoiser, Sampler
 from tangency.score.guidance import DerivedScore
 from tangency.seeding import Draw
-from tangency.types import Sigma
 
 _GREY = 0.5
 
 
 @dataclass(frozen=True)
 class ScoreSample:
-    """Pictures and what they cost.
+    """Pictures, and how many evaluations they took.
 
     Args:
         images: (N, C, H, W) float32, not clipped.
@@ -35,28 +34,17 @@ class ScoreSample:
     how: str
 
 
-class CountedScore:
+@final
+class CountedScore(DerivedScore):
     """A score that counts its evaluations; otherwise the same."""
 
     def __init__(self, base: Denoiser) -> None:
-        self.base, self.count = base, 0
-        self.kind, self.shape, self.classes = base.kind, base.shape, base.classes
-        self.data_range, self.card = base.data_range, base.card
+        super().__init__(base)
+        self.kind, self.count = base.kind, 0
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D(x; σ[, y])."""
+    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         self.count += 1
-        return self.base.denoise(x, sigma, y)
-
-    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """s_σ(x)."""
-        self.count += 1
-        return self.base.score(x, sigma, y)
-
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Any:
-        """∇ log p_σ(y | x)."""
-        self.count += 2
-        return self.base.bayes_direction(x, y, sigma)
+        return self.base.denoise(x, levels, y)
 
 
 @final
@@ -88,9 +76,9 @@ def sampler_within(score: Denoiser, budget: int, passes: int = 1) -> Sampler:
     """Heun's sampler with as many steps as the budget allows: 2N − 1 evaluations of `passes` answers each.
 
     Args:
-        score: it starts no higher than what that was trained for.
+        score: sampling starts no higher than the noise it was trained for.
         budget: evaluations of the network for each image.
-        passes: answers of the network for one of a guided denoiser.
+        passes: evaluations of the network for one of a guided denoiser.
     """
     steps = max(1, (budget // passes + 1) // 2)
     trained = score.card.get("sigma_range")
@@ -149,8 +137,8 @@ def restore_by_score(
 ) -> ScoreSample:
     """A sample that agrees with what was measured, at an equal budget (`ConsistentScore`).
 
-    As much noise is put back at every step as the sampler allows: without it, what is drawn and what was measured do
-    not come to fit each other (Lugmayr et al., arXiv 2201.09865).
+    As much noise is put back at every step as the sampler allows: without it, generated and measured
+    parts do not become consistent (Lugmayr et al., arXiv 2201.09865).
 
     Args:
         score: any.

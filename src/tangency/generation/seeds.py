@@ -37,7 +37,7 @@ def class_seed(mixture: Mixture, y: Tensor, draw: Draw) -> Tensor:
     component = choose(weights, draw.of("component"))
     z = draw.of("latent").normal((mixture.loadings.shape[2],), torch.float64)
     x = mixture.means[component]
-    for each in component.unique():  # a loading matrix for each image would not fit
+    for each in torch.unique(component):  # a loading matrix for each image would not fit
         chosen = component == each
         x[chosen] += z[chosen] @ mixture.loadings[each].mT
     noise = draw.of("noise").normal((mixture.dimension,), torch.float64)

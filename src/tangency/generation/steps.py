@@ -1,4 +1,4 @@
-"""Step rules: how far an image moves for a gradient, each image by a rule of its own."""
+"""Step rules: how far each image moves along its gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Length = float | Tensor  # one number, or one for each image (N,)
 
 
 class Rule(Protocol):
-    """From gradients to moves; what it remembers is handed from step to step."""
+    """From gradients to moves, with a state that is passed from step to step."""
 
     def begin(self, x: Tensor) -> State:
         """What is remembered before the first step, tensors in the shape of x."""

@@ -14,13 +14,12 @@ from tangency.devices import resolve_device
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.fitting.tangents import unfinished
-from tangency.evaluate.generation.judge_quality import judge_quality
+from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
-from tangency.study.generation.judge import load_judge, refuse_failed_judge
-from tangency.study.generation.plan import plan_entries
+from tangency.study.generation.plan import load_judge, plan_entries, refuse_failed_judge
 from tangency.study.layout import Layout
 from tangency.study.network import examination, examined, network_hash
 from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash, working_of

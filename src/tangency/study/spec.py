@@ -16,6 +16,7 @@ from tangency.errors import SpecError, quoted, unknown_name
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
 from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
+from tangency.generation.tasks.task import CLIMB
 from tangency.measures import (
     NETWORK_ALIGNMENTS,
     MeasureConfig,
@@ -26,7 +27,7 @@ from tangency.measures import (
 )
 from tangency.objectives import make
 from tangency.score import parse_choice
-from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries, climb_keys
+from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries
 from tangency.training import TrainConfig
 from tangency.validation import complaints
 
@@ -350,5 +351,5 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     if location[:2] == ("measures", "robustness"):
         return [f"measures.robustness.{key}" for key in RobustnessConfig.__dataclass_fields__]
     if location[0] == "generate" and "climb" in location[:-1]:
-        return [".".join([*map(str, location[:-1]), key]) for key in climb_keys()]
+        return [".".join([*map(str, location[:-1]), key]) for key in CLIMB]
     return [".".join([*map(str, location[:-1]), key]) for key in tables[str(location[0])]]

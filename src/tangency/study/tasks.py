@@ -43,9 +43,9 @@ class Task:
     """One piece of work.
 
     Args:
-        kind: "score", "tangents", "trust", "train", "judge", "measure", "pictures", "generate" or "tell".
+        kind: "score", "tangents", "trust", "train", "judge", "measure", "pictures", "generate" or "rate".
         index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents") or of the entry of
-            `generate` ("generate", "tell").
+            `generate` ("generate", "rate").
         trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, or whose
             pictures are to be made or judged; none for the references of an entry.
         part: of the batch of pictures ("generate").
@@ -100,7 +100,7 @@ def _generate(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _judge(bench: Workbench, task: Task, progress: Progress) -> None:
-    bench.generation.tell(task.index, _generating(bench, task))
+    bench.generation.rate(task.index, _generating(bench, task))
 
 
 def _generating(bench: Workbench, task: Task) -> Trial | None:
@@ -214,5 +214,5 @@ _DO: dict[str, Callable[[Workbench, Task, Progress], None]] = {
     "measure": _measure,
     "pictures": _draw,
     "generate": _generate,
-    "tell": _judge,
+    "rate": _judge,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +11,16 @@ import torch
 from tangency.data.build import Source, labelled
 from tangency.data.classes import CIFAR10
 from tangency.data.readers import published
+from tangency.data.readers.batches import BatchLayout
 from tangency.data.readers.parquet import read_parquet
-from tangency.data.readers.places import candidates, not_found
+from tangency.data.readers.published import candidates, not_found
 from tangency.errors import DataError, listed
 from tangency.formats.unpickle import read_pickle
 from tangency.references import Reference
 from tangency.types import LabelledImages
 
 _BATCHES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
-_PIXELS = 3 * 32 * 32
+_LAYOUT = BatchLayout("a CIFAR-10 batch", 32, len(CIFAR10))
 
 
 def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -29,22 +29,7 @@ def read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: not a pickle, a pickle of more than plain data, or not a CIFAR-10 batch.
     """
-    content = read_pickle(path)
-    expected = f"a CIFAR-10 batch: a dict with 'data', uint8 of shape (N, {_PIXELS}), and a list 'labels'"
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, expected {expected}.")
-    # Python 2 wrote the keys as bytes, Python 3 writes them as text.
-    data, labels = (content.get(key.encode(), content.get(key)) for key in ("data", "labels"))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (_PIXELS,):
-        got = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise DataError(f"{path}: 'data' is {got}, expected {expected}.")
-    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise DataError(f"{path}: 'labels' is not a list of integers, expected {expected}.")
-    if len(labels) != len(data):
-        raise DataError(f"{path}: {len(data)} images but {len(labels)} labels, expected as many.")
-    if labels and not 0 <= min(labels) <= max(labels) < len(CIFAR10):
-        raise DataError(f"{path}: labels from {min(labels)} to {max(labels)}, expected 0 to {len(CIFAR10) - 1}.")
-    return data.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
+    return _LAYOUT.check(read_pickle(path), path)
 
 
 def _check_names(folder: Path) -> None:
@@ -56,10 +41,10 @@ def _check_names(folder: Path) -> None:
     names = content.get(b"label_names", content.get("label_names")) if isinstance(content, dict) else None
     if not isinstance(names, list):
         return
-    found = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
-    if found != CIFAR10:
+    own = tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    if own != CIFAR10:
         raise DataError(
-            f"{path}: names the classes {listed(found)}, expected those of CIFAR-10 ({listed(CIFAR10)}): other data "
+            f"{path}: names the classes {listed(own)}, expected those of CIFAR-10 ({listed(CIFAR10)}): other data "
             "under its file names. Save them as .npz with the array 'classes'."
         )
 
@@ -81,17 +66,16 @@ def _read_parquet(folder: Path, split: str) -> LabelledImages:
     return whole
 
 
-def _source(read: Callable[[str], LabelledImages]) -> Source:
-    return Source("cifar10", {split: partial(read, split) for split in _BATCHES})
-
-
 def open_cifar10(reference: Reference, root: Path | None) -> Source:
     """Find CIFAR-10: cifar10-train.parquet and cifar10-test.parquet, or data_batch_1 … 5 and test_batch."""
     places = candidates(reference, root, (".", "cifar10", "cifar-10-batches-py"))
+    readers = {
+        _read_parquet: [f"cifar10-{split}.parquet" for split in _BATCHES],
+        _read_batches: [name for names in _BATCHES.values() for name in names],
+    }
     for folder in places:
-        if any((folder / f"cifar10-{split}.parquet").is_file() for split in _BATCHES):
-            return _source(partial(_read_parquet, folder))
-        if any((folder / name).is_file() for names in _BATCHES.values() for name in names):
-            return _source(partial(_read_batches, folder))
+        for read, names in readers.items():
+            if any((folder / name).is_file() for name in names):
+                return Source("cifar10", {split: partial(read, folder, split) for split in _BATCHES})
     files = "cifar10-train.parquet, cifar10-test.parquet, or data_batch_1 to 5"
     raise not_found("cifar10", places, files, "CIFAR10")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,29 +25,19 @@ if TYPE_CHECKING:
 
 _CHUNK = 256  # images a task: large against the cost of a task, small against a data set
 _ORIENTATION = 0x0112
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    IndexError,
-    ZeroDivisionError,
-    struct.error,
-)
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, struct.error)
 _MODES = {1: "L", 3: "RGB"}
 _CHANNELS = {"L": 1, "LA": 1, "1": 1, "RGB": 3, "RGBA": 3, "RGBX": 3, "P": 3, "PA": 3, "CMYK": 3, "YCbCr": 3}
 
 
 @dataclass(frozen=True)
-class Frame:
+class ImageFormat:
     """What every image of a data set must be.
 
     Args:
         channels: 1 or 3.
         width, height: in pixels.
-        first: the image that set the frame, for errors.
+        first: the image that set the format, for errors.
         convert: turn colour into grey instead of refusing it (the user gave `channels`).
         resize: scale and crop instead of refusing another size (the user gave `size`).
         upright: turn and mirror as the EXIF orientation says.
@@ -68,8 +59,8 @@ def _open(encoded: bytes | Path, where: str) -> Image.Image:
         return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
     except UnidentifiedImageError as error:
         head = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
-        found = recognised(head) or ("empty" if not head else "not an image")
-        raise DataError(f"{where}: {found}, expected a JPEG or PNG image. Remove or replace it.") from error
+        content = recognised(head) or ("empty" if not head else "not an image")
+        raise DataError(f"{where}: {content}, expected a JPEG or PNG image. Remove or replace it.") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: cannot be opened as an image ({quoted(error)}). Remove or replace it.") from error
 
@@ -80,72 +71,69 @@ def _channels(image: Image.Image, where: str) -> int:
     return _CHANNELS[image.mode]
 
 
-def _orientation(image: Image.Image, where: str, needed: bool) -> int:
-    """The EXIF orientation, 1 for none; a damaged one matters only where it is needed."""
+@contextmanager
+def _undamaged(where: str, what: str = "a damaged image") -> Iterator[None]:
     try:
-        return int(image.getexif().get(_ORIENTATION) or 1)
+        yield
     except _DAMAGED as error:
-        if needed:
-            raise DataError(
-                f"{where}: a damaged image or EXIF block ({quoted(error)}). Remove or replace it."
-            ) from error
-        return 1
+        raise DataError(f"{where}: {what} ({quoted(error)}). Remove or replace it.") from error
 
 
-def _upright(image: Image.Image, where: str, frame_upright: bool) -> tuple[Image.Image, bool]:
+def _upright(image: Image.Image, where: str, turn: bool) -> tuple[Image.Image, bool]:
     """The image, turned where that is wanted, and whether it has an orientation other than the usual."""
     from PIL import ImageOps
 
-    # PIL itself turns TIFF files while loading them.
-    turned = image.format != "TIFF" and 2 <= _orientation(image, where, frame_upright) <= 8
-    if not turned or not frame_upright:
-        return image, turned
-    try:
-        return ImageOps.exif_transpose(image), turned
-    except _DAMAGED as error:
-        raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
+    if image.format == "TIFF":  # PIL itself turns these while loading them
+        return image, False
+    orientation = 1
+    # damage to the EXIF block matters only where its orientation is used
+    with _undamaged(where, "a damaged image or EXIF block") if turn else suppress(*_DAMAGED):
+        orientation = int(image.getexif().get(_ORIENTATION) or 1)
+    turned = 2 <= orientation <= 8
+    if turned and turn:
+        with _undamaged(where):
+            image = ImageOps.exif_transpose(image)
+    return image, turned
 
 
-def _decode_one(encoded: bytes | Path, where: str, frame: Frame) -> tuple[np.ndarray, bool]:
-    """(C, H, W) uint8, and whether an EXIF orientation other than the usual was found."""
+def _decode_one(encoded: bytes | Path, where: str, form: ImageFormat) -> tuple[np.ndarray, bool]:
+    """(C, H, W) uint8, and whether the image has an EXIF orientation other than the usual."""
     from PIL import Image, ImageOps
 
-    size = (frame.width, frame.height)
+    size = (form.width, form.height)
     with _open(encoded, where) as opened:
-        try:
-            opened.load()  # before EXIF is asked for, which would load it too, and leave damage untold
-        except _DAMAGED as error:
-            raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
-        image, turned = _upright(opened, where, frame.upright)
-        if _channels(image, where) > frame.channels and not frame.convert:
+        with _undamaged(where):
+            opened.load()  # before EXIF is read, which would load it too, and hide damage
+        image, turned = _upright(opened, where, form.upright)
+        if _channels(image, where) > form.channels and not form.convert:
             raise DataError(
-                f"{where}: a colour image, expected grey as {frame.first} is. The option channels=3 takes "
-                "all as colour, channels=1 all as grey."
+                f"{where}: a colour image, expected grey as {form.first} is. The option channels=3 takes all as "
+                "colour, channels=1 all as grey."
             )
-        if image.size != size and not frame.resize:
+        if image.size != size and not form.resize:
             raise DataError(
-                f"{where}: {image.width}x{image.height} pixels, expected {frame.width}x{frame.height} as "
-                f"{frame.first} has. The option size={min(size)} scales and crops all images."
+                f"{where}: {image.width}x{image.height} pixels, expected {form.width}x{form.height} as {form.first} "
+                f"has. The option size={min(size)} scales and crops all images."
             )
-        try:
-            decoded = image.convert(_MODES[frame.channels])
-        except _DAMAGED as error:
-            raise DataError(f"{where}: a damaged image ({quoted(error)}). Remove or replace it.") from error
+        with _undamaged(where):
+            decoded = image.convert(_MODES[form.channels])
     if decoded.size != size:
         decoded = ImageOps.fit(decoded, size, Image.Resampling.BICUBIC)
-    return np.asarray(decoded).reshape(frame.height, frame.width, -1).transpose(2, 0, 1), turned
+    return np.asarray(decoded).reshape(form.height, form.width, -1).transpose(2, 0, 1), turned
 
 
-def _frame(encoded: bytes | Path, where: str, reference: Reference, upright: bool, channels: int | None) -> Frame:
-    """The frame that the first image and the options `size` and `channels` set."""
+def _format_of(
+    encoded: bytes | Path, where: str, reference: Reference, upright: bool, channels: int | None
+) -> ImageFormat:
+    """The format that the first image and the options `size` and `channels` set."""
     side, channels = reference.integer("size"), reference.integer("channels") or channels
     if channels not in (None, 1, 3):
         raise DataError(f"{reference.text}: channels={channels}, expected 1 (grey) or 3 (colour).")
     with _open(encoded, where) as opened:
         image = _upright(opened, where, upright)[0] if upright else opened
         width, height = (side, side) if side else image.size
-        found = channels or _channels(image, where)
-        return Frame(found, width, height, where, channels is not None, side is not None, upright)
+        kept = channels or _channels(image, where)
+        return ImageFormat(kept, width, height, where, channels is not None, side is not None, upright)
 
 
 def decode_images(
@@ -176,14 +164,14 @@ def decode_images(
         DataError: an image is damaged, or of another size or colour than the first.
     """
     head, name = (encoded[0], where(0)) if first is None else (first, str(first))
-    frame = _frame(head, name, reference, upright, channels)
-    pixels = np.empty((len(encoded), frame.channels, frame.height, frame.width), np.uint8)
+    form = _format_of(head, name, reference, upright, channels)
+    pixels = np.empty((len(encoded), form.channels, form.height, form.width), np.uint8)
 
     def decode_chunk(start: int) -> int:
         turned = 0
         for index in range(start, min(start + _CHUNK, len(encoded))):
-            pixels[index], found = _decode_one(encoded[index], where(index), frame)
-            turned += found
+            pixels[index], oriented = _decode_one(encoded[index], where(index), form)
+            turned += oriented
         return turned
 
     with ThreadPoolExecutor(threads or min(16, os.cpu_count() or 1)) as pool:

@@ -1,4 +1,4 @@
-"""Folders of images, one folder a class, in the layouts that people have: with splits, without, Tiny-ImageNet's."""
+"""Folders of images, one folder a class, in the usual layouts: with splits, without, Tiny-ImageNet's."""
 
 from __future__ import annotations
 
@@ -40,13 +40,11 @@ class Listing:
 
 def _entries(folder: Path, skipped: list[str] | None = None) -> list[Path]:
     """What lies in a folder, in order, without hidden files and those that systems leave."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and path.name.lower() not in _LEFT_BY_SYSTEMS:
-            found.append(path)
-        elif skipped is not None:
-            skipped.append(path.name)
-    return found
+    entries = sorted(folder.iterdir())
+    ignored = [p for p in entries if p.name.startswith(".") or p.name.lower() in _LEFT_BY_SYSTEMS]
+    if skipped is not None:
+        skipped += [path.name for path in ignored]
+    return [path for path in entries if path not in ignored]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -66,44 +64,43 @@ def _images(folder: Path, skipped: list[str]) -> list[Path]:
 
 def _by_class(folder: Path) -> Listing:
     """The images of the class folders under `folder`; every file in them must be an image."""
-    found = Listing()
-    class_folders = [path for path in _entries(folder, found.skipped) if path.is_dir()]
-    found.classes = [path.name for path in class_folders]
+    listing = Listing()
+    class_folders = [path for path in _entries(folder, listing.skipped) if path.is_dir()]
+    listing.classes = [path.name for path in class_folders]
     for label, one in enumerate(class_folders):
-        found.files += [(path, label) for path in _images(one, found.skipped)]
-    if not found.files:
+        listing.files += [(path, label) for path in _images(one, listing.skipped)]
+    if not listing.files:
         got = counted(len(class_folders), "empty folder") if class_folders else "no class folders"
         raise DataError(f"{folder}: {got}, expected images as {_LAYOUT}.")
-    filled = {label for _, label in found.files}
-    empty = [name for label, name in enumerate(found.classes) if label not in filled]
+    filled = {label for _, label in listing.files}
+    empty = [name for label, name in enumerate(listing.classes) if label not in filled]
     if empty:
         raise DataError(f"{folder}: the class folder '{empty[0]}' is empty, expected images in it. Remove or fill it.")
-    return found
+    return listing
 
 
 def _by_annotations(folder: Path, classes: Sequence[str]) -> Listing:
     """Tiny-ImageNet's validation images: one folder, and a text file that names the class of each."""
-    path, found = folder / _ANNOTATIONS, Listing(list(classes))
-    place = {name: label for label, name in enumerate(classes)}
+    path, listing = folder / _ANNOTATIONS, Listing(list(classes))
     named: dict[str, int] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         parts = line.split("\t") if "\t" in line else line.split()
         if len(parts) < 2:
             continue
-        if parts[1] not in place:
+        if parts[1] not in classes:
             raise DataError(f"{path}: '{parts[0]}' is of class '{parts[1][:40]}', which has no folder in train.")
-        named[parts[0]] = place[parts[1]]
-    for image in _entries(folder / "images", found.skipped):
+        named[parts[0]] = classes.index(parts[1])
+    images = _entries(folder / "images", listing.skipped)
+    absent = set(named) - {image.name for image in images}
+    for image in images:
         if image.name not in named:
             raise DataError(f"{image}: {_ANNOTATIONS} does not name its class, expected a line for each image.")
-        found.files.append((image, named[image.name]))
-    if len(found.files) < len(named):
-        there = {image.name for image, _ in found.files}
-        absent = next(name for name in named if name not in there)
-        raise DataError(f"{path}: names '{absent}', which is not in '{folder / 'images'}'. Fetch the set again.")
-    if not found.files:
+    if absent:
+        raise DataError(f"{path}: names '{min(absent)}', which is not in '{folder / 'images'}'. Fetch the set again.")
+    if not images:
         raise DataError(f"{folder}: no images in '{folder / 'images'}', expected those of {_ANNOTATIONS}.")
-    return found
+    listing.files = [(image, named[image.name]) for image in images]
+    return listing
 
 
 def _read(
@@ -114,7 +111,7 @@ def _read(
     part: str = "",
     half: bool = False,
 ) -> LabelledImages:
-    """The images of a folder; of a split, `part`, only as many are decoded as the reference asks for.
+    """The images of a folder; of a split, `part`, only as many are decoded as the reference requests.
 
     With `half` the folder holds one split only, of which `part` is that which `five_to_one` makes of it.
     """
@@ -155,8 +152,8 @@ def _is_split(folder: Path) -> bool:
 
 def _named(folder: Path, names: tuple[str, ...]) -> list[Path]:
     """Folders of these names in any case, in the order of the names."""
-    found = [path for path in _folders(folder) if path.name.lower() in names]
-    return sorted(found, key=lambda path: names.index(path.name.lower()))
+    named = [path for path in _folders(folder) if path.name.lower() in names]
+    return sorted(named, key=lambda path: names.index(path.name.lower()))
 
 
 def _check_same_classes(train: Path, test: Path) -> None:
@@ -195,7 +192,7 @@ def open_folder(reference: Reference, root: Path | None) -> Source:
 
 
 def _one(reference: Reference, folder: Path, notes: tuple[str, ...] = ()) -> Source:
-    """A folder with one split: whole, or in halves where a number of images is asked for."""
+    """A folder with one split: whole, or in halves where a number of images is requested."""
     read = partial(_read, folder, reference, reference.text)
     counts = [reference.integer(part) for part in PARTS]
     halves = {part: partial(read, part=part, half=True) for part in PARTS} if any(counts) else {}

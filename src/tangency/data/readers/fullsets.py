@@ -13,7 +13,7 @@ from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.classes import FASHION_MNIST, KMNIST, MNIST
 from tangency.data.readers import published
 from tangency.data.readers.idx import read_idx, to_tensors
-from tangency.data.readers.places import candidates, not_found
+from tangency.data.readers.published import candidates, not_found
 from tangency.errors import DataError, listed
 from tangency.references import Reference
 from tangency.types import LabelledImages
@@ -44,34 +44,36 @@ def _stem(prefix: str, axes: int) -> str:
 def _find(folder: Path, prefix: str, axes: int) -> Path | None:
     """The file of that prefix, plain or gzipped, in `folder`."""
     stem = _stem(prefix, axes)
-    found = (folder / name for name in (stem, f"{stem}.gz", stem.replace("-idx", ".idx")))
-    return next((path for path in found if path.is_file()), None)
+    paths = (folder / name for name in (stem, f"{stem}.gz", stem.replace("-idx", ".idx")))
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _path(folder: Path, prefix: str, axes: int) -> Path:
-    path = _find(folder, prefix, axes)
-    if path is None:
-        stem = _stem(prefix, axes)
-        raise DataError(f"{folder}: holds other parts of the set, but neither {stem} nor {stem}.gz. Fetch it too.")
-    return path
+def _arrays(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray, Path]:
+    """Images, labels, and the file of the labels."""
+    paths = []
+    for axes in _PARTS:
+        path, stem = _find(folder, prefix, axes), _stem(prefix, axes)
+        if path is None:
+            raise DataError(f"{folder}: holds other parts of the set, but neither {stem} nor {stem}.gz. Fetch it too.")
+        paths.append(path)
+    return read_idx(paths[0], 3), read_idx(paths[1], 1), paths[1]
 
 
 def _recognised(name: str, folder: Path, path: Path, labels: np.ndarray) -> bool:
     """Whether these are the published labels of `name`; those of another known set are refused."""
-    found = published.of_labels(labels) or published.of_file(path)
-    if found and found != name:
+    own = published.of_labels(labels) or published.of_file(path)
+    if own and own != name:
         raise DataError(
-            f"{folder}: this is {found}, expected {name} (both have the same file names). Name the right folder as "
-            f"'{name}:DIR', or these images as '{_OTHERS.get(found, f'{found}:DIR')}'."
+            f"{folder}: this is {own}, expected {name} (both have the same file names). Name the right folder as "
+            f"'{name}:DIR', or these images as '{_OTHERS.get(own, f'{own}:DIR')}'."
         )
-    return found == name
+    return own == name
 
 
 def _read(reference: Reference, folder: Path, split: str) -> LabelledImages:
     """One split of a known set out of `folder`; what is not its published content gets neutral class names."""
-    name, prefix = reference.kind, _PREFIXES[split][0]
-    images, path = read_idx(_path(folder, prefix, 3), 3), _path(folder, prefix, 1)
-    labels = read_idx(path, 1)
+    name = reference.kind
+    images, labels, path = _arrays(folder, _PREFIXES[split][0])
     known = _recognised(name, folder, path, labels)
     pixels, targets = to_tensors(images, labels, f"{folder} ({split})")
     if known:
@@ -110,7 +112,7 @@ def open_full_set(reference: Reference, root: Path | None) -> Source:
 
 
 def _read_any(reference: Reference, folder: Path, prefix: str, split: str) -> LabelledImages:
-    images, labels = (read_idx(_path(folder, prefix, axes), axes) for axes in _PARTS)
+    images, labels, _ = _arrays(folder, prefix)
     pixels, targets = to_tensors(images, labels, f"{folder} ({split})")
     classes = numbered_classes(targets, reference.options.get("classes", ""), str(folder))
     return labelled(pixels, targets, classes, f"{reference.text} {split}")
@@ -121,21 +123,15 @@ def open_idx(reference: Reference, root: Path | None) -> Source:
     folder = reference.path(root)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with idx files such as train-images-idx3-ubyte.gz.")
-    ends = {split: tuple(f"{word}-images" for word in words) for split, words in _PREFIXES.items()}
-    found: dict[str, set[str]] = {split: set() for split in ends}
-    for path in folder.iterdir():
-        start = path.name.partition("idx3-ubyte")[0].rstrip("-.")
-        for split, ending in ends.items():
-            if "idx3-ubyte" in path.name and start.endswith(ending):
-                found[split].add(start.removesuffix("-images"))
-    for split, prefixes in found.items():
+    starts = {path.name.partition("idx3-ubyte")[0].rstrip("-.") for path in folder.glob("*idx3-ubyte*")}
+    readers = {}
+    for split, words in _PREFIXES.items():
+        ends = tuple(f"{word}-images" for word in words)
+        prefixes = sorted(start.removesuffix("-images") for start in starts if start.endswith(ends))
         if len(prefixes) != 1:
-            got = listed(sorted(prefixes)) or "none"
             raise DataError(
-                f"{folder}: idx files of images for {split}: {got}, expected one set such as "
-                f"{_stem(_PREFIXES[split][0], 3)}.gz. Put each set into a folder of its own."
+                f"{folder}: idx files of images for {split}: {listed(prefixes) or 'none'}, expected one set such as "
+                f"{_stem(words[0], 3)}.gz. Put each set into a folder of its own."
             )
-    return Source(
-        reference.text,
-        {split: partial(_read_any, reference, folder, next(iter(found[split])), split) for split in found},
-    )
+        readers[split] = partial(_read_any, reference, folder, prefixes[0], split)
+    return Source(reference.text, readers)

@@ -41,7 +41,7 @@ def _names(path: Path) -> list[str]:
 
 
 def _layout(shape: tuple[int, ...], reference: Reference, what: str) -> str:
-    """NHW, NHWC or NCHW: as the user said, or as the only axis of 1 or 3 tells."""
+    """NHW, NHWC or NCHW: as the user said, or by the only axis of size 1 or 3."""
     given = reference.options.get("layout", "").upper()
     if given and given not in _LAYOUTS:
         raise DataError(f"{what}: layout={given}, expected one of {', '.join(_LAYOUTS)}.")
@@ -49,16 +49,15 @@ def _layout(shape: tuple[int, ...], reference: Reference, what: str) -> str:
         return "NHW"
     if len(shape) != 4 or given == "NHW":
         raise DataError(f"{what}: shape {shape}, expected {given or '(N, H, W), (N, H, W, C) or (N, C, H, W)'}.")
-    first, last = shape[1] in _COLOURS, shape[3] in _COLOURS
+    channels = {"NHWC": shape[3], "NCHW": shape[1]}
+    possible = [layout for layout, size in channels.items() if size in _COLOURS and given in ("", layout)]
+    if len(possible) == 1:
+        return possible[0]
     if given:
-        if not (last if given == "NHWC" else first):
-            raise DataError(f"{what}: shape {shape} as {given}, expected 1 or 3 channels.")
-        return given
-    if first and last:
+        raise DataError(f"{what}: shape {shape} as {given}, expected 1 or 3 channels.")
+    if possible:
         raise DataError(f"{what}: shape {shape} may be NHWC or NCHW; say which with layout=NHWC or layout=NCHW.")
-    if not first and not last:
-        raise DataError(f"{what}: shape {shape} has no axis of 1 or 3 channels, second or last, as expected.")
-    return "NCHW" if first else "NHWC"
+    raise DataError(f"{what}: shape {shape} has no axis of 1 or 3 channels, second or last, as expected.")
 
 
 def to_pixels(images: np.ndarray, reference: Reference, what: str) -> Tensor:

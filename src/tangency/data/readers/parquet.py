@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from tangency.data.build import Source, labelled, numbered_classes
 from tangency.data.readers.decode import decode_images
-from tangency.data.readers.shards import Shards, find_shards
+from tangency.data.readers.shards import Column, SplitFiles, described_columns, find_shards
 from tangency.errors import DataError, listed, quoted, unknown_name
 from tangency.files import polars_errors
 from tangency.formats.opening import existing_file, refuse_foreign
@@ -41,7 +41,7 @@ def _column(schema: Sequence[str], given: str | None, usual: tuple[str, ...], ro
     return there[0]
 
 
-def _metadata(path: Path) -> dict[str, Any]:
+def _metadata(path: Path) -> dict[str, Column]:
     """Hugging Face's description of the columns in the file; empty where there is none."""
     import polars
 
@@ -49,17 +49,9 @@ def _metadata(path: Path) -> dict[str, Any]:
         return {}
     try:
         with polars_errors():
-            found = json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"]
+            return described_columns(json.loads(polars.read_parquet_metadata(path)["huggingface"])["info"]["features"])
     except (ValueError, KeyError, TypeError, RecursionError, polars.exceptions.PolarsError):
         return {}  # the metadata is optional, and other writers fill it otherwise
-    return found if isinstance(found, dict) else {}
-
-
-def _label_names(features: Mapping[str, Any], column: str) -> tuple[str, ...]:
-    """Class names of a column of labels; empty where nothing names them."""
-    described = features.get(column)
-    names = described.get("names") if isinstance(described, dict) else None
-    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _encoded(column: polars.Series, path: Path) -> list[bytes]:
@@ -112,9 +104,9 @@ def _targets(column: polars.Series, names: tuple[str, ...], given: str, path: Pa
 
 def _named_targets(texts: polars.Series, given: str, path: Path) -> tuple[Tensor, tuple[str, ...]]:
     """Labels from class names: sorted, or in the order of the option `classes`."""
-    found = tuple(texts.unique().sort().to_list())
-    names = tuple(part.strip() for part in given.split(",")) if given else found
-    unknown = [name for name in found if name not in names]
+    present = tuple(texts.unique().sort().to_list())
+    names = tuple(part.strip() for part in given.split(",")) if given else present
+    unknown = [name for name in present if name not in names]
     if unknown:
         raise DataError(f"{path}: classes={given} lacks the labels {listed(unknown)}. Name them all.")
     place = {name: number for number, name in enumerate(names)}
@@ -150,7 +142,7 @@ def read_parquet(
     paths: Sequence[Path],
     reference: Reference,
     classes: tuple[str, ...] = (),
-    features: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Column] | None = None,
     name: str = "",
 ) -> LabelledImages:
     """All images of one or several Parquet (or Arrow stream) files, turned as their EXIF orientation says.
@@ -160,7 +152,7 @@ def read_parquet(
         reference: its options `image` and `label` name columns; `classes=a,b,c`, `size` and `channels` as
             elsewhere.
         classes: names, where the caller knows them.
-        features: the columns as a file beside them describes them.
+        columns: as a file beside the images describes them.
         name: what results call the images; the reference by default.
 
     Raises:
@@ -168,8 +160,9 @@ def read_parquet(
             name different classes.
     """
     tables = [_table(path, reference.options) for path in paths]
-    described = [dict(features) if features else _metadata(path) for path in paths]
-    own = _common_names(paths, [_label_names(one, label) for one, (_, _, label) in zip(described, tables, strict=True)])
+    described = [columns or _metadata(path) for path in paths]
+    label_columns = (one.get(label, Column()) for one, (_, _, label) in zip(described, tables, strict=True))
+    own = _common_names(paths, [column.names for column in label_columns])
     if classes and own and own != classes:
         raise DataError(
             f"{paths[0]}: names the classes {listed(own)}, expected {listed(classes)}: other data under this name. "
@@ -182,21 +175,20 @@ def read_parquet(
     for path, (table, image, _) in zip(paths, tables, strict=True):
         encoded += _encoded(table[image], path)
         places += [(path, row) for row in range(table.height)]
-    mode = described[0].get(tables[0][1])
     pixels, turned = decode_images(
         encoded,
         lambda index: f"{places[index][0]}, row {places[index][1]}",
         reference,
         upright=True,
-        channels=_MODES.get(str(mode.get("mode"))) if isinstance(mode, dict) else None,
+        channels=_MODES.get(described[0].get(tables[0][1], Column()).mode),
     )
     said = [f"{turned} images were turned as their EXIF orientation says, as datasets does"] if turned else []
     return labelled(pixels, labels, names, name or reference.text, said)
 
 
-def _common_names(paths: Sequence[Path], found: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def _common_names(paths: Sequence[Path], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The class names that all files agree on; empty where none names any."""
-    named = set(found) - {()}
+    named = set(names) - {()}
     if len(named) > 1:
         raise DataError(f"{listed(map(str, paths), 3)}: these files name different classes, expected the same.")
     return next(iter(named), ())
@@ -212,47 +204,37 @@ def _joined(columns: Sequence[polars.Series], reference: Reference) -> polars.Se
 
 
 def open_parquet(reference: Reference, root: Path | None) -> Source:
-    """Parquet files: one split, or those that names of files, folders or a dataset card tell apart."""
+    """Parquet files: one split, or those that names of files, folders or a dataset card separate."""
     path = reference.path(root)
     if not path.exists() and not any(sign in path.name for sign in "*["):
         existing_file(path, _EXPECTED)
-    found = find_shards(path, reference)
-    chosen, notes = _chosen(found, reference)
-    whole = len(chosen) == 1
-    return Source(
-        reference.text,
-        {
-            part: partial(
-                read_parquet,
-                found.splits[split],
-                reference,
-                features=found.features,
-                name=reference.text if whole else f"{reference.text} {split}",
-            )
-            for part, split in chosen.items()
-        },
-        notes=(*found.notes, *notes),
-    )
+    files = find_shards(path, reference)
+    chosen, notes = _chosen(files, reference)
+    readers = {}
+    for part, split in chosen.items():
+        name = reference.text if len(chosen) == 1 else f"{reference.text} {split}"
+        readers[part] = partial(read_parquet, files.splits[split], reference, columns=files.columns, name=name)
+    return Source(reference.text, readers, notes=(*files.notes, *notes))
 
 
-def _chosen(found: Shards, reference: Reference) -> tuple[dict[str, str], list[str]]:
-    """Which splits are train and test; the only one is split by us. Said where there are more."""
-    names = list(found.splits)
-    asked = {part: reference.options.get(part, "") for part in ("train", "test")}
-    asked = {part: name for part, name in asked.items() if name and not name.isdecimal()}
-    for name in asked.values():
+def _chosen(files: SplitFiles, reference: Reference) -> tuple[dict[str, str], list[str]]:
+    """Which splits are train and test, the only one being split by us, and a note where there are more."""
+    names = list(files.splits)
+    requested = {part: reference.options.get(part, "") for part in ("train", "test")}
+    requested = {part: name for part, name in requested.items() if name and not name.isdecimal()}
+    for name in requested.values():
         if name not in names:
             raise DataError(f"{reference.text}: {unknown_name('split or file', name, names)}")
     if len(names) == 1:
-        said = [] if names[0] == "whole" else [f"only the split '{names[0]}' is there: it is split five to one"]
-        return {"whole": names[0]}, said
-    train = asked.get("train", "train")
-    test = asked.get("test") or next((name for name in _TEST_NAMES if name in names and name != train), "")
+        note = f"only the split '{names[0]}' is there: it is split five to one"
+        return {"whole": names[0]}, [] if names[0] == "whole" else [note]
+    train = requested.get("train", "train")
+    test = requested.get("test") or next((name for name in _TEST_NAMES if name in names and name != train), "")
     if train not in names or test not in names:
         raise DataError(
             f"{reference.text}: has the splits {listed(names)}, expected train and test. Choose them with "
             "train=NAME&test=NAME."
         )
     rest = [name for name in names if name not in (train, test)]
-    told = f"train is the split '{train}', test is '{test}', not used: {listed(rest)}"
-    return {"train": train, "test": test}, [told] if rest or test != "test" else []
+    note = f"train is the split '{train}', test is '{test}', not used: {listed(rest)}"
+    return {"train": train, "test": test}, [note] if rest or test != "test" else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,29 @@ _WILD = re.compile(r"[*\[]")
 
 
 @dataclass(frozen=True)
-class Shards:
+class Column:
+    """What Hugging Face's description says of a column: the class names of labels, the PIL mode of images."""
+
+    names: tuple[str, ...] = ()
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class SplitFiles:
     """Files of each split, in order.
 
     Args:
-        splits: name to files; one split named "whole" where nothing tells splits apart.
-        features: Hugging Face's description of the columns, where a file beside them holds it.
+        splits: name to files; one split named "whole" where nothing separates them.
+        columns: by name, where a file beside them describes them.
         notes: what was decided, in sentences.
     """
 
     splits: dict[str, list[Path]]
-    features: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Column] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def find_shards(path: Path, reference: Reference) -> Shards:
+def find_shards(path: Path, reference: Reference) -> SplitFiles:
     """The splits behind a file, a glob or a folder.
 
     Args:
@@ -45,7 +53,7 @@ def find_shards(path: Path, reference: Reference) -> Shards:
         reference: for errors; its option `config` chooses one of several configurations of a Hub repository.
 
     Raises:
-        DataError: nothing there, a shard missing, several sets that nothing tells apart.
+        DataError: nothing there, a shard missing, several sets that nothing separates.
     """
     if path.is_dir():
         return _of_folder(path, reference)
@@ -54,35 +62,31 @@ def find_shards(path: Path, reference: Reference) -> Shards:
         if not files:
             raise DataError(f"{path}: no file matches, expected Parquet files. Check the pattern.")
         return _sorted_out(files, path, strict=False)
-    return Shards({"whole": [path]}, notes=_lone_shard(path))
-
-
-def _lone_shard(path: Path) -> tuple[str, ...]:
-    found = _SHARD.match(path.name)
-    if found is None or int(found["count"]) < 2:
-        return ()
-    return (f"'{path.name}' is one of {int(found['count'])} shards; {found['name']}-* takes them all",)
+    shard = _SHARD.match(path.name)
+    if shard is None or int(shard["count"]) < 2:
+        return SplitFiles({"whole": [path]})
+    note = f"'{path.name}' is one of {int(shard['count'])} shards; {shard['name']}-* takes them all"
+    return SplitFiles({"whole": [path]}, notes=(note,))
 
 
 def _matching(folder: Path, patterns: list[str]) -> list[Path]:
     """Files under a folder that match one of the patterns, each once, in order."""
-    found: dict[Path, None] = {}
-    for pattern in patterns:
-        place = folder / pattern
-        base = Path(place.anchor) if place.is_absolute() else Path()
-        parts = place.relative_to(base) if place.is_absolute() else place
+    files: dict[Path, None] = {}
+    for place in (folder / pattern for pattern in patterns):
+        base = Path(place.anchor)
         try:
-            hits = sorted(one for one in base.glob(str(parts)) if one.is_file())
+            files |= dict.fromkeys(sorted(one for one in base.glob(str(place.relative_to(base))) if one.is_file()))
         except (ValueError, NotImplementedError) as error:
             raise DataError(f"{place}: not a pattern of files ({quoted(error)}). Check it.") from error
-        found |= dict.fromkeys(hits)
-    return list(found)
+    return list(files)
 
 
-def _of_folder(folder: Path, reference: Reference) -> Shards:
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        return _saved(folder)
-    card = _card(folder)
+def _of_folder(folder: Path, reference: Reference) -> SplitFiles:
+    if (folder / "dataset_dict.json").is_file():
+        return _saved_splits(folder)
+    if (folder / "state.json").is_file():
+        return _saved_split(folder)
+    card, info = _card(folder), folder / "dataset_info.json"
     configured = _configured(folder, card, reference)
     if configured is not None:
         return configured
@@ -90,14 +94,12 @@ def _of_folder(folder: Path, reference: Reference) -> Shards:
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not files:
         raise DataError(f"{folder}: holds no Parquet or Arrow files, expected some, such as data/train-*.parquet.")
-    found = _sorted_out(files, folder, strict=True)
-    info = _json(folder / "dataset_info.json") if (folder / "dataset_info.json").is_file() else {}
-    features = info.get("features") if isinstance(info, dict) else None
-    return Shards(found.splits, features if isinstance(features, dict) else _card_features(card, None), found.notes)
+    columns = (_info_columns(info) if info.is_file() else {}) or _card_columns(card, None)
+    return replace(_sorted_out(files, folder, strict=True), columns=columns)
 
 
-def _sorted_out(files: list[Path], where: Path, strict: bool) -> Shards:
-    """Files by split, as their names or their folders say; one split where nothing does."""
+def _sorted_out(files: list[Path], where: Path, strict: bool) -> SplitFiles:
+    """Files by split, as their names or their folders say; one split where neither does."""
     splits: dict[str, list[Path]] = {}
     for path in files:
         splits.setdefault(_split_of(path, where), []).append(path)
@@ -110,14 +112,13 @@ def _sorted_out(files: list[Path], where: Path, strict: bool) -> Shards:
     for name, members in splits.items():
         folders = sorted({str(path.parent) for path in members})
         if strict and len(folders) > 1:
+            what = f"the split {name}" if name else "files"
             raise DataError(
-                f"{where}: {len(folders)} folders hold {f'the split {name}' if name else 'files'} "
-                f"({listed(folders)}), expected one set. Name one of these folders."
+                f"{where}: {len(folders)} folders hold {what} ({listed(folders)}), expected one set. Name one of these "
+                "folders."
             )
         notes += _check_complete(members, where, strict)
-    if "" in splits:
-        splits = {"whole": splits[""]}
-    return Shards(splits, notes=tuple(notes))
+    return SplitFiles({name or "whole": members for name, members in splits.items()}, notes=tuple(notes))
 
 
 def _split_of(path: Path, where: Path) -> str:
@@ -135,9 +136,9 @@ def _check_complete(files: list[Path], where: Path, strict: bool) -> list[str]:
     """Whether each of "00000-of-00003" is there; a missing one is an error, a note where the user chose the files."""
     sets: dict[tuple[Path, str, int], set[int]] = {}
     for path in files:
-        if found := _SHARD.match(path.name):
-            key = (path.parent, found["name"], int(found["count"]))
-            sets.setdefault(key, set()).add(int(found["number"]))
+        if shard := _SHARD.match(path.name):
+            key = (path.parent, shard["name"], int(shard["count"]))
+            sets.setdefault(key, set()).add(int(shard["number"]))
     counts = {(parent, name) for parent, name, _ in sets}
     if len(counts) < len(sets):
         raise DataError(f"{where}: shards of several versions of one split lie side by side; remove the old ones.")
@@ -153,41 +154,54 @@ def _check_complete(files: list[Path], where: Path, strict: bool) -> list[str]:
     return notes
 
 
-def _saved(folder: Path) -> Shards:
-    """A folder of `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
-    several = folder / "dataset_dict.json"
-    if several.is_file():
-        held = _json(several)
-        names = held.get("splits") if isinstance(held, dict) else None
-        if not isinstance(names, list) or not names or not all(re.fullmatch(r"\w[\w.-]*", str(name)) for name in names):
-            raise DataError(f"{several}: lists no splits, expected {{'splits': ['train', 'test']}}.")
-        parts = {name: _saved_split(folder / name) for name in names if (folder / name).is_dir()}
-        if len(parts) < len(names):
-            raise DataError(f"{folder}: lists the splits {', '.join(names)}, only {listed(list(parts))} are there.")
-        first = next(iter(parts.values()))
-        return Shards({name: part.splits["whole"] for name, part in parts.items()}, first.features)
-    return _saved_split(folder)
+def _saved_splits(folder: Path) -> SplitFiles:
+    """A folder of `DatasetDict.save_to_disk`."""
+    path = folder / "dataset_dict.json"
+    held = _json(path)
+    names = held.get("splits") if isinstance(held, dict) else None
+    if not isinstance(names, list) or not names or not all(re.fullmatch(r"\w[\w.-]*", str(name)) for name in names):
+        raise DataError(f"{path}: lists no splits, expected {{'splits': ['train', 'test']}}.")
+    parts = {name: _saved_split(folder / name) for name in names if (folder / name).is_dir()}
+    if len(parts) < len(names):
+        raise DataError(f"{folder}: lists the splits {', '.join(names)}, only {listed(list(parts))} are there.")
+    columns = next(iter(parts.values())).columns
+    return SplitFiles({name: part.splits["whole"] for name, part in parts.items()}, columns)
 
 
-def _saved_split(folder: Path) -> Shards:
-    state, info = _json(folder / "state.json"), _json(folder / "dataset_info.json")
+def _saved_split(folder: Path) -> SplitFiles:
+    """A folder of `Dataset.save_to_disk`."""
+    path = folder / "state.json"
+    state = _json(path)
     try:
         files = [folder / str(one["filename"]) for one in state["_data_files"]]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'state.json'}: names no data files, expected what save_to_disk writes.") from error
-    if any(path.parent != folder for path in files):
-        raise DataError(f"{folder / 'state.json'}: names files outside of its folder, expected them inside.")
-    features = info.get("features") if isinstance(info, dict) else None
-    return Shards({"whole": files}, features if isinstance(features, dict) else {})
+        raise DataError(f"{path}: names no data files, expected what save_to_disk writes.") from error
+    if any(file.parent != folder for file in files):
+        raise DataError(f"{path}: names files outside of its folder, expected them inside.")
+    return SplitFiles({"whole": files}, _info_columns(folder / "dataset_info.json"))
+
+
+def _info_columns(path: Path) -> dict[str, Column]:
+    info = _json(path)
+    return described_columns(info.get("features") if isinstance(info, dict) else None)
+
+
+def described_columns(features: object) -> dict[str, Column]:
+    """Columns from the JSON of Hugging Face's `datasets`; what is of another form is left out."""
+    columns = {}
+    for name, kind in features.items() if isinstance(features, dict) else ():
+        if isinstance(kind, dict):
+            names = kind.get("names")
+            columns[name] = Column(tuple(map(str, names)) if isinstance(names, list) else (), str(kind.get("mode")))
+    return columns
 
 
 def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({quoted(error)}), expected JSON of Hugging Face's datasets."
-        ) from error
+        expected = "JSON of Hugging Face's datasets"
+        raise DataError(f"{path}: cannot be read ({quoted(error)}), expected {expected}.") from error
 
 
 def _card(folder: Path) -> dict[str, Any]:
@@ -198,47 +212,45 @@ def _card(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     text = path.read_text(encoding="utf-8", errors="replace")
-    found = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(\n|$)", text, re.S)
-    if found is None:
+    head = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*(\n|$)", text, re.S)
+    if head is None:
         return {}
     try:
-        head = yaml.safe_load(found[1])
+        card = yaml.safe_load(head[1])
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f"{path}: its YAML head cannot be read ({str(error)[:200]}). Repair or remove it.") from error
-    return head if isinstance(head, dict) else {}
+    return card if isinstance(card, dict) else {}
 
 
-def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> Shards | None:
+def _configured(folder: Path, card: dict[str, Any], reference: Reference) -> SplitFiles | None:
     """The files that `configs` of a Hub repository's card name; None where it names none."""
-    given = card.get("configs")
+    given, requested = card.get("configs"), reference.options.get("config")
     configs = [one for one in given if isinstance(one, dict) and one.get("data_files")] if given else []
-    asked = reference.options.get("config")
     if not isinstance(given, list) or not configs:
-        if asked is not None:
-            raise DataError(f"{reference.text}: config={asked}, but the README.md of '{folder}' names none.")
+        if requested is not None:
+            raise DataError(f"{reference.text}: config={requested}, but the README.md of '{folder}' names none.")
         return None
     named = {str(one.get("config_name", "default")): one for one in configs}
-    chosen = asked or next((name for name, one in named.items() if one.get("default") is True), "default")
-    if asked is None and chosen not in named and len(named) == 1:
+    chosen = requested or next((name for name, one in named.items() if one.get("default") is True), "default")
+    if requested is None and chosen not in named and len(named) == 1:
         chosen = next(iter(named))
     if chosen not in named:
         none = f"has {listed(named)}, none the default."
-        said = unknown_name("configuration", chosen, named) if asked else none
-        raise DataError(f"{reference.text}: {said} Choose one with config=NAME.")
-    splits: dict[str, list[Path]] = {}
-    base = folder / str(named[chosen].get("data_dir") or ".")
-    for split, patterns in _patterns(named[chosen]["data_files"], folder):
+        problem = unknown_name("configuration", chosen, named) if requested else none
+        raise DataError(f"{reference.text}: {problem} Choose one with config=NAME.")
+    config = named[chosen]
+    base, splits = folder / str(config.get("data_dir") or "."), dict[str, list[Path]]()
+    for split, patterns in _patterns(config["data_files"], folder):
         files = [path for path in _matching(base, patterns) if path.suffix in _SUFFIXES]
         if not files:
-            raise DataError(
-                f"{folder}: its README.md names {listed(patterns)} for '{split}', no such file. Fetch them."
-            )
+            names = listed(patterns)
+            raise DataError(f"{folder}: its README.md names {names} for '{split}', no such file. Fetch them.")
         _check_complete(files, folder, strict=True)
         splits.setdefault(split, []).extend(files)
     notes = (f"configuration '{chosen}' of {listed(named)}",) if len(named) > 1 else ()
-    if list(splits) == ["train"] and not isinstance(named[chosen]["data_files"], list):
+    if list(splits) == ["train"] and not isinstance(config["data_files"], list):
         splits = {"whole": splits["train"]}
-    return Shards(splits, _card_features(card, chosen), notes)
+    return SplitFiles(splits, _card_columns(card, chosen), notes)
 
 
 def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
@@ -246,29 +258,29 @@ def _patterns(files: Any, folder: Path) -> list[tuple[str, list[str]]]:
     entries = files if isinstance(files, list) else [files]
     if all(isinstance(one, str) for one in entries):
         return [("train", list(entries))]
-    found: list[tuple[str, list[str]]] = []
+    card, patterns = folder / "README.md", list[tuple[str, list[str]]]()
     for one in entries:
         path: Any = one.get("path") if isinstance(one, dict) else None
         paths: list[Any] = path if isinstance(path, list) else [path]
-        if not isinstance(one, dict) or not all(isinstance(each, str) for each in paths):
-            raise DataError(f"{folder / 'README.md'}: data_files is of an unknown form, expected split and path.")
+        if not all(isinstance(each, str) for each in paths):
+            raise DataError(f"{card}: data_files is of an unknown form, expected split and path.")
         if any(Path(each).is_absolute() or ".." in Path(each).parts for each in paths):
-            raise DataError(f"{folder / 'README.md'}: data_files leave its folder ({listed(paths)}).")
-        found.append((str(one.get("split", "train")), paths))
-    return found
+            raise DataError(f"{card}: data_files leave its folder ({listed(paths)}).")
+        patterns.append((str(one.get("split", "train")), paths))
+    return patterns
 
 
-def _card_features(card: dict[str, Any], config: str | None) -> dict[str, Any]:
-    """The columns as `dataset_info` of the card describes them, in the form of dataset_info.json."""
-    listed = card.get("dataset_info")
-    infos = [one for one in (listed if isinstance(listed, list) else [listed]) if isinstance(one, dict)]
-    info = next((one for one in infos if config in (None, one.get("config_name", "default"))), {})
-    found: dict[str, Any] = {}
+def _card_columns(card: dict[str, Any], config: str | None) -> dict[str, Column]:
+    """The columns of labels as `dataset_info` of the card describes them."""
+    infos = card.get("dataset_info")
+    infos = [one for one in (infos if isinstance(infos, list) else [infos]) if isinstance(one, dict)]
+    info: dict[str, Any] = next((one for one in infos if config in (None, one.get("config_name", "default"))), {})
+    columns = {}
     for one in info.get("features") or []:
         kind = one.get("dtype") if isinstance(one, dict) else None
         names = kind.get("class_label", {}).get("names") if isinstance(kind, dict) else None
         if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
-            found[str(one.get("name"))] = {"names": [str(names[key]) for key in sorted(names, key=lambda k: int(k))]}
-        elif isinstance(names, list):
-            found[str(one.get("name"))] = {"names": list(map(str, names))}
-    return found
+            names = [names[key] for key in sorted(names, key=lambda key: int(key))]
+        if isinstance(names, list):
+            columns[str(one.get("name"))] = Column(tuple(map(str, names)))
+    return columns

@@ -1,1 +1,1 @@
-"""What a classifier's gradients make, judged: pictures to rows and numbers, for saved models and for studies."""
+"""Generated pictures, rated: from pictures to rows and numbers, for saved models and for studies."""

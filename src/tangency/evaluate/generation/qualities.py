@@ -1,9 +1,10 @@
-"""What the numbers of pictures mean: unit, direction, words, and what chance gives."""
+"""What the numbers of pictures mean: unit, direction, description and chance level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+KID = "kid"
 FRECHET = ("frechet_judge", "frechet_alexnet")  # of the judge's features, and of LPIPS' where there is no judge
 COUNTED = ("stalled", "diverged", "stopped", "reached")  # columns that are counted, not averaged
 

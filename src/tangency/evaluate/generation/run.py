@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,25 +14,78 @@ import torch
 from torch import Tensor
 
 from tangency.evaluate.classifiers.saved import check_fits
-from tangency.evaluate.generation.judge_quality import judge_quality
-from tangency.evaluate.generation.judges import Judges, judge_outcome
-from tangency.evaluate.generation.qualities import ABOUT, COUNTED, chance
-from tangency.evaluate.generation.rows import long_table
-from tangency.evaluate.numbers import as_json
+from tangency.evaluate.generation.judges import (
+    REPLICATES,
+    JudgeQuality,
+    PictureMeasures,
+    judge_quality,
+    measure_outcome,
+)
+from tangency.evaluate.generation.numbers import SetNumbers, SourceNumbers, long_table
+from tangency.evaluate.generation.qualities import ABOUT
+from tangency.files import atomic, write_json
 from tangency.generation.tasks.config import GenerationConfig, refuse_unguided, task_settings
 from tangency.generation.tasks.inputs import OWN, Outcome, TaskInputs, joined
 from tangency.generation.tasks.prepare import class_gaussians, fitted_to, mixture_for, picture_ids, task_inputs
-from tangency.generation.tasks.table import perform
+from tangency.generation.tasks.table import TASKS, perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser
-from tangency.statistics import Estimate, PairedBootstrap
+from tangency.statistics import PairedBootstrap
 from tangency.types import Dataset, OnProgress
 
 if TYPE_CHECKING:
     import polars
 
-_REPLICATES = 2000
+
+@dataclass(frozen=True)
+class GenerationSummary:
+    """All that follows from the pictures of one task.
+
+    Args:
+        task: its name.
+        data: name of the data set.
+        classes: their names.
+        count: pictures of each source.
+        budget: evaluations for each picture that references get at most.
+        settings: options that the task has and uses.
+        how: source to how its pictures were made, in words.
+        sources: source to its numbers.
+        unavailable: measures that could not be taken, and why.
+        frame_steps: steps done at each frame.
+        judged_by: how good the judge is; None for none.
+        seconds: what it took.
+        names: of model, judge and score, where they are known.
+    """
+
+    task: str
+    data: str
+    classes: tuple[str, ...]
+    count: int
+    budget: int
+    settings: dict[str, Any]
+    how: dict[str, str]
+    sources: dict[str, SourceNumbers]
+    unavailable: dict[str, str]
+    frame_steps: tuple[int, ...]
+    judged_by: JudgeQuality | None
+    seconds: float
+    names: dict[str, str | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        kept = ("task", "data", "count", "budget", "settings", "unavailable", "seconds")
+        sources = {
+            name: {"how": self.how[name]} | numbers.to_json(len(self.classes)) for name, numbers in self.sources.items()
+        }
+        return {name: getattr(self, name) for name in kept} | {
+            "sources": sources,
+            "about": {name: dataclasses.asdict(about) for name, about in ABOUT.items()},
+            "frame_steps": list(self.frame_steps),
+            "classes": list(self.classes),
+            "judged_by": None if self.judged_by is None else self.judged_by.to_json(),
+            **self.names,
+        }
 
 
 @dataclass(frozen=True)
@@ -39,7 +93,7 @@ class Generated:
     """Pictures, one row an image, and the numbers that follow.
 
     Args:
-        summary: what summary.json holds.
+        results: the numbers.
         ids: (N,) numbers of the images.
         columns: source to column to (N,) float64.
         pictures: source to (N, C, H, W) float32, "truth", "input" and "classifier" among them.
@@ -47,12 +101,23 @@ class Generated:
         frames: (F, n, C, H, W) iterates of the classifier, of the first images, 64 at most.
     """
 
-    summary: dict[str, Any]
+    results: GenerationSummary
     ids: Tensor
     columns: dict[str, dict[str, Tensor]]
     pictures: dict[str, Tensor]
     y: Tensor
     frames: Tensor
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds."""
+        return self.results.to_json()
+
+    def write(self, out: Path) -> None:
+        """Write rows.parquet and summary.json."""
+        with atomic(out / "rows.parquet") as temporary:
+            self.frame().write_parquet(temporary)
+        write_json(out / "summary.json", self.summary)
 
     def frame(self) -> polars.DataFrame:
         """Long table: image, class, source, measure, value."""
@@ -60,8 +125,8 @@ class Generated:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Pictures by source, and "frames", "labels", for pages."""
-        arrays = {source: pictures.cpu().numpy() for source, pictures in self.pictures.items()}
-        return arrays | {"frames": self.frames.cpu().numpy(), "labels": self.y.cpu().numpy()}
+        tensors = self.pictures | {"frames": self.frames, "labels": self.y}
+        return {name: values.cpu().numpy() for name, values in tensors.items()}
 
 
 def generate_with(
@@ -75,7 +140,7 @@ def generate_with(
     device: str = "cpu",
     on_progress: OnProgress | None = None,
 ) -> Generated:
-    """One task with one classifier, and all judges.
+    """One task with one classifier, and the measures of its pictures.
 
     Args:
         classifier: whose gradients are followed; left as it was.
@@ -99,59 +164,39 @@ def generate_with(
     inputs = task_inputs(classifier, data, config, mixture, gaussians, score, device)
     ids = picture_ids(config, data)
     outcome = _performed(inputs, ids, on_progress)
-    judges = Judges(data, classifier, judge, mixture, device)
-    columns, sets = judge_outcome(judges, outcome, config, tuple(outcome.pictures))
-    summary = _summary(outcome, columns, sets, judges, config, data)
-    summary["judged_by"] = None if judge is None else judge_quality(judge, data, device)
-    summary["seconds"] = round(time.monotonic() - started, 2)
+    measures = PictureMeasures(data, classifier, judge, mixture, device)
+    columns, sets = measure_outcome(measures, outcome, TASKS[config.task], tuple(outcome.pictures))
+    results = GenerationSummary(
+        task=config.task,
+        data=data.name,
+        classes=data.test.classes,
+        count=len(ids),
+        budget=config.budget,
+        settings=task_settings(config),
+        how=outcome.how,
+        sources={source: _numbers(own, sets.get(source)) for source, own in columns.items()},
+        unavailable=measures.unavailable,
+        frame_steps=outcome.frame_steps,
+        judged_by=None if judge is None else judge_quality(judge, data, device),
+        seconds=round(time.monotonic() - started, 2),
+    )
     frames = outcome.frames if outcome.frames is not None else torch.zeros(0, *outcome.pictures[OWN].shape)
-    return Generated(summary, ids, columns, outcome.pictures, outcome.y, frames)
+    return Generated(results, ids, columns, outcome.pictures, outcome.y, frames)
+
+
+def _numbers(columns: Mapping[str, Tensor], as_set: SetNumbers | None) -> SourceNumbers:
+    arrays = {name: values.double().cpu().numpy() for name, values in columns.items()}
+    boot = PairedBootstrap(len(arrays["evaluations"]), REPLICATES)
+    return SourceNumbers.of(arrays, {name: boot.mean(arrays[name]) for name in arrays if name in ABOUT}, as_set)
 
 
 def _performed(inputs: TaskInputs, ids: Tensor, on_progress: OnProgress | None) -> Outcome:
-    """All batches of the task; `on_progress` hears how many are done, and that judging comes next."""
+    """All batches of the task; `on_progress` is called with the share that is done, the last time before judging."""
     outcomes = []
-    for number, part in enumerate(batches := ids.split(inputs.options.batch)):
+    for number, part in enumerate(batches := torch.split(ids, inputs.options.batch)):
         if on_progress is not None:
             on_progress(inputs.options.task, number / len(batches) * 0.9)
         outcomes.append(perform(inputs, part))
     if on_progress is not None:
         on_progress("judging", 0.9)
     return joined(outcomes)
-
-
-def _summary(
-    outcome: Outcome,
-    columns: Mapping[str, Mapping[str, Tensor]],
-    sets: Mapping[str, Mapping[str, Any]],
-    judges: Judges,
-    config: GenerationConfig,
-    data: Dataset,
-) -> dict[str, Any]:
-    boot, classes = PairedBootstrap(len(outcome.y), _REPLICATES), len(data.test.classes)
-    sources = {}
-    for source, own in columns.items():
-        measures = {
-            name: _estimate(boot, values, chance=chance(name, classes)) for name, values in own.items() if name in ABOUT
-        }
-        counts = {name: int(own[name].sum()) for name in COUNTED if name in own}
-        sources[source] = {"how": outcome.how[source], "measures": measures, "counts": counts}
-        sources[source] |= {"set": dict(sets[source])} if source in sets else {}
-    return {
-        "task": config.task,
-        "data": data.name,
-        "count": len(outcome.y),
-        "budget": config.budget,
-        "settings": task_settings(config),
-        "sources": sources,
-        "about": {name: dataclasses.asdict(about) for name, about in ABOUT.items()},
-        "unavailable": judges.unavailable,
-        "frame_steps": list(outcome.frame_steps),
-        "classes": list(data.test.classes),
-    }
-
-
-def _estimate(boot: PairedBootstrap, values: Tensor, **more: Any) -> dict[str, Any]:
-    array = values.double().cpu().numpy()
-    finite = int(np.isfinite(array).sum())
-    return as_json(Estimate.of(boot.mean(array), finite, len(array) - finite), **more)

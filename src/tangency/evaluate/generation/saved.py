@@ -1,14 +1,14 @@
-"""Generation by a classifier, with classifier, data, judge and score given or by reference."""
+"""Generation by a classifier; classifier, data, judge and score are objects or references."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError
 from tangency.evaluate.classifiers.saved import SavedClassifier, find_classifier, independent
 from tangency.evaluate.generation.run import Generated, generate_with
-from tangency.files import atomic, write_json
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.models import Classifier
 from tangency.references import as_reference
@@ -42,7 +42,7 @@ def generate(
             trained on by default.
         config: the task ("generate", "denoise", "inpaint", "superres", "translate", "counterfactual", "feature",
             "sketch") and its options; 64 images from noise by default.
-        judge: a classifier of another architecture and seed that rates the pictures, or its reference; None for none.
+        judge: a classifier of another architecture and seed that scores the pictures, or its reference; None for none.
         score: for the reference "score", or its reference; None for none.
         out: folder for rows.parquet and summary.json; None keeps nothing.
         device: where: "auto", "cpu", "cuda" or "cuda:N".
@@ -62,7 +62,7 @@ def generate(
 
     Example:
         >>> import tangency
-        >>> from tangency.generation import Climb
+        >>> from tangency.generation.options import Climb
         >>> from tangency.generation.tasks.config import GenerationConfig
         >>> from tangency.models import build
         >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
@@ -77,28 +77,24 @@ def generate(
     saved = _saved(model, loaded, device, trust_code)
     loaded = loaded or load_dataset(_own_data(saved))
     saved = independent(saved, loaded)
-    rated = None if judge is None else _judge(_saved(judge, loaded, device, trust_code), saved, loaded)
     made = generate_with(
         saved.classifier,
         loaded,
         config or GenerationConfig(),
-        judge=rated,
+        judge=None if judge is None else _judge(_saved(judge, loaded, device, trust_code), saved, loaded),
         score=load_score(score, loaded, device) if isinstance(score, str | Path) else score,
         device=device,
         on_progress=on_progress,
     )
-    named = score if score is None or isinstance(score, str | Path) else score.kind
-    made.summary.update(
-        {
-            "model": saved.reference,
-            "judge": None if judge is None else _name(judge),
-            "score": None if named is None else str(named),
-        }
-    )
+    named = str(score) if score is None or isinstance(score, str | Path) else score.kind
+    names = {
+        "model": saved.reference,
+        "judge": None if judge is None else _name(judge),
+        "score": None if score is None else named,
+    }
+    made = replace(made, results=replace(made.results, names=names))
     if out is not None:
-        with atomic(out / "rows.parquet") as temporary:
-            made.frame().write_parquet(temporary)
-        write_json(out / "summary.json", made.summary)
+        made.write(out)
     return made
 
 

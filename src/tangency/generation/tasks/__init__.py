@@ -1,1 +1,1 @@
-"""The tasks of generation, one module each: what a task can be asked for, how it is performed, and with what."""
+"""The tasks of generation: their options, how each is performed, and what it is performed with."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tangency.errors import SpecError, unknown_name
-from tangency.generation.tasks.climb import Climb
-from tangency.generation.tasks.options import REFERENCES, TaskOptions
+from tangency.generation.options import REFERENCES, TaskOptions
 from tangency.generation.tasks.table import TASKS
 from tangency.generation.tasks.task import SHARED
 
@@ -39,20 +38,17 @@ class GenerationConfig(TaskOptions):
         if self.task not in TASKS:
             raise SpecError(f"task: {unknown_name('task', self.task, TASKS)}")
         super().__post_init__()
-        self._check_task()
-        TASKS[self.task].check(self)
-
-    def _check_task(self) -> None:
-        """Raise where an option is none of the task, or changes nothing; leave the references that there are."""
+        task = TASKS[self.task]
         if self.references == REFERENCES:
-            object.__setattr__(self, "references", TASKS[self.task].references)
+            object.__setattr__(self, "references", task.references)
         for name in self.references:
-            if name not in TASKS[self.task].references:
-                known = ", ".join(TASKS[self.task].references) or "none"
+            if name not in task.references:
+                known = ", ".join(task.references) or "none"
                 raise SpecError(f"references: there is no '{name}' for task '{self.task}', expected of {known}.")
         changed = changed_options(self)
         refuse_foreign(self.task, changed)
         refuse_moot(self, changed)
+        task.check(self)
 
 
 def refuse_foreign(task: str, named: Iterable[str]) -> None:
@@ -82,33 +78,31 @@ def refuse_moot(config: TaskOptions, named: Iterable[str]) -> None:
 
 
 def refuse_unguided(config: TaskOptions, score: bool) -> None:
-    """Raise where guidance is asked for, and no score that it could guide is there."""
+    """Raise where a weight of guidance is given without a score to guide."""
     if "guidance" in changed_options(config) and not score:
         raise SpecError("guidance: changes nothing here, since there is no score that it could guide; give a score.")
 
 
 def changed_options(config: TaskOptions) -> list[str]:
-    """The options that are not as they are by default."""
-    blank = {field.name: field.default for field in dataclasses.fields(config)}
-    own = [name for name in blank if name not in ("task", "climb") and getattr(config, name) != blank[name]]
-    climb = [
-        f"climb.{field.name}"
-        for field in dataclasses.fields(Climb)
-        if getattr(config.climb, field.name) != field.default
-    ]
-    return own + climb
+    """The options that are not as they are by default, those of the climb as "climb.NAME"."""
+    default = _flat(TaskOptions())
+    return [name for name, value in _flat(config).items() if name != "task" and value != default[name]]
+
+
+def _flat(config: TaskOptions) -> dict[str, Any]:
+    options = dataclasses.asdict(config)
+    climb = options.pop("climb")
+    return options | {f"climb.{name}": value for name, value in climb.items()}
 
 
 def task_settings(config: TaskOptions, options: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The options that the task has and uses; the others say nothing of what was made.
+    """The options that the task has and uses; the others do not bear on what was made.
 
     Args:
         config: the task.
         options: its options as a dictionary; as they are by default.
     """
     options = dataclasses.asdict(config) if options is None else options
-    task = TASKS[config.task]
-    moot, own = task.moot(config), (*SHARED, *task.own)
-    kept = {name: value for name, value in options.items() if name in own and name not in moot}
-    climb = {name: value for name, value in options["climb"].items() if f"climb.{name}" in own}
-    return kept | {"climb": {name: value for name, value in climb.items() if f"climb.{name}" not in moot}}
+    used = {*SHARED, *TASKS[config.task].own} - set(TASKS[config.task].moot(config))
+    climb = {name: value for name, value in options["climb"].items() if f"climb.{name}" in used}
+    return {name: climb if name == "climb" else value for name, value in options.items() if name in used}

@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.errors import SpecError
+from tangency.errors import NumericsError, SpecError
 from tangency.generation.constraints import BallInBox, Box
 from tangency.generation.energy import energy_denoise
-from tangency.generation.engine import Ascent, ascend
-from tangency.generation.noise import estimate_noise
+from tangency.generation.engine import ascend
 from tangency.generation.objectives import Objective, WithLikelihood
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb, TaskOptions
+from tangency.generation.tasks.climb import plan, raised
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
-from tangency.generation.tasks.options import TaskOptions
-from tangency.generation.tasks.restoration import Restoration, Restored, class_objective
+from tangency.generation.tasks.restoration import Restoration, Restored, class_objective, true_labels
 from tangency.generation.tasks.task import CLIMB
 from tangency.numerics import noise_levels, norms, per_example
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
 from tangency.types import Sigma, check_images
 
-_GRID = 200  # levels in a unit of σ at which the mixture is asked where each image has a σ of its own
+_GRID = 200  # levels in a unit of σ of the mixture's denoiser where each image has a σ of its own
+_QUARTILE = 0.6744897501960817  # of the absolute value of a standard normal number: its median
 
 
 class DenoiseTask(Restoration):
@@ -63,55 +63,45 @@ class DenoiseTask(Restoration):
         """Add noise to the images and remove it."""
         options, inside = inputs.options, Box(inputs.options.climb.bounds)
         noisy = x + options.sigma * draw.of("noise to remove").normal(x.shape[1:], x.dtype)
-        oracle = y if options.label == "oracle" else None
         outcome = Outcome(y)
         outcome.add(TRUTH, x, "test images")
         outcome.add(START, inside(noisy), f"with noise of σ = {options.sigma:g}, clipped to the range of pixels")
-        for source, (network, words) in inputs.networks.items():
-            _add_network(outcome, source, network, words, options, noisy, oracle, draw)
-        levels = noise_levels(estimate_noise(noisy) if options.blind else options.sigma, noisy)
-        levels = levels.to(noisy.dtype).double()
-        if options.blind:
-            levels = (levels * _GRID).round() / _GRID
-        if inputs.mixture is not None:
-            exact = MixtureScore(inputs.mixture).denoise(noisy, levels.clamp(min=1 / _GRID), oracle)
-            outcome.add("mixture", inside(exact), "posterior mean of the mixture")
-        if inputs.score is not None:
-            labels = oracle if inputs.score.classes else None
-            outcome.add("score", inside(inputs.score.denoise(noisy, levels, labels)), "D(x; σ) of the score", 1)
+        for source in inputs.networks:
+            _add_network(inputs, outcome, source, noisy, draw)
+        _add_references(inputs, outcome, noisy)
         return outcome
 
 
-def _add_network(
-    outcome: Outcome,
-    source: str,
-    network: nn.Module,
-    words: str,
-    options: TaskOptions,
-    noisy: Tensor,
-    oracle: Tensor | None,
-    draw: Draw,
-) -> None:
-    """What the gradients of one network make of the noisy images."""
-    climb, inside = options.climb, Box(options.climb.bounds)
-    result = denoise(
-        network,
-        noisy,
-        climb,
-        draw=draw,
-        sigma=None if options.blind else options.sigma,
-        label=options.label,
-        y=oracle,
-        likelihood=options.method == "map",
-    )
+def _add_network(inputs: TaskInputs, outcome: Outcome, source: str, noisy: Tensor, draw: Draw) -> None:
+    """Add what the gradients of one network make of the noisy images."""
+    options, (network, words) = inputs.options, inputs.networks[source]
+    climb, inside, oracle = options.climb, Box(options.climb.bounds), true_labels(options, outcome.y)
+    sigma, label, likelihood = None if options.blind else options.sigma, options.label, options.method == "map"
+    result = denoise(network, noisy, climb, draw=draw, sigma=sigma, label=label, y=oracle, likelihood=likelihood)
     if options.method == "tweedie":
         once = inside(energy_denoise(network, noisy, result.sigma, oracle))
         lost = ~once.isfinite().flatten(1).all(1)
         kept = torch.where(per_example(lost, once), inside(noisy), once)
         outcome.add(source, kept, f"one step of σ²∇ of {words}", 1, diverged=lost)
     else:
-        outcome.add_ascent(source, result.ascent, f"{in_words(climb, words, options.label)}, method {options.method}")
+        outcome.add_ascent(source, result.ascent, f"{in_words(climb, words, label)}, method {options.method}")
     outcome.columns[source]["assumed_sigma"] = result.sigma
+
+
+def _add_references(inputs: TaskInputs, outcome: Outcome, noisy: Tensor) -> None:
+    """Add what the mixture and the score make of the noisy images."""
+    options, inside = inputs.options, Box(inputs.options.climb.bounds)
+    oracle = true_labels(options, outcome.y)
+    levels = noise_levels(estimate_noise(noisy) if options.blind else options.sigma, noisy)
+    levels = levels.to(noisy.dtype).double()
+    if options.blind:
+        levels = (levels * _GRID).round() / _GRID
+    if inputs.mixture is not None:
+        exact = MixtureScore(inputs.mixture).denoise(noisy, levels.clamp(min=1 / _GRID), oracle)
+        outcome.add("mixture", inside(exact), "posterior mean of the mixture")
+    if inputs.score is not None:
+        labels = oracle if inputs.score.classes else None
+        outcome.add("score", inside(inputs.score.denoise(noisy, levels, labels)), "D(x; σ) of the score", 1)
 
 
 def denoise(
@@ -146,21 +136,43 @@ def denoise(
     noisy = noisy.detach()
     levels = noise_levels(estimate_noise(noisy) if sigma is None else sigma, noisy).to(noisy.dtype)
     start = Box(climb.bounds)(noisy)
-    labels, objective = class_objective(model, start, climb, label, y)
+    labels, prior = class_objective(model, start, climb, label, y)
     reach = levels * math.sqrt(noisy[0].numel()) if len(noisy) else levels
-    if likelihood:
-        return Restored(_most_likely(model, objective, noisy, levels, reach, climb, draw), labels, levels)
+    if likelihood:  # an image without noise is its own MAP estimate
+        start, how = noisy, plan(climb, reach, Box(climb.bounds))
+        objective: Objective = WithLikelihood(prior, noisy, levels.clamp(min=1e-12))
+    else:
+        ball = BallInBox(noisy, reach, "l2", climb.bounds)
+        how = plan(climb, reach, ball, lambda x, value: norms(x - noisy) >= reach * (1 - 1e-5))
+        objective = prior
+    return Restored(ascend(raised(climb, objective), start, how, draw=draw, models=(model,)), labels, levels)
 
-    def arrived(x: Tensor, value: Tensor) -> Tensor:
-        return norms(x - noisy) >= reach * (1 - 1e-5)
 
-    plan = climb.plan(reach, BallInBox(noisy, reach, "l2", climb.bounds), arrived)
-    return Restored(ascend(climb.raised(objective), start, plan, draw=draw, models=(model,)), labels, levels)
+def estimate_noise(x: Tensor) -> Tensor:
+    """σ̂ = median |(a − b − c + d)/2| / 0.6745 over 2×2 blocks: the finest diagonal Haar coefficients, (N,).
 
+    Unbiased for white Gaussian noise on an image that is linear over most blocks; fine texture reads as noise, and
+    noise that was clipped at black or white is underestimated (so give it images before they are clipped).
 
-def _most_likely(
-    model: nn.Module, prior: Objective, noisy: Tensor, levels: Tensor, reach: Tensor, climb: Climb, draw: Draw
-) -> Ascent:
-    """The MAP estimate; an image without noise is it already."""
-    objective = climb.raised(WithLikelihood(prior, noisy, levels.clamp(min=1e-12)))
-    return ascend(objective, noisy, climb.plan(reach, Box(climb.bounds)), draw=draw, models=(model,))
+    Args:
+        x: (N, C, H, W), sides of at least 2 pixels; an odd last row or column is left out.
+
+    Returns:
+        (N,) in the unit of x.
+
+    Source: Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994.
+
+    Example:
+        >>> import torch
+        >>> from tangency.seeding import Draw
+        >>> noise = 0.2 * Draw(0, torch.arange(3)).normal((1, 64, 64))
+        >>> bool(((estimate_noise(0.5 + noise) - 0.2).abs() < 0.02).all())
+        True
+    """
+    if x.dim() != 4 or min(x.shape[2:]) < 2:
+        raise NumericsError(f"noise level: got shape {tuple(x.shape)}, expected (N, C, H, W) with sides of at least 2.")
+    height, width = (side - side % 2 for side in x.shape[2:])
+    a, b = x[:, :, 0:height:2, 0:width:2], x[:, :, 0:height:2, 1:width:2]
+    c, d = x[:, :, 1:height:2, 0:width:2], x[:, :, 1:height:2, 1:width:2]
+    detail = ((a - b - c + d) / 2).flatten(1).abs()
+    return detail.median(1).values / _QUARTILE

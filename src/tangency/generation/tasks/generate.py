@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tangency.errors import SpecError
+from tangency.generation.options import REFERENCES
 from tangency.generation.reference import generate_by_score
 from tangency.generation.seeds import class_seed, noise_seed
 from tangency.generation.tasks.climb import towards
 from tangency.generation.tasks.inputs import START, Outcome, TaskInputs, in_words
-from tangency.generation.tasks.options import REFERENCES
 from tangency.generation.tasks.task import GenerationTask
 from tangency.seeding import Draw
 
@@ -32,7 +32,7 @@ class GenerateTask(GenerationTask):
         return f"from {settings['start']}"
 
     def perform(self, inputs: TaskInputs, ids: Tensor, draw: Draw) -> Outcome:
-        """Do the task for these pictures, whose classes take turns where none is asked for."""
+        """Do the task for these pictures, whose classes take turns where there is no target."""
         options, classes = inputs.options, len(inputs.data.test.classes)
         y = draw.ids % classes if options.target is None else torch.full_like(draw.ids, int(options.target))
         start = starts(inputs, y, draw)

@@ -1,4 +1,4 @@
-"""What the tasks of generation are done with, and what comes out of them."""
+"""What the tasks of generation take, and what they return."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from tangency.errors import SpecError
 from tangency.generation.engine import Ascent
-from tangency.generation.tasks.climb import Climb
-from tangency.generation.tasks.options import TaskOptions
+from tangency.generation.options import Climb, TaskOptions
 from tangency.mixtures import Mixture
 from tangency.score import Denoiser
 from tangency.types import Dataset
@@ -22,14 +21,14 @@ _FRAMED = 64  # images whose way is kept, of the first batch
 
 @dataclass(frozen=True)
 class TaskInputs:
-    """Everything that a task is done with.
+    """Everything that a task takes.
 
     Args:
         classifier: maps (N, C, H, W) to logits; None where only references are wanted.
         data: its test images are what is restored or changed.
         options: the task and its options.
         mixture: of the images, for references; None for none.
-        class_gaussians: of each class, for starts; None where they are not asked for.
+        class_gaussians: of each class, for starts; None where nothing starts from them.
         bayes: a classifier that is the Bayes rule of the mixture; None for none.
         score: a score model; None for none.
         device: where.
@@ -46,13 +45,13 @@ class TaskInputs:
 
     @property
     def networks(self) -> dict[str, tuple[nn.Module, str]]:
-        """The networks that the same ascent is done with, and what they are called."""
+        """The networks whose gradients are followed, and what they are called."""
         named = {OWN: (self.classifier, "the classifier"), "bayes": (self.bayes, "the Bayes rule of the mixture")}
         return {source: (network, words) for source, (network, words) in named.items() if network is not None}
 
     @property
     def own(self) -> nn.Module:
-        """The classifier, where a task cannot be done without one."""
+        """The classifier, for a task that needs one."""
         if self.classifier is None:
             raise SpecError(f"task '{self.options.task}': expected a classifier, or a target class for its references.")
         return self.classifier
@@ -60,7 +59,7 @@ class TaskInputs:
 
 @dataclass
 class Outcome:
-    """Pictures of one batch by the source that made them, with what is known of each.
+    """Pictures of one batch by the source that made them, with columns of numbers.
 
     Args:
         y: (N,) classes that the pictures are meant to show; −1 for none.

@@ -1,4 +1,4 @@
-"""Data and options to what a task is done with: which images, which class, which mixtures."""
+"""From data and options to the inputs of a task: which images, which class, which mixtures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tangency.data.partners import measured_order
 from tangency.errors import SpecError, listed, unknown_name
 from tangency.generation.conditional import pixel_mixture
 from tangency.generation.energy import JointLogits
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.inputs import TaskInputs
 from tangency.generation.tasks.table import TASKS
@@ -42,7 +42,7 @@ def fitted_to(config: GenerationConfig, data: Dataset) -> GenerationConfig:
 
 
 def _target(config: GenerationConfig, data: Dataset) -> int | None:
-    """The number of the class (or channel) that was asked for."""
+    """The number of the target class (or channel)."""
     target, names = config.target, data.test.classes
     if target is None or TASKS[config.task].truth:
         return None
@@ -88,7 +88,7 @@ def _gaussian_world(data: Dataset) -> World | None:
 
 
 def why_no_mixture(data: Dataset, components: int, rank: int) -> str:
-    """The option, or what of the data, that no mixture can be fitted with, in a sentence; "" where one can be."""
+    """Why no mixture can be fitted to these data with these options, in a sentence; "" where one can be."""
     if _gaussian_world(data) is not None:
         return ""
     d, fewest = math.prod(data.train.shape), int(data.train.class_counts.min())
@@ -127,7 +127,7 @@ def task_inputs(
     score: Denoiser | None,
     device: str,
 ) -> TaskInputs:
-    """What a task is done with, of which only the references that it asks for are kept.
+    """The inputs of a task, with only those references that its options name.
 
     Args:
         classifier: maps (N, C, H, W) to logits; None where only references are wanted.

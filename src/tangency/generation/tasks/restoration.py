@@ -1,9 +1,11 @@
-"""What restorations share: the class that is raised, and the ascent among images that agree with a measurement."""
+"""Restoration of test images from a linear measurement: inpainting, super-resolution, and what they share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,11 @@ from tangency.generation.conditional import Conditional
 from tangency.generation.constraints import BallInBox, Both, Box, Consistent, Constraint
 from tangency.generation.engine import Ascent, ascend
 from tangency.generation.objectives import UNLABELLED, ClassObjective, predicted
-from tangency.generation.operators import Operator
+from tangency.generation.operators import AveragePool, Operator, make_mask
+from tangency.generation.options import LABELS, REFERENCES, Climb, TaskOptions
 from tangency.generation.reference import restore_by_score
-from tangency.generation.tasks.climb import Climb, default_radius
+from tangency.generation.tasks.climb import default_radius, plan, raised
 from tangency.generation.tasks.inputs import START, TRUTH, Outcome, TaskInputs, in_words
-from tangency.generation.tasks.options import LABELS, REFERENCES, TaskOptions
 from tangency.generation.tasks.task import ImageTask
 from tangency.seeding import Draw
 from tangency.types import check_images
@@ -65,7 +67,7 @@ class MeasuredRestoration(Restoration):
         measured = operator.apply(x)
         measured = measured * operator.seen(measured)
         guess = first_guess(operator, measured, x)
-        oracle = y if options.label == "oracle" else None
+        oracle = true_labels(options, y)
         outcome = Outcome(y)
         outcome.add(TRUTH, x, "test images")
         outcome.add(START, guess, self.guess_words(options))
@@ -137,7 +139,7 @@ def restore(
     inside: Constraint = consistent
     if climb.radius is not None:
         inside = Both(BallInBox(start, radius, climb.norm, climb.bounds), consistent)
-    ascent = ascend(climb.raised(objective), start, climb.plan(radius, inside), draw=draw, models=(model,))
+    ascent = ascend(raised(climb, objective), start, plan(climb, radius, inside), draw=draw, models=(model,))
     return Restored(ascent, labels, torch.zeros(len(start), dtype=start.dtype, device=start.device))
 
 
@@ -152,6 +154,11 @@ def first_guess(operator: Operator, measured: Tensor, like: Tensor) -> Tensor:
     known = operator.seen(measured).expand_as(measured)
     mean = (measured * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
     return operator.project(mean.expand_as(like).clone(), measured, None)
+
+
+def true_labels(options: TaskOptions, y: Tensor) -> Tensor | None:
+    """The true classes where a restoration may know them."""
+    return y if options.label == "oracle" else None
 
 
 def class_objective(
@@ -171,3 +178,51 @@ def class_objective(
         with undisturbed(model):
             y = predicted(model, start)
     return y, ClassObjective(model, climb.objective, y)
+
+
+class InpaintTask(MeasuredRestoration):
+    """Pixels behind a mask are restored."""
+
+    name = "inpaint"
+    title = "Inpainting"
+    options = ("mask", "share", "label")
+
+    def moot(self, options: TaskOptions) -> dict[str, str]:
+        """As of every restoration; a mask of half of the pixels has no share."""
+        moot = super().moot(options)
+        if options.mask == "half":
+            moot["share"] = "mask 'half' hides half of the pixels"
+        return moot
+
+    def operator(self, inputs: TaskInputs, draw: Draw) -> Operator:
+        """The mask of each image."""
+        return make_mask(inputs.options.mask, inputs.data.test.shape, inputs.options.share, draw)
+
+    def guess_words(self, options: TaskOptions) -> str:
+        """What the first guess is, in words."""
+        return f"the mean of what is known in a {options.mask} mask"
+
+    def described(self, settings: Mapping[str, Any]) -> str:
+        """What a mask hides, half of the pixels where the settings hold no share, and the label in words."""
+        share = settings.get("share", 0.5)
+        return f"{settings['mask']} mask on {share:.0%} of the pixels, raising the {settings['label']}"
+
+
+class SuperResolutionTask(MeasuredRestoration):
+    """An image is restored from the means of its blocks."""
+
+    name = "superres"
+    title = "Super-resolution"
+    options = ("factor", "label")
+
+    def operator(self, inputs: TaskInputs, draw: Draw) -> Operator:
+        """The mean of each block."""
+        return AveragePool(inputs.options.factor)
+
+    def guess_words(self, options: TaskOptions) -> str:
+        """What the first guess is, in words."""
+        return f"blocks of {options.factor}² pixels"
+
+    def described(self, settings: Mapping[str, Any]) -> str:
+        """Factor and label in words."""
+        return f"×{settings['factor']}, raising the {settings['label']}"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tangency.generation.tasks.counterfactual import CounterfactualTask
+from tangency.generation.tasks.change import CounterfactualTask, SketchTask, TranslateTask
 from tangency.generation.tasks.denoise import DenoiseTask
 from tangency.generation.tasks.feature import FeatureTask
 from tangency.generation.tasks.generate import GenerateTask
-from tangency.generation.tasks.inpaint import InpaintTask
 from tangency.generation.tasks.inputs import Outcome, TaskInputs
-from tangency.generation.tasks.sketch import SketchTask
-from tangency.generation.tasks.superres import SuperResolutionTask
+from tangency.generation.tasks.restoration import InpaintTask, SuperResolutionTask
 from tangency.generation.tasks.task import GenerationTask
-from tangency.generation.tasks.translate import TranslateTask
 from tangency.references import Registry
 from tangency.seeding import Draw
 
@@ -40,7 +37,7 @@ def perform(inputs: TaskInputs, ids: Tensor) -> Outcome:
     """One batch of a task: by the classifier, and by what it is compared with.
 
     Args:
-        inputs: the task's options, and what it is done with.
+        inputs: the task's options, data, networks and references.
         ids: (N,) numbers of test images, or of pictures that are made from nothing.
     """
     draw = Draw(inputs.options.seed, ids.to(inputs.device), "generation")

@@ -1,4 +1,4 @@
-"""What every task of generation says of itself: its options, how it is performed, and what it is compared with."""
+"""What defines a task of generation: its options, how it is performed, and what it is compared with."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb, TaskOptions
 from tangency.generation.tasks.inputs import Outcome, TaskInputs
-from tangency.generation.tasks.options import TaskOptions
 from tangency.seeding import Draw
 
 SHARED = ("task", "count", "climb", "references", "components", "rank", "seed", "batch")  # what every task has
@@ -19,7 +18,7 @@ CLIMB = tuple(field.name for field in dataclasses.fields(Climb))
 
 
 class GenerationTask(ABC):
-    """One task; a subclass in a file of its own, listed in `TASKS` (or an entry point), is all that a new one takes.
+    """One task; a new one is a subclass that `TASKS` (or an entry point) lists.
 
     Its options are fields of `TaskOptions`, whose defaults are theirs.
 
@@ -27,7 +26,7 @@ class GenerationTask(ABC):
         name: as users call it.
         title: heads its pictures in a report.
         options: of `TaskOptions`, besides those that every task has.
-        unclimbed: options of `Climb` that it has no use for.
+        unclimbed: options of `Climb` that it does not use.
         references: what its pictures can be compared with, of `REFERENCES`.
         from_nothing: whether pictures are made from nothing, so that there may be more than test images.
         truth: whether a picture can be compared with the truth.
@@ -63,7 +62,7 @@ class GenerationTask(ABC):
         """Do the task for one batch.
 
         Args:
-            inputs: what it is done with.
+            inputs: options, data, networks and references.
             ids: (N,) numbers of test images, or of pictures that are made from nothing.
             draw: of the pictures.
         """
@@ -72,7 +71,7 @@ class GenerationTask(ABC):
         """Raise where options of this task do not go together."""
 
     def moot(self, options: TaskOptions) -> dict[str, str]:
-        """Options that change nothing beside the others, each with why."""
+        """Options that change nothing given the others, each with the reason."""
         moot = {}
         if "score" not in options.references:
             moot["guidance"] = moot["score"] = "there is no score among the references"
@@ -81,7 +80,7 @@ class GenerationTask(ABC):
         return moot
 
     def described(self, settings: Mapping[str, Any]) -> str:
-        """What sets it apart from other entries of the same task, in words, of its `task_settings`; "" for nothing."""
+        """How an entry with these `task_settings` differs from others of its task, in words; "" for not at all."""
         return ""
 
     def smoothing(self, options: TaskOptions) -> float:

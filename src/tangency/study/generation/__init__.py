@@ -1,1 +1,1 @@
-"""A study's entries of `generate:`: what they ask for, their pictures on disk, and what the summary says of them."""
+"""The entries of `generate:` in a study: their plan, their pictures on disk, and their part of the summary."""

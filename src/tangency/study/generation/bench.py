@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Protocol
 
 from torch import nn
 
 from tangency.evaluate.fitting.closed import Estimators
-from tangency.evaluate.generation.judges import Judges, judge_outcome
+from tangency.evaluate.generation.judges import PictureMeasures, measure_outcome
 from tangency.files import journal
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.inputs import OWN, TaskInputs, joined
 from tangency.generation.tasks.prepare import mixture_for, starts_from_gaussians, task_inputs
-from tangency.generation.tasks.table import perform
+from tangency.generation.tasks.table import TASKS, perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
-from tangency.study.generation.judge import load_judge
-from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.generation.plan import PlannedEntry, load_judge, plan_entries
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
@@ -71,17 +70,10 @@ class GenerationBench:
         return load_judge(self.study.spec, self.study.device, self.study.data, self.study.layout)
 
     @cached_property
-    def judges(self) -> dict[int, Judges]:
-        """Judges of each entry, which differ in their mixture only; what they know of real images is shared."""
-        judges: dict[int, Judges] = {}
-        for entry in self.entries:
-            mixture = self.mixture(entry.config)
-            first = next(iter(judges.values()), None)
-            if first is None:
-                judges[entry.number] = Judges(self.study.data, None, self.judge, mixture, self.study.device)
-            else:
-                judges[entry.number] = first.of(None, mixture)
-        return judges
+    def measures(self) -> dict[int, PictureMeasures]:
+        """By entry; they differ in their mixture only, and share the features of real images."""
+        first = PictureMeasures(self.study.data, None, self.judge, None, self.study.device)
+        return {entry.number: first.of(None, self.mixture(entry.config)) for entry in self.entries}
 
     def mixture(self, config: GenerationConfig) -> Mixture | None:
         """The exact one of a world of Gaussians, else that of the study's score, else one that is fitted now."""
@@ -94,15 +86,10 @@ class GenerationBench:
     def _gaussians(self, config: GenerationConfig) -> Mixture | None:
         return self._fitted(1, config.rank, config.seed) if starts_from_gaussians(config) else None
 
-    def _fitted(self, components: int, rank: int, seed: int) -> Mixture | None:
-        key = (components, rank, seed)
-        if key not in self._mixtures:
-            self._mixtures[key] = mixture_for(self.study.data, components, rank, seed, self.study.device)
-        return self._mixtures[key]
-
     @cached_property
-    def _mixtures(self) -> dict[tuple[int, int, int], Mixture | None]:
-        return {}
+    def _fitted(self) -> Callable[[int, int, int], Mixture | None]:
+        """Mixtures by components, rank and seed, each fitted once."""
+        return cache(partial(mixture_for, self.study.data, device=self.study.device))
 
     @property
     def _score(self) -> Denoiser | None:
@@ -124,14 +111,14 @@ class GenerationBench:
         journal("generate.batch")
         entry.files(self.study.layout, trial).write(part, outcome)
 
-    def tell(self, number: int, trial: Trial | None) -> None:
+    def rate(self, number: int, trial: Trial | None) -> None:
         """Judge all pictures of an entry, and keep rows and a few of them."""
         entry, study = self.entries[number], self.study
         files = entry.files(study.layout, trial)
         outcome = joined([files.read(part, study.device) for part in range(len(entry.batches))])
         network = None if trial is None else self.networks(trial)
-        judges = self.judges[number].of(network, self.judges[number].mixture)
+        measures = self.measures[number].of(network, self.measures[number].mixture)
         sources = tuple(outcome.pictures) if trial is None else (OWN,)
-        columns, sets = judge_outcome(judges, outcome, entry.config, sources)
+        columns, sets = measure_outcome(measures, outcome, TASKS[entry.config.task], sources)
         journal("generate.judged")
-        files.write_judged(entry.ids, outcome, columns, {"sets": sets, "unavailable": judges.unavailable})
+        files.write_judged(entry.ids, outcome, columns, sets, measures.unavailable)

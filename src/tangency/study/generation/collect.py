@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneratedEntry:
-    """What came of one entry of `generate:`.
+    """The results of one entry of `generate:`.
 
     Args:
         entry: of the spec.
-        references: what the references made.
-        trials: trial id to what its gradients made.
+        references: pictures of the references.
+        trials: trial id to the pictures that its gradients made.
     """
 
     entry: PlannedEntry
@@ -74,9 +74,9 @@ def pictures_to_make(entries: list[PlannedEntry], trials: list[Trial], usable: l
 def pictures_to_judge(
     entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout
 ) -> list[Task]:
-    """What is to be judged; the references of an entry have several sources."""
+    """Tasks that judge pictures; the references of an entry have several sources."""
     return [
-        Task("tell", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
+        Task("rate", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
         for entry, _, numbers in _missing(entries, trials, usable, layout)
     ]
 

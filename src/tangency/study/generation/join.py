@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class SweepCell:
 
     Args:
         id, objective, strength: of the trials.
-        regime: of the cell, None where it is not judged.
+        regime: of the cell, None where it has none.
         draws: (1 + B,) of each number: the estimate, then its resamples, the same seeds in each.
     """
 
@@ -34,9 +34,109 @@ class SweepCell:
     draws: Mapping[str, Array]
 
 
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's ρ over cells, with its interval and p; None where there are fewer than three cells, or they tie.
+
+    Args:
+        quality: of the pictures.
+        against: another number, or "log_strength", over the positive strengths of one objective.
+        scope: "all", or an objective.
+        n: cells.
+    """
+
+    quality: str
+    against: str
+    scope: str
+    rho: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+    def to_json(self) -> dict[str, float | str | None]:
+        """As it stands in summary.json."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a number is best over the strengths of one objective.
+
+    Args:
+        strength, cell, regime: of the best cell.
+        share: of the resamples that have the peak there.
+        shares: strength to that share.
+        end: "standard" or "largest" where it is the first or the last cell of the sweep.
+    """
+
+    strength: float
+    cell: str
+    regime: str | None
+    share: float
+    shares: dict[str, float]
+    end: str | None
+
+    @property
+    def words(self) -> str:
+        """The place, and how sure it is."""
+        place = "the standard network" if self.end == "standard" else f"strength {self.strength:g}"
+        notes = ["the largest of the sweep"] if self.end == "largest" else []
+        notes.append(f"{self.share:.0%} of resamples")
+        notes += [f"regime: {_REGIMES.get(self.regime, self.regime)}"] if self.regime else []
+        return f"{place} ({'; '.join(notes)})"
+
+
+@dataclass(frozen=True)
+class SweepPeaks:
+    """Where a quality and other numbers peak over the strengths of one objective.
+
+    Args:
+        objective, quality: which.
+        peak: of the quality.
+        others: name of each other number to its peak.
+        together: the share of resamples in which it is at the same strength as that of the quality.
+    """
+
+    objective: str
+    quality: str
+    peak: Peak
+    others: dict[str, Peak]
+    together: dict[str, float]
+
+    @property
+    def words(self) -> str:
+        """The answer in a sentence for each other number."""
+        quality = _SHORT.get(self.quality, self.quality.replace("_", " "))
+        sentences = [f"Best {quality} at {self.peak.words}."]
+        for name, other in self.others.items():
+            share = self.together[name]
+            if share >= SURE and other.end == self.peak.end == "largest":
+                verdict = "both still rise at the end of the sweep, so neither peak is seen"
+            elif share >= SURE:
+                verdict = "they peak together"
+            elif share <= 1 - SURE:
+                verdict = "they do not peak together"
+            else:
+                agreement = "agree" if other.strength == self.peak.strength else "differ"
+                verdict = f"the estimates {agreement}, but the data do not settle it"
+            sentences.append(
+                f"Largest {name} at {other.words}: {verdict} (the same strength in {share:.0%} of resamples)."
+            )
+        return " ".join(sentences)
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in summary.json; the other numbers stand beside the peak, by their names."""
+        others = {
+            name: dataclasses.asdict(peak) | {"together": self.together[name]} for name, peak in self.others.items()
+        }
+        peak = dataclasses.asdict(self.peak)
+        return {"objective": self.objective, "quality": self.quality, "peak": peak, **others, "words": self.words}
+
+
 def rank_correlations(
     cells: Sequence[SweepCell], qualities: Sequence[str], others: Mapping[str, str], standard: str
-) -> list[dict[str, Any]]:
+) -> list[Correlation]:
     """Spearman's ρ of each quality with each other number over cells, and with the strength of each objective.
 
     Args:
@@ -44,10 +144,6 @@ def rank_correlations(
         qualities: keys of draws.
         others: key of draws to its name.
         standard: the objective of strength 0.
-
-    Returns:
-        {"quality", "against", "scope": "all" or an objective, "rho", "low", "high", "p", "n"}; "against" is a name of
-        `others`, or "log_strength", over the positive strengths of one objective.
     """
     scopes = {"all": list(cells)} | {name: _of(cells, name, standard) for name in objectives(cells, standard)}
     correlations = []
@@ -55,24 +151,22 @@ def rank_correlations(
         for scope, inside in scopes.items():
             usable = [cell for cell in inside if quality in cell.draws]
             for key, name in others.items():
-                both = [cell for cell in usable if key in cell.draws]
-                pair = [(cell.draws[key], cell.draws[quality]) for cell in both]
-                correlations.append({"quality": quality, "against": name, "scope": scope} | _correlation(pair))
+                pairs = [(cell.draws[key], cell.draws[quality]) for cell in usable if key in cell.draws]
+                correlations.append(_correlation(pairs, quality, name, scope))
             if scope != "all":
                 positive = [cell for cell in usable if cell.strength > 0]
-                pair = [(np.full_like(c.draws[quality], np.log(c.strength)), c.draws[quality]) for c in positive]
-                correlations.append(
-                    {"quality": quality, "against": "log_strength", "scope": scope} | _correlation(pair)
-                )
+                pairs = [(np.full_like(c.draws[quality], np.log(c.strength)), c.draws[quality]) for c in positive]
+                correlations.append(_correlation(pairs, quality, "log_strength", scope))
     return correlations
 
 
-def _correlation(pairs: Sequence[tuple[Array, Array]]) -> dict[str, Any]:
+def _correlation(pairs: Sequence[tuple[Array, Array]], quality: str, against: str, scope: str) -> Correlation:
     if len(pairs) < 3:
-        return {"rho": None, "low": None, "high": None, "p": None, "n": len(pairs)}
+        return Correlation(quality, against, scope, None, None, None, None, len(pairs))
     x, y = (np.stack(side) for side in zip(*pairs, strict=True))
     result = spearman(x, y)
-    return {name: plain_number(getattr(result, name)) for name in ("rho", "low", "high", "p")} | {"n": result.n}
+    rho, low, high, p = map(plain_number, (result.rho, result.low, result.high, result.p))
+    return Correlation(quality, against, scope, rho, low, high, p, result.n)
 
 
 def objectives(cells: Sequence[SweepCell], standard: str) -> list[str]:
@@ -87,7 +181,7 @@ def _of(cells: Sequence[SweepCell], objective: str, standard: str) -> list[Sweep
 
 def peaks(
     cells: Sequence[SweepCell], qualities: Mapping[str, str], others: Mapping[str, str], standard: str
-) -> list[dict[str, Any]]:
+) -> list[SweepPeaks]:
     """At which strength each quality is best, where each other number is largest, and whether that is one strength.
 
     Args:
@@ -99,19 +193,14 @@ def peaks(
     entries = []
     for objective in objectives(cells, standard):
         for quality, better in qualities.items():
-            inside = [
-                c for c in _of(cells, objective, standard) if quality in c.draws and all(k in c.draws for k in others)
-            ]
+            inside = [c for c in _of(cells, objective, standard) if {quality, *others} <= set(c.draws)]
             if len(inside) < 3:
                 continue
-            sign = -1.0 if better == "lower" else 1.0
-            best = _best(inside, quality, sign)
-            entry = {"objective": objective, "quality": quality, "peak": _peak(inside, best)}
-            for key, name in others.items():
-                largest = _best(inside, key, 1.0)
-                entry[name] = _peak(inside, largest) | {"together": float((best * largest)[:, 1:].sum(0).mean())}
-            entry["words"] = peak_words(entry, list(others.values()))
-            entries.append(entry)
+            best = _best(inside, quality, -1.0 if better == "lower" else 1.0)
+            largest = {name: _best(inside, key, 1.0) for key, name in others.items()}
+            together = {name: float((best * other)[:, 1:].sum(0).mean()) for name, other in largest.items()}
+            places = {name: _peak(inside, other) for name, other in largest.items()}
+            entries.append(SweepPeaks(objective, quality, _peak(inside, best), places, together))
     return entries
 
 
@@ -124,45 +213,10 @@ def _best(cells: Sequence[SweepCell], key: str, sign: float) -> Array:
     return shared
 
 
-def _peak(cells: Sequence[SweepCell], best: Array) -> dict[str, Any]:
-    """The strength at the peak, the share of resamples that have it there, and that share for every strength."""
+def _peak(cells: Sequence[SweepCell], best: Array) -> Peak:
     place = int(best[:, 0].argmax())
-    shares = best[:, 1:].mean(1)
-    return {
-        "strength": cells[place].strength,
-        "cell": cells[place].id,
-        "regime": cells[place].regime,
-        "share": float(shares[place]),
-        "shares": {f"{cell.strength:g}": float(share) for cell, share in zip(cells, shares, strict=True)},
-        "end": "standard" if place == 0 else "largest" if place == len(cells) - 1 else None,
-    }
-
-
-def peak_words(entry: Mapping[str, Any], others: Sequence[str]) -> str:
-    """The answer in a sentence for each other number."""
-    peak = entry["peak"]
-    quality = _SHORT.get(entry["quality"], entry["quality"].replace("_", " "))
-    sentences = [f"Best {quality} at {_where(peak)}."]
-    for name in others:
-        other = entry[name]
-        same, share = other["strength"] == peak["strength"], other["together"]
-        if share >= SURE and other["end"] == peak["end"] == "largest":
-            verdict = "both still rise at the end of the sweep, so neither peak is seen"
-        elif share >= SURE:
-            verdict = "they peak together"
-        elif share <= 1 - SURE:
-            verdict = "they do not peak together"
-        else:
-            verdict = f"the estimates {'agree' if same else 'differ'}, but the data do not settle it"
-        sentences.append(
-            f"Largest {name} at {_where(other)}: {verdict} (the same strength in {share:.0%} of resamples)."
-        )
-    return " ".join(sentences)
-
-
-def _where(peak: Mapping[str, Any]) -> str:
-    place = "the standard network" if peak["end"] == "standard" else f"strength {peak['strength']:g}"
-    notes = ["the largest of the sweep"] if peak["end"] == "largest" else []
-    notes.append(f"{peak['share']:.0%} of resamples")
-    notes += [f"regime: {_REGIMES.get(peak['regime'], peak['regime'])}"] if peak["regime"] else []
-    return f"{place} ({'; '.join(notes)})"
+    shares = [float(share) for share in best[:, 1:].mean(1)]
+    by_strength = {f"{cell.strength:g}": share for cell, share in zip(cells, shares, strict=True)}
+    end = "standard" if place == 0 else "largest" if place == len(cells) - 1 else None
+    cell = cells[place]
+    return Peak(cell.strength, cell.id, cell.regime, shares[place], by_strength, end)

@@ -6,12 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from tangency.errors import ModelError
-from tangency.evaluate.generation.rows import long_table
+from tangency.evaluate.generation.numbers import SetNumbers, long_table
 from tangency.files import atomic, is_whole
 from tangency.generation.tasks.inputs import Outcome
 from tangency.tensors import read_tensors, write_tensors
@@ -39,7 +39,7 @@ class JudgedPictures:
     pictures: dict[str, Tensor]
     labels: Tensor
     how: dict[str, str]
-    sets: dict[str, dict[str, Any]]
+    sets: dict[str, SetNumbers]
     unavailable: dict[str, str]
 
 
@@ -60,8 +60,8 @@ class PictureFiles:
 
     @property
     def judged(self) -> Path:
-        """The few pictures that are kept, with what judges say of them as a set; written last."""
-        return self.folder / "told.safetensors"
+        """The few pictures that are kept, with their numbers as a set; written last."""
+        return self.folder / "judged.safetensors"
 
     def made(self, number: int) -> bool:
         """Whether a batch is there and whole; a damaged one is made again."""
@@ -92,14 +92,23 @@ class PictureFiles:
         return outcome
 
     def write_judged(
-        self, ids: Tensor, outcome: Outcome, columns: dict[str, dict[str, Tensor]], header: dict[str, Any]
+        self,
+        ids: Tensor,
+        outcome: Outcome,
+        columns: dict[str, dict[str, Tensor]],
+        sets: dict[str, SetNumbers],
+        unavailable: dict[str, str],
     ) -> None:
-        """Write rows, then the first pictures with the header; then the batches are needed no more."""
+        """Write rows, then the first pictures with the rest; then the batches are needed no more."""
         with atomic(self.rows) as temporary:
             long_table(ids, outcome.y, columns).write_parquet(temporary, compression="zstd")
+        header = {
+            "how": {source: outcome.how[source] for source in columns},
+            "sets": {source: numbers.to_json() for source, numbers in sets.items()},
+            "unavailable": unavailable,
+        }
         kept = {f"picture.{source}": outcome.pictures[source][:SHOWN] for source in columns}
-        how = {source: outcome.how[source] for source in columns}
-        write_tensors(self.judged, kept | {"labels": outcome.y[:SHOWN]}, header | {"how": how})
+        write_tensors(self.judged, kept | {"labels": outcome.y[:SHOWN]}, header)
         self.clear()
 
     def clear(self) -> None:
@@ -113,8 +122,9 @@ class PictureFiles:
 
         tensors, header = read_tensors(self.judged)
         pictures = {name.removeprefix("picture."): images for name, images in tensors.items() if name != "labels"}
-        rows = polars.read_parquet(self.rows)
-        return JudgedPictures(rows, pictures, tensors["labels"], header["how"], header["sets"], header["unavailable"])
+        rows, labels = polars.read_parquet(self.rows), tensors["labels"]
+        sets = {source: SetNumbers.from_json(numbers) for source, numbers in header["sets"].items()}
+        return JudgedPictures(rows, pictures, labels, header["how"], sets, header["unavailable"])
 
 
 def _sound(path: Path) -> bool:
@@ -125,6 +135,6 @@ def _sound(path: Path) -> bool:
     return True
 
 
-def identity(*parts: Any) -> str:
+def identity(*parts: object) -> str:
     """Hash of all that decides the content of a folder."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a study's spec says of generation: the entries of `generate:`, each checked for its task, and their judge."""
+"""Generation in the spec of a study: the entries of `generate:`, each checked for its task, and their judge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tangency.errors import SpecError, quoted, unknown_name
-from tangency.generation.tasks.climb import Climb
+from tangency.generation.options import Climb
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.table import TASKS
 
@@ -53,7 +53,7 @@ def check_entries(entries: tuple[GenerationConfig, ...]) -> None:
                 "not be compared."
             )
         if entry in entries[:number]:
-            raise SpecError(f"{where}: asked for more than once, expected entries that differ.")
+            raise SpecError(f"{where}: given more than once, expected entries that differ.")
 
 
 def check_raw_entries(entries: Any) -> Any:
@@ -97,8 +97,3 @@ def entry_names(entries: tuple[GenerationConfig, ...]) -> list[str]:
     tasks = [entry.task for entry in entries]
     counts = [tasks[: number + 1].count(task) for number, task in enumerate(tasks)]
     return [task if count == 1 else f"{task}-{count}" for task, count in zip(tasks, counts, strict=True)]
-
-
-def climb_keys() -> list[str]:
-    """Keys of an entry's `climb`."""
-    return [field.name for field in dataclasses.fields(Climb)]

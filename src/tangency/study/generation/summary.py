@@ -1,4 +1,4 @@
-"""What summary.json says of generation: quality of each trial and cell, references, and the join to alignment."""
+"""Generation in summary.json: quality of each trial and cell, references, and the join to alignment."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tangency.evaluate.generation.qualities import ABOUT, COUNTED, chance
+from tangency.evaluate.generation.judges import JudgeQuality
+from tangency.evaluate.generation.numbers import SourceNumbers
+from tangency.evaluate.generation.qualities import ABOUT, KID, Quality, chance
 from tangency.evaluate.numbers import TrialNumbers, as_json
 from tangency.evaluate.regimes import FRACTION, STANDARD
 from tangency.generation.tasks.config import task_settings
+from tangency.generation.tasks.inputs import OWN
 from tangency.generation.tasks.table import TASKS
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
@@ -23,7 +26,7 @@ from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
-KID = "kid"
+_SETS = {KID: Quality("", "lower", "kernel distance to training images, unbiased; 0 for equal sets")}
 METHOD = (
     "Intervals: 95 %. A cell is the mean over seeds; its resamples draw seeds with replacement, the same for every "
     "number, then images: those of the pictures, and apart from them those that alignment is measured on. KID is a "
@@ -34,21 +37,21 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Joined:
-    """What generation is joined to.
+    """The measurements of a study that generation is compared with.
 
     Args:
         numbers: of each trial that was measured.
         collapsed: trials that are not compared.
-        regimes: of each cell, where it is judged.
+        regimes: of each cell that has one.
         alignment: key of the headline's alignment; "" where it was not measured.
-        judge: how good the judge is, as `judge_quality` has it.
+        judge: how good the judge is; None where that is not known.
     """
 
     numbers: Mapping[str, TrialNumbers]
     collapsed: set[str]
     regimes: Mapping[str, str | None]
     alignment: str
-    judge: Mapping[str, Any]
+    judge: JudgeQuality | None
 
 
 def summarise_generation(
@@ -61,18 +64,16 @@ def summarise_generation(
         if spec.judge.reference
         else {"architecture": model.architecture, "options": model.options, "seed": spec.judge.seed}
     )
-    entries = [_entry(spec, data, planned, one, joined) for one in generated]
-    about = {name: dataclasses.asdict(what) for name, what in ABOUT.items()}
-    about[KID] = {
-        "unit": "",
-        "better": "lower",
-        "words": "kernel distance to training images, unbiased; 0 for equal sets",
+    return {
+        "judge": judge | (joined.judge.to_json() if joined.judge else {}),
+        "method": METHOD,
+        "about": {name: dataclasses.asdict(what) for name, what in (ABOUT | _SETS).items()},
+        "entries": [_entry(spec, data, planned, one, joined) for one in generated],
     }
-    return {"judge": judge | dict(joined.judge), "method": METHOD, "about": about, "entries": entries}
 
 
 def seed_of(*whose: str) -> int:
-    """A seed from identities, so that no number depends on what else the spec asks for, or in which order."""
+    """A seed from identities, so that no number depends on the other entries of the spec, or on their order."""
     return int(identity("resamples", whose), 16)
 
 
@@ -85,35 +86,42 @@ def _entry(
     spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: GeneratedEntry, joined: Joined
 ) -> dict[str, Any]:
     """One entry of `generate:`."""
-    classes = len(data.test.classes)
-    boot = PairedBootstrap(len(one.entry.ids), spec.replicates, seed_of(one.entry.own))
+    entry, classes = one.entry, len(data.test.classes)
+    boot = PairedBootstrap(len(entry.ids), spec.replicates, seed_of(entry.own))
     trials = [trial for trial in planned if trial.id in one.trials]
-    draws = {t.id: trial_draws(one.trials[t.id], boot, (one.entry.own, t.train_hash)) for t in trials}
-    trial_numbers = [_trial(trial, one.trials[trial.id], draws[trial.id], classes) for trial in trials]
+    draws = {t.id: trial_draws(one.trials[t.id], boot, (entry.own, t.train_hash)) for t in trials}
     cells = _cells(spec, trials, draws, joined)
     trained = [cell for cell in cells if cell.objective not in REFERENCES]
-    better = qualities(one.entry.config.task, next(iter(draws.values()), {}))
+    better = qualities(entry.config.task, next(iter(draws.values()), {}))
     others = {FRACTION: "F²"} | ({joined.alignment: "alignment"} if joined.alignment else {})
     return {
-        "name": one.entry.name,
-        "task": one.entry.config.task,
-        "count": len(one.entry.ids),
-        "budget": one.entry.config.budget,
-        "settings": task_settings(one.entry.config),
+        "name": entry.name,
+        "task": entry.config.task,
+        "count": len(entry.ids),
+        "budget": entry.config.budget,
+        "settings": task_settings(entry.config),
         "qualities": better,
-        "references": _references(one, boot, classes),
-        "trials": trial_numbers,
+        "references": {
+            source: {"how": how, "set": {}}
+            | _numbers(one.references, trial_draws(one.references, boot, (entry.own,), source), classes, source)
+            for source, how in one.references.how.items()
+        },
+        "trials": [
+            {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed, "set": {}}
+            | _numbers(one.trials[trial.id], draws[trial.id], classes)
+            for trial in trials
+        ],
         "cells": [_cell(cell, one, trials, classes) for cell in cells],
         "alignment": joined.alignment,
-        "correlations": rank_correlations(trained, list(better), others, STANDARD),
-        "peaks": peaks(trained, better, others, STANDARD),
+        "correlations": [each.to_json() for each in rank_correlations(trained, list(better), others, STANDARD)],
+        "peaks": [each.to_json() for each in peaks(trained, better, others, STANDARD)],
         "unavailable": {name: why for judged in one.trials.values() for name, why in judged.unavailable.items()}
         | _absent(one),
     }
 
 
 def _absent(one: GeneratedEntry) -> dict[str, str]:
-    """References that were asked for, and why there are none."""
+    """Requested references that could not be made, and why."""
     config, made = one.entry.config, one.references.how
     why = {
         "bayes": "there is no mixture, neither of a world nor a fitted one, whose Bayes rule it would be",
@@ -124,16 +132,15 @@ def _absent(one: GeneratedEntry) -> dict[str, str]:
 
 
 def trial_draws(
-    judged: JudgedPictures, boot: PairedBootstrap, whose: tuple[str, ...], source: str = "classifier"
+    judged: JudgedPictures, boot: PairedBootstrap, whose: tuple[str, ...], source: str = OWN
 ) -> dict[str, Array]:
     """Draws (1 + B,) of each measure; of KID, normal ones with its standard error, seeded by who made the pictures."""
-    columns = _columns(judged, source)
-    draws = {name: boot.mean(values) for name, values in columns.items() if name in ABOUT}
-    numbers = judged.sets.get(source, {})
-    if KID in numbers:
+    draws = {name: boot.mean(values) for name, values in _columns(judged, source).items() if name in ABOUT}
+    distances = judged.sets[source].distances if source in judged.sets else {}
+    if KID in distances:
         spread = np.random.default_rng(seed_of(*whose, source)).standard_normal(1 + boot.resamples.rows)
         spread[0] = 0
-        draws[KID] = numbers[KID] + numbers["kid_standard_error"] * spread
+        draws[KID] = distances[KID] + distances["kid_standard_error"] * spread
     return draws
 
 
@@ -143,41 +150,8 @@ def _columns(judged: JudgedPictures, source: str) -> dict[str, Array]:
     return {str(name): part["value"].to_numpy().astype(np.float64) for (name,), part in parts.items()}
 
 
-def _estimates(judged: JudgedPictures, draws: Mapping[str, Array], classes: int, source: str) -> dict[str, Any]:
-    columns, numbers = _columns(judged, source), judged.sets.get(source, {})
-    estimates = {}
-    for name, values in draws.items():
-        finite = numbers["pictures"] if name == KID else int(np.isfinite(columns[name]).sum())
-        total = finite if name == KID else len(columns[name])
-        estimates[name] = as_json(Estimate.of(values, finite, total - finite), chance=chance(name, classes))
-    return estimates
-
-
-def _counts(judged: JudgedPictures, source: str) -> dict[str, int]:
-    columns = _columns(judged, source)
-    return {name: int(columns[name].sum()) for name in COUNTED if name in columns}
-
-
-def _trial(trial: Trial, judged: JudgedPictures, draws: Mapping[str, Array], classes: int) -> dict[str, Any]:
-    return {
-        "id": trial.id,
-        "objective": trial.name,
-        "strength": trial.strength,
-        "seed": trial.seed,
-        "measures": _estimates(judged, draws, classes, "classifier"),
-        "set": judged.sets.get("classifier", {}),
-        "counts": _counts(judged, "classifier"),
-    }
-
-
-def _references(one: GeneratedEntry, boot: PairedBootstrap, classes: int) -> dict[str, Any]:
-    judged, sources = one.references, {}
-    for source, how in judged.how.items():
-        draws = trial_draws(judged, boot, (one.entry.own,), source)
-        measures = _estimates(judged, draws, classes, source)
-        sources[source] = {"how": how, "measures": measures, "set": judged.sets.get(source, {})}
-        sources[source]["counts"] = _counts(judged, source)
-    return sources
+def _numbers(judged: JudgedPictures, draws: Mapping[str, Array], classes: int, source: str = OWN) -> dict[str, Any]:
+    return SourceNumbers.of(_columns(judged, source), draws, judged.sets.get(source)).to_json(classes)
 
 
 def _cells(
@@ -218,15 +192,15 @@ def _aligned(joined: Joined, trial: Trial) -> dict[str, Array]:
 def _cell(cell: SweepCell, one: GeneratedEntry, trials: Sequence[Trial], classes: int) -> dict[str, Any]:
     own = [trial.id for trial in trials if cell_of(trial) == cell.id]
     count = len(one.entry.ids) * len(own)
-    measures = {
-        name: as_json(Estimate.of(values, count), chance=chance(name, classes)) for name, values in cell.draws.items()
-    }
+    kinds: dict[str, dict[str, Any]] = {"measures": {}, "excess": {}}
+    for name, values in cell.draws.items():
+        kind = kinds["measures" if name in ABOUT | _SETS else "excess"]
+        kind[name] = as_json(Estimate.of(values, count), chance=chance(name, classes))
     return {
         "id": cell.id,
         "objective": cell.objective,
         "strength": cell.strength,
         "regime": cell.regime,
         "trials": own,
-        "measures": {name: numbers for name, numbers in measures.items() if name in ABOUT or name == KID},
-        "excess": {name: numbers for name, numbers in measures.items() if name not in ABOUT and name != KID},
+        **kinds,
     }

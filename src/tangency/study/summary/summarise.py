@@ -7,6 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
 from tangency.statistics import PairedBootstrap, Thresholds
@@ -35,7 +36,7 @@ def summarise(
     columns: dict[str, Columns],
     score_card: dict[str, Any],
     generated: Sequence[GeneratedEntry] | None = None,
-    judge: Mapping[str, Any] | None = None,
+    judge: JudgeQuality | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run."""
     images = len(next(iter(columns.values()))["accuracy"])
@@ -49,7 +50,7 @@ def summarise(
     main, chosen = _main_alignment(spec, numbers), most_tangent(planned, numbers, verdicts)
     cells = cell_entries(results, change, spec)
     regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
-    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main, judge or {})
+    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main, judge)
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
