@@ -247,9 +247,9 @@ def test_bad_questions_are_refused(x: Tensor, sigma: Any, y: Tensor, message: st
 
 def test_a_network_has_no_score_at_clean_images() -> None:
     score = network()
-    with pytest.raises(NumericsError, match="no density of their own"):
+    with pytest.raises(NumericsError, match="knows the density of noisy images only"):
         score.score(IMAGES, 0.0)
-    with pytest.raises(NumericsError, match="no density of their own"):
+    with pytest.raises(NumericsError, match="knows the density of noisy images only"):
         score.bayes_direction(IMAGES, LABELS, torch.tensor([0.1, 0.0]))
 
 

@@ -11,7 +11,7 @@ from tangency.data import load
 from tangency.errors import ModelError, SpecError, TangencyError
 from tangency.mixtures import fit_mixture, save_mixture
 from tangency.score import ScoreCard, build_network, load_score, save_score
-from tangency.score.neighbours import nearest
+from tangency.score.quality import nearest
 from tangency.score.references import fingerprint
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import load_dataset

@@ -80,7 +80,7 @@ class ConsistentScore(DerivedScore):
         super().__init__(base)
         self.operator, self.measured = operator, measured
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         return self.operator.project(self.base.denoise(x, levels, y), self.measured.to(x), None)
 
 
