@@ -69,7 +69,7 @@ def test_bad_references(data: Dataset, reference: str, error: type[Exception], m
 def test_closed_forms_need_data_and_exact_ones_a_world() -> None:
     with pytest.raises(SpecError, match="--data"):
         load_score("mfa")
-    with pytest.raises(SpecError, match="no draws from a world"):
+    with pytest.raises(SpecError, match="not drawn from a world"):
         load_score("exact", load("fashion-mnist-5k"))
 
 

@@ -16,7 +16,7 @@ _FORMS = (NONE, *FITTED, EXACT, "network:REF", "mfa,network:REF")
 
 @dataclass(frozen=True)
 class ScoreChoice:
-    """What `--score` and `score:` ask for.
+    """The scores that `--score` and `score:` name.
 
     Args:
         closed: "mfa", "gaussian" or "empirical", fitted to the data; "exact", of a world; or "none".
@@ -46,14 +46,14 @@ def parse_choice(text: str) -> ScoreChoice:
         'none'
     """
     mark = f"{NETWORK}:"
-    head, found, network = text.partition(mark) if text.startswith(mark) else text.partition(f",{mark}")
-    if found and not network:
+    head, named, network = text.partition(mark) if text.startswith(mark) else text.partition(f",{mark}")
+    if named and not network:
         raise SpecError(
             f"score: got '{text}', expected a trained score behind {mark}, such as {mark}edm-fashion-mnist."
         )
     if network and network.partition("?")[0] in (NONE, EXACT, *FITTED):
         raise SpecError(f"score: got '{text}': '{network}' is a closed form, expected a trained score behind {mark}.")
-    if found and not head:
+    if named and not head:
         return ScoreChoice(network=network)
     name, _, query = head.partition("?")
     if name in (NONE, EXACT):

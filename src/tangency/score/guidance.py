@@ -62,7 +62,8 @@ class ClassifierGuided(DerivedScore):
 
     Args:
         base: an unconditional score of the same images.
-        classifier: maps (N, C, H, W) in [0, 1] to logits; evaluated at x + noise, which it may not have seen in training.
+        classifier: maps (N, C, H, W) in [0, 1] to logits; evaluated at x + noise, which it may not have seen in
+            training.
         weight: w ≥ 0.
         at: "noisy" evaluates the classifier at x; "denoised" at D(x; σ), for one that knows clean images only, without
             the Jacobian of D.

@@ -1,4 +1,4 @@
-"""Images from a score: the probability-flow ODE of Karas et al. (2022), with or without noise put back."""
+"""Images from a score: the probability-flow ODE of Karras et al. (2022), with or without noise put back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sampler:
 
     Args:
         steps: N; a step is two evaluations of D with Heun, the last one: 2N − 1 in all.
-        sigma_min, sigma_max: in [0, 1] pixel units (half of Karas et al., whose images lie in [−1, 1]).
+        sigma_min, sigma_max: in [0, 1] pixel units (half of Karras et al., whose images lie in [−1, 1]).
         rho: how the steps crowd towards σ_min.
         churn: S_churn: noise put back, N(1 + γ)σ with γ = min(S_churn/N, √2 − 1); 0 is deterministic.
         churn_range: σ between which noise is put back.

@@ -40,7 +40,7 @@ class EmpiricalScore(ClasswiseScore):
         >>> score.denoise(x, 0.5).shape, bool((score.effective_images(x, 0.5) < TRUSTED).all())
         (torch.Size([2, 1, 28, 28]), True)
 
-    Source: Karas et al., arXiv 2206.00364, appendix B.3.
+    Source: Karras et al., arXiv 2206.00364, appendix B.3.
     """
 
     kind = "empirical"

@@ -1,4 +1,4 @@
-"""What the pickles of Karras et al. (2022) ask for, as inert records: no class is looked up, no source code is run.
+"""What the pickles of Karras et al. (2022) hold, as inert records: no class is looked up, no source code is run.
 
 In the file a module is a call of `torch_utils.persistence._reconstruct_persistent_obj`, whose one argument, a dict,
 holds the name of the class, the source code of its Python file, and the attributes. Here it becomes a dict of the name
@@ -12,7 +12,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypedDict, TypeGuard
 
 import numpy as np
 
@@ -20,8 +20,6 @@ from tangency.errors import DataError, quoted
 from tangency.formats.plain import PLAIN, Arguments, Draft, Global, Table, brief
 from tangency.formats.torch_records import are_sizes, make_device, make_size
 from tangency.formats.unpickle import next_pickle
-
-Record = dict[str, Any]  # {"class_name": str, "state": dict}
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of torch.save before its zip format
 _SMALL_PICKLE = 1 << 16  # bytes that a header of a storage may become
@@ -48,9 +46,16 @@ _MODULES = {
 }
 
 
+class Record(TypedDict):
+    """A module: the name of its class, and its attributes."""
+
+    class_name: str
+    state: dict[str, object]
+
+
 @dataclass(frozen=True)
-class Storage:
-    """The numbers that tensors are views of; inert, and refused where the pickle leaves it bare.
+class StoredNumbers:
+    """The numbers that tensors are views of; inert, and refused where the pickle leaves them bare.
 
     Args:
         values: (n,), read-only.
@@ -61,7 +66,7 @@ class Storage:
 
 @dataclass
 class ModuleDraft(Draft):
-    """A module of torch itself, which awaits its attributes."""
+    """A module of torch itself before its attributes are set."""
 
     class_name: str = ""
 
@@ -86,7 +91,7 @@ def decode_storage(data: bytes) -> np.ndarray:
     stream, table = io.BytesIO(data), {("torch", name): Global(f"torch.{name}") for name in _STORAGES}
     try:
         magic, protocol, system = (next_pickle(stream, _SMALL_PICKLE, {}) for _ in range(3))
-        found = next_pickle(stream, _SMALL_PICKLE, table, _reference)
+        reference = next_pickle(stream, _SMALL_PICKLE, table, _reference)
         keys = next_pickle(stream, _SMALL_PICKLE, {})
     except DataError as error:
         raise DataError(f"tensor bytes that ask for or hold {quoted(error)}") from error
@@ -94,9 +99,9 @@ def decode_storage(data: bytes) -> np.ndarray:
         raise DataError(f"tensor bytes that are not a storage in torch's old format ({str(error)[:200]})") from error
     if (magic, protocol) != (_MAGIC, _PROTOCOL) or type(system) is not dict or system.get("little_endian") is not True:
         raise DataError("tensor bytes that are not a little-endian storage in torch's old format")
-    if type(found) is not tuple or keys != [found[1]]:
+    if type(reference) is not tuple or keys != [reference[1]]:
         raise DataError("tensor bytes that hold other than one storage")
-    dtype, _, count = found
+    dtype, _, count = reference
     start = stream.tell() + 8
     size = int.from_bytes(data[start - 8 : start], "little", signed=True)
     if size != count or len(data) != start + count * np.dtype(dtype).itemsize:
@@ -121,18 +126,18 @@ class _StorageReader:
     def __init__(self, limit: int) -> None:
         self.left = limit
 
-    def __call__(self, args: Arguments) -> Storage:
+    def __call__(self, args: Arguments) -> StoredNumbers:
         if len(args) != 1 or type(args[0]) is not bytes:
             raise DataError("a storage of unknown form, expected bytes")
         self.left -= len(args[0])
         if self.left < 0:
             raise DataError("tensors that are read more than once")
-        return Storage(decode_storage(args[0]))
+        return StoredNumbers(decode_storage(args[0]))
 
 
 def _make_tensor(args: Arguments) -> np.ndarray:
     """A view of a storage: arguments (storage, offset, size, stride, …)."""
-    if len(args) not in (6, 7) or not isinstance(args[0], Storage):
+    if len(args) not in (6, 7) or not isinstance(args[0], StoredNumbers):
         raise DataError("a tensor of unknown form, expected (storage, offset, size, stride, …)")
     values, (offset, size, stride) = args[0].values, args[1:4]
     if not (are_sizes((offset,)) and are_sizes(size) and are_sizes(stride) and len(size) == len(stride)):
