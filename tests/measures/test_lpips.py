@@ -47,8 +47,8 @@ def alexnet(ours: LPIPS) -> nn.Module:
 
     net = AlexNet()
     for index in LAYERS:
-        net.features[index].weight.data = getattr(ours, f"features_{index}_weight").clone()
-        net.features[index].bias.data = getattr(ours, f"features_{index}_bias").clone()
+        net.features[index].weight.data = ours.layers[index].weight.clone()
+        net.features[index].bias.data = ours.layers[index].bias.clone()
     return net
 
 

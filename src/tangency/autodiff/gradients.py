@@ -57,7 +57,7 @@ def input_gradients(
                 )
                 log_norm = norms(gradient).log() + log_factor(name, logits.detach(), labels)
                 parts[name].append(Direction(gradient, log_norm))
-    return {name: _joined(found, x) for name, found in parts.items()}
+    return {name: _joined(directions, x) for name, directions in parts.items()}
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:

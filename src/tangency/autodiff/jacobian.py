@@ -41,8 +41,8 @@ def pushforward(function: Function, x: Tensor, vectors: Tensor) -> tuple[Tensor,
         )
 
     def product(vector: Tensor) -> tuple[Tensor, Tensor]:
-        found = torch.func.jvp(function, (x,), (vector,))
-        return found[0], found[1]
+        value, image = torch.func.jvp(function, (x,), (vector,))
+        return value, image
 
     with torch.inference_mode(False), torch.no_grad(), double_backward(), warnings.catch_warnings():
         # torch itself calls it when forward-mode differentiation is first used

@@ -1,4 +1,4 @@
-"""What counts of votes prove of a smoothed classifier (Cohen, Rosenfeld & Kolter, arXiv 1902.02918, section 3.2)."""
+"""What vote counts prove about a smoothed classifier (Cohen, Rosenfeld & Kolter, arXiv 1902.02918, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ABSTAIN = -1
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is proved of each image; all of one image's statements hold at once with probability ≥ 1 − alpha.
+    """What is proved for each image; all statements about an image hold at once with probability ≥ 1 − alpha.
 
     Args:
         classes: (N,) int64, the class of the smoothed classifier, or `ABSTAIN`.
@@ -47,10 +47,10 @@ def lower_bound(successes: Tensor, trials: int, alpha: float) -> Tensor:
     from scipy.special import betaincinv
 
     _check_alpha(alpha)
-    found = successes.cpu().numpy()
-    if found.size and (found.min() < 0 or found.max() > trials):
-        raise NumericsError(f"successes: got {found.min()} … {found.max()}, expected 0 … {trials}.")
-    bound = betaincinv(found.clip(1), trials - found + 1.0, alpha)
+    counts = successes.cpu().numpy()
+    if counts.size and (counts.min() < 0 or counts.max() > trials):
+        raise NumericsError(f"successes: got {counts.min()} … {counts.max()}, expected 0 … {trials}.")
+    bound = betaincinv(counts.clip(1), trials - counts + 1.0, alpha)
     return torch.as_tensor(bound, device=successes.device).masked_fill(successes == 0, 0.0)
 
 

@@ -27,13 +27,8 @@ class WorldTangents:
     kind, where = "exact", "at the nearest point of the manifold"
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world, self.max_rank = world, world.intrinsic_dimension
         self._numbered: Tensor | None = None  # of the components
-
-    @property
-    def max_rank(self) -> int:
-        """The intrinsic dimension."""
-        return self.world.intrinsic_dimension
 
     @property
     def card(self) -> Mapping[str, Any]:

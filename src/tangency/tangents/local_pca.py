@@ -21,7 +21,7 @@ NEIGHBOURS, RANK = 60, 12
 
 
 def usual_neighbours(data: LabelledImages) -> tuple[int, int]:
-    """Neighbours and rank where nothing is asked for: 60 and 12, fewer where images or pixels are.
+    """Default neighbours and rank: 60 and 12, or fewer for few images or pixels.
 
     Raises:
         DataError: fewer than 3 images.
@@ -76,19 +76,14 @@ class LocalPCATangents:
         d = math.prod(data.shape)
         if neighbours < 2:
             raise NumericsError(f"neighbours: got {neighbours}, expected at least 2.")
-        self._most = rank if isinstance(rank, int) else max(1, min(most, neighbours - 2, d - 1))
-        check_rank(self._most, d)
-        if self._most >= neighbours:
-            raise NumericsError(f"neighbours: got {neighbours} for a rank of {self._most}, expected more than that.")
+        self.max_rank = rank if isinstance(rank, int) else max(1, min(most, neighbours - 2, d - 1))
+        check_rank(self.max_rank, d)
+        if self.max_rank >= neighbours:
+            raise NumericsError(f"neighbours: got {neighbours} for a rank of {self.max_rank}, expected more than that.")
         if neighbours > len(data):
             raise NumericsError(f"neighbours: got {neighbours} of {len(data)} images, expected at most that many.")
         self.data, self.neighbours, self.rank, self.tolerance = data, neighbours, rank, tolerance
         self._search = Neighbours(data, device)
-
-    @property
-    def max_rank(self) -> int:
-        """The rank that was asked for, or the largest that the rule may choose."""
-        return self._most
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -97,7 +92,7 @@ class LocalPCATangents:
             "kind": self.kind,
             "neighbours": self.neighbours,
             "rank": self.rank,
-            "most": self._most,
+            "most": self.max_rank,
             "tolerance": self.tolerance,
             "data": self.data.digest,
         }
@@ -114,8 +109,8 @@ class LocalPCATangents:
         mean = rows.mean(1, keepdim=True)
         basis, lengths = orthonormal((rows - mean).mT)
         variances = (lengths.square() / (self.neighbours - 1))[:, : self.neighbours - 1]
-        rank = choose_rank(variances, self.rank, self._most, self.tolerance)
-        space = TangentSpace(basis[:, :, : self._most], rank).cut(rank)
+        rank = choose_rank(variances, self.rank, self.max_rank, self.tolerance)
+        space = TangentSpace(basis[:, :, : self.max_rank], rank).cut(rank)
         away = flat(x).double() - mean[:, 0]
         base = mean[:, 0] + space.project(away)
         residual = (flat(x).double() - base).square().sum(1).sqrt()
