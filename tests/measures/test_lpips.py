@@ -80,6 +80,7 @@ def test_without_upsampling_equals_the_lpips_package_as_published(monkeypatch: p
         ours = LPIPS(upsample=False)
         monkeypatch.setattr(pretrained_networks.tv, "alexnet", lambda **_: alexnet(ours))
         theirs = lpips.LPIPS(net="alex", pretrained=True, verbose=False).eval()
+    monkeypatch.undo()  # `pair_metric` makes an LPIPS of its own
     for layer, linear in enumerate(theirs.lins):
         linear.model[-1].weight.data = getattr(ours, f"linear{layer}").square().reshape(1, -1, 1, 1)
     g = torch.Generator().manual_seed(0)

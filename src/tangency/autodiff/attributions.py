@@ -131,9 +131,9 @@ def attribution_maps(
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False))
         >>> x, y = torch.rand(2, 1, 2, 2), torch.tensor([0, 2])
         >>> name = "integrated_gradients(logit_y)"
-        >>> found = attribution_maps(model, x, y, [name], torch.arange(2))[name]
+        >>> map_ = attribution_maps(model, x, y, [name], torch.arange(2))[name]
         >>> closed_form = x * model[1].weight[y].reshape(x.shape)
-        >>> torch.allclose(torch.nn.functional.normalize(found.direction.flatten(1)),
+        >>> torch.allclose(torch.nn.functional.normalize(map_.direction.flatten(1)),
         ...                torch.nn.functional.normalize(closed_form.flatten(1)), atol=1e-5)
         True
 

@@ -39,8 +39,8 @@ def input_gradients(
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-        >>> found = input_gradients(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), ["logp_y", "lse"])
-        >>> found["lse"].direction.shape
+        >>> gradients = input_gradients(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), ["logp_y", "lse"])
+        >>> gradients["lse"].direction.shape
         torch.Size([2, 1, 2, 2])
     """
     parts: dict[str, list[Direction]] = {name: [] for name in scalars}

@@ -104,8 +104,8 @@ def _distance_to_hull(points: Tensor) -> Tensor:
         moved = _onto_simplex(ahead - step * (gram @ ahead[:, :, None]).squeeze(2))
         faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead, p, momentum = moved + (momentum - 1) / faster * (moved - p), moved, faster
-    nearest: Tensor = torch.einsum("nc,ncd->nd", p, points)
-    return torch.linalg.vector_norm(nearest, dim=1)
+    distance: Tensor = torch.linalg.vector_norm(torch.einsum("nc,ncd->nd", p, points), dim=1)
+    return distance
 
 
 def _onto_simplex(p: Tensor) -> Tensor:

@@ -75,8 +75,8 @@ def certificate(selection: Tensor, counts: Tensor, sigma: float, draws: int, alp
 
     Example:
         >>> votes = torch.tensor([[990, 10], [510, 490]])
-        >>> found = certificate(votes, votes, 0.5, 1000, 0.05)
-        >>> found.classes.tolist(), [round(r, 3) for r in found.radius.tolist()]
+        >>> proved = certificate(votes, votes, 0.5, 1000, 0.05)
+        >>> proved.classes.tolist(), [round(r, 3) for r in proved.radius.tolist()]
         ([0, -1], [1.061, 0.0])
     """
     _check_enough(draws, certificate_draws(alpha), alpha, "certify")

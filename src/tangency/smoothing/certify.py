@@ -73,8 +73,8 @@ def certify(
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-        >>> found = certify(model, torch.rand(2, 1, 2, 2), 0.25, n=200)
-        >>> found.classes.shape, bool((found.radius >= 0).all())
+        >>> proved = certify(model, torch.rand(2, 1, 2, 2), 0.25, n=200)
+        >>> proved.classes.shape, bool((proved.radius >= 0).all())
         (torch.Size([2]), True)
     """
     ids = torch.arange(len(images)) if ids is None else ids

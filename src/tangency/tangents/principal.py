@@ -81,7 +81,7 @@ def _randomised(data: LabelledImages, index: Tensor, k: int) -> Tensor:
     width = min(2 * k + _SPARE, len(mean))
     start = Draw(0, torch.zeros(1, dtype=torch.int64), "principal directions").normal((len(mean), width), torch.float64)
     block, held = torch.linalg.qr(start[0]).Q, 0.0
-    leading = block[:, :k]
+    leading: Tensor = block[:, :k]
     for _ in range(_PASSES):
         product = torch.zeros_like(block)
         for rows in _batches(data, index):

@@ -32,7 +32,7 @@ class ScoreSVDTangents:
         sigma: of the noise and of the score, far below the reach and the features of the data.
         rank: a number, or "gap": d − k is where singular values fall most (the authors' code takes differences).
         samples: scores an image, a multiple of d.
-        seed: of the noise; images are told apart by `ids`.
+        seed: of the noise; images are distinguished by `ids`.
 
     Source: Stanczuk et al., arXiv 2212.12611.
     """

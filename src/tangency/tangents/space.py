@@ -184,7 +184,8 @@ def homes_of(numbers: Tensor, classes: Tensor, count: int) -> Tensor:
 def coincide(a: TangentSpace, b: TangentSpace) -> Tensor:
     """Whether the two tangent spaces of each image are the same, (N,) bool; not where one is NaN."""
     difference = _shadows(a.basis.double()) - _shadows(b.basis.double())
-    return torch.linalg.vector_norm(difference, dim=1) < _SAME * math.sqrt(a.dimension)
+    distance: Tensor = torch.linalg.vector_norm(difference, dim=1)
+    return distance < _SAME * math.sqrt(a.dimension)
 
 
 _SAME = 1e-4  # of a vector's length, between its projections to spaces that are the same but for single precision
