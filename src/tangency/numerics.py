@@ -38,6 +38,12 @@ def norms(x: Tensor) -> Tensor:
     return (rows / scale[:, None]).square().sum(1).sqrt() * largest
 
 
+def check_shape(x: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raise unless x is (N, C, H, W) with that (C, H, W)."""
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, shape))}).")
+
+
 def noise_levels(sigma: Sigma, x: Tensor) -> Tensor:
     """σ of each image of x as a float64 tensor (N,) on its device; raises unless all are finite and at least 0."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)

@@ -310,7 +310,7 @@ def test_requests_that_cannot_be_met_are_refused() -> None:
         ("denoiser?soft=1", "expected true or false"),
         ("exact", "is no world"),
         ("autoencoder:nowhere.safetensors", "no such file"),
-        ("diffusers:nowhere", "cannot be read"),
+        ("diffusers:nowhere", r"no config\.json in it"),
         ("stored:nowhere", "cannot be read"),
     ],
 )

@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
+from tangency.errors import ModelError, NumericsError
 from tangency.mixtures.compact import CompactComponents, CompactGaussians
 from tangency.mixtures.gaussian import SmoothedGaussians
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
-from tangency.numerics import flat, masked_orthonormal, norms
+from tangency.numerics import check_shape, flat, masked_orthonormal, norms
 from tangency.seeding import Draw
+from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Direction, check_labels
 
 _CHUNK = 1024
+_TENSORS = ("means", "loadings", "noise", "log_weights", "component_class")
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,7 @@ class Mixture:
 
     def to(self, device: str | torch.device) -> Mixture:
         """The same mixture on another device."""
-        names = ("means", "loadings", "noise", "log_weights", "component_class")
-        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
     @property
     def compact(self) -> bool:
@@ -248,8 +251,7 @@ class Mixture:
         return basis[:, lengths > tolerance * lengths[0]]
 
     def _rows(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
+        check_shape(x, self.shape)
         return flat(x).double()
 
     def _over_classes(self, values: Tensor) -> Tensor:
@@ -259,3 +261,17 @@ class Mixture:
         safe = top.where(top.isfinite(), 0.0).detach()
         total = torch.zeros_like(safe).scatter_add(1, index, (values - safe.gather(1, index)).exp())
         return total.log() + safe
+
+
+def save_mixture(mixture: Mixture, path: Path, provenance: dict[str, Any]) -> None:
+    """Write the mixture atomically, with its provenance as JSON in the header."""
+    header = {"kind": "mfa", "shape": mixture.shape, "classes": mixture.classes, **provenance}
+    write_tensors(path, {name: getattr(mixture, name) for name in _TENSORS}, header)
+
+
+def load_mixture(path: Path, device: str = "cpu") -> tuple[Mixture, dict[str, Any]]:
+    """The mixture and its header; a `ModelError` where the file is not one, or was damaged."""
+    tensors, header = read_tensors(path)
+    if header.get("kind") != "mfa" or set(tensors) != set(_TENSORS):
+        raise ModelError(f"{path}: holds {sorted(tensors)}, expected a mixture written by tangency. Fit it again.")
+    return Mixture(shape=tuple(header["shape"]), classes=header["classes"], **tensors).to(device), header

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted
 from tangency.models.weights import fill
+from tangency.score.networks.config_values import read_settings
 from tangency.tangents.autoencoder import ConvAutoencoder
 from tangency.tensors import read_tensors, write_tensors
 
@@ -120,21 +121,13 @@ def load_diffusers_autoencoder(
     Raises:
         ModelError: no such folder, another class, or a network that does not take images of that shape.
     """
-    import json
-
     from diffusers import AutoencoderKL, AutoencoderTiny
 
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"'{path}': cannot be read ({quoted(error)}); expected a folder of diffusers' save_pretrained."
-        ) from None
+    config = read_settings(folder / "config.json", "a folder of diffusers' save_pretrained")
     classes: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    name = str(config.get("_class_name")) if isinstance(config, dict) else ""
+    name = str(config.get("_class_name"))
     if name not in classes:
-        raise ModelError(f"'{path}': is of class '{name}', expected one of {', '.join(classes)}.")
+        raise config.refused(f"is of class '{name}', expected one of {', '.join(classes)}.")
     try:
         net = classes[name].from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
         module = DiffusersAutoencoder(net.eval(), shape, (-1.0, 1.0) if name == "AutoencoderKL" else (0.0, 1.0))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
-from tangency.numerics import flat, noise_levels, norms, per_example, per_level
+from tangency.numerics import check_shape, flat, noise_levels, norms, per_example, per_level
 from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
 
 
@@ -61,8 +61,7 @@ class ClasswiseScore(ABC):
     def _rows(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, d) float64 on the device of the computation."""
         check_images(x, unit_range=False)
-        if tuple(x.shape[1:]) != self.shape:
-            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
+        check_shape(x, self.shape)
         return flat(x).to(self.device, torch.float64)
 
     def _check_labels(self, x: Tensor, y: Tensor) -> None:
