@@ -79,7 +79,7 @@ def per_level(evaluate: Callable[[Tensor, float, Any], Values], x: Tensor, sigma
 
 
 def _joined(parts: list[Any], order: Tensor) -> Any:
-    """Tensors, or directions, one behind the other, reordered."""
+    """Tensors, or directions, concatenated and reordered."""
     if isinstance(parts[0], Direction):
         direction, log_norm = (torch.cat([getattr(p, name) for p in parts]) for name in ("direction", "log_norm"))
         return Direction(direction[order], log_norm[order])

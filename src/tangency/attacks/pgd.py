@@ -127,7 +127,7 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw) -
 def _direction(
     model: nn.Module, x: Tensor, y: Tensor, limits: Ball, project: Projection | None
 ) -> tuple[Tensor, Tensor]:
-    """Steepest ascent of the loss, (N, C, H, W), zero where there is none, and where that is, (N,)."""
+    """Steepest ascent of the loss, (N, C, H, W), and which images have none, (N,) bool; their direction is zero."""
     with torch.enable_grad():
         inputs = x.detach().requires_grad_(True)
         logits = model(inputs.clone())  # a clone, since a model may overwrite its input in place

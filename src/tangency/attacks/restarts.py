@@ -23,7 +23,7 @@ class Strongest:
         images: (N, C, H, W), detached.
         logits: (N, classes) of those very images.
         loss: (N,) −log-odds(y) there, which rises with the cross-entropy.
-        fooled: (N,) bool, whether the class with the largest logit there is another than y.
+        fooled: (N,) bool, whether the class with the largest logit there is not y.
         stalled: (N,) bool, images that no run could attack: in each one the gradient was zero or not finite at some
             step. What is said of them says nothing of their robustness.
     """

@@ -34,8 +34,8 @@ def input_gradients(
         range. For `logp_y` and `loss` the direction is the log-odds', which does not underflow where p_y is near 1.
 
     Raises:
-        NumericsError: a scalar that is none of `SCALARS`, results that are no logits, or that do not depend on the
-            images differentiably.
+        NumericsError: a scalar not in `SCALARS`, results that are no logits, or that do not depend on the images
+            differentiably.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))

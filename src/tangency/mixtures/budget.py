@@ -1,4 +1,4 @@
-"""How many components, of which rank, a mixture of many classes can have within memory."""
+"""Number and rank of the components that a mixture of many classes can have within memory."""
 
 from __future__ import annotations
 

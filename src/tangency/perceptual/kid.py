@@ -1,4 +1,4 @@
-"""How alike two sets of pictures are: the unbiased kernel distance, named by the features that it is taken in."""
+"""Similarity of two sets of pictures: the unbiased kernel distance of named features."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A picture becomes one vector whose squared Euclidean distance to another picture's vector is their LPIPS: the
 channel-normalised features of the compared layers, scaled by √(linear weight / positions). Controls then cost no
-further pass of the network. The weights of AlexNet are shipped; those of VGG-16 and SqueezeNet 1.1 are looked for.
+further pass of the network. The weights of AlexNet are shipped; those of VGG-16 and SqueezeNet 1.1 must be fetched.
 
 Deviations: pictures under 64 pixels a side are upsampled bilinearly to 64 on the shorter side (AlexNet's last three
 feature maps shrink to one position below that; the linear layers were fitted on 64×64 patches), and one channel is

@@ -29,18 +29,15 @@ class ScoreOfDenoiser(ABC):
         shape: (C, H, W).
         classes: how many classes it can be given; 0 for none.
         data_range: what black and white are inside of it.
+        card: "unconditional" says whether it works without labels, "sigma_range" for which σ it was made.
     """
 
     kind: str
     shape: tuple[int, int, int]
     classes: int
     data_range: tuple[float, float]
+    card: Mapping[str, Any]
     wide = True
-
-    @property
-    @abstractmethod
-    def card(self) -> Mapping[str, Any]:
-        """Its card; "unconditional" says whether it works without labels, "sigma_range" for which σ it was made."""
 
     @property
     def differentiable(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -50,11 +50,7 @@ class FunctionScore(ScoreOfDenoiser):
             raise SpecError(f"data range: got {data_range}, expected low < high, such as (-1, 1).")
         self.denoiser, self.shape, self.classes, self.data_range = denoiser, shape, classes, data_range
         self.unconditional, self.kind = unconditional, kind
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """What it was made with."""
-        return {name: getattr(self, name) for name in ("kind", "data_range", "classes", "unconditional")}
+        self.card = {name: getattr(self, name) for name in ("kind", "data_range", "classes", "unconditional")}
 
     @cached_property
     def differentiable(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +18,9 @@ class DerivedScore(ScoreOfDenoiser):
     """A score made of another, whose shape, classes and range it has."""
 
     def __init__(self, base: Denoiser, **settings: float | str) -> None:
-        self.base, self._settings = base, settings
-        self.shape, self.classes, self.data_range = base.shape, base.classes, base.data_range
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Its settings, the limits of its base, and the card of its base."""
-        limits = {key: self.base.card[key] for key in ("sigma_range", "unconditional") if key in self.base.card}
-        return {"kind": self.kind, **self._settings, **limits, "base": dict(self.base.card)}
+        self.base, self.shape, self.classes, self.data_range = base, base.shape, base.classes, base.data_range
+        limits = {key: base.card[key] for key in ("sigma_range", "unconditional") if key in base.card}
+        self.card = {"kind": self.kind, **settings, **limits, "base": dict(base.card)}
 
     @property
     def differentiable(self) -> bool:

@@ -44,7 +44,7 @@ def load_score(reference: str | Path, data: Dataset | str | Path | None = None, 
     """A score of the data by reference: ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², with D(x; σ) = E[x₀ | x₀ + σn = x].
 
     Args:
-        reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
+        reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options after a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
             (?config=FILE.json); "package/name:…" of another package.

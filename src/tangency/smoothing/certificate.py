@@ -91,8 +91,8 @@ def certificate(selection: Tensor, counts: Tensor, sigma: float, draws: int, alp
 def prediction(counts: Tensor, alpha: float = 0.001) -> Tensor:
     """PREDICT: the class with most votes, or `ABSTAIN`, (N, classes) votes to (N,) int64.
 
-    It answers where a two-sided binomial test rejects at level alpha that the two classes with most votes are equally
-    likely; so an answer is another than the smoothed classifier's own with probability ≤ alpha.
+    It abstains unless a two-sided binomial test rejects at level alpha that the two classes with most votes are equally
+    likely; so a class differs from that of the smoothed classifier with probability ≤ alpha.
 
     Example:
         >>> prediction(torch.tensor([[60, 40, 0], [80, 15, 5]]), 0.05).tolist()
@@ -115,7 +115,7 @@ def certificate_draws(alpha: float) -> int:
 
 
 def prediction_draws(alpha: float) -> int:
-    """The fewest draws with which a unanimous vote is not abstained from: the smallest n with 2 · ½ⁿ ≤ alpha."""
+    """The fewest draws with which a unanimous vote does not lead to abstention: the smallest n with 2 · ½ⁿ ≤ alpha."""
     _check_alpha(alpha)
     return math.ceil(1 - math.log2(alpha))
 

@@ -1,4 +1,4 @@
-"""Tangent spaces of the data manifold, and the control subspaces they are judged against."""
+"""Tangent spaces of the data manifold, and the control subspaces that they are compared with."""
 
 from tangency.tangents.agreement import Agreement, agreement, reach, space_agreement
 from tangency.tangents.autoencoder import Autoencoder, ConvAutoencoder, autoencoder_losses

@@ -55,7 +55,7 @@ class FixedTangents:
 def partners_apart(
     estimator: TangentEstimator, pool: LabelledImages, seed: int, device: str | torch.device = "cpu"
 ) -> Partners:
-    """Partners in the pool whose tangent space is another than the image's, for estimators that share spaces.
+    """Partners in the pool whose tangent space differs from the image's, for estimators that share spaces.
 
     The images of one component of a mixture have one tangent space: as each other's partners they would be a control
     that equals what it controls. And an image that a mixture assigns to another class's component has no tangent space
@@ -75,7 +75,7 @@ def partners_apart(
 class ShuffledTangents:
     """The tangent space of another image, of the same class where the images' own labels are given.
 
-    Where images share tangent spaces, the other image is one with another space than the image's own.
+    Where images share tangent spaces, the other image has a different one.
 
     Args:
         estimator: whose tangent spaces are exchanged.

@@ -57,7 +57,8 @@ class AutoencoderTangents:
         if not (isinstance(module, nn.Module) and isinstance(module, Autoencoder)):
             raise NumericsError(f"autoencoder: got {type(module).__name__}, expected a module with encode and decode.")
         self.module, self.shape, self.rank, self.tolerance = module, shape, rank, tolerance
-        self._card = dict(card or {"weights": digest(module.state_dict())})
+        about = card or {"weights": digest(module.state_dict())}
+        self.card = {"kind": self.kind, "rank": rank, "tolerance": tolerance, **about}
         self._latent = self._probed()
         self.max_rank = rank if isinstance(rank, int) else self._latent
         check_rank(self._latent, math.prod(shape))
@@ -83,11 +84,6 @@ class AutoencoderTangents:
             )
         self._dtype, self._device = parameter.dtype, parameter.device
         return code[0].numel()
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, options and what is known of the weights."""
-        return {"kind": self.kind, "rank": self.rank, "tolerance": self.tolerance, **self._card}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at the reconstructions of x (N, C, H, W), basis in the dtype of x."""

@@ -197,7 +197,7 @@ def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
     Args:
         reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
-            (options behind a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
+            (options after a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
             trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
         ground: data, device, and the score of "denoiser" where the reference names none.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -48,12 +47,8 @@ class ScoreSVDTangents:
         if not 0 < sigma < math.inf or samples < 1:
             raise NumericsError(f"score-svd: got σ = {sigma} and {samples}·d scores, expected σ > 0 and at least 1·d.")
         self.denoiser, self.sigma, self.rank, self.samples, self.seed = denoiser, sigma, rank, samples, seed
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, options and the card of the score."""
-        own = {name: getattr(self, name) for name in ("sigma", "rank", "samples", "seed")}
-        return {"kind": self.kind, **own, "score": dict(self.denoiser.card)}
+        own = {"sigma": sigma, "rank": rank, "samples": samples, "seed": seed}
+        self.card = {"kind": self.kind, **own, "score": dict(denoiser.card)}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x; without `ids` images are counted from 0."""

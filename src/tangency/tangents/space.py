@@ -61,7 +61,7 @@ class TangentSpace:
 
     @property
     def gap(self) -> Tensor:
-        """λ_k/λ_{k+1}, by which the spectrum falls behind the last direction, (N,); NaN where it does not say."""
+        """λ_k/λ_{k+1}, the fall of the spectrum after the last direction, (N,); NaN where it is unknown."""
         nothing = torch.full(self.rank.shape, torch.nan, dtype=torch.float64, device=self.rank.device)
         if self.spectrum is None or self.spectrum.shape[1] < 2:
             return nothing

@@ -15,7 +15,7 @@ from tangency.types import Direction, Sigma
 
 @final
 class MixtureScore:
-    """A `Denoiser` whose every value is exact for its mixture, at any σ ≥ 0, clean images included.
+    """A `Denoiser` that is exact for its mixture, at any σ ≥ 0, clean images included.
 
     Example:
         >>> from tangency.data import load

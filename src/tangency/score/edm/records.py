@@ -100,7 +100,7 @@ def decode_storage(data: bytes) -> np.ndarray:
     if (magic, protocol) != (_MAGIC, _PROTOCOL) or type(system) is not dict or system.get("little_endian") is not True:
         raise DataError("tensor bytes that are not a little-endian storage in torch's old format")
     if type(reference) is not tuple or keys != [reference[1]]:
-        raise DataError("tensor bytes that hold other than one storage")
+        raise DataError("tensor bytes that do not hold exactly one storage")
     dtype, _, count = reference
     start = stream.tell() + 8
     size = int.from_bytes(data[start - 8 : start], "little", signed=True)

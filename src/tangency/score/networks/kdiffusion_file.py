@@ -17,7 +17,7 @@ from tangency.score.networks.kdiffusion_unet import KDiffusionUNetOptions
 from tangency.score.networks.network import NetworkScore
 from tangency.score.networks.store import filled_network, in_single_precision
 
-_PREFIX = "inner_model."  # of a network that was trained behind k-diffusion's wrapper for augmentations
+_PREFIX = "inner_model."  # of a network that was trained within k-diffusion's wrapper for augmentations
 
 
 def load_kdiffusion(
@@ -79,7 +79,7 @@ def is_kdiffusion(path: Path) -> bool:
 
 
 def _header(path: Path) -> str:
-    """The configuration in the header of a file, "" where there is none."""
+    """The configuration in the header of a file, "" if it has none."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -23,7 +23,7 @@ class FourierFeatures(nn.Module):
 
     Args:
         inputs: length of v.
-        width: of the answer, even.
+        width: of the output, even.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

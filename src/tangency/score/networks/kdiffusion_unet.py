@@ -112,7 +112,7 @@ class KDiffusionUNetOptions:
         depths, widths, attention: blocks and channels of each level, finest first, and whether it attends.
         patch: side of the squares of pixels that become channels of one position.
         skip_stages: finest levels that are left out, as in the first stages of progressive growing.
-        augmented: whether it was conditioned on augmentations, of which there are none in use.
+        augmented: whether it was conditioned on augmentations in training; in use there are none.
         variance: whether a last channel of the output predicts a variance, which is left out.
     """
 

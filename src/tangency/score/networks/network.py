@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -47,11 +45,7 @@ class NetworkScore(ScoreOfDenoiser):
     def __init__(self, module: nn.Module, card: ScoreCard, kind: str = "network") -> None:
         self.module, self.settings, self.kind = module.eval().requires_grad_(False), card, kind
         self.shape, self.classes, self.data_range = card.shape, len(card.classes), card.data_range
-
-    @cached_property
-    def card(self) -> Mapping[str, Any]:
-        """Its card, with the short name of its kind."""
-        return {"kind": self.kind, **dataclasses.asdict(self.settings)}
+        self.card = {"kind": kind, **dataclasses.asdict(card)}
 
     def to(self, device: str | torch.device) -> NetworkScore:
         """The same network, moved to another device."""

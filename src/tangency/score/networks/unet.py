@@ -78,7 +78,7 @@ class ScoreUNet(nn.Module):
     """F(c_in u; t, y): `diffusers.UNet2DModel` with positional time embedding and a table of classes.
 
     The table holds every class, "no class", and all of them once more for mirrored images, so that the network knows
-    that an image is mirrored and need not answer for it otherwise.
+    that an image is mirrored and can treat it as such.
 
     Args:
         options: its widths, levels and classes.
