@@ -267,7 +267,7 @@ def test_faults_of_autoencoders_are_named() -> None:
         AutoencoderTangents(wide, (1, 8, 8))
     with pytest.raises(NumericsError, match="got 70 for images of 64 pixels"):
         AutoencoderTangents(ConvAutoencoder((1, 8, 8), latent=70, widths=(4,)), (1, 8, 8))
-    with pytest.raises(NumericsError, match="got 5 for a code of 4 numbers"):
+    with pytest.raises(NumericsError, match="got 5, expected at most the 4 numbers of a code"):
         AutoencoderTangents(ConvAutoencoder((1, 8, 8), latent=4, widths=(4,)), (1, 8, 8), rank=5)
     with pytest.raises(NumericsError, match="expected a module with encode and decode"):
         AutoencoderTangents(nn.Linear(2, 2), (1, 8, 8))

@@ -91,12 +91,7 @@ class ShuffledTangents:
         self.partners = partners_apart(estimator, pool, seed)
         self.kind = "shuffled_class" if within_class else "shuffled"
         self.where, self.max_rank = "at another image", estimator.max_rank
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, seed, pool and the estimator's card."""
-        own = {"kind": self.kind, "seed": self.partners.seed, "data": self.pool.digest}
-        return {**own, "estimator": dict(self.estimator.card)}
+        self.card = {"kind": self.kind, "seed": seed, "data": pool.digest, "estimator": dict(estimator.card)}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at the partners of x; NaN where there is no other image."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -84,18 +83,8 @@ class LocalPCATangents:
             raise NumericsError(f"neighbours: got {neighbours} of {len(data)} images, expected at most that many.")
         self.data, self.neighbours, self.rank, self.tolerance = data, neighbours, rank, tolerance
         self._search = Neighbours(data, device)
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, options and the images it was made of."""
-        return {
-            "kind": self.kind,
-            "neighbours": self.neighbours,
-            "rank": self.rank,
-            "most": self.max_rank,
-            "tolerance": self.tolerance,
-            "data": self.data.digest,
-        }
+        own = {"neighbours": neighbours, "rank": rank, "most": self.max_rank, "tolerance": tolerance}
+        self.card = {"kind": self.kind, **own, "data": data.digest}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
