@@ -71,8 +71,8 @@ def lpips_controls() -> Case:
     mine = LPIPS()
     network = AlexNet()
     for index in (0, 3, 6, 8, 10):
-        network.features[index].weight.data = getattr(mine, f"features_{index}_weight").clone()
-        network.features[index].bias.data = getattr(mine, f"features_{index}_bias").clone()
+        network.features[index].weight.data = mine.layers[index].weight.clone()
+        network.features[index].bias.data = mine.layers[index].bias.clone()
     original, pretrained_networks.tv.alexnet = pretrained_networks.tv.alexnet, lambda **_: network
     theirs = lpips.LPIPS(net="alex", pretrained=True, verbose=False).eval()
     pretrained_networks.tv.alexnet = original

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from benchmarks.case import Case, timed
 from tangency.data import load
 from tangency.score import load_score
-from tangency.tangents import AutoencoderTangents, DenoiserTangents, ScoreSVDTangents, WorldTangents, agreement
+from tangency.tangents import (
+    AutoencoderTangents,
+    DenoiserTangents,
+    KrylovOptions,
+    ScoreSVDTangents,
+    WorldTangents,
+    agreement,
+)
 from tangency.tangents.spectrum import orthonormal
 from tangency.worlds import make_world
 
@@ -123,7 +130,7 @@ def denoiser_tangents() -> Case:
     def angle(estimator: DenoiserTangents | ScoreSVDTangents) -> Tensor:
         return agreement(estimator.at(x), truth).mean.mean()[None]
 
-    fast = DenoiserTangents(world, sigma=0.02, rank=8)
+    fast = DenoiserTangents(world, KrylovOptions(sigma=0.02, rank=8))
     slow = ScoreSVDTangents(world, sigma=0.02, rank=8)
     evaluations = {"evaluations": float(2 * fast.products * 4), "evaluations_of_score_svd": 4.0 * 784}
     return Case(
@@ -139,7 +146,7 @@ def denoiser_network() -> Case:
     """32 eigenvectors of the shipped network at two images, against its dense Jacobian, a backward pass a pixel."""
     data = load("fashion-mnist-5k")
     score, x = load_score("edm-fashion-mnist", data), data.test.images(slice(0, 2))
-    estimator = DenoiserTangents(score, sigma=0.1, rank=32)
+    estimator = DenoiserTangents(score, KrylovOptions(sigma=0.1, rank=32))
 
     def ours() -> Tensor:
         spectrum = estimator.at(x).spectrum

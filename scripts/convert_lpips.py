@@ -25,7 +25,7 @@ from torch import Tensor
 from tangency.errors import DataError
 from tangency.files import atomic
 from tangency.formats.torch_file import read_torch
-from tangency.perceptual.backbones import BACKBONES, parameter_names
+from tangency.perceptual.backbones import BACKBONES
 
 BACKBONE_OF = {"vgg": "vgg", "squeeze": "squeeze", "dists": "vgg"}
 CHANNELS = {"features.0": 64, "features.3": 192, "features.6": 384, "features.8": 256, "features.10": 256}
@@ -71,7 +71,7 @@ def card(*sources: Path) -> str:
 
 def published(network: str, features_path: Path, head_path: Path) -> dict[str, Tensor]:
     """The tensors of LPIPS-VGG, LPIPS-Squeeze or DISTS from the files of torchvision and of the metric's authors."""
-    needed = parameter_names(BACKBONES[BACKBONE_OF[network]])
+    needed = BACKBONES[BACKBONE_OF[network]].parameter_names()
     backbone = _tensors(features_path)
     if absent := sorted(needed - backbone.keys()):
         raise DataError(f"{features_path}: no tensor {absent[0]}, expected torchvision's weights.")

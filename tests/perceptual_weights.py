@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tangency.perceptual.backbones import BACKBONES, parameter_names
+from tangency.perceptual.backbones import BACKBONES
 
 LINEAR = {"vgg": (64, 128, 256, 512, 512), "squeeze": (64, 128, 256, 384, 384, 512, 512)}
 
@@ -40,7 +40,7 @@ def write(folder: Path) -> dict[str, nn.Module]:
     nets = {name: backbone(name) for name in LINEAR}
     draws = torch.Generator().manual_seed(3)
     for name, net in nets.items():
-        found = {key: net.state_dict()[key].clone() for key in parameter_names(BACKBONES[name])}
+        found = {key: net.state_dict()[key].clone() for key in BACKBONES[name].parameter_names()}
         linear = {f"linear.{i}": torch.rand(c, generator=draws) for i, c in enumerate(LINEAR[name])}
         save_file(found | linear, folder / f"lpips_{name}.safetensors")
         if name == "vgg":

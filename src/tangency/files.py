@@ -35,13 +35,13 @@ def journal(point: str) -> None:
         reached = log.read().splitlines()
     order = os.environ.get("TANGENCY_KILL", "")
     pattern, _, rest = order.partition("#")
-    count, _, whom = rest.partition("@")
+    count, _, target = rest.partition("@")
     matching = fnmatch.fnmatch(point, pattern) and sum(fnmatch.fnmatch(line, pattern) for line in reached)
     if matching and matching == int(count):
         import psutil
 
         own = psutil.Process()
-        driver = own.parent() if whom == "driver" else None
+        driver = own.parent() if target == "driver" else None
         if driver is not None:
             driver.kill()
         own.kill()

@@ -12,7 +12,7 @@ from torch import Tensor
 from tangency.errors import NumericsError
 from tangency.types import Direction, Sigma
 
-Answer = TypeVar("Answer", Tensor, Direction)
+Values = TypeVar("Values", Tensor, Direction)
 
 
 def flat(x: Tensor) -> Tensor:
@@ -38,6 +38,12 @@ def norms(x: Tensor) -> Tensor:
     return (rows / scale[:, None]).square().sum(1).sqrt() * largest
 
 
+def check_shape(x: Tensor, shape: tuple[int, int, int]) -> None:
+    """Raise unless x is (N, C, H, W) with that (C, H, W)."""
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, shape))}).")
+
+
 def noise_levels(sigma: Sigma, x: Tensor) -> Tensor:
     """σ of each image of x as a float64 tensor (N,) on its device; raises unless all are finite and at least 0."""
     levels = torch.as_tensor(sigma, dtype=torch.float64, device=x.device)
@@ -53,27 +59,27 @@ def noise_levels(sigma: Sigma, x: Tensor) -> Tensor:
     return levels.expand(len(x))
 
 
-def per_level(answer: Callable[[Tensor, float, Any], Answer], x: Tensor, sigma: Sigma, y: Tensor | None) -> Answer:
-    """answer(x, σ, y) of a closed form that takes one σ, for one σ or one for each image: one call a distinct σ."""
+def per_level(evaluate: Callable[[Tensor, float, Any], Values], x: Tensor, sigma: Sigma, y: Tensor | None) -> Values:
+    """A closed form of x, one σ and y, for one σ or one for each image: one call for each distinct σ."""
     if not isinstance(sigma, Tensor):
-        return answer(x, sigma, y)
+        return evaluate(x, sigma, y)
     levels = noise_levels(sigma, x)
     if not len(levels):
-        return answer(x, 1.0, y)
-    distinct, which = levels.unique(return_inverse=True)
+        return evaluate(x, 1.0, y)
+    distinct, which = torch.unique(levels, return_inverse=True)
     if len(distinct) == 1:
-        return answer(x, float(distinct[0]), y)
+        return evaluate(x, float(distinct[0]), y)
     members = [(which == number).nonzero().flatten() for number in range(len(distinct))]
-    found = [
-        answer(x[index], level, None if y is None else y[index])
+    parts = [
+        evaluate(x[index], level, None if y is None else y[index])
         for index, level in zip(members, distinct.tolist(), strict=True)
     ]
-    joined: Answer = _joined(found, torch.cat(members).argsort())
+    joined: Values = _joined(parts, torch.cat(members).argsort())
     return joined
 
 
 def _joined(parts: list[Any], order: Tensor) -> Any:
-    """Tensors, or directions, one behind the other, reordered."""
+    """Tensors, or directions, concatenated and reordered."""
     if isinstance(parts[0], Direction):
         direction, log_norm = (torch.cat([getattr(p, name) for p in parts]) for name in ("direction", "log_norm"))
         return Direction(direction[order], log_norm[order])

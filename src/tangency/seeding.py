@@ -43,7 +43,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, Ten
     Returns:
         Four int64 tensors of the broadcast shape, values in [0, 2³²).
     """
-    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
         high0, low0 = _multiply(_MULTIPLIERS[0], c0)

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from tangency.attacks import NORMS, masking_check, pgd, pgd_restarts, success_falls
+from tangency.attacks import NORMS, Threat, masking_check, pgd, pgd_restarts, success_falls
 from tangency.autodiff import log_odds
 from tangency.errors import NumericsError
 from tangency.models import build
@@ -48,7 +48,7 @@ def test_a_run_more_never_weakens_the_attack(norm):
     x = torch.rand(40, 1, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     y, draw = torch.zeros(40, dtype=torch.int64), Draw(0, torch.arange(40), "waves")
     budget = {"l2": 0.1, "linf": 0.03}[norm]
-    runs = [pgd_restarts(Waves(), x, y, budget, norm, 4, restarts=r, draw=draw) for r in (1, 2, 4, 8)]
+    runs = [pgd_restarts(Waves(), x, y, Threat(budget, norm, 4), restarts=r, draw=draw) for r in (1, 2, 4, 8)]
     for fewer, more in itertools.pairwise(runs):
         assert not bool((fewer.fooled & ~more.fooled).any())
         same = fewer.fooled == more.fooled
@@ -59,9 +59,9 @@ def test_a_run_more_never_weakens_the_attack(norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_one_run_is_pgd_and_the_verdict_is_that_of_the_returned_images(norm):
     model, x, y, draw = setting()
-    one = pgd_restarts(model, x, y, 0.4, norm, 3, draw=draw)
+    one = pgd_restarts(model, x, y, Threat(0.4, norm, 3), draw=draw)
     torch.testing.assert_close(one.images, pgd(model, x, y, 0.4, norm, 3, draw=draw).images, rtol=0, atol=0)
-    for found in (one, pgd_restarts(model, x, y, 0.4, norm, 3, restarts=3, draw=draw)):
+    for found in (one, pgd_restarts(model, x, y, Threat(0.4, norm, 3), restarts=3, draw=draw)):
         logits = model(found.images)
         torch.testing.assert_close(found.logits, logits, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(found.loss, -log_odds(logits, y), rtol=1e-12, atol=1e-12)
@@ -74,11 +74,13 @@ def test_one_run_is_pgd_and_the_verdict_is_that_of_the_returned_images(norm):
 
 def test_an_image_has_its_own_strongest_attack_in_any_batch():
     model, x, y, draw = setting()
-    whole = pgd_restarts(model, x, y, 0.6, restarts=3, steps=4, draw=draw)
+    whole = pgd_restarts(model, x, y, Threat(0.6, steps=4), restarts=3, draw=draw)
     order = torch.tensor([5, 0])
-    part = pgd_restarts(model, x[order], y[order], 0.6, restarts=3, steps=4, draw=Draw(3, draw.ids[order], "test"))
+    part = pgd_restarts(
+        model, x[order], y[order], Threat(0.6, steps=4), restarts=3, draw=Draw(3, draw.ids[order], "test")
+    )
     torch.testing.assert_close(part.images, whole.images[order], rtol=1e-9, atol=1e-9)
-    alone = pgd_restarts(model, x[4:5], y[4:5], 0.6, restarts=3, steps=4, draw=Draw(3, draw.ids[4:5], "test"))
+    alone = pgd_restarts(model, x[4:5], y[4:5], Threat(0.6, steps=4), restarts=3, draw=Draw(3, draw.ids[4:5], "test"))
     torch.testing.assert_close(alone.images, whole.images[4:5], rtol=1e-9, atol=1e-9)
 
 
@@ -88,7 +90,7 @@ def test_leaves_a_training_network_with_batch_normalisation_as_it_was():
     for number, parameter in enumerate(model.parameters()):
         parameter.grad = torch.full_like(parameter, float(number))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    pgd_restarts(model, x, y, 0.5, restarts=2, steps=2, draw=draw)
+    pgd_restarts(model, x, y, Threat(0.5, steps=2), restarts=2, draw=draw)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(part.training for part in model.modules())
     assert all(p.requires_grad and bool((p.grad == n).all()) for n, p in enumerate(model.parameters()))
@@ -96,8 +98,8 @@ def test_leaves_a_training_network_with_batch_normalisation_as_it_was():
 
 def test_a_network_that_overwrites_its_input_is_attacked_all_the_same():
     model, x, y, draw = setting()
-    plain = pgd_restarts(nn.Sequential(nn.ReLU(), model), x, y, 0.5, steps=3, draw=draw)
-    found = pgd_restarts(nn.Sequential(nn.ReLU(inplace=True), model), x, y, 0.5, steps=3, draw=draw)
+    plain = pgd_restarts(nn.Sequential(nn.ReLU(), model), x, y, Threat(0.5, steps=3), draw=draw)
+    found = pgd_restarts(nn.Sequential(nn.ReLU(inplace=True), model), x, y, Threat(0.5, steps=3), draw=draw)
     torch.testing.assert_close(found.images, plain.images, rtol=0, atol=0)
     torch.testing.assert_close(found.loss, plain.loss, rtol=0, atol=0)
 
@@ -108,11 +110,11 @@ def test_without_a_gradient_every_run_stalls():
             return torch.stack([torch.ones_like(x[:, 0, 0, 0]), 0 * x[:, 0, 0, 0]], 1)
 
     _, x, _, draw = setting()
-    found = pgd_restarts(Constant(), x, torch.zeros(N, dtype=torch.int64), 0.5, restarts=3, draw=draw)
+    found = pgd_restarts(Constant(), x, torch.zeros(N, dtype=torch.int64), Threat(0.5), restarts=3, draw=draw)
     assert bool(found.stalled.all())
     assert not bool(found.fooled.any())
     with pytest.raises(NumericsError, match="restarts"):
-        pgd_restarts(Constant(), x, torch.zeros(N, dtype=torch.int64), 0.5, restarts=0, draw=draw)
+        pgd_restarts(Constant(), x, torch.zeros(N, dtype=torch.int64), Threat(0.5), restarts=0, draw=draw)
 
 
 def test_falls_are_judged_by_the_sign_test():
@@ -136,21 +138,21 @@ def test_falls_are_judged_by_the_sign_test():
 def test_masked_gradients_are_noticed_and_honest_ones_are_not():
     x = torch.full((30, 1, 3, 4), 0.5, dtype=torch.float64)  # Σx = 6; a step of l2 length ε adds ε √12 to it
     y, draw = torch.zeros(30, dtype=torch.int64), Draw(0, torch.arange(30), "masked")
-    falls = masking_check(Masked(), x, y, (0.2, 1.0), steps=(10,), draw=draw)
+    falls = masking_check(Masked(), x, y, Threat(1.0), (0.2, 1.0), steps=(10,), draw=draw)
     assert [(fall.weaker, fall.stronger) for fall in falls] == [("ε = 0.2", "ε = 1")]
     assert falls[0].lost > 20
     assert falls[0].gained == 0
     model, x, y, draw = setting()
-    assert masking_check(model, x, y, (0.3, 1.0, 3.0), steps=(2, 5, 10), draw=draw) == []
+    assert masking_check(model, x, y, Threat(1.0), (0.3, 1.0, 3.0), steps=(2, 5, 10), draw=draw) == []
     with pytest.raises(NumericsError, match="no budgets"):
-        masking_check(model, x, y, (), draw=draw)
+        masking_check(model, x, y, Threat(1.0), (), draw=draw)
 
 
 def test_steps_that_make_the_attack_weaker_are_noticed():
     x = torch.full((30, 1, 3, 4), 0.5, dtype=torch.float64)
     y, draw = torch.zeros(30, dtype=torch.int64), Draw(0, torch.arange(30), "late")
     few, many = (
-        pgd_restarts(Masked(), x, y, 0.6, steps=steps, step_size=0.05, draw=draw, random_start=False).fooled
+        pgd_restarts(Masked(), x, y, Threat(0.6, steps=steps, step_size=0.05, random_start=False), draw=draw).fooled
         for steps in (3, 12)
     )
     assert bool(few.all())

@@ -147,7 +147,7 @@ CALLS: dict[tuple[str, ...], str] = {
     (*M, "--score", "edm-fashion-mnist"): "write network:edm-fashion-mnist for it alone",
     (*M, "--score", "network:nix"): "nix",
     (*M, "--score", "network:edm-fashion-mnist"): "takes images of",
-    (*M, "--score", "exact"): "no draws from a world",
+    (*M, "--score", "exact"): "not drawn from a world",
     (*M, "--score", "none", "--legacy", "pags"): "the published alignment is one with a score",
     (*M, "--score", "none", "--tangents", "score-svd"): "the score is none",
     (*M, "--score", "mfa?components=0"): "score 'mfa': components: got",

@@ -114,7 +114,7 @@ def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
         (("score", "eval", "mfa", "--data", WORLD, "--sigmas", "0.1;0.2"), "commas between"),
         (("score", "eval", "mfa", "--data", WORLD, "--sigmas", "0"), "positive"),
         (("score", "eval", "mfa", "--data", WORLD, "--out", "pyproject.toml"), "got a file"),
-        (("score", "eval", "exact", "--data", "fashion-mnist-5k"), "no draws from a world"),
+        (("score", "eval", "exact", "--data", "fashion-mnist-5k"), "not drawn from a world"),
         (("score", "fit", "--data", WORLD, "--out", "pyproject.toml"), "got a file"),
         (("score", "fit", "--data", WORLD, "--out", "OUT", "--size", "huge"), "medium"),
         (("score", "fit", "--data", WORLD, "--out", "OUT", "--learning-rate", "-1"), "learning_rate"),

@@ -51,7 +51,7 @@ def kdiffusion_of(place: Path) -> str:
 def test_they_are_examined_and_what_was_read_is_said(tmp_path: Path) -> None:
     for reference, said in (
         (folder_of(tmp_path / "fp16", variant="fp16"), "variant fp16, the only ones"),
-        (folder_of(tmp_path / "ve", ve=True), "answers the score itself, of images in [0, 1]"),
+        (folder_of(tmp_path / "ve", ve=True), "gives the score itself, of images in [0, 1]"),
         (kdiffusion_of(tmp_path), "weights in half precision"),
     ):
         result = run("score", "eval", reference, "--data", WORLD, *QUICK, "--json")

@@ -129,7 +129,7 @@ def test_one_gaussian_gives_scores_and_local_pca_the_tangent_spaces(place: Path)
     [
         ({"score": "none", "legacy": "pags"}, SpecError, "published alignment is one with a score"),
         ({"score": "none", "tangents": ("denoiser",)}, SpecError, "the score is none"),
-        ({"score": "exact"}, SpecError, "no draws from a world"),
+        ({"score": "exact"}, SpecError, "not drawn from a world"),
         ({"score": "mfa?rank=0"}, SpecError, "rank: got"),
         ({"score": "network:edm-fashion-mnist"}, TangencyError, "takes images of"),
         ({"score": "network:nowhere.safetensors"}, TangencyError, "nowhere"),

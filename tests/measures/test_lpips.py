@@ -47,8 +47,8 @@ def alexnet(ours: LPIPS) -> nn.Module:
 
     net = AlexNet()
     for index in LAYERS:
-        net.features[index].weight.data = getattr(ours, f"features_{index}_weight").clone()
-        net.features[index].bias.data = getattr(ours, f"features_{index}_bias").clone()
+        net.features[index].weight.data = ours.layers[index].weight.clone()
+        net.features[index].bias.data = ours.layers[index].bias.clone()
     return net
 
 
@@ -80,6 +80,7 @@ def test_without_upsampling_equals_the_lpips_package_as_published(monkeypatch: p
         ours = LPIPS(upsample=False)
         monkeypatch.setattr(pretrained_networks.tv, "alexnet", lambda **_: alexnet(ours))
         theirs = lpips.LPIPS(net="alex", pretrained=True, verbose=False).eval()
+    monkeypatch.undo()  # `pair_metric` makes an LPIPS of its own
     for layer, linear in enumerate(theirs.lins):
         linear.model[-1].weight.data = getattr(ours, f"linear{layer}").square().reshape(1, -1, 1, 1)
     g = torch.Generator().manual_seed(0)

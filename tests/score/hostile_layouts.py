@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from score.edm_fixture import Persistent, edm_bytes, persistent, precond
-from tangency.score.edm.songunet import build_songunet
+from tangency.score.edm.unet_options import SongOptions, plain_options
+from tangency.score.edm.unets import SongUNet
 
 OPTIONS: dict[str, Any] = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": 0}
 OPTIONS |= {"model_channels": 4, "channel_mult": [1], "num_blocks": 1, "attn_resolutions": []}
@@ -25,7 +26,7 @@ def network(
     **attributes: Any,
 ) -> Persistent:
     """A good network but for changes in the U-Net's arguments or attributes, or in those of its preconditioning."""
-    model = persistent(build_songunet(dict(OPTIONS)), {**OPTIONS, **(options or {})})
+    model = persistent(SongUNet(SongOptions(**plain_options(OPTIONS))), {**OPTIONS, **(options or {})})
     model.meta["state"].update(state or {})
     return precond(model, form, **attributes)
 
@@ -55,7 +56,7 @@ def with_tensor(value: torch.Tensor) -> bytes:
 
 def same_everywhere() -> bytes:
     """One tensor, many names: a small file for a large network."""
-    model = build_songunet(dict(OPTIONS))
+    model = SongUNet(SongOptions(**plain_options(OPTIONS)))
     model.map_layer1.bias = model.map_layer0.bias
     return edm_bytes(precond(persistent(model, dict(OPTIONS))))
 

@@ -28,9 +28,10 @@ from tangency.score import (
     noise_averaged_score,
     save_score,
 )
-from tangency.score.neighbours import nearest
+from tangency.score.diagnostics import Draws
 from tangency.score.networks import unet as unet_module
 from tangency.score.networks.unet import Preset
+from tangency.score.quality import nearest
 from tangency.seeding import Draw
 from tangency.types import LabelledImages
 from tangency.worlds import load_dataset
@@ -118,8 +119,8 @@ def test_a_function_that_cannot_be_differentiated_is_noticed(how: str) -> None:
     score = FunctionScore(spoilt, (1, 6, 6), data_range=(0.0, 1.0))
     assert not score.differentiable
     assert FunctionScore(plain, (1, 6, 6)).differentiable
-    found = diagnose(score, DATA.test, 0.2, probes=2)
-    wanted = diagnose(FunctionScore(plain, (1, 6, 6), data_range=(0.0, 1.0)), DATA.test, 0.2, probes=2)
+    found = diagnose(score, DATA.test, 0.2, draws=Draws(probes=2))
+    wanted = diagnose(FunctionScore(plain, (1, 6, 6), data_range=(0.0, 1.0)), DATA.test, 0.2, draws=Draws(probes=2))
     torch.testing.assert_close(found.sure, wanted.sure, rtol=1e-5, atol=1e-8)
     assert bool(found.asymmetry.isnan().all())
 
@@ -174,4 +175,4 @@ def test_one_identity_for_many_images_is_refused() -> None:
     with pytest.raises(NumericsError, match="one each"):
         noise_averaged_score(load_score("exact", DATA), DATA.test.images(), 0.1, Draw(0, torch.arange(1), "n"))
     with pytest.raises(NumericsError, match="at least 1"):
-        diagnose(load_score("exact", DATA), DATA.test, 0.1, probes=0)
+        diagnose(load_score("exact", DATA), DATA.test, 0.1, draws=Draws(probes=0))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.score import FunctionScore, bayes_gradient, denoising_error, diagnose, noise_averaged_score
+from tangency.score.diagnostics import Draws
 from tangency.score.gradients import _distance_to_hull, _onto_simplex
 from tangency.seeding import Draw
 from tangency.types import LabelledImages
@@ -43,7 +44,7 @@ def within(values: Tensor, wanted: float, sds: float = 4.0) -> bool:
 
 
 def test_an_exact_score_keeps_every_identity(world: World, images: LabelledImages) -> None:
-    found = diagnose(world, images, SIGMA, probes=2)
+    found = diagnose(world, images, SIGMA, draws=Draws(probes=2))
     assert within(found.stein, 1.0)
     assert within(found.sure - found.error, 0.0)
     assert bool((found.score.mean(0).abs() < 4 * found.score.std(0) / len(images) ** 0.5).all())
@@ -55,7 +56,7 @@ def test_an_exact_score_keeps_every_identity(world: World, images: LabelledImage
 
 def test_the_dimension_is_the_worlds(world: World, images: LabelledImages) -> None:
     some = images.subset(slice(0, 100))
-    found = diagnose(world, some, SIGMA, probes=32).dimension
+    found = diagnose(world, some, SIGMA, draws=Draws(probes=32)).dimension
     exact = world.local_dimension(some.images().double(), SIGMA)
     assert float((found - exact).abs().max()) < 0.25 * float(exact.mean())  # Hutchinson's noise
     assert float(found.mean()) == pytest.approx(float(exact.mean()), rel=0.02)
@@ -68,7 +69,7 @@ def test_a_wrong_score_breaks_an_identity(world: World, images: LabelledImages, 
         "factor": lambda answer, u: u + 2 * (answer - u),
         "shift": lambda answer, u: answer + 0.02,
     }[mistake]
-    found = diagnose(as_function(world, change), images, SIGMA, probes=1)
+    found = diagnose(as_function(world, change), images, SIGMA, draws=Draws(probes=1))
     if mistake == "shift":
         assert bool((found.score.mean(0).abs() > 10 * found.score.std(0) / len(images) ** 0.5).any())
     else:
@@ -78,7 +79,7 @@ def test_a_wrong_score_breaks_an_identity(world: World, images: LabelledImages, 
 
 def test_sure_is_the_error_of_any_denoiser_not_only_of_a_good_one(world: World, images: LabelledImages) -> None:
     poor = as_function(world, lambda answer, u: 0.6 * u + 0.3 * answer.roll(1, 3))
-    found = diagnose(poor, images, SIGMA, probes=4)
+    found = diagnose(poor, images, SIGMA, draws=Draws(probes=4))
     assert within(found.sure - found.error, 0.0)
 
 

@@ -160,7 +160,7 @@ def spoil(path: Path, **changes: Any) -> None:
         ("unet/config.json", {"time_embedding_type": "fourier"}, "divides its output"),
         ("unet/config.json", {"sample_size": None}, r"\?size=32"),
         ("unet/config.json", {"block_out_channels": [8, 32]}, "do not fit"),
-        ("unet/config.json", {"down_block_types": ["NoSuchBlock", "DownBlock2D"]}, "cannot build"),
+        ("unet/config.json", {"down_block_types": ["NoSuchBlock", "DownBlock2D"]}, "cannot be built"),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow_prediction"}, "flow_prediction"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "unheard of"}, "does not know its schedule"),
     ],

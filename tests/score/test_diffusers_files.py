@@ -188,7 +188,7 @@ def test_identity_is_of_what_is_read_wherever_it_lies(tmp_path: Path, net: UNet2
         ("unet/config.json", {"num_class_embeds": 10**12}, "num_class_embeds"),
         ("unet/config.json", {"time_embedding_dim": 10**12}, "time_embedding_dim"),
         ("unet/config.json", {"sample_size": "8"}, "sample_size"),
-        ("unet/config.json", {"time_embedding_type": "unheard of"}, "cannot build"),
+        ("unet/config.json", {"time_embedding_type": "unheard of"}, "cannot be built"),
         ("unet/config.json", {"downsample_padding": 0.5}, "does not run on images"),
         ("unet/config.json", {"sample_size": 9}, r"expected two sides that 2 divides.*\?size="),
         ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**12}, "num_train_timesteps"),
@@ -214,7 +214,7 @@ def test_fewer_channels_out_than_in_are_refused(tmp_path: Path) -> None:
         down_block_types=("DownBlock2D",),
         up_block_types=("UpBlock2D",),
     )
-    with pytest.raises(ModelError, match=r"by \(1, 8, 8\), expected as many channels"):
+    with pytest.raises(ModelError, match=r"into \(1, 8, 8\), expected as many channels"):
         load_diffusers(folder_of(net, tmp_path))
 
 

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from score.edm_fixture import adm_oracle, fill_randomly, ncsn_oracle
 from tangency.errors import SpecError
 from tangency.score import ScoreCard, build_network
-from tangency.score.edm.dhariwal import DhariwalUNet
-from tangency.score.edm.songunet import SongUNet
 from tangency.score.edm.unet_options import DhariwalOptions, SongOptions
+from tangency.score.edm.unets import DhariwalUNet, SongUNet
 from tangency.score.networks.parametrisation import coefficients
 
 NCSN = {

@@ -15,7 +15,7 @@ from tangency.autodiff import double_backward
 from tangency.errors import DataError, ModelError, NumericsError, SpecError, TangencyError
 from tangency.score import Denoiser, FunctionScore, NetworkScore, ScoreCard, build_network, load_network, save_score
 from tangency.score.networks.parametrisation import coefficients, edm_coefficients, edm_weight
-from tangency.score.networks.unet import PRESETS, ScoreUNet, groups
+from tangency.score.networks.unet import PRESETS, ScoreUNet, ScoreUNetOptions, groups
 from tangency.worlds import make_world
 
 CLASSES = ("cat", "dog", "cow")
@@ -176,25 +176,24 @@ def test_attention_has_forward_mode_and_double_backward() -> None:
 
 @pytest.mark.parametrize("patch", [1, 2, 3])
 def test_patches_become_channels_and_pixels_again(patch: int) -> None:
-    net = ScoreUNet(2, 2, widths=(4, 8), blocks=1, attention=(), patch=patch, modulated=True).eval()
+    net = ScoreUNet(ScoreUNetOptions(2, 2, (4, 8), 1, (), patch=patch, modulated=True)).eval()
     x = torch.rand(2, 2, 7, 12, generator=torch.Generator().manual_seed(0))
     assert net(x, torch.zeros(2)).shape == x.shape
     assert net.net.config.in_channels == 2 * patch**2
     net.net.forward = lambda u, *_, **__: (u,)  # an inner network that does nothing gives the image back
     torch.testing.assert_close(net(x, torch.zeros(2)), x)
     with pytest.raises(SpecError, match="patches of side 0"):
-        ScoreUNet(1, 0, patch=0)
+        ScoreUNetOptions(1, 0, (4, 8), 1, (), patch=0)
 
 
 def test_the_noise_level_scales_features_where_it_modulates_them() -> None:
-    widths = {"widths": (4, 8), "blocks": 1, "attention": ()}
-    plain, modulated = (ScoreUNet(1, 0, **widths, modulated=m) for m in (False, True))
+    plain, modulated = (ScoreUNet(ScoreUNetOptions(1, 0, (4, 8), 1, (), modulated=m)) for m in (False, True))
     assert plain.net.mid_block.resnets[0].time_emb_proj.out_features == 8
     assert modulated.net.mid_block.resnets[0].time_emb_proj.out_features == 16  # a scale and a shift each
 
 
 def test_mirrored_images_have_labels_of_their_own_which_are_off_when_it_is_asked() -> None:
-    net = ScoreUNet(1, 2, "tiny", mirrored=True).eval()
+    net = ScoreUNet(ScoreUNetOptions(1, 2, (12, 24, 36), 1, (2,), mirrored=True)).eval()
     x, time, y = torch.rand(2, 1, 8, 8), torch.zeros(2), torch.tensor([0, 1])
     with torch.no_grad():
         net.net.class_embedding.weight.copy_(torch.randn(net.net.class_embedding.weight.shape))
@@ -247,9 +246,9 @@ def test_bad_questions_are_refused(x: Tensor, sigma: Any, y: Tensor, message: st
 
 def test_a_network_has_no_score_at_clean_images() -> None:
     score = network()
-    with pytest.raises(NumericsError, match="no density of their own"):
+    with pytest.raises(NumericsError, match="knows the density of noisy images only"):
         score.score(IMAGES, 0.0)
-    with pytest.raises(NumericsError, match="no density of their own"):
+    with pytest.raises(NumericsError, match="knows the density of noisy images only"):
         score.bayes_direction(IMAGES, LABELS, torch.tensor([0.1, 0.0]))
 
 

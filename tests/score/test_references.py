@@ -11,7 +11,7 @@ from tangency.data import load
 from tangency.errors import ModelError, SpecError, TangencyError
 from tangency.mixtures import fit_mixture, save_mixture
 from tangency.score import ScoreCard, build_network, load_score, save_score
-from tangency.score.neighbours import nearest
+from tangency.score.quality import nearest
 from tangency.score.references import fingerprint
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import load_dataset
@@ -69,7 +69,7 @@ def test_bad_references(data: Dataset, reference: str, error: type[Exception], m
 def test_closed_forms_need_data_and_exact_ones_a_world() -> None:
     with pytest.raises(SpecError, match="--data"):
         load_score("mfa")
-    with pytest.raises(SpecError, match="no draws from a world"):
+    with pytest.raises(SpecError, match="not drawn from a world"):
         load_score("exact", load("fashion-mnist-5k"))
 
 

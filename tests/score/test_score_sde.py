@@ -122,7 +122,7 @@ def test_a_network_trained_by_score_matching_denoises(tmp_path: Path) -> None:
 def test_the_range_is_said_and_can_be_given(tmp_path: Path) -> None:
     folder_of(tmp_path, ncsnpp())
     assert readings(load_diffusers(tmp_path)) == [
-        "the network of a ScoreSdeVeScheduler answers the score itself, of images in [0, 1]"
+        "the network of a ScoreSdeVeScheduler gives the score itself, of images in [0, 1]"
     ]
     with pytest.raises(ModelError, match=r"centres images of \[0, 1\] itself"):
         load_diffusers(tmp_path, span="-1..1")

@@ -15,6 +15,7 @@ from tangency.tangents import (
     ConvAutoencoder,
     DenoiserTangents,
     Ground,
+    KrylovOptions,
     TangentEstimator,
     WorldTangents,
     curved_path,
@@ -61,7 +62,7 @@ def test_one_edge_is_the_straight_step() -> None:
 
 
 def test_a_denoiser_brings_the_walk_back() -> None:
-    estimator = DenoiserTangents(WORLD, sigma=0.05, rank=3)
+    estimator = DenoiserTangents(WORLD, KrylovOptions(sigma=0.05, rank=3))
     x, u = start(estimator)
     (end,) = curved_path(estimator, x, u, [1.0], substeps=4)
     assert float(away(end).max()) < 0.12

@@ -47,9 +47,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> tuple[TangentEstimator, LabelledIma
 
 def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, LabelledImages], tmp_path: Path) -> None:
     estimator, data = made
-    told: list[float] = []
-    stored = store_tangents(estimator, data, tmp_path, tell=told.append)
-    assert told == [0.2, 0.4, 0.6, 0.8, 1.0]
+    shares: list[float] = []
+    stored = store_tangents(estimator, data, tmp_path, on_progress=lambda _, share: shares.append(share))
+    assert shares == [0.2, 0.4, 0.6, 0.8, 1.0]
     ids = torch.tensor([49, 0, 10, 9, 33, 0])
     x = data.images(ids)
     found, expected = stored.at(x, ids), estimator.at(x, ids)

@@ -1,4 +1,4 @@
-"""AutoAttack (Croce & Hein, arXiv 2003.01690) by way of the pyautoattack package."""
+"""AutoAttack (Croce & Hein, arXiv 2003.01690) with the pyautoattack package."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tangency.attacks.restarts import Strongest
-from tangency.autodiff import check_logits, log_odds, undisturbed
+from tangency.attacks.pgd import Attack
+from tangency.attacks.restarts import Strongest, judged
+from tangency.autodiff import check_logits, undisturbed
 from tangency.errors import NumericsError, RunError, quoted, unknown_name
 from tangency.numerics import norms
 from tangency.seeding import derive_seed
@@ -57,10 +58,13 @@ def autoattack(
         raise NumericsError(f"autoattack: got images of {tuple(x.shape[1:])}, expected sides of at least 5 pixels.")
     package = _package()
     parts = []
-    with undisturbed(model), torch.inference_mode(False), torch.random.fork_rng(_generators(x)):
-        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            parts.append(_attacked(package, model, images, labels, epsilon, norm, seed))
-    return _judged(model, x, torch.cat(parts), y, epsilon, norm)
+    generators = [x.device] if x.is_cuda else []  # that the package seeds, beside the CPU's
+    with undisturbed(model), torch.inference_mode(False), torch.random.fork_rng(generators):
+        for part in torch.split(torch.arange(len(x), device=x.device), batch_size):
+            parts.append(_attacked(package, model, x[part], y[part], epsilon, norm, seed))
+    images = torch.cat(parts)
+    _check_inside(x, images, epsilon, norm)
+    return judged(model, Attack(images, torch.zeros_like(y, dtype=torch.bool)), y, batch_size=128)
 
 
 def _package() -> Any:
@@ -88,17 +92,11 @@ def _attacked(package: Any, model: nn.Module, x: Tensor, y: Tensor, epsilon: flo
     )
     for part in (attack.apgd_targeted, attack.fab):  # by default 9, which fails where there are fewer
         part.n_target_classes = min(9, classes - 1)
-    images, _ = attack.run_standard_evaluation(x.detach(), y.long(), batch_size=len(x))
-    attacked: Tensor = images.detach()
-    return attacked
+    images: Tensor = attack.run_standard_evaluation(x.detach(), y.long(), batch_size=len(x))[0]
+    return images.detach()
 
 
-def _generators(x: Tensor) -> list[torch.device]:
-    """Devices whose global generators the package seeds, beside the CPU's."""
-    return [x.device] if x.is_cuda else []
-
-
-def _judged(model: nn.Module, x: Tensor, images: Tensor, y: Tensor, epsilon: float, norm: str) -> Strongest:
+def _check_inside(x: Tensor, images: Tensor, epsilon: float, norm: str) -> None:
     delta = images - x
     length = norms(delta) if norm == "l2" else delta.flatten(1).abs().amax(1)
     low, high = float(images.min()), float(images.max())
@@ -107,6 +105,3 @@ def _judged(model: nn.Module, x: Tensor, images: Tensor, y: Tensor, epsilon: flo
             f"autoattack: the package returned images up to {float(length.max()):.4g} away in [{low:.4g}, {high:.4g}], "
             f"expected at most {epsilon:g} and [0, 1]; another version of pyautoattack may do."
         )
-    with undisturbed(model), torch.no_grad():
-        logits = torch.cat([check_logits(model(part.clone()), len(part)) for part in images.split(128)])
-    return Strongest(images, logits, -log_odds(logits, y), logits.argmax(1) != y, torch.zeros_like(y, dtype=torch.bool))

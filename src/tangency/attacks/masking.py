@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from tangency.attacks.pgd import Threat
 from tangency.attacks.restarts import pgd_restarts
 from tangency.errors import NumericsError
 from tangency.seeding import Draw
@@ -15,12 +18,12 @@ from tangency.seeding import Draw
 
 @dataclass(frozen=True)
 class Fall:
-    """Two strengths of an attack of which the greater one fools fewer images than chance explains.
+    """Two strengths of an attack of which the greater one fools fewer images, by more than chance explains.
 
     Args:
         weaker, stronger: the strengths, in words.
-        lost: images that the weaker one fools and the stronger does not.
-        gained: the other way round.
+        lost: images that only the weaker one fools.
+        gained: images that only the stronger one fools.
         p_value: of the one-sided exact sign test, P(Binomial(lost + gained, ½) ≥ lost).
     """
 
@@ -61,42 +64,39 @@ def success_falls(fooled: Tensor, strengths: Sequence[str], level: float = 0.01)
 
     if fooled.dim() != 2 or len(fooled) != len(strengths):
         raise NumericsError(f"fooled: got shape {tuple(fooled.shape)} for {len(strengths)} strengths, expected (M, N).")
-    found = []
-    for i in range(len(strengths) - 1):
-        lost = int((fooled[i] & ~fooled[i + 1]).sum())
-        gained = int((~fooled[i] & fooled[i + 1]).sum())
-        p_value = float(binom.sf(lost - 1, lost + gained, 0.5))
-        if p_value < level:
-            found.append(Fall(strengths[i], strengths[i + 1], lost, gained, p_value))
-    return found
+    falls = []
+    for names, (weaker, stronger) in zip(pairwise(strengths), pairwise(fooled), strict=True):
+        lost, gained = int((weaker & ~stronger).sum()), int((~weaker & stronger).sum())
+        falls.append(Fall(*names, lost, gained, float(binom.sf(lost - 1, lost + gained, 0.5))))
+    return [fall for fall in falls if fall.p_value < level]
 
 
 def masking_check(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
+    threat: Threat,
     epsilons: Sequence[float],
-    norm: str = "l2",
     steps: Sequence[int] = (5, 10, 20),
     *,
     restarts: int = 1,
     draw: Draw,
-    bounds: tuple[float, float] | None = (0.0, 1.0),
 ) -> list[Fall]:
     """Falls of PGD's success along rising budgets (at most steps) and along rising steps (at the largest budget).
 
     Args:
-        model, x, y, norm, restarts, draw, bounds: as for `pgd_restarts`.
+        model, x, y, restarts, draw: as for `pgd_restarts`.
+        threat: norm and bounds; its budget and steps are replaced.
         epsilons: budgets, in [0, 1] pixel units.
         steps: numbers of gradient steps.
 
     Returns:
-        What `success_falls` finds; an empty list says that nothing hints at masked gradients.
+        The falls of `success_falls`; an empty list means no sign of masked gradients.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
         >>> x, y = torch.rand(8, 1, 2, 2), torch.zeros(8, dtype=torch.int64)
-        >>> masking_check(model, x, y, (0.1, 1.0), steps=(5, 10), draw=Draw(0, torch.arange(8)))
+        >>> masking_check(model, x, y, Threat(1.0), (0.1, 1.0), steps=(5, 10), draw=Draw(0, torch.arange(8)))
         []
     """
     budgets, counts = sorted(epsilons), sorted(steps)
@@ -104,10 +104,8 @@ def masking_check(
         raise NumericsError("masking_check: got no budgets or no steps, expected at least one of each.")
 
     def fooled(epsilon: float, number: int) -> Tensor:
-        found = pgd_restarts(
-            model, x, y, epsilon, norm, number, restarts=restarts, draw=draw, bounds=bounds, random_start=True
-        )
-        return found.fooled
+        stronger = dataclasses.replace(threat, epsilon=epsilon, steps=number, random_start=True)
+        return pgd_restarts(model, x, y, stronger, restarts=restarts, draw=draw).fooled
 
     along = [fooled(epsilon, counts[-1]) for epsilon in budgets]
     longer = [fooled(budgets[-1], number) for number in counts[:-1]] + along[-1:]

@@ -30,6 +30,30 @@ class Attack:
     stalled: Tensor
 
 
+@dataclass(frozen=True)
+class Threat:
+    """What an attack may do, and how.
+
+    Args:
+        epsilon: budget of each image in pixel units, a number or (N,), ≥ 0.
+        norm: "l2" or "linf".
+        steps: gradient steps, ≥ 0.
+        step_size: length of a step in the norm; 2.5 · epsilon / steps by default.
+        bounds: range of the result, reached by clipping after the ball (which clipping does not leave); None for none.
+        random_start: uniform in the ball (l2: radius epsilon · U^(1/d)), else δ = 0.
+        project: a linear projection of (N, C, H, W) perturbations, for example on tangent spaces. Clipping comes after
+            it, so give bounds=None to stay in its range exactly.
+    """
+
+    epsilon: float | Tensor
+    norm: str = "l2"
+    steps: int = 10
+    step_size: float | Tensor | None = None
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    random_start: bool = True
+    project: Projection | None = None
+
+
 def pgd(
     model: nn.Module,
     x: Tensor,
@@ -75,31 +99,35 @@ def pgd(
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
         >>> x = torch.rand(5, 3, 2, 2)
-        >>> attack = pgd(model, x, torch.zeros(5, dtype=torch.int64), 0.1, draw=Draw(0, torch.arange(5)))
-        >>> bool(((attack.images - x).flatten(1).norm(dim=1) <= 0.1001).all())
+        >>> images = pgd(model, x, torch.zeros(5, dtype=torch.int64), 0.1, draw=Draw(0, torch.arange(5))).images
+        >>> bool(((images - x).flatten(1).norm(dim=1) <= 0.1001).all())
         True
     """
-    budget = _budget(epsilon, x)
-    length = 2.5 * budget / max(steps, 1) if step_size is None else _budget(step_size, x, "step_size")
-    _check(x, y, steps, bounds)
-    limits = ball(norm, preserve_direction=project is not None)
-    delta = torch.zeros_like(x)
-    if random_start:
-        delta = limits.start(draw.of("start"), x) * budget
+    return attack(model, x, y, Threat(epsilon, norm, steps, step_size, bounds, random_start, project), draw)
+
+
+def attack(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw) -> Attack:
+    """As `pgd`, with what the attack may do in one object."""
+    _check(x, y, threat.steps, threat.bounds)
+    limits = ball(threat.norm, preserve_direction=threat.project is not None)
+    budget, step_size = _budget(threat.epsilon, x), threat.step_size
+    length = 2.5 * budget / max(threat.steps, 1) if step_size is None else _budget(step_size, x, "step_size")
+    delta = limits.start(draw.of("start"), x) * budget if threat.random_start else torch.zeros_like(x)
     stalled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     with undisturbed(model):
-        delta = _settle(x, delta, budget, limits, bounds, project)
-        for _ in range(steps):
-            direction, still = _direction(model, x + delta, y, limits, project)
+        delta = _settle(x, delta, budget, limits, threat)
+        for _ in range(threat.steps):
+            direction, still = _direction(model, x + delta, y, limits, threat.project)
             stalled |= still
-            delta = _settle(x, delta + length * direction, budget, limits, bounds, project)
-    return Attack(x.detach() + delta if bounds is None else (x.detach() + delta).clamp(*bounds), stalled)
+            delta = _settle(x, delta + length * direction, budget, limits, threat)
+    images = x.detach() + delta
+    return Attack(images if threat.bounds is None else images.clamp(*threat.bounds), stalled)
 
 
 def _direction(
     model: nn.Module, x: Tensor, y: Tensor, limits: Ball, project: Projection | None
 ) -> tuple[Tensor, Tensor]:
-    """Steepest ascent of the loss, (N, C, H, W), zero where there is none, and where that is, (N,)."""
+    """Steepest ascent of the loss, (N, C, H, W), and which images have none, (N,) bool; their direction is zero."""
     with torch.enable_grad():
         inputs = x.detach().requires_grad_(True)
         logits = model(inputs.clone())  # a clone, since a model may overwrite its input in place
@@ -109,17 +137,10 @@ def _direction(
     return direction.masked_fill(per_example(still, direction), 0.0), still
 
 
-def _settle(
-    x: Tensor,
-    delta: Tensor,
-    budget: Tensor,
-    limits: Ball,
-    bounds: tuple[float, float] | None,
-    project: Projection | None,
-) -> Tensor:
+def _settle(x: Tensor, delta: Tensor, budget: Tensor, limits: Ball, threat: Threat) -> Tensor:
     """The perturbation in the range of `project`, in the ball, and (shrinking it towards x) in the bounds."""
-    delta = limits.shrink(delta if project is None else project(delta), budget)
-    return delta if bounds is None else (x + delta).clamp(*bounds) - x
+    delta = limits.shrink(delta if threat.project is None else threat.project(delta), budget)
+    return delta if threat.bounds is None else (x + delta).clamp(*threat.bounds) - x
 
 
 def _budget(value: float | Tensor, x: Tensor, what: str = "epsilon") -> Tensor:

@@ -90,8 +90,8 @@ def split_attribution(name: str) -> tuple[str, str]:
         >>> split_attribution("integrated_gradients(margin)")
         ('integrated_gradients', 'margin')
     """
-    found = re.fullmatch(r"(\w+)\((\w+)\)", name)
-    method, scalar = (found[1], found[2]) if found else ("", name)
+    match = re.fullmatch(r"(\w+)\((\w+)\)", name)
+    method, scalar = (match[1], match[2]) if match else ("", name)
     if method and method not in ATTRIBUTIONS:
         raise SpecError(unknown_name("attribution method", method, ATTRIBUTIONS))
     if scalar not in SCALARS:
@@ -131,47 +131,49 @@ def attribution_maps(
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False))
         >>> x, y = torch.rand(2, 1, 2, 2), torch.tensor([0, 2])
         >>> name = "integrated_gradients(logit_y)"
-        >>> found = attribution_maps(model, x, y, [name], torch.arange(2))[name]
+        >>> map_ = attribution_maps(model, x, y, [name], torch.arange(2))[name]
         >>> closed_form = x * model[1].weight[y].reshape(x.shape)
-        >>> torch.allclose(torch.nn.functional.normalize(found.direction.flatten(1)),
+        >>> torch.allclose(torch.nn.functional.normalize(map_.direction.flatten(1)),
         ...                torch.nn.functional.normalize(closed_form.flatten(1)), atol=1e-5)
         True
 
     Source: Shrikumar et al., arXiv 1605.01713 (×); Smilkov et al., arXiv 1706.03825; Sundararajan et al., ICML 2017.
     """
     options = options or AttributionOptions()
-    wanted: dict[str, list[str]] = {}
+    scalars_of: dict[str, list[str]] = {}
     for name in names:
         method, scalar = split_attribution(name)
-        wanted.setdefault(method, []).append(scalar)
-    found: dict[str, Direction] = {}
-    for method, scalars in wanted.items():
+        scalars_of.setdefault(method, []).append(scalar)
+    maps: dict[str, Direction] = {}
+    for method, scalars in scalars_of.items():
         means = _means(model, x, y, scalars, _POINTS[method](x, ids, options), batch_size)
         factor = {"gradient_x_input": x, "integrated_gradients": x - options.baseline}.get(method)
         for scalar, mean in zip(scalars, means, strict=True):
-            found[f"{method}({scalar})"] = mean if factor is None else _times(mean, factor)
-    return found
+            maps[f"{method}({scalar})"] = mean if factor is None else _times(mean, factor)
+    return maps
 
 
 def _means(
     model: nn.Module, x: Tensor, y: Tensor, scalars: list[str], points: Points, batch_size: int
 ) -> list[Direction]:
     """Weighted mean over points of each scalar's gradient."""
-    fixed = {name: "logit_y" if name == "logit_pred" else name for name in scalars}
     predicted = _predicted(model, x, batch_size) if "logit_pred" in scalars else y
+    plain = [name for name in scalars if name != "logit_pred"]
     totals = [_Total(x) for _ in scalars]
     for at, weight in points:
-        found = input_gradients(model, at, y, [name for name in scalars if name != "logit_pred"], batch_size)
-        if "logit_pred" in scalars:
-            found["logit_pred"] = input_gradients(model, at, predicted, [fixed["logit_pred"]], batch_size)["logit_y"]
+        gradients = input_gradients(model, at, y, plain, batch_size)
+        if "logit_pred" in scalars:  # the class that is predicted at x stays
+            gradients["logit_pred"] = input_gradients(model, at, predicted, ["logit_y"], batch_size)["logit_y"]
         for name, total in zip(scalars, totals, strict=True):
-            total.add(found[name], weight)
+            total.add(gradients[name], weight)
     return [total.mean() for total in totals]
 
 
 def _predicted(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     with undisturbed(model), torch.no_grad():
-        return torch.cat([check_logits(model(part.clone()), len(part)).argmax(1) for part in x.split(batch_size)])
+        return torch.cat(
+            [check_logits(model(part.clone()), len(part)).argmax(1) for part in torch.split(x, batch_size)]
+        )
 
 
 class _Total:

@@ -1,4 +1,4 @@
-"""Contexts that leave a caller's module as they found it, also after an exception."""
+"""Contexts that restore a caller's module, also after an exception."""
 
 from __future__ import annotations
 

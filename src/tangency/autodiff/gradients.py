@@ -34,13 +34,13 @@ def input_gradients(
         range. For `logp_y` and `loss` the direction is the log-odds', which does not underflow where p_y is near 1.
 
     Raises:
-        NumericsError: a scalar that is none of `SCALARS`, results that are no logits, or that do not depend on the
-            images differentiably.
+        NumericsError: a scalar not in `SCALARS`, results that are no logits, or that do not depend on the images
+            differentiably.
 
     Example:
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-        >>> found = input_gradients(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), ["logp_y", "lse"])
-        >>> found["lse"].direction.shape
+        >>> gradients = input_gradients(model, torch.rand(2, 1, 2, 2), torch.tensor([0, 2]), ["logp_y", "lse"])
+        >>> gradients["lse"].direction.shape
         torch.Size([2, 1, 2, 2])
     """
     parts: dict[str, list[Direction]] = {name: [] for name in scalars}
@@ -57,7 +57,7 @@ def input_gradients(
                 )
                 log_norm = norms(gradient).log() + log_factor(name, logits.detach(), labels)
                 parts[name].append(Direction(gradient, log_norm))
-    return {name: _joined(found, x) for name, found in parts.items()}
+    return {name: _joined(directions, x) for name, directions in parts.items()}
 
 
 def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:

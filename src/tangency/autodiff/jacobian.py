@@ -31,8 +31,8 @@ def pushforward(function: Function, x: Tensor, vectors: Tensor) -> tuple[Tensor,
 
     Example:
         >>> x = torch.arange(6.0).reshape(2, 3)
-        >>> value, found = pushforward(lambda x: x.square(), x, torch.eye(3).expand(2, 3, 3))
-        >>> found[1].diagonal()
+        >>> value, images = pushforward(lambda x: x.square(), x, torch.eye(3).expand(2, 3, 3))
+        >>> images[1].diagonal()
         tensor([ 6.,  8., 10.])
     """
     if vectors.dim() != x.dim() + 1 or (len(vectors), *vectors.shape[2:]) != tuple(x.shape):
@@ -41,8 +41,8 @@ def pushforward(function: Function, x: Tensor, vectors: Tensor) -> tuple[Tensor,
         )
 
     def product(vector: Tensor) -> tuple[Tensor, Tensor]:
-        found = torch.func.jvp(function, (x,), (vector,))
-        return found[0], found[1]
+        pair = torch.func.jvp(function, (x,), (vector,))
+        return pair[0], pair[1]
 
     with torch.inference_mode(False), torch.no_grad(), double_backward(), warnings.catch_warnings():
         # torch itself calls it when forward-mode differentiation is first used

@@ -117,7 +117,7 @@ def tangents_store(
     if plan.size > _LARGE and not yes:
         raise SpecError(f"'{out}': would take {size}; give --yes to store them.")
     with advancing("storing", quiet=as_json) as advance:
-        store_tangents(estimator, images, out, device=place, on_progress=lambda share: advance("storing", share))
+        store_tangents(estimator, images, out, device=place, on_progress=advance)
     if as_json:
         print_json({"folder": str(out), "images": plan.images, "bytes": plan.size, "shards": plan.shards})
 

@@ -73,8 +73,7 @@ def sample_reference(
     started = time.monotonic()
     sampler = sampler_for(score, config.steps, config.churn)
     ids = torch.arange(config.count, device=device)
-    on_step = None if on_progress is None else (lambda share: on_progress(f"{config.count} images", share))
-    pictures = sampler.sample(score, ids, y, seed=config.seed, on_step=on_step).cpu()
+    pictures = sampler.sample(score, ids, y, seed=config.seed, on_progress=on_progress).cpu()
     labels = torch.full((config.count,), -1) if y is None else y.cpu()
     header = {"score": reference, "config": dataclasses.asdict(config)}
     write_tensors(out, {"images": pictures, "labels": labels}, header)

@@ -116,7 +116,7 @@ def _fit(
         return own, kept
     if choice.closed == "exact" and world_of(reference) is None:
         raise SpecError(
-            f"score 'exact': '{data.name}' are no draws from a world, whose law is known; use mfa, gaussian or none."
+            f"score 'exact': '{data.name}' are not drawn from a world, whose law is known; use mfa, gaussian or none."
         )
     try:
         closed = ScoreSpec.model_validate({"kind": choice.closed, **choice.options})

@@ -42,7 +42,7 @@ class CountedScore(DerivedScore):
         super().__init__(base)
         self.kind, self.count = base.kind, 0
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         self.count += 1
         return self.base.denoise(x, levels, y)
 
@@ -68,7 +68,7 @@ class ConsistentScore(DerivedScore):
         super().__init__(base)
         self.operator, self.measured = operator, measured
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         return self.operator.project(self.base.denoise(x, levels, y), self.measured.to(x), None)
 
 

@@ -1,4 +1,4 @@
-"""How many components, of which rank, a mixture of many classes can have within memory."""
+"""Number and rank of the components that a mixture of many classes can have within memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES = 4  # a number of means and loadings, which large mixtures hold in singl
 
 @dataclass(frozen=True)
 class Affordable:
-    """Components of each class and their rank, and what was cut, in a sentence; empty where nothing was."""
+    """Components of each class and their rank, and a sentence on what was cut; empty if nothing was."""
 
     components: int
     rank: int
@@ -30,12 +30,12 @@ def mixture_bytes(classes: int, d: int, components: int, rank: int) -> int:
 
 
 def affordable(classes: int, d: int, components: int, rank: int, fullest: int | None = None) -> Affordable:
-    """What is asked for, cut to 512 MB: first components, then the rank.
+    """Components and rank, reduced to 512 MB: first the components, then the rank.
 
     Args:
         classes: number of classes.
         d: pixels of an image.
-        components, rank: asked for.
+        components, rank: requested.
         fullest: images of the fullest class; a rank that they do not span is cut before anything else.
 
     Raises:
@@ -61,16 +61,16 @@ def affordable(classes: int, d: int, components: int, rank: int, fullest: int | 
 def fit_affordable(
     data: LabelledImages, components: int = 4, rank: int = 12, **options: Any
 ) -> tuple[Mixture, FitReport, str]:
-    """`fit_mixture` of what memory holds of it, and what was cut, in a sentence; empty where nothing was."""
+    """`fit_mixture` within memory, and a sentence on what was cut; empty if nothing was."""
     size = affordable(len(data.classes), math.prod(data.shape), components, rank, int(data.class_counts.max()))
     return *fit_mixture(data, size.components, size.rank, **options), size.note
 
 
-def _note(classes: int, d: int, asked: tuple[int, int], found: tuple[int, int]) -> str:
-    words = [f"{c} {'component' if c == 1 else 'components'} of rank {k}" for c, k in (found, asked)]
+def _note(classes: int, d: int, requested: tuple[int, int], granted: tuple[int, int]) -> str:
+    words = [f"{c} {'component' if c == 1 else 'components'} of rank {k}" for c, k in (granted, requested)]
     return (
         f"the mixture has {words[0]} a class, not {words[1]}: of {classes:,} classes of images of {d:,} values these "
-        f"would take {_gigabytes(mixture_bytes(classes, d, *asked))}, more than the {_gigabytes(BUDGET)} that it may."
+        f"would take {_gigabytes(mixture_bytes(classes, d, *requested))}, more than the limit of {_gigabytes(BUDGET)}."
     )
 
 

@@ -36,17 +36,17 @@ class CompactComponents:
     _last: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def parts(self, index: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Numbers, means and loadings (float64) of some components after the other; of all where no index is given."""
+        """Numbers, means and loadings (float64) of a few components at a time; of all if there is no index."""
         k_components, d, rank = self.loadings.shape
         chosen = torch.arange(k_components, device=self.means.device) if index is None else index
-        for some in chosen.split(max(1, _VALUES // (d * (rank + 1)))):
+        for some in torch.split(chosen, max(1, _VALUES // (d * (rank + 1)))):
             yield some, self.means[some].double(), self.loadings[some].double()
 
     @cached_property
     def products(self) -> tuple[Tensor, Tensor, Tensor]:
         """AᵀA (K, k, k), Aᵀμ (K, k) and ‖μ‖² (K,)."""
-        found = [(a.mT @ a, (a.mT @ m[:, :, None])[:, :, 0], m.square().sum(1)) for _, m, a in self.parts()]
-        gram, offset, square = (torch.cat(values) for values in zip(*found, strict=True))
+        parts = [(a.mT @ a, (a.mT @ m[:, :, None])[:, :, 0], m.square().sum(1)) for _, m, a in self.parts()]
+        gram, offset, square = (torch.cat(values) for values in zip(*parts, strict=True))
         return gram, offset, square
 
     def against(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,9 +57,9 @@ class CompactComponents:
         for _, means, loadings in self.parts():
             inner.append(torch.matmul(x, loadings).transpose(0, 1))
             crossed.append(x @ means.mT)
-        found = torch.cat(inner, 1), torch.cat(crossed, 1)
-        self._last[:] = [x.clone(), *found] if found[0].numel() <= _KEPT else []
-        return found
+        products = torch.cat(inner, 1), torch.cat(crossed, 1)
+        self._last[:] = [x.clone(), *products] if products[0].numel() <= _KEPT else []
+        return products
 
     def smoothed(self, sigma: float) -> CompactGaussians:
         """At one noise level σ ≥ 0, in the unit of the data."""
@@ -70,7 +70,7 @@ class CompactComponents:
 
 @dataclass(frozen=True)
 class CompactGaussians:
-    """K Gaussians at one noise level, asked as `SmoothedGaussians` are.
+    """K Gaussians at one noise level, with the methods of `SmoothedGaussians`.
 
     Args:
         of: the components.
@@ -87,7 +87,7 @@ class CompactGaussians:
     def projections(self, x: Tensor) -> Tensor:
         """Fᵀ(x − μ) for every image and component, (N, d) to (N, K, k)."""
         inner = self.of.against(x)[0] - self.of.products[1]
-        solved = torch.linalg.solve_triangular(self.lower, inner.permute(1, 2, 0), upper=False)
+        solved: Tensor = torch.linalg.solve_triangular(self.lower, inner.permute(1, 2, 0), upper=False)
         return solved.permute(2, 0, 1) / self.delta[:, None]
 
     def _distances(self, x: Tensor) -> Tensor:
@@ -102,15 +102,15 @@ class CompactGaussians:
         """Σ_j w_j ∇ log N_j(x), with weights (N, K) of any sign; (N, d). Components of weight 0 are not read."""
         scaled = weights / self.delta
         used = (weights != 0).any(0).nonzero().flatten()
-        found = -x * scaled.sum(1, keepdim=True)
+        total = -x * scaled.sum(1, keepdim=True)
         latent = (projections[:, used] * weights[:, used, None]).permute(1, 2, 0)
         latent = torch.linalg.solve_triangular(self.lower[used].mT, latent, upper=True).permute(2, 0, 1)
         latent, done = latent / self.delta[used][:, None], 0
         for some, means, loadings in self.of.parts(used):
             part = latent[:, done : done + len(some)].flatten(1)
-            found = found + scaled[:, some] @ means + part @ loadings.transpose(1, 2).flatten(0, 1)
+            total = total + scaled[:, some] @ means + part @ loadings.transpose(1, 2).flatten(0, 1)
             done += len(some)
-        return found
+        return total
 
     @property
     def trace(self) -> Tensor:
@@ -121,7 +121,8 @@ class CompactGaussians:
     def _inner(self) -> Tensor:
         """FᵀF = L⁻¹AᵀA L⁻ᵀ/δ², (K, k, k)."""
         half = torch.linalg.solve_triangular(self.lower, self.of.products[0], upper=False)
-        return torch.linalg.solve_triangular(self.lower, half.mT, upper=False) / self.delta[:, None, None].square()
+        inner: Tensor = torch.linalg.solve_triangular(self.lower, half.mT, upper=False)
+        return inner / self.delta[:, None, None].square()
 
     def squared_gradients(self, x: Tensor, projections: Tensor) -> Tensor:
         """‖Σ_j⁻¹(x − μ_j)‖² of every component, (N, d) to (N, K)."""

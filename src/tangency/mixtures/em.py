@@ -13,7 +13,6 @@ from torch import Tensor
 from tangency.errors import DataError, NumericsError
 from tangency.mixtures.gaussian import SmoothedGaussians
 from tangency.mixtures.model import Mixture
-from tangency.mixtures.start import kmeans, probabilistic_pca
 from tangency.numerics import flat
 from tangency.seeding import derive_seed
 from tangency.types import LabelledImages, check_images, check_labels
@@ -22,6 +21,8 @@ Noise = Literal["isotropic", "diagonal"]
 _LARGE = 128_000_000  # bytes in double precision, above which means and loadings are held in single precision
 _AT_ONCE = 256  # images of a class
 _RELATIVE_FLOOR = 1e-3  # noise variance is kept above this share of the class's mean pixel variance
+_LLOYD_STEPS = 5
+_PCA_POINTS = 512  # points of a cluster used for its starting PCA: EM refines it on all of them
 _MEMBERS = 2.0  # a component with fewer images than this (sum of responsibilities) is frozen, and dropped at the end
 
 
@@ -73,7 +74,7 @@ def fit_mixture(
         report of the fit.
 
     Raises:
-        NumericsError: what is no `LabelledImages`, or components and rank that do not fit the images.
+        NumericsError: data that are no `LabelledImages`, or components and rank that do not fit the images.
         DataError: a class with too few images.
 
     Source: Tipping & Bishop, "Mixtures of probabilistic principal component analysers", 1999; Ghahramani & Hinton,
@@ -92,6 +93,29 @@ def fit_mixture(
             "tangency.load_data('mnist').train."
         )
     started = time.perf_counter()
+    _check(data, components, rank, noise)
+    gathered = _Gathered(data, components, rank, noise, torch.device(device))
+    fit = _Fit(components, rank, noise, tolerance, max_steps)
+    history = []
+    for label, name in enumerate(data.classes):
+        index = (data.labels == label).nonzero().flatten()
+        curve: list[float] = []
+        if len(index) == 1 and components == 1:  # its place is known, and nothing of its spread
+            part = _lone(data, index, rank, device)
+        elif len(index) < 2 * components:
+            raise DataError(
+                f"class '{name}' has {len(index)} images, expected at least {2 * components} for {components} "
+                "components; ask for fewer components or give more images."
+            )
+        else:
+            x = flat(data.images(index)).double().to(device)
+            part, curve = fit.of(x, torch.Generator().manual_seed(derive_seed(seed, "kmeans", label)))
+        gathered.add(label, part)
+        history.append(tuple(curve))
+    return gathered.mixture(), FitReport(tuple(history), gathered.dropped, time.perf_counter() - started)
+
+
+def _check(data: LabelledImages, components: int, rank: int, noise: Noise) -> None:
     d = math.prod(data.shape)
     if not 1 <= rank < d:
         raise NumericsError(f"rank: got {rank} for images of {d} pixels, expected 1 to {d - 1}.")
@@ -102,52 +126,37 @@ def fit_mixture(
     check_labels(data.labels, len(data.pixels), len(data.classes))
     if data.pixels.is_floating_point():
         check_images(data.pixels, unit_range=False)
-    gathered = _Gathered(data, components, rank, noise, torch.device(device))
-    history = []
-    for label, name in enumerate(data.classes):
-        index = (data.labels == label).nonzero().flatten()
-        if len(index) == 1 and components == 1:  # its place is known, and nothing of its spread
-            part, curve = _lone(data, index, rank, device), list[float]()
-            gathered.add(label, part)
-            history.append(tuple(curve))
-            continue
-        if len(index) < 2 * components:
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """EM of one class."""
+
+    components: int
+    rank: int
+    noise: Noise
+    tolerance: float
+    max_steps: int
+
+    def of(self, x: Tensor, generator: torch.Generator) -> tuple[_Components, list[float]]:
+        """The components of images (n, d), and their mean log-likelihood after each step."""
+        variance = float(x.var(0, correction=0).mean())
+        if variance == 0:
             raise DataError(
-                f"class '{name}' has {len(index)} images, expected at least {2 * components} for {components} "
-                "components; ask for fewer components or give more images."
+                "all images of a class are equal: a density cannot be fitted; add images or drop the class."
             )
-        x = flat(data.images(index)).double().to(device)
-        generator = torch.Generator().manual_seed(derive_seed(seed, "kmeans", label))
-        part, curve = _fit_class(x, components, rank, noise, generator, tolerance, max_steps)
-        gathered.add(label, part)
-        history.append(tuple(curve))
-    return gathered.mixture(), FitReport(tuple(history), gathered.dropped, time.perf_counter() - started)
-
-
-def _fit_class(
-    x: Tensor,
-    components: int,
-    rank: int,
-    noise: Noise,
-    generator: torch.Generator,
-    tolerance: float,
-    max_steps: int,
-) -> tuple[_Components, list[float]]:
-    variance = float(x.var(0, correction=0).mean())
-    if variance == 0:
-        raise DataError("all images of a class are equal: a density cannot be fitted; add images or drop the class.")
-    floor = _RELATIVE_FLOOR * variance
-    current = _start(x, components, rank, floor, generator)
-    curve: list[float] = []
-    for _ in range(max_steps):
-        gaussians = SmoothedGaussians.prepare(current.means, current.loadings, current.noise, 0.0)
-        joint = current.weights.log() + gaussians.log_density(x, gaussians.projections(x))
-        total = joint.logsumexp(1)
-        curve.append(float(total.mean()))
-        if len(curve) > 1 and curve[-1] - curve[-2] < tolerance * abs(curve[-2]):
-            break
-        current = _maximise(x, (joint - total[:, None]).exp(), current, noise, floor)
-    return current, curve
+        floor = _RELATIVE_FLOOR * variance
+        current = _start(x, self.components, self.rank, floor, generator)
+        curve: list[float] = []
+        for _ in range(self.max_steps):
+            gaussians = SmoothedGaussians.prepare(current.means, current.loadings, current.noise, 0.0)
+            joint = current.weights.log() + gaussians.log_density(x, gaussians.projections(x))
+            total = joint.logsumexp(1)
+            curve.append(float(total.mean()))
+            if len(curve) > 1 and curve[-1] - curve[-2] < self.tolerance * abs(curve[-2]):
+                break
+            current = _maximise(x, (joint - total[:, None]).exp(), current, self.noise, floor)
+        return current, curve
 
 
 def _start(x: Tensor, components: int, rank: int, floor: float, generator: torch.Generator) -> _Components:
@@ -207,7 +216,7 @@ def _lone(data: LabelledImages, index: Tensor, rank: int, device: str | torch.de
 
 
 def _spread(data: LabelledImages) -> float:
-    """Mean pixel variance within the classes of at least two images, or of all images where there is none such."""
+    """Mean pixel variance within the classes of at least two images, or of all images if there is no such class."""
     labels = data.labels if bool((data.class_counts > 1).any()) else torch.zeros_like(data.labels)
     counts, total, freedom = torch.bincount(labels), 0.0, 0
     for label in (counts > 1).nonzero().flatten().tolist():
@@ -220,7 +229,7 @@ def _spread(data: LabelledImages) -> float:
 
 def _squares(data: LabelledImages, index: Tensor) -> float:
     """Sum of squared distances of images from their mean."""
-    parts = index.split(_AT_ONCE)
+    parts = torch.split(index, _AT_ONCE)
     mean = torch.stack([flat(data.images(part)).double().sum(0) for part in parts]).sum(0) / len(index)
     return sum(float((flat(data.images(part)).double() - mean).square().sum()) for part in parts)
 
@@ -241,7 +250,7 @@ class _Gathered:
         self.dropped = 0
 
     def add(self, label: int, part: _Components) -> None:
-        """Take the components of a class."""
+        """Add the components of a class."""
         keep = part.weights * int(self._data.class_counts[label]) > _MEMBERS
         keep[part.weights.argmax()] = True  # a class of very few images keeps one component
         count = int(keep.sum())
@@ -254,8 +263,53 @@ class _Gathered:
         self._used += count
 
     def mixture(self) -> Mixture:
-        """The mixture of all that was taken."""
+        """The mixture of all components."""
         means, loadings, noise = (values[: self._used] for values in (self._means, self._loadings, self._noise))
         log_weights, own = torch.cat(self._log_weights), torch.cat(self._own)
         classes = len(self._data.classes)
         return Mixture(self._data.shape, means, loadings, noise.expand_as(means), log_weights, own, classes)
+
+
+def _squared_distances(x: Tensor, centres: Tensor) -> Tensor:
+    squares = x.square().sum(1)[:, None] - 2 * x @ centres.mT + centres.square().sum(1)
+    return squares.clamp(min=0)
+
+
+def kmeans(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
+    """Cluster of each point by k-means++ (Arthur & Vassilvitskii 2007) and a few Lloyd steps, (n, d) to (n,)."""
+    first = int(torch.randint(len(x), (1,), generator=generator))
+    centres = x[first : first + 1]
+    while len(centres) < k:
+        nearest = _squared_distances(x, centres).amin(1)
+        chances = nearest.cpu() if float(nearest.sum()) > 0 else torch.ones(len(x), dtype=x.dtype)
+        chosen = int(torch.multinomial(chances, 1, generator=generator))
+        centres = torch.cat([centres, x[chosen : chosen + 1]])
+    for _ in range(_LLOYD_STEPS):
+        label = _squared_distances(x, centres).argmin(1)
+        member = torch.nn.functional.one_hot(label, k).to(x.dtype)
+        count = member.sum(0)
+        means = member.mT @ x / count.clamp(min=1)[:, None]
+        centres = torch.where((count > 0)[:, None], means, centres)
+    return _squared_distances(x, centres).argmin(1)
+
+
+def probabilistic_pca(x: Tensor, rank: int, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Maximum-likelihood PPCA of the points (n, d): mean (d,), loadings (d, rank), noise variance ().
+
+    A = V(Λ − ψ)^½ with ψ the mean of the discarded eigenvalues (Tipping & Bishop 1999). Fewer points than `rank` + 1
+    give zero columns. Eigenvalues come from the Gram matrix, since n < d in most classes.
+    """
+    n, d = x.shape
+    mean = x.mean(0)
+    centred = (x - mean)[:_PCA_POINTS]
+    values, vectors = torch.linalg.eigh(centred @ centred.mT / len(centred))
+    usable = min(rank, len(centred) - 1)
+    top = values[len(values) - usable :].clamp(min=0)
+    left = max(d - usable, 1)
+    psi = ((values.clamp(min=0).sum() - top.sum()) / left).clamp(min=floor)
+    loadings = x.new_zeros(d, rank)
+    if usable > 0:
+        safe = top.clamp(min=torch.finfo(x.dtype).tiny)
+        axes = centred.mT @ vectors[:, len(values) - usable :] / (safe * len(centred)).sqrt()
+        loadings[:, :usable] = axes * (top - psi).clamp(min=0).sqrt()
+    return mean, loadings, psi

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
+from tangency.errors import ModelError, NumericsError
 from tangency.mixtures.compact import CompactComponents, CompactGaussians
 from tangency.mixtures.gaussian import SmoothedGaussians
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
-from tangency.numerics import flat, masked_orthonormal, norms
+from tangency.numerics import check_shape, flat, masked_orthonormal, norms
 from tangency.seeding import Draw
+from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Direction, check_labels
 
 _CHUNK = 1024
+_TENSORS = ("means", "loadings", "noise", "log_weights", "component_class")
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,7 @@ class Mixture:
 
     def to(self, device: str | torch.device) -> Mixture:
         """The same mixture on another device."""
-        return Mixture(
-            self.shape,
-            self.means.to(device),
-            self.loadings.to(device),
-            self.noise.to(device),
-            self.log_weights.to(device),
-            self.component_class.to(device),
-            self.classes,
-        )
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in _TENSORS})
 
     @property
     def compact(self) -> bool:
@@ -110,7 +107,7 @@ class Mixture:
 
     def log_density_given(self, x: Tensor, sigma: float, y: Tensor) -> Tensor:
         """log p_σ(x | y) in nats, (N,) float64."""
-        self._check(x, y)
+        check_labels(y, len(x), self.classes)
         return (self.log_class_joint(x, sigma) - self.log_prior()).gather(1, y.long()[:, None]).squeeze(1)
 
     def log_prior(self) -> Tensor:
@@ -124,12 +121,15 @@ class Mixture:
     def responsibilities(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """p_σ(j | x), or p_σ(j | x, y) with other classes at zero, (N, K) float64."""
         joint = self.log_joint(x, sigma)
-        return (joint if y is None else joint.masked_fill(~self._in_class(x, y), -torch.inf)).softmax(1)
+        if y is not None:
+            check_labels(y, len(x), self.classes)
+            joint = joint.masked_fill(self.component_class != y[:, None], -torch.inf)
+        return joint.softmax(1)
 
     def score(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = ∇ log p_σ(x), or ∇ log p_σ(x | y), per unit of pixel range; shape and dtype of x."""
         if y is not None:
-            self._check(x, y)
+            check_labels(y, len(x), self.classes)
         return self.weighted_score(x, sigma, marginal if y is None else given(y))[0]
 
     def denoise(self, x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
@@ -152,7 +152,7 @@ class Mixture:
             `Direction`: shape and dtype of x, and (N,) float64.
         """
 
-        self._check(x, y)
+        check_labels(y, len(x), self.classes)
         direction, log_joint = self.weighted_score(x.double(), sigma, odds(y))
         return Direction(direction.to(x.dtype), norms(direction).log() + log_rest(log_joint, y))
 
@@ -163,8 +163,10 @@ class Mixture:
     def lengths(self) -> Tensor:
         """Singular values of the loadings, the largest first, (K, k) float64."""
         if not self.compact:
-            return torch.linalg.svdvals(self.loadings)
-        return torch.linalg.eigvalsh(self._components.products[0]).clamp(min=0).sqrt().flip(1)
+            values: Tensor = torch.linalg.svdvals(self.loadings)
+            return values
+        squares: Tensor = torch.linalg.eigvalsh(self._components.products[0])
+        return squares.clamp(min=0).sqrt().flip(1)
 
     def bases(self, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Orthonormal bases of the spans of the loadings, (K, d, k) float64, and their ranks (K,).
@@ -176,7 +178,7 @@ class Mixture:
     def sample(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n images (n, C, H, W) float64, not clipped, with their labels (n,): exact draws from the mixture."""
         ids = torch.arange(n, device=self.means.device)
-        parts = [self.draw(Draw(seed, own, "mixture")) for own in ids.split(_CHUNK)]
+        parts = [self.draw(Draw(seed, own, "mixture")) for own in torch.split(ids, _CHUNK)]
         x = torch.cat([rows for rows, _ in parts]) if parts else self.means[:0]
         j = torch.cat([component for _, component in parts]) if parts else self.component_class[:0]
         return x.reshape(n, *self.shape), self.component_class[j]
@@ -189,7 +191,7 @@ class Mixture:
         j = torch.searchsorted(cumulative, chance).clamp(max=len(cumulative) - 1)
         z = draw.of("latent").normal((self.loadings.shape[2],), torch.float64)
         x = self.means[j].double()
-        for own in j.unique():  # by component, since a loading matrix for each image would not fit
+        for own in torch.unique(j):  # by component, since a loading matrix for each image would not fit
             chosen = j == own
             x[chosen] += z[chosen] @ self.loadings[own].double().mT
         if bool((self.noise > 0).any()):
@@ -228,15 +230,15 @@ class Mixture:
 
         Of a component: σ²d − σ⁴ tr Σ⁻¹ + σ⁴‖Σ⁻¹(x − μ)‖², Σ the smoothed covariance.
         """
-        smoothed, found = self.at(sigma), []
+        smoothed, means = self.at(sigma), []
         trace = smoothed.trace
-        for rows in self._rows(x).split(_CHUNK):
+        for rows in torch.split(self._rows(x), _CHUNK):
             projections = smoothed.projections(rows)
             joint = self.log_weights + smoothed.log_density(rows, projections)
             lengths = smoothed.squared_gradients(rows, projections)
             each = sigma**2 * self.dimension + sigma**4 * (lengths - trace)
-            found.append((joint.softmax(1) * each).sum(1))
-        return torch.cat(found)
+            means.append((joint.softmax(1) * each).sum(1))
+        return torch.cat(means)
 
     def span(self, tolerance: float = 1e-10) -> Tensor:
         """Orthonormal basis of span{A_j, μ_j − μ_l} over all components, (d, m) float64.
@@ -244,23 +246,13 @@ class Mixture:
         With one noise ψ common to all components every gradient of log p_σ(y | x) lies in it, at every σ.
         """
         columns = torch.cat([*self.loadings, (self.means - self.means[:1]).mT], 1)
-        u, s, _ = torch.linalg.svd(columns, full_matrices=False)
-        return u[:, s > tolerance * s[0]]
+        basis: Tensor
+        basis, lengths, _ = torch.linalg.svd(columns, full_matrices=False)
+        return basis[:, lengths > tolerance * lengths[0]]
 
     def _rows(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[1:]) != tuple(self.shape):
-            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
+        check_shape(x, self.shape)
         return flat(x).double()
-
-    def _in_class(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """(N, K) bool: which components belong to the class of each image; all where y is None."""
-        if y is None:
-            return torch.ones(len(x), len(self.log_weights), dtype=torch.bool, device=x.device)
-        self._check(x, y)
-        return self.component_class == y[:, None]
-
-    def _check(self, x: Tensor, y: Tensor) -> None:
-        check_labels(y, len(x), self.classes)
 
     def _over_classes(self, values: Tensor) -> Tensor:
         """logsumexp over the components of each class, (N, K) to (N, classes); −∞ for a class without any."""
@@ -269,3 +261,17 @@ class Mixture:
         safe = top.where(top.isfinite(), 0.0).detach()
         total = torch.zeros_like(safe).scatter_add(1, index, (values - safe.gather(1, index)).exp())
         return total.log() + safe
+
+
+def save_mixture(mixture: Mixture, path: Path, provenance: dict[str, Any]) -> None:
+    """Write the mixture atomically, with its provenance as JSON in the header."""
+    header = {"kind": "mfa", "shape": mixture.shape, "classes": mixture.classes, **provenance}
+    write_tensors(path, {name: getattr(mixture, name) for name in _TENSORS}, header)
+
+
+def load_mixture(path: Path, device: str = "cpu") -> tuple[Mixture, dict[str, Any]]:
+    """The mixture and its header; a `ModelError` where the file is not one, or was damaged."""
+    tensors, header = read_tensors(path)
+    if header.get("kind") != "mfa" or set(tensors) != set(_TENSORS):
+        raise ModelError(f"{path}: holds {sorted(tensors)}, expected a mixture written by tangency. Fit it again.")
+    return Mixture(shape=tuple(header["shape"]), classes=header["classes"], **tensors).to(device), header

@@ -1,4 +1,4 @@
-"""How alike pictures are to a network that sees them: LPIPS and its kin."""
+"""Similarity of pictures to a network that sees them: LPIPS and others."""
 
 from tangency.perceptual.lpips import LPIPS
 

@@ -10,20 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangency.perceptual.backbones import VGG, compared_layers, parameter_names
+from tangency.perceptual.backbones import BACKBONES
 from tangency.perceptual.lpips import check_channels
 from tangency.perceptual.weights_files import read_weights
 
 CHANNELS = (3, 64, 128, 256, 512, 512)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _C = 1e-6
+_VGG = BACKBONES["vgg"]
 
 
-def l2_pool(x: Tensor) -> Tensor:
-    """√ of Hann-weighted 3 × 3 means of x², at every second position, (N, C, H, W): DISTS's pooling."""
-    line = torch.tensor([0.25, 0.5, 0.25]).to(x)
-    kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
-    return (F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+class L2Pool(nn.Module):
+    """√ of Hann-weighted 3 × 3 means of x², at every second position: DISTS's pooling."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H/2, W/2)."""
+        line = torch.tensor([0.25, 0.5, 0.25]).to(x)
+        kernel = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
+        return (F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
 
 
 @final
@@ -46,13 +50,12 @@ class DISTS(nn.Module):
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
-        found = read_weights("dists.safetensors", path, parameter_names(VGG) | {"alpha", "beta"})
-        self._names = {key: key.replace(".", "_") for key in found if key.startswith("features")}
-        for key, name in self._names.items():
-            self.register_buffer(name, found[key])
-        total = found["alpha"].sum() + found["beta"].sum()
+        weights = read_weights("dists.safetensors", path, _VGG.parameter_names() | {"alpha", "beta"})
+        layers = _VGG.filled(weights)
+        self.layers = nn.Sequential(*(L2Pool() if isinstance(each, nn.MaxPool2d) else each for each in layers))
+        total = weights["alpha"].sum() + weights["beta"].sum()
         for name in ("alpha", "beta"):
-            self.register_buffer(name, found[name].flatten() / total)
+            self.register_buffer(name, weights[name].flatten() / total)
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).reshape(1, 3, 1, 1))
 
@@ -64,7 +67,9 @@ class DISTS(nn.Module):
     def embed(self, pictures: Tensor, batch: int = 64) -> Tensor:
         """The features of all layers, (N, C, H, W) in [−1, 1] to (N, F); NaN pictures give NaN."""
         check_channels("DISTS", pictures)
-        parts = [torch.cat([f.flatten(1) for f in self._layers(part)], 1) for part in pictures.float().split(batch)]
+        parts = [
+            torch.cat([f.flatten(1) for f in self._layers(part)], 1) for part in torch.split(pictures.float(), batch)
+        ]
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -86,8 +91,7 @@ class DISTS(nn.Module):
     def _layers(self, pictures: Tensor) -> Iterator[Tensor]:
         x = ((pictures + 1) / 2).expand(-1, 3, -1, -1)
         yield x
-        weights = {key: getattr(self, name) for key, name in self._names.items()}
-        yield from compared_layers(VGG, l2_pool, weights, (x - self.mean) / self.std)
+        yield from _VGG.compared_layers(self.layers, (x - self.mean) / self.std)
 
 
 def _compared(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ class DreamSim:
             from dreamsim import dreamsim
         except ImportError as error:
             raise ModelError(
-                f"metric 'dreamsim': the package dreamsim is not there ({quoted(error)}), expected it beside tangency: "
+                f"metric 'dreamsim': the package dreamsim is not installed ({quoted(error)}): "
                 "pip install 'tangency[dreamsim]'. It needs 3 GB of weights, which it fetches itself."
             ) from None
         root = os.environ.get(VARIABLE)
@@ -44,9 +44,9 @@ class DreamSim:
         """Unit embeddings, (N, C, H, W) in [−1, 1] to (N, F), after bilinear resizing to 224 × 224; NaN gives NaN."""
         check_channels("DreamSim", pictures)
         parts = []
-        for part in pictures.float().split(batch):
+        for part in torch.split(pictures.float(), batch):
             wide = F.interpolate((part + 1) / 2, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-            found = self._model.embed(wide.nan_to_num().clamp(0, 1).expand(-1, 3, -1, -1))
+            embedded: Tensor = self._model.embed(wide.nan_to_num().clamp(0, 1).expand(-1, 3, -1, -1))
             known = part.flatten(1).isfinite().all(1, keepdim=True)
-            parts.append(F.normalize(found.reshape(len(part), -1), dim=1).where(known, torch.nan))
+            parts.append(F.normalize(embedded.reshape(len(part), -1), dim=1).where(known, torch.nan))
         return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""How alike two sets of pictures are: the unbiased kernel distance, named by the features that it is taken in."""
+"""Similarity of two sets of pictures: the unbiased kernel distance of named features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tangency.errors import NumericsError
 from tangency.perceptual.lpips import LPIPS
 from tangency.perceptual.mmd import discrepancy
 
-FEWEST = 1000  # pictures a side, below which the number says little
+FEWEST = 1000  # pictures a side, below which the estimate is too noisy
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def kid(a: Tensor, b: Tensor, features: str) -> KID:
         )
     if a.shape[1:] != b.shape[1:]:
         raise NumericsError(f"KID: got features {tuple(a.shape)} and {tuple(b.shape)}, expected the same width.")
-    found = discrepancy(a, b)
-    if not found.standard_error > 0:
+    distance = discrepancy(a, b)
+    if not distance.standard_error > 0:
         raise NumericsError(
             "KID: the features are the same for every picture of both sides, expected some that differ: take another "
             "network for them."
         )
-    return KID(found.value, found.standard_error, features, (len(a), len(b)))
+    return KID(distance.value, distance.standard_error, features, (len(a), len(b)))

@@ -2,7 +2,7 @@
 
 A picture becomes one vector whose squared Euclidean distance to another picture's vector is their LPIPS: the
 channel-normalised features of the compared layers, scaled by √(linear weight / positions). Controls then cost no
-further pass of the network. The weights of AlexNet are shipped; those of VGG-16 and SqueezeNet 1.1 are looked for.
+further pass of the network. The weights of AlexNet are shipped; those of VGG-16 and SqueezeNet 1.1 must be fetched.
 
 Deviations: pictures under 64 pixels a side are upsampled bilinearly to 64 on the shorter side (AlexNet's last three
 feature maps shrink to one position below that; the linear layers were fitted on 64×64 patches), and one channel is
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError, unknown_name
-from tangency.perceptual.backbones import BACKBONES, POOLS, compared_layers, parameter_names
+from tangency.perceptual.backbones import BACKBONES
 from tangency.perceptual.pictures import at_least
 from tangency.perceptual.weights_files import read_weights
 
@@ -61,15 +61,13 @@ class LPIPS(nn.Module):
         if not upsample and network != "alex":
             raise NumericsError(f"LPIPS: got upsample=False with network '{network}', expected it with 'alex' only.")
         self.upsample = upsample
-        self.network, self._steps = network, BACKBONES[network]
-        layers = [f"linear.{layer}" for layer in range(sum(step.compared for step in self._steps))]
-        found = read_weights(f"lpips_{network}.safetensors", path, parameter_names(self._steps) | frozenset(layers))
-        self._names = {key: key.replace(".", "_") for key in found if key not in layers}
-        for key, name in self._names.items():
-            self.register_buffer(name, found[key])
-        self._linear = [key.replace(".", "") for key in layers]
-        for key, name in zip(layers, self._linear, strict=True):
-            self.register_buffer(name, found[key].clamp(min=0).sqrt())
+        self.network, self._backbone = network, BACKBONES[network]
+        keys = [f"linear.{layer}" for layer in range(len(self._backbone.compared))]
+        weights = read_weights(f"lpips_{network}.safetensors", path, self._backbone.parameter_names() | frozenset(keys))
+        self.layers = self._backbone.filled(weights)
+        self._linear = [key.replace(".", "") for key in keys]
+        for key, name in zip(keys, self._linear, strict=True):
+            self.register_buffer(name, weights[key].clamp(min=0).sqrt())
         self.register_buffer("shift", torch.tensor(_SHIFT).reshape(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor(_SCALE).reshape(1, 3, 1, 1))
 
@@ -81,15 +79,13 @@ class LPIPS(nn.Module):
     def embed(self, pictures: Tensor, batch: int = 64) -> Tensor:
         """Vectors whose squared distance is LPIPS, (N, C, H, W) in [−1, 1] to (N, F); NaN pictures give NaN."""
         check_channels("LPIPS", pictures)
-        return torch.cat([self._embed(part) for part in pictures.float().split(batch)])
+        return torch.cat([self._embed(part) for part in torch.split(pictures.float(), batch)])
 
     @torch.no_grad()
     def pooled(self, pictures: Tensor, batch: int = 64) -> Tensor:
         """Mean over positions of the normalised layers, (N, C, H, W) in [−1, 1] to (N, F): KID's features."""
-        parts = [
-            torch.cat([layer.mean((2, 3)) for layer in self._layers(part)], 1) for part in pictures.float().split(batch)
-        ]
-        return torch.cat(parts)
+        parts = torch.split(pictures.float(), batch)
+        return torch.cat([torch.cat([layer.mean((2, 3)) for layer in self._layers(part)], 1) for part in parts])
 
     def _embed(self, x: Tensor) -> Tensor:
         parts = []
@@ -106,8 +102,7 @@ class LPIPS(nn.Module):
                 f"{NATIVE_SIDE} pixels a side."
             )
         x = (at_least(x, SMALLEST_SIDE if self.upsample else 0) - self.shift) / self.scale
-        weights = {key: getattr(self, name) for key, name in self._names.items()}
-        for layer in compared_layers(self._steps, POOLS[self.network], weights, x):
+        for layer in self._backbone.compared_layers(self.layers, x):
             yield layer / (layer.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
@@ -120,6 +115,6 @@ def check_channels(what: str, pictures: Tensor) -> None:
     """Raise unless pictures are (N, 1 or 3, H, W)."""
     if pictures.dim() != 4 or pictures.shape[1] not in (1, 3):
         raise NumericsError(
-            f"{what}: got shape {tuple(pictures.shape)}, expected (N, 1 or 3, H, W); for other numbers of channels ask "
-            "for metrics without a network: MeasureConfig(metrics=('cosine', 'band', 'spearman', 'ssim'))."
+            f"{what}: got shape {tuple(pictures.shape)}, expected (N, 1 or 3, H, W); for other numbers of channels "
+            "choose metrics without a network: MeasureConfig(metrics=('cosine', 'band', 'spearman', 'ssim'))."
         )

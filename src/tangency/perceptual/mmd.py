@@ -13,6 +13,7 @@ different rows (Sutherland, "Unbiased estimators for the variance of MMD estimat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Discrepancy:
         if not self.second_order > 0:
             return float("nan")
         raised = self.first_order + self.second_order * (1 + 0.75 / (self.directions + 0.6))
-        return max(raised, 0.3 * self.second_order) ** 0.5
+        return math.sqrt(max(raised, 0.3 * self.second_order))
 
 
 def discrepancy(a: Tensor, b: Tensor) -> Discrepancy:
@@ -158,15 +159,12 @@ def _projected(own: _Own, cross: _Cross) -> float:
 
 def _falling(n: int, factors: int) -> float:
     """n (n − 1) … of so many factors."""
-    product = 1.0
-    for less in range(factors):
-        product *= n - less
-    return product
+    return float(math.prod(n - less for less in range(factors)))
 
 
 def _blocks(a: Tensor, b: Tensor, constant: float) -> Iterator[Tensor]:
     """The kernel less the constant, some rows at a time: it is never held whole."""
-    for rows in a.split(_AT_ONCE):
+    for rows in torch.split(a, _AT_ONCE):
         yield (rows @ b.mT / a.shape[1] + 1) ** 3 - constant
 
 

@@ -64,7 +64,7 @@ def check_normalisations(names: tuple[str, ...]) -> None:
 
 
 def at_least(pictures: Tensor, side: int) -> Tensor:
-    """Three-channel pictures whose shorter side is at least `side`, upsampled bilinearly where it is not."""
+    """Three-channel pictures whose shorter side is at least `side`, upsampled bilinearly if needed."""
     short = min(pictures.shape[2:])
     if short < side:
         size = [round(length * side / short) for length in pictures.shape[2:]]

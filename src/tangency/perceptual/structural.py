@@ -32,7 +32,7 @@ def ssim(a: Tensor, b: Tensor, value_range: float = 2.0) -> Tensor:
         1.0
 
     Source: Wang, Bovik, Sheikh & Simoncelli, "Image quality assessment", 2004: Gaussian windows of 11 × 11 pixels and
-    σ = 1.5, K = (0.01, 0.03), one around every pixel. As in torchmetrics, to which it is equal, the
+    σ = 1.5, K = (0.01, 0.03), one around every pixel. As in torchmetrics, whose values it has, the
     picture is mirrored at its border.
     Deviation: for a side under 6 pixels the window shrinks to 2·side − 1, as far as a mirror reaches, with the same σ.
     """

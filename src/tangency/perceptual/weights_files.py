@@ -1,4 +1,4 @@
-"""Weights of perceptual metrics that are too large to ship: where they are looked for, and how to get them."""
+"""Weights of perceptual metrics that are too large to ship: where they are searched for, and how to get them."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ def read_weights(name: str, path: Path | None, needed: frozenset[str]) -> dict[s
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    where = path or found_file(name)
+    where = path or located(name)
     try:
-        found = load(where.read_bytes())
+        tensors = load(where.read_bytes())
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise ModelError(
             f"weights '{where}': unreadable ({quoted(error)}). Reinstall tangency, or give path= to a file made by "
             "scripts/convert_lpips.py."
         ) from None
-    absent = sorted(needed - found.keys())
+    absent = sorted(needed - tensors.keys())
     if absent:
         raise ModelError(
             f"weights '{where}': no tensor {', '.join(absent[:4])}, expected those of {name} as "
             "scripts/convert_lpips.py writes them."
         )
-    return {key: found[key].float() for key in needed}
+    return {key: tensors[key].float() for key in needed}
 
 
 def places(name: str) -> list[Path]:
-    """Where a file of weights is looked for, in order."""
+    """Where a file of weights is searched for, in order."""
     roots = [Path(os.environ[VARIABLE]).expanduser()] if os.environ.get(VARIABLE) else []
     if os.environ.get(_DATA):
         roots.append(Path(os.environ[_DATA]).expanduser() / "weights")
     return [root / name for root in [*roots, Path("data") / "weights"]]
 
 
-def found_file(name: str) -> Path:
-    """The file itself; a `ModelError` that says what to fetch where there is none."""
+def located(name: str) -> Path:
+    """The path of a file; a `ModelError` that says what to fetch if there is none."""
     if name in _SHIPPED:
         return Path(str(resources.files("tangency.perceptual") / "weights" / name))
     looked = places(name)
@@ -85,4 +85,4 @@ def found_file(name: str) -> Path:
 
 def external_digests(names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of files of weights that are not shipped, by their names."""
-    return {name: hashlib.sha256(found_file(name).read_bytes()).hexdigest() for name in names}
+    return {name: hashlib.sha256(located(name).read_bytes()).hexdigest() for name in names}

@@ -16,7 +16,7 @@ _FORMS = (NONE, *FITTED, EXACT, "network:REF", "mfa,network:REF")
 
 @dataclass(frozen=True)
 class ScoreChoice:
-    """What `--score` and `score:` ask for.
+    """The scores that `--score` and `score:` name.
 
     Args:
         closed: "mfa", "gaussian" or "empirical", fitted to the data; "exact", of a world; or "none".
@@ -30,14 +30,14 @@ class ScoreChoice:
 
 
 def parse_choice(text: str) -> ScoreChoice:
-    """A choice of scores from text: one closed form or none, and behind it one `network:REF`.
+    """A choice of scores from text: a closed form or none, then at most one `network:REF`.
 
     Args:
-        text: "none"; "mfa", "gaussian", "empirical" or "exact", with options behind a ?; "network:REF", the trained
+        text: "none"; "mfa", "gaussian", "empirical" or "exact", with options after a ?; "network:REF", the trained
             score alone; or a closed form and "network:REF" with a comma between.
 
     Raises:
-        SpecError: a name that is none of them, an option that is unknown, or a trained score without "network:".
+        SpecError: another name, an option that is unknown, or a trained score without "network:".
 
     Example:
         >>> parse_choice("mfa?components=2,network:edm-fashion-mnist")
@@ -46,14 +46,12 @@ def parse_choice(text: str) -> ScoreChoice:
         'none'
     """
     mark = f"{NETWORK}:"
-    head, found, network = text.partition(mark) if text.startswith(mark) else text.partition(f",{mark}")
-    if found and not network:
-        raise SpecError(
-            f"score: got '{text}', expected a trained score behind {mark}, such as {mark}edm-fashion-mnist."
-        )
+    head, named, network = text.partition(mark) if text.startswith(mark) else text.partition(f",{mark}")
+    if named and not network:
+        raise SpecError(f"score: got '{text}', expected a trained score after {mark}, such as {mark}edm-fashion-mnist.")
     if network and network.partition("?")[0] in (NONE, EXACT, *FITTED):
-        raise SpecError(f"score: got '{text}': '{network}' is a closed form, expected a trained score behind {mark}.")
-    if found and not head:
+        raise SpecError(f"score: got '{text}': '{network}' is a closed form, expected a trained score after {mark}.")
+    if named and not head:
         return ScoreChoice(network=network)
     name, _, query = head.partition("?")
     if name in (NONE, EXACT):

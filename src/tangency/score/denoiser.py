@@ -1,4 +1,4 @@
-"""The contract that every score model keeps."""
+"""The interface of every score model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Denoiser(Protocol):
     """D(x; σ) = E[x₀ | x₀ + σ n = x] for images in [0, 1], σ in the same unit, one number or one for each image.
 
     A foreign range is converted inside the adapter: a network on [−1, 1] is queried at 2σ, and its score doubles.
-    Inputs are noisy, hence not confined to [0, 1]. Answers have the shape and dtype of x and are differentiable in x
-    for networks.
+    Inputs are noisy, hence not confined to [0, 1]. D has the shape and dtype of x, and is differentiable in x for
+    networks.
     """
 
     @property
@@ -41,7 +41,7 @@ class Denoiser(Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """Where it comes from and what it can answer; JSON values."""
+        """Where it comes from and what it was made for; JSON values."""
         ...
 
     def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:

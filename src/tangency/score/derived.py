@@ -1,4 +1,4 @@
-"""Score and Bayes gradient of whatever gives D, and every check of what it is asked."""
+"""Score and Bayes gradient of whatever gives D, with every check of its arguments."""
 
 from __future__ import annotations
 
@@ -19,29 +19,25 @@ _ABOVE = 1 + 1e-6  # rounding of a σ that was computed
 class ScoreOfDenoiser(ABC):
     """s = (D − x)/σ² and ∇ log p_σ(y|x) = (D_y − D)/σ², for whatever gives D.
 
-    Questions are checked here, once: images finite, of the right shape and at least float32 (in half precision
-    (D − x)/σ² has no digit left); σ ≥ 0 and not above what it was made for; labels in range, and there where it cannot
-    answer without. Answers that are not finite are an error, not a number. D is asked in float64 for a score, so that
-    the difference loses nothing; where that is no use (`wide` is False), in the precision of the images.
+    Arguments are checked here, once: images are finite, of the right shape and at least float32 (in half precision
+    (D − x)/σ² has no digit left); σ ≥ 0 and not above the largest of training; labels are in range, and given where D
+    needs them. Values of D that are not finite raise an error. For a score D is evaluated in float64, so that the
+    difference loses nothing; where that is of no use (`wide` is False), in the precision of the images.
+
+    Attributes:
+        kind: short name for specs and reports.
+        shape: (C, H, W).
+        classes: how many classes it can be given; 0 for none.
+        data_range: what black and white are inside of it.
+        card: "unconditional" says whether it works without labels, "sigma_range" for which σ it was made.
     """
 
     kind: str
+    shape: tuple[int, int, int]
+    classes: int
+    data_range: tuple[float, float]
+    card: Mapping[str, Any]
     wide = True
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-
-    @property
-    @abstractmethod
-    def classes(self) -> int:
-        """How many classes it can be given; 0 for none."""
-
-    @property
-    @abstractmethod
-    def card(self) -> Mapping[str, Any]:
-        """Its card; "unconditional" says whether it answers without labels, "sigma_range" for which σ it was made."""
 
     @property
     def differentiable(self) -> bool:
@@ -49,8 +45,8 @@ class ScoreOfDenoiser(ABC):
         return True
 
     @abstractmethod
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
-        """D(x; σ, y) for checked questions, σ > 0 of each image (N,) float64."""
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        """D(x; σ, y) for checked arguments, σ > 0 of each image (N,) float64."""
 
     def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ) or D(x; σ, y); x itself where σ = 0."""
@@ -58,32 +54,31 @@ class ScoreOfDenoiser(ABC):
         if not len(x):
             return x.clone()
         noisy = levels > 0
-        found = self._answer(x, torch.where(noisy, levels, 1.0), y).to(x.dtype)
-        self._check_finite(found)
-        return found if bool(noisy.all()) else torch.where(per_example(noisy, x), found, x)
+        denoised = self._denoise(x, torch.where(noisy, levels, 1.0), y).to(x.dtype)
+        self._check_finite(denoised)
+        return denoised if bool(noisy.all()) else torch.where(per_example(noisy, x), denoised, x)
 
     def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = (D − x)/σ², or given y."""
         levels = self._positive(x, sigma)
-        asked = x.double() if self.wide else x
-        return ((self.denoise(asked, levels, y) - asked) / per_example(levels, x) ** 2).to(x.dtype)
+        inputs = x.double() if self.wide else x
+        return ((self.denoise(inputs, levels, y) - inputs) / per_example(levels, x) ** 2).to(x.dtype)
 
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
-        """∇ log p_σ(y | x) = (D(x; σ, y) − D(x; σ))/σ²: a difference of two answers, not exact.
+        """∇ log p_σ(y | x) = (D(x; σ, y) − D(x; σ))/σ²: a difference of two values of D, not exact.
 
-        `tangency.score.bayes_gradient` also tells how much of it is to be believed.
+        `tangency.score.bayes_gradient` also estimates its error.
         """
         levels = self._positive(x, sigma)
-        asked = x.double() if self.wide else x
-        difference = self.denoise(asked, levels, y) - self.denoise(asked, levels)
+        inputs = x.double() if self.wide else x
+        difference = self.denoise(inputs, levels, y) - self.denoise(inputs, levels)
         return Direction(difference.to(x.dtype), norms(difference).double().log() - 2 * levels.log())
 
     def _positive(self, x: Tensor, sigma: Sigma) -> Tensor:
         levels = noise_levels(sigma, x)
         if not bool((levels > 0).all()):
             raise NumericsError(
-                f"sigma: got 0, expected a noise level > 0: the data of '{self.kind}' have no density of their own, it "
-                "knows only noisy ones."
+                f"sigma: got 0, expected a noise level > 0: '{self.kind}' knows the density of noisy images only."
             )
         return levels
 
@@ -110,7 +105,7 @@ class ScoreOfDenoiser(ABC):
     def _check_labels(self, x: Tensor, y: Tensor | None) -> None:
         if y is None and self.card.get("unconditional") is False:
             raise NumericsError(
-                f"labels: '{self.kind}' is conditional only and cannot be asked without labels, expected a class 0 to "
+                f"labels: '{self.kind}' is conditional only and needs labels, expected a class 0 to "
                 f"{self.classes - 1} for each image."
             )
         if y is not None and not self.classes:
@@ -118,10 +113,10 @@ class ScoreOfDenoiser(ABC):
         if y is not None:
             check_labels(y, len(x), self.classes)
 
-    def _check_finite(self, answer: Tensor) -> None:
-        if not bool(torch.isfinite(answer).all()):
-            bad = (~torch.isfinite(answer)).flatten(1).any(1).nonzero().flatten()[:5].tolist()
+    def _check_finite(self, denoised: Tensor) -> None:
+        if not bool(torch.isfinite(denoised).all()):
+            bad = (~torch.isfinite(denoised)).flatten(1).any(1).nonzero().flatten()[:5].tolist()
             raise NumericsError(
-                f"'{self.kind}': its answers are NaN or infinite for images {bad}; its weights are damaged, or its "
+                f"'{self.kind}': its values are NaN or infinite for images {bad}; its weights are damaged, or its "
                 "training diverged. Take another score."
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class FunctionScore(ScoreOfDenoiser):
         shape: (C, H, W).
         classes: how many it can be given; 0 for none.
         data_range: what black and white are to the function; σ scales with its width.
-        unconditional: whether it can be asked without labels.
+        unconditional: whether it works without labels.
         kind: short name for reports.
 
     Example:
@@ -48,45 +48,26 @@ class FunctionScore(ScoreOfDenoiser):
     ) -> None:
         if not data_range[0] < data_range[1]:
             raise SpecError(f"data range: got {data_range}, expected low < high, such as (-1, 1).")
-        self.denoiser, self.data_range, self.kind = denoiser, data_range, kind
-        self._shape, self._classes, self._unconditional = shape, classes, unconditional
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self._shape
-
-    @property
-    def classes(self) -> int:
-        """How many classes it can be given; 0 for none."""
-        return self._classes
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """What it was made with."""
-        return {
-            "kind": self.kind,
-            "data_range": self.data_range,
-            "classes": self._classes,
-            "unconditional": self._unconditional,
-        }
+        self.denoiser, self.shape, self.classes, self.data_range = denoiser, shape, classes, data_range
+        self.unconditional, self.kind = unconditional, kind
+        self.card = {name: getattr(self, name) for name in ("kind", "data_range", "classes", "unconditional")}
 
     @cached_property
     def differentiable(self) -> bool:
         """Whether its output follows from its input through differentiable operations, tried on one grey image."""
-        u = torch.zeros(1, *self._shape, requires_grad=True)
-        y = None if self._unconditional else torch.zeros(1, dtype=torch.int64)
+        u = torch.zeros(1, *self.shape, requires_grad=True)
+        y = None if self.unconditional else torch.zeros(1, dtype=torch.int64)
         try:
             with torch.enable_grad():
-                found = self.denoiser(u, torch.ones(1), y)
+                denoised = self.denoiser(u, torch.ones(1), y)
         except (RuntimeError, TypeError):  # NumPy refuses tensors with a gradient
             return False
-        return isinstance(found, Tensor) and found.requires_grad
+        return isinstance(denoised, Tensor) and denoised.requires_grad
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         low, width = self.data_range[0], self.data_range[1] - self.data_range[0]
-        found = self.denoiser(low + width * x, (levels * width).to(x.dtype), y)
-        if not isinstance(found, Tensor) or found.shape != x.shape:
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        denoised = self.denoiser(low + width * x, (levels * width).to(x.dtype), y)
+        if not isinstance(denoised, Tensor) or denoised.shape != x.shape:
+            got = tuple(denoised.shape) if isinstance(denoised, Tensor) else type(denoised).__name__
             raise NumericsError(f"'{self.kind}': returned {got}, expected images of shape {tuple(x.shape)}.")
-        return (found - low) / width
+        return (denoised - low) / width

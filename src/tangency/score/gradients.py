@@ -16,12 +16,12 @@ from tangency.types import Direction, Sigma, check_labels
 
 _ROUNDS = 500
 _ROUNDING = 1e-6  # of D in single precision, relative
-_VALUES = 20_000_000  # answers held at once
+_VALUES = 20_000_000  # numbers of denoised images held at once
 
 
 @dataclass(frozen=True)
 class BayesGradient:
-    """∇ log p_σ(y | x) and how far it can be believed.
+    """∇ log p_σ(y | x) and estimates of its error.
 
     Args:
         direction: as `Denoiser.bayes_direction`.
@@ -47,11 +47,11 @@ class BayesGradient:
 
 @torch.no_grad()
 def bayes_gradient(score: Denoiser, x: Tensor, y: Tensor, sigma: Sigma) -> BayesGradient:
-    """∇ log p_σ(y | x) with the inconsistency of the answers that it is a difference of.
+    """∇ log p_σ(y | x) with the inconsistency of the denoisers that it is a difference of.
 
-    It asks for every class: (classes + 1) evaluations of D, and one more Bayes direction of a closed form. The
-    difference of two networks amplifies their error by 1/σ², and at small σ the two nearly coincide, so that error is
-    what is left.
+    It evaluates D without a label and given every class, and one more Bayes direction of a closed form. The difference
+    of two networks amplifies their error by 1/σ², and at small σ the two nearly coincide, so that mostly error is
+    left.
 
     Args:
         score: conditional and unconditional.
@@ -63,16 +63,15 @@ def bayes_gradient(score: Denoiser, x: Tensor, y: Tensor, sigma: Sigma) -> Bayes
         >>> from tangency.worlds import make_world
         >>> world = make_world("linear?rank=3&classes=2&shape=1x8x8")
         >>> drawn = world.sample(4, seed=0)
-        >>> found = bayes_gradient(world, drawn.x, drawn.y, 0.1)
-        >>> bool((found.inconsistency < 1e-6 * found.signal).all())
+        >>> gradient = bayes_gradient(world, drawn.x, drawn.y, 0.1)
+        >>> bool((gradient.inconsistency < 1e-6 * gradient.signal).all())
         True
     """
     check_labels(y, len(x), score.classes)
     levels = noise_levels(sigma, x)
     step = max(1, _VALUES // max(1, score.classes * x[:1].numel()))
-    parts = [
-        _bayes_gradient(score, *each) for each in zip(x.split(step), y.split(step), levels.split(step), strict=True)
-    ]
+    chunks = torch.split(torch.arange(len(x), device=x.device), step)
+    parts = [_bayes_gradient(score, x[i], y[i], levels[i]) for i in chunks]
     direction, log_norm, signal, inconsistency, resolved = (torch.cat(values) for values in zip(*parts, strict=True))
     return BayesGradient(Direction(direction, log_norm), signal, inconsistency, resolved)
 
@@ -81,10 +80,10 @@ def _bayes_gradient(
     score: Denoiser, x: Tensor, y: Tensor, levels: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Direction, log norm, signal, inconsistency and whether it is resolved, of a few images."""
-    asked = x.double() if getattr(score, "wide", True) else x
-    free = flat(score.denoise(asked, levels)).double()
-    every = [score.denoise(asked, levels, torch.full_like(y, c)) for c in range(score.classes)]
-    away = torch.stack([flat(answer).double() - free for answer in every], 1)
+    inputs = x.double() if getattr(score, "wide", True) else x
+    free = flat(score.denoise(inputs, levels)).double()
+    every = [score.denoise(inputs, levels, torch.full_like(y, c)) for c in range(score.classes)]
+    away = torch.stack([flat(denoised).double() - free for denoised in every], 1)
     chosen = away[torch.arange(len(x), device=x.device), y.long()]
     signal = chosen.norm(dim=1)
     if isinstance(score, ScoreOfDenoiser):
@@ -105,7 +104,8 @@ def _distance_to_hull(points: Tensor) -> Tensor:
         moved = _onto_simplex(ahead - step * (gram @ ahead[:, :, None]).squeeze(2))
         faster = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
         ahead, p, momentum = moved + (momentum - 1) / faster * (moved - p), moved, faster
-    return torch.einsum("nc,ncd->nd", p, points).norm(dim=1)
+    distance: Tensor = torch.linalg.vector_norm(torch.einsum("nc,ncd->nd", p, points), dim=1)
+    return distance
 
 
 def _onto_simplex(p: Tensor) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -16,35 +15,16 @@ from tangency.score.derived import ScoreOfDenoiser
 
 
 class DerivedScore(ScoreOfDenoiser):
-    """Shape, classes and range of the score that another is made of."""
+    """A score made of another, whose shape, classes and range it has."""
 
-    def __init__(self, base: Denoiser, **about: Any) -> None:
-        self.base, self._about = base, about
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.base.shape
-
-    @property
-    def classes(self) -> int:
-        """How many classes it can be given."""
-        return self.base.classes
-
-    @property
-    def data_range(self) -> tuple[float, float]:
-        """What black and white are inside of the score that it is made of."""
-        return self.base.data_range
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Its settings, the limits of what it is made of, and the card of that."""
-        limits = {key: self.base.card[key] for key in ("sigma_range", "unconditional") if key in self.base.card}
-        return {"kind": self.kind, **self._about, **limits, "base": dict(self.base.card)}
+    def __init__(self, base: Denoiser, **settings: float | str) -> None:
+        self.base, self.shape, self.classes, self.data_range = base, base.shape, base.classes, base.data_range
+        limits = {key: base.card[key] for key in ("sigma_range", "unconditional") if key in base.card}
+        self.card = {"kind": self.kind, **settings, **limits, "base": dict(base.card)}
 
     @property
     def differentiable(self) -> bool:
-        """Whether what it is made of is."""
+        """Whether its base is."""
         return isinstance(self.base, ScoreOfDenoiser) and self.base.differentiable
 
 
@@ -65,7 +45,7 @@ class ClassifierFreeGuided(DerivedScore):
         super().__init__(base, weight=weight)
         self.weight = weight
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         free = self.base.denoise(x, levels)
         return free if y is None else free + self.weight * (self.base.denoise(x, levels, y) - free)
 
@@ -76,11 +56,12 @@ class ClassifierGuided(DerivedScore):
 
     Args:
         base: an unconditional score of the same images.
-        classifier: maps (N, C, H, W) in [0, 1] to logits; asked at x + noise, where it may be a stranger.
+        classifier: maps (N, C, H, W) in [0, 1] to logits; evaluated at x + noise, which it may not have seen in
+            training.
         weight: w ≥ 0.
-        at: "noisy" asks the classifier at x; "denoised" at D(x; σ), for one that knows clean images only, without
+        at: "noisy" evaluates the classifier at x; "denoised" at D(x; σ), for one that knows clean images only, without
             the Jacobian of D.
-        classes: how many it tells apart, where neither base nor classifier says so.
+        classes: how many it distinguishes, where neither base nor classifier says so.
 
     Source: Dhariwal and Nichol, arXiv 2105.05233.
     """
@@ -96,24 +77,19 @@ class ClassifierGuided(DerivedScore):
         if not 0 <= weight < torch.inf:
             raise SpecError(f"classifier guidance: got weight {weight}, expected a number of at least 0.")
         self.classifier, self.weight, self.at = classifier, weight, at
-        self._classes = base.classes or int(getattr(classifier, "classes", classes))
-
-    @property
-    def classes(self) -> int:
-        """How many classes the classifier tells apart."""
-        return self._classes
+        self.classes = base.classes or int(getattr(classifier, "classes", classes))
 
     @property
     def differentiable(self) -> bool:
         """The gradient of the classifier is taken as it is, not differentiated again."""
         return False
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         free = self.base.denoise(x, levels)
         if y is None:
             return free
-        asked = (x if self.at == "noisy" else free).detach()
-        found = input_gradient(self.classifier, asked.float(), y, "logp_y")
-        length = torch.where(found.log_norm.isfinite(), found.log_norm.exp(), 0.0)  # no gradient, no guidance
-        gradient = found.direction.double() * per_example(length / norms(found.direction).clamp(min=1e-38), x)
+        inputs = (x if self.at == "noisy" else free).detach()
+        logp = input_gradient(self.classifier, inputs.float(), y, "logp_y")
+        length = torch.where(logp.log_norm.isfinite(), logp.log_norm.exp(), 0.0)  # no gradient, no guidance
+        gradient = logp.direction.double() * per_example(length / norms(logp.direction).clamp(min=1e-38), x)
         return free + (self.weight * per_example(levels, x) ** 2 * gradient).to(x.dtype)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from tangency.devices import resolve_device
 from tangency.errors import ModelError, RunError, SpecError, listed, quoted, unknown_name
@@ -34,16 +34,8 @@ def _mfa(data: LabelledImages, device: str, *, components: int = 4, rank: int = 
     return MixtureScore(mixture, {"cut": cut} if cut else None)
 
 
-def _gaussian(data: LabelledImages, device: str) -> Denoiser:
-    return GaussianScore(data, device)
-
-
-def _empirical(data: LabelledImages, device: str) -> Denoiser:
-    return EmpiricalScore(data, device)
-
-
 # name -> maker(training images, device, *, options with defaults)
-FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": _gaussian, "empirical": _empirical}
+FITTED: dict[str, Callable[..., Denoiser]] = {"mfa": _mfa, "gaussian": GaussianScore, "empirical": EmpiricalScore}
 _TRAINED = (*SHIPPED, "FILE.safetensors", "diffusers:DIR", "edm:FILE.pkl", "k-diffusion:FILE.safetensors")
 _CHECKPOINTS = (".pth", ".pt", ".ckpt")
 
@@ -52,13 +44,12 @@ def load_score(reference: str | Path, data: Dataset | str | Path | None = None, 
     """A score of the data by reference: ∇ₓ log p_σ(x) = (D(x; σ) − x)/σ², with D(x; σ) = E[x₀ | x₀ + σn = x].
 
     Args:
-        reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options behind a ?);
+        reference: "mfa", "gaussian" or "empirical", fitted to the training images of `data` (options after a ?);
             "exact", the law of a world that `data` are drawn from; "edm-fashion-mnist", shipped; "FILE.safetensors"
             of our own; "diffusers:DIR" (?size=, ?variant=, ?range=); "edm:FILE.pkl"; "k-diffusion:FILE.safetensors"
             (?config=FILE.json); "package/name:…" of another package.
-        data: what it is for, or its reference as `load_data` takes it: its images must be of the score's shape and
-            classes.
-        device: where it is asked: "auto", "cpu", "cuda" or "cuda:N".
+        data: images of the score's shape and classes, or their reference as `load_data` takes it.
+        device: where it is evaluated: "auto", "cpu", "cuda" or "cuda:N".
 
     Returns:
         A `Denoiser`: `denoise` and `score` of images (N, C, H, W) in [0, 1] at σ in that unit, a number or (N,), with
@@ -81,9 +72,11 @@ def load_score(reference: str | Path, data: Dataset | str | Path | None = None, 
         if data is None:
             raise SpecError(f"score '{reference}': expected data that it is fitted to; give --data.")
         device = resolve_device(device)
-        if name == "exact" and query:
+        if name != "exact":
+            return FITTED[name](data.train, device, **maker_options(f"score '{reference}'", query, FITTED[name]))
+        if query:
             raise SpecError(f"score '{reference}': exact takes no options.")
-        return _exact(reference, data, device) if name == "exact" else _fitted(reference, name, query, data, device)
+        return _exact(reference, data, device)
     score = _loaded(reference, resolve_device(device))
     if data is not None:
         check_fits(score, data, reference)
@@ -93,13 +86,8 @@ def load_score(reference: str | Path, data: Dataset | str | Path | None = None, 
 def _exact(reference: str, data: Dataset, device: str) -> World:
     world = world_of(data.name)
     if world is None:
-        raise SpecError(f"score '{reference}': '{data.name}' are no draws from a world, whose law is known; use mfa.")
+        raise SpecError(f"score '{reference}': '{data.name}' are not drawn from a world, whose law is known; use mfa.")
     return world.to(device)
-
-
-def _fitted(reference: str, name: str, query: str, data: Dataset, device: str) -> Denoiser:
-    options = maker_options(f"score '{reference}'", query, FITTED[name])
-    return FITTED[name](data.train, device, **options)
 
 
 def _loaded(reference: str, device: str) -> Denoiser:
@@ -108,7 +96,12 @@ def _loaded(reference: str, device: str) -> Denoiser:
             return load_network(path, device, kind=reference)
     parsed = parse(reference)
     if parsed.kind in SCORES:
-        return _made(parsed, device)
+        score = SCORES[parsed.kind](parsed, device)
+        if parsed.kind not in SCORES.own and not isinstance(cast(object, score), Denoiser):
+            raise SpecError(
+                f"score '{parsed.text}': made an object of type {type(score).__name__}, expected a Denoiser."
+            )
+        return score
     if reference.endswith(".safetensors"):
         return _safetensors(Path(reference), device)
     if parsed.kind == "score_sde" or reference.endswith(_CHECKPOINTS):
@@ -119,13 +112,6 @@ def _loaded(reference: str, device: str) -> Denoiser:
         )
     known = [*FITTED, "exact", *_TRAINED, *(f"{kind}:…" for kind in SCORES if kind not in SCORES.own)]
     raise SpecError(f"score: {unknown_name('score', reference, known)}")
-
-
-def _made(parsed: Reference, device: str) -> Denoiser:
-    score = SCORES[parsed.kind](parsed, device)
-    if parsed.kind not in SCORES.own and not isinstance(cast(object, score), Denoiser):
-        raise SpecError(f"score '{parsed.text}': made an object of type {type(score).__name__}, expected a Denoiser.")
-    return score
 
 
 def _kdiffusion(parsed: Reference, device: str) -> Denoiser:
@@ -149,7 +135,7 @@ def _diffusers(parsed: Reference, device: str) -> Denoiser:
     )
 
 
-# kind -> loader(reference, device), of trained scores; what stands before the colon of a reference.
+# kind, before the colon of a reference -> loader(reference, device) of a trained score
 SCORES: Registry[Callable[..., Denoiser]] = Registry(
     "score",
     "tangency.scores",
@@ -171,19 +157,18 @@ def _safetensors(path: Path, device: str) -> Denoiser:
     header = read_tensors(path)[1]
     if header.get("kind") == "mfa":
         mixture, header = load_mixture(path, device)
-        card: dict[str, Any] = header.get("card") or {}
-        return MixtureScore(mixture, card)
+        return MixtureScore(mixture, header.get("card"))
     return load_network(path, device)
 
 
 def readings(score: Denoiser) -> list[str]:
-    """What was decided when the file of a score was read, in sentences; of others nothing."""
+    """Notes on how the file of a score was read, in sentences; none for other scores."""
     provenance = score.card.get("provenance")
     return list(provenance.get("reading", ())) if isinstance(provenance, dict) else []
 
 
 def fingerprint(reference: str) -> str:
-    """SHA-256 of the files that a reference of a trained score names, so that results know which weights they had."""
+    """SHA-256 of the files that a reference of a trained score names: results record which weights they had."""
     name = reference.partition("?")[0]
     if name in FITTED or name == "exact":
         raise SpecError(f"score '{reference}': is a closed form, expected a trained one: {', '.join(_TRAINED)}.")
@@ -204,14 +189,14 @@ def fingerprint(reference: str) -> str:
 
 
 def _digest(parsed: Reference, files: tuple[Path, ...]) -> str:
-    """SHA-256 over the names and bytes of files, wherever they lie, and the options of a reference."""
-    options = {key: value for key, value in parsed.options.items() if key != "config"}  # its bytes are there
+    """SHA-256 over the names and bytes of files, independent of their folder, and the options of a reference."""
+    options = {key: value for key, value in parsed.options.items() if key != "config"}  # its bytes are among the files'
     content = [sorted(options.items()), [(path.name, file_digest(path)) for path in files]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def check_fits(score: Denoiser, data: Dataset, reference: str) -> None:
-    """Raise where a score is one of other images, or where a label would mean something else to it."""
+    """Raise unless shape and classes of a score are those of the data."""
     if tuple(score.shape) != data.train.shape:
         raise ModelError(
             f"score '{reference}': takes images of {tuple(score.shape)}, '{data.name}' has {data.train.shape}; choose "

@@ -1,9 +1,8 @@
-"""Images from a score: the probability-flow ODE of Karas et al. (2022), with or without noise put back."""
+"""Images from a score: the probability-flow ODE of Karras et al. (2022), with or without noise put back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -15,9 +14,9 @@ from tangency.errors import NumericsError, SpecError
 from tangency.score.denoiser import Denoiser
 from tangency.score.networks.parametrisation import sigma_steps
 from tangency.seeding import Draw
-from tangency.types import check_labels
+from tangency.types import OnProgress, check_labels
 
-_GREY = 0.5  # what noise of σ_max is centred on, in [0, 1] pixel units
+_GREY = 0.5  # centre of the noise of σ_max, in [0, 1] pixel units
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Sampler:
 
     Args:
         steps: N; a step is two evaluations of D with Heun, the last one: 2N − 1 in all.
-        sigma_min, sigma_max: in [0, 1] pixel units (half of Karas et al., whose images lie in [−1, 1]).
+        sigma_min, sigma_max: in [0, 1] pixel units (half of Karras et al., whose images lie in [−1, 1]).
         rho: how the steps crowd towards σ_min.
         churn: S_churn: noise put back, N(1 + γ)σ with γ = min(S_churn/N, √2 − 1); 0 is deterministic.
         churn_range: σ between which noise is put back.
@@ -82,17 +81,20 @@ class Sampler:
         y: Tensor | None = None,
         seed: int = 0,
         batch: int = 64,
-        on_step: Callable[[float], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Tensor:
         """Images for the identities `ids` (N,), of classes y (N,) or of no class.
 
         Args:
-            score: where D comes from; asked on the device of `ids`.
+            score: evaluated on the device of `ids`.
+            ids: identities, whole numbers.
+            y: classes.
+            seed: of the noise.
             batch: images at once; it changes memory, not results.
-            on_step: told the share that is done.
+            on_progress: called with the number of images and the share that is done.
 
         Returns:
-            (N, C, H, W) float32, not clipped: an image may leave [0, 1] by what it is off.
+            (N, C, H, W) float32, not clipped to [0, 1].
         """
         if ids.dim() != 1 or ids.is_floating_point() or batch < 1:
             raise NumericsError(
@@ -101,14 +103,17 @@ class Sampler:
             )
         if y is not None:
             check_labels(y, len(ids), score.classes)
-        parts = []
-        batches = list(torch.arange(len(ids), device=ids.device).split(batch))
-        for number, index in enumerate(batches):
+        parts: list[Tensor] = []
+        batches = torch.split(torch.arange(len(ids), device=ids.device), batch)
+
+        def report(_: str, share: float) -> None:
+            if on_progress is not None:
+                on_progress(f"{len(ids)} images", (len(parts) + share) / len(batches))
+
+        for index in batches if len(ids) else ():
             draw = Draw(seed, ids[index], "sample")
             start = _GREY + self.sigma_max * draw.normal(score.shape, torch.float64)
-            done = number / len(batches)
-            on_progress = None if on_step is None else _part_of(on_step, done, 1 / len(batches))
-            parts.append(self.run(score, start, draw, None if y is None else y[index], on_progress).float())
+            parts.append(self.run(score, start, draw, None if y is None else y[index], report).float())
         return torch.cat(parts) if parts else torch.zeros(0, *score.shape, device=ids.device)
 
     @torch.no_grad()
@@ -118,11 +123,10 @@ class Sampler:
         x: Tensor,
         draw: Draw,
         y: Tensor | None = None,
-        on_step: Callable[[float], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Tensor:
         """From noisy images x (N, C, H, W) at σ_max down to σ = 0; `draw` gives the noise that is put back."""
-        levels = self.levels
-        for number, (sigma, below) in enumerate(pairwise(levels)):
+        for number, (sigma, below) in enumerate(pairwise(self.levels)):
             x, sigma = self._churned(x, sigma, draw.of("churn", number))
             slope = (x - score.denoise(x, sigma, y)) / sigma
             moved = x + (below - sigma) * slope
@@ -130,20 +134,15 @@ class Sampler:
                 ahead = (moved - score.denoise(moved, below, y)) / below
                 moved = x + (below - sigma) * (slope + ahead) / 2
             x = moved
-            if on_step is not None:
-                on_step((number + 1) / self.steps)
+            if on_progress is not None:
+                on_progress("steps", (number + 1) / self.steps)
         return x
 
     def _churned(self, x: Tensor, sigma: float, draw: Draw) -> tuple[Tensor, float]:
         low, high = self.churn_range
         gamma = min(self.churn / self.steps, math.sqrt(2) - 1) if low <= sigma <= high else 0.0
-        raised = min(sigma * (1 + gamma), self.sigma_max)  # no score is asked beyond what it was trained for
+        raised = min(sigma * (1 + gamma), self.sigma_max)  # no σ beyond those that the score was trained for
         if raised <= sigma:
             return x, sigma
         noise = self.churn_noise * draw.normal(x.shape[1:], torch.float64)
         return x + math.sqrt(raised**2 - sigma**2) * noise, raised
-
-
-def _part_of(on_progress: Callable[[float], None], start: float, share: float) -> Callable[[float], None]:
-    """Progress of a part as progress of the whole."""
-    return lambda done: on_progress(start + share * done)

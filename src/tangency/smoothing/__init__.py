@@ -9,8 +9,7 @@ from tangency.smoothing.certificate import (
     prediction,
     prediction_draws,
 )
-from tangency.smoothing.certify import certify, smooth
-from tangency.smoothing.smoothed import Smoothed
+from tangency.smoothing.smoothed import Smoothed, certify, smooth
 
 __all__ = [
     "ABSTAIN",

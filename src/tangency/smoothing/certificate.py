@@ -1,4 +1,4 @@
-"""What counts of votes prove of a smoothed classifier (Cohen, Rosenfeld & Kolter, arXiv 1902.02918, section 3.2)."""
+"""What vote counts prove about a smoothed classifier (Cohen, Rosenfeld & Kolter, arXiv 1902.02918, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ABSTAIN = -1
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is proved of each image; all of one image's statements hold at once with probability ≥ 1 − alpha.
+    """What is proved for each image; all statements about an image hold at once with probability ≥ 1 − alpha.
 
     Args:
         classes: (N,) int64, the class of the smoothed classifier, or `ABSTAIN`.
@@ -47,10 +47,10 @@ def lower_bound(successes: Tensor, trials: int, alpha: float) -> Tensor:
     from scipy.special import betaincinv
 
     _check_alpha(alpha)
-    found = successes.cpu().numpy()
-    if found.size and (found.min() < 0 or found.max() > trials):
-        raise NumericsError(f"successes: got {found.min()} … {found.max()}, expected 0 … {trials}.")
-    bound = betaincinv(found.clip(1), trials - found + 1.0, alpha)
+    counts = successes.cpu().numpy()
+    if counts.size and (counts.min() < 0 or counts.max() > trials):
+        raise NumericsError(f"successes: got {counts.min()} … {counts.max()}, expected 0 … {trials}.")
+    bound = betaincinv(counts.clip(1), trials - counts + 1.0, alpha)
     return torch.as_tensor(bound, device=successes.device).masked_fill(successes == 0, 0.0)
 
 
@@ -75,8 +75,8 @@ def certificate(selection: Tensor, counts: Tensor, sigma: float, draws: int, alp
 
     Example:
         >>> votes = torch.tensor([[990, 10], [510, 490]])
-        >>> found = certificate(votes, votes, 0.5, 1000, 0.05)
-        >>> found.classes.tolist(), [round(r, 3) for r in found.radius.tolist()]
+        >>> proved = certificate(votes, votes, 0.5, 1000, 0.05)
+        >>> proved.classes.tolist(), [round(r, 3) for r in proved.radius.tolist()]
         ([0, -1], [1.061, 0.0])
     """
     _check_enough(draws, certificate_draws(alpha), alpha, "certify")
@@ -91,8 +91,8 @@ def certificate(selection: Tensor, counts: Tensor, sigma: float, draws: int, alp
 def prediction(counts: Tensor, alpha: float = 0.001) -> Tensor:
     """PREDICT: the class with most votes, or `ABSTAIN`, (N, classes) votes to (N,) int64.
 
-    It answers where a two-sided binomial test rejects at level alpha that the two classes with most votes are equally
-    likely; so an answer is another than the smoothed classifier's own with probability ≤ alpha.
+    It abstains unless a two-sided binomial test rejects at level alpha that the two classes with most votes are equally
+    likely; so a class differs from that of the smoothed classifier with probability ≤ alpha.
 
     Example:
         >>> prediction(torch.tensor([[60, 40, 0], [80, 15, 5]]), 0.05).tolist()
@@ -115,7 +115,7 @@ def certificate_draws(alpha: float) -> int:
 
 
 def prediction_draws(alpha: float) -> int:
-    """The fewest draws with which a unanimous vote is not abstained from: the smallest n with 2 · ½ⁿ ≤ alpha."""
+    """The fewest draws with which a unanimous vote does not lead to abstention: the smallest n with 2 · ½ⁿ ≤ alpha."""
     _check_alpha(alpha)
     return math.ceil(1 - math.log2(alpha))
 

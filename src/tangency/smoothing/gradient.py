@@ -1,4 +1,4 @@
-"""Sums of gradients over noisy copies with weights that may underflow, so they are kept as logarithms."""
+"""Sums of gradients over noisy copies, with logarithms of the weights since these may underflow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Scalar = Literal["logp_y", "logit_y"]
 
 
 def weighted(of: Scalar, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What each copy's gradient is taken of (M,), the log of its weight (M,), and the log of its share in the mean.
+    """The scalar of each copy that is differentiated (M,), the log of its weight (M,), and the log of its share.
 
     "logp_y": log-odds, log p_y (1 − p_y), log p_y, since ∇ log Σ p_y = Σ p_y (1 − p_y) ∇log-odds / Σ p_y.
     "logit_y": f_y with weight 1 and nothing to divide by.

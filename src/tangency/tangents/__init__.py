@@ -1,4 +1,4 @@
-"""Tangent spaces of the data manifold, and the control subspaces they are judged against."""
+"""Tangent spaces of the data manifold, and the control subspaces that they are compared with."""
 
 from tangency.tangents.agreement import Agreement, agreement, reach, space_agreement
 from tangency.tangents.autoencoder import Autoencoder, ConvAutoencoder, autoencoder_losses
@@ -12,7 +12,7 @@ from tangency.tangents.controls import (
 )
 from tangency.tangents.curved import Retraction, curved_path
 from tangency.tangents.decoder import AutoencoderTangents
-from tangency.tangents.denoiser import DenoiserTangents
+from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
@@ -30,6 +30,7 @@ __all__ = [
     "DenoiserTangents",
     "FixedTangents",
     "Ground",
+    "KrylovOptions",
     "LocalPCATangents",
     "MixtureTangents",
     "Retraction",

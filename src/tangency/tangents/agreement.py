@@ -64,8 +64,8 @@ def agreement(
         >>> import tangency
         >>> data = tangency.load_data("world:torus?train=50&test=5")
         >>> exact = tangency.load_tangents("exact", data)
-        >>> found = agreement(exact, exact, data.test.images())
-        >>> bool((found.largest < 1e-4).all()), bool((found.overlap > 0.999).all())
+        >>> angles = agreement(exact, exact, data.test.images())
+        >>> bool((angles.largest < 1e-4).all()), bool((angles.overlap > 0.999).all())
         (True, True)
     """
     return space_agreement(first.at(images, ids), second.at(images, ids))

@@ -75,9 +75,9 @@ class ConvAutoencoder(nn.Module):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the code, each (N, latent); the variance of a plain autoencoder is 0."""
-        found = self.encoder(F.pad(x, self.padding))
-        mean = found[:, : self.latent]
-        return mean, found[:, self.latent :] if self.variational else torch.full_like(mean, -torch.inf)
+        code: Tensor = self.encoder(F.pad(x, self.padding))
+        mean = code[:, : self.latent]
+        return mean, code[:, self.latent :] if self.variational else torch.full_like(mean, -torch.inf)
 
     def encode(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to codes (N, latent): the posterior mean."""
@@ -85,8 +85,8 @@ class ConvAutoencoder(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Codes (N, latent) to images (N, C, H, W)."""
-        found: Tensor = self.decoder(z)
-        return found[:, :, : self.sides[0], : self.sides[1]]
+        images: Tensor = self.decoder(z)
+        return images[:, :, : self.sides[0], : self.sides[1]]
 
 
 def autoencoder_losses(module: ConvAutoencoder, x: Tensor, beta: float, draw: Draw) -> Tensor:
@@ -98,8 +98,8 @@ def autoencoder_losses(module: ConvAutoencoder, x: Tensor, beta: float, draw: Dr
     """
     mean, log_variance = module.posterior(x)
     noise = draw.of("code").normal(mean.shape[1:]) if module.variational else torch.zeros_like(mean)
-    found = module.decode(mean + (log_variance / 2).exp() * noise)
-    losses = flat(found - x).square().sum(1)
+    decoded = module.decode(mean + (log_variance / 2).exp() * noise)
+    losses = flat(decoded - x).square().sum(1)
     if not module.variational:
         return losses
     return losses + beta * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tangency.errors import ModelError, quoted
 from tangency.models.weights import fill
+from tangency.score.networks.config_values import read_settings
 from tangency.tangents.autoencoder import ConvAutoencoder
 from tangency.tensors import read_tensors, write_tensors
 
@@ -82,7 +83,7 @@ class DiffusersAutoencoder(nn.Module):
 
     Args:
         net: the diffusers module.
-        shape: (C, H, W) of the images; a network of three channels takes one, too, as three equal ones.
+        shape: (C, H, W) of the images; for a network of three channels, one channel is repeated three times.
         data_range: of the images inside: [−1, 1] for `AutoencoderKL`, [0, 1] for `AutoencoderTiny`.
     """
 
@@ -90,13 +91,14 @@ class DiffusersAutoencoder(nn.Module):
         super().__init__()
         self.net, self.shape, self.low = net, shape, data_range[0]
         self.width = data_range[1] - data_range[0]
-        self.copies = 3 if shape[0] == 1 and _channels(net) == 3 else 1
+        channels = getattr(net, "config", {}).get("in_channels", 0)
+        self.copies = 3 if shape[0] == 1 and channels == 3 else 1
         with torch.no_grad():
             self._cells = self._posterior(torch.zeros(1, *shape)).shape[1:]
 
     def _posterior(self, x: Tensor) -> Tensor:
-        found = self.net.encode(self.low + self.width * x.repeat(1, self.copies, 1, 1))
-        code: Tensor = found.latent_dist.mean if hasattr(found, "latent_dist") else found.latents
+        encoded = self.net.encode(self.low + self.width * x.repeat(1, self.copies, 1, 1))
+        code: Tensor = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
         return code
 
     def encode(self, x: Tensor) -> Tensor:
@@ -106,9 +108,9 @@ class DiffusersAutoencoder(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """Codes (N, m) to images (N, C, H, W)."""
         sample: Tensor = self.net.decode(z.reshape(len(z), *self._cells)).sample
-        found = sample[:, :, : self.shape[1], : self.shape[2]]
-        found = found.mean(1, keepdim=True) if self.copies == 3 else found
-        return (found - self.low) / self.width
+        images = sample[:, :, : self.shape[1], : self.shape[2]]
+        images = images.mean(1, keepdim=True) if self.copies == 3 else images
+        return (images - self.low) / self.width
 
 
 def load_diffusers_autoencoder(
@@ -119,29 +121,16 @@ def load_diffusers_autoencoder(
     Raises:
         ModelError: no such folder, another class, or a network that does not take images of that shape.
     """
-    import json
-
     from diffusers import AutoencoderKL, AutoencoderTiny
 
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"'{path}': cannot be read ({quoted(error)}); expected a folder of diffusers' save_pretrained."
-        ) from None
+    config = read_settings(folder / "config.json", "a folder of diffusers' save_pretrained")
     classes: dict[str, Any] = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
-    name = str(config.get("_class_name")) if isinstance(config, dict) else ""
+    name = str(config.get("_class_name"))
     if name not in classes:
-        raise ModelError(f"'{path}': is of class '{name}', expected one of {', '.join(classes)}.")
+        raise config.refused(f"is of class '{name}', expected one of {', '.join(classes)}.")
     try:
         net = classes[name].from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
         module = DiffusersAutoencoder(net.eval(), shape, (-1.0, 1.0) if name == "AutoencoderKL" else (0.0, 1.0))
     except (OSError, ValueError, RuntimeError) as error:
-        reason = quoted(error)
-        raise ModelError(f"'{folder}': cannot be used for images of {shape} ({reason}).") from None
+        raise ModelError(f"'{folder}': cannot be used for images of {shape} ({quoted(error)}).") from None
     return module, {"class": name, "latent": math.prod(module._cells)}
-
-
-def _channels(net: Any) -> int:
-    return int(getattr(net, "config", {}).get("in_channels", 0))

@@ -1,4 +1,4 @@
-"""Subspaces of equal rank that know nothing of the image; any smooth gradient beats the isotropic null."""
+"""Control subspaces that do not depend on the image; any smooth gradient beats the isotropic null."""
 
 from __future__ import annotations
 
@@ -31,12 +31,7 @@ class FixedTangents:
     """
 
     def __init__(self, basis: Tensor, kind: str) -> None:
-        self.basis, self.kind, self.where = basis, kind, "the same at every image"
-
-    @property
-    def max_rank(self) -> int:
-        """Its dimension."""
-        return self.basis.shape[1]
+        self.basis, self.kind, self.where, self.max_rank = basis, kind, "the same at every image", basis.shape[1]
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -60,15 +55,15 @@ class FixedTangents:
 def partners_apart(
     estimator: TangentEstimator, pool: LabelledImages, seed: int, device: str | torch.device = "cpu"
 ) -> Partners:
-    """Partners in the pool whose tangent space is another than the image's, for estimators that share spaces.
+    """Partners in the pool whose tangent space differs from the image's, for estimators that share spaces.
 
     The images of one component of a mixture have one tangent space: as each other's partners they would be a control
-    that equals what it controls. And an image that a mixture puts into another class's component has no tangent space
-    of its own class, so that it stands in for none of its class.
+    that equals what it controls. And an image that a mixture assigns to another class's component has no tangent space
+    of its own class, so that it is no partner within its class.
     """
     if not isinstance(estimator, SharedSpaces):
         return Partners(pool, seed)
-    parts = [estimator.which(pool.images(ids).to(device)) for ids in torch.arange(len(pool)).split(_AT_ONCE)]
+    parts = [estimator.which(pool.images(ids).to(device)) for ids in torch.split(torch.arange(len(pool)), _AT_ONCE)]
     known = [part.cpu() for part in parts if part is not None]
     if len(known) < len(parts):
         return Partners(pool, seed)
@@ -80,7 +75,7 @@ def partners_apart(
 class ShuffledTangents:
     """The tangent space of another image, of the same class where the images' own labels are given.
 
-    Where images share tangent spaces, the other image is one with another space than the image's own.
+    Where images share tangent spaces, the other image has a different one.
 
     Args:
         estimator: whose tangent spaces are exchanged.
@@ -95,18 +90,8 @@ class ShuffledTangents:
         self.estimator, self.pool, self.within_class = estimator, pool, within_class
         self.partners = partners_apart(estimator, pool, seed)
         self.kind = "shuffled_class" if within_class else "shuffled"
-        self.where = "at another image"
-
-    @property
-    def max_rank(self) -> int:
-        """That of the estimator."""
-        return self.estimator.max_rank
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, seed, pool and the estimator's card."""
-        own = {"kind": self.kind, "seed": self.partners.seed, "data": self.pool.digest}
-        return {**own, "estimator": dict(self.estimator.card)}
+        self.where, self.max_rank = "at another image", estimator.max_rank
+        self.card = {"kind": self.kind, "seed": seed, "data": pool.digest, "estimator": dict(estimator.card)}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at the partners of x; NaN where there is no other image."""

@@ -40,7 +40,7 @@ def curved_path(
     `substeps` edges from the length before.
 
     Args:
-        estimator: of tangent spaces anywhere; those from a file are known at their own images only.
+        estimator: one that works at any image, so not stored tangent spaces.
         x: (N, C, H, W), where the walk starts.
         direction: (N, C, H, W) unit vectors, tangent at x.
         lengths: l2, rising, in [0, 1] pixel units, each image its own.
@@ -67,8 +67,8 @@ def curved_path(
         raise NumericsError(
             f"curved steps: got lengths {list(lengths)} in {substeps} edges, expected them to rise from 0."
         )
-    found, travelled = [], 0.0
-    lost = ~torch.isfinite(direction).flatten(1).all(1)  # no direction: NaN in the end, and nothing to ask about
+    places, travelled = [], 0.0
+    lost = ~torch.isfinite(direction).flatten(1).all(1)  # no direction: NaN in the end
     for length in lengths:
         edge = (length - travelled) / substeps
         for _ in range(substeps):
@@ -79,6 +79,6 @@ def curved_path(
             lost = lost | ~torch.isfinite(ahead).flatten(1).all(1)
             direction = ahead.masked_fill(per_example(lost, ahead), 0.0)
             x = x + edge * direction
-        found.append(x.masked_fill(per_example(lost, x), torch.nan))
+        places.append(x.masked_fill(per_example(lost, x), torch.nan))
         travelled = length
-    return found
+    return places

@@ -1,4 +1,4 @@
-"""Tangent spaces as the column space of a decoder's Jacobian: what the paper does, in batched forward mode."""
+"""Tangent spaces as the column space of a decoder's Jacobian, as in the paper, in batched forward mode."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AutoencoderTangents:
         shape: (C, H, W).
         rank: a number, or a rule of `choose_rank` over the singular values.
         tolerance: of the rule "relative": directions with more than this share of the largest singular value. A
-            collapsed direction of the code has a column of nearly nothing, and no say.
+            collapsed direction of the code has a column of nearly 0, and does not count.
         name: kind that stands in reports.
         card: options and provenance, part of the identity of stored tangent spaces.
 
@@ -57,43 +57,33 @@ class AutoencoderTangents:
         if not (isinstance(module, nn.Module) and isinstance(module, Autoencoder)):
             raise NumericsError(f"autoencoder: got {type(module).__name__}, expected a module with encode and decode.")
         self.module, self.shape, self.rank, self.tolerance = module, shape, rank, tolerance
-        self._card = dict(card or {"weights": digest(module.state_dict())})
+        about = card or {"weights": digest(module.state_dict())}
+        self.card = {"kind": self.kind, "rank": rank, "tolerance": tolerance, **about}
         self._latent = self._probed()
-        self._most = rank if isinstance(rank, int) else self._latent
+        self.max_rank = rank if isinstance(rank, int) else self._latent
         check_rank(self._latent, math.prod(shape))
-        if self._most > self._latent:
-            raise NumericsError(f"rank: got {self._most} for a code of {self._latent} numbers, expected at most that.")
+        if self.max_rank > self._latent:
+            raise NumericsError(f"rank: got {self.max_rank}, expected at most the {self._latent} numbers of a code.")
 
     def _probed(self) -> int:
-        """Numbers of a code, after a look at what the module gives."""
+        """Numbers of a code, after a check of the module's output."""
         parameter = next(self.module.parameters(), torch.zeros(1))
         blank = torch.full((2, *self.shape), 0.5, device=parameter.device, dtype=parameter.dtype)
         with undisturbed(self.module), torch.no_grad():
             try:
                 code = self.module.encode(blank)
-                found = self.module.decode(code)
-                if not (isinstance(code, Tensor) and isinstance(found, Tensor)):
+                decoded = self.module.decode(code)
+                if not (isinstance(code, Tensor) and isinstance(decoded, Tensor)):
                     raise TypeError("encode and decode must give tensors")
             except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-                reason = quoted(error)
-                raise NumericsError(f"autoencoder: cannot take images of {self.shape} ({reason}).") from error
-        if found.shape != blank.shape or len(code) != len(blank):
+                raise NumericsError(f"autoencoder: cannot take images of {self.shape} ({quoted(error)}).") from error
+        if decoded.shape != blank.shape or len(code) != len(blank):
             raise NumericsError(
-                f"autoencoder: its decoder gives {tuple(found.shape)} for images of {tuple(blank.shape)} and codes of "
-                f"{tuple(code.shape)}; expected the shape of the images."
+                f"autoencoder: its decoder gives {tuple(decoded.shape)} for images of {tuple(blank.shape)} and codes "
+                f"of {tuple(code.shape)}; expected the shape of the images."
             )
         self._dtype, self._device = parameter.dtype, parameter.device
         return code[0].numel()
-
-    @property
-    def max_rank(self) -> int:
-        """The rank that was asked for, or the dimension of the code."""
-        return self._most
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, options and what is known of the weights."""
-        return {"kind": self.kind, "rank": self.rank, "tolerance": self.tolerance, **self._card}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at the reconstructions of x (N, C, H, W), basis in the dtype of x."""
@@ -104,19 +94,18 @@ class AutoencoderTangents:
     def retract(self, x: Tensor) -> Tensor:
         """decode(encode(x)) of images (N, C, H, W)."""
         with undisturbed(self.module), torch.no_grad():
-            asked = x.to(self._device, self._dtype)
-            return self.module.decode(self.module.encode(asked)).to(x)
+            return self.module.decode(self.module.encode(x.to(self._device, self._dtype))).to(x)
 
     def _at(self, x: Tensor, start: int) -> TangentSpace:
-        asked = x.to(self._device, self._dtype)
+        inputs = x.to(self._device, self._dtype)
         with torch.no_grad():
-            code = self.module.encode(asked)
+            code = self.module.encode(inputs)
         base, jacobian = jacobians(self.module.decode, code)
         refuse_bad(jacobian, start, "the Jacobian of its decoder")
         basis, lengths = orthonormal(jacobian)
-        rank = choose_rank(lengths, self.rank, self._most, self.tolerance)
-        residual = (flat(asked) - flat(base)).double().square().sum(1).sqrt()
-        space = TangentSpace(basis[:, :, : self._most].to(x), rank.to(x.device)).cut(rank.to(x.device))
+        rank = choose_rank(lengths, self.rank, self.max_rank, self.tolerance)
+        residual = (flat(inputs) - flat(base)).double().square().sum(1).sqrt()
+        space = TangentSpace(basis[:, :, : self.max_rank].to(x), rank.to(x.device)).cut(rank.to(x.device))
         return dataclasses.replace(
             space, spectrum=lengths.to(x.device), base=base.to(x), residual=residual.to(x.device)
         )
@@ -126,11 +115,11 @@ class AutoencoderTangents:
         """Memory of one image: its Jacobian in double precision thrice, and the largest activations of its tangents."""
         largest = [0]
 
-        def look(module: nn.Module, given: Any, found: Any) -> None:
-            numbers = sum(t[0].numel() for t in (*given, found) if isinstance(t, Tensor) and len(t))
+        def count(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            numbers = sum(t[0].numel() for t in (*inputs, output) if isinstance(t, Tensor) and len(t))
             largest[0] = max(largest[0], numbers)
 
-        hooks = [part.register_forward_hook(look) for part in self.module.modules() if not list(part.children())]
+        hooks = [part.register_forward_hook(count) for part in self.module.modules() if not list(part.children())]
         try:
             self._probed()
         finally:
@@ -140,11 +129,11 @@ class AutoencoderTangents:
         return max(1, activations + 3 * 8 * self._latent * math.prod(self.shape))
 
 
-def refuse_bad(found: Tensor, start: int, what: str) -> None:
-    """Raise, with the places of the images, where an answer (N, …) is not finite."""
-    bad = (~torch.isfinite(found)).flatten(1).any(1).nonzero().flatten()[:5]
+def refuse_bad(values: Tensor, start: int, what: str) -> None:
+    """Raise, with the places of the images, where values (N, …) are not finite."""
+    bad = (~torch.isfinite(values)).flatten(1).any(1).nonzero().flatten()[:5]
     if len(bad):
         raise NumericsError(
             f"tangents: {what} is NaN or infinite for images {(bad + start).tolist()}. Its weights are damaged, its "
-            "training diverged, or the images are far from those it knows."
+            "training diverged, or the images are far from those of training."
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -27,18 +26,9 @@ class WorldTangents:
     kind, where = "exact", "at the nearest point of the manifold"
 
     def __init__(self, world: World) -> None:
-        self.world = world
+        self.world, self.max_rank = world, world.intrinsic_dimension
+        self.card = {"kind": self.kind, "world": dict(world.card)}
         self._numbered: Tensor | None = None  # of the components
-
-    @property
-    def max_rank(self) -> int:
-        """The intrinsic dimension."""
-        return self.world.intrinsic_dimension
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind and world."""
-        return {"kind": self.kind, "world": dict(self.world.card)}
 
     def which(self, x: Tensor) -> Tensor | None:
         """Number of the space of each image, (N,), in worlds of flat pieces; None on curved manifolds."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ NEIGHBOURS, RANK = 60, 12
 
 
 def usual_neighbours(data: LabelledImages) -> tuple[int, int]:
-    """Neighbours and rank where nothing is asked for: 60 and 12, fewer where images or pixels are.
+    """Default neighbours and rank: 60 and 12, or fewer for few images or pixels.
 
     Raises:
         DataError: fewer than 3 images.
@@ -76,31 +75,16 @@ class LocalPCATangents:
         d = math.prod(data.shape)
         if neighbours < 2:
             raise NumericsError(f"neighbours: got {neighbours}, expected at least 2.")
-        self._most = rank if isinstance(rank, int) else max(1, min(most, neighbours - 2, d - 1))
-        check_rank(self._most, d)
-        if self._most >= neighbours:
-            raise NumericsError(f"neighbours: got {neighbours} for a rank of {self._most}, expected more than that.")
+        self.max_rank = rank if isinstance(rank, int) else max(1, min(most, neighbours - 2, d - 1))
+        check_rank(self.max_rank, d)
+        if self.max_rank >= neighbours:
+            raise NumericsError(f"neighbours: got {neighbours} for a rank of {self.max_rank}, expected more than that.")
         if neighbours > len(data):
             raise NumericsError(f"neighbours: got {neighbours} of {len(data)} images, expected at most that many.")
         self.data, self.neighbours, self.rank, self.tolerance = data, neighbours, rank, tolerance
         self._search = Neighbours(data, device)
-
-    @property
-    def max_rank(self) -> int:
-        """The rank that was asked for, or the largest that the rule may choose."""
-        return self._most
-
-    @property
-    def card(self) -> Mapping[str, Any]:
-        """Kind, options and the images it was made of."""
-        return {
-            "kind": self.kind,
-            "neighbours": self.neighbours,
-            "rank": self.rank,
-            "most": self._most,
-            "tolerance": self.tolerance,
-            "data": self.data.digest,
-        }
+        own = {"neighbours": neighbours, "rank": rank, "most": self.max_rank, "tolerance": tolerance}
+        self.card = {"kind": self.kind, **own, "data": data.digest}
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""
@@ -114,8 +98,8 @@ class LocalPCATangents:
         mean = rows.mean(1, keepdim=True)
         basis, lengths = orthonormal((rows - mean).mT)
         variances = (lengths.square() / (self.neighbours - 1))[:, : self.neighbours - 1]
-        rank = choose_rank(variances, self.rank, self._most, self.tolerance)
-        space = TangentSpace(basis[:, :, : self._most], rank).cut(rank)
+        rank = choose_rank(variances, self.rank, self.max_rank, self.tolerance)
+        space = TangentSpace(basis[:, :, : self.max_rank], rank).cut(rank)
         away = flat(x).double() - mean[:, 0]
         base = mean[:, 0] + space.project(away)
         residual = (flat(x).double() - base).square().sum(1).sqrt()

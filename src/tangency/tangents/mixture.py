@@ -30,30 +30,20 @@ class MixtureTangents:
 
     def __init__(self, mixture: Mixture) -> None:
         self.mixture = mixture
-        self._bases: Tensor | None = None  # of a compact mixture they are made for the components that are asked for
+        self._bases: Tensor | None = None  # those of a compact mixture are made when they are needed
         self._lengths = mixture.lengths()
         if mixture.compact:
             self._ranks = (self._lengths > _TOLERANCE * self._lengths[:, :1]).sum(1)
         else:
             self._bases, self._ranks = mixture.bases()
-
-    def _all(self) -> tuple[Tensor, ...]:
-        """Numbers of all components, few at a time."""
-        k_components, d, rank = self.mixture.loadings.shape
-        everything = torch.arange(k_components, device=self.mixture.means.device)
-        return everything.split(max(1, _VALUES // (d * rank)))
+        self.max_rank = int(self._ranks.max())
 
     def _basis_of(self, component: Tensor) -> Tensor:
         """Bases of components (n,), (n, d, k)."""
         if self._bases is not None:
             return self._bases[component]
-        distinct, place = component.unique(return_inverse=True)
+        distinct, place = torch.unique(component, return_inverse=True)
         return self.mixture.bases(distinct)[0][place]
-
-    @property
-    def max_rank(self) -> int:
-        """Largest rank of a component."""
-        return int(self._ranks.max())
 
     @cached_property
     def card(self) -> Mapping[str, Any]:
@@ -72,7 +62,12 @@ class MixtureTangents:
 
     @cached_property
     def _numbers(self) -> Tensor:
-        return numbered([self._bases] if self._bases is not None else (self.mixture.bases(i)[0] for i in self._all()))
+        if self._bases is not None:
+            return numbered([self._bases])
+        k_components, d, rank = self.mixture.loadings.shape
+        components = torch.arange(k_components, device=self.mixture.means.device)
+        parts = torch.split(components, max(1, _VALUES // (d * rank)))  # all bases at once would not fit into memory
+        return numbered(self.mixture.bases(part)[0] for part in parts)
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
         """Tangent spaces at x (N, C, H, W), basis in the dtype of x."""

@@ -15,8 +15,8 @@ from tangency.types import LabelledImages
 
 _VALUES = 4_000_000  # pixels of a batch of images
 _DENSE = 4096  # pixels up to which a covariance matrix is formed
-_SAMPLE = 2048  # images that are looked at above that: their leading directions differ little from those of all
-_SPARE = 10  # directions beyond twice those asked for
+_SAMPLE = 2048  # images that are used above that: their leading directions differ little from those of all
+_SPARE = 10  # directions beyond twice k
 _PASSES = 12  # over the images, at most
 _TOLERANCE = 1e-6  # a pass that raises the variance in the subspace by less than this share of it is the last
 
@@ -39,7 +39,7 @@ def pca_basis(data: LabelledImages, k: int) -> Tensor:
         are arbitrary.
 
     Raises:
-        NumericsError: a rank that is none, or fewer images.
+        NumericsError: k out of its range, or fewer images.
 
     Source: Halko, Martinsson & Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
     """
@@ -48,23 +48,23 @@ def pca_basis(data: LabelledImages, k: int) -> Tensor:
     if len(data) < 2:
         raise NumericsError(f"global PCA: got {len(data)} images, expected at least 2.")
     if d > _DENSE:
-        return _randomised(data, _looked_at(data), k)
+        return _randomised(data, _subset(data), k)
     index = torch.arange(len(data))
     mean = _mean(data, index)
     second = torch.zeros(d, d, dtype=torch.float64)
     for rows in _batches(data, index):
         second += rows.mT @ rows
-    _, vectors = torch.linalg.eigh(second / len(data) - torch.outer(mean, mean))
+    vectors: Tensor = torch.linalg.eigh(second / len(data) - torch.outer(mean, mean))[1]
     return vectors[:, -k:].flip(1).contiguous()
 
 
-def _looked_at(data: LabelledImages) -> Tensor:
+def _subset(data: LabelledImages) -> Tensor:
     """All images, or a fixed random subset of many."""
     return permutation(len(data), 0, "principal directions")[:_SAMPLE].sort().values
 
 
 def _batches(data: LabelledImages, index: Tensor) -> Iterator[Tensor]:
-    for some in index.split(max(1, _VALUES // math.prod(data.shape))):
+    for some in torch.split(index, max(1, _VALUES // math.prod(data.shape))):
         yield flat(data.images(some)).double()
 
 
@@ -81,14 +81,15 @@ def _randomised(data: LabelledImages, index: Tensor, k: int) -> Tensor:
     width = min(2 * k + _SPARE, len(mean))
     start = Draw(0, torch.zeros(1, dtype=torch.int64), "principal directions").normal((len(mean), width), torch.float64)
     block, held = torch.linalg.qr(start[0]).Q, 0.0
+    leading: Tensor = block[:, :k]
     for _ in range(_PASSES):
         product = torch.zeros_like(block)
         for rows in _batches(data, index):
             centred = rows - mean
             product.addmm_(centred.mT, centred @ block)
         values, vectors = torch.linalg.eigh(block.mT @ product / len(index))
-        found, before, held = block @ vectors[:, -k:].flip(1), held, float(values[-k:].sum())
+        leading, before, held = block @ vectors[:, -k:].flip(1), held, float(values[-k:].sum())
         if held - before <= _TOLERANCE * held:
             break
         block = torch.linalg.qr(product).Q
-    return found.contiguous()
+    return leading.contiguous()

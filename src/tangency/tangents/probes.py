@@ -27,10 +27,9 @@ def neighbour_steps(x: Tensor, ids: Tensor, pool: LabelledImages, count: int = 1
         x: (N, C, H, W), images of the pool at the places ids (N,).
         pool: images that the tangent spaces were not fitted to.
     """
-    found = Neighbours(pool, x.device).of(x, min(count + 1, len(pool)))
-    own = found == ids[:, None]
-    order = own.int().argsort(dim=1, stable=True)  # the image itself goes last, and out
-    index = found.gather(1, order)[:, :count]
+    nearest = Neighbours(pool, x.device).of(x, min(count + 1, len(pool)))
+    order = (nearest == ids[:, None]).int().argsort(dim=1, stable=True)  # the image itself goes last, and out
+    index = nearest.gather(1, order)[:, :count]
     others = pool.images(index.flatten().cpu()).to(x)
     return others.reshape(len(x), -1, *x.shape[1:]) - x[:, None]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tangency.errors import ModelError, SpecError, unknown_name
 from tangency.mixtures import fit_affordable
@@ -16,14 +17,14 @@ from tangency.score import Denoiser, load_score
 from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
 from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents
 from tangency.tangents.decoder import AutoencoderTangents
-from tangency.tangents.denoiser import DenoiserTangents
+from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
 from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.space import TangentEstimator
 from tangency.tangents.spectrum import parse_rank
-from tangency.tangents.stored import StoredTangents, stored_kind
+from tangency.tangents.stored import StoredTangents, StoreIndex
 from tangency.tensors import digest
 from tangency.types import Dataset
 from tangency.worlds import world_of
@@ -31,13 +32,13 @@ from tangency.worlds import world_of
 
 @dataclass
 class Ground:
-    """What tangent spaces are made of; scores are loaded when first asked for, then kept.
+    """What tangent spaces are made of; scores are loaded when first needed, then kept.
 
     Args:
         data: fitted to its training images.
         device: where they are computed.
         score: of `denoiser` and `score-svd` where they name none.
-        reference: of that score where it is not given itself.
+        reference: of that score if it is not given.
     """
 
     data: Dataset
@@ -59,7 +60,7 @@ class Ground:
 def _exact(ground: Ground) -> TangentEstimator:
     world = world_of(ground.data.name)
     if world is None:
-        raise SpecError(f"tangents 'exact': '{ground.data.name}' is no world, whose manifold is known; use mfa.")
+        raise SpecError(f"tangents 'exact': '{ground.data.name}' is no world, so its manifold is unknown; use mfa.")
     return WorldTangents(world.to(ground.device))
 
 
@@ -73,34 +74,21 @@ def _local_pca(
     return LocalPCATangents(ground.data.train, neighbours, parse_rank(rank), most, tolerance, ground.device)
 
 
-def _denoiser(
-    ground: Ground,
-    *,
-    score: str = "",
-    sigma: float = 0.1,
-    rank: str = "12",
-    most: int = 32,
-    tolerance: float = 0.5,
-    products: int = 14,
-    block: int = 0,
-    draws: int = 0,
-    at_reconstruction: bool = False,
-    soft: bool = False,
-    seed: int = 0,
-) -> TangentEstimator:
-    return DenoiserTangents(
-        ground.score_of(score),
-        sigma,
-        parse_rank(rank),
-        most,
-        tolerance,
-        products,
-        block,
-        draws,
-        at_reconstruction,
-        soft,
-        seed,
-    )
+def _denoiser(ground: Ground, *, score: str = "", **options: Any) -> TangentEstimator:
+    if "rank" in options:
+        options["rank"] = parse_rank(options["rank"])
+    return DenoiserTangents(ground.score_of(score), KrylovOptions(**options))
+
+
+def _declare_fields(maker: Callable[..., object], options: type) -> None:
+    """Make the fields of a dataclass keyword-only options of a maker that takes them as **options."""
+    own = [p for p in inspect.signature(maker).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    fields = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(options).parameters.values()]
+    fields = [p.replace(default=str(p.default)) if p.name == "rank" else p for p in fields]  # a number or a rule
+    maker.__dict__["__signature__"] = inspect.Signature([*own, *fields])
+
+
+_declare_fields(_denoiser, KrylovOptions)
 
 
 def _score_svd(
@@ -142,7 +130,7 @@ def _stored(ground: Ground, path: str) -> TangentEstimator:
     return StoredTangents(path, ground.data.test)
 
 
-# name -> maker(ground, *, options with defaults), or (ground, location, *, …) of what a location must be given to.
+# name -> maker(ground, *, options with defaults), or (ground, location, *, …) if the reference has a location
 ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
     "tangent spaces",
     "tangency.tangents",
@@ -166,7 +154,7 @@ ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
 
 
 def has_location(name: str) -> bool:
-    """Whether a name is one of `ESTIMATORS` that a location follows."""
+    """Whether a name is one of `ESTIMATORS` that needs a location."""
     return name in ESTIMATORS and positional(ESTIMATORS[name]) == 2
 
 
@@ -175,7 +163,7 @@ def kind_of(reference: str) -> str:
     name = reference.partition("?")[0]
     kind, _, location = name.partition(":")
     if kind == "stored" and location:
-        return stored_kind(Path(location))
+        return StoreIndex.read(Path(location)).kind
     if kind in ESTIMATORS.own and has_location(kind):
         return "autoencoder"
     return "autoencoder" if name.endswith(".safetensors") else kind
@@ -205,11 +193,11 @@ def check_reference(reference: str, data: Dataset) -> None:
 
 
 def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
-    """Tangent spaces by reference, but for those that are trained first (`evaluate.load_tangents` makes these, too).
+    """Tangent spaces by reference, except those that are trained first (`evaluate.load_tangents` makes these, too).
 
     Args:
         reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
-            (options behind a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
+            (options after a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
             trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
         ground: data, device, and the score of "denoiser" where the reference names none.
 
@@ -235,7 +223,7 @@ def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
 
 
 def _estimator(name: str, made: object) -> TangentEstimator:
-    """What a maker made, which may be anything where it is somebody else's."""
+    """The estimator that a maker made; makers of other packages are checked."""
     if name in ESTIMATORS.own:
         return cast(TangentEstimator, made)
     if not isinstance(made, TangentEstimator):

@@ -1,8 +1,9 @@
-"""A tangent space for each image, and the contract of what estimates one."""
+"""A tangent space for each image, and the interface of estimators."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from tangency.seeding import Draw
 
 @dataclass(frozen=True)
 class TangentSpace:
-    """T_x M of each image as an orthonormal basis, with what the estimator says of it.
+    """T_x M of each image as an orthonormal basis, with what else the estimator knows.
 
     Args:
         basis: (N, d, k), orthonormal columns; columns beyond an image's rank are zero.
@@ -25,7 +26,7 @@ class TangentSpace:
         spectrum: (N, m ≥ k) descending, what directions were ranked by: singular values of a decoder, variances of
             neighbours, eigenvalues of a denoiser's Jacobian. None where nothing was ranked.
         weights: (N, k) in [0, 1] of the columns, for a soft tangent space P = U diag(w) Uᵀ; None for a hard one, w = 1.
-        base: (N, C, H, W), the point of the manifold that it takes for the nearest; None where it tells none.
+        base: (N, C, H, W), its estimate of the nearest point of the manifold; None if it has none.
         residual: (N,) l2 distance of x from `base` in [0, 1] pixel units.
         asymmetry: (N,) ‖T − Tᵀ‖/‖T + Tᵀ‖ of a denoiser's Jacobian in the basis; 0 for a true score. None for others.
     """
@@ -49,9 +50,9 @@ class TangentSpace:
 
     @staticmethod
     def concatenate(parts: Sequence[TangentSpace]) -> TangentSpace:
-        """One behind the other; what the first does not say is left out."""
-        told = [f.name for f in dataclasses.fields(TangentSpace) if getattr(parts[0], f.name) is not None]
-        return TangentSpace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in told})
+        """One after the other; fields that the first has not are left out."""
+        names = [f.name for f in dataclasses.fields(TangentSpace) if getattr(parts[0], f.name) is not None]
+        return TangentSpace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     @property
     def dimension(self) -> int:
@@ -60,14 +61,14 @@ class TangentSpace:
 
     @property
     def gap(self) -> Tensor:
-        """λ_k/λ_{k+1}, by which the spectrum falls behind the last direction, (N,); NaN where it does not say."""
+        """λ_k/λ_{k+1}, the fall of the spectrum after the last direction, (N,); NaN where it is unknown."""
         nothing = torch.full(self.rank.shape, torch.nan, dtype=torch.float64, device=self.rank.device)
         if self.spectrum is None or self.spectrum.shape[1] < 2:
             return nothing
         last = (self.rank - 1).clamp(0, self.spectrum.shape[1] - 2)[:, None]
         ratio = self.spectrum.double().gather(1, last) / self.spectrum.double().gather(1, last + 1).clamp(min=0)
-        told = (self.rank >= 1) & (self.rank < self.spectrum.shape[1])
-        return ratio[:, 0].where(told, nothing)
+        known = (self.rank >= 1) & (self.rank < self.spectrum.shape[1])
+        return ratio[:, 0].where(known, nothing)
 
     @property
     def trace(self) -> Tensor:
@@ -113,7 +114,7 @@ class TangentSpace:
 
 
 def chunks(x: Tensor, size: int) -> Iterator[slice]:
-    """Slices of at most `size` images; there must be one."""
+    """Slices of at most `size` images; there must be at least one image."""
     if not len(x):
         raise NumericsError("tangents: got no images, expected at least 1.")
     for start in range(0, len(x), max(1, size)):
@@ -141,7 +142,7 @@ class TangentEstimator(Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What stored tangent spaces are known by: the kind with every option, as JSON holds it."""
+        """Identity of stored tangent spaces: the kind with every option, as JSON holds it."""
         ...
 
     def at(self, x: Tensor, ids: Tensor | None = None) -> TangentSpace:
@@ -155,7 +156,7 @@ class TangentEstimator(Protocol):
 
 @runtime_checkable
 class SharedSpaces(Protocol):
-    """What an estimator has besides that gives many images the same tangent space."""
+    """Further methods of an estimator that gives many images the same tangent space."""
 
     def which(self, x: Tensor) -> Tensor | None:
         """Number of the space of each image x (N, C, H, W), (N,) int64; None where each has its own."""
@@ -169,20 +170,22 @@ class SharedSpaces(Protocol):
 def numbered(bases: Iterable[Tensor]) -> Tensor:
     """Parts (n, d, k) of K orthonormal bases to numbers (K,), equal for equal spans: the first basis of that span."""
     shadows = torch.cat([_shadows(part.double()) for part in bases])
-    return (torch.cdist(shadows, shadows) < _SAME * shadows.shape[1] ** 0.5).int().argmax(1)
+    same = torch.cdist(shadows, shadows) < _SAME * math.sqrt(shadows.shape[1])
+    return same.int().argmax(1)
 
 
 def homes_of(numbers: Tensor, classes: Tensor, count: int) -> Tensor:
     """`SharedSpaces.homes` from the numbers (K,) and the classes (K,) of components, and how many classes there are."""
-    found = torch.zeros(len(numbers), count, dtype=torch.bool, device=numbers.device)
-    found[numbers, classes.to(numbers.device)] = True
-    return found
+    homes = torch.zeros(len(numbers), count, dtype=torch.bool, device=numbers.device)
+    homes[numbers, classes.to(numbers.device)] = True
+    return homes
 
 
 def coincide(a: TangentSpace, b: TangentSpace) -> Tensor:
     """Whether the two tangent spaces of each image are the same, (N,) bool; not where one is NaN."""
-    found = [_shadows(space.basis.double()) for space in (a, b)]
-    return (found[0] - found[1]).norm(dim=1) < _SAME * a.dimension**0.5
+    difference = _shadows(a.basis.double()) - _shadows(b.basis.double())
+    distance: Tensor = torch.linalg.vector_norm(difference, dim=1)
+    return distance < _SAME * math.sqrt(a.dimension)
 
 
 _SAME = 1e-4  # of a vector's length, between its projections to spaces that are the same but for single precision

@@ -1,4 +1,4 @@
-"""How many directions a spectrum says there are, and orthonormal bases from columns that may depend on each other."""
+"""Rank rules for spectra, and orthonormal bases of columns that may depend on each other."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def choose_rank(spectrum: Tensor, rule: Rank, most: int, tolerance: float = 0.0)
     meaningful = (spectrum > _FLOOR * spectrum[:, :1]).sum(1)  # 0 for a spectrum of zeros
     most = min(most, spectrum.shape[1])
     if isinstance(rule, int):
-        found = torch.full_like(meaningful, rule)
+        rank = torch.full_like(meaningful, rule)
     elif rule in RULES:
-        found = RULES[rule](spectrum, most, tolerance)
+        rank = RULES[rule](spectrum, most, tolerance)
     else:
         raise SpecError(f"rank: {unknown_name('rule', rule, RULES)} A number is one, too.")
-    return torch.minimum(found, meaningful).clamp(max=most)
+    return torch.minimum(rank, meaningful).clamp(max=most)
 
 
 def _gap(spectrum: Tensor, most: int, tolerance: float) -> Tensor:

@@ -14,7 +14,7 @@ from tangency.evaluate.trust.config import TrustConfig
 from tangency.perceptual.kid import FEWEST, alexnet_features, kid
 from tangency.perceptual.lpips import LPIPS
 from tangency.score import Denoiser
-from tangency.score.neighbours import nearest
+from tangency.score.quality import nearest
 from tangency.seeding import permutation
 from tangency.types import Dataset
 
@@ -30,7 +30,7 @@ def draw_samples(
     ids = torch.arange(config.samples, device=device)
     y = ids % score.classes if score.classes else None
     sampler = sampler_for(score, config.steps)
-    x = sampler.sample(score, ids, y, seed=config.seed, on_step=on_progress).cpu()
+    x = sampler.sample(score, ids, y, seed=config.seed, on_progress=lambda _, share: on_progress(share)).cpu()
     near = nearest(x, data.train)
     chosen = permutation(len(data.test), 1, "score evaluation")[: max(config.samples, _HELD)]
     usual = nearest(data.test.images(chosen), data.train).distance

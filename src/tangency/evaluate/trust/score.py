@@ -31,7 +31,7 @@ from tangency.score import (
 )
 from tangency.score.closed.empirical import TRUSTED
 from tangency.score.derived import ScoreOfDenoiser
-from tangency.score.diagnostics import mean_image
+from tangency.score.diagnostics import Draws, mean_image
 from tangency.score.quality import noised
 from tangency.score.references import readings
 from tangency.seeding import permutation
@@ -230,8 +230,7 @@ class _Bench:
             self.score,
             self.probed,
             sigma,
-            seed=self.config.seed,
-            probes=self.config.probes,
+            draws=Draws(self.config.seed, self.config.probes),
             centre=self.centre,
             conditional=self.given,
             device=self.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tangency.attacks import Strongest, autoattack, pgd_restarts, success_falls
+from tangency.attacks import Strongest, Threat, autoattack, pgd_restarts, success_falls
 from tangency.errors import SpecError
 from tangency.measures.config import MeasureConfig
 from tangency.measures.frames import Frame
@@ -63,12 +63,9 @@ def _pgd(
             model,
             references.x,
             references.truth,
-            epsilon,
-            norm,
-            steps,
+            Threat(epsilon, norm, steps, bounds=(0.0, 1.0) if references.bounded else None),
             restarts=asked.restarts,
             draw=Draw(config.seed, references.ids, f"pgd {norm}"),
-            bounds=(0.0, 1.0) if references.bounded else None,
         )
         columns[f"accuracy_pgd_{norm}.eps={number(epsilon)}{suffix}"] = _robust(logits, found, references)
     return columns
@@ -97,14 +94,9 @@ def _worst_case(
                 model,
                 references.x,
                 logits.argmax(1),
-                epsilon,
-                "l2",
-                asked.steps,
+                Threat(epsilon, "l2", asked.steps, bounds=None, random_start=False, project=project),
                 restarts=asked.restarts,
                 draw=Draw(config.seed, references.ids, f"worst {side}"),
-                bounds=None,
-                random_start=False,
-                project=project,
             )
             key = f"{side}.eps={number(epsilon)}{frame.suffix}"
             usable = exists & ~found.stalled

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.mixtures.weights import Weigh, given, log_rest, odds
-from tangency.numerics import flat, noise_levels, norms, per_example, per_level
-from tangency.types import Direction, LabelledImages, Sigma, check_images, check_labels
+from tangency.mixtures.weights import Weigh
+from tangency.numerics import flat
+from tangency.score.closed.classwise import ClasswiseScore
+from tangency.types import LabelledImages
 
 LARGEST = 4096  # values of an image, whose covariance matrix is decomposed
 _VALUES = 4_000_000  # pixels of a batch of images
@@ -34,12 +35,12 @@ def check_dimension(shape: tuple[int, int, int]) -> None:
 
 
 @final
-class GaussianScore:
+class GaussianScore(ClasswiseScore):
     """N(μ, S): D(x; σ) = μ + S(S + σ²I)⁻¹(x − μ), a high-pass of the image; the baseline that any score must beat.
 
     Given a class, N(μ_y, S_w) with the covariance within classes, common to all: the Bayes gradient is then that of
     linear discriminant analysis, (S_w + σ²I)⁻¹(μ_y − Σ_c w_c μ_c). (So s is not exactly Σ_y p(y|x) s_y, as it would be
-    for a mixture: each of the two is the best Gaussian for what it is asked.)
+    for a mixture: each of the two is the best Gaussian for its own purpose.)
 
     Args:
         data: images to fit, at least 2, of at most 4,096 values (pixels × channels).
@@ -58,19 +59,16 @@ class GaussianScore:
     """
 
     kind = "gaussian"
-    data_range = (0.0, 1.0)
 
     def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
         d = math.prod(data.shape)
         if len(data) < 2:
             raise NumericsError(f"gaussian score: got {len(data)} images, expected at least 2.")
         check_dimension(data.shape)
-        self.shape, self.classes, self.device = data.shape, len(data.classes), torch.device(device)
-        self.names = data.classes
-        self.card = {"kind": self.kind, "data": data.name, "images": len(data)}
+        super().__init__(data, device)
         sums = torch.zeros(self.classes, d, dtype=torch.float64)
         second = torch.zeros(d, d, dtype=torch.float64)
-        for index in torch.arange(len(data)).split(max(1, _VALUES // d)):
+        for index in torch.split(torch.arange(len(data)), max(1, _VALUES // d)):
             rows = flat(data.images(index)).double()
             second += rows.mT @ rows
             sums.index_add_(0, data.labels[index], rows)
@@ -83,57 +81,23 @@ class GaussianScore:
         self._log_prior = (counts / len(data)).log().to(device)
         self._whole, self._within = _decomposed(total, device), _decomposed(within, device)
 
-    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """D(x; σ), or given y; shape and dtype of x."""
-        score = self.score(x.double(), sigma, y)
-        return (x.double() + per_example(noise_levels(sigma, x), x) ** 2 * score).to(x.dtype)
-
-    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
-        """s_σ(x) = −(S + σ²I)⁻¹(x − μ), or −(S_w + σ²I)⁻¹(x − μ_y)."""
-        return per_level(self._score, x, sigma, y)
-
     def _score(self, x: Tensor, sigma: float, y: Tensor | None) -> Tensor:
-        rows = self._rows(x, sigma)
-        if y is None:
-            found = -_solve(self._whole, rows - self._mean, sigma)
-        else:
-            check_labels(y, len(x), self.classes)
-            self._refuse_empty(y)
-            found = self._weighted(rows, sigma, given(y))[0]
-        return found.reshape(x.shape).to(x)
+        if y is not None:
+            return super()._score(x, sigma, y)
+        return -_solve(self._whole, self._checked(x, sigma) - self._mean, sigma).reshape(x.shape).to(x)
 
-    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
-        """∇ log p_σ(y | x) of the linear discriminant, as log-odds direction and log magnitude."""
-        if int(torch.isfinite(self._log_prior).sum()) < 2:
-            raise NumericsError("a Bayes gradient needs images of at least 2 classes.")
-        return per_level(self._bayes_direction, x, sigma, y)
-
-    def _bayes_direction(self, x: Tensor, sigma: float, y: Tensor) -> Direction:
-        check_labels(y, len(x), self.classes)
-        self._refuse_empty(y)
-        direction, joint = self._weighted(self._rows(x, sigma), sigma, odds(y))
-        return Direction(direction.reshape(x.shape).to(x), norms(direction).log() + log_rest(joint, y))
-
-    def _weighted(self, rows: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
-        """Σ_c w_c ∇ log p_σ(x | c), (N, d), and log p_σ(x, c) up to a constant common to all classes."""
+    def _weighted(self, x: Tensor, sigma: float, weigh: Weigh) -> tuple[Tensor, Tensor]:
+        rows = self._checked(x, sigma)
         solved = _solve(self._within, self._means, sigma)
         joint = rows @ solved.mT - 0.5 * (self._means * solved).sum(1) + self._log_prior
         weights = weigh(joint, slice(0, len(rows)))
         total = weights.sum(1, keepdim=True)
-        return weights @ solved - total * _solve(self._within, rows, sigma), joint
+        return (weights @ solved - total * _solve(self._within, rows, sigma)).reshape(x.shape), joint
 
-    def _rows(self, x: Tensor, sigma: float) -> Tensor:
+    def _checked(self, x: Tensor, sigma: float) -> Tensor:
         if not 0 <= sigma < torch.inf:
             raise NumericsError(f"sigma: got {sigma}, expected a finite number of at least 0 in [0, 1] pixel units.")
-        check_images(x, unit_range=False)
-        if tuple(x.shape[1:]) != self.shape:
-            raise NumericsError(f"images: got shape {tuple(x.shape)}, expected (N, {', '.join(map(str, self.shape))}).")
-        return flat(x).to(self.device, torch.float64)
-
-    def _refuse_empty(self, y: Tensor) -> None:
-        for c in y.unique().tolist():
-            if not torch.isfinite(self._log_prior[c]):
-                raise NumericsError(f"class '{self.names[c]}' has no images, expected at least 1 to condition on it.")
+        return self._rows(x)
 
 
 def _decomposed(covariance: Tensor, device: str | torch.device) -> tuple[Tensor, Tensor]:

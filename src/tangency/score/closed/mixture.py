@@ -15,7 +15,7 @@ from tangency.types import Direction, Sigma
 
 @final
 class MixtureScore:
-    """A `Denoiser` whose every answer is exact for its mixture, at any σ ≥ 0, clean images included.
+    """A `Denoiser` that is exact for its mixture, at any σ ≥ 0, clean images included.
 
     Example:
         >>> from tangency.data import load
@@ -30,18 +30,8 @@ class MixtureScore:
     data_range = (0.0, 1.0)
 
     def __init__(self, mixture: Mixture, card: Mapping[str, Any] | None = None) -> None:
-        self.mixture = mixture
+        self.mixture, self.shape, self.classes = mixture, mixture.shape, mixture.classes
         self.card = {"kind": self.kind, "components": len(mixture.means), **(card or {})}
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.mixture.shape
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return self.mixture.classes
 
     def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """D(x; σ) or D(x; σ, y)."""
@@ -53,6 +43,6 @@ class MixtureScore:
 
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
         """∇ log p_σ(y | x)."""
-        if self.mixture.classes < 2:
+        if self.classes < 2:
             raise NumericsError("a Bayes gradient needs at least 2 classes, got a mixture of 1.")
         return per_level(lambda x, sigma, y: self.mixture.bayes_direction(x, y, sigma), x, sigma, y)

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tangency.score.edm.unet_options import UNetOptions
-
 _GROUPS, _GROUP_WIDTH = 32, 4  # most groups of a normalisation, fewest channels of a group
 _LONGEST_PERIOD = 10_000.0
 _FOURIER_SCALE = 16.0
@@ -23,7 +21,7 @@ _FOURIER_SCALE = 16.0
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """In what the residual blocks of the networks differ.
+    """How the residual blocks of the networks differ.
 
     Args:
         embedded: width of the embedding of noise level and class.
@@ -32,7 +30,7 @@ class BlockStyle:
         taps: filter that halves and doubles the size, along one axis.
         gain: factor of every sum of a residual branch and its skip.
         scale_and_shift: whether the embedding scales activations, too, or is only added.
-        project: whether a skip that changes size is convolved even where its width stays.
+        project: whether a skip that changes size is convolved even if its width stays.
         head_width: channels of an attention head; 0 for one head.
     """
 
@@ -52,7 +50,7 @@ def normalisation(channels: int, eps: float) -> nn.GroupNorm:
 
 
 class ResampledConv2d(nn.Module):
-    """Convolution behind a filter that halves or doubles the size.
+    """Convolution after a filter that halves or doubles the size.
 
     Args:
         in_channels: of the input.
@@ -106,7 +104,7 @@ class ResampledConv2d(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions told of noise level and class, a skip, and self-attention where asked for.
+    """Two convolutions conditioned on noise level and class, a skip, and self-attention if `attention`.
 
     Args:
         in_channels: of the input.
@@ -114,7 +112,7 @@ class ResidualBlock(nn.Module):
         style: what all blocks of the network share.
         up: double the size.
         down: halve the size.
-        attention: attend at the end; without effect where `out_channels` make no whole head.
+        attention: attend at the end; without effect if `out_channels` are fewer than those of one head.
     """
 
     def __init__(
@@ -147,12 +145,12 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """(N, C, H, W) and the embedding (N, E) to (N, C', H', W')."""
         h = self.conv0(F.silu(self.norm0(x)))
-        told = self.affine(embedding)[:, :, None, None]
+        conditioning = self.affine(embedding)[:, :, None, None]
         if self.style.scale_and_shift:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = conditioning.chunk(2, dim=1)
             h = F.silu((1 + scale) * self.norm1(h) + shift)
         else:
-            h = F.silu(self.norm1(h + told))
+            h = F.silu(self.norm1(h + conditioning))
         h = self.conv1(F.dropout(h, self.style.dropout, self.training))
         x = self.style.gain * (h + (x if self.skip is None else self.skip(x)))
         if self.heads:
@@ -215,44 +213,3 @@ def one_hot(y: Tensor | None, classes: int, like: Tensor) -> Tensor:
     if y is None:
         return like.new_zeros(len(like), classes)
     return F.one_hot(y, classes).to(like)
-
-
-def make_encoder(options: UNetOptions, style: BlockStyle, first: int) -> tuple[nn.ModuleDict, list[int]]:
-    """Layers from the image, of which `first` channels are made, to the coarsest level; widths of all the answers."""
-    layers: dict[str, nn.Module] = {}
-    width, widths = first, [first]
-    for level, (size, target, attention) in enumerate(options.levels):
-        if level:
-            layers[f"{size}_down"] = ResidualBlock(width, width, style, down=True)
-            widths.append(width)
-        else:
-            layers[f"{size}_conv"] = ResampledConv2d(options.in_channels, first, 3)
-        for index in range(options.num_blocks):
-            layers[f"{size}_block{index}"] = ResidualBlock(width, target, style, attention=attention)
-            width = target
-            widths.append(width)
-    return nn.ModuleDict(layers), widths
-
-
-def make_decoder(options: UNetOptions, style: BlockStyle, widths: list[int], everywhere: bool) -> nn.ModuleDict:
-    """Layers from the coarsest level back, each block beside an answer of the encoder.
-
-    Args:
-        options: of the network.
-        style: of its blocks.
-        widths: of the answers of the encoder, first to last.
-        everywhere: whether every block of a level with attention attends, or only its last.
-    """
-    layers: dict[str, nn.Module] = {}
-    left, width = list(widths), widths[-1]
-    for depth, (size, target, attention) in enumerate(reversed(options.levels)):
-        if depth:
-            layers[f"{size}_up"] = ResidualBlock(width, width, style, up=True)
-        else:
-            layers[f"{size}_in0"] = ResidualBlock(width, width, style, attention=True)
-            layers[f"{size}_in1"] = ResidualBlock(width, width, style)
-        for index in range(options.num_blocks + 1):
-            attends = attention and (everywhere or index == options.num_blocks)
-            layers[f"{size}_block{index}"] = ResidualBlock(width + left.pop(), target, style, attention=attends)
-            width = target
-    return nn.ModuleDict(layers)

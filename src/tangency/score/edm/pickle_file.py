@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +16,11 @@ from tangency.errors import DataError, ModelError, TangencyError, quoted, unknow
 from tangency.formats.opening import existing_file
 from tangency.formats.plain import brief
 from tangency.formats.unpickle import MAX_BYTES, read_pickle
-from tangency.models.weights import fill
 from tangency.score.edm.records import Record, edm_table, is_record
 from tangency.score.edm.unet_options import DhariwalOptions, SongOptions, UNetOptions, plain_options
 from tangency.score.networks.card import ScoreCard
 from tangency.score.networks.network import NetworkScore
-from tangency.score.networks.store import build_network
+from tangency.score.networks.store import filled_network
 
 PREDICTION_OF = {"EDMPrecond": "edm", "VPPrecond": "vp", "VEPrecond": "ve", "iDDPMPrecond": "iddpm"}
 NETWORK_OF: dict[str, tuple[str, type[UNetOptions]]] = {
@@ -57,14 +55,18 @@ def load_edm_pickle(path: Path | str, device: str | torch.device = "cpu") -> Net
     try:
         with open(path, "rb") as handle:
             card = _card(network, {"file": path.name, "sha256": hashlib.file_digest(handle, "sha256").hexdigest()})
-        score = _filled(card, _tensors(_member(network, "model")), path)
+        tensors = _tensors(_member(network, "model"))
+        if len({id(tensor) for tensor in tensors.values()}) < len(tensors):
+            raise ModelError("one tensor stands under several names, expected one for each.")
+        weights = {name: _in_float32(tensor, name) for name, tensor in tensors.items()}
+        score = filled_network(card, weights, path, path.stem)
     except TangencyError as error:
         raise error if str(error).startswith(str(path)) else ModelError(f"{path}: {quoted(error)}") from error
     return score.to(device)
 
 
-def _read(path: Path) -> Any:
-    """What the pickle holds, as plain data and records."""
+def _read(path: Path) -> object:
+    """The content of the pickle, as plain data and records."""
     try:
         size = existing_file(path, _EXPECTED).stat().st_size
         if size > MAX_BYTES:
@@ -82,9 +84,9 @@ def _read(path: Path) -> Any:
 
 def _averaged(content: object, path: Path) -> Record:
     """The network under 'ema', or the content itself where it is one."""
-    found = content.get("ema") if isinstance(content, dict) and not is_record(content) else content
-    if is_record(found):
-        return found
+    network = content.get("ema") if isinstance(content, dict) and not is_record(content) else content
+    if is_record(network):
+        return network
     names = brief(list(content)) if isinstance(content, dict) else f"a {type(content).__name__}"
     raise ModelError(
         f"{path}: the pickle holds {names}, expected the averaged network of EDM under 'ema'. It may come "
@@ -93,27 +95,26 @@ def _averaged(content: object, path: Path) -> Record:
 
 
 def _card(network: Record, origin: dict[str, str]) -> ScoreCard:
-    """How to ask the network, from its class and attributes."""
+    """How to feed the network, from its class and attributes."""
     form, state, model = network["class_name"], network["state"], _member(network, "model")
     if form not in PREDICTION_OF:
         raise ModelError(unknown_name("preconditioning", form, PREDICTION_OF))
     if model["class_name"] not in NETWORK_OF:
         raise ModelError(unknown_name("class of U-Net", model["class_name"], NETWORK_OF))
-    options = _options(model, state, learned=2 if form == "iDDPMPrecond" else 1)
+    given, options = _options(model, state, learned=2 if form == "iDDPMPrecond" else 1)
     if form == "VPPrecond":
         _check_vp(state)
     low, high = _number(state, "sigma_min"), _number(state, "sigma_max")
     if form == "EDMPrecond":
         low, high = max(low, _TRAINED[0]), min(high, _TRAINED[1])
-    count = options["label_dim"]
-    cifar = (count, options["img_resolution"]) == (len(CIFAR10), 32)
+    count, side = options.label_dim, options.img_resolution
     return ScoreCard(
         network=NETWORK_OF[model["class_name"]][0],
         prediction=PREDICTION_OF[form],
-        shape=(options["in_channels"], options["img_resolution"], options["img_resolution"]),
-        options={name: list(v) if isinstance(v, tuple) else v for name, v in options.items()},
-        classes=CIFAR10 if cifar else tuple(map(str, range(count))),
-        unconditional=count == 0 or options.get("label_dropout", 0) > 0,
+        shape=(options.in_channels, side, side),
+        options={name: list(v) if isinstance(v, tuple) else v for name, v in given.items()},
+        classes=CIFAR10 if (count, side) == (len(CIFAR10), 32) else tuple(map(str, range(count))),
+        unconditional=count == 0 or options.label_dropout > 0,
         sigma_range=(low / 2, high / 2),
         levels=_levels(state) if form == "iDDPMPrecond" else (),
         sigma_data=_number(state, "sigma_data") if form == "EDMPrecond" else 0.5,
@@ -122,8 +123,8 @@ def _card(network: Record, origin: dict[str, str]) -> ScoreCard:
     )
 
 
-def _options(model: Record, state: Mapping[str, Any], learned: int) -> dict[str, Any]:
-    """Constructor arguments of the U-Net; those that the preconditioning names too must agree with it."""
+def _options(model: Record, state: Mapping[str, object], learned: int) -> tuple[dict[str, object], UNetOptions]:
+    """Constructor arguments of the U-Net as given, and all of them; its preconditioning must agree with them."""
     arguments = model["state"].get("_init_kwargs")
     if type(arguments) is not dict or model["state"].get("_init_args") not in ((), []):
         raise ModelError("the U-Net does not say by name how it was made, expected '_init_kwargs' and no '_init_args'.")
@@ -143,20 +144,20 @@ def _options(model: Record, state: Mapping[str, Any], learned: int) -> dict[str,
         if type(value) is not int or type(options.get(name)) is not int or options[name] != value:
             got = f"{brief(options.get(name))} for the U-Net and {brief(value)} for its preconditioning"
             raise ModelError(f"{name}: got {got}, expected the same whole number.")
+    make: Callable[..., UNetOptions] = NETWORK_OF[model["class_name"]][1]
     try:
-        NETWORK_OF[model["class_name"]][1](**options)
+        return options, make(**options)
     except TypeError as error:
-        raise ModelError(f"the arguments of the U-Net are not those that are known: {quoted(error)}.") from error
-    return options
+        raise ModelError(f"the U-Net has unknown arguments: {quoted(error)}.") from error
 
 
-def _check_vp(state: Mapping[str, Any]) -> None:
+def _check_vp(state: Mapping[str, object]) -> None:
     for name, known in _VP_CONSTANTS.items():
         if not math.isclose(_number(state, name), known):
             raise ModelError(f"{name}: got {_number(state, name):g}, expected {known:g}, the only VP schedule known.")
 
 
-def _levels(state: Mapping[str, Any]) -> tuple[float, ...]:
+def _levels(state: Mapping[str, object]) -> tuple[float, ...]:
     """σ of iDDPM's steps, rising; the file lists them falling to a last 0."""
     buffers = state.get("_buffers")
     falling = buffers.get("u") if isinstance(buffers, dict) else None
@@ -169,7 +170,7 @@ def _levels(state: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(falling[:-1].flip(0).double().tolist())
 
 
-def _number(state: Mapping[str, Any], name: str) -> float:
+def _number(state: Mapping[str, object], name: str) -> float:
     """An attribute; it is finite, but the largest σ need not be."""
     value = state.get(name)
     if isinstance(value, np.floating):
@@ -193,15 +194,15 @@ def _is_simple(value: object) -> bool:
 def _member(record: Record, name: str) -> Record:
     """A module inside a module."""
     modules = record["state"].get("_modules")
-    found = modules.get(name) if isinstance(modules, dict) else None
-    if not is_record(found):
+    member = modules.get(name) if isinstance(modules, dict) else None
+    if not is_record(member):
         raise ModelError(f"'{record['class_name']}' has no module '{name}', expected the U-Net there.")
-    return found
+    return member
 
 
 def _tensors(model: Record) -> dict[str, Tensor]:
     """Tensors of a module and of those inside it, under dotted names."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     todo: list[tuple[str, Record]] = [("", model)]
     left = _MOST_MODULES  # a module may be held many times, so the size of the file does not bound their number
     while todo:
@@ -210,7 +211,7 @@ def _tensors(model: Record) -> dict[str, Tensor]:
         for kind in ("_parameters", "_buffers", "_modules"):
             members = record["state"].get(kind, {})
             left -= len(members) if isinstance(members, dict) else left + 1
-            if left < 0:
+            if not isinstance(members, dict) or left < 0:
                 raise ModelError(
                     f"{kind} of '{where}' is no dict, or there are more than {_MOST_MODULES} parts in all."
                 )
@@ -218,22 +219,10 @@ def _tensors(model: Record) -> dict[str, Tensor]:
                 if kind == "_modules" and is_record(value) and _is_name(name):
                     todo.append((f"{prefix}{name}.", value))
                 elif kind != "_modules" and isinstance(value, Tensor) and _is_name(name):
-                    found[f"{prefix}{name}"] = value
+                    tensors[f"{prefix}{name}"] = value
                 elif value is not None:
                     raise ModelError(f"{kind} of '{where}' hold {brief(name)}, a {type(value).__name__}.")
-    return found
-
-
-def _filled(card: ScoreCard, tensors: Mapping[str, Tensor], path: Path) -> NetworkScore:
-    """The network of a card with the file's tensors; memory is taken only once they are known to fit it."""
-    with torch.device("meta"):
-        score = build_network(card, kind=path.stem)
-        fill(score.module, {name: torch.empty(tensor.shape) for name, tensor in tensors.items()}, path)
-    if len({id(tensor) for tensor in tensors.values()}) < len(tensors):
-        raise ModelError("one tensor stands under several names, expected one for each.")
-    score.module.to_empty(device="cpu")
-    fill(score.module, {name: _in_float32(tensor, name) for name, tensor in tensors.items()}, path)
-    return score
+    return tensors
 
 
 def _in_float32(tensor: Tensor, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The globals that the pickles of Karras et al. (2022) use, as inert records: no class is imported, no code is run.
+"""What the pickles of Karras et al. (2022) hold, as inert records: no class is looked up, no source code is run.
 
 In the file a module is a call of `torch_utils.persistence._reconstruct_persistent_obj`, whose one argument, a dict,
 holds the name of the class, the source code of its Python file, and the attributes. Here it becomes a dict of the name
@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeGuard
+from typing import TypedDict, TypeGuard
 
 from tangency.errors import DataError
 from tangency.formats.plain import Arguments, Draft, Global, Table, brief, without_arguments
 from tangency.formats.torch_file import read_storage
 from tangency.formats.torch_records import TORCH, Storage
-
-Record = dict[str, Any]  # {"class_name": str, "state": dict}
 
 _LONGEST_NAME = 100
 _MODULES = {
@@ -30,9 +28,16 @@ _MODULES = {
 }
 
 
+class Record(TypedDict):
+    """A module: the name of its class, and its attributes."""
+
+    class_name: str
+    state: dict[str, object]
+
+
 @dataclass
 class ModuleDraft(Draft):
-    """A module of torch itself, which awaits its attributes."""
+    """A module of torch itself before its attributes are set."""
 
     class_name: str = ""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ class UNetOptions:
     Args:
         img_resolution: height and width of an image.
         in_channels: channels of an image.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         label_dim: number of classes, 0 for none.
         augment_dim: length of the augmentation label of training, 0 for none; it is zero in use.
         model_channels: width that the other widths are multiples of.
@@ -44,7 +43,7 @@ class UNetOptions:
         num_blocks: residual blocks of a level.
         attn_resolutions: sizes in pixels of the levels with attention.
         dropout: of activations, while training.
-        label_dropout: part of the labels that were hidden in training; above 0 it may be asked without a label.
+        label_dropout: share of the labels that were hidden in training; above 0 it works without a label, too.
 
     Raises:
         SpecError: an argument of another type, or out of bounds.
@@ -139,13 +138,13 @@ class DhariwalOptions(UNetOptions):
     attn_resolutions: tuple[int, ...] = (32, 16, 8)
 
 
-def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain_options(options: Mapping[str, object]) -> dict[str, object]:
     """The same with lists as tuples and NumPy numbers as Python's."""
     return {name: _plain(value) for name, value in options.items()}
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, list | tuple):  # only these: lists in lists have no end in a hostile file
+    if isinstance(value, list | tuple):  # not deeper: a hostile file may nest lists without end
         return tuple(part.item() if isinstance(part, np.generic) else part for part in value)
     return value.item() if isinstance(value, np.generic) else value
 

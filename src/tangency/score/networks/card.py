@@ -1,4 +1,4 @@
-"""What travels with the weights of a score network: how to ask it, and what it can answer."""
+"""What travels with the weights of a score network: how to feed it and read its output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScoreCard:
         prediction: in `PREDICTIONS`, what the network predicts.
         shape: (C, H, W) of an image.
         classes: names, index = label; empty where it takes no labels.
-        unconditional: whether it can be asked without a label.
+        unconditional: whether it works without a label.
         data_range: what black and white are inside of the network; σ scales with its width.
         sigma_range: least and largest σ it was trained for, in [0, 1] pixel units.
         levels: σ of every discrete time step, in units of `data_range`; empty for continuous time.
@@ -37,7 +37,7 @@ class ScoreCard:
     network: str
     prediction: str
     shape: tuple[int, int, int]
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     unconditional: bool = True
     data_range: tuple[float, float] = (-1.0, 1.0)

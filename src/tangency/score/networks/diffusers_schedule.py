@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tangency.errors import ModelError, quoted, unknown_name
-from tangency.score.networks.config_values import positive, read_settings, whole
+from tangency.score.networks.config_values import Settings, read_settings
 from tangency.score.networks.parametrisation import ddpm_levels
 
 RANGES = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0)}
@@ -28,17 +28,36 @@ def schedule_file(home: Path, parent: bool) -> Path:
         parent: whether it is the `unet` of a pipeline, whose scheduler may lie in the pipeline's folder.
     """
     places = [home / "scheduler", home, home.parent / "scheduler", *([home.parent] if parent else [])]
-    found = next((p / "scheduler_config.json" for p in places if (p / "scheduler_config.json").is_file()), None)
-    if found is None:
-        raise ModelError(
-            f"'{home}': no scheduler_config.json beside it, so its noise levels are unknown; put the scheduler that it "
-            "was trained with into the folder (scheduler.save_pretrained)."
-        )
-    return found
+    for place in places:
+        if (place / "scheduler_config.json").is_file():
+            return place / "scheduler_config.json"
+    raise ModelError(
+        f"'{home}': no scheduler_config.json beside it, so its noise levels are unknown; put the scheduler that it "
+        "was trained with into the folder (scheduler.save_pretrained)."
+    )
 
 
-def read_schedule(path: Path, network: dict[str, Any], span: str | None = None) -> dict[str, Any]:
-    """Parts of a card that the scheduler decides, with its name as "scheduler" and sentences as "reading".
+@dataclass(frozen=True)
+class Schedule:
+    """What the scheduler says of its network, as on a `ScoreCard`.
+
+    Args:
+        scheduler: name of its class.
+        prediction, sigma_range, levels, sigma_data, data_range: as on a card.
+        reading: notes on how the file was read.
+    """
+
+    scheduler: str
+    prediction: str
+    sigma_range: tuple[float, float]
+    levels: tuple[float, ...] = ()
+    sigma_data: float = 0.5
+    data_range: tuple[float, float] = (-1.0, 1.0)
+    reading: tuple[str, ...] = ()
+
+
+def read_schedule(path: Path, network: Settings, span: str | None = None) -> Schedule:
+    """What a scheduler says of a network.
 
     Args:
         path: scheduler_config.json.
@@ -54,35 +73,28 @@ def read_schedule(path: Path, network: dict[str, Any], span: str | None = None) 
         return _variance_exploding(path, name, config, network, span)
     if span is not None:
         raise ModelError(f"'{path.parent}': range={span}, but networks of a {name} live on [-1, 1]; leave it out.")
-    asked = str(config.get("prediction_type", "epsilon"))
+    prediction = str(config.get("prediction_type", "epsilon"))
     if name.startswith("EDM"):
-        if asked != "epsilon":
-            raise ModelError(f"'{path.parent}': {name} with prediction '{asked}', expected epsilon (Karras et al.).")
-        low, high = positive(config, "sigma_min", path, 0.002), positive(config, "sigma_max", path, 80.0)
-        data = positive(config, "sigma_data", path, 0.5)
-        return _card(name, prediction="edm", sigma_data=data, sigma_range=(low / 2, high / 2))
-    if asked not in _PREDICTIONS:
-        raise ModelError(f"'{path.parent}': prediction '{asked}', expected one of {', '.join(_PREDICTIONS)}.")
+        if prediction != "epsilon":
+            raise ModelError(
+                f"'{path.parent}': {name} with prediction '{prediction}', expected epsilon (Karras et al.)."
+            )
+        limits = config.positive("sigma_min", 0.002) / 2, config.positive("sigma_max", 80.0) / 2
+        return Schedule(name, "edm", limits, sigma_data=config.positive("sigma_data", 0.5))
+    if prediction not in _PREDICTIONS:
+        raise ModelError(f"'{path.parent}': prediction '{prediction}', expected one of {', '.join(_PREDICTIONS)}.")
     levels = _levels(path, name, config)
-    return _card(name, prediction=_PREDICTIONS[asked], levels=levels, sigma_range=(levels[0] / 2, levels[-1] / 2))
+    return Schedule(name, _PREDICTIONS[prediction], (levels[0] / 2, levels[-1] / 2), levels)
 
 
-def _card(scheduler: str, reading: tuple[str, ...] = (), **parts: Any) -> dict[str, Any]:
-    return {"scheduler": scheduler, "reading": list(reading), **parts}
-
-
-def _variance_exploding(
-    path: Path, name: str, config: dict[str, Any], network: dict[str, Any], span: str | None
-) -> dict[str, Any]:
+def _variance_exploding(path: Path, name: str, config: Settings, network: Settings, span: str | None) -> Schedule:
     """Networks of Song et al. (2021) whose output is the score itself, at u + σn, of images in [0, 1].
 
-    diffusers' own pipelines hand the score to the scheduler as it is, and show images cut off at 0 and 1; networks that
-    want [-1, 1] inside centre their input themselves.
+    diffusers' own pipelines give the score to the scheduler as it is, and show images cut off at 0 and 1; networks that
+    need [-1, 1] inside centre their input themselves.
     """
-    low, high = (
-        positive(config, key, path, known) for key, known in zip(("sigma_min", "sigma_max"), _VE[name], strict=True)
-    )
-    if name == "KarrasVeScheduler":  # of images in [-1, 1], whose pipeline asks the network for those in [0, 1]
+    low, high = (config.positive(key, known) for key, known in zip(("sigma_min", "sigma_max"), _VE[name], strict=True))
+    if name == "KarrasVeScheduler":  # of images in [-1, 1], whose pipeline gives the network those in [0, 1]
         low, high = low / 2, high / 2
     if span is not None and span not in RANGES:
         raise ModelError(f"'{path.parent}': {unknown_name('range', span, RANGES)}")
@@ -91,25 +103,25 @@ def _variance_exploding(
         raise ModelError(
             f"'{path.parent}': range={span}, but its network centres images of [0, 1] itself; leave it out."
         )
-    note = f"the network of a {name} answers the score itself, of images in [{(span or '0..1').replace('..', ', ')}]"
+    note = f"the network of a {name} gives the score itself, of images in [{(span or '0..1').replace('..', ', ')}]"
     if not centred and span is None:
         note += ", as diffusers' pipeline has them; if it was trained on [-1, 1], say ?range=-1..1"
     data_range = RANGES[span or "0..1"]
     width = data_range[1] - data_range[0]
-    return _card(name, (note,), prediction="score", data_range=data_range, sigma_range=(low / width, high / width))
+    return Schedule(name, "score", (low / width, high / width), data_range=data_range, reading=(note,))
 
 
-def _levels(path: Path, name: str, config: dict[str, Any]) -> tuple[float, ...]:
+def _levels(path: Path, name: str, config: Settings) -> tuple[float, ...]:
     """σ of every time step, from the scheduler's own ᾱ."""
     from diffusers import DDPMScheduler
 
-    if "beta_schedule" not in config and "trained_betas" not in config:
+    if not {"beta_schedule", "trained_betas"} & config.values.keys():
         raise ModelError(
             f"'{path.parent}': the scheduler {name} has no beta_schedule, expected one of the DDPM family, an EDM one, "
             f"or one of {', '.join(_VE)}."
         )
-    settings = {key: config[key] for key in _SCHEDULE_KEYS if key in config}
-    settings["num_train_timesteps"] = whole(config, "num_train_timesteps", path, 2, _MOST_STEPS, 1000)
+    settings = {key: config.get(key) for key in _SCHEDULE_KEYS if key in config.values}
+    settings["num_train_timesteps"] = config.whole("num_train_timesteps", 2, _MOST_STEPS, 1000)
     try:
         levels = ddpm_levels(DDPMScheduler(**settings).alphas_cumprod)
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:

@@ -14,6 +14,7 @@ from tangency.errors import ModelError, unknown_name
 from tangency.formats.plain import brief
 from tangency.models.foreign.states import read_states
 from tangency.score.networks.config_values import read_settings
+from tangency.score.networks.store import in_single_precision
 
 _STEM = "diffusion_pytorch_model"
 # name.safetensors, name.fp16.safetensors; name.safetensors.index.json, ….index.fp16.json, and ….fp16.index.json of old
@@ -36,7 +37,7 @@ class FolderWeights:
         files: that hold tensors, in order.
         index: which lists them, or None where it is one file.
         variant: "fp16", "non_ema", …; "" for none.
-        chosen: whether the variant was taken since there is nothing else.
+        chosen: whether the variant was taken because there is no other.
     """
 
     files: tuple[Path, ...]
@@ -60,14 +61,14 @@ def find_weights(folder: Path, variant: str | None = None) -> FolderWeights:
     Raises:
         ModelError: no weights, none of that variant, or several variants and no plain one.
     """
-    found: dict[str, dict[tuple[bool, bool], Path]] = {}
+    variants: dict[str, dict[tuple[bool, bool], Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         for pattern, sharded in ((_INDEX, True), (_WHOLE, False)):
             if match := pattern.fullmatch(path.name):
                 named = match.groupdict()
                 which = named["variant"] or named.get("early") or ""
-                found.setdefault(which, {})[named["form"] == "safetensors", sharded] = path
-    if not found:
+                variants.setdefault(which, {})[named["form"] == "safetensors", sharded] = path
+    if not variants:
         others = sorted(
             path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".safetensors", ".msgpack")
         )
@@ -75,27 +76,26 @@ def find_weights(folder: Path, variant: str | None = None) -> FolderWeights:
             f"'{folder}': expected the weights in {_STEM}.safetensors or .bin, whole, in shards or with a variant "
             f"such as fp16, got {', '.join(others[:5]) or 'nothing of the kind'}."
         )
-    which = _variant(folder, found, variant)
-    path = found[which][max(found[which])]
-    sharded = path.suffix == ".json"
-    return FolderWeights(
-        _shards(path) if sharded else (path,), path if sharded else None, which, chosen=bool(which) and variant is None
-    )
+    which = _variant(folder, variants, variant)
+    path, chosen = variants[which][max(variants[which])], bool(which) and variant is None
+    if path.suffix == ".json":
+        return FolderWeights(_shards(path), path, which, chosen)
+    return FolderWeights((path,), None, which, chosen)
 
 
-def _variant(folder: Path, found: Collection[str], asked: str | None) -> str:
-    variants = sorted(name for name in found if name)
-    if asked is None and ("" in found or len(variants) == 1):
-        return "" if "" in found else variants[0]
-    if asked is None:
+def _variant(folder: Path, present: Collection[str], requested: str | None) -> str:
+    variants = sorted(name for name in present if name)
+    if requested is None and ("" in present or len(variants) == 1):
+        return "" if "" in present else variants[0]
+    if requested is None:
         raise ModelError(
             f"'{folder}': its weights come as the variants {', '.join(variants)}; choose one, such as "
             f"?variant={variants[0]}."
         )
-    if asked not in variants:
-        told = unknown_name("variant", asked, variants) if variants else f"its weights have no variants, got '{asked}'."
-        raise ModelError(f"'{folder}': {told}")
-    return asked
+    if requested not in variants:
+        none = f"its weights have no variants, got '{requested}'."
+        raise ModelError(f"'{folder}': {unknown_name('variant', requested, variants) if variants else none}")
+    return requested
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -116,31 +116,30 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 
 def read_weights(weights: FolderWeights) -> tuple[dict[str, Tensor], list[str]]:
-    """Tensors in float32 under the names of the files, and what is to be said of them.
+    """Tensors in float32 under the names of the files, and notes on them.
 
     Raises:
         ModelError: a damaged file, another kind of file, or a tensor in two shards.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for path in weights.files:
         states = read_states(path)
         part = states.get("", {})
-        if not part or (twice := sorted(found.keys() & part.keys())):
+        if not part or (twice := sorted(tensors.keys() & part.keys())):
             got = f"weights under {', '.join(map(brief, states))}" if not part else f"{twice[0]} of another shard too"
             raise ModelError(f"{path}: holds {got}, expected the tensors of a network, each once.")
-        found |= part
-    notes = []
+        tensors |= part
+    tensors, notes = in_single_precision(tensors)
     if weights.chosen:
-        notes.append(f"weights of the variant {weights.variant}, the only ones in the folder ({weights.files[0].name})")
-    if any(value.dtype in (torch.float16, torch.bfloat16) for value in found.values()):
-        notes.append("weights in half precision, computed with in float32")
+        only = f"weights of the variant {weights.variant}, the only ones in the folder ({weights.files[0].name})"
+        notes.insert(0, only)
     if weights.files[0].suffix == ".bin":
         notes.append("weights from a pickle, nothing of which was run")
-    return {name: value.float() for name, value in found.items()}, notes
+    return tensors, notes
 
 
 def current_names(tensors: dict[str, Tensor], wanted: Collection[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under today's names, where a network wants them so; and what is to be said of it.
+    """The tensors under today's names, where a network expects them, and a note if it does.
 
     Attention had other names before diffusers 0.17, and the frequencies of noise levels had two.
     """

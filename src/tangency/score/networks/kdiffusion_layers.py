@@ -8,12 +8,13 @@ Sources: Karras et al. (2022); Su et al. (2021), rotary embeddings; Crowson et a
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-AUGMENTATIONS = 9  # length of the vector that told the network, in training, how an image was augmented
+AUGMENTATIONS = 9  # length of the vector that says how an image was augmented in training
 _EPS = 1e-6
 
 
@@ -22,7 +23,7 @@ class FourierFeatures(nn.Module):
 
     Args:
         inputs: length of v.
-        width: of the answer, even.
+        width: of the output, even.
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -60,34 +61,35 @@ class RMSNorm(nn.Module):
 
 
 class TunedRMSNorm(nn.Module):
-    """`rms_normed` with a scale that the conditioning decides."""
+    """`rms_normed` with a scale computed from the conditioning."""
 
-    def __init__(self, width: int, told: int) -> None:
+    def __init__(self, width: int, features: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(told, width, bias=False)
+        self.linear = nn.Linear(features, width, bias=False)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """Tokens (N, L, width) and conditioning (N, told) to tokens."""
-        return rms_normed(x, self.linear(told)[:, None] + 1)
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
+        """Tokens (N, L, width) and conditioning (N, features) to tokens."""
+        return rms_normed(x, self.linear(conditioning)[:, None] + 1)
 
 
 class FeedForward(nn.Module):
-    """x + W₂ (a · GELU(b)), (a, b) = W₁ norm(x); the norm told of the conditioning, or not where `told` is 0."""
+    """x + W₂ (a · GELU(b)), (a, b) = W₁ norm(x); the norm depends on the conditioning unless `features` is 0."""
 
-    def __init__(self, width: int, hidden: int, told: int) -> None:
+    def __init__(self, width: int, hidden: int, features: int) -> None:
         super().__init__()
-        self.norm = TunedRMSNorm(width, told) if told else RMSNorm(width)
+        self.norm = TunedRMSNorm(width, features) if features else RMSNorm(width)
         self.up_proj = nn.Linear(width, 2 * hidden, bias=False)
         self.down_proj = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x: Tensor, *told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *conditioning: Tensor) -> Tensor:
         """Tokens (…, width) to the same."""
-        values, gates = self.up_proj(self.norm(x, *told)).chunk(2, dim=-1)
-        return x + self.down_proj(values * F.gelu(gates))
+        values, gates = self.up_proj(self.norm(x, *conditioning)).chunk(2, dim=-1)
+        change: Tensor = self.down_proj(values * F.gelu(gates))
+        return x + change
 
 
 class MappingNetwork(nn.Module):
-    """The sum of embeddings to what the layers are told."""
+    """The sum of embeddings to the conditioning of the layers."""
 
     def __init__(self, depth: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -104,7 +106,7 @@ class MappingNetwork(nn.Module):
 
 
 class Conditioning(nn.Module):
-    """Base of the transformers: noise level, class, and "not augmented" to what the layers are told.
+    """Base of the transformers: noise level, class, and "not augmented" to the conditioning of the layers.
 
     Args:
         width: of the embeddings.
@@ -120,15 +122,15 @@ class Conditioning(nn.Module):
         self.class_emb = nn.Embedding(classes, width) if classes else None
         self.mapping = MappingNetwork(depth, width, hidden)
 
-    def told(self, time: Tensor, y: Tensor | None) -> Tensor:
+    def conditioning(self, time: Tensor, y: Tensor | None) -> Tensor:
         """(N, width) of times (N,) and classes (N,), None for no class."""
-        found = self.time_in_proj(self.time_emb(time[:, None]))
-        found = found + self.aug_in_proj(self.aug_emb(time.new_zeros(len(time), AUGMENTATIONS)))
+        total = self.time_in_proj(self.time_emb(time[:, None]))
+        total = total + self.aug_in_proj(self.aug_emb(time.new_zeros(len(time), AUGMENTATIONS)))
         if self.class_emb is not None:
             nothing = self.class_emb.num_embeddings - 1
             labels = torch.full_like(time, nothing, dtype=torch.int64) if y is None else y
-            found = found + self.class_emb(labels)
-        mapped: Tensor = self.mapping(found)
+            total = total + self.class_emb(labels)
+        mapped: Tensor = self.mapping(total)
         return mapped
 
 
@@ -149,15 +151,34 @@ def positions(height: int, width: int, aspect: float, like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
 
 
-def split_heads(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, L, 3 width) to queries, keys and values (N, heads, L, E)."""
-    q, k, v = qkv.reshape(*qkv.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-    return q, k, v
+class Attention(nn.Module):
+    """x + attention over all places; subclasses turn and scale queries and keys by their places."""
 
+    factor = 1.0  # of the products of queries and keys
 
-def joined_heads(x: Tensor) -> Tensor:
-    """(N, heads, L, E) to (N, L, width)."""
-    return x.transpose(1, 2).flatten(2)
+    def __init__(self, width: int, head: int, features: int) -> None:
+        super().__init__()
+        self.heads = width // head
+        self.norm = TunedRMSNorm(width, features)
+        self.qkv_proj = nn.Linear(width, 3 * width, bias=False)
+        self.add_placing(head)
+        self.out_proj = nn.Linear(width, width, bias=False)
+
+    @abstractmethod
+    def add_placing(self, head: int) -> None:
+        """Make the parameters of `placed`, for heads of so many channels."""
+
+    @abstractmethod
+    def placed(self, x: Tensor, places: Tensor) -> Tensor:
+        """Queries or keys (N, heads, L, E), turned and scaled by their places (L, 2)."""
+
+    def forward(self, x: Tensor, places: Tensor, conditioning: Tensor) -> Tensor:
+        """Tokens (N, L, width) at places (L, 2)."""
+        qkv = self.qkv_proj(self.norm(x, conditioning)).reshape(*x.shape[:2], 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        joined = attend(self.placed(q, places), self.placed(k, places), v, self.factor)
+        total: Tensor = x + self.out_proj(joined.transpose(1, 2).flatten(2))
+        return total
 
 
 class Layer(nn.Module):
@@ -167,8 +188,8 @@ class Layer(nn.Module):
         super().__init__()
         self.self_attn, self.ff = attention, feed_forward
 
-    def forward(self, x: Tensor, places: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, places: Tensor, conditioning: Tensor) -> Tensor:
         """Tokens (N, L, width) to the same."""
-        x = x if self.self_attn is None else self.self_attn(x, places, told)
-        found: Tensor = self.ff(x, told)
-        return found
+        x = x if self.self_attn is None else self.self_attn(x, places, conditioning)
+        tokens: Tensor = self.ff(x, conditioning)
+        return tokens

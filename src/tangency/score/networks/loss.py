@@ -22,7 +22,7 @@ class EDMLoss:
         mean, std: of ln σ, in units of the network's range ([−1, 1]: σ is twice that on [0, 1]).
         sigma_data: standard deviation of its pixels.
         class_dropout: share of images whose label is withheld, so that one network learns D(x; σ) and D(x; σ, y).
-        flip: mirror half of the images; the network is told (`ScoreUNet.mirrored`), so this augments without leaking.
+        flip: mirror half of the images; the network is conditioned on it (`ScoreUNet.mirrored`), so nothing leaks.
     """
 
     mean: float = -1.2

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +20,13 @@ _VALUES = 1_000_000  # pixels of a batch at once: bounds the memory of the activ
 class NetworkScore(ScoreOfDenoiser):
     """D(x; σ) = (c_skip u + c_out F(c_in u; t) − low)/w, with u = low + w x noisy at w σ, w = high − low.
 
-    Frozen: its weights take no gradient, answers are differentiable in x. The network is asked in float32 (or in the
-    precision of its weights where that is higher) and answers come back in the dtype of x.
+    Frozen: its weights take no gradient; D is differentiable in x. The network runs in float32 (or in the precision of
+    its weights where that is higher), and D has the dtype of x.
 
     Args:
         module: (c_in u, t (N,), y (N,) or None) to F, (N, C', H, W); of C' channels the first C count (networks that
             learn a variance give more).
-        card: how to ask it.
+        card: how to feed it and read its output.
         kind: short name for specs and reports.
 
     Raises:
@@ -46,47 +44,24 @@ class NetworkScore(ScoreOfDenoiser):
 
     def __init__(self, module: nn.Module, card: ScoreCard, kind: str = "network") -> None:
         self.module, self.settings, self.kind = module.eval().requires_grad_(False), card, kind
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return self.settings.shape
-
-    @property
-    def classes(self) -> int:
-        """How many classes it knows; 0 where it takes no labels."""
-        return len(self.settings.classes)
-
-    @property
-    def data_range(self) -> tuple[float, float]:
-        """What black and white are inside of the network."""
-        return self.settings.data_range
-
-    @cached_property
-    def card(self) -> Mapping[str, Any]:
-        """Its card, with the short name of its kind."""
-        return {"kind": self.kind, **dataclasses.asdict(self.settings)}
+        self.shape, self.classes, self.data_range = card.shape, len(card.classes), card.data_range
+        self.card = {"kind": kind, **dataclasses.asdict(card)}
 
     def to(self, device: str | torch.device) -> NetworkScore:
         """The same network, moved to another device."""
         self.module.to(device)
         return self
 
-    def _answer(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
-        step = max(1, _VALUES // x[0].numel())
-        labels = [None] * -(-len(x) // step) if y is None else y.split(step)
-        parts = [self._denoised(*each) for each in zip(x.split(step), levels.split(step), labels, strict=True)]
-        return torch.cat(parts)
+    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+        parts = torch.split(torch.arange(len(x), device=x.device), max(1, _VALUES // x[0].numel()))
+        return torch.cat([self._denoised(x[i], levels[i], None if y is None else y[i]) for i in parts])
 
     def _denoised(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
-        low, width, precision = self.data_range[0], self.settings.width, self._precision
+        own = next(self.module.parameters(), torch.zeros(0)).dtype
+        precision = own if own == torch.float64 else torch.float32
+        low, width = self.data_range[0], self.settings.width
         c = coefficients(self.settings, levels * width)
         u = low + width * x.double()
-        raw = self.module((per_example(c.inside, x) * u).to(precision), c.time.to(precision), y)
-        found = per_example(c.skip, x) * u + per_example(c.out, x) * raw[:, : x.shape[1]].double()
-        return (found - low) / width
-
-    @property
-    def _precision(self) -> torch.dtype:
-        own = next(self.module.parameters(), torch.zeros(0)).dtype
-        return own if own == torch.float64 else torch.float32
+        raw: Tensor = self.module((per_example(c.inside, x) * u).to(precision), c.time.to(precision), y)
+        denoised = per_example(c.skip, x) * u + per_example(c.out, x) * raw[:, : x.shape[1]].double()
+        return (denoised - low) / width

@@ -1,4 +1,4 @@
-"""From what a network predicts to D(u; σ), in the network's own range; formulas of THEORY §2.1, 2.3 and 2.4 alike.
+"""From what a network predicts to D(u; σ), in the network's own range (THEORY §2.1, 2.3 and 2.4).
 
 D = c_skip u + c_out F(c_in u; t), with scalars that depend on σ only.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from tangency.score.networks.card import ScoreCard
 
 _VP_MIN, _VP_SPAN = 0.1, 19.9  # β_min and β_d of Song et al. (2021)
-TIME_SCALE = 1000.0  # sinusoids of period 2π and longer tell ¼ ln σ apart only when it is stretched
+TIME_SCALE = 1000.0  # sinusoids of period 2π and longer resolve ¼ ln σ only when it is stretched
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Coefficients:
 
 
 def edm_coefficients(sigma: Tensor, sigma_data: float) -> Coefficients:
-    """Karas et al. (2022), Table 1: the target of F has unit variance at every σ; time is c_noise = ¼ ln σ.
+    """Karras et al. (2022), Table 1: the target of F has unit variance at every σ; time is c_noise = ¼ ln σ.
 
     Args:
         sigma: (N,), positive, in units of the network's range.
@@ -72,14 +72,14 @@ def _vp_time(sigma: Tensor) -> Tensor:
 def _discrete_time(card: ScoreCard, sigma: Tensor) -> Tensor:
     """Fractional time step: linear in ln σ between the levels; the last is held outside of them."""
     levels = torch.tensor(card.levels, dtype=sigma.dtype, device=sigma.device).log()
-    wanted = sigma.log().clamp(levels[0], levels[-1])
-    above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)
+    bounded = sigma.log().clamp(levels[0], levels[-1])
+    above = torch.searchsorted(levels, bounded.contiguous()).clamp(1, len(levels) - 1)
     low, high = levels[above - 1], levels[above]
-    return (above - 1).to(sigma.dtype) + (wanted - low) / (high - low)
+    return (above - 1).to(sigma.dtype) + (bounded - low) / (high - low)
 
 
 def _nearest_step(card: ScoreCard, sigma: Tensor) -> Tensor:
-    """Time step of the level nearest to σ itself: a network of Karras et al. (2022) in iDDPM's form is asked so."""
+    """Time step of the level nearest to σ itself, as Karras et al. (2022) feed networks of iDDPM's form."""
     levels = torch.tensor(card.levels, dtype=sigma.dtype, device=sigma.device)
     return torch.searchsorted((levels[1:] + levels[:-1]) / 2, sigma.contiguous()).to(sigma.dtype)
 

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tangency.errors import ModelError, TangencyError, quoted, unknown_name
 from tangency.models.weights import fill
-from tangency.score.edm.dhariwal import build_dhariwal
-from tangency.score.edm.songunet import build_songunet
+from tangency.score.edm.unet_options import DhariwalOptions, SongOptions, plain_options
+from tangency.score.edm.unets import DhariwalUNet, SongUNet
 from tangency.score.networks.card import ScoreCard, read_score_card
-from tangency.score.networks.diffusers_folder import build_diffusers
-from tangency.score.networks.kdiffusion_file import BUILDERS
+from tangency.score.networks.kdiffusion_transformers import (
+    HourglassOptions,
+    KDiffusionHourglass,
+    KDiffusionTransformer,
+    TransformerOptions,
+)
+from tangency.score.networks.kdiffusion_unet import KDiffusionUNet, KDiffusionUNetOptions
 from tangency.score.networks.network import NetworkScore
-from tangency.score.networks.unet import build_unet, resolved_options
+from tangency.score.networks.unet import DiffusersUNet, ScoreUNet, ScoreUNetOptions, resolved_options
 from tangency.tensors import read_tensors, write_tensors
 
-NETWORKS: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
-    "unet": build_unet,
-    "diffusers": build_diffusers,
-    "songunet": build_songunet,
-    "dhariwal": build_dhariwal,
-    **BUILDERS,
+# name on a card -> module, and what its one argument is made of
+NETWORKS: dict[str, tuple[Callable[[Any], nn.Module], Callable[..., object]]] = {
+    "unet": (ScoreUNet, ScoreUNetOptions),
+    "diffusers": (DiffusersUNet, dict),
+    "songunet": (SongUNet, SongOptions),
+    "dhariwal": (DhariwalUNet, DhariwalOptions),
+    "kdiffusion-unet": (KDiffusionUNet, KDiffusionUNetOptions),
+    "kdiffusion-transformer": (KDiffusionTransformer, TransformerOptions),
+    "kdiffusion-hourglass": (KDiffusionHourglass, HourglassOptions),
 }
+# What constructors raise for options that they do not check themselves.
+UNBUILDABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> NetworkScore:
@@ -40,14 +59,28 @@ def build_network(card: ScoreCard, seed: int = 0, kind: str = "network") -> Netw
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            module = NETWORKS[card.network](dict(card.options))
-        except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
-            if isinstance(error, TangencyError):
-                raise
+            make, options = NETWORKS[card.network]
+            module = make(options(**plain_options(card.options)))
+        except TangencyError:
+            raise
+        except UNBUILDABLE as error:
             raise ModelError(
-                f"score card: '{card.network}' cannot be built from {card.options}: {quoted(error)}."
+                f"score card: '{card.network}' cannot be built from its options: {quoted(error)}."
             ) from error
     return NetworkScore(module, card, kind)
+
+
+def filled_network(card: ScoreCard, tensors: Mapping[str, Tensor], path: Path, kind: str) -> NetworkScore:
+    """The network of a card with the tensors of a file; memory is taken only once they are known to fit it."""
+    try:
+        with torch.device("meta"):
+            plan = build_network(card, kind=kind)
+        fill(plan.module, {name: torch.empty(value.shape, device="meta") for name, value in tensors.items()}, path)
+        score = build_network(card, kind=kind)
+    except TangencyError as error:
+        raise error if str(error).startswith(str(path)) else ModelError(f"{path}: {quoted(error)}") from error
+    fill(score.module, tensors, path)
+    return score
 
 
 def _check_unet(card: ScoreCard) -> None:
@@ -59,14 +92,22 @@ def _check_unet(card: ScoreCard) -> None:
             )
 
 
+def in_single_precision(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors in float32, and a note where some of them were in half precision."""
+    half = any(value.dtype in (torch.float16, torch.bfloat16) for value in tensors.values())
+    notes = ["weights in half precision, computed with in float32"] if half else []
+    return {name: value.float() for name, value in tensors.items()}, notes
+
+
 def save_score(score: NetworkScore, path: Path | str, half: bool = False) -> None:
-    """Write tensors and card; `half` stores them in half precision, which is read back as float32."""
+    """Write tensors and card; `half` stores them in half precision, which `load_network` converts to float32."""
     if score.settings.network not in NETWORKS:
-        raise ModelError(f"'{score.settings.network}': a network that has no name cannot be rebuilt, so is not saved.")
+        raise ModelError(
+            f"'{score.settings.network}': a network that has no name cannot be rebuilt, so it is not saved."
+        )
     tensors = score.module.state_dict()
     if half:
-        wide = tensors
-        tensors = {name: value.half() if value.is_floating_point() else value for name, value in wide.items()}
+        wide, tensors = tensors, {n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}
         lost = [n for n, v in tensors.items() if bool((torch.isfinite(wide[n]) & ~torch.isfinite(v)).any())]
         if lost:
             raise ModelError(f"{path}: half precision cannot hold the values of {', '.join(lost[:5])}; store it whole.")
