@@ -53,7 +53,9 @@ def ship(score: NetworkScore, data: Dataset, folder: Path) -> None:
     save_score(score, rounded, half=True)
     shipped = load_network(rounded, kind=NAME)
     config = TrustConfig(images=500, probed=200, samples=1000)
-    found = evaluate_score(shipped, data, config, tell=lambda part, share: print(f"{share:4.0%} {part}", flush=True))
+    found = evaluate_score(
+        shipped, data, config, on_progress=lambda part, share: print(f"{share:4.0%} {part}", flush=True)
+    )
     del found.summary["seconds"]
     write_score(found.summary, found.arrays(), folder / "examination")
     told = {"examination": found.summary, "embedded": embedded_errors(shipped)}

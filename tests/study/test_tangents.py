@@ -45,7 +45,7 @@ def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_i
         ["exact", "denoiser?rank=2&sigma=0.02", "pca?rank=2"],
         ground,
         SMALL,
-        tell=lambda part, share: told.append(share),
+        on_progress=lambda part, share: told.append(share),
     )
     assert told == sorted(told)
     assert told[-1] == 1.0
@@ -122,9 +122,9 @@ def test_images_have_transformations(tmp_path: Path) -> None:
 
 def test_an_autoencoder_is_trained_once_and_read_again(ground: Ground, tmp_path: Path) -> None:
     asked = [LEARNT, LEARNT.replace("rank=2", "rank=1"), "pca?rank=2"]
-    assert unfinished(asked, ground.data, tmp_path) == [0]
+    assert unfinished(asked, ground.data.train.digest, tmp_path) == [0]
     first = fitted_tangents(asked[0], ground, tmp_path)
-    assert unfinished(asked, ground.data, tmp_path) == []
+    assert unfinished(asked, ground.data.train.digest, tmp_path) == []
     second = fitted_tangents(asked[1], ground, tmp_path)
     assert (first.max_rank, second.max_rank) == (2, 1)
     assert len(list(tmp_path.iterdir())) == 1

@@ -34,7 +34,7 @@ def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Ite
     """
     kept = {trial.train_hash for trial in trials}
     earlier = _earlier_spec(layout)
-    recorded = _recorded(layout, earlier, data)
+    recorded = _recorded(layout, earlier, spec, data)
     dropped = [name for digest, name in recorded.items() if digest not in kept and layout.finished(digest)]
     changed = _changed(layout, earlier, spec, data)
     if not dropped or not changed:  # nothing changed: a newer version of the training does it all again
@@ -64,7 +64,7 @@ def _earlier_spec(layout: Layout) -> StudySpec | None:
         return None
 
 
-def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[str, str]:
+def _recorded(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: Dataset) -> dict[str, str]:
     """Identity of each network that the last run was to train, and its name: by its summary, or else by its spec."""
     if layout.summary.exists():
         summary = read_json(layout.summary)
@@ -76,7 +76,7 @@ def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[
     if earlier is None:
         return {}
     try:
-        planned = plan_trials(earlier, load_dataset(earlier.data))
+        planned = plan_trials(earlier, data if earlier.data == spec.data else load_dataset(earlier.data))
     except TangencyError:  # data that are gone
         planned = plan_trials(earlier, data)
     return {trial.train_hash: trial.id for trial in planned if trial.objective is not None}

@@ -87,6 +87,11 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
     save_mixture(mixture, path, {"card": card})
 
 
+def shares_mixture(closed: ScoreSpec, images: int) -> bool:
+    """Whether a closed form of so many training images is the mixture that the reference "mfa" stands for."""
+    return closed == ScoreSpec(images=closed.images) and images <= closed.images
+
+
 def fitted_images(data: Dataset, closed: ScoreSpec) -> LabelledImages:
     """The training images that a mixture is fitted to: all, or a fixed random subset."""
     few = len(data.train) <= closed.images

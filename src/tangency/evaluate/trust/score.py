@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,25 @@ def evaluate_score(
         >>> found.summary["images"], [level["sigma"] for level in found.summary["noise_levels"]]
         (8, [0.25])
     """
-    config, on_progress, started = config or TrustConfig(), on_progress or (lambda part, share: None), time.monotonic()
     device = resolve_device(device)
     data = load_dataset(data) if isinstance(data, str | Path) else data
-    named = {"reference": str(score)} if isinstance(score, str | Path) else {}
+    named = str(score) if isinstance(score, str | Path) else ""
     score = load_score(score, data, device) if isinstance(score, str | Path) else score
+    return examine_score(score, data, config or TrustConfig(), device, reference=named, on_progress=on_progress)
+
+
+def examine_score(
+    score: Denoiser,
+    data: Dataset,
+    config: TrustConfig,
+    device: str,
+    *,
+    reference: str = "",
+    fitted: Mapping[str, Denoiser] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Trust:
+    """As `evaluate_score`, of what is loaded; baselines that are fitted already stand in `fitted`, by name."""
+    on_progress, started = on_progress or (lambda part, share: None), time.monotonic()
     if len(data.test) < 2:
         raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
     held = data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
@@ -104,7 +119,7 @@ def evaluate_score(
         y = held.labels[:1].to(device) if conditional_only(score) else None
         score.denoise(held.images(slice(0, 1)).to(device), max(config.sigmas), y)
     on_progress("fitting the closed forms", 0.0)
-    others, unavailable = _baselines(score, data, config, device)
+    others, unavailable = _baselines(score, data, config, device, fitted or {})
     bench = _Bench(score, others, held, mean_image(data.train), config, device)
     table = []
     for number, sigma in enumerate(config.sigmas):
@@ -119,7 +134,7 @@ def evaluate_score(
             "classes": score.classes,
             "shape": list(score.shape),
             "reading": readings(score),
-            **named,
+            **({"reference": reference} if reference else {}),
         },
         "conditional": conditional_only(score),
         "data": data.name,
@@ -144,7 +159,7 @@ _KINDS: dict[str, type] = {"gaussian": GaussianScore, "empirical": EmpiricalScor
 
 
 def _baselines(
-    score: Denoiser, data: Dataset, config: TrustConfig, device: str
+    score: Denoiser, data: Dataset, config: TrustConfig, device: str, fitted: Mapping[str, Denoiser]
 ) -> tuple[dict[str, Denoiser], dict[str, str]]:
     """Closed forms of other kinds than the score's own, and why some cannot be had."""
     scores: dict[str, Denoiser] = {}
@@ -154,7 +169,7 @@ def _baselines(
         wanted.append("exact")
     for name in wanted:
         try:
-            scores[name] = load_score(name, data, device)
+            scores[name] = fitted[name] if name in fitted else load_score(name, data, device)
         except TangencyError as error:
             unavailable[name] = str(error)
     return scores, unavailable

@@ -8,7 +8,7 @@ from tangency.errors import RunError, SpecError, TangencyError, quoted
 from tangency.evaluate.classifiers.saved import check_fits, find_classifier
 from tangency.models import Classifier, build, read_classifier
 from tangency.study.layout import Layout, weights_file
-from tangency.study.plan import Trial, judge_model, plan_judge, plan_trials
+from tangency.study.plan import Trial, judge_model, plan_judge
 from tangency.study.spec import StudySpec
 from tangency.tensors import digest
 from tangency.training import refuse_lone_images
@@ -36,15 +36,14 @@ def saved_judge(spec: StudySpec, device: str, data: Dataset) -> Classifier:
         raise SpecError(f"judge.reference: {quoted(error)}") from None
 
 
-def load_judge(spec: StudySpec, device: str, data: Dataset, layout: Layout) -> Classifier:
-    """The saved judge, or the one that the study trained."""
-    trial = plan_judge(spec, data)
+def load_judge(spec: StudySpec, trial: Trial | None, device: str, data: Dataset, layout: Layout) -> Classifier:
+    """The saved judge, or the one that the study trained in this trial."""
     if trial is None:
         return saved_judge(spec, device, data)
     return read_classifier(weights_file(layout.trial(trial), spec.weights), device)
 
 
-def refuse_judge(spec: StudySpec, data: Dataset) -> None:
+def refuse_judge(spec: StudySpec, data: Dataset, trials: Sequence[Trial]) -> None:
     """Raise where the judge cannot be built, takes other images, or is one of the trials, which its card tells."""
     if not spec.judge.reference:
         _refuse_own(spec, data)
@@ -52,7 +51,7 @@ def refuse_judge(spec: StudySpec, data: Dataset) -> None:
     judge = saved_judge(spec, "cpu", data)
     check_fits(judge.card, data, "judge.reference")
     trained = judge.card.provenance.get("train_hash")
-    if trained is not None and trained in {trial.train_hash for trial in plan_trials(spec, data)}:
+    if trained is not None and trained in {trial.train_hash for trial in trials}:
         raise SpecError(
             f"judge.reference: '{spec.judge.reference}' is a trial of this study, expected another architecture and "
             "seed; or leave it out, and the study trains a judge."
@@ -69,9 +68,8 @@ def _refuse_own(spec: StudySpec, data: Dataset) -> None:
         refuse_lone_images(judge)
 
 
-def refuse_failed_judge(spec: StudySpec, data: Dataset, trials: Sequence[Trial], layout: Layout) -> None:
+def refuse_failed_judge(judge: Trial | None, trials: Sequence[Trial], layout: Layout) -> None:
     """Raise where the training of the judge did not end well, before anything is measured or generated."""
-    judge = plan_judge(spec, data)
     outcome = "ok" if judge is None else layout.outcome(judge)["outcome"]
     if outcome == "ok":
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -58,10 +59,12 @@ class PlannedEntry:
         )
 
 
-def plan_entries(spec: StudySpec, data: Dataset) -> list[PlannedEntry]:
-    """Every entry of the spec, in its order."""
+def plan_entries(spec: StudySpec, data: Dataset, network: str | None = None) -> list[PlannedEntry]:
+    """Every entry of the spec, in its order; `network` as of `plan_trials`."""
     if not spec.generate:
         return []
+    if network is None:
+        network = fingerprint(spec.network_score) if spec.network_score else ""
     judge = judge_identity(spec, data)
     names, entries = entry_names(spec.generate), list[PlannedEntry]()
     for number, (name, written) in enumerate(zip(names, spec.generate, strict=True)):
@@ -75,8 +78,7 @@ def plan_entries(spec: StudySpec, data: Dataset) -> list[PlannedEntry]:
         own = {key: value for key, value in options.items() if key not in _NOT_OWN}
         common = [GENERATION_SCHEMA, data.train.digest, data.test.digest, score_hash(spec, data), spec.weights, judge]
         common += [origin] if (origin := TASKS.shared_origin(config.task)) else []
-        score = fingerprint(spec.network_score) if spec.network_score else ""
-        hashes = identity(own, common), identity("references", options, score, common)
+        hashes = identity(own, common), identity("references", options, network, common)
         entries.append(PlannedEntry(number, name, config, picture_ids(config, data), *hashes))
     return entries
 
@@ -86,9 +88,11 @@ def study_score(spec: StudySpec, own: Denoiser | None, network: Denoiser | None)
     return own if network is None and spec.score.kind == "exact" and not isinstance(own, MixtureScore) else network
 
 
-def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> None:
+def refuse_generation(
+    spec: StudySpec, data: Dataset, network: Classifier, entries: Sequence[PlannedEntry], trials: Sequence[Trial]
+) -> None:
     """Raise what generating or judging would raise, before anything is trained."""
-    for entry in plan_entries(spec, data):
+    for entry in entries:
         config = dataclasses.replace(entry.config, start="noise")
         task = TASKS[config.task]
         if "steps" in task.climb and "climb.steps" not in task.moot(config):
@@ -102,4 +106,4 @@ def refuse_generation(spec: StudySpec, data: Dataset, network: Classifier) -> No
             if lacking:
                 raise SpecError(f"generate.{entry.number}.{lacking}")
     if spec.generate:
-        refuse_judge(spec, data)
+        refuse_judge(spec, data, trials)
