@@ -46,8 +46,8 @@ def examine_network(
     largest = (score.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
     trust = examine_score(score, data, config, device, reference=reference, fitted=fitted)
-    del trust.summary["seconds"]  # differs from run to run
-    write_tensors(path, trust.pictures, {"trust": trust.summary})
+    summary = {key: value for key, value in trust.summary.items() if key != "seconds"}  # which differs from run to run
+    write_tensors(path, trust.pictures, {"trust": summary})
 
 
 def examined(path: Path) -> bool:

@@ -163,7 +163,7 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     parts: list[list[Rows]] = [[] for _ in trials]
     first = bench.data.test.images(torch.tensor(images[:1])).to(bench.device)
     size = fitting_batch("auto", networks, first, bench.source.held_bytes, _MEASURED_AT_ONCE)
-    batches = torch.tensor(images).split(size)
+    batches = torch.split(torch.tensor(images), size)
     for done, ids in enumerate(batches, 1):
         for own, rows in zip(parts, rows_of(networks, bench.data.test, ids, bench.source, config), strict=True):
             own.append(rows)

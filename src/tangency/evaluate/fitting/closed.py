@@ -74,7 +74,7 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
     )
     likelihood = {}
     for name, split in (("train", data.train), ("test", data.test)):
-        parts = [mixture.log_density(x.to(device), 0.0) for x in split.images().split(512)]
+        parts = [mixture.log_density(x.to(device), 0.0) for x in torch.split(split.images(), 512)]
         likelihood[name] = float(torch.cat(parts).mean())
     card |= {
         "seconds": report.seconds,

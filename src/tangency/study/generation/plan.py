@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tangency.errors import SpecError, TangencyError, quoted
@@ -50,7 +51,7 @@ class PlannedEntry:
     @property
     def batches(self) -> tuple[Tensor, ...]:
         """What is made at once, and lost at most where a worker dies."""
-        return self.ids.split(self.config.batch)
+        return torch.split(self.ids, self.config.batch)
 
     def files(self, layout: Layout, trial: Trial | None) -> PictureFiles:
         """Where the pictures of a trial, or of the references (None), go."""
