@@ -90,7 +90,7 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> l
     names = [trial.id for trial in trials]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SpecError(f"sweep: trials {twice} are asked for more than once; remove the repeated strengths.")
+        raise SpecError(f"sweep: trials {twice} stand more than once; remove the repeated strengths.")
     return trials
 
 

@@ -42,9 +42,9 @@ def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Ite
     one = len(dropped) == 1
     raise RunError(
         f"run '{layout.run}': holds {len(dropped)} trained network{'' if one else 's'} ({listed(dropped)}) that this "
-        f"spec has no use for, since {'; '.join(changed)}. Summary and report would be without "
+        f"spec does not use, since {'; '.join(changed)}. Summary and report would be without "
         f"{'it' if one else 'them'}: use --out with a folder of its own, or --replace (replace=True in Python) to go "
-        f"on here, where {'it stays' if one else 'they stay'} in trials/ for the spec that asks for "
+        f"on here, where {'it stays' if one else 'they stay'} in trials/ for a spec that uses "
         f"{'it' if one else 'them'} again."
     )
 

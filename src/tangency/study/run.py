@@ -79,11 +79,11 @@ def run_study(
     Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
 
     Args:
-        spec: what is asked for: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
-        run: output folder; made where it is not there.
+        spec: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
+        run: output folder; made where there is none.
         watch: called as work goes on, for a progress display.
         replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
-            A spec that only asks for more needs no leave.
+            A spec that only adds trials or measures does not need it.
 
     Returns:
         The content of summary.json.

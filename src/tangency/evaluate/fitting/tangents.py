@@ -142,7 +142,7 @@ def load_tangents(
         data: what they are fitted to, or its reference as `load_data` takes it.
         score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
         device: where they are computed: "auto", "cpu", "cuda" or "cuda:N".
-        folder: where "autoencoder" is trained, and found again; it is trained in a temporary one by default.
+        folder: where autoencoders and mixtures are kept and looked for; a temporary one by default.
 
     Returns:
         A `TangentEstimator`: `at(images, ids)` gives a `TangentSpace` with basis (N, d, k), d = C·H·W, and rank (N,).

@@ -54,7 +54,7 @@ class Trust:
     """The validation of a score.
 
     Args:
-        examination: what was found.
+        examination: the results.
         pictures: "samples" (N, C, H, W) in [0, 1] with "labels" and "neighbours", and "clean", "noisy", "denoised" of a
             few images at the middle σ.
     """
@@ -102,8 +102,8 @@ def evaluate_score(
 
     Example:
         >>> config = TrustConfig(sigmas=(0.25,), images=8, samples=2, baselines=())
-        >>> found = evaluate_score("gaussian", "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=20", config)
-        >>> found.summary["images"], [level["sigma"] for level in found.summary["noise_levels"]]
+        >>> trust = evaluate_score("gaussian", "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=20", config)
+        >>> trust.summary["images"], [level["sigma"] for level in trust.summary["noise_levels"]]
         (8, [0.25])
     """
     device = resolve_device(device)
@@ -125,9 +125,7 @@ def examine_score(
 ) -> Trust:
     """As `evaluate_score`, of what is loaded; baselines that are fitted already stand in `fitted`, by name."""
     on_progress, started = on_progress or (lambda part, share: None), time.monotonic()
-    if len(data.test) < 2:
-        raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
-    held = data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
+    held = _held_out(data, config)
     with torch.no_grad():  # refuse a σ that it does not know before anything is fitted
         y = held.labels[:1].to(device) if conditional_only(score) else None
         score.denoise(held.images(slice(0, 1)).to(device), max(config.sigmas), y)
@@ -161,6 +159,13 @@ def examine_score(
 def conditional_only(score: Denoiser) -> bool:
     """Whether a score takes no image without a label."""
     return score.card.get("unconditional") is False
+
+
+def _held_out(data: Dataset, config: TrustConfig) -> LabelledImages:
+    """The test images that a score is validated on, a fixed random subset."""
+    if len(data.test) < 2:
+        raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
+    return data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
 
 
 _KINDS: dict[str, type] = {"gaussian": GaussianScore, "empirical": EmpiricalScore, "mfa": MixtureScore}

@@ -94,8 +94,8 @@ def evaluate_tangents(
 
     Example:
         >>> config = TangentTrustConfig(images=10, replicates=100, floor=0)
-        >>> found = evaluate_tangents("pca?rank=2", "world:torus?train=60&test=20", config=config)
-        >>> found["estimators"][0]["rank"]["mean"], found["images"]
+        >>> examined = evaluate_tangents("pca?rank=2", "world:torus?train=60&test=20", config=config)
+        >>> examined["estimators"][0]["rank"]["mean"], examined["images"]
         (2.0, 10)
     """
     named = (references,) if isinstance(references, str) else tuple(references)

@@ -19,7 +19,7 @@ def verdict(levels: list[NoiseLevel], probed: int, samples: SampleCheck | None, 
     """In words, and the σ at which the score is better than everything that it was compared with.
 
     Args:
-        levels: what was found at each σ.
+        levels: the results at each σ.
         probed: images whose identities were looked at.
         samples: images drawn from the score; None for none.
         conditional: whether it takes no image without a label.
