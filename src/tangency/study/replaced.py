@@ -1,4 +1,4 @@
-"""What a run folder already holds: another study, or networks that a changed spec has no use for, is refused."""
+"""Refuses the folder of another study, and a changed spec that would leave out networks that are trained already."""
 
 from __future__ import annotations
 

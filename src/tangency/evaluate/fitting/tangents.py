@@ -1,4 +1,4 @@
-"""Training an autoencoder on a data set by reference, and tangent spaces that need one trained first."""
+"""Training autoencoders, and tangent spaces that need an autoencoder or a mixture first."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class AutoencoderFit:
 def fit_autoencoder(
     data: Dataset, fit: AutoencoderFit, out: Path, device: str, on_progress: OnProgress | None = None
 ) -> AutoencoderResult:
-    """Train an autoencoder on the training images, from where an earlier call was stopped.
+    """Train an autoencoder on the training images; a call that was stopped is continued.
 
     Args:
-        data: whose training images are learnt.
+        data: its training images are learnt.
         fit: network and training.
         out: gets autoencoder.safetensors, best-autoencoder.safetensors, history.parquet.
         device: where.
