@@ -39,6 +39,7 @@ from tangency.worlds import load_dataset, world_of
 
 PROBES = ("neighbour", "transformation")
 _AT_ONCE, _NEIGHBOURS = 25, 8
+_ANGLES = ("overlap", "chance", "mean_angle", "largest_angle")  # in the order of `PairAgreement`
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def examine_tangents(
         for name, reference, estimator in zip(names, references, fitted, strict=True)
     ]
     agreement = [
-        PairAgreement(*pair, **{key: _mean(boot, values) for key, values in angles.items()})
-        for pair, angles in pairs.items()
+        PairAgreement(first, second, *(_mean(boot, angles[key]) for key in _ANGLES))
+        for (first, second), angles in pairs.items()
     ]
     on_progress("done", 1.0)
     return TangentExamination(
