@@ -228,9 +228,8 @@ The numbers are CPU seconds, so that other work on the machine does not count. W
 for the inner kind.
 
 **{share} of the CPU seconds are bare passes**: forward and backward passes of networks, optimiser steps and the fit of
-the mixture, which any program that trains and measures these networks has to do. This ratio hardly depends on the
-machine. It is lower than that of the whole quickstart, since imports, the page and the intervals cost the same for
-fewer images.
+the mixture. This ratio depends little on the machine. What a study does once, such as imports and the page, weighs more
+here than in the whole quickstart, which has more images.
 
 | Bare passes | CPU seconds | share |
 | --- | ---: | ---: |
@@ -240,9 +239,10 @@ fewer images.
 | --- | ---: | ---: |
 {rest_rows}| **everything else** | **{rest}** | **{rest_share}** |
 
-Together {whole} CPU seconds. Each worker process adds its own imports and loads the data and the weights once; nothing
-else is done in more than one process: the driver plans and hashes, and each fit stands in a file that the others read.
-`python -m benchmarks evaluations` counts the passes of the score network and of LPIPS over the distinct inputs.
+Together {whole} CPU seconds. Each worker process adds its own imports, loads the data and the weights once, and makes
+the bases of the controls; the driver alone plans and hashes files, and each fit of a mixture stands in a file that the
+other processes read. `python -m benchmarks evaluations` counts how many passes of the score network and of LPIPS are
+repeated.
 """
 
 
