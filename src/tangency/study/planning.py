@@ -56,16 +56,17 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
     """
     measures = measures_at(spec.measures, data, spec.data)
     working = measures.working(data.test.shape)
+    network = fingerprint(spec.network_score) if spec.network_score else ""
+    trials = plan_trials(spec, data, network)
     shown = working.dataset(data) if spec.tangents else data
     check_tangents(spec.tangents, shown)
-    network = fingerprint(spec.network_score) if spec.network_score else ""
     return StudyPlan(
         spec=spec,
         digests=(data.train.digest, data.test.digest),
         shown_digest=shown.train.digest,
         measures=measures,
         working=working,
-        trials=plan_trials(spec, data, network),
+        trials=trials,
         judge=plan_judge(spec, data),
         entries=plan_entries(spec, data, network),
         shards=measured_images(spec, data),
