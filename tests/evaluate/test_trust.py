@@ -16,10 +16,12 @@ from study_support import tiny_spec, write_data
 from tangency.errors import ModelError, NumericsError, RunError, SpecError
 from tangency.evaluate import MeasureRequest, measure_models
 from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.results import Identities, NoiseLevel
 from tangency.evaluate.trust.score import Trust, evaluate_score
 from tangency.evaluate.trust.verdict import verdict
 from tangency.report import write_report
 from tangency.score import FunctionScore, ScoreCard, build_network, load_score, save_score
+from tangency.statistics import Estimate
 from tangency.study import parse_spec, run_study
 from tangency.types import Dataset
 from tangency.worlds import World, load_dataset
@@ -109,27 +111,32 @@ def test_kid_of_exact_samples_is_that_of_training_images(data: Dataset) -> None:
 
 
 def test_the_verdict_names_where_a_score_is_better() -> None:
-    def level(sigma: float, better: list[str], worse: list[str]) -> dict[str, Any]:
-        told = {"stein": {"mean": 1.0}, "stein_z": 1.0, "mean_score_z": 1.0, "mean_score_comparisons": 12}
-        told |= {"score_image_z": 1.0, "score_image_comparisons": 144, "sure_z": 1.0, "asymmetry": {"mean": 0.01}}
-        told = {"sigma": sigma, "gain": {"a": {}, "b": {}}, "better_than": better, "identities": told}
-        return told | {"worse_than": worse, "bayes_gradient": None}
+    def level(sigma: float, better: list[str], worse: list[str], **wrong: float) -> NoiseLevel:
+        one, half, low = (Estimate(mean, mean, mean, 100) for mean in (1.0, 0.5, 0.01))
+        values: dict[str, Any] = {"mean_score_comparisons": 12, "score_image_comparisons": 144, "asymmetry": low}
+        values |= dict.fromkeys(("stein_z", "mean_score_z", "score_image_z", "sure_z"), 1.0) | wrong
+        values |= dict.fromkeys(("sure", "sure_minus_error", "dimension"), half)
+        gain = {"a": half, "b": half}
+        return NoiseLevel(
+            sigma, half, None, sigma**2, {}, gain, better, worse, None, Identities(stein=one, **values), None, None
+        )
 
-    summary = {"noise_levels": [level(0.1, ["a"], []), level(0.2, ["a", "b"], [])], "samples": {}, "probed": 100}
-    found = verdict(summary)
-    assert found["better_at"] == [0.2]
-    assert "(a, b) at σ = 0.2; elsewhere the difference is within the error." in found["words"]
-    assert "No identity of a true score is seen to fail." in found["words"]
-    summary["noise_levels"] = [level(0.1, ["a"], ["b"]), level(0.2, [], [])]
-    assert "At no σ is it shown" in verdict(summary)["words"]
-    assert "above that of others at σ = 0.1: b" in verdict(summary)["words"]
-    told = summary["noise_levels"][0]["identities"]
+    levels = [level(0.1, ["a"], []), level(0.2, ["a", "b"], [])]
+    found = verdict(levels, 100, None, False)
+    assert found.better_at == [0.2]
+    assert "(a, b) at σ = 0.2; elsewhere the difference is within the error." in found.words
+    assert "No identity of a true score is seen to fail." in found.words
+    levels = [level(0.1, ["a"], ["b"]), level(0.2, [], [])]
+    assert "At no σ is it shown" in verdict(levels, 100, None, False).words
+    assert "above that of others at σ = 0.1: b" in verdict(levels, 100, None, False).words
+    wrong: dict[str, float] = {}
     for z, words in (("score_image_z", "E[s xᵀ] is not −I"), ("sure_z", "SURE is not"), ("mean_score_z", "not zero")):
-        told[z] = 6.0
-        assert words in verdict(summary)["words"]
-    summary["probed"] = 20
-    assert "cannot be told" in verdict(summary)["words"]
-    assert verdict(summary)["doubts"] == 0
+        wrong[z] = 6.0
+        levels[0] = level(0.1, ["a"], ["b"], **wrong)
+        assert words in verdict(levels, 100, None, False).words
+    few = verdict(levels, 20, None, False)
+    assert "cannot be checked" in few.words
+    assert few.doubts == 0
 
 
 def test_exact_scores_are_not_doubted() -> None:
@@ -165,7 +172,7 @@ def test_a_score_that_wants_labels_is_examined_with_them(data: Dataset) -> None:
     given = FunctionScore(denoiser, world.shape, 3, data_range=(0.0, 1.0), unconditional=False)
     found = evaluate_score(given, data, QUICK).summary
     assert found["verdict"]["doubts"] == 0
-    assert "asked with the true labels" in found["verdict"]["words"]
+    assert "given the true labels" in found["verdict"]["words"]
     assert found["noise_levels"][0]["bayes_gradient"] is None
     assert found["noise_levels"][0]["mse"] == found["noise_levels"][0]["mse_given_class"]
 

@@ -29,7 +29,7 @@ from tangency.seeding import Draw
 from tangency.study import parse_spec
 from tangency.study.generation.plan import plan_entries
 from tangency.study.plan import plan_trials
-from tangency.study.preflight import refuse_early
+from tangency.study.preflight import checked_plan
 from tangency.tangents import Ground, open_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.types import Dataset, LabelledImages
@@ -210,7 +210,7 @@ def test_data_an_architecture_and_a_metric_of_another_package_in_a_plan() -> Non
     net = {"architecture": "other/flat", "options": {"width": 4}}
     spec = parse_spec(tiny_spec(Path("x")) | {"data": "other/stripes", "model": net}, "spec")
     own = load_dataset(spec.data)
-    refuse_early(spec, own)
+    checked_plan(spec, own)
     assert plan_trials(spec, own)[0].train_hash
     assert build("other/flat", (1, 8, 8), 3, width=4)(shown.test.images()).shape == (20, 3)
     with pytest.raises(ModelError, match="unknown option of other/flat 'wdth'"):

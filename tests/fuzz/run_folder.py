@@ -14,10 +14,10 @@ from study_support import tiny_spec, write_data
 class _Here:
     """In place of the pool of processes: every task in this one."""
 
-    def __init__(self, spec: object, run: Path, devices: list[str]) -> None:
+    def __init__(self, plan: object, run: Path, devices: list[str]) -> None:
         from tangency.study.bench import Workbench
 
-        self.bench = Workbench(spec, run, devices[0])  # type: ignore[arg-type]
+        self.bench = Workbench(plan, run, devices[0])  # type: ignore[arg-type]
 
     def __enter__(self) -> _Here:
         return self

@@ -24,7 +24,7 @@ from tangency.report.text.measures import describe as described
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
 from tangency.study import StudySpec, shipped_spec
-from tangency.study.preflight import refuse_early
+from tangency.study.preflight import checked_plan
 from tangency.types import LabelledImages
 
 SHAPE, CLASSES, N = (1, 11, 13), 3, 30
@@ -321,4 +321,4 @@ def test_a_spec_holds_what_legacy_stands_for() -> None:
     named = StudySpec.model_validate(base | {"network_score": "edm-fashion-mnist"}).measures
     assert named.alignments[-1] == ("sum_logits", "network_score")
     with pytest.raises(SpecError, match="28×28"):
-        refuse_early(StudySpec.model_validate(base), load("fashion-mnist-5k"))
+        checked_plan(StudySpec.model_validate(base), load("fashion-mnist-5k"))

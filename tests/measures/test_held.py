@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from evaluations import counted
 from measure_support import measured, toy_world
 from tangency.data.partners import BLOCK, Partners, measured_order
 from tangency.measures import MeasureConfig, ReferenceSource, measure_batch
 from tangency.measures.held import Held
-from tangency.perceptual.lpips import LPIPS
 from tangency.score import FunctionScore, MixtureScore
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 
 
-def counted(pool: int, rows: int, most: int = 1 << 20) -> tuple[Held, list[int]]:
+def counted_rows(pool: int, rows: int, most: int = 1 << 20) -> tuple[Held, list[int]]:
     made: list[int] = []
 
     def make(ids: Tensor) -> dict[str, Tensor]:
@@ -43,18 +43,18 @@ def check(held: Held, ids: Tensor) -> None:
 @pytest.mark.parametrize("rows", [0, 1, 7, 40])
 def test_rows_are_right_whatever_is_kept(rows: int) -> None:
     """In any order, with repeats, with a ring that is smaller than what is asked for at once."""
-    held, _ = counted(40, rows)
+    held, _ = counted_rows(40, rows)
     g = torch.Generator().manual_seed(0)
     for _ in range(200):
         check(held, torch.randint(40, (int(torch.randint(1, 12, (1,), generator=g)),), generator=g))
 
 
 def test_each_row_is_made_once_where_there_is_room() -> None:
-    held, made = counted(40, 40)
+    held, made = counted_rows(40, 40)
     for part in torch.arange(40).repeat(3)[torch.randperm(120, generator=torch.Generator().manual_seed(0))].split(7):
         check(held, part)
     assert sorted(made) == list(range(40))
-    small, again = counted(40, 40, most=100)  # bytes for a few rows
+    small, again = counted_rows(40, 40, most=100)  # bytes for a few rows
     check(small, torch.arange(40))
     check(small, torch.arange(40))
     assert len(again) > 40
@@ -101,18 +101,9 @@ class Counting:
 
 
 @pytest.mark.parametrize("batch", [10, 25, 125])
-def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int) -> None:
     mixture, data = toy_world((1, 8, 8), 2 * BLOCK, torch.float32)
-    asked: list[tuple[bool, int]] = []
     exact = MixtureScore(mixture)
-
-    def denoise(x: Tensor, sigma: float, y: Tensor | None = None) -> Tensor:
-        asked.append((y is not None, len(x)))
-        return exact.denoise(x, sigma, y)
-
-    embedded: list[int] = []
-    embed = LPIPS.embed
-    monkeypatch.setattr(LPIPS, "embed", lambda self, x, batch=64: embedded.append(len(x)) or embed(self, x, batch))
     config = MeasureConfig(
         sigmas=(0.25, 0.5),
         alignments=(("logit_y", "network_score_y"), ("sum_logits", "network_score")),
@@ -121,19 +112,20 @@ def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int, mo
         epsilons=(),
         rho_sigmas=(),
     )
-    network = FunctionScore(denoise, data.shape, 3, data_range=(0.0, 1.0))
+    network = FunctionScore(exact.denoise, data.shape, 3, data_range=(0.0, 1.0))
     tangents = Counting(MixtureTangents(mixture))
     source = ReferenceSource(None, {"": tangents}, data, data, config, network=network)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
     order = torch.arange(len(data))[source.order(torch.arange(len(data)))]
-    for ids in order.split(batch):
-        measure_batch(model, source.of(ids), config)
+    with counted(FunctionScore) as made:
+        for ids in order.split(batch):
+            measure_batch(model, source.of(ids), config)
     n = len(data)
-    by_label = {kind: sum(count for given, count in asked if given == kind) for kind in (True, False)}
-    assert by_label[True] <= 1.05 * 2 * n  # two levels of noise, each with a label and without one
-    assert by_label[False] <= 1.05 * 2 * n
+    assert made.labelled(True) <= 1.05 * 2 * n  # two levels of noise, each with a label and without one
+    assert made.labelled(False) <= 1.05 * 2 * n
+    assert len(set(made.scores)) == 4 * n
     # of targets: two kinds at two levels; of gradients: two quantities
-    assert sum(embedded) <= 1.05 * 4 * n + 2 * n
+    assert len(made.embedded) <= 1.05 * 4 * n + 2 * n
     assert tangents.asked <= 1.05 * n
 
 

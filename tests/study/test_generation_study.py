@@ -19,7 +19,7 @@ from tangency.evaluate.generation.run import generate_with
 from tangency.models import read_classifier
 from tangency.report import write_report
 from tangency.score import MixtureScore
-from tangency.study import parse_spec, refuse_early, run_study, study_status
+from tangency.study import checked_plan, parse_spec, run_study, study_status
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_judge, plan_trials, score_hash
 from tangency.worlds import load_dataset
@@ -210,7 +210,7 @@ def test_bad_specs_name_the_key(changes: dict, message: str) -> None:
 def test_what_would_fail_late_is_refused_early(changes: dict, message: str, tmp_path: Path) -> None:
     spec = parse_spec(asked(write_data(tmp_path)) | changes, "test")
     with pytest.raises(TangencyError, match=message):
-        refuse_early(spec, load_dataset(spec.data))
+        checked_plan(spec, load_dataset(spec.data))
 
 
 def test_a_judge_of_other_images_or_of_the_study_is_refused(ran: tuple[Path, dict], tmp_path: Path) -> None:
@@ -221,10 +221,10 @@ def test_a_judge_of_other_images_or_of_the_study_is_refused(ran: tuple[Path, dic
     save_classifier(build("convnet", (1, 12, 12), 3), path)
     spec = parse_spec(content | {"judge": {"reference": str(path)}}, "test")
     with pytest.raises(TangencyError, match=r"judge\.reference: takes images of shape \(1, 12, 12\)"):
-        refuse_early(spec, load_dataset(spec.data))
+        checked_plan(spec, load_dataset(spec.data))
     own = parse_spec(content | {"judge": {"reference": f"run:{run}/trials/standard-0-s0"}}, "test")
     with pytest.raises(SpecError, match=r"judge\.reference: .* is a trial of this study"):
-        refuse_early(own, load_dataset(own.data))
+        checked_plan(own, load_dataset(own.data))
 
 
 def test_a_saved_judge_says_what_the_trained_one_said(ran: tuple[Path, dict], tmp_path: Path) -> None:

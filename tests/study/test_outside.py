@@ -18,7 +18,7 @@ from tangency.measures import Metric
 from tangency.measures.similarity.metrics import METRICS
 from tangency.objectives import OBJECTIVES
 from tangency.study import parse_spec
-from tangency.study.preflight import refuse_early
+from tangency.study.preflight import checked_plan
 from tangency.tangents.references import ESTIMATORS
 from tangency.worlds import load_dataset
 
@@ -192,7 +192,7 @@ def plan_and_refuse(asked: tangency.study.StudySpec) -> None:
     from tangency.study.plan import plan_trials
 
     data = load_dataset(asked.data)
-    refuse_early(asked, data)
+    checked_plan(asked, data)
     plan_trials(asked, data)
 
 

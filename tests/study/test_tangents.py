@@ -21,9 +21,11 @@ from tangency.evaluate.fitting.tangents import (
     trained_first,
     unfinished,
 )
+from tangency.evaluate.trust.results import EstimatorCheck, ProbeShare, RankRange
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.evaluate.trust.tangents import TangentTrustConfig, examine_tangents
 from tangency.report import write_report
+from tangency.statistics import Estimate, Excess
 from tangency.study import parse_spec, run_study
 from tangency.tangents import Ground, open_tangents, space_agreement, store_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder, save_autoencoder
@@ -45,8 +47,8 @@ def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_i
         ["exact", "denoiser?rank=2&sigma=0.02", "pca?rank=2"],
         ground,
         SMALL,
-        tell=lambda part, share: told.append(share),
-    )
+        on_progress=lambda part, share: told.append(share),
+    ).to_json()
     assert told == sorted(told)
     assert told[-1] == 1.0
     json.dumps(found, allow_nan=False)
@@ -68,7 +70,7 @@ def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_i
 
 def test_the_floor_is_the_error_where_the_truth_is_known(ground: Ground) -> None:
     config = TangentTrustConfig(images=10, replicates=200, floor=20)
-    found = examine_tangents(["denoiser?rank=2&sigma=0.02", "pca?rank=2"], ground, config)
+    found = examine_tangents(["denoiser?rank=2&sigma=0.02", "pca?rank=2"], ground, config).to_json()
     denoiser, pca = (entry["floor"] for entry in found["estimators"])
     assert denoiser["torus"]["mean_angle"] < 0.5
     assert denoiser["linear"]["leakage"] < 1e-6
@@ -82,7 +84,7 @@ def test_an_estimator_from_a_file_has_no_floor_and_says_so(ground: Ground, tmp_p
     card = AutoencoderCard(shape=(1, 8, 8), options={"latent": 4, "widths": [4], "variational": False}, beta=0.0)
     save_autoencoder(build_autoencoder(card, 0), card, path)
     config = TangentTrustConfig(images=10, replicates=200, floor=20)
-    (found,) = examine_tangents([f"autoencoder:{path}?rank=2"], ground, config)["estimators"]
+    (found,) = examine_tangents([f"autoencoder:{path}?rank=2"], ground, config).to_json()["estimators"]
     assert "from a file" in found["floor"]["torus"]["unavailable"]
 
 
@@ -91,18 +93,19 @@ def test_images_that_are_all_equal_get_words_and_no_number(tmp_path: Path) -> No
     black = dataclasses.replace(data.test, pixels=torch.zeros_like(data.test.pixels))
     found = examine_tangents(
         ["local-pca?rank=3&neighbours=10", "pca?rank=3"], Ground(dataclasses.replace(data, test=black)), SMALL
-    )
+    ).to_json()
     assert "an undefined share of steps to the nearest new image" in found["verdict"]["words"]
     json.dumps(found, allow_nan=False)
 
 
 def test_words_say_what_intervals_allow() -> None:
     def words(low: float | None, high: float | None, n: int = 30) -> str:
-        mean = None if low is None or high is None else (low + high) / 2
-        excess = {"mean": mean, "low": low, "high": high, "n": n, "best_control": "pca"}
-        rank = {"least": 3.0, "most": 3.0, "mean": 3.0}
-        entry = {"name": "mfa", "rank": rank, "neighbour": {"share": {"mean": 0.4, "n": 30}, "excess": excess}}
-        return tangent_verdict({"estimators": [entry], "agreement": []})["words"]
+        low, high = (math.nan if end is None else end for end in (low, high))
+        excess = Excess(np.zeros(1), Estimate((low + high) / 2, low, high, n), "pca", {})
+        probes = {"neighbour": ProbeShare(Estimate(0.4, 0.3, 0.5, 30), excess)}
+        rank = RankRange(3.0, 3.0, 3.0)
+        check = EstimatorCheck("mfa", "mfa", "mfa", "images", rank, None, None, None, None, probes, {})
+        return tangent_verdict([check], []).words
 
     assert "more than global principal components at equal rank (+0.150 [+0.100, +0.200])" in words(0.1, 0.2)
     assert "less than global" in words(-0.2, -0.1)
@@ -113,7 +116,7 @@ def test_words_say_what_intervals_allow() -> None:
 
 def test_images_have_transformations(tmp_path: Path) -> None:
     data = load_dataset(f"npz:{write_data(tmp_path)}")
-    found = examine_tangents(["local-pca?rank=3&neighbours=10"], Ground(data), SMALL)
+    found = examine_tangents(["local-pca?rank=3&neighbours=10"], Ground(data), SMALL).to_json()
     (entry,) = found["estimators"]
     assert 0 < entry["transformation"]["share"]["mean"] < 1
     assert entry["residual"]["mean"] > 0
@@ -122,9 +125,9 @@ def test_images_have_transformations(tmp_path: Path) -> None:
 
 def test_an_autoencoder_is_trained_once_and_read_again(ground: Ground, tmp_path: Path) -> None:
     asked = [LEARNT, LEARNT.replace("rank=2", "rank=1"), "pca?rank=2"]
-    assert unfinished(asked, ground.data, tmp_path) == [0]
+    assert unfinished(asked, ground.data.train.digest, tmp_path) == [0]
     first = fitted_tangents(asked[0], ground, tmp_path)
-    assert unfinished(asked, ground.data, tmp_path) == []
+    assert unfinished(asked, ground.data.train.digest, tmp_path) == []
     second = fitted_tangents(asked[1], ground, tmp_path)
     assert (first.max_rank, second.max_rank) == (2, 1)
     assert len(list(tmp_path.iterdir())) == 1

@@ -112,17 +112,14 @@ def study_run(
 @study_app.command("plan")
 def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     """Print a spec with all defaults filled in, and its trials. Trains nothing."""
-    from tangency.study import dump_spec, load_spec, refuse_early
-    from tangency.study.generation.plan import plan_entries
-    from tangency.study.plan import plan_judge, plan_trials
+    from tangency.study import checked_plan, dump_spec, load_spec
     from tangency.study.spec import spec_content
     from tangency.worlds import load_dataset
 
     loaded = load_spec(spec)
-    data = load_dataset(loaded.data)
-    refuse_early(loaded, data)
-    trials, judge = plan_trials(loaded, data), plan_judge(loaded, data)
-    pictures = {entry.name: len(entry.ids) * len(trials) for entry in plan_entries(loaded, data)}
+    plan = checked_plan(loaded, load_dataset(loaded.data))
+    trials, judge = plan.trials, plan.judge
+    pictures = {entry.name: len(entry.ids) * len(trials) for entry in plan.entries}
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
         more = {"judge": None if judge is None else judge.id, "pictures": pictures}

@@ -42,7 +42,16 @@ def tangents_fit(
     from tangency.numerics import check_rank
     from tangency.worlds import load_dataset
 
-    config, loaded = AutoencoderFit(latent, width, beta, epochs, batch_size, learning_rate, seed), load_dataset(data)
+    loaded = load_dataset(data)
+    config = AutoencoderFit(
+        latent=latent,
+        width=width,
+        beta=beta,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
     check_rank(latent, math.prod(loaded.train.shape))
     with advancing("training", quiet=as_json) as advance:
         result = fit_autoencoder(loaded, config, out, resolve_device(device), advance)

@@ -1,4 +1,4 @@
-"""What the tasks of a study work with: its data, trials, scores, tangent spaces and networks, each loaded once."""
+"""What the tasks of a study work with: its data, scores, tangent spaces and networks, each loaded once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from torch import nn
 from tangency.errors import ModelError, RunError, quoted
 from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world
 from tangency.evaluate.fitting.tangents import study_tangents
-from tangency.evaluate.working import measures_at
-from tangency.measures import MeasureConfig, ReferenceSource, WorkingSize
+from tangency.measures import ReferenceSource
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
-from tangency.study.plan import BAYES, Trial, plan_trials, score_hash
-from tangency.study.spec import StudySpec
+from tangency.study.plan import BAYES, Trial
+from tangency.study.planning import StudyPlan
 from tangency.tangents import Ground
 from tangency.types import Dataset
 from tangency.worlds import BayesClassifier, load_dataset
@@ -26,39 +25,31 @@ from tangency.worlds import BayesClassifier, load_dataset
 class Workbench:
     """What a process needs for the tasks of one study; loaded when first used, then kept."""
 
-    def __init__(self, spec: StudySpec, run: Path, device: str) -> None:
-        self.spec, self.layout, self.device = spec, Layout(run), device
+    def __init__(self, plan: StudyPlan, run: Path, device: str) -> None:
+        self.plan, self.spec, self.layout, self.device = plan, plan.spec, Layout(run), device
 
     @cached_property
     def data(self) -> Dataset:
-        """The data set of the study."""
-        return load_dataset(self.spec.data)
-
-    @cached_property
-    def measures(self) -> MeasureConfig:
-        """What is measured, at the working size of the data."""
-        return measures_at(self.spec.measures, self.data, self.spec.data)
-
-    @cached_property
-    def working(self) -> WorkingSize:
-        """Where score and tangent spaces live."""
-        return self.measures.working(self.data.test.shape)
+        """The data set of the study, the one that it was planned for."""
+        data = load_dataset(self.spec.data)
+        if (data.train.digest, data.test.digest) != self.plan.digests:
+            raise RunError(f"data '{self.spec.data}': holds other images than when the study began; run it again.")
+        return data
 
     @cached_property
     def shown(self) -> Dataset:
-        """The data at the working size."""
-        return self.working.dataset(self.data)
+        """The data at the working size, where score and tangent spaces live."""
+        return self.plan.working.dataset(self.data)
 
-    @cached_property
-    def trials(self) -> list[Trial]:
-        """All trials of the study."""
-        return plan_trials(self.spec, self.data)
+    @property
+    def score_file(self) -> Path:
+        """Where the closed form stands, once it is fitted."""
+        return self.layout.score(self.plan.score_hash)
 
     @cached_property
     def estimators(self) -> Estimators:
         """The score and the tangent spaces, from the run directory or the world."""
-        path = self.layout.score(score_hash(self.spec, self.data))
-        return estimators(self.spec.score, self.spec.data, self.shown, path, self.device)
+        return estimators(self.spec.score, self.spec.data, self.shown, self.score_file, self.device)
 
     @cached_property
     def source(self) -> ReferenceSource:
@@ -70,9 +61,9 @@ class Workbench:
             study_tangents(self.spec.tangents, own, ground, self.layout.artefacts),
             self.shown.test,
             self.shown.train,
-            self.measures,
+            self.plan.measures,
             self.device,
-            self.network if self.measures.network_targets else None,  # else it is for generation alone
+            self.network if self.plan.measures.network_targets else None,  # else it is for generation alone
             self.data.test,
         )
 

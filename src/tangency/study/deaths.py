@@ -1,4 +1,4 @@
-"""Why a worker process ended, in words: what a signal means, and what a script without a guard does."""
+"""Why a worker process ended, in words: signals, exit codes, and scripts without a guard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from tangency.errors import RunError
 
 _KILLED = 9  # SIGKILL, which Windows does not have
-IMPORTED = 76  # exit code of a worker that met the study's own call while it imported the script
+IMPORTED = 76  # exit code of a worker that reached the study's own call while it imported the script
 _GUARD = """\
     def main():
         tangency.run_study(spec, "runs/mine")
@@ -37,7 +37,7 @@ def refuse_daemon() -> None:
 
 
 def unguarded() -> RunError:
-    """What to tell whose script is not guarded."""
+    """The error of a script that is not guarded."""
     return RunError(
         f"study: its worker processes import '{_script()}', and that starts the study again, since the call is not "
         f"guarded. Put it into a function:\n{_GUARD}"
@@ -45,7 +45,7 @@ def unguarded() -> RunError:
 
 
 def why(code: int | None, begun: bool) -> str:
-    """Why a worker ended, of its exit code, and whether it had begun to work."""
+    """Why a worker ended, from its exit code and whether it had begun to work."""
     if code == -_KILLED:
         return "killed, as systems do when memory runs out; use fewer --workers, or smaller batches"
     if code is not None and code < 0:

@@ -69,6 +69,10 @@ class Layout:
         """Outcome of a trial's training; its presence means that training is finished."""
         return self.trial(trial) / "trial.json"
 
+    def trained(self, trial: Trial) -> bool:
+        """Whether a trial's training ended here, well or not."""
+        return self.trial_json(trial).exists()
+
     def shard(self, trial: Trial, images: list[int]) -> Path:
         """Rows of one trial for one shard of images, named by the images."""
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"

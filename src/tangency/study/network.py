@@ -6,40 +6,48 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tangency.errors import ModelError, RunError
 from tangency.evaluate.trust.config import TrustConfig
-from tangency.evaluate.trust.score import evaluate_score
-from tangency.score import load_score
-from tangency.score.references import fingerprint
-from tangency.study.spec import StudySpec
+from tangency.evaluate.trust.score import examine_score
+from tangency.score import Denoiser
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 # A look beside a study takes seconds; `tangency score eval` looks closer.
 BRIEF = TrustConfig(sigmas=(0.05, 0.125, 0.25, 0.5), images=300, probed=40, probes=2, samples=40)
 TRUST_SCHEMA = 1
 
 
-def network_hash(spec: StudySpec, data: Dataset) -> str:
-    """Identity of the trained score and of its examination: the bytes of its file, the data."""
-    if not spec.network_score:
+def network_hash(network: str, data: Dataset) -> str:
+    """Identity of the trained score of this fingerprint and of its examination on the data; "" without a score."""
+    if not network:
         return ""
-    parts = [TRUST_SCHEMA, fingerprint(spec.network_score), data.train.digest, data.test.digest]
+    parts = [TRUST_SCHEMA, network, data.train.digest, data.test.digest]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def examine_network(spec: StudySpec, path: Path, device: str) -> None:
-    """Write the brief examination of the trained score, with pictures."""
-    loaded = load_score(spec.network_score, load_dataset(spec.data), device)
-    largest = (loaded.card.get("sigma_range") or (0.0, math.inf))[1]
+def examine_network(
+    score: Denoiser, reference: str, data: Dataset, fitted: Mapping[str, Denoiser], path: Path, device: str
+) -> None:
+    """Write the brief examination of the trained score, with pictures.
+
+    Args:
+        score: the trained score, of this reference.
+        reference: see there.
+        data: the data set of the study.
+        fitted: baselines that are fitted already, by name.
+        path: the file.
+        device: where it is computed.
+    """
+    largest = (score.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
-    trust = evaluate_score(spec.network_score, spec.data, config, device)
-    del trust.summary["seconds"]  # differs from run to run
-    write_tensors(path, trust.pictures, {"trust": trust.summary})
+    trust = examine_score(score, data, config, device, reference=reference, fitted=fitted)
+    summary = {key: value for key, value in trust.summary.items() if key != "seconds"}  # which differs from run to run
+    write_tensors(path, trust.pictures, {"trust": summary})
 
 
 def examined(path: Path) -> bool:

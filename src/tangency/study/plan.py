@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -16,9 +15,9 @@ from tangency.evaluate.fitting.tangents import tangents_identity
 from tangency.evaluate.working import measures_at
 from tangency.measures import WorkingSize
 from tangency.models import ARCHITECTURES
-from tangency.objectives import OBJECTIVES, Objective, make
+from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
-from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.spec import ModelSpec, StudySpec, SweepEntry
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
@@ -55,7 +54,7 @@ def cell_of(trial: Trial) -> str:
     return trial.id.removesuffix(f"-s{trial.seed}")
 
 
-def _hash(*parts: Any) -> str:
+def _hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -70,24 +69,38 @@ def score_hash(spec: StudySpec, data: Dataset) -> str:
     return _hash("score", data.train.digest, spec.score.model_dump(), *([] if working.whole else [working.words]))
 
 
-def plan_trials(spec: StudySpec, data: Dataset) -> list[Trial]:
-    """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first."""
-    trials = []
-    if spec.bayes:
-        trials.append(_trial(spec, data, BAYES, 0.0, spec.seeds[0], None, "", {}))
+def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
+    """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first.
+
+    Args:
+        spec: the study.
+        data: its data set.
+        network: `fingerprint` of the trained score, where it is known already.
+    """
+    measured = _measured(spec, data, network)
+    trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
     for seed in spec.seeds:
         if spec.untrained:
-            trials.append(_trial(spec, data, UNTRAINED, 0.0, seed, None, "", {}))
-        for entry in spec.sweep:
-            for strength in entry.strengths:
-                objective = entry.build(strength)
-                suffix = f"-{entry.legacy}" if entry.legacy else ""
-                trials.append(_trial(spec, data, objective.name, strength, seed, objective, suffix, entry.options))
+            trials.append(_trial(spec, data, UNTRAINED, seed, measured))
+        trials += [
+            _trial(spec, data, entry.build(strength), seed, measured, entry)
+            for entry in spec.sweep
+            for strength in entry.strengths
+        ]
     names = [trial.id for trial in trials]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SpecError(f"sweep: trials {twice} are asked for more than once; remove the repeated strengths.")
+        raise SpecError(f"sweep: trials {twice} stand more than once; remove the repeated strengths.")
     return trials
+
+
+def _measured(spec: StudySpec, data: Dataset, network: str | None) -> list[str]:
+    """What decides the rows of a trial, apart from its weights."""
+    measured = [data.test.digest, score_hash(spec, data), measures_at(spec.measures, data, spec.data).digest()]
+    measured.append(spec.weights)
+    if spec.network_score:
+        measured.append(fingerprint(spec.network_score) if network is None else network)
+    return measured + ([tangents_identity(spec.tangents)] if spec.tangents else [])
 
 
 def origins(architecture: str, objective: str) -> list[str]:
@@ -96,9 +109,9 @@ def origins(architecture: str, objective: str) -> list[str]:
     Raises:
         TangencyError: a name is unknown, or is known in this process alone.
     """
-    found = [ARCHITECTURES.shared_origin(architecture)] if architecture in ARCHITECTURES else []
-    found += [OBJECTIVES.shared_origin(objective)] if objective else []
-    return [origin for origin in found if origin]
+    known = [ARCHITECTURES.shared_origin(architecture)] if architecture in ARCHITECTURES else []
+    known += [OBJECTIVES.shared_origin(objective)] if objective else []
+    return [origin for origin in known if origin]
 
 
 def judge_model(spec: StudySpec) -> ModelSpec:
@@ -112,44 +125,34 @@ def plan_judge(spec: StudySpec, data: Dataset) -> Trial | None:
     if not spec.generate or spec.judge.reference:
         return None
     own = spec.model_copy(update={"model": judge_model(spec)})
-    trial = _trial(own, data, "standard", 0.0, spec.judge.seed, make("standard", 0.0), "", {})
+    entry = SweepEntry(objective="standard", strengths=(0.0,))
+    trial = _trial(own, data, entry.build(0.0), spec.judge.seed, [], entry)
     return dataclasses.replace(trial, id=f"judge-s{spec.judge.seed}")
 
 
 def _trial(
     spec: StudySpec,
     data: Dataset,
-    name: str,
-    strength: float,
+    trained: Objective | str,
     seed: int,
-    objective: Objective | None,
-    suffix: str,
-    options: dict[str, Any],
+    measured: list[str],
+    entry: SweepEntry | None = None,
 ) -> Trial:
-    trained = dataclasses.asdict(spec.train) if objective is not None else None
-    if trained:
-        del trained["checkpoint_seconds"]  # changes no weight
-    identity = [
-        data.train.digest,
-        spec.model.model_dump(),
-        name,
-        strength,
-        suffix,
-        options,
-        trained,
-        seed,
-        spec.threads,
-    ]
-    identity += origins(spec.model.architecture, "" if objective is None else name)
+    """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`."""
+    objective = None if isinstance(trained, str) else trained
+    name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
+    suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
+    options = entry.options if entry else {}
+    training = None if objective is None else dataclasses.asdict(spec.train)
+    if training:
+        del training["checkpoint_seconds"]  # changes no weight
+    identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]
+    identity += [spec.threads, *origins(spec.model.architecture, "" if objective is None else name)]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
-    measured = [data.test.digest, score_hash(spec, data)]
-    measured += [measures_at(spec.measures, data, spec.data).digest(), spec.weights]
-    measured += [fingerprint(spec.network_score)] if spec.network_score else []
-    measured += [tangents_identity(spec.tangents)] if spec.tangents else []
     tag = f"-{_hash(options)[:4]}" if options else ""
     label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot
     return Trial(
-        id=f"{label}-{strength:g}{suffix}{tag}-s{seed}" if objective is not None else f"{name}-s{seed}",
+        id=f"{name}-s{seed}" if objective is None else f"{label}-{strength:g}{suffix}{tag}-s{seed}",
         name=name,
         strength=strength,
         seed=seed,

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from tangency.errors import RunError, TangencyError
 from tangency.files import journal
 from tangency.study.bench import Workbench
 from tangency.study.deaths import IMPORTED, out_of_memory, refuse_daemon, unguarded, why
-from tangency.study.spec import StudySpec
+from tangency.study.planning import StudyPlan
 from tangency.study.tasks import Task, do_task
 
 _ATTEMPTS = 3  # how often a task may lose its worker process before the study gives up
 OnTaskProgress = Callable[[Task, float], None]
+Message = tuple[str, Any]  # of a worker: "begun", "progress" with the share, "error" with what is raised, "done"
 
 
 @dataclass
@@ -36,8 +38,8 @@ class _Worker:
 class Pool:
     """Worker processes, started when there is work for them, that then stay; use as a context manager."""
 
-    def __init__(self, spec: StudySpec, run: Path, devices: list[str]) -> None:
-        self._spec, self._run, self._devices = spec, run, devices
+    def __init__(self, plan: StudyPlan, run: Path, devices: list[str]) -> None:
+        self._plan, self._run, self._devices = plan, run, devices
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
@@ -54,7 +56,7 @@ class Pool:
 
     def _start(self, device: str) -> _Worker:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._spec, self._run, device)
+        arguments = (theirs, self._plan, self._run, device)
         process = self._context.Process(target=_serve, args=arguments, daemon=True)
         with _without_interrupts():
             process.start()
@@ -112,10 +114,10 @@ class Pool:
         self._hand_out(self._workers[position], waiting)
 
 
-def _receive(connection: Connection) -> tuple | None:
+def _receive(connection: Connection) -> Message | None:
     """The next message, or None where the process has ended."""
     try:
-        message: tuple = connection.recv()
+        message: Message = connection.recv()
     except (EOFError, OSError):  # also in the middle of a message
         return None
     return message
@@ -134,23 +136,22 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> None:
+def _serve(connection: Connection, plan: StudyPlan, run: Path, device: str) -> None:
     """Body of a worker process: tasks in, progress and results out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
-    connection.send(("begun",))
+    connection.send(("begun", None))
     journal("worker.start")
     import torch
 
-    torch.set_num_threads(spec.threads)
-    bench: Workbench | None = None
+    torch.set_num_threads(plan.spec.threads)
+    bench = Workbench(plan, run, device)
     while True:
         try:
             task: Task = connection.recv()
         except EOFError:
             return
         try:
-            bench = bench or Workbench(spec, run, device)
             do_task(bench, task, lambda share: connection.send(("progress", share)))
         except TangencyError as error:
             connection.send(("error", error))
@@ -158,7 +159,7 @@ def _serve(connection: Connection, spec: StudySpec, run: Path, device: str) -> N
             known = out_of_memory(error, f"task '{task.kind} {task.index}'")
             connection.send(("error", known or RuntimeError(f"in worker, {task}:\n{traceback.format_exc()}")))
         else:
-            connection.send(("done",))
+            connection.send(("done", None))
 
 
 def _end_with_parent() -> None:

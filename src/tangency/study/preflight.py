@@ -7,9 +7,8 @@ import math
 from tangency.data import KINDS
 from tangency.errors import DataError, SpecError
 from tangency.evaluate.fitting.closed import exact_world
-from tangency.evaluate.fitting.tangents import check_tangents
 from tangency.evaluate.scores import check_answers
-from tangency.measures import METRICS, check_signal, check_size
+from tangency.measures import METRICS, WorkingSize, check_signal, check_size
 from tangency.mixtures import affordable
 from tangency.models import build
 from tangency.references import as_reference, parse
@@ -18,6 +17,7 @@ from tangency.score.closed.gaussian import check_dimension
 from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
 from tangency.study.plan import working_of
+from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.spec import StudySpec
 from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
@@ -25,8 +25,8 @@ from tangency.types import Dataset
 from tangency.worlds import World
 
 
-def refuse_early(spec: StudySpec, data: Dataset) -> None:
-    """Raise what a later task would raise, before anything is written.
+def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
+    """Plan a study; raise what a later task would raise, before anything is written.
 
     Raises:
         TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
@@ -35,21 +35,22 @@ def refuse_early(spec: StudySpec, data: Dataset) -> None:
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
-    refuse_working(spec, data)
     working = working_of(spec, data)
-    shown = working.dataset(data) if spec.tangents else data
+    _refuse_working(spec, working)
     check_size(spec.measures.metrics, working.shape)
-    check_network_score(spec, data)
-    check_tangents(spec.tangents, shown)
+    if spec.network_score:
+        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)
     _refuse_local(spec)
-    refuse_generation(spec, data, network)
+    plan = plan_study(spec, data)
+    refuse_generation(spec, data, network, plan.entries, plan.trials)
     if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
         raise SpecError(
             "measures.curved: stored tangent spaces are known at their own images only; name the estimator."
         )
     if spec.bayes or spec.score.kind == "exact":
         _refuse_undefined(exact_world(spec.data), spec, data)
-    _refuse_unfit(spec, data)
+    _refuse_unfit(spec, data, working.shape)
+    return plan
 
 
 def _refuse_local(spec: StudySpec) -> None:
@@ -65,9 +66,8 @@ def _refuse_local(spec: StudySpec) -> None:
         SCORES.shared_origin(kind)
 
 
-def _refuse_unfit(spec: StudySpec, data: Dataset) -> None:
-    """Raise where the closed form cannot be fitted to the images at their working size."""
-    shape = working_of(spec, data).shape
+def _refuse_unfit(spec: StudySpec, data: Dataset, shape: tuple[int, int, int]) -> None:
+    """Raise where the closed form cannot be fitted to images of this shape."""
     if spec.score.kind == "gaussian":
         check_dimension(shape)
     if spec.score.kind != "mfa":
@@ -94,9 +94,8 @@ def _refuse_undefined(world: World, spec: StudySpec, data: Dataset) -> None:
             world.score(x, sigma)
 
 
-def refuse_working(spec: StudySpec, data: Dataset) -> None:
+def _refuse_working(spec: StudySpec, working: WorkingSize) -> None:
     """Raise where a study with a working size also asks for what is done at the images' own size."""
-    working = working_of(spec, data)
     if working.whole:
         return
     for name, given in (("network_score", spec.network_score), ("generate", spec.generate)):
@@ -106,9 +105,3 @@ def refuse_working(spec: StudySpec, data: Dataset) -> None:
                 "examines its trained score, and generates, at the images' own size. `tangency measure --score` "
                 "compares trials with a trained score at a working size."
             )
-
-
-def check_network_score(spec: StudySpec, data: Dataset) -> None:
-    """Raise where the trained score cannot be read, is of other images or classes, or lacks the answers asked for."""
-    if spec.network_score:
-        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)

@@ -1,4 +1,4 @@
-"""What a run folder already holds: another study, or networks that a changed spec has no use for, is refused."""
+"""Refuses the folder of another study, and a changed spec that would leave out networks that are trained already."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Ite
     """
     kept = {trial.train_hash for trial in trials}
     earlier = _earlier_spec(layout)
-    recorded = _recorded(layout, earlier, data)
+    recorded = _recorded(layout, earlier, spec, data)
     dropped = [name for digest, name in recorded.items() if digest not in kept and layout.finished(digest)]
     changed = _changed(layout, earlier, spec, data)
     if not dropped or not changed:  # nothing changed: a newer version of the training does it all again
@@ -42,9 +42,9 @@ def refuse_replacing(layout: Layout, spec: StudySpec, data: Dataset, trials: Ite
     one = len(dropped) == 1
     raise RunError(
         f"run '{layout.run}': holds {len(dropped)} trained network{'' if one else 's'} ({listed(dropped)}) that this "
-        f"spec has no use for, since {'; '.join(changed)}. Summary and report would be without "
+        f"spec does not use, since {'; '.join(changed)}. Summary and report would be without "
         f"{'it' if one else 'them'}: use --out with a folder of its own, or --replace (replace=True in Python) to go "
-        f"on here, where {'it stays' if one else 'they stay'} in trials/ for the spec that asks for "
+        f"on here, where {'it stays' if one else 'they stay'} in trials/ for a spec that uses "
         f"{'it' if one else 'them'} again."
     )
 
@@ -64,7 +64,7 @@ def _earlier_spec(layout: Layout) -> StudySpec | None:
         return None
 
 
-def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[str, str]:
+def _recorded(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: Dataset) -> dict[str, str]:
     """Identity of each network that the last run was to train, and its name: by its summary, or else by its spec."""
     if layout.summary.exists():
         summary = read_json(layout.summary)
@@ -76,7 +76,7 @@ def _recorded(layout: Layout, earlier: StudySpec | None, data: Dataset) -> dict[
     if earlier is None:
         return {}
     try:
-        planned = plan_trials(earlier, load_dataset(earlier.data))
+        planned = plan_trials(earlier, data if earlier.data == spec.data else load_dataset(earlier.data))
     except TangencyError:  # data that are gone
         planned = plan_trials(earlier, data)
     return {trial.train_hash: trial.id for trial in planned if trial.objective is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,19 +12,19 @@ from typing import Any
 
 from tangency.devices import resolve_device
 from tangency.errors import RunError
-from tangency.evaluate.fitting.closed import score_card
+from tangency.evaluate.fitting.closed import score_card, shares_mixture
 from tangency.evaluate.fitting.tangents import unfinished
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.deaths import leave_if_imported
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
-from tangency.study.generation.plan import load_judge, plan_entries, refuse_failed_judge
+from tangency.study.generation.judge import load_judge, refuse_failed_judge
 from tangency.study.layout import Layout
-from tangency.study.network import examination, examined, network_hash
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash, working_of
+from tangency.study.network import examination, examined
+from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.pool import Pool
-from tangency.study.preflight import refuse_early
+from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.summarise import summarise
@@ -56,17 +56,15 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     spec, run = _as_spec(spec), Path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
-    layout, data = Layout(run), load_dataset(spec.data)
-    shards, entries = measured_images(spec, data), plan_entries(spec, data)
+    layout, plan = Layout(run), plan_study(spec, load_dataset(spec.data))
     states = {}
-    for trial in plan_trials(spec, data):
-        measured = all(layout.measured(trial, images) for images in shards)
-        trained = layout.trial_json(trial).exists()
+    for trial in plan.trials:
+        measured = all(layout.measured(trial, images) for images in plan.shards)
         done = ["waiting", "trained", "measured", "generated"]
-        steps = [trained, measured, bool(entries) and finished(entries, trial, layout)]
+        steps = [layout.trained(trial), measured, bool(plan.entries) and finished(plan.entries, trial, layout)]
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
-    return Status(layout.score(score_hash(spec, data)).exists(), states, report)
+    return Status(layout.score(plan.score_hash).exists(), states, report)
 
 
 def run_study(
@@ -81,11 +79,11 @@ def run_study(
     Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
 
     Args:
-        spec: what is asked for: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
-        run: output folder; made where it is not there.
+        spec: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
+        run: output folder; made where there is none.
         watch: called as work goes on, for a progress display.
         replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
-            A spec that only asks for more needs no leave.
+            A spec that only adds trials or measures does not need it.
 
     Returns:
         The content of summary.json.
@@ -111,25 +109,23 @@ def run_study(
     spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load_dataset(spec.data)
-    trials = plan_trials(spec, data)
-    refuse_early(spec, data)
+    plan = checked_plan(spec, data)
     devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
     layout = Layout(run)
     with layout.locked():
         refuse_other_study(layout, spec)
         if not replace:
-            refuse_replacing(layout, spec, data, trials)
+            refuse_replacing(layout, spec, data, plan.trials)
         remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
-        with Pool(spec, run, devices) as pool:
-            for phase, tasks in _phases(spec, data, trials, layout):
+        with Pool(plan, run, devices) as pool:
+            for phase, tasks in _phases(plan, data, layout):
                 watch(phase, tasks, None, 0.0)
                 pool.do(tasks, partial(watch, phase, tasks))
-        summary = _sum_up(spec, data, trials, layout)
+        summary = _sum_up(plan, data, layout)
         earlier = _earlier(layout, spec)
-        judge = plan_judge(spec, data)
-        summary["unused_networks"] = unused_networks(layout, [*trials, *([judge] if judge else [])])
+        summary["unused_networks"] = unused_networks(layout, [*plan.trials, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
@@ -152,49 +148,54 @@ def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     return summary if summary.get("spec_hash") == spec.digest() else {}
 
 
-def _phases(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> Any:
+def _phases(plan: StudyPlan, data: Dataset, layout: Layout) -> Iterator[tuple[str, list[Task]]]:
     """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
-    wanted = [
-        Task("train", i, cost=max(t.cost, 1.0)) for i, t in enumerate(trials) if not layout.trial_json(t).exists()
-    ]
-    if not layout.score(score_hash(spec, data)).exists():
-        wanted.append(Task("score", cost=max([2.0 * len(data.train), *(t.cost for t in wanted)])))
-    shown = working_of(spec, data).dataset(data) if spec.tangents else data
-    for number in unfinished(spec.tangents, shown, layout.artefacts):
-        wanted.append(Task("tangents", number, cost=30.0 * len(data.train)))
-    if spec.network_score and not examined(layout.trust(network_hash(spec, data))):
-        wanted.append(Task("trust", cost=max([0.0, *(t.cost for t in wanted)])))
-    judge = plan_judge(spec, data)
-    if judge is not None and not layout.trial_json(judge).exists():
-        wanted.append(Task("judge", cost=max([judge.cost, *(t.cost for t in wanted)])))
-    yield "training", wanted
-    refuse_failed_judge(spec, data, trials, layout)
-    usable = [i for i, t in enumerate(trials) if layout.outcome(t)["outcome"] == "ok"]
+    yield "training", _to_train(plan, data, layout)
+    refuse_failed_judge(plan.judge, plan.trials, layout)
+    usable = [i for i, t in enumerate(plan.trials) if layout.outcome(t)["outcome"] == "ok"]
     tasks = []
-    for number, images in enumerate(measured_images(spec, data)):
-        missing = tuple(i for i in usable if not layout.measured(trials[i], images))
+    for number, images in enumerate(plan.shards):
+        missing = tuple(i for i in usable if not layout.measured(plan.trials[i], images))
         if missing:
             tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
-    if layout.pictured() != ([trials[i].measure_hash for i in usable], pictured_images(spec, data)):
+    if layout.pictured() != ([plan.trials[i].measure_hash for i in usable], plan.pictured):
         tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
     yield "measuring", tasks
-    if spec.generate:
-        entries = plan_entries(spec, data)
-        yield "generating", pictures_to_make(entries, trials, usable, layout)
-        yield "judging", pictures_to_judge(entries, trials, usable, layout)
+    if plan.entries:
+        yield "generating", pictures_to_make(plan.entries, plan.trials, usable, layout)
+        yield "judging", pictures_to_judge(plan.entries, plan.trials, usable, layout)
 
 
-def _sum_up(spec: StudySpec, data: Dataset, trials: list[Trial], layout: Layout) -> dict[str, Any]:
-    outcomes = {trial.id: layout.outcome(trial) for trial in trials}
-    usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
-    assemble_rows(layout, usable, measured_images(spec, data))
-    card = score_card(layout.score(score_hash(spec, data)))
+def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
+    """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
+    spec, images = plan.spec, len(data.train)
+    tasks = [Task("train", i, cost=max(t.cost, 1.0)) for i, t in enumerate(plan.trials) if not layout.trained(t)]
+    largest = max((task.cost for task in tasks), default=0.0)
+    examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
+    if not layout.score(plan.score_hash).exists() and not (examining and shares_mixture(spec.score, images)):
+        tasks.append(Task("score", cost=max(2.0 * images, largest)))
+    for number in unfinished(spec.tangents, plan.shown_digest, layout.artefacts, own=spec.score.kind):
+        tasks.append(Task("tangents", number, cost=30.0 * images))
+    largest = max((task.cost for task in tasks), default=0.0)
+    if examining:
+        tasks.append(Task("trust", cost=largest))
+    if plan.judge is not None and not layout.trained(plan.judge):
+        tasks.append(Task("train_judge", cost=max(plan.judge.cost, largest)))
+    return tasks
+
+
+def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
+    spec = plan.spec
+    outcomes = {trial.id: layout.outcome(trial) for trial in plan.trials}
+    usable = [trial for trial in plan.trials if outcomes[trial.id]["outcome"] == "ok"]
+    assemble_rows(layout, usable, plan.shards)
+    card = score_card(layout.score(plan.score_hash))
     if spec.network_score:
-        card |= {"network": examination(layout.trust(network_hash(spec, data)))}
-    summary = partial(summarise, spec, data, trials, outcomes, columns_by_trial(layout), card)
+        card |= {"network": examination(layout.trust(plan.network_hash))}
+    summary = partial(summarise, spec, data, plan.trials, outcomes, columns_by_trial(layout), card)
     if not spec.generate:
         for left in (layout.generation, layout.generated_pictures):  # of an earlier spec of this run
             left.unlink(missing_ok=True)
         return summary()
-    generated, device = collect(spec, data, usable, layout), resolve_device(spec.device)
-    return summary(generated, judge_quality(load_judge(spec, device, data, layout), data, device))
+    generated, device = collect(plan.entries, usable, layout), resolve_device(spec.device)
+    return summary(generated, judge_quality(load_judge(spec, plan.judge, device, data, layout), data, device))

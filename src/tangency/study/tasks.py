@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tangency.autodiff import input_gradient
-from tangency.evaluate.fitting.closed import fit_score
+from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
 from tangency.files import write_json
@@ -18,16 +18,8 @@ from tangency.measures import Driver, Subject, write_measured
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.bench import Workbench
-from tangency.study.network import examine_network, network_hash
-from tangency.study.plan import (
-    BAYES,
-    Trial,
-    judge_model,
-    measured_images,
-    pictured_images,
-    plan_judge,
-    score_hash,
-)
+from tangency.study.network import examine_network
+from tangency.study.plan import BAYES, Trial, judge_model
 from tangency.study.spec import ModelSpec
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
@@ -43,9 +35,9 @@ class Task:
     """One piece of work.
 
     Args:
-        kind: "score", "tangents", "trust", "train", "judge", "measure", "pictures", "generate" or "rate".
+        kind: in `_DO`.
         index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents") or of the entry of
-            `generate` ("generate", "rate").
+            `generate` ("generate", "judge_pictures").
         trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, or whose
             pictures are to be made or judged; none for the references of an entry.
         part: of the batch of pictures ("generate").
@@ -71,12 +63,19 @@ def do_task(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _fit_score(bench: Workbench, task: Task, progress: Progress) -> None:
-    path = bench.layout.score(score_hash(bench.spec, bench.data))
-    fit_score(bench.spec.score, bench.spec.data, bench.shown, path, bench.device)
+    fit_score(bench.spec.score, bench.spec.data, bench.shown, bench.score_file, bench.device)
 
 
 def _examine(bench: Workbench, task: Task, progress: Progress) -> None:
-    examine_network(bench.spec, bench.layout.trust(network_hash(bench.spec, bench.data)), bench.device)
+    """Examine the trained score; a mixture that the study fits is one of its baselines, and is fitted first."""
+    shared = shares_mixture(bench.spec.score, len(bench.data.train))
+    if shared and not bench.score_file.exists():
+        _fit_score(bench, task, progress)
+    closed = bench.estimators[0] if shared else None
+    assert bench.network is not None  # else there is no such task
+    fitted = {} if closed is None else {"mfa": closed}
+    path = bench.layout.trust(bench.plan.network_hash)
+    examine_network(bench.network, bench.spec.network_score, bench.data, fitted, path, bench.device)
 
 
 def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -86,25 +85,24 @@ def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _train_trial(bench: Workbench, task: Task, progress: Progress) -> None:
-    _train(bench, bench.trials[task.index], bench.spec.model, progress)
+    _train(bench, bench.plan.trials[task.index], bench.spec.model, progress)
 
 
 def _train_judge(bench: Workbench, task: Task, progress: Progress) -> None:
-    judge = plan_judge(bench.spec, bench.data)
-    assert judge is not None  # else there is no such task
-    _train(bench, judge, judge_model(bench.spec), progress)
+    assert bench.plan.judge is not None  # else there is no such task
+    _train(bench, bench.plan.judge, judge_model(bench.spec), progress)
 
 
 def _generate(bench: Workbench, task: Task, progress: Progress) -> None:
     bench.generation.make(task.index, _generating(bench, task), task.part)
 
 
-def _judge(bench: Workbench, task: Task, progress: Progress) -> None:
+def _judge_pictures(bench: Workbench, task: Task, progress: Progress) -> None:
     bench.generation.rate(task.index, _generating(bench, task))
 
 
 def _generating(bench: Workbench, task: Task) -> Trial | None:
-    return bench.trials[task.trials[0]] if task.trials else None
+    return bench.plan.trials[task.trials[0]] if task.trials else None
 
 
 def _train(bench: Workbench, trial: Trial, model: ModelSpec, progress: Progress) -> None:
@@ -158,10 +156,10 @@ def _provenance(bench: Workbench, trial: Trial) -> dict[str, object]:
 
 def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     """Rows of several trials for one shard of images."""
-    images = measured_images(bench.spec, bench.data)[task.index]
-    trials = [bench.trials[number] for number in task.trials]
+    images = bench.plan.shards[task.index]
+    trials = [bench.plan.trials[number] for number in task.trials]
     targets = {bench.layout.shard(trial, images): Subject(bench.classifier(trial)) for trial in trials}
-    driver = Driver.fitting(bench.source, bench.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
+    driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
     done = 0
 
     def advance(count: int) -> None:
@@ -174,20 +172,20 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
 
 def _draw(bench: Workbench, task: Task, progress: Progress) -> None:
     """Images with the scores and each trial's gradients, for the report."""
-    ids = torch.tensor(pictured_images(bench.spec, bench.data))
+    ids, working = torch.tensor(bench.plan.pictured), bench.plan.working
     own, y = bench.data.test.images(ids).to(bench.device), bench.data.test.labels[ids].to(bench.device)
-    x, sigma = bench.working.reduce(own), max(bench.measures.sigmas)
+    x, sigma = working.reduce(own), max(bench.plan.measures.sigmas)
     tensors = {"image": x, "labels": y, **closed_pictures(bench.estimators[0], x, y, sigma)}
     tensors |= _network_pictures(bench, x, y, sigma)
     for number in task.trials:
-        trial = bench.trials[number]
+        trial = bench.plan.trials[number]
         gradient = input_gradient(bench.classifier(trial), own, y, "logp_y").direction
-        tensors[f"gradient.{trial.id}"] = bench.working.gradient(gradient)
+        tensors[f"gradient.{trial.id}"] = working.gradient(gradient)
     header = {
         "sigma": sigma,
         "scalar": "logp_y",
         "ids": ids.tolist(),
-        "measure_hashes": [bench.trials[number].measure_hash for number in task.trials],
+        "measure_hashes": [bench.plan.trials[number].measure_hash for number in task.trials],
     }
     write_tensors(bench.layout.pictures, tensors, header)
 
@@ -210,9 +208,9 @@ _DO: dict[str, Callable[[Workbench, Task, Progress], None]] = {
     "tangents": _fit_tangents,
     "trust": _examine,
     "train": _train_trial,
-    "judge": _train_judge,
+    "train_judge": _train_judge,
     "measure": _measure,
     "pictures": _draw,
     "generate": _generate,
-    "rate": _judge,
+    "judge_pictures": _judge_pictures,
 }

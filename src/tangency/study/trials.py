@@ -124,12 +124,12 @@ def _folder(named: Path, reference: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a finished study found.
+class StudyRun:
+    """A finished study, read back.
 
     Args:
         folder: the run directory.
-        spec: what was asked for, every default written out.
+        spec: the study, every default written out.
         summary: content of summary.json: "data", "trials", "regimes", "provenance", …
         rows: every measured value: columns trial, seed, image, and one for each measure (null where it was not taken of
             a trial, NaN where it is degenerate).
@@ -149,8 +149,7 @@ class Run:
         """What the summary says of one trial: "objective", "strength", "seed", "outcome", "measures", "excess", …"""
         for trial in self.summary["trials"]:
             if trial["id"] == name:
-                found: dict[str, Any] = trial
-                return found
+                return dict(trial)
         raise RunError(f"run '{self.folder}': {unknown_name('trial', name, self.trials)}")
 
     def reference(self, name: str) -> str:
@@ -168,15 +167,15 @@ class Run:
         return SavedTrial(Path(reference.removeprefix("run:")), reference).classifier(resolve_device(device))[0]
 
 
-def load_run(run: str | Path) -> Run:
-    """Read a finished study: nothing is computed, no network is loaded before it is asked for.
+def load_run(run: str | Path) -> StudyRun:
+    """Read a finished study: nothing is computed, each network is loaded by `classifier` only.
 
     Args:
         run: the folder that `run_study`, `tangency study run` or `tangency quickstart` wrote.
 
     Returns:
-        `Run`: spec, summary, rows (one for each trial and image, as a polars frame; units are those of the measures),
-        and the networks by `classifier(trial)`.
+        `StudyRun`: spec, summary, rows (one for each trial and image, as a polars frame; units are those of the
+        measures), and the networks by `classifier(trial)`.
 
     Raises:
         RunError: there is no such folder, the study is not finished, a file cannot be read, or summary and spec are not
@@ -191,8 +190,8 @@ def load_run(run: str | Path) -> Run:
         ... }
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     summary = tangency.run_study(spec, folder)
-        ...     found = load_run(folder)
-        ...     found.trials, found.rows["image"].n_unique(), found.classifier("standard-0-s0").classes
+        ...     run = load_run(folder)
+        ...     run.trials, run.rows["image"].n_unique(), run.classifier("standard-0-s0").classes
         (('standard-0-s0',), 6, 2)
     """
     layout = Layout(Path(run))
@@ -208,4 +207,4 @@ def load_run(run: str | Path) -> Run:
     summary = read_summary(layout.run, str(run), again)
     if not isinstance(summary.get("trials"), list) or summary.get("spec_hash") != spec.digest():
         raise RunError(f"'{layout.summary}': is not of the study in '{layout.spec}'. {again}")
-    return Run(layout.run, spec, summary, read_rows(layout.rows, again))
+    return StudyRun(layout.run, spec, summary, read_rows(layout.rows, again))

@@ -24,11 +24,11 @@ Estimators = tuple[Denoiser | None, TangentEstimator | None]  # tangent spaces o
 
 
 class ScoreSpec(BaseModel):
-    """The closed-form score, which also gives the tangent spaces where it is a mixture or exact.
+    """The closed-form score, which gives the tangent spaces too if it is a mixture or exact.
 
     "mfa" fits a mixture of factor analysers to each class, on `images` training images at most, a fixed random subset;
-    "gaussian" one Gaussian to all of these, and "empirical" stands for the images themselves; "exact" is the law
-    itself, for data drawn from a world; with "none" nothing is fitted, and no closed form is compared with.
+    "gaussian" fits one Gaussian to all of these, and "empirical" is the images themselves; "exact" is the law of the
+    world that data are drawn from; with "none" nothing is fitted, and gradients are compared with no closed form.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,12 +53,12 @@ def exact_world(reference: str) -> World:
 
 
 def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, device: str) -> None:
-    """Fit a closed form and write it with how good it is; of the exact one of a world, only the latter.
+    """Fit a closed form and write it with its denoising error; of the exact law of a world, write the error only.
 
     Args:
         closed: what is fitted.
         reference: of the data set.
-        data: the data set, at the size that is worked at.
+        data: the data set, at the working size.
         path: the file.
         device: where.
     """
@@ -74,7 +74,7 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
     )
     likelihood = {}
     for name, split in (("train", data.train), ("test", data.test)):
-        parts = [mixture.log_density(x.to(device), 0.0) for x in split.images().split(512)]
+        parts = [mixture.log_density(x.to(device), 0.0) for x in torch.split(split.images(), 512)]
         likelihood[name] = float(torch.cat(parts).mean())
     card |= {
         "seconds": report.seconds,
@@ -85,6 +85,11 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
         "denoising": _denoising(MixtureScore(mixture), data, device),
     }
     save_mixture(mixture, path, {"card": card})
+
+
+def shares_mixture(closed: ScoreSpec, images: int) -> bool:
+    """Whether a closed form of so many training images is the mixture that the reference "mfa" stands for."""
+    return closed == ScoreSpec(images=closed.images) and images <= closed.images
 
 
 def fitted_images(data: Dataset, closed: ScoreSpec) -> LabelledImages:
@@ -106,7 +111,7 @@ def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, fl
 
 
 def score_card(path: Path) -> dict[str, Any]:
-    """What `fit_score` wrote about the score."""
+    """The card of the score, as `fit_score` wrote it."""
     card = read_tensors(path)[1].get("card")
     if not isinstance(card, dict):
         raise RunError(f"'{path}': says nothing of its score; delete it and run the study again.")

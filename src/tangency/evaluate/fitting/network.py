@@ -1,4 +1,4 @@
-"""Training a score network on a data set by reference, and turning foreign ones into files of our own."""
+"""Training a score network on a data set by reference, and converting foreign networks to files of our own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FitConfig:
 
 
 def training_progress(on_progress: OnProgress | None) -> Callable[[Step], None]:
-    """Tells the epoch and the share that is done, every 20 steps of a training."""
+    """A callback that reports the epoch and the share that is done, every 20 steps of a training."""
 
     def report(step: Step) -> None:
         if on_progress is not None and (step.step % 20 == 0 or step.share == 1):
@@ -47,7 +47,7 @@ def training_progress(on_progress: OnProgress | None) -> Callable[[Step], None]:
 def fit_network(
     data: str, fit: FitConfig, out: Path, device: str, on_progress: OnProgress | None = None
 ) -> ScoreResult:
-    """Train a U-Net on the training images of a data set, from where an earlier call was stopped.
+    """Train a U-Net on the training images of a data set; a call that was stopped is continued.
 
     Args:
         data: reference of the data set.

@@ -1,4 +1,4 @@
-"""Training an autoencoder on a data set by reference, and tangent spaces that need one trained first."""
+"""Training autoencoders, and tangent spaces that need an autoencoder or a mixture first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -19,11 +18,12 @@ from tangency.errors import RunError, SpecError
 from tangency.evaluate.fitting.network import training_progress
 from tangency.files import file_digest, location_digests
 from tangency.measures.frames import distinct_names
+from tangency.mixtures import fit_affordable, load_mixture, save_mixture
 from tangency.numerics import check_rank
 from tangency.references import maker_options, parse_options
 from tangency.score import Denoiser
 from tangency.score.references import FITTED, fingerprint
-from tangency.tangents import Ground, TangentEstimator, open_tangents
+from tangency.tangents import Ground, MixtureTangents, TangentEstimator, open_tangents
 from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
 from tangency.tangents.references import ESTIMATORS, check_reference, kind_of
 from tangency.tangents.spectrum import parse_rank
@@ -36,7 +36,7 @@ from tangency.worlds import load_dataset
 WITHOUT_MIXTURE = "local-pca"  # the tangent spaces where no mixture is fitted and none are named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AutoencoderFit:
     """An autoencoder and its training.
 
@@ -68,10 +68,10 @@ class AutoencoderFit:
 def fit_autoencoder(
     data: Dataset, fit: AutoencoderFit, out: Path, device: str, on_progress: OnProgress | None = None
 ) -> AutoencoderResult:
-    """Train an autoencoder on the training images, from where an earlier call was stopped.
+    """Train an autoencoder on the training images; a call that was stopped is continued.
 
     Args:
-        data: whose training images are learnt.
+        data: its training images are learnt.
         fit: network and training.
         out: gets autoencoder.safetensors, best-autoencoder.safetensors, history.parquet.
         device: where.
@@ -100,20 +100,12 @@ def fit_autoencoder(
     return train_autoencoder(module, card, train, config, out, device=device, on_step=training_progress(on_progress))
 
 
-def _bare(
-    *,
-    latent: int = 128,
-    width: int = 32,
-    beta: float = 0.0,
-    epochs: int = 20,
-    batch_size: int = 64,
-    learning_rate: float = 2e-3,
-    seed: int = 0,
-    rank: str = "relative",
-    tolerance: float = 0.05,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Untrained(AutoencoderFit):
     """Options of "autoencoder" without a file: of its training, then of its tangent spaces."""
-    return {}
+
+    rank: str = "relative"
+    tolerance: float = 0.05
 
 
 def trained_first(reference: str) -> tuple[AutoencoderFit, str] | None:
@@ -127,7 +119,7 @@ def trained_first(reference: str) -> tuple[AutoencoderFit, str] | None:
     name, _, query = reference.partition("?")
     if name != "autoencoder":
         return None
-    options = maker_options(f"tangents '{reference}'", query, _bare)
+    options = maker_options(f"tangents '{reference}'", query, _Untrained)
     own = {key: options.pop(key) for key in ("rank", "tolerance") if key in options}
     return AutoencoderFit(**options), "&".join(f"{key}={value}" for key, value in own.items())
 
@@ -150,7 +142,7 @@ def load_tangents(
         data: what they are fitted to, or its reference as `load_data` takes it.
         score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
         device: where they are computed: "auto", "cpu", "cuda" or "cuda:N".
-        folder: where "autoencoder" is trained, and found again; it is trained in a temporary one by default.
+        folder: where autoencoders and mixtures are kept and looked for; a temporary one by default.
 
     Returns:
         A `TangentEstimator`: `at(images, ids)` gives a `TangentSpace` with basis (N, d, k), d = C·H·W, and rank (N,).
@@ -188,23 +180,29 @@ def ground_of(data: Dataset, score: Denoiser | str | Path | None, device: str) -
 def fitted_tangents(
     reference: str, ground: Ground, folder: Path, on_progress: OnProgress | None = None
 ) -> TangentEstimator:
-    """`open_tangents`, after the training of an autoencoder where the reference is "autoencoder" without a file.
+    """`open_tangents`, after the training of an autoencoder or the fit of a mixture that a reference names.
 
     Args:
         reference: as of `load_tangents`.
         ground: what they are made of.
-        folder: gets the training, in a folder of its own name; one that is there is not repeated.
+        folder: gets what is trained or fitted, under a name of its own; what is there is not repeated.
         on_progress: called with what is done, and the share.
     """
-    needed = trained_first(reference)
-    if needed is None:
+    file, (name, _, query) = _fitted_file(reference, ground.data.train.digest, folder), reference.partition("?")
+    if file is None:
         return open_tangents(reference, ground)
+    if name == "mfa":
+        if not file.exists():
+            options = maker_options(f"tangents '{reference}'", query, ESTIMATORS["mfa"])
+            save_mixture(fit_affordable(ground.data.train, device=ground.device, **options)[0], file, {})
+        return MixtureTangents(load_mixture(file, ground.device)[0])
+    needed = trained_first(reference)
+    assert needed is not None  # else there is no file
     fit, query = needed
-    place = _place(fit, ground.data, folder)
-    result = fit_autoencoder(ground.data, fit, place, ground.device, on_progress)
+    result = fit_autoencoder(ground.data, fit, file.parent, ground.device, on_progress)
     if result.outcome != "ok":
         raise RunError(f"tangents '{reference}': the training diverged; lower learning_rate.")
-    return open_tangents(f"autoencoder:{place / AUTOENCODER}{'?' if query else ''}{query}", ground)
+    return open_tangents(f"autoencoder:{file}{'?' if query else ''}{query}", ground)
 
 
 def study_tangents(
@@ -252,14 +250,35 @@ def tangent_names(references: Sequence[str]) -> list[str]:
     return distinct_names([kind_of(reference) for reference in references], ranks)
 
 
-def unfinished(references: Sequence[str], data: Dataset, folder: Path) -> list[int]:
-    """Numbers of the references for which an autoencoder is still to be trained, each training once."""
-    places: dict[Path, int] = {}
+def unfinished(references: Sequence[str], digest: str, folder: Path, own: str = "") -> list[int]:
+    """Numbers of the references for which something is still to be trained or fitted, each training once.
+
+    Args:
+        references: of tangent spaces.
+        digest: of the training images.
+        folder: where trainings and fits go.
+        own: the kind of the closed form, which gives the tangent spaces of its bare name.
+    """
+    files: dict[Path, int] = {}
     for number, reference in enumerate(references):
-        needed = trained_first(reference)
-        if needed is not None:
-            places.setdefault(_place(needed[0], data, folder), number)
-    return [number for place, number in places.items() if not (place / AUTOENCODER).exists()]
+        file = None if reference == own else _fitted_file(reference, digest, folder)
+        if file is not None:
+            files.setdefault(file, number)
+    return [number for file, number in files.items() if not file.exists()]
+
+
+def _fitted_file(reference: str, digest: str, folder: Path) -> Path | None:
+    """Where that stands which is trained or fitted first; its name follows from its options and the training images."""
+    name, _, query = reference.partition("?")
+    if name == "mfa":
+        options = maker_options(f"tangents '{reference}'", query, ESTIMATORS["mfa"])
+        return folder / f"mixture-{_hash(options, digest)}.safetensors"
+    needed = trained_first(reference)
+    return None if needed is None else folder / f"autoencoder-{_hash(asdict(needed[0]), digest)}" / AUTOENCODER
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def check_tangents(references: Sequence[str], data: Dataset) -> None:
@@ -294,9 +313,3 @@ def tangents_identity(references: Sequence[str]) -> str:
         if score and score.partition("?")[0] not in (*FITTED, "exact"):
             parts.append(fingerprint(score))
     return hashlib.sha256(json.dumps([*references, *parts]).encode()).hexdigest()
-
-
-def _place(fit: AutoencoderFit, data: Dataset, folder: Path) -> Path:
-    """Where a training goes: a name that follows from the training and from the data."""
-    parts = [asdict(fit), data.train.digest]
-    return folder / f"autoencoder-{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"

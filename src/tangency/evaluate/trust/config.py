@@ -1,4 +1,4 @@
-"""How a score is examined."""
+"""How a score is validated."""
 
 from __future__ import annotations
 

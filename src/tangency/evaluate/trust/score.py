@@ -1,10 +1,12 @@
-"""How far a score can be believed: against closed forms, against identities, against its training images."""
+"""Validation of a score: against closed forms, against identities, against its training images."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,15 @@ from torch import Tensor
 
 from tangency.devices import resolve_device
 from tangency.errors import RunError, TangencyError
-from tangency.evaluate.numbers import as_json
 from tangency.evaluate.trust.config import TrustConfig
+from tangency.evaluate.trust.results import (
+    ClassGradient,
+    EffectiveImages,
+    Identities,
+    NoiseLevel,
+    RelativeError,
+    ScoreExamination,
+)
 from tangency.evaluate.trust.samples import draw_samples
 from tangency.evaluate.trust.verdict import verdict
 from tangency.numerics import cosine
@@ -42,16 +51,21 @@ from tangency.worlds import World, load_dataset, world_of
 
 @dataclass(frozen=True)
 class Trust:
-    """The examination of a score.
+    """The validation of a score.
 
     Args:
-        summary: JSON values, the verdict among them.
+        examination: the results.
         pictures: "samples" (N, C, H, W) in [0, 1] with "labels" and "neighbours", and "clean", "noisy", "denoised" of a
             few images at the middle σ.
     """
 
-    summary: dict[str, Any]
+    examination: ScoreExamination
     pictures: dict[str, Tensor]
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """JSON values, the verdict among them."""
+        return self.examination.to_json()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The pictures as the report takes them."""
@@ -88,51 +102,58 @@ def evaluate_score(
 
     Example:
         >>> config = TrustConfig(sigmas=(0.25,), images=8, samples=2, baselines=())
-        >>> found = evaluate_score("gaussian", "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=20", config)
-        >>> found.summary["images"], [level["sigma"] for level in found.summary["noise_levels"]]
+        >>> trust = evaluate_score("gaussian", "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=20", config)
+        >>> trust.summary["images"], [level["sigma"] for level in trust.summary["noise_levels"]]
         (8, [0.25])
     """
-    config, on_progress, started = config or TrustConfig(), on_progress or (lambda part, share: None), time.monotonic()
     device = resolve_device(device)
     data = load_dataset(data) if isinstance(data, str | Path) else data
-    named = {"reference": str(score)} if isinstance(score, str | Path) else {}
+    named = str(score) if isinstance(score, str | Path) else ""
     score = load_score(score, data, device) if isinstance(score, str | Path) else score
-    if len(data.test) < 2:
-        raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
-    held = data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
+    return examine_score(score, data, config or TrustConfig(), device, reference=named, on_progress=on_progress)
+
+
+def examine_score(
+    score: Denoiser,
+    data: Dataset,
+    config: TrustConfig,
+    device: str,
+    *,
+    reference: str = "",
+    fitted: Mapping[str, Denoiser] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Trust:
+    """As `evaluate_score`, of what is loaded; baselines that are fitted already stand in `fitted`, by name."""
+    on_progress, started = on_progress or (lambda part, share: None), time.monotonic()
+    held = _held_out(data, config)
     with torch.no_grad():  # refuse a σ that it does not know before anything is fitted
         y = held.labels[:1].to(device) if conditional_only(score) else None
         score.denoise(held.images(slice(0, 1)).to(device), max(config.sigmas), y)
     on_progress("fitting the closed forms", 0.0)
-    others, unavailable = _baselines(score, data, config, device)
+    others, unavailable = _baselines(score, data, config, device, fitted or {})
     bench = _Bench(score, others, held, mean_image(data.train), config, device)
-    table = []
+    levels = []
     for number, sigma in enumerate(config.sigmas):
         on_progress(f"denoising at σ = {sigma:g}", 0.1 + 0.7 * number / len(config.sigmas))
-        table.append(bench.at(sigma))
-    drawn, pictures = draw_samples(
+        levels.append(bench.at(sigma))
+    samples, pictures = draw_samples(
         score, data, config, device, lambda share: on_progress("drawing samples", 0.8 + 0.19 * share)
     )
-    summary: dict[str, Any] = {
-        "score": {
-            "kind": score.kind,
-            "classes": score.classes,
-            "shape": list(score.shape),
-            "reading": readings(score),
-            **named,
-        },
-        "conditional": conditional_only(score),
-        "data": data.name,
-        "images": len(held),
-        "probed": len(bench.probed),
-        "noise_levels": table,
-        "unavailable": unavailable,
-        "samples": drawn,
-    }
-    summary["verdict"] = verdict(summary)
-    summary["seconds"] = round(time.monotonic() - started, 1)
+    about: dict[str, object] = {"kind": score.kind, "classes": score.classes, "shape": list(score.shape)}
+    examination = ScoreExamination(
+        score=about | {"reading": readings(score)} | ({"reference": reference} if reference else {}),
+        conditional=bench.given,
+        data=data.name,
+        images=len(held),
+        probed=len(bench.probed),
+        noise_levels=levels,
+        unavailable=unavailable,
+        samples=samples,
+        verdict=verdict(levels, len(bench.probed), samples, bench.given),
+        seconds=round(time.monotonic() - started, 1),
+    )
     on_progress("done", 1.0)
-    return Trust(summary, pictures | _denoised(score, held, config, device))
+    return Trust(examination, pictures | _denoised(score, held, config, device))
 
 
 def conditional_only(score: Denoiser) -> bool:
@@ -140,11 +161,18 @@ def conditional_only(score: Denoiser) -> bool:
     return score.card.get("unconditional") is False
 
 
+def _held_out(data: Dataset, config: TrustConfig) -> LabelledImages:
+    """The test images that a score is validated on, a fixed random subset."""
+    if len(data.test) < 2:
+        raise RunError(f"'{data.name}': got {len(data.test)} test images, expected at least 2.")
+    return data.test.subset(permutation(len(data.test), 0, "score evaluation")[: config.images].sort().values)
+
+
 _KINDS: dict[str, type] = {"gaussian": GaussianScore, "empirical": EmpiricalScore, "mfa": MixtureScore}
 
 
 def _baselines(
-    score: Denoiser, data: Dataset, config: TrustConfig, device: str
+    score: Denoiser, data: Dataset, config: TrustConfig, device: str, fitted: Mapping[str, Denoiser]
 ) -> tuple[dict[str, Denoiser], dict[str, str]]:
     """Closed forms of other kinds than the score's own, and why some cannot be had."""
     scores: dict[str, Denoiser] = {}
@@ -154,7 +182,7 @@ def _baselines(
         wanted.append("exact")
     for name in wanted:
         try:
-            scores[name] = load_score(name, data, device)
+            scores[name] = fitted[name] if name in fitted else load_score(name, data, device)
         except TangencyError as error:
             unavailable[name] = str(error)
     return scores, unavailable
@@ -179,34 +207,29 @@ class _Bench:
         self.all = PairedBootstrap(len(held), config.replicates)
         self.some = PairedBootstrap(len(self.probed), config.replicates)
 
-    def at(self, sigma: float) -> dict[str, Any]:
+    def at(self, sigma: float) -> NoiseLevel:
         """All that is said of one noise level."""
         own = self._errors(self.score, sigma, self.given)
-        entry: dict[str, Any] = {
-            "sigma": sigma,
-            "mse": _number(self.all.mean(own), own),
-            "mse_given_class": None,
-            "identity": sigma**2,
-            "baselines": {},
-            "gain": {"identity": _number(self.all.mean(sigma**2 - own), own)},
-        }
-        if "identity" not in self.config.baselines:
-            entry["gain"] = {}
-        if self.score.classes:
-            given = own if self.given else self._errors(self.score, sigma, True)
-            entry["mse_given_class"] = _number(self.all.mean(given), given)
-        for name, other in self.others.items():
-            theirs = self._errors(other, sigma, self.given)
-            entry["baselines"][name] = _number(self.all.mean(theirs), theirs)
-            if name != "exact":
-                entry["gain"][name] = _number(self.all.mean(theirs - own), own)
-        entry["better_than"] = sorted(name for name, gain in entry["gain"].items() if (gain["low"] or 0) > 0)
-        entry["worse_than"] = sorted(name for name, gain in entry["gain"].items() if (gain["high"] or 0) < 0)
-        entry["effective_images"] = self._effective(sigma)
-        entry["identities"] = self._identities(sigma)
-        entry["bayes_gradient"] = self._bayes(sigma) if self.score.classes > 1 and not self.given else None
-        entry["score_error"] = self._score_error(sigma) if "exact" in self.others else None
-        return entry
+        given = own if self.given else self._errors(self.score, sigma, True) if self.score.classes else None
+        theirs = {name: self._errors(other, sigma, self.given) for name, other in self.others.items()}
+        gains = {name: errors - own for name, errors in theirs.items() if name != "exact"}
+        if "identity" in self.config.baselines:
+            gains = {"identity": sigma**2 - own} | gains
+        gain = {name: _estimate(self.all.mean(values), own) for name, values in gains.items()}
+        return NoiseLevel(
+            sigma=sigma,
+            mse=_estimate(self.all.mean(own), own),
+            mse_given_class=None if given is None else _estimate(self.all.mean(given), given),
+            identity=sigma**2,
+            baselines={name: _estimate(self.all.mean(errors), errors) for name, errors in theirs.items()},
+            gain=gain,
+            better_than=sorted(name for name, estimate in gain.items() if estimate.low > 0),
+            worse_than=sorted(name for name, estimate in gain.items() if estimate.high < 0),
+            effective_images=self._effective(sigma),
+            identities=self._identities(sigma),
+            bayes_gradient=self._bayes(sigma) if self.score.classes > 1 and not self.given else None,
+            score_error=self._score_error(sigma) if "exact" in self.others else None,
+        )
 
     def _errors(self, score: Denoiser, sigma: float, given: bool) -> np.ndarray:
         squared = denoising_error(score, self.held, sigma, seed=self.config.seed, conditional=given, device=self.device)
@@ -216,15 +239,15 @@ class _Bench:
     def _noisy(self, sigma: float) -> Tensor:
         return noised(self.probed.images(), torch.arange(len(self.probed)), sigma, self.config.seed).to(self.device)
 
-    def _effective(self, sigma: float) -> dict[str, Any] | None:
+    def _effective(self, sigma: float) -> EffectiveImages | None:
         """How many training images carry the empirical score: below `TRUSTED` it is that of a few neighbours."""
         empirical = self.others.get("empirical")
         if not isinstance(empirical, EmpiricalScore):
             return None
         median = float(empirical.effective_images(self._noisy(sigma), sigma).median())
-        return {"median": median, "trusted": median >= TRUSTED}
+        return EffectiveImages(median, median >= TRUSTED)
 
-    def _identities(self, sigma: float) -> dict[str, Any]:
+    def _identities(self, sigma: float) -> Identities:
         """E[s] = 0, E[s xᵀ] = −I, symmetry, SURE and dimension, with intervals or z-values."""
         diagnosis = diagnose(
             self.score,
@@ -237,57 +260,60 @@ class _Bench:
         )
         product = (diagnosis.score[:, :, None] * diagnosis.image[:, None, :]).flatten(1)
         product += torch.eye(diagnosis.score.shape[1], dtype=torch.float64).flatten()
-        asymmetry, curvature = diagnosis.asymmetry.numpy(), diagnosis.curvature.numpy()
-        gap = diagnosis.sure - diagnosis.error
-        return {
-            "stein": _number(self.some.mean(diagnosis.stein.numpy()), diagnosis.stein.numpy()),
-            "stein_z": _largest_z(diagnosis.stein[:, None] - 1),
-            "mean_score_z": _largest_z(diagnosis.score),
-            "mean_score_comparisons": diagnosis.score.shape[1],
-            "score_image_z": _largest_z(product),
-            "score_image_comparisons": product.shape[1],
-            "asymmetry": _number(np.sqrt(self.some.pooled_ratio(asymmetry, curvature)), asymmetry),
-            "sure": _number(self.some.mean(diagnosis.sure.numpy()), diagnosis.sure.numpy()),
-            "sure_minus_error": _number(self.some.mean(gap.numpy()), gap.numpy()),
-            "sure_z": _largest_z(gap[:, None]),
-            "dimension": _number(self.some.mean(diagnosis.dimension.numpy()), diagnosis.dimension.numpy()),
-        }
+        asymmetry, gap = diagnosis.asymmetry.numpy(), diagnosis.sure - diagnosis.error
+        return Identities(
+            stein=self._mean(diagnosis.stein),
+            stein_z=_largest_z(diagnosis.stein[:, None] - 1),
+            mean_score_z=_largest_z(diagnosis.score),
+            mean_score_comparisons=diagnosis.score.shape[1],
+            score_image_z=_largest_z(product),
+            score_image_comparisons=product.shape[1],
+            asymmetry=_estimate(np.sqrt(self.some.pooled_ratio(asymmetry, diagnosis.curvature.numpy())), asymmetry),
+            sure=self._mean(diagnosis.sure),
+            sure_minus_error=self._mean(gap),
+            sure_z=_largest_z(gap[:, None]),
+            dimension=self._mean(diagnosis.dimension),
+        )
 
-    def _bayes(self, sigma: float) -> dict[str, Any]:
+    def _mean(self, values: Tensor) -> Estimate:
+        """The mean over the probed images."""
+        column = values.cpu().numpy()
+        return _estimate(self.some.mean(column), column)
+
+    def _bayes(self, sigma: float) -> ClassGradient:
         """Signal-to-noise of the Bayes gradient at noisy images, and its cosine with the exact one, where known."""
-        y, noisy, clean = self.probed.labels.to(self.device), self._noisy(sigma), self.probed.images().to(self.device)
-        out: dict[str, Any] = {"signal_to_noise": None, "resolved": None}  # a closed form takes no difference
+        y, noisy = self.probed.labels.to(self.device), self._noisy(sigma)
+        signal = resolved = None  # a closed form takes no difference
         if isinstance(self.score, ScoreOfDenoiser):
             gradient = bayes_gradient(self.score, noisy, y, sigma)
             ratio = gradient.signal_to_noise[gradient.resolved]
-            out = {"signal_to_noise": float(ratio.median()) if len(ratio) else None}
-            out["resolved"] = float(gradient.resolved.double().mean())
-        exact = self.others.get("exact")
-        for where, x in (("noisy", noisy), ("clean", clean)):
-            out[f"cosine_{where}"] = None
-            if exact is not None:
-                ours = self.score.bayes_direction(x, y, sigma).direction.double()
-                true = exact.bayes_direction(x.double(), y, sigma).direction
-                angle = cosine(ours, true).cpu().numpy()
-                out[f"cosine_{where}"] = _number(self.some.mean(angle), angle)
-        return out
+            signal = float(ratio.median()) if len(ratio) else None
+            resolved = float(gradient.resolved.double().mean())
+        exact, cosines = self.others.get("exact"), list[Estimate | None]()
+        for x in (noisy, self.probed.images().to(self.device)):
+            if exact is None:
+                cosines.append(None)
+                continue
+            ours = self.score.bayes_direction(x, y, sigma).direction.double()
+            cosines.append(self._mean(cosine(ours, exact.bayes_direction(x.double(), y, sigma).direction)))
+        return ClassGradient(signal, resolved, *cosines)
 
-    def _score_error(self, sigma: float) -> dict[str, Any]:
-        """‖s − s*‖/‖s*‖, pooled, at noisy images, where a network was trained, and at clean ones, where it is used."""
-        out, exact = {}, self.others["exact"]
+    def _score_error(self, sigma: float) -> RelativeError:
+        """‖s − s*‖/‖s*‖, pooled, at noisy images and at clean ones."""
+        errors, exact = [], self.others["exact"]
         y = self.probed.labels.to(self.device) if self.given else None
-        for where, x in (("noisy", self._noisy(sigma)), ("clean", self.probed.images().to(self.device))):
+        for x in (self._noisy(sigma), self.probed.images().to(self.device)):
             with torch.no_grad():
                 ours, true = self.score.score(x, sigma, y).double(), exact.score(x.double(), sigma, y)
             wrong, size = ((t.flatten(1).square().sum(1)).cpu().numpy() for t in (ours - true, true))
-            out[where] = _number(np.sqrt(self.some.pooled_ratio(wrong, size)), wrong)
-        return out
+            errors.append(_estimate(np.sqrt(self.some.pooled_ratio(wrong, size)), wrong))
+        return RelativeError(*errors)
 
 
-def _number(draws: np.ndarray, values: np.ndarray) -> dict[str, Any]:
+def _estimate(draws: np.ndarray, values: np.ndarray) -> Estimate:
     """An estimate with the number of images that have a value, and of those that have none."""
     finite = int(np.isfinite(values).sum())
-    return as_json(Estimate.of(draws, finite, len(values) - finite))
+    return Estimate.of(draws, finite, len(values) - finite)
 
 
 def _largest_z(values: Tensor) -> float | None:

@@ -1,4 +1,4 @@
-"""How far tangent spaces can be believed: against directions that are known, against controls, against each other."""
+"""Validation of tangent spaces: against known directions, against controls, against each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,14 @@ from tangency.data.partners import Partners
 from tangency.devices import resolve_device
 from tangency.errors import RunError
 from tangency.evaluate.fitting.tangents import check_tangents, fitted_tangents, ground_of, tangent_names
-from tangency.evaluate.numbers import as_json
+from tangency.evaluate.trust.results import (
+    EstimatorCheck,
+    PairAgreement,
+    ProbeShare,
+    RankRange,
+    TangentExamination,
+    WorldError,
+)
 from tangency.evaluate.trust.tangent_floor import floors
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
@@ -32,6 +39,7 @@ from tangency.worlds import load_dataset, world_of
 
 PROBES = ("neighbour", "transformation")
 _AT_ONCE, _NEIGHBOURS = 25, 8
+_ANGLES = ("overlap", "chance", "mean_angle", "largest_angle")  # in the order of `PairAgreement`
 
 
 @dataclass(frozen=True)
@@ -87,15 +95,15 @@ def evaluate_tangents(
 
     Example:
         >>> config = TangentTrustConfig(images=10, replicates=100, floor=0)
-        >>> found = evaluate_tangents("pca?rank=2", "world:torus?train=60&test=20", config=config)
-        >>> found["estimators"][0]["rank"]["mean"], found["images"]
+        >>> examined = evaluate_tangents("pca?rank=2", "world:torus?train=60&test=20", config=config)
+        >>> examined["estimators"][0]["rank"]["mean"], examined["images"]
         (2.0, 10)
     """
     named = (references,) if isinstance(references, str) else tuple(references)
     loaded, device = load_dataset(data) if isinstance(data, str | Path) else data, resolve_device(device)
     check_tangents(named, loaded)
     place = None if folder is None else Path(folder)
-    return examine_tangents(named, ground_of(loaded, score, device), config, place, on_progress)
+    return examine_tangents(named, ground_of(loaded, score, device), config, place, on_progress).to_json()
 
 
 def examine_tangents(
@@ -104,38 +112,47 @@ def examine_tangents(
     config: TangentTrustConfig | None = None,
     folder: Path | None = None,
     on_progress: OnProgress | None = None,
-) -> dict[str, Any]:
+) -> TangentExamination:
     """As `evaluate_tangents`, on ground that is laid: data, device, and the score of denoiser tangents."""
     config, on_progress = config or TangentTrustConfig(), on_progress or (lambda part, share: None)
     if len(ground.data.test) < 2:
         raise RunError(f"'{ground.data.name}': got {len(ground.data.test)} test images, expected at least 2.")
     with TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
-        estimators = []
+        fitted = []
         for number, reference in enumerate(references):
             on_progress(f"making {reference}", 0.4 * number / len(references))
-            estimators.append(fitted_tangents(reference, ground, place))
+            fitted.append(fitted_tangents(reference, ground, place))
         held, names = _held(ground.data, config), tangent_names(references)
-        columns, pairs = _examined(estimators, names, ground, held, config, on_progress)
+        columns, pairs = _examined(dict(zip(names, fitted, strict=True)), ground, held, config, on_progress)
         on_progress("worlds", 0.8)
         known = floors(references, names, ground, _mean_ranks(columns, names), config.floor, place)
     boot = PairedBootstrap(len(held), config.replicates)
-    summary = {
-        "data": ground.data.name,
-        "images": len(held),
-        "dimension": int(np.prod(ground.data.train.shape)),
-        "estimators": [
-            _about(name, reference, estimator, columns[name], boot) | {"floor": known.get(name, {})}
-            for name, reference, estimator in zip(names, references, estimators, strict=True)
-        ],
-        "agreement": [
-            {"first": a, "second": b}
-            | {key: as_json(Estimate.of(boot.mean(v[None])[0], *_counts(v))) for key, v in values.items()}
-            for (a, b), values in pairs.items()
-        ],
-    }
+    checks = [
+        _check(NamedEstimator(name, reference, estimator), columns[name], known.get(name, {}), boot)
+        for name, reference, estimator in zip(names, references, fitted, strict=True)
+    ]
+    agreement = [
+        PairAgreement(first, second, *(_mean(boot, angles[key]) for key in _ANGLES))
+        for (first, second), angles in pairs.items()
+    ]
     on_progress("done", 1.0)
-    return summary | {"verdict": tangent_verdict(summary)}
+    return TangentExamination(
+        data=ground.data.name,
+        images=len(held),
+        dimension=int(np.prod(ground.data.train.shape)),
+        estimators=checks,
+        agreement=agreement,
+        verdict=tangent_verdict(checks, agreement),
+    )
+
+
+class NamedEstimator(NamedTuple):
+    """An estimator with its name and its reference."""
+
+    name: str
+    reference: str
+    estimator: TangentEstimator
 
 
 def _held(data: Dataset, config: TangentTrustConfig) -> Tensor:
@@ -143,8 +160,7 @@ def _held(data: Dataset, config: TangentTrustConfig) -> Tensor:
 
 
 def _examined(
-    estimators: Sequence[TangentEstimator],
-    names: list[str],
+    estimators: dict[str, TangentEstimator],
     ground: Ground,
     held: Tensor,
     config: TangentTrustConfig,
@@ -154,11 +170,10 @@ def _examined(
     pool, device = ground.data.test, torch.device(ground.device)
     partners = Partners(pool, config.seed)
     one = MeasureConfig(directions=1, seed=config.seed)
-    named = dict(zip(names, estimators, strict=True))
-    sources = frame_sources(named, partners, ground.data.train, one, device)
-    own: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}
-    pairs: dict[tuple[str, str], list[dict[str, Tensor]]] = {p: [] for p in itertools.combinations(names, 2)}
-    batches = held.split(_AT_ONCE)
+    sources = frame_sources(estimators, partners, ground.data.train, one, device)
+    own: dict[str, list[dict[str, Tensor]]] = {name: [] for name in estimators}
+    pairs: dict[tuple[str, str], list[dict[str, Tensor]]] = {p: [] for p in itertools.combinations(estimators, 2)}
+    batches = torch.split(held, _AT_ONCE)
     natural = world_of(ground.data.name) is None
     for number, ids in enumerate(batches):
         on_progress("examining", 0.4 + 0.4 * number / len(batches))
@@ -166,9 +181,9 @@ def _examined(
         steps = neighbour_steps(x, at, pool, _NEIGHBOURS)
         moved = transformation_steps(x) if natural else None
         frames = [source.at(x, y, at, of_pool=True) for source in sources]
-        for name, frame in zip(names, frames, strict=True):
+        for name, frame in zip(estimators, frames, strict=True):
             own[name].append(_columns(frame, x, steps, moved))
-        for (a, first), (b, second) in itertools.combinations(zip(names, frames, strict=True), 2):
+        for (a, first), (b, second) in itertools.combinations(zip(estimators, frames, strict=True), 2):
             pairs[a, b].append(_pair(first.space, second.space))
     return {name: _joined(parts) for name, parts in own.items()}, {k: _joined(parts) for k, parts in pairs.items()}
 
@@ -210,33 +225,33 @@ def _mean_ranks(columns: dict[str, dict[str, np.ndarray]], names: list[str]) -> 
     return {name: max(1, round(float(np.nanmean(columns[name]["rank"])))) for name in names}
 
 
-def _about(
-    name: str, reference: str, estimator: TangentEstimator, columns: dict[str, np.ndarray], boot: PairedBootstrap
-) -> dict[str, Any]:
-    about: dict[str, Any] = {"name": name, "reference": reference, "kind": estimator.kind, "where": estimator.where}
-    ranks = columns["rank"]
-    about["rank"] = {"mean": float(ranks.mean()), "least": float(ranks.min()), "most": float(ranks.max())}
-    for key in ("residual", "asymmetry"):
-        values = columns[key]
-        about[key] = (
-            None if np.isnan(values).all() else as_json(Estimate.of(boot.mean(values[None])[0], *_counts(values)))
-        )
+def _check(
+    one: NamedEstimator, columns: dict[str, np.ndarray], floor: dict[str, WorldError], boot: PairedBootstrap
+) -> EstimatorCheck:
+    """All that is said of one estimator."""
+    ranks, medians, shares = columns["rank"], dict[str, float | None](), dict[str, ProbeShare]()
     for key in ("gap", "reach"):
         values = columns[key][np.isfinite(columns[key])]
-        about[key] = float(np.median(values)) if len(values) else None
-    for probe in PROBES:
-        if probe not in columns:
-            continue
+        medians[key] = float(np.median(values)) if len(values) else None
+    for probe in [probe for probe in PROBES if probe in columns]:
         controls = {c: columns[f"{probe}.{c}"] for c in ("shuffled", "shuffled_class", "dct", "pca")}
-        over_best = excess_over_best(boot, columns[probe], controls)
-        about[probe] = {
-            "share": as_json(Estimate.of(boot.mean(columns[probe][None])[0], *_counts(columns[probe]))),
-            "excess": as_json(over_best.estimate, best_control=over_best.best),
-            "controls": {c: as_json(e) for c, e in over_best.controls.items()},
-        }
-    return about
+        excess = excess_over_best(boot, columns[probe], controls)
+        shares[probe] = ProbeShare(_mean(boot, columns[probe]), excess)
+    return EstimatorCheck(
+        name=one.name,
+        reference=one.reference,
+        kind=one.estimator.kind,
+        where=one.estimator.where,
+        rank=RankRange(float(ranks.mean()), float(ranks.min()), float(ranks.max())),
+        residual=None if np.isnan(columns["residual"]).all() else _mean(boot, columns["residual"]),
+        asymmetry=None if np.isnan(columns["asymmetry"]).all() else _mean(boot, columns["asymmetry"]),
+        gap=medians["gap"],
+        reach=medians["reach"],
+        shares=shares,
+        floor=floor,
+    )
 
 
-def _counts(values: np.ndarray) -> tuple[int, int]:
+def _mean(boot: PairedBootstrap, values: np.ndarray) -> Estimate:
     usable = int(np.isfinite(values).sum())
-    return usable, len(values) - usable
+    return Estimate.of(boot.mean(values[None])[0], usable, len(values) - usable)

@@ -19,10 +19,10 @@ from tangency.generation.tasks.table import TASKS, perform
 from tangency.mixtures import Mixture
 from tangency.models import Classifier
 from tangency.score import Denoiser, MixtureScore
-from tangency.study.generation.plan import PlannedEntry, load_judge, plan_entries
+from tangency.study.generation.judge import load_judge
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
-from tangency.study.spec import StudySpec
+from tangency.study.planning import StudyPlan
 from tangency.types import Dataset
 from tangency.worlds import GaussianCore, world_of
 
@@ -30,7 +30,7 @@ from tangency.worlds import GaussianCore, world_of
 class StudyParts(Protocol):
     """What generation needs of a study; each part may be loaded when it is first used."""
 
-    spec: StudySpec
+    plan: StudyPlan
     layout: Layout
     device: str
 
@@ -60,24 +60,20 @@ class GenerationBench:
     networks: Callable[[Trial], nn.Module]
 
     @cached_property
-    def entries(self) -> list[PlannedEntry]:
-        """Every entry of the spec."""
-        return plan_entries(self.study.spec, self.study.data)
-
-    @cached_property
     def judge(self) -> Classifier:
         """The held-out classifier."""
-        return load_judge(self.study.spec, self.study.device, self.study.data, self.study.layout)
+        plan = self.study.plan
+        return load_judge(plan.spec, plan.judge, self.study.device, self.study.data, self.study.layout)
 
     @cached_property
     def measures(self) -> dict[int, PictureMeasures]:
         """By entry; they differ in their mixture only, and share the features of real images."""
         first = PictureMeasures(self.study.data, None, self.judge, None, self.study.device)
-        return {entry.number: first.of(None, self.mixture(entry.config)) for entry in self.entries}
+        return {entry.number: first.of(None, self.mixture(entry.config)) for entry in self.study.plan.entries}
 
     def mixture(self, config: GenerationConfig) -> Mixture | None:
         """The exact one of a world of Gaussians, else that of the study's score, else one that is fitted now."""
-        world = world_of(self.study.spec.data)
+        world = world_of(self.study.plan.spec.data)
         own = self.study.estimators[0]
         if isinstance(own, MixtureScore) and not (world is not None and isinstance(world.core, GaussianCore)):
             return own.mixture
@@ -95,12 +91,12 @@ class GenerationBench:
     def _score(self) -> Denoiser | None:
         """The score that stands among the references: the trained one, or the exact law where that is no mixture."""
         own, network = self.study.estimators[0], self.study.network
-        exact = self.study.spec.score.kind == "exact" and not isinstance(own, MixtureScore)
+        exact = self.study.plan.spec.score.kind == "exact" and not isinstance(own, MixtureScore)
         return own if network is None and exact else network
 
     def make(self, number: int, trial: Trial | None, part: int) -> None:
         """Make one batch of pictures of an entry, by a trial or by the references (None)."""
-        entry, data, device = self.entries[number], self.study.data, self.study.device
+        entry, data, device = self.study.plan.entries[number], self.study.data, self.study.device
         gaussians = self._gaussians(entry.config)
         if trial is None:  # no classifier, so that references are the same for all trials
             mixture = self.mixture(entry.config)
@@ -113,7 +109,7 @@ class GenerationBench:
 
     def rate(self, number: int, trial: Trial | None) -> None:
         """Judge all pictures of an entry, and keep rows and a few of them."""
-        entry, study = self.entries[number], self.study
+        entry, study = self.study.plan.entries[number], self.study
         files = entry.files(study.layout, trial)
         outcome = joined([files.read(part, study.device) for part in range(len(entry.batches))])
         network = None if trial is None else self.networks(trial)

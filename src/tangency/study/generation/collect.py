@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tangency.files import atomic
-from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.generation.plan import PlannedEntry
 from tangency.study.generation.shards import JudgedPictures
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
-from tangency.study.spec import StudySpec
 from tangency.study.tasks import Task
 from tangency.tensors import write_tensors
-from tangency.types import Dataset
 
 if TYPE_CHECKING:
     import polars
@@ -76,12 +74,12 @@ def pictures_to_judge(
 ) -> list[Task]:
     """Tasks that judge pictures; the references of an entry have several sources."""
     return [
-        Task("rate", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
+        Task("judge_pictures", entry.number, numbers, cost=float(len(entry.ids) * (1 if numbers else 5)))
         for entry, _, numbers in _missing(entries, trials, usable, layout)
     ]
 
 
-def collect(spec: StudySpec, data: Dataset, usable: list[Trial], layout: Layout) -> list[GeneratedEntry]:
+def collect(entries: list[PlannedEntry], usable: list[Trial], layout: Layout) -> list[GeneratedEntry]:
     """Everything that was made, written to generation.parquet, with the first pictures beside it."""
     generated = [
         GeneratedEntry(
@@ -89,7 +87,7 @@ def collect(spec: StudySpec, data: Dataset, usable: list[Trial], layout: Layout)
             entry.files(layout, None).read_judged(),
             {trial.id: entry.files(layout, trial).read_judged() for trial in usable},
         )
-        for entry in plan_entries(spec, data)
+        for entry in entries
     ]
     with atomic(layout.generation) as temporary:
         _table(generated, usable).write_parquet(temporary, compression="zstd")

@@ -1,0 +1,76 @@
+"""A study on its data, worked out once and handed to every worker process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tangency.evaluate.fitting.tangents import check_tangents
+from tangency.evaluate.working import measures_at
+from tangency.measures import MeasureConfig, WorkingSize
+from tangency.score.references import fingerprint
+from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.network import network_hash
+from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
+from tangency.study.spec import StudySpec
+from tangency.types import Dataset
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What a study does on its data; plain data that a process can be given.
+
+    Args:
+        spec: the study.
+        digests: of its training and test images.
+        shown_digest: of its training images at the working size, where tangent spaces are fitted to them.
+        measures: what is measured, at the working size of the data.
+        working: that size.
+        trials: every trial, in the order of the spec.
+        judge: the held-out classifier that is trained; None where there is none.
+        entries: every entry of `generate`.
+        shards: indices of the measured images, by shard.
+        pictured: indices of the images that the report shows.
+        score_hash: identity of the closed form.
+        network_hash: identity of the trained score and of its examination; "" for none.
+    """
+
+    spec: StudySpec
+    digests: tuple[str, str]
+    shown_digest: str
+    measures: MeasureConfig
+    working: WorkingSize
+    trials: list[Trial]
+    judge: Trial | None
+    entries: list[PlannedEntry]
+    shards: list[list[int]]
+    pictured: list[int]
+    score_hash: str
+    network_hash: str
+
+
+def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
+    """Everything that a study decides before it begins.
+
+    Raises:
+        TangencyError: tangent spaces do not fit the data, two trials are equal, or a file that is named is not there.
+    """
+    measures = measures_at(spec.measures, data, spec.data)
+    working = measures.working(data.test.shape)
+    network = fingerprint(spec.network_score) if spec.network_score else ""
+    trials = plan_trials(spec, data, network)
+    shown = working.dataset(data) if spec.tangents else data
+    check_tangents(spec.tangents, shown)
+    return StudyPlan(
+        spec=spec,
+        digests=(data.train.digest, data.test.digest),
+        shown_digest=shown.train.digest,
+        measures=measures,
+        working=working,
+        trials=trials,
+        judge=plan_judge(spec, data),
+        entries=plan_entries(spec, data, network),
+        shards=measured_images(spec, data),
+        pictured=pictured_images(spec, data),
+        score_hash=score_hash(spec, data),
+        network_hash=network_hash(network, data),
+    )
