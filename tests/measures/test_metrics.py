@@ -16,8 +16,7 @@ from tangency.errors import SpecError
 from tangency.measures import MeasureConfig, linear_cka
 from tangency.measures.registry import describe
 from tangency.measures.similarity.gallery import Gallery
-from tangency.measures.similarity.metrics import METRICS, Metric, askable
-from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.similarity.metrics import METRICS, Metric, askable, pair_metric
 from tangency.measures.similarity.ranks import average_ranks, spearman_magnitudes
 from tangency.measures.similarity.spectral import band_cosines, high_pass, phase_randomised
 from tangency.perceptual.pictures import NORMALISATIONS, RMS, max_normalised

@@ -19,11 +19,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from tangency.measures.keys import FRACTION, KAPPA
+from tangency.report.read.keys import alignment_key
 from tangency.report.text.glossary import REFERENCE_TEXTS
 from tangency.study.run import Watcher
 from tangency.study.tasks import Task
 
-ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient.sigma="
 ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes gradient it gives
 
 
@@ -116,16 +117,16 @@ def print_study(summary: dict[str, Any]) -> None:
         table.add_column(name, no_wrap=True)
     for trial in summary["trials"]:
         measures = trial["measures"]
-        excess = trial["excess"].get("tangent_fraction.logp_y")
+        excess = trial["excess"].get(FRACTION)
         best = f" {excess['best_control']}" if excess else ""
         regime = trial["regime"] or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
         table.add_row(
             trial["id"],
             _interval(measures.get("accuracy")),
-            _interval(measures.get("tangent_fraction.logp_y")),
+            _interval(measures.get(FRACTION)),
             _interval(excess, signed=True) + best,
-            _interval(measures.get("kappa.logp_y")),
-            _interval(measures.get(_headline_alignment(measures))),
+            _interval(measures.get(KAPPA)),
+            _interval(measures.get(alignment_key(measures))),
             regime.replace("_", "-"),
         )
     console = Console(width=max(Console().width, 136))
@@ -138,11 +139,6 @@ def print_study(summary: dict[str, Any]) -> None:
         f"{summary['seconds']:.0f} s in all.",
         highlight=False,
     )
-
-
-def _headline_alignment(measures: dict[str, Any]) -> str:
-    keys = [key for key in measures if key.startswith(ALIGNMENT) and not key[-1].isalpha()]
-    return max(keys, key=lambda key: float(key.rsplit("=", 1)[1]), default="")
 
 
 def print_measures(found: dict[str, Any]) -> None:

@@ -41,7 +41,8 @@ from tangency.measures import (
     read_maps,
     unidentified,
 )
-from tangency.measures.registry import control_of, family
+from tangency.measures.keys import Key
+from tangency.measures.registry import has_controls
 from tangency.measures.similarity.metrics import external_weights
 from tangency.perceptual.weights_files import external_digests
 from tangency.score import Denoiser
@@ -289,9 +290,9 @@ def _cascaded(shards: Sequence[Shards], model: SavedClassifier, stages: int, sum
     randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = randomised[-1]["measures"]
     untrained = {
-        f"{key}.untrained": last[key]
-        for key in measures
-        if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
+        str(key.under("untrained")): last[str(key)]
+        for key in map(Key.parse, measures)
+        if str(key) in last and has_controls(key)
     }
     if len(names) < stages:
         warnings.append(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from tangency.measures.config import MeasureConfig, unique
+from tangency.measures.keys import ALIGNMENT_CONTROLS
 from tangency.measures.quantities import check_quantity
-from tangency.measures.registry import ALIGNMENT_CONTROLS
 
 # The score that a scalar is an estimate of, so that it is compared with it where nothing else is said.
 _NATURAL = {

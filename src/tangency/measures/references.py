@@ -12,10 +12,9 @@ from torch import Tensor
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
 from tangency.measures.batching import held_bytes
-from tangency.measures.config import MeasureConfig
+from tangency.measures.config import MeasureConfig, check_signal
 from tangency.measures.frames import Frame, frame_sources
-from tangency.measures.registry import number
-from tangency.measures.robustness.signal import check_signal
+from tangency.measures.keys import Key
 from tangency.measures.similarity.alignment import Comparer, Signal, pair_key
 from tangency.measures.similarity.gallery import Gallery, HeldGallery, TargetKey
 from tangency.measures.similarity.metrics import METRICS, check_size
@@ -226,10 +225,10 @@ class ReferenceSource:
             signal = self.comparer.signal(values, name)
             for scalar, target in self.config.alignments:
                 for sigma in self.config.sigmas:
-                    key, score = pair_key(scalar, target, sigma), targets[target, sigma]
-                    columns |= self.comparer.columns(signal, score, key, name)
+                    key, score = pair_key(scalar, target, sigma, name), targets[target, sigma]
+                    columns |= self.comparer.columns(signal, score, key)
                     if self._gallery is not None:
-                        columns |= self._gallery.retrieved(values, score.values, (target, sigma), ids, ids, key, name)
+                        columns |= self._gallery.retrieved(values, score.values, (target, sigma), (ids, ids), key)
         return columns
 
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:
@@ -238,7 +237,7 @@ class ReferenceSource:
         for name, found in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
             if found is not None and not bool(found.isnan().all()):
                 columns |= {
-                    f"{name}.eps={number(epsilon)}{frame.suffix}": row
+                    str(Key(name).at(eps=epsilon, tangents=frame.label)): row
                     for epsilon, row in zip(self.config.epsilons, found, strict=True)
                 }
         return columns
@@ -251,5 +250,6 @@ class ReferenceSource:
             for epsilon in self.config.epsilons:
                 steps = (x + epsilon * u for u in lifted)
                 shares = [((stepped < 0) | (stepped > 1)).flatten(1).double().mean(1) for stepped in steps]
-                columns[f"outside_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(shares).mean(0)
+                key = Key(f"outside_{side}").at(eps=epsilon, tangents=frame.label)
+                columns[str(key)] = torch.stack(shares).mean(0)
         return columns

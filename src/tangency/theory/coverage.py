@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
+from tangency.measures.keys import Key
 from tangency.statistics import Interval, PairedBootstrap
 
 Repair = Callable[[NDArray[np.int64], np.random.Generator], Columns]
@@ -85,23 +87,20 @@ def coverage(
 
 
 def _interval(found: TrialNumbers, key: str) -> tuple[float, float, float]:
-    if not key.startswith("excess."):
+    parsed = Key.parse(key)
+    if not parsed.excess:
         estimate = found.estimates[key]
-        return estimate.mean, estimate.low, estimate.high
-    measure = key.removeprefix("excess.")
-    if measure in found.excess:
-        estimate = found.excess[measure].estimate
     else:
-        measure, _, control = measure.rpartition(".")
-        estimate = found.excess[measure].controls[control]
+        excess = found.excess[str(dataclasses.replace(parsed, control="", excess=False))]
+        estimate = excess.controls[parsed.control] if parsed.control else excess.estimate
     return estimate.mean, estimate.low, estimate.high
 
 
 def excess_truths(truth: TrialNumbers, measure: str) -> dict[str, float]:
     """ "excess.MEASURE" and "excess.MEASURE.CONTROL" in the population."""
-    excess = truth.excess[measure]
-    found = {f"excess.{measure}": excess.estimate.mean}
-    return found | {f"excess.{measure}.{name}": each.mean for name, each in excess.controls.items()}
+    excess, key = truth.excess[measure], Key.parse(measure)
+    controls = {str(key.minus(name)): each.mean for name, each in excess.controls.items()}
+    return {str(key.minus()): excess.estimate.mean} | controls
 
 
 def _summed_up(truth: float, found: Iterable[tuple[float, float, float]]) -> Coverage:

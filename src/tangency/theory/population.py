@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tangency.autodiff import input_gradient
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig, measure
+from tangency.measures.keys import FRACTION, Key
 from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
 from tangency.tangents import WorldTangents
@@ -20,7 +21,7 @@ from tangency.theory.coverage import Repair
 from tangency.worlds import GaussianCore, World, drawn
 
 _CHUNK = 4000
-_MEASURE = "tangent_fraction.logp_y"
+_FRACTION = Key.parse(FRACTION)
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ def _expected_controls(found: Population) -> Columns:
         means = _mean_over_others(found.fractions[own], found.component[own], drawn)
         of_class[own] = means if len(np.unique(drawn)) > 1 else np.nan
     return {
-        f"{_MEASURE}.shuffled": _mean_over_others(found.fractions, found.component, found.component),
-        f"{_MEASURE}.shuffled_class": of_class,
+        str(_FRACTION.under("shuffled")): _mean_over_others(found.fractions, found.component, found.component),
+        str(_FRACTION.under("shuffled_class")): of_class,
     }
 
 
@@ -143,7 +144,7 @@ def repairs(found: Population) -> Repair:
                 if len(np.unique(component[own == c])) < 2:
                     partner[group == c] = -1
             values = found.fractions[chosen, component[partner]]
-            columns[f"{_MEASURE}.{name}"] = np.where(partner >= 0, values, np.nan)
+            columns[str(_FRACTION.under(name))] = np.where(partner >= 0, values, np.nan)
         return columns
 
     return repair

@@ -1,17 +1,15 @@
-"""How far a classifier's output moves under random steps on and off the manifold, and under isotropic noise."""
+"""Accuracy, and how far a classifier's output moves under random steps on and off the manifold and under noise."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tangency.measures.config import MeasureConfig
+from tangency.measures.batch import Batch
+from tangency.measures.definition import INF, Columns, Measure, Sample, guessing
 from tangency.measures.frames import Frame
-from tangency.measures.references import References
-from tangency.measures.registry import number
+from tangency.measures.keys import Key
 from tangency.seeding import Draw
-
-Columns = dict[str, Tensor]
 
 
 class Change:
@@ -40,34 +38,47 @@ class Change:
         return terms.sum(1).clamp(min=0)  # rounding alone makes it negative
 
 
-def changes(model: nn.Module, logits: Tensor, references: References, frame: Frame, config: MeasureConfig) -> Columns:
+def accuracy(batch: Batch) -> Tensor:
+    """1 where the true class has the largest logit, else 0; NaN where a logit is not finite, (N,)."""
+    return _right(batch, batch.logits)
+
+
+def _right(batch: Batch, logits: Tensor) -> Tensor:
+    return (logits.argmax(1) == batch.truth).double().where(logits.isfinite().all(1), torch.nan)
+
+
+def changes(batch: Batch) -> Columns:
     """Softmax l1, logit l2 and KL between x and x + εu, one forward pass for all three, mean over directions.
 
-    Args:
-        model: in eval mode. logits: its output at x.
-        references: with the images x (N, C, H, W). frame: with the directions u, which are lifted to the size of x and
-            have length one there.
+    The directions u, uniform in the tangent or the normal space, are lifted to the size of x and have length one there.
     """
-    columns, change = {}, Change(logits)
-    x, working = references.x, references.working
+    columns: Columns = {}
+    for frame in batch.references.frames:
+        columns |= _changes(batch, frame)
+    return columns
+
+
+def _changes(batch: Batch, frame: Frame) -> Columns:
+    columns, change = {}, Change(batch.logits)
+    x, working, epsilons = batch.x, batch.references.working, batch.config.epsilons
     measures = {"change": change.softmax, "logit_change": change.logit, "kl": change.kl}
 
     def put(side: str, epsilon: float, ends: list[Tensor]) -> None:
         for name, of in measures.items():
-            key = f"{name}_{side}.eps={number(epsilon)}{frame.suffix}"
-            columns[key] = torch.stack([of(moved) for moved in ends]).mean(0)
+            key = Key(f"{name}_{side}").at(eps=epsilon, tangents=frame.label)
+            columns[str(key)] = torch.stack([of(moved) for moved in ends]).mean(0)
 
     for side, directions in (("on", frame.on), ("off", frame.off)):
-        lifted = [working.direction(u) for u in directions] if config.epsilons else []
-        for epsilon in config.epsilons:
-            put(side, epsilon, [model(x + epsilon * u) for u in lifted])
+        lifted = [working.direction(u) for u in directions] if epsilons else []
+        for epsilon in epsilons:
+            put(side, epsilon, [batch.model(x + epsilon * u) for u in lifted])
     if frame.curved is not None:
-        for epsilon, paths in zip(config.epsilons, frame.curved, strict=True):
-            put("curved", epsilon, [model(working.moved(x, end)) for end in paths])
+        for epsilon, paths in zip(epsilons, frame.curved, strict=True):
+            put("curved", epsilon, [batch.model(working.moved(x, end)) for end in paths])
     return columns
 
 
-def noise_response(model: nn.Module, logits: Tensor, references: References, config: MeasureConfig) -> Columns:
+def noise_response(batch: Batch) -> Columns:
     """Numerator and denominator of ρ₂(σ) = E‖f(x + (I−P)u) − f(x)‖² / E‖f(x + u) − f(x)‖², u ~ N(0, σ²I).
 
     The passes at x + u also give accuracy and softmax change under isotropic noise. With a working size that noise is
@@ -75,33 +86,274 @@ def noise_response(model: nn.Module, logits: Tensor, references: References, con
     `WorkingSize.noise`) and of its normal part: of a linear function it is then 1 − F² of the resized gradient.
     """
     columns: Columns = {}
-    x, change, working = references.x, Change(logits), references.working
+    directions = batch.config.directions
+    for sigma in batch.config.rho_sigmas:
+        rounds = [_noise_round(batch, sigma, r) for r in range(directions)]
+        columns |= {key: sum((each[key] for each in rounds[1:]), rounds[0][key]) for key in rounds[0]}
+    return columns
+
+
+def _noise_round(batch: Batch, sigma: float, r: int) -> Columns:
+    """One noise image's part of every mean of `noise_response`."""
+    x, change, working, model = batch.x, Change(batch.logits), batch.references.working, batch.model
+    directions = batch.config.directions
 
     def response(moved: Tensor) -> Tensor:
-        return change.logit(moved).square() / config.directions
+        return change.logit(moved).square() / directions
 
-    for sigma in config.rho_sigmas:
-        key = f"sigma={number(sigma)}"
-        found: Columns = {}
-        for r in range(config.directions):
-            draw = Draw(config.seed, references.ids, f"rho {r}")
-            noise = sigma * draw.normal(x.shape[1:], x.dtype)
-            noisy = model(x + noise)
-            correct = (noisy.argmax(1) == references.truth).double().where(noisy.isfinite().all(1), torch.nan)
-            parts = {
-                f"accuracy_noise.{key}": correct / config.directions,
-                f"change_noise.{key}": change.softmax(noisy) / config.directions,
-            }
-            if working.whole:
-                everything = response(noisy)
-            else:
-                noise = sigma * draw.normal(working.shape, x.dtype)
-                everything = response(model(x + working.noise(noise)))
-            for frame in references.frames:
-                parts[f"rho_off.logits.{key}{frame.suffix}"] = response(
-                    model(x + working.noise(frame.space.reject(noise)))
-                )
-                parts[f"rho_all.logits.{key}{frame.suffix}"] = everything
-            found = {place: found[place] + value if r else value for place, value in parts.items()}
-        columns |= found
+    draw = Draw(batch.config.seed, batch.references.ids, f"rho {r}")
+    noise = sigma * draw.normal(x.shape[1:], x.dtype)
+    noisy = model(x + noise)
+    columns = {
+        str(Key("accuracy_noise").at(sigma=sigma)): _right(batch, noisy) / directions,
+        str(Key("change_noise").at(sigma=sigma)): change.softmax(noisy) / directions,
+    }
+    if working.whole:
+        everything = response(noisy)
+    else:
+        noise = sigma * draw.normal(working.shape, x.dtype)
+        everything = response(model(x + working.noise(noise)))
+    for frame in batch.references.frames:
+        key = Key("rho_off", "logits").at(sigma=sigma, tangents=frame.label)
+        columns[str(key)] = response(model(x + working.noise(frame.space.reject(noise))))
+        columns[str(key.of("rho_all"))] = everything
     return columns
+
+
+_L1 = "L1 distance, 0 to 2; ε in [0, 1] pixel units"
+_LOGITS = "ℓ₂ of logits, 0 to ∞; ε in [0, 1] pixel units"
+_NATS = "nats, 0 to ∞; ε in [0, 1] pixel units"
+_FIXED = "the same for every classifier"
+_STEP = "after a random step of ℓ₂ length ε {} the tangent space"
+_WALK = "after walking ε along a path that follows the tangent space as it turns"
+_AS_OFF, _AS_ON = "equals the off-manifold change", "equals the on-manifold change"
+_REACTS = "a working classifier must react along the manifold; near 0 it has stopped reacting"
+_IGNORES = "steps off the manifold do not matter to the classifier"
+_FLAT = "what the straight step would show if the manifold were flat"
+_QUIET = "noise does not change the answer"
+
+
+def _random_rho(sample: Sample) -> float:
+    """ρ₂ of a linear function with a random gradient, 1 − k/d."""
+    return 1 - float(sample.rank.mean()) / sample.dimension
+
+
+MEASURES = {
+    "accuracy": Measure(
+        "share of images classified correctly",
+        "fraction",
+        0,
+        1,
+        "higher",
+        accuracy,
+        level=guessing,
+        heading="Accuracy",
+        what="Share of the test images that get their true class.",
+        chance="1 / number of classes",
+        reading="the classifier still does its job",
+    ),
+    "change_on": Measure(
+        "softmax change (l1) along the manifold",
+        "probability",
+        0,
+        2,
+        "neither",
+        changes,
+        heading="On-manifold change",
+        what=f"Change of the softmax {_STEP.format('inside')}.",
+        scale=_L1,
+        chance=_AS_OFF,
+        reading=_REACTS,
+        shown=2.0,
+    ),
+    "change_curved": Measure(
+        "softmax change (l1) along a path that follows the manifold",
+        "probability",
+        0,
+        2,
+        "neither",
+        changes,
+        heading="Change along the manifold",
+        what=f"Change of the softmax {_WALK}.",
+        scale=_L1,
+        chance=_AS_OFF,
+        reading=_FLAT,
+        shown=2.0,
+    ),
+    "change_off": Measure(
+        "softmax change (l1) off the manifold",
+        "probability",
+        0,
+        2,
+        "lower",
+        changes,
+        heading="Off-manifold change",
+        what=f"Change of the softmax {_STEP.format('outside')}.",
+        scale=_L1,
+        chance=_AS_ON,
+        reading=_IGNORES,
+        shown=2.0,
+    ),
+    "logit_change_on": Measure(
+        "logit change (l2) along the manifold",
+        "l2 of logits",
+        0,
+        INF,
+        "neither",
+        changes,
+        heading="On-manifold change of the logits",
+        what=f"Length of the change of the logits {_STEP.format('inside')}.",
+        scale=_LOGITS,
+        chance=_AS_OFF,
+        reading=_REACTS,
+    ),
+    "logit_change_off": Measure(
+        "logit change (l2) off the manifold",
+        "l2 of logits",
+        0,
+        INF,
+        "lower",
+        changes,
+        heading="Off-manifold change of the logits",
+        what=f"Length of the change of the logits {_STEP.format('outside')}.",
+        scale=_LOGITS,
+        chance=_AS_ON,
+        reading=_IGNORES,
+    ),
+    "logit_change_curved": Measure(
+        "logit change (l2) along a path that follows the manifold",
+        "l2 of logits",
+        0,
+        INF,
+        "neither",
+        changes,
+        heading="Change of the logits along the manifold",
+        what=f"Length of the change of the logits {_WALK}.",
+        scale=_LOGITS,
+        chance=_AS_OFF,
+        reading=_FLAT,
+    ),
+    "kl_on": Measure(
+        "KL(p(x) ‖ p(x + εu)) along the manifold",
+        "nats",
+        0,
+        INF,
+        "neither",
+        changes,
+        heading="On-manifold KL divergence",
+        what=f"KL(p(x) ‖ p(x + εu)) {_STEP.format('inside')}.",
+        scale=_NATS,
+        chance="equals the off-manifold divergence",
+        reading=_REACTS,
+    ),
+    "kl_off": Measure(
+        "KL(p(x) ‖ p(x + εu)) off the manifold",
+        "nats",
+        0,
+        INF,
+        "lower",
+        changes,
+        heading="Off-manifold KL divergence",
+        what=f"KL(p(x) ‖ p(x + εu)) {_STEP.format('outside')}.",
+        scale=_NATS,
+        chance="equals the on-manifold divergence",
+        reading=_IGNORES,
+    ),
+    "kl_curved": Measure(
+        "KL(p(x) ‖ p) along a path that follows the manifold",
+        "nats",
+        0,
+        INF,
+        "neither",
+        changes,
+        heading="KL divergence along the manifold",
+        what=f"KL(p(x) ‖ p) {_WALK}.",
+        scale=_NATS,
+        chance="equals the off-manifold divergence",
+        reading=_FLAT,
+    ),
+    "accuracy_noise": Measure(
+        "accuracy under isotropic Gaussian noise",
+        "fraction",
+        0,
+        1,
+        "higher",
+        noise_response,
+        level=guessing,
+        heading="Accuracy under noise",
+        what="Share of the images that get their true class under isotropic Gaussian noise of size σ, not clipped.",
+        scale="fraction, 0 to 1; σ in [0, 1] pixel units",
+        chance="1 / number of classes, for a constant answer",
+        reading=_QUIET,
+    ),
+    "change_noise": Measure(
+        "softmax change (l1) under isotropic Gaussian noise",
+        "probability",
+        0,
+        2,
+        "lower",
+        noise_response,
+        heading="Change under noise",
+        what="Change of the softmax under isotropic Gaussian noise of size σ, not clipped.",
+        scale="L1 distance, 0 to 2; σ in [0, 1] pixel units",
+        reading=_QUIET,
+    ),
+    "rho": Measure(
+        "ρ₂, change of the logits under normal over isotropic noise",
+        "ratio",
+        0,
+        INF,
+        "lower",
+        noise_response,
+        level=_random_rho,
+        aggregate="ratio",
+        parts=("rho_off", "rho_all"),
+        ingredients=("rho_off", "rho_all"),
+        heading="Relative off-manifold change ρ",
+        what="Squared change of {scalar} under the off-tangent part of Gaussian noise, over that under all of it.",
+        scale="ratio; σ in [0, 1] pixel units",
+        chance="1 − k/d",
+        reading="0 is perfect off-manifold robustness",
+        shown=0.05,
+    ),
+    **{
+        f"outside_{side}": Measure(
+            f"pixels that an {side}-manifold step puts outside [0, 1]",
+            "fraction",
+            0,
+            1,
+            "neither",
+            fixed=True,
+            heading=f"Pixels outside after an {side}-manifold step",
+            what=f"Share of the pixels that an unclipped step of length ε {where} the tangent space puts outside "
+            "[0, 1].",
+            scale=f"fraction, 0 to 1; {_FIXED}",
+            reading="how far the step leaves the range of images",
+        )
+        for side, where in (("on", "inside"), ("off", "outside"))
+    },
+    "residual_on": Measure(
+        "distance from the manifold after a straight on-manifold step",
+        "l2 in [0, 1] pixels",
+        0,
+        INF,
+        "neither",
+        fixed=True,
+        heading="Distance from the manifold after a straight step",
+        what="Distance of x + εu from the estimator's own reconstruction, u in the tangent space.",
+        scale=f"ℓ₂, [0, 1] pixel units; {_FIXED}",
+        reading="how far a straight step leaves the manifold",
+    ),
+    "residual_curved": Measure(
+        "distance from the manifold after a step that follows it",
+        "l2 in [0, 1] pixels",
+        0,
+        INF,
+        "neither",
+        fixed=True,
+        heading="Distance from the manifold after a curved step",
+        what="Distance of the end of a path of length ε along the manifold from the estimator's own reconstruction.",
+        scale=f"ℓ₂, [0, 1] pixel units; {_FIXED}",
+        reading="how far a curved step leaves the manifold",
+    ),
+}

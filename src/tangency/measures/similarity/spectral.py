@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.measures.similarity.metrics import BANDS
 from tangency.perceptual.structural import blurred, gaussian_kernel
 from tangency.seeding import Draw
 
+# Edges of the radial frequency bands, in per cent of the Nyquist frequency; the last holds the corners too.
+BANDS = ((0, 25), (25, 50), (50, 75), (75, 142))
 EDGE_BLUR = 1.0  # σ in pixels
 _EMPTY = 1e-20  # share of the energy under which a band holds rounding errors only; for float32 that is (4 × 1.2e-7)²
 

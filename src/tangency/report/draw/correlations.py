@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import coloured
-from tangency.report.read.keys import parse
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import swept
 from tangency.report.text.glossary import objective_name
@@ -36,7 +36,7 @@ def correlations_figure(run: RunFiles) -> Figure | None:
             axes[row, column].set_title(
                 f"Spearman's $r_s$ = {number(rho['rho'], 2)} {interval}", fontsize=6.5, loc="right"
             )
-        key = parse(item["y"])
+        key = Key.parse(item["y"])
         axes[0, column].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
         axes[1, column].set_ylabel("minus shuffled")
         axes[1, column].set_xlabel("log κ")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import INK, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
@@ -18,7 +19,6 @@ from tangency.report.draw.curves import (
     shade,
     white_patch,
 )
-from tangency.report.read.keys import FRACTION
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, STANDARD, UNTRAINED, swept
 from tangency.report.text.generation import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
@@ -17,7 +18,6 @@ from tangency.report.draw.curves import (
     shade,
     white_patch,
 )
-from tangency.report.read.keys import parse
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, STANDARD, swept, trained
 from tangency.report.text.glossary import objective_name
@@ -60,7 +60,7 @@ def story_figure(run: RunFiles) -> Figure | None:
                 style = STYLES[min(place_of_role, 1)]
                 draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
                 if not role.endswith("_control"):
-                    draw_bayes(at, trials, parse(keys[role]), style["color"])
+                    draw_bayes(at, trials, Key.parse(keys[role]), style["color"])
             if column == 0:
                 at.set_ylabel(title)
             if column == len(objectives) - 1 and len(roles) > 1:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tangency.generation.tasks.table import TASKS
+from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
-from tangency.report.read.keys import FRACTION
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, REFERENCES
 from tangency.report.text.generation import (

@@ -8,6 +8,7 @@ from typing import Any
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.pictures import FILE
 from tangency.evaluate.significance import add_holm
+from tangency.measures.keys import Key
 from tangency.report.draw.leaderboard import PictureGrid, model_pictures
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.leaderboard_table import (
@@ -19,7 +20,6 @@ from tangency.report.page.leaderboard_table import (
     csv_cells,
     table_rows,
 )
-from tangency.report.read.keys import parse
 from tangency.report.read.models import LabelledModel
 from tangency.report.read.ranks import rank_order
 from tangency.report.read.run import tensors_of
@@ -42,7 +42,7 @@ def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] =
             boards=boards,
             models=len(entries),
             unread=list(unread),
-            definitions=[(f, describe(parse(f))) for f in FAMILIES],
+            definitions=[(f, describe(Key.parse(f))) for f in FAMILIES],
             glossary=glossary,
             shown=f"{SHOWN:g}",
             data_json=embedded_json({"columns": CSV_COLUMNS, "rows": _numbers(entries)}),
@@ -90,8 +90,8 @@ def _pictures(group: Sequence[LabelledModel], classes: Sequence[str]) -> Picture
 def _numbers(entries: Sequence[LabelledModel]) -> list[list[Any]]:
     """All numbers of all models, for the download."""
     return [
-        [entry.label, entry.measured.about["data"], f"{prefix}{key}", *csv_cells(estimate)]
+        [entry.label, entry.measured.about["data"], str(Key.parse(key).minus()) if over else key, *csv_cells(estimate)]
         for entry in entries
-        for kind, prefix in (("measures", ""), ("excess", "excess."))
+        for kind, over in (("measures", False), ("excess", True))
         for key, estimate in entry.numbers[kind].items()
     ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tangency.evaluate.measured import Measured
+from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.report.page.tables import ColumnHead
-from tangency.report.read.keys import ALIGNMENT, FRACTION, KAPPA, nearest_key, parse
+from tangency.report.read.keys import alignment_key, nearest_key
 from tangency.report.read.ranks import SHUFFLED, Numbers, minus_shuffled, rank_ranges, ranked_by
 from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
@@ -28,7 +29,7 @@ class MinusShuffled(ColumnHead):
     @property
     def source(self) -> str:
         """The key, for the tooltip of the heading."""
-        return f"{self.key} minus {self.key}.{SHUFFLED}"
+        return f"{self.key} minus {Key.parse(self.key).under(SHUFFLED)}"
 
     def of(self, trial: Numbers) -> Any:
         """The estimate of a model, or None."""
@@ -46,20 +47,21 @@ def column_heads(models: Sequence[Numbers]) -> list[ColumnHead]:
         heads += [ColumnHead("F²", FRACTION), RANKED_BY, ColumnHead("F² minus best control", FRACTION, "excess", True)]
     if KAPPA in keys:
         heads.append(ColumnHead("κ (pooled)", KAPPA))
-    alignment = nearest_key([k for k in keys if k.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
+    alignment = alignment_key(keys)
     if alignment:
         name = heading(alignment)
         heads += [ColumnHead(name, alignment), ColumnHead(f"{name}, minus shuffled", alignment, "excess", True)]
     for side, title in (("on", "On-manifold change"), ("off", "Off-manifold change")):
-        step = nearest_key([k for k in keys if k.startswith(f"change_{side}.eps=")], _STEP)
-        heads += [ColumnHead(f"{title}, ε = {step.partition('eps=')[2]}", step)] if step else []
-    return heads + [ColumnHead(_robust_title(key), key) for key in keys if key.startswith(ROBUST)]
+        step = nearest_key(keys, f"change_{side}", _STEP)
+        heads += [ColumnHead(f"{title}, ε = {Key.parse(step).setting('eps')}", step)] if step else []
+    return heads + [ColumnHead(_robust_title(key), key) for key in keys if Key.parse(key).family.startswith(ROBUST)]
 
 
 def _robust_title(key: str) -> str:
     """The title of an accuracy under attack or noise: "Accuracy pgd l2, eps = 0.5"."""
-    family, _, rest = key.partition(".")
-    return capital(f"{family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
+    parsed = Key.parse(key)
+    rest = str(parsed.of(""))
+    return capital(f"{parsed.family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
 
 
 def table_rows(
@@ -119,17 +121,22 @@ def chance_levels(heads: Sequence[ColumnHead], numbers: Mapping[str, Numbers]) -
 def control_tables(numbers: Mapping[str, Numbers]) -> list[dict[str, Any]]:
     """F² and the headline alignment beside each of their controls: a table for each measure, a row for each model."""
     keys = list(dict.fromkeys(key for n in numbers.values() for key in n["measures"]))
-    alignment = nearest_key([k for k in keys if k.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
+    alignment = alignment_key(keys)
     out = []
     for key in filter(None, (FRACTION if FRACTION in keys else "", alignment)):
-        names = [k.removeprefix(f"{key}.") for k in keys if k.startswith(f"{key}.") and parse(k).base == key]
+        own = Key.parse(key)
+        names = [k.control for k in map(Key.parse, keys) if k.control and k.base == own]
         if not names:
             continue
         table = [
-            (label, [n["measures"].get(k) for k in (key, *(f"{key}.{x}" for x in names))], n["excess"].get(key))
+            (
+                label,
+                [n["measures"].get(k) for k in (key, *(str(own.under(name)) for name in names))],
+                n["excess"].get(key),
+            )
             for label, n in numbers.items()
         ]
-        titles = [(name, control_name(name, parse(key).family)) for name in names]
+        titles = [(name, control_name(name, own.family)) for name in names]
         out.append({"title": heading(key), "key": key, "names": titles, "rows": table})
     return out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tangency.report.read.keys import parse
+from tangency.measures.keys import Key
 from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.text.glossary import SCALARS
 from tangency.report.text.measures import describe
@@ -17,15 +17,16 @@ SIGNAL = "signal_fraction"
 
 def noise_section(summary: Mapping[str, Any]) -> dict[str, Any] | None:
     """The section without its plot: a table, and the plot in words; None for data without a signal."""
-    keys = [k for k in dict.fromkeys(k for t in summary["trials"] for k in t["measures"]) if k.startswith(SIGNAL)]
+    measured = dict.fromkeys(key for trial in summary["trials"] for key in trial["measures"])
+    keys = [key for key in measured if Key.parse(key).family == SIGNAL]
     curves = {curve.trial["id"]: curve for curve in noise_curves(summary)}
     sigmas = noise_sigmas(summary)
     if not keys and not curves:
         return None
     shown = [t for t in summary["trials"] if t["id"] in curves or any(key in t["measures"] for key in keys)]
-    names = [describe(parse(key)).title for key in keys]
+    names = [describe(Key.parse(key)).title for key in keys]
     if len(keys) > 1:
-        names = [f"{name}, {SCALARS.get(parse(key).scalar, '')}" for name, key in zip(names, keys, strict=True)]
+        names = [f"{name}, {SCALARS.get(Key.parse(key).quantity, '')}" for name, key in zip(names, keys, strict=True)]
     chance = [next((t["measures"][key].get("chance") for t in shown if key in t["measures"]), None) for key in keys]
     return {
         "level": round(100 * (summary.get("noise_curves") or {}).get("level", 0.95)),

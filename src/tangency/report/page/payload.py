@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import Key
 from tangency.report.page.spread import spread
-from tangency.report.read.keys import all_keys, parse
+from tangency.report.read.keys import all_keys
 from tangency.report.read.levels import bayes_level, denoising
 from tangency.report.read.noise import noise_curves, noise_sigmas
 from tangency.report.read.trials import swept
@@ -30,8 +31,8 @@ def measure_table(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[list[fl
     fields = ("mean", "low", "high", "n", "degenerate", "chance")
     table: dict[str, list[list[float | None] | None]] = {}
     for key in all_keys(trials):
-        entries = [trial["measures"].get(key.text) for trial in trials]
-        table[key.text] = [entry and [rounded(entry.get(name)) for name in fields] for entry in entries]
+        entries = [trial["measures"].get(str(key)) for trial in trials]
+        table[str(key)] = [entry and [rounded(entry.get(name)) for name in fields] for entry in entries]
     return table
 
 
@@ -40,7 +41,7 @@ def excess_table(trials: Sequence[Mapping[str, Any]]) -> dict[str, list[list[Any
     table: dict[str, list[list[Any] | None]] = {}
     for text in dict.fromkeys(text for trial in trials for text in trial["excess"]):
         entries = [trial["excess"].get(text) for trial in trials]
-        family = parse(text).family
+        family = Key.parse(text).family
         table[text] = [
             entry
             and [rounded(entry[name]) for name in ("mean", "low", "high", "n")]
@@ -59,7 +60,7 @@ def payload(summary: Mapping[str, Any], rows: polars.DataFrame) -> dict[str, Any
         "measures": measure_table(trials),
         "excess": excess_table(trials),
         "panels": {panel["id"]: {"title": panel["text"].title} for panel in panels(trials)},
-        "far": [key.text for key in all_keys(trials) if bayes_level(trials, key)[1]],
+        "far": [str(key) for key in all_keys(trials) if bayes_level(trials, key)[1]],
         "story": story_keys(summary),
         "story_labels": story_labels(story_keys(summary)),
         "spread": spread(trials, rows),

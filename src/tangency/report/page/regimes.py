@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tangency.report.read.keys import KAPPA
+from tangency.measures.keys import KAPPA
 from tangency.report.read.trials import REFERENCES, STANDARD
 from tangency.report.text.panels import story_keys
 from tangency.report.text.trials import regime_label

@@ -15,12 +15,12 @@ from tangency.report.page.regimes import margins, regime_rows
 from tangency.report.page.stories import stories
 from tangency.report.page.tables import glance, tiles
 from tangency.report.page.tangents import tangents_section
-from tangency.report.read.keys import parse
+from tangency.report.read.keys import all_keys
 from tangency.report.read.levels import denoising
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES
 from tangency.report.text import glossary
-from tangency.report.text.measures import MEASURES, describe
+from tangency.report.text.measures import definitions
 from tangency.report.text.panels import correlation_panels, panels
 from tangency.report.text.score import origin, score_lead
 from tangency.report.text.trials import networks_text, outside_sentence, regime_sentences, seed_warning
@@ -68,7 +68,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "generation": generated_section(run),
         "examined": examination(summary["score"]["network"], run.network) if run.network else None,
         "regimes": glossary.REGIMES,
-        "definitions": [(family, describe(parse(family))) for family in MEASURES],
+        "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows)),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.report.read.keys import FRACTION, KAPPA, RISK, all_keys
+from tangency.measures.keys import FRACTION, KAPPA
+from tangency.report.read.keys import RISK, all_keys
 from tangency.report.text.glossary import control_name
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import estimate
@@ -74,7 +75,7 @@ def glance(summary: Mapping[str, Any]) -> dict[str, Any]:
     heads.insert(2, ColumnHead("κ (pooled)", KAPPA))
     if any(trial.get(RISK) for trial in trials):
         heads.insert(1, ColumnHead("Error above the Bayes rule", RISK, "trial", signed=True))
-    signal = next((key.text for key in all_keys(trials) if key.family == "signal_fraction" and not key.control), None)
+    signal = next((str(key) for key in all_keys(trials) if key.family == "signal_fraction" and not key.control), None)
     heads += [ColumnHead(heading(signal), signal)] if signal else []
     alignment = keys.get("alignment", "")
     minus = f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tangency.report.read.keys import Key
+from tangency.measures.keys import Key
 from tangency.report.read.trials import BAYES, trained
 
 FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the value is printed instead of drawn
@@ -14,14 +14,14 @@ FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the
 
 def bayes_level(trials: Sequence[Mapping[str, Any]], key: Key) -> tuple[float | None, bool]:
     """Mean of the Bayes rule, and whether drawing it to scale would flatten the curves, as a κ far below all others."""
-    level = next(iter(means([t for t in trials if t["objective"] == BAYES], key.text)), None)
+    level = next(iter(means([t for t in trials if t["objective"] == BAYES], str(key))), None)
     if level is None or key.family not in ("kappa", "log_kappa"):
         return level, False
 
     def nats(value: float) -> float:
         return value if key.family == "log_kappa" else math.log(value) if value > 0 else -math.inf
 
-    return level, nats(level) < min(map(nats, means(trained(trials), key.text)), default=math.inf) - FAR
+    return level, nats(level) < min(map(nats, means(trained(trials), str(key))), default=math.inf) - FAR
 
 
 def means(trials: Iterable[Mapping[str, Any]], key: str) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tangency.evaluate.compare_words import SHOWN
-from tangency.report.read.keys import FRACTION
+from tangency.measures.keys import FRACTION
 
 Numbers = Mapping[str, Any]
 SHUFFLED = "shuffled"

@@ -8,7 +8,7 @@ from typing import Any
 from tangency.evaluate.compare import flat, said
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.measured import Measured
-from tangency.report.read.keys import FRACTION
+from tangency.measures.keys import FRACTION
 from tangency.report.read.ranks import Numbers, is_shown, ranked_by
 from tangency.report.text.numbers import estimate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tangency.measures.keys import Key
 from tangency.report.read.trials import BAYES, UNTRAINED, trained
 from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
 from tangency.report.text.numbers import capital, number
@@ -80,19 +81,13 @@ def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
 def outside_sentence(trials: Sequence[Mapping[str, Any]]) -> str:
     """How far the unclipped steps leave the range of images; it is the same for every trial, so the first is read."""
     for trial in trials:
-        shares = {
-            key: estimate["mean"]
-            for key, estimate in trial["measures"].items()
-            if key.startswith("outside_on.eps=") and ".tangents=" not in key
-        }
-        steps = sorted(shares, key=lambda key: float(key.partition("=")[2]))
-        if not steps:
-            continue
+        measures = trial["measures"]
+        steps = [key for key in map(Key.parse, measures) if key.family == "outside_on" and not key.tangents]
         parts = []
-        for key in steps:
-            off = trial["measures"].get(key.replace("_on", "_off"), {}).get("mean")
-            if shares[key] is not None and off is not None:
-                parts.append(f"{shares[key]:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
+        for key in sorted(steps, key=lambda key: key.value or 0.0):
+            on, off = (measures.get(str(own), {}).get("mean") for own in (key, key.of("outside_off")))
+            if on is not None and off is not None:
+                parts.append(f"{on:.0%} and {off:.0%} at ε = {key.setting('eps')}")
         if parts:
             shares_text = ", ".join(parts)
             return (

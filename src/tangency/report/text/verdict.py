@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.report.read.keys import parse
+from tangency.measures.keys import Key
 from tangency.report.read.trials import STANDARD, trained
 from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.measures import describe
@@ -166,7 +166,7 @@ def against_standard(e: Estimate) -> str:
 
 def alignment_evidence(headline: Mapping[str, Any]) -> str:
     """Alignment minus shuffled, and its paired rise."""
-    title = describe(parse(headline["alignment"])).title
+    title = describe(Key.parse(headline["alignment"])).title
     excess, rise = headline["alignment_excess"], headline["alignment_excess_rise"]
     fit = "their own image's target better than" if above_zero(excess) else "their own image's target no better than"
     return (

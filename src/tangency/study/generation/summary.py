@@ -11,9 +11,10 @@ import numpy as np
 
 from tangency.evaluate.generation.qualities import ABOUT, COUNTED, chance
 from tangency.evaluate.numbers import TrialNumbers, as_json
-from tangency.evaluate.regimes import FRACTION, STANDARD
+from tangency.evaluate.regimes import STANDARD
 from tangency.generation.tasks.config import task_settings
 from tangency.generation.tasks.table import TASKS
+from tangency.measures.keys import FRACTION
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
 from tangency.study.generation.collect import GeneratedEntry

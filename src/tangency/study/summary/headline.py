@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from tangency.evaluate.numbers import TrialNumbers, as_json, plain_number
-from tangency.evaluate.regimes import FRACTION, KAPPA, STANDARD
-from tangency.measures.registry import control_of, family
+from tangency.evaluate.regimes import STANDARD
+from tangency.measures.keys import FRACTION, KAPPA, Key
+from tangency.measures.similarity.metrics import metric_of
 from tangency.statistics import Estimate, Verdict, spearman
 from tangency.statistics.resamples import Array
 from tangency.study.plan import Trial
@@ -35,13 +36,13 @@ def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
-    keys = [k for k in cells[0][0].draws if family(k).startswith("alignment") and control_of(k) is None]
+    keys = [k for k in cells[0][0].draws if metric_of((key := Key.parse(k)).family) and not key.control]
     results = []
     for key in keys:
         raw = _means([[trial.draws[key] for trial in cell] for cell in cells])
         excess = _means([[trial.excess[key].draws for trial in cell] for cell in cells])
         pair = {"raw": _correlation(x, raw), "minus_control": _correlation(x, excess)}
-        results.append({"x": "log_kappa.logp_y", "y": key, **pair})
+        results.append({"x": str(Key.parse(KAPPA).of("log_kappa")), "y": key, **pair})
     return results
 
 

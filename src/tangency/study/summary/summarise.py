@@ -10,6 +10,7 @@ from typing import Any
 
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
+from tangency.measures.keys import Key
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
@@ -43,7 +44,7 @@ def summarise(
     numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
     results = Results.of(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
-    change = f"change_on.eps={epsilon:g}"
+    change = str(Key("change_on").at(eps=epsilon))
     verdicts, sensitivity = judge_regimes(results.criteria(change))
     main = _main_alignment(spec, numbers)
     cells = cell_entries(results, change, spec)
@@ -72,7 +73,7 @@ def summarise(
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
     """Key of the alignment that the headline speaks of; "" where not every trial has it."""
     of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
-    key = f"alignment_cosine.logp_y.{of}bayes_gradient.sigma={max(spec.measures.sigmas):g}"
+    key = str(Key("alignment_cosine", "logp_y", f"{of}bayes_gradient").at(sigma=max(spec.measures.sigmas)))
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.evaluate.numbers import Columns, TrialNumbers, as_json
-from tangency.evaluate.regimes import FRACTION
-from tangency.measures.registry import tangents_suffix
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Estimate, Verdict
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
@@ -33,18 +33,18 @@ def compare_tangents(
         "claim": [{"name", "trial", "baseline", "excess", "rise"}]}.
     """
     names = tangent_names(spec.tangents)
-    suffixes = [tangents_suffix(name) if place else "" for place, name in enumerate(names)]
+    keys = [Key.parse(FRACTION).at(tangents=name if place else "") for place, name in enumerate(names)]
     first = next(iter(columns.values()))
     estimators = [
         {
             "name": name,
             "kind": kind_of(reference),
             "reference": reference,
-            "rank": float(first[f"tangent_rank{suffix}"].mean()),
+            "rank": float(first[str(rank_key(key))].mean()),
         }
-        for name, reference, suffix in zip(names, spec.tangents, suffixes, strict=True)
+        for name, reference, key in zip(names, spec.tangents, keys, strict=True)
     ]
-    return {"estimators": estimators, "claim": _claim(planned, numbers, verdicts, names, suffixes)}
+    return {"estimators": estimators, "claim": _claim(planned, numbers, verdicts, names, list(map(str, keys)))}
 
 
 def _claim(
@@ -52,7 +52,7 @@ def _claim(
     numbers: Mapping[str, TrialNumbers],
     verdicts: Mapping[str, Verdict],
     names: list[str],
-    suffixes: list[str],
+    keys: list[str],
 ) -> list[dict[str, Any]]:
     chosen = most_tangent(planned, numbers, verdicts)
     if chosen is None:
@@ -60,8 +60,7 @@ def _claim(
     trial, baseline = chosen
     own, base = numbers[trial.id], numbers[baseline.id]
     claims = []
-    for name, suffix in zip(names, suffixes, strict=True):
-        key = f"{FRACTION}{suffix}"
+    for name, key in zip(names, keys, strict=True):
         tangent = own.excess[key]
         rise = Estimate.of(tangent.draws - base.excess[key].draws, own.estimates[key].n)
         estimates = {"excess": as_json(tangent.estimate, best_control=tangent.best), "rise": as_json(rise)}

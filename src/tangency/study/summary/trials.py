@@ -9,7 +9,8 @@ from typing import Any
 from tangency.evaluate.numbers import Columns, TrialNumbers, as_json, fraction_null
 from tangency.evaluate.regimes import STANDARD, bands, criteria
 from tangency.evaluate.significance import add_holm, add_significance
-from tangency.measures.registry import control_of, family
+from tangency.measures.keys import Key
+from tangency.measures.registry import has_controls
 from tangency.statistics import Criteria, Verdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.summary.headline import baselines
@@ -127,10 +128,12 @@ def _entry(
     if numbers is None:
         return entry
     for key, estimate in numbers.estimates.items():
-        more = {"null": list(null)} if family(key) == "tangent_fraction" else {}
+        parsed = Key.parse(key)
+        more = {"null": list(null)} if parsed.family == "tangent_fraction" else {}
         entry["measures"][key] = as_json(estimate, chance=numbers.chance[key], **more)
-        if untrained and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction")):
-            entry["measures"][f"{key}.untrained"] = as_json(untrained.estimates[key], chance=numbers.chance[key])
+        if untrained and has_controls(parsed):
+            control = as_json(untrained.estimates[key], chance=numbers.chance[key])
+            entry["measures"][str(parsed.under("untrained"))] = control
     for key, excess in numbers.excess.items():
         controls = {name: as_json(control) for name, control in excess.controls.items()}
         entry["excess"][key] = as_json(excess.estimate, best_control=excess.best, controls=controls)
