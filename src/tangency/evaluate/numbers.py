@@ -85,7 +85,7 @@ def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
             elif measure.aggregate == "ratio":
                 statistics[str(key.of(family))] = Ratio(*parts)
             elif not key.control:
-                statistics[str(key.of(family))] = Kappa(*parts, columns[str(rank_key(key))], dimension)
+                statistics[str(key.of(family))] = Kappa(parts[0], columns[str(rank_key(key))], dimension)
     return statistics
 
 

@@ -17,6 +17,7 @@ from tangency.measures.batch import Batch
 from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
 from tangency.measures.compared import Given, compared, named_score
 from tangency.measures.config import MeasureConfig, check_signal
+from tangency.measures.definition import Columns
 from tangency.measures.quantities import check_given, check_maps
 from tangency.measures.references import References, ReferenceSource, check_network
 from tangency.measures.registry import functions
@@ -292,7 +293,8 @@ def measure_batch(
     model: nn.Module, references: References, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
 ) -> Rows:
     """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
-    batch, columns = Batch(model, references, config, maps or {}), {}
+    batch = Batch(model, references, config, maps or {})
+    columns: Columns = {}
     with undisturbed(model), torch.no_grad():
         for function, family in functions(config.extra).items():
             made = function(batch)

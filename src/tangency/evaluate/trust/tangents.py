@@ -22,6 +22,7 @@ from tangency.evaluate.trust.tangent_floor import floors
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
 from tangency.measures.frames import Frame, frame_sources
+from tangency.measures.keys import TANGENT_CONTROLS, Key
 from tangency.score import Denoiser
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
@@ -188,7 +189,7 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
         for control, other in {"": space, **frame.controls}.items():
             shares = torch.stack([other.fraction(v) for v in directions.double().unbind(1)], 1)
             held = shares.nanmean(1).where(space.rank > 0, torch.nan)
-            columns[f"{probe}.{control}" if control else probe] = held
+            columns[str(Key(probe).under(control))] = held
     return columns
 
 
@@ -227,7 +228,7 @@ def _about(
     for probe in PROBES:
         if probe not in columns:
             continue
-        controls = {c: columns[f"{probe}.{c}"] for c in ("shuffled", "shuffled_class", "dct", "pca")}
+        controls = {c: columns[str(Key(probe).under(c))] for c in TANGENT_CONTROLS}
         over_best = excess_over_best(boot, columns[probe], controls)
         about[probe] = {
             "share": as_json(Estimate.of(boot.mean(columns[probe][None])[0], *_counts(columns[probe]))),

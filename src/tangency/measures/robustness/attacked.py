@@ -30,7 +30,8 @@ def attacked(batch: Batch) -> Columns:
     An image counts as robust where it is classified rightly both at x, which lies in every ball, and at the attacked
     image. An image that no run could attack (zero gradient) is NaN, right or wrong, and so counted as degenerate.
     """
-    asked, columns = batch.config.robustness, {}
+    asked = batch.config.robustness
+    columns: Columns = {}
     if "autoattack" in asked.attacks and not batch.references.bounded:
         raise SpecError(
             "attacks: got autoattack for images that are not confined to [0, 1], which it needs; use pgd_l2 or "

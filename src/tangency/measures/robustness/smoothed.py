@@ -16,7 +16,8 @@ def certified(batch: Batch) -> Columns:
     The radius of an image is that of its right class, 0 where the smoothed classifier abstains or errs; an image is
     certified at radius r where it is classified rightly and its radius is above r.
     """
-    asked, columns = batch.config.robustness, {}
+    asked = batch.config.robustness
+    columns: Columns = {}
     for smoothed in _classifiers(batch):
         made = smoothed.certify(batch.x, batch.references.ids, asked.selection, asked.draws, asked.alpha)
         right = made.classes == batch.truth

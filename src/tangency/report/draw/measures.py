@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import COLOURS, INK, lines_by_label, new_figure
 from tangency.report.draw.curves import draw_bayes, draw_curve, label_strengths, positions, series
 from tangency.report.read.run import RunFiles
@@ -33,10 +34,10 @@ def curves_figure(run: RunFiles) -> Figure | None:
         key = panel["keys"][panel["chosen"]]
         for colour, objective in zip(COLOURS * len(objectives), objectives, strict=False):
             style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(trials, objective, key.text), place, **style)
+            draw_curve(at, series(trials, objective, str(key)), place, **style)
         draw_bayes(at, trials, key)
-        draw_image_control(at, trials, key.text)
-        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
+        draw_image_control(at, trials, key)
+        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.quantity, "") if key.target else ""]
         at.set_title("\n".join([panel["text"].title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
         at.set_yscale("log" if key.family == "kappa" else "linear")
         label_strengths(at, trials, place)
@@ -48,9 +49,9 @@ def curves_figure(run: RunFiles) -> Figure | None:
     return figure
 
 
-def draw_image_control(axes: Axes, trials: Sequence[Mapping[str, Any]], key: str) -> None:
+def draw_image_control(axes: Axes, trials: Sequence[Mapping[str, Any]], key: Key) -> None:
     """A dotted line at the value for the image itself in place of the gradient; it is the same for every trial."""
-    means = (trial["measures"].get(f"{key}.image", {}).get("mean") for trial in trials)
+    means = (trial["measures"].get(str(key.under("image")), {}).get("mean") for trial in trials)
     level = next((mean for mean in means if mean is not None), None)
     if level is not None:
         axes.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")

@@ -7,6 +7,7 @@ from typing import Any
 
 from tangency.measures.keys import ALIGNMENT, FRACTION, Key
 from tangency.measures.registry import is_fixed, measure_of
+from tangency.measures.similarity.metrics import metric_of
 from tangency.report.read.keys import all_keys
 from tangency.report.text.measures import describe, parameter_label, short_label
 
@@ -54,7 +55,7 @@ def story_keys(summary: Mapping[str, Any]) -> dict[str, str]:
 
 def default_alignment(trials: Sequence[Mapping[str, Any]]) -> str:
     """The cosine with the Bayes gradient at its largest σ; if it was not measured, the first alignment likewise."""
-    keys = [key for key in all_keys(trials) if key.family.startswith("alignment") and not key.control]
+    keys = [key for key in all_keys(trials) if metric_of(key.family) and not key.control]
     panel = ALIGNMENT if any(key.panel == ALIGNMENT for key in keys) else keys[0].panel if keys else ""
     return str(max((key for key in keys if key.panel == panel), key=lambda key: key.value or 0.0)) if keys else ""
 

@@ -36,7 +36,8 @@ def correlations(cells: list[list[TrialNumbers]]) -> list[dict[str, Any]]:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
-    keys = [k for k in cells[0][0].draws if metric_of((key := Key.parse(k)).family) and not key.control]
+    parsed = map(Key.parse, cells[0][0].draws)
+    keys = [str(key) for key in parsed if metric_of(key.family) and not key.control]
     results = []
     for key in keys:
         raw = _means([[trial.draws[key] for trial in cell] for cell in cells])
