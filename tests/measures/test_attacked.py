@@ -179,7 +179,7 @@ def test_every_measure_has_a_registry_row_a_text_a_chance_level_and_its_range() 
         if Key.parse(key).family in ingredients():
             continue
         info, finite = describe(key), values[values.isfinite()]
-        assert bool(((finite >= info.low - 1e-6) & (finite <= info.high + 1e-6)).all()), key
+        assert bool(((finite >= info.scale.low - 1e-6) & (finite <= info.scale.high + 1e-6)).all()), key
         assert Key.parse(key).family in own_measures(), key
         assert "{" not in words(Key.parse(key)).what
         assert words(Key.parse(key)).better == info.better, key

@@ -124,4 +124,4 @@ def test_every_measure_is_in_the_registry_and_in_its_range() -> None:
             continue
         info = describe(key)
         finite = values[values.isfinite()]
-        assert bool(((finite >= info.low - 1e-6) & (finite <= info.high + 1e-6)).all()), key
+        assert bool(((finite >= info.scale.low - 1e-6) & (finite <= info.scale.high + 1e-6)).all()), key

@@ -288,8 +288,8 @@ def test_every_key_is_described_and_within_its_range() -> None:
             continue
         info = describe(key)
         finite = values[values.isfinite()]
-        assert float(finite.min()) >= info.low - 1e-9, key
-        assert float(finite.max()) <= info.high + 1e-9, key
+        assert float(finite.min()) >= info.scale.low - 1e-9, key
+        assert float(finite.max()) <= info.scale.high + 1e-9, key
         assert Key.parse(key).control in ("", *CONTROLS)
     with pytest.raises(NumericsError, match="unknown measure 'lpisp'"):
         describe("lpisp.x")

@@ -89,7 +89,7 @@ def violations(metric: Metric, compare: Values) -> list[str]:
 def test_the_registry_tells_range_and_direction(name: str) -> None:
     assert violations(METRICS[name], values(name)) == []
     info = describe(f"alignment_{name}.logp_y.score.sigma=0.5")
-    assert (info.low, info.high, info.better) == (METRICS[name].low, METRICS[name].high, "higher")
+    assert (info.scale.low, info.scale.high, info.better) == (METRICS[name].low, METRICS[name].high, "higher")
 
 
 def test_retrieval_hits_its_own_and_misses_the_opposite() -> None:

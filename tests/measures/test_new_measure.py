@@ -16,7 +16,7 @@ from report.synthetic_run import build_run
 from tangency.errors import SpecError
 from tangency.evaluate import estimates
 from tangency.evaluate.compare import compare
-from tangency.measures import MEASURES, Batch, Columns, Key, Measure, MeasureConfig, Rows, describe
+from tangency.measures import MEASURES, Batch, Columns, Key, Measure, MeasureConfig, Rows, Scale, describe
 from tangency.report.page.study import render_study
 from tangency.report.read.run import read_run
 
@@ -37,9 +37,7 @@ def flatness(batch: Batch) -> Columns:
 
 FLATNESS = Measure(
     "share of pixels below the mean magnitude",
-    "share of pixels",
-    0,
-    1,
+    Scale("share of pixels", 0, 1),
     "higher",
     flatness,
     level=0.575,  # of normal numbers: P(|z| < E|z|)
@@ -79,7 +77,7 @@ def test_rows_summary_and_comparison_have_it() -> None:
     assert over["mean"] == pytest.approx(float((values - found[f"{NAME}.logp_y.image"]).mean()))
     compared = {row["key"]: row for row in compare(found, rows(30.0), replicates=50, permutations=19)["measures"]}
     assert compared[f"{NAME}.logp_y"]["better"] == "higher"
-    assert describe(f"{NAME}.logp_y").unit == "share of pixels"
+    assert describe(f"{NAME}.logp_y").scale.unit == "share of pixels"
 
 
 def test_without_its_name_it_is_not_measured() -> None:
@@ -110,4 +108,4 @@ def test_glossary_and_page_have_it_with_unit_and_chance(tmp_path: Path) -> None:
 
 def test_what_is_registered_must_have_a_function() -> None:
     with pytest.raises(SpecError, match=r"expected a Measure with a function \(batch\)"):
-        MEASURES.register("mine/nothing", Measure("t", "u", 0, 1, "neither"))
+        MEASURES.register("mine/nothing", Measure("t", Scale("u", 0, 1), "neither"))

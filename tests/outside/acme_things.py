@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tangency.measures import Measure, Metric, PairMetric
+from tangency.measures import Measure, Metric, PairMetric, Scale
 from tangency.models import Opened
 from tangency.tangents import TangentSpace
 
@@ -62,9 +62,7 @@ def doubt(batch):
 
 DOUBT = Measure(
     title="one minus the largest probability",
-    unit="probability",
-    low=0,
-    high=1,
+    scale=Scale("probability", 0, 1),
     better="neither",
     function=doubt,
     level=lambda sample: 1 - 1 / sample.classes,

@@ -5,7 +5,7 @@ from tangency.measures.batch import Batch
 from tangency.measures.batching import BatchSize, check_batch_size, fitting_batch
 from tangency.measures.cascade import cascade
 from tangency.measures.config import NETWORK_ALIGNMENTS, MeasureConfig, check_signal
-from tangency.measures.definition import Columns, Measure, Sample
+from tangency.measures.definition import Columns, Measure, Sample, Scale
 from tangency.measures.frames import control_warnings
 from tangency.measures.keys import Key
 from tangency.measures.map_files import MapFile, read_maps
@@ -40,6 +40,7 @@ __all__ = [
     "RobustnessConfig",
     "Rows",
     "Sample",
+    "Scale",
     "WorkingSize",
     "asked_config",
     "budget_warnings",

@@ -23,6 +23,30 @@ INF = float("inf")
 
 
 @dataclass(frozen=True)
+class Scale:
+    """Unit and range of a measure.
+
+    Args:
+        unit: of its values.
+        low, high: range.
+        words: both as pages have them; made of the others by default.
+    """
+
+    unit: str
+    low: float
+    high: float
+    words: str = ""
+
+    def __str__(self) -> str:
+        low, high = (f"{v:g}".replace("-", "−").replace("inf", "∞") for v in (self.low, self.high))
+        span = f"{low} to {high}" if self.low != -INF else f"at most {high}" if self.high != INF else ""
+        return self.words or ", ".join(part for part in (self.unit, span) if part)
+
+
+FRACTION, RATIO = Scale("fraction", 0, 1), Scale("ratio", 0, INF)
+
+
+@dataclass(frozen=True)
 class Sample:
     """What the chance level of a measure depends on.
 
@@ -51,13 +75,12 @@ class Sample:
 class Measure:
     """A measure, and all that is said of it.
 
-    Only the first five have no default. Texts may hold {scalar}, {target} (short) and {target_long}, for which those
+    Only the first three have no default. Texts may hold {scalar}, {target} (short) and {target_long}, for which those
     of the key are put.
 
     Args:
         title: a few words, as they stand in sentences.
-        unit: of its values.
-        low, high: range.
+        scale: unit and range.
         better: which direction is better.
         function: from a `Batch` to the values (N,) of the images, or to columns by key. Measures that are computed
             together share a function, which is called once. None: made by others, or pooled from the rows of others.
@@ -71,7 +94,6 @@ class Measure:
         fixed: whether it is the same for every classifier.
         heading: on the page; the title by default.
         what: one line that defines it, on the page.
-        scale: unit and range in words, on the page; made of unit, low and high by default.
         chance: the chance level in words.
         reading: what a value in the better direction means.
         axis: a shorter heading, for axes.
@@ -79,9 +101,7 @@ class Measure:
     """
 
     title: str
-    unit: str
-    low: float
-    high: float
+    scale: Scale
     better: Better
     function: Function | None = None
     level: float | Callable[[Sample], float | None] | None = None
@@ -93,7 +113,6 @@ class Measure:
     fixed: bool = False
     heading: str = ""
     what: str = ""
-    scale: str = ""
     chance: str = ""
     reading: str = ""
     axis: str = ""

@@ -11,7 +11,7 @@ from torch import Tensor
 from tangency.attacks import Strongest, autoattack, pgd_restarts, success_falls
 from tangency.errors import SpecError
 from tangency.measures.batch import Batch
-from tangency.measures.definition import Columns, Measure, guessing
+from tangency.measures.definition import Columns, Measure, Scale, guessing
 from tangency.measures.frames import Frame
 from tangency.measures.keys import Key
 from tangency.measures.robustness.changes import Change
@@ -151,78 +151,63 @@ def _run(key: Key) -> str:
 
 
 _WORST = "found by PGD {}, ‖δ‖₂ ≤ ε, steps of 2.5 ε / steps, not clipped to [0, 1]"
-_CHANGE = "L1 distance, 0 to 2; ε in [0, 1] pixel units"
-_SHARE = "fraction, 0 to 1; ε in [0, 1] pixel units"
+_CHANGE = Scale("probability", 0, 2, "L1 distance, 0 to 2; ε in [0, 1] pixel units")
+_SHARE = Scale("fraction", 0, 1, "fraction, 0 to 1; ε in [0, 1] pixel units")
 _GUESS = "1 / number of classes, for a constant answer"
 
 MEASURES = {
     "worst_on": Measure(
         "softmax change (l1) at the worst case in the tangent space",
-        "probability",
-        0,
-        2,
+        _CHANGE,
         "neither",
         attacked,
         heading="Worst on-manifold change",
         what=f"Change of the softmax at the worst point {_WORST.format('inside the tangent space')}.",
-        scale=_CHANGE,
         chance="none: read it against the worst off-manifold change, whose space has d − k dimensions to search",
         reading="a working classifier must react along the manifold; near 0 it has stopped reacting",
     ),
     "worst_off": Measure(
         "softmax change (l1) at the worst case in the normal space",
-        "probability",
-        0,
-        2,
+        _CHANGE,
         "lower",
         attacked,
         heading="Worst off-manifold change",
         what=f"Change of the softmax at the worst point {_WORST.format('inside the normal space')}.",
-        scale=_CHANGE,
         chance="none: read it against the worst on-manifold change, whose space has k dimensions to search",
         reading="no step off the manifold matters to the classifier",
     ),
     "accuracy_worst_on": Measure(
         "accuracy at the worst case in the tangent space",
-        "fraction",
-        0,
-        1,
+        _SHARE,
         "neither",
         attacked,
         level=guessing,
         heading="Accuracy at the worst on-manifold point",
         what=f"Share of the images classified rightly at x and at the point {_WORST.format('in the tangent space')}.",
-        scale=_SHARE,
         chance=_GUESS,
         reading="0 where the class can be changed along the manifold, as it often should",
     ),
     "accuracy_worst_off": Measure(
         "accuracy at the worst case in the normal space",
-        "fraction",
-        0,
-        1,
+        _SHARE,
         "higher",
         attacked,
         level=guessing,
         heading="Accuracy at the worst off-manifold point",
         what=f"Share of the images classified rightly at x and at the point {_WORST.format('in the normal space')}.",
-        scale=_SHARE,
         chance=_GUESS,
         reading="no step off the manifold changes the class",
     ),
     **{
         f"accuracy_{attack}_{norm}": Measure(
             f"accuracy under {name}, {norm}",
-            "fraction",
-            0,
-            1,
+            _SHARE,
             "higher",
             attacked,
             level=guessing,
             heading=f"Accuracy under {name}, {symbol}",
             what=f"Share of the images classified rightly at x and at the image that {name} finds, ‖δ‖ ≤ ε in "
             f"{symbol}, inside [0, 1]; an upper bound of the true one.",
-            scale=_SHARE,
             chance=_GUESS,
             reading="small worst-case changes leave the class alone",
         )

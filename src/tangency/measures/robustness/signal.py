@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tangency.measures.batch import Batch
-from tangency.measures.definition import INF, Columns, Measure
+from tangency.measures.definition import INF, Columns, Measure, Scale
 from tangency.measures.keys import Key
 from tangency.seeding import Draw
 
@@ -29,42 +29,34 @@ def noise_changes(batch: Batch) -> Columns:
     return columns
 
 
-_L1 = "L1 distance, 0 to 2; σ in [0, 1] pixel units"
+_CHANGE = Scale("probability", 0, 2, "L1 distance, 0 to 2; σ in [0, 1] pixel units")
 
 MEASURES = {
     "noise_signal": Measure(
         "softmax change (l1) under noise on the signal",
-        "probability",
-        0,
-        2,
+        _CHANGE,
         "neither",
         noise_changes,
         heading="Change under noise on the signal",
         what="Change of the softmax under Gaussian noise of size σ on the signal's pixels, not clipped.",
-        scale=_L1,
         chance="equals the change under noise on the distractor",
         reading="a working classifier must react to its signal",
         shown=0.1,
     ),
     "noise_distractor": Measure(
         "softmax change (l1) under noise on the distractor",
-        "probability",
-        0,
-        2,
+        _CHANGE,
         "lower",
         noise_changes,
         heading="Change under noise on the distractor",
         what="Change of the softmax under Gaussian noise of size σ on the distractor's pixels, not clipped.",
-        scale=_L1,
         chance="equals the change under noise on the signal",
         reading="noise on pixels that are unrelated to the class does not change the answer",
         shown=0.1,
     ),
     "relative_noise": Measure(
         "softmax change under noise on the signal over noise on the distractor",
-        "ratio",
-        0,
-        INF,
+        Scale("ratio", 0, INF, "ratio, 0 to ∞; σ in [0, 1] pixel units"),
         "higher",
         level=1.0,
         aggregate="ratio",
@@ -72,7 +64,6 @@ MEASURES = {
         heading="Relative noise robustness",
         what="Change of the softmax under noise of size σ on the signal's pixels, over that on the distractor's; "
         "pooled.",
-        scale="ratio, 0 to ∞; σ in [0, 1] pixel units",
         chance="1: both parts matter alike",
         reading="the classifier answers to the signal, not to the distractor",
         shown=0.1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tangency.measures.batch import Batch
-from tangency.measures.definition import INF, Columns, Measure, guessing
+from tangency.measures.definition import INF, Columns, Measure, Scale, guessing
 from tangency.measures.keys import Key
 from tangency.smoothing import ABSTAIN, Smoothed
 
@@ -47,60 +47,48 @@ def _classifiers(batch: Batch) -> list[Smoothed]:
     return [Smoothed(batch.model, sigma, batch.config.seed) for sigma in batch.config.robustness.sigmas]
 
 
-_SIGMA = "fraction, 0 to 1; σ in [0, 1] pixel units"
+_SHARE = Scale("fraction", 0, 1, "fraction, 0 to 1; σ in [0, 1] pixel units")
 _GUESS = "1 / number of classes, for a constant answer"
 
 MEASURES = {
     "accuracy_smoothed": Measure(
         "images that the smoothed classifier gets right and does not abstain from",
-        "fraction",
-        0,
-        1,
+        _SHARE,
         "higher",
         certified,
         level=guessing,
         heading="Accuracy of the smoothed classifier",
         what="Share of the images whose certified class under noise of size σ is the true one; abstentions count as "
         "wrong.",
-        scale=_SIGMA,
         chance=_GUESS,
         reading="the vote under noise is right",
     ),
     "abstains": Measure(
         "images that the smoothed classifier abstains from",
-        "fraction",
-        0,
-        1,
+        _SHARE,
         "lower",
         certified,
         heading="Abstentions of the smoothed classifier",
         what="Share of the images for which the votes under noise of size σ prove no class.",
-        scale=_SIGMA,
         reading="the vote is clear",
     ),
     "certified_radius": Measure(
         "certified radius of the right class, 0 where wrong or abstained",
-        "l2 in [0, 1] pixels",
-        0,
-        INF,
+        Scale("l2 in [0, 1] pixels", 0, INF, "ℓ₂ in [0, 1] pixel units; σ likewise"),
         "higher",
         certified,
         heading="Certified radius",
         what="ℓ₂ radius within which the smoothed classifier's right class cannot change; 0 where it errs or abstains.",
-        scale="ℓ₂ in [0, 1] pixel units; σ likewise",
         reading="proved robustness, at most σ Φ⁻¹(α^(1/n))",
     ),
     "certified_accuracy": Measure(
         "images classified rightly with a certified radius above r",
-        "fraction",
-        0,
-        1,
+        Scale("fraction", 0, 1, "fraction, 0 to 1; radius in [0, 1] pixel units"),
         "higher",
         certified,
         level=guessing,
         heading="Certified accuracy",
         what="Share of the images that the smoothed classifier gets right with a certified ℓ₂ radius above r.",
-        scale="fraction, 0 to 1; radius in [0, 1] pixel units",
         chance=_GUESS,
         reading="proved robustness",
     ),

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from tangency.measures.batch import Batch
-from tangency.measures.definition import INF, Columns, Measure, Sample
+from tangency.measures.definition import FRACTION, INF, RATIO, Columns, Measure, Sample, Scale
 from tangency.measures.frames import Frame
 from tangency.measures.keys import Key
 from tangency.measures.robustness.smoothed import smoothed_gradients
@@ -95,9 +95,7 @@ def _random_log_kappa(sample: Sample) -> float | None:
 MEASURES = {
     "tangent_fraction": Measure(
         "F², gradient energy inside the tangent space",
-        "fraction",
-        0,
-        1,
+        FRACTION,
         "higher",
         energy,
         level=_random_fraction,
@@ -109,9 +107,7 @@ MEASURES = {
     ),
     "kappa": Measure(
         "κ, off- over on-manifold gradient energy per dimension",
-        "ratio",
-        0,
-        INF,
+        RATIO,
         "lower",
         level=1.0,
         aggregate="kappa",
@@ -124,9 +120,7 @@ MEASURES = {
     ),
     "log_kappa": Measure(
         "ln κ of one image",
-        "nats",
-        -INF,
-        INF,
+        Scale("nats", -INF, INF),
         "lower",
         energy,
         level=_random_log_kappa,
@@ -137,9 +131,7 @@ MEASURES = {
     ),
     "working_share": Measure(
         "gradient energy that the working size keeps",
-        "fraction",
-        0,
-        1,
+        FRACTION,
         "neither",
         energy,
         level=lambda sample: sample.mean("working_pixels"),
@@ -152,9 +144,7 @@ MEASURES = {
     ),
     "signal_fraction": Measure(
         "gradient energy on the signal's pixels",
-        "fraction",
-        0,
-        1,
+        FRACTION,
         "higher",
         energy,
         level=lambda sample: sample.mean("signal_share"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tangency.errors import SpecError, unknown_name
-from tangency.measures.definition import Function, Measure, Sample
+from tangency.measures.definition import Function, Measure, Sample, Scale
 from tangency.measures.similarity import pairs
 from tangency.measures.similarity.metric import Device, Metric, PairMetric, Shape
 from tangency.references import Registry
@@ -124,9 +124,7 @@ def as_measure(name: str, function: Function | None = None) -> Measure:
     guess = metric.guess if metric.chance is None else f"{metric.chance:g} for a random direction"
     return Measure(
         f"gradient and target: {metric.title}",
-        metric.unit,
-        metric.low,
-        metric.high,
+        Scale(metric.unit, metric.low, metric.high),
         "higher",
         function,
         level=_one_of_candidates if name == "retrieval" else metric.chance,

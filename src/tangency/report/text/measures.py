@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tangency.measures.definition import Better, Measure
+from tangency.measures.definition import Better
 from tangency.measures.keys import Key
 from tangency.measures.registry import measure_of, own_measures
 from tangency.report.read.keys import ORDER
@@ -45,21 +44,7 @@ def describe(key: Key) -> MeasureText:
     level = measure.level
     chance = measure.chance or ("none" if level is None or callable(level) else f"{level:g}")
     variant = f" ({key.variant})" if key.variant else ""
-    return MeasureText(title + variant, what, scale_of(measure), chance, measure.better, measure.reading)
-
-
-def scale_of(measure: Measure) -> str:
-    """Unit and range of a measure: "fraction, 0 to 1"."""
-    low, high = (_bound(bound) for bound in (measure.low, measure.high))
-    if math.isinf(measure.low):
-        span = "" if math.isinf(measure.high) else f"at most {high}"
-    else:
-        span = f"{low} to {high}"
-    return measure.scale or ", ".join(part for part in (measure.unit, span) if part)
-
-
-def _bound(bound: float) -> str:
-    return "∞" if math.isinf(bound) else f"{bound:g}".replace("-", "−")
+    return MeasureText(title + variant, what, str(measure.scale), chance, measure.better, measure.reading)
 
 
 def definitions(keys: Iterable[Key]) -> list[tuple[str, MeasureText]]:
