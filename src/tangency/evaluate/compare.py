@@ -59,7 +59,7 @@ def compare(
     Args:
         a, b: folders of `tangency measure --out`, or run:RUN/trials/ID; or both `Rows` of `measure`, which do not say
             what they were measured on: that their images are the same is up to the caller, and is warned of where
-            measures that no classifier changes tell otherwise.
+            measures that no classifier changes show otherwise.
         keys: measures to compare, each with everything that begins with it; all but controls by default.
             "excess.KEY.CONTROL" is KEY minus its control.
         replicates: bootstrap resamples, ≥ 2.

@@ -34,9 +34,9 @@ class Frame:
             F² minus its control is the difference of the two spaces cut to their common rank.
         common: tr P (N,) of `space` cut to the rank of the other image's, for the controls that are of one.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
-        curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not asked for.
+        curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not walked.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
-            each length, mean over directions; NaN where the estimator tells none.
+            each length, mean over directions; NaN where the estimator has none.
     """
 
     label: str
@@ -128,8 +128,8 @@ class FrameSource:
         nothing = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
         rows = []
         for of_length in ends:
-            found = [self._distance(x, ids) for x in of_length]
-            rows.append(torch.stack([nothing if r is None else r for r in found]).mean(0))
+            distances = [self._distance(x, ids) for x in of_length]
+            rows.append(torch.stack([nothing if r is None else r for r in distances]).mean(0))
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> tuple[TangentSpace, Tensor]:
@@ -152,11 +152,11 @@ class FrameSource:
         known = torch.isfinite(x).flatten(1).all(1)
         if not bool(known.any()):
             return torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
-        found = self.estimator.at(x[known], ids[known]).residual
-        if found is None:
+        residual = self.estimator.at(x[known], ids[known]).residual
+        if residual is None:
             return None
         whole = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
-        whole[known] = found.double()
+        whole[known] = residual.double()
         return whole
 
 
@@ -199,12 +199,12 @@ def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]
         ['mfa', 'denoiser-12', 'pca-8', 'denoiser-32', 'pca-8-2']
     """
     several = [list(kinds).count(kind) > 1 and detail != "" for kind, detail in zip(kinds, details, strict=True)]
-    found: list[str] = []
+    names: list[str] = []
     for kind, detail, detailed in zip(kinds, details, several, strict=True):
         name = f"{kind}-{detail}" if detailed else kind
         numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        found.append(next(free for free in numbered if free not in found))
-    return found
+        names.append(next(free for free in numbered if free not in names))
+    return names
 
 
 def control_warnings(columns: Mapping[str, Tensor]) -> list[str]:

@@ -30,22 +30,22 @@ def attacked(batch: Batch) -> Columns:
     An image counts as robust where it is classified rightly both at x, which lies in every ball, and at the attacked
     image. An image that no run could attack (zero gradient) is NaN, right or wrong, and so counted as degenerate.
     """
-    asked = batch.config.robustness
+    robustness = batch.config.robustness
     columns: Columns = {}
-    if "autoattack" in asked.attacks and not batch.references.bounded:
+    if "autoattack" in robustness.attacks and not batch.references.bounded:
         raise SpecError(
             "attacks: got autoattack for images that are not confined to [0, 1], which it needs; use pgd_l2 or "
             "pgd_linf with restarts."
         )
     for norm, _ in _NORMS:
-        budgets = asked.l2_epsilons if norm == "l2" else asked.linf_epsilons
-        if f"pgd_{norm}" in asked.attacks:
+        budgets = robustness.l2_epsilons if norm == "l2" else robustness.linf_epsilons
+        if f"pgd_{norm}" in robustness.attacks:
             columns |= _pgd(batch, norm, budgets)
-        if "autoattack" in asked.attacks:
+        if "autoattack" in robustness.attacks:
             for epsilon in budgets:
                 reached = autoattack(batch.model, batch.x, batch.truth, epsilon, norm, seed=batch.config.seed)
                 columns[str(Key(f"accuracy_autoattack_{norm}").at(eps=epsilon))] = _robust(batch, reached)
-    if "worst_case" in asked.attacks:
+    if "worst_case" in robustness.attacks:
         for frame in batch.references.frames:
             columns |= _worst_case(batch, frame)
     return columns
@@ -53,9 +53,9 @@ def attacked(batch: Batch) -> Columns:
 
 def _pgd(batch: Batch, norm: Norm, budgets: tuple[float, ...]) -> Columns:
     """Accuracy under PGD of each budget; at the largest one also with half the steps, to see whether steps help."""
-    asked, family, columns = batch.config.robustness, Key(f"accuracy_pgd_{norm}"), {}
-    half = asked.steps // 2
-    runs = [(epsilon, asked.steps, family.at(eps=epsilon)) for epsilon in budgets]
+    robustness, family, columns = batch.config.robustness, Key(f"accuracy_pgd_{norm}"), {}
+    half = robustness.steps // 2
+    runs = [(epsilon, robustness.steps, family.at(eps=epsilon)) for epsilon in budgets]
     runs += [(epsilon, half, family.at(eps=epsilon, steps=half)) for epsilon in budgets[-1:]]
     for epsilon, steps, key in runs:
         reached = pgd_restarts(
@@ -65,7 +65,7 @@ def _pgd(batch: Batch, norm: Norm, budgets: tuple[float, ...]) -> Columns:
             epsilon,
             norm,
             steps,
-            restarts=asked.restarts,
+            restarts=robustness.restarts,
             draw=Draw(batch.config.seed, batch.references.ids, f"pgd {norm}"),
             bounds=(0.0, 1.0) if batch.references.bounded else None,
         )

@@ -16,15 +16,15 @@ def certified(batch: Batch) -> Columns:
     The radius of an image is that of its right class, 0 where the smoothed classifier abstains or errs; an image is
     certified at radius r where it is classified rightly and its radius is above r.
     """
-    asked = batch.config.robustness
+    robustness = batch.config.robustness
     columns: Columns = {}
     for smoothed in _classifiers(batch):
-        made = smoothed.certify(batch.x, batch.references.ids, asked.selection, asked.draws, asked.alpha)
+        made = smoothed.certify(batch.x, batch.references.ids, robustness.selection, robustness.draws, robustness.alpha)
         right = made.classes == batch.truth
         radius = made.radius.where(right, 0.0)
         values = {"accuracy_smoothed": right, "abstains": made.classes == ABSTAIN, "certified_radius": radius}
         columns |= {str(Key(family).at(sigma=smoothed.sigma)): each.double() for family, each in values.items()}
-        for least in asked.radii:
+        for least in robustness.radii:
             key = Key("certified_accuracy").at(radius=least, sigma=smoothed.sigma)
             columns[str(key)] = (right & (radius > least)).double()
     return columns

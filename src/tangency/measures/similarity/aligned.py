@@ -74,7 +74,7 @@ def _at_gallery(batch: Batch, quantity: str) -> Tensor | None:
         return None
     parts = [
         quantity_directions(batch.model, x, y, ids, [quantity], batch.config.attributions, {})[quantity]
-        for x, y, ids in zip(*(t.split(len(batch.x)) for t in (held.x, held.y, held.ids)), strict=True)
+        for x, y, ids in zip(*(torch.split(t, len(batch.x)) for t in (held.x, held.y, held.ids)), strict=True)
     ]
     return batch.references.working.gradient(torch.cat(parts))
 

@@ -57,8 +57,8 @@ class Comparer:
 
     def embeds(self, control: str = "") -> bool:
         """Whether a metric with a network compares it, as target, gradient or a control's stand-in."""
-        asked = not control or control in self._network_controls
-        return asked and any(METRICS[name].network for name in self._metrics)
+        wanted = not control or control in self._network_controls
+        return wanted and any(METRICS[name].network for name in self._metrics)
 
     def embeddings(self, values: Tensor) -> Kept:
         """What the metrics with a network compare of signals (N, C, H, W)."""

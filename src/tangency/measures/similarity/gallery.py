@@ -95,7 +95,7 @@ class Gallery:
 class HeldGallery:
     """A gallery with its images (M, C, H, W), labels and places (M,) on the device, and their scores by (target, σ).
 
-    `metrics` are the names of those that are asked for.
+    `metrics` are the names of those that are wanted.
     """
 
     gallery: Gallery
@@ -113,17 +113,17 @@ class HeldGallery:
         return {CANDIDATES: torch.full((n,), count, dtype=torch.float64, device=self.x.device)}
 
     def retrieved(self, gradient: Tensor, own: Tensor, target: TargetKey, places: Places, pair: Key) -> Columns:
-        """Rows of retrieval, where it is asked for."""
+        """Rows of retrieval, where it is wanted."""
         if "retrieval" not in self.metrics:
             return {}
-        found = self.gallery.retrieval(gradient, own, self.targets[target], *places)
+        ranks = self.gallery.retrieval(gradient, own, self.targets[target], *places)
         names = ("retrieval", "retrieval_rank")
-        return {str(pair.of(metric_family(name))): row for name, row in zip(names, found, strict=True)}
+        return {str(pair.of(metric_family(name))): row for name, row in zip(names, ranks, strict=True)}
 
     def kernels(
         self, gradients: tuple[Tensor, Tensor], own: Tensor, target: TargetKey, places: Places, pair: Key
     ) -> Columns:
         """Rows from which CKA is pooled, of gradients of the images and of the gallery."""
         shift = 1 if pair.control else 0
-        found = self.gallery.kernels(gradients, (own, self.targets[target]), *places, shift)
-        return {str(pair.of(family)): row for family, row in zip(CKA_PARTS, found, strict=True)}
+        parts = self.gallery.kernels(gradients, (own, self.targets[target]), *places, shift)
+        return {str(pair.of(family)): row for family, row in zip(CKA_PARTS, parts, strict=True)}

@@ -29,6 +29,9 @@ class PairMetric(ABC):
         """Prepared signals, (N, …) × (N, …), to (N, parts) float64."""
 
 
+Maker = Callable[[Shape, Device], PairMetric]
+
+
 @dataclass(frozen=True)
 class Metric:
     """One way in which a gradient and a target can be alike; higher is always more alike.
@@ -43,7 +46,7 @@ class Metric:
         chance: value of a random direction; None where only the shuffled control tells it.
         reference: where it is defined.
         pictures: compares normalised pictures in [−1, 1]; the others compare the signals themselves.
-        network: needs a pass of a network for each picture, so that its costlier controls are asked for by name.
+        network: needs a pass of a network for each picture, so that its costlier controls are named in a configuration.
         weights: file that must be found, "" where none is needed or it is shipped.
         of_set: compares an image with a fixed gallery, not a pair alone.
         normalisation: the only one of pictures that it is defined with; "" for those of the configuration.
@@ -67,7 +70,7 @@ class Metric:
     of_set: bool = False
     normalisation: str = ""
     smallest: int = 0
-    make: Callable[[Shape, Device], PairMetric] | None = None
+    make: Maker | None = None
     heading: str = ""
     what: str = ""
     reading: str = "the gradient looks like the target"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
-from tangency.measures.similarity.metric import Device, Metric, PairMetric, Shape
+from tangency.measures.similarity.metric import Maker, Metric, PairMetric
 from tangency.measures.similarity.ranks import magnitude_ranks
 from tangency.measures.similarity.spectral import BANDS, band_cosines
 from tangency.numerics import cosine
@@ -15,9 +14,6 @@ from tangency.perceptual.dists import DISTS
 from tangency.perceptual.dreamsim import DreamSim
 from tangency.perceptual.lpips import LPIPS, embedding_distance
 from tangency.perceptual.structural import ssim
-
-_INF = float("inf")
-_LPIPS = "Zhang et al., CVPR 2018, version 0.1"
 
 
 @final
@@ -92,17 +88,27 @@ class _Structure(PairMetric):
         return ssim(a, b)[:, None]
 
 
-SSIM = Metric(
+def _picture_metric(title: str, reference: str, make: Maker, *, low: float = -1, **more: Any) -> Metric:
+    """A similarity of two pictures, which by chance has no fixed level; by a network unless `more` says otherwise."""
+    return Metric(
+        title,
+        "similarity",
+        low,
+        1,
+        1,
+        "no more",
+        None,
+        reference,
+        make=make,
+        **{"pictures": True, "network": True, **more},
+    )
+
+
+SSIM = _picture_metric(
     "structural similarity (SSIM)",
-    "similarity",
-    -1,
-    1,
-    1,
-    "no more",
-    None,
     "Wang et al. 2004: window 11, σ 1.5, K = (0.01, 0.03), range 2",
-    pictures=True,
-    make=lambda shape, device: _Structure(),
+    lambda shape, device: _Structure(),
+    network=False,
 )
 
 
@@ -118,58 +124,31 @@ class _Perceptual(PairMetric):
         return 1 - embedding_distance(a, b).double()[:, None]
 
 
-def _lpips(network: str = "alex", upsample: bool = True) -> Callable[[Shape, Device], PairMetric]:
-    return lambda shape, device: _Perceptual(LPIPS(network=network, upsample=upsample).to(device))
+def _lpips(title: str, reference: str = "", network: str = "alex", upsample: bool = True, **more: Any) -> Metric:
+    return _picture_metric(
+        title,
+        f"Zhang et al., CVPR 2018, version 0.1{reference}",
+        lambda shape, device: _Perceptual(LPIPS(network=network, upsample=upsample).to(device)),
+        low=-float("inf"),
+        **more,
+    )
 
 
-LPIPS_ALEX = Metric(
+LPIPS_ALEX = _lpips(
     "1 − LPIPS-Alex",
-    "similarity",
-    -_INF,
-    1,
-    1,
-    "no more",
-    None,
-    _LPIPS,
-    pictures=True,
-    network=True,
-    make=_lpips(),
     heading="1 − LPIPS with the {target}",
     what="Perceptual similarity (LPIPS-Alex) of the gradient of {scalar} to {target_long} at noise σ, as pictures.",
     axis="1 − LPIPS {target}",
 )
-LPIPS_PAGS = Metric(
+LPIPS_PAGS = _lpips(
     "1 − LPIPS-Alex as the paper's published code has it: without upsampling",
-    "similarity",
-    -_INF,
-    1,
-    1,
-    "no more",
-    None,
-    "Zhang et al., CVPR 2018, version 0.1, at the images' own size; max scaling",
-    pictures=True,
-    network=True,
+    ", at the images' own size; max scaling",
+    upsample=False,
     normalisation="max",
     smallest=31,
-    make=_lpips(upsample=False),
 )
-LPIPS_VGG, LPIPS_SQUEEZE = (
-    Metric(
-        f"1 − LPIPS-{title}",
-        "similarity",
-        -_INF,
-        1,
-        1,
-        "no more",
-        None,
-        _LPIPS,
-        pictures=True,
-        network=True,
-        weights=f"lpips_{network}.safetensors",
-        make=_lpips(network),
-    )
-    for network, title in (("vgg", "VGG"), ("squeeze", "Squeeze"))
-)
+LPIPS_VGG = _lpips("1 − LPIPS-VGG", network="vgg", weights="lpips_vgg.safetensors")
+LPIPS_SQUEEZE = _lpips("1 − LPIPS-Squeeze", network="squeeze", weights="lpips_squeeze.safetensors")
 
 
 @final
@@ -184,19 +163,11 @@ class _Textures(PairMetric):
         return self.network.similarity(a, b, self.size).double()[:, None]
 
 
-DISTS_SIMILARITY = Metric(
+DISTS_SIMILARITY = _picture_metric(
     "1 − DISTS",
-    "similarity",
-    -1,
-    1,
-    1,
-    "no more",
-    None,
     "Ding et al., TPAMI 2022",
-    pictures=True,
-    network=True,
+    lambda shape, device: _Textures(DISTS().to(device), shape[1:]),
     weights="dists.safetensors",
-    make=lambda shape, device: _Textures(DISTS().to(device), shape[1:]),
 )
 
 
@@ -212,16 +183,6 @@ class _Semantics(PairMetric):
         return cosine(a, b).double()[:, None]
 
 
-DREAMSIM = Metric(
-    "1 − DreamSim",
-    "similarity",
-    -1,
-    1,
-    1,
-    "no more",
-    None,
-    "Fu et al., NeurIPS 2023",
-    pictures=True,
-    network=True,
-    make=lambda shape, device: _Semantics(DreamSim(device)),
+DREAMSIM = _picture_metric(
+    "1 − DreamSim", "Fu et al., NeurIPS 2023", lambda shape, device: _Semantics(DreamSim(device))
 )

@@ -21,7 +21,7 @@ def radial_frequency(height: int, width: int) -> Tensor:
     Half a cycle a pixel along one axis is 100; the corners of a square picture are at 141.4.
     """
     u, v = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
-    return 200 * (u[:, None].square() + v.square()).sqrt()
+    return (u[:, None].square() + v.square()).sqrt().mul(200)
 
 
 def band_cosines(a: Tensor, b: Tensor) -> Tensor:
@@ -85,7 +85,8 @@ def phase_randomised(signal: Tensor, draw: Draw) -> Tensor:
     """
     noise = torch.fft.rfft2(draw.normal((1, *signal.shape[2:]), torch.float64))
     turned = torch.fft.rfft2(signal.double()) * (noise / noise.abs())
-    return torch.fft.irfft2(turned, s=signal.shape[2:]).to(signal.dtype)
+    real: Tensor = torch.fft.irfft2(turned, s=signal.shape[2:])
+    return real.to(signal.dtype)
 
 
 def high_pass(x: Tensor) -> Tensor:
