@@ -21,7 +21,8 @@ def radial_frequency(height: int, width: int) -> Tensor:
     Half a cycle a pixel along one axis is 100; the corners of a square picture are at 141.4.
     """
     u, v = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
-    return (u[:, None].square() + v.square()).sqrt().mul(200)
+    radius: Tensor = 200 * (u[:, None].square() + v.square()).sqrt()
+    return radius
 
 
 def band_cosines(a: Tensor, b: Tensor) -> Tensor:
