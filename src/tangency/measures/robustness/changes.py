@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tangency.measures.batch import Batch
-from tangency.measures.definition import FRACTION, INF, Columns, Measure, Sample, Scale, guessing
+from tangency.measures.definition import FRACTION, INF, Better, Columns, Measure, Sample, Scale, guessing
 from tangency.measures.frames import Frame
 from tangency.measures.keys import Key
 from tangency.seeding import Draw
@@ -125,17 +125,62 @@ _LOGITS = Scale("l2 of logits", 0, INF, "ℓ₂ of logits, 0 to ∞; ε in [0, 1
 _NATS = Scale("nats", 0, INF, "nats, 0 to ∞; ε in [0, 1] pixel units")
 _DISTANCE = Scale("l2 in [0, 1] pixels", 0, INF, "ℓ₂, [0, 1] pixel units; the same for every classifier")
 _STEP = "after a random step of ℓ₂ length ε {} the tangent space"
-_WALK = "after walking ε along a path that follows the tangent space as it turns"
-_AS_OFF, _AS_ON = "equals the off-manifold change", "equals the on-manifold change"
-_REACTS = "a working classifier must react along the manifold; near 0 it has stopped reacting"
-_IGNORES = "steps off the manifold do not matter to the classifier"
-_FLAT = "what the straight step would show if the manifold were flat"
+# Side of a step: title, definition, the side that it equals by chance, better direction, reading.
+_SIDES: dict[str, tuple[str, str, str, Better, str]] = {
+    "on": (
+        "along the manifold",
+        _STEP.format("inside"),
+        "off",
+        "neither",
+        "a working classifier must react along the manifold; near 0 it has stopped reacting",
+    ),
+    "off": (
+        "off the manifold",
+        _STEP.format("outside"),
+        "on",
+        "lower",
+        "steps off the manifold do not matter to the classifier",
+    ),
+    "curved": (
+        "along a path that follows the manifold",
+        "after walking ε along a path that follows the tangent space as it turns",
+        "off",
+        "neither",
+        "what the straight step would show if the manifold were flat",
+    ),
+}
+# What of the output changes: title, definition, heading.
+_OUTPUTS = {
+    "change": ("softmax change (l1)", "Change of the softmax", "change", _CHANGE),
+    "logit_change": ("logit change (l2)", "Length of the change of the logits", "change of the logits", _LOGITS),
+    "kl": ("KL(p(x) ‖ p(x + εu))", "KL(p(x) ‖ p(x + εu))", "KL divergence", _NATS),
+}
 _QUIET = "noise does not change the answer"
 
 
 def _random_rho(sample: Sample) -> float:
     """ρ₂ of a linear function with a random gradient, 1 − k/d."""
     return 1 - float(sample.rank.mean()) / sample.dimension
+
+
+def _of_step(output: str, side: str) -> Measure:
+    """The measure of a change of the output after a step."""
+    (title, what, noun, scale), (where, step, other, better, reading) = _OUTPUTS[output], _SIDES[side]
+    heading = f"{side.title()}-manifold {noun}"
+    if side == "curved":  # whose end is no x + εu
+        title, what = (text.replace("p(x + εu)", "p") for text in (title, what))
+        heading = f"{noun[0].upper()}{noun[1:]} along the manifold"
+    return Measure(
+        f"{title} {where}",
+        scale,
+        better,
+        changes,
+        heading=heading,
+        what=f"{what} {step}.",
+        chance=f"equals the {other}-manifold {'divergence' if output == 'kl' else 'change'}",
+        reading=reading,
+        shown=2.0 if output == "change" else 0.0,
+    )
 
 
 MEASURES = {
@@ -150,99 +195,7 @@ MEASURES = {
         chance="1 / number of classes",
         reading="the classifier still does its job",
     ),
-    "change_on": Measure(
-        "softmax change (l1) along the manifold",
-        _CHANGE,
-        "neither",
-        changes,
-        heading="On-manifold change",
-        what=f"Change of the softmax {_STEP.format('inside')}.",
-        chance=_AS_OFF,
-        reading=_REACTS,
-        shown=2.0,
-    ),
-    "change_curved": Measure(
-        "softmax change (l1) along a path that follows the manifold",
-        _CHANGE,
-        "neither",
-        changes,
-        heading="Change along the manifold",
-        what=f"Change of the softmax {_WALK}.",
-        chance=_AS_OFF,
-        reading=_FLAT,
-        shown=2.0,
-    ),
-    "change_off": Measure(
-        "softmax change (l1) off the manifold",
-        _CHANGE,
-        "lower",
-        changes,
-        heading="Off-manifold change",
-        what=f"Change of the softmax {_STEP.format('outside')}.",
-        chance=_AS_ON,
-        reading=_IGNORES,
-        shown=2.0,
-    ),
-    "logit_change_on": Measure(
-        "logit change (l2) along the manifold",
-        _LOGITS,
-        "neither",
-        changes,
-        heading="On-manifold change of the logits",
-        what=f"Length of the change of the logits {_STEP.format('inside')}.",
-        chance=_AS_OFF,
-        reading=_REACTS,
-    ),
-    "logit_change_off": Measure(
-        "logit change (l2) off the manifold",
-        _LOGITS,
-        "lower",
-        changes,
-        heading="Off-manifold change of the logits",
-        what=f"Length of the change of the logits {_STEP.format('outside')}.",
-        chance=_AS_ON,
-        reading=_IGNORES,
-    ),
-    "logit_change_curved": Measure(
-        "logit change (l2) along a path that follows the manifold",
-        _LOGITS,
-        "neither",
-        changes,
-        heading="Change of the logits along the manifold",
-        what=f"Length of the change of the logits {_WALK}.",
-        chance=_AS_OFF,
-        reading=_FLAT,
-    ),
-    "kl_on": Measure(
-        "KL(p(x) ‖ p(x + εu)) along the manifold",
-        _NATS,
-        "neither",
-        changes,
-        heading="On-manifold KL divergence",
-        what=f"KL(p(x) ‖ p(x + εu)) {_STEP.format('inside')}.",
-        chance="equals the off-manifold divergence",
-        reading=_REACTS,
-    ),
-    "kl_off": Measure(
-        "KL(p(x) ‖ p(x + εu)) off the manifold",
-        _NATS,
-        "lower",
-        changes,
-        heading="Off-manifold KL divergence",
-        what=f"KL(p(x) ‖ p(x + εu)) {_STEP.format('outside')}.",
-        chance="equals the on-manifold divergence",
-        reading=_IGNORES,
-    ),
-    "kl_curved": Measure(
-        "KL(p(x) ‖ p) along a path that follows the manifold",
-        _NATS,
-        "neither",
-        changes,
-        heading="KL divergence along the manifold",
-        what=f"KL(p(x) ‖ p) {_WALK}.",
-        chance="equals the off-manifold divergence",
-        reading=_FLAT,
-    ),
+    **{f"{output}_{side}": _of_step(output, side) for output in _OUTPUTS for side in _SIDES},
     "accuracy_noise": Measure(
         "accuracy under isotropic Gaussian noise",
         Scale("fraction", 0, 1, "fraction, 0 to 1; σ in [0, 1] pixel units"),
