@@ -147,7 +147,7 @@ def test_regimes_in_words_name_every_strength_once():
 def test_keys_are_taken_apart(text, parts):
     key = Key.parse(text)
     assert (key.family, key.quantity, key.target, key.parameter, key.value, key.control) == parts
-    assert key.base == text.removesuffix(f".{parts[-1]}")
+    assert str(key.base) == text.removesuffix(f".{parts[-1]}")
 
 
 def test_sigma_is_printed_in_both_units():
