@@ -70,7 +70,7 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
     for trial in trials.values():
         assert trial["outcome"] == "ok"
         assert 0 < trial["measures"]["tangent_fraction.logp_y.tangents=acme/axes"]["mean"] < 1
-        assert 0 < trial["measures"]["acme/doubt"]["mean"] < trial["measures"]["acme/doubt"]["chance"] == 2 / 3
+        assert 0 < trial["measures"]["acme/doubt"]["mean"] < trial["measures"]["acme/doubt"]["chance"] == 1 - 1 / 3
         assert -1 < trial["measures"]["alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5"]["mean"] < 1
     page = (study / "report" / "index.html").read_text()
     assert "Agreement of signs" in page
