@@ -12,8 +12,7 @@ from torch import Tensor
 from benchmarks.case import Case
 from tangency.data import load
 from tangency.data.partners import BLOCK, measured_order
-from tangency.evaluate.stream import rows_of
-from tangency.measures import ReferenceSource
+from tangency.measures import ComparisonSource, Driver, Subject
 from tangency.models import build
 from tangency.perceptual.lpips import LPIPS
 from tangency.score import GaussianScore, NetworkScore, load_score
@@ -37,10 +36,10 @@ def evaluations() -> Case:
 
     def ours() -> Tensor:
         closed = GaussianScore(data.train)
-        source = ReferenceSource(closed, {"": tangents}, data.test, data.train, config, network=network)
+        source = ComparisonSource(closed, {"": tangents}, data.test, data.train, config, network=network)
         with counted(NetworkScore) as now:
-            for ids in block.split(25):
-                rows_of(models, data.test, ids, source, config)
+            for _ in Driver(source, config, 25).rows([Subject(model) for model in models], block):
+                pass
         made.scores, made.embedded = now.scores, now.embedded
         return torch.zeros(1)
 

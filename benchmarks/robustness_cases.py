@@ -21,7 +21,7 @@ from benchmarks.case import Case, SkippedError, interleaved
 from tangency.attacks import pgd
 from tangency.autodiff import undisturbed
 from tangency.measures import MeasureConfig
-from tangency.measures.frames import Frame
+from tangency.measures.comparison.frames import Frame
 from tangency.measures.robustness.changes import changes
 from tangency.models import build
 from tangency.numerics import unit

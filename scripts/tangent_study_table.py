@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tangency.measures.registry import tangents_suffix
+from tangency.measures.keys import FRACTION, Key
 
 
 def cell(trials: list[Mapping[str, Any]], key: str) -> str:
@@ -26,7 +26,7 @@ def main() -> None:
     """Print the table of a run."""
     summary = json.loads((Path(sys.argv[1]) / "summary.json").read_text())
     names = [entry["name"] for entry in summary["tangents"]["estimators"]]
-    keys = [f"tangent_fraction.logp_y{tangents_suffix(name if place else '')}" for place, name in enumerate(names)]
+    keys = [str(Key.parse(FRACTION).at(tangents=name if place else "")) for place, name in enumerate(names)]
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for trial in summary["trials"]:
         if trial["objective"] != "untrained":

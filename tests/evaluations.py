@@ -44,7 +44,7 @@ class Evaluations:
 def counted(score: type[ScoreOfDenoiser]) -> Iterator[Evaluations]:
     """Count what scores of a class, and LPIPS, evaluate meanwhile."""
     made = Evaluations()
-    answer, embed = score._answer, LPIPS.embed
+    answer, embed = score._denoise, LPIPS.embed
 
     def answered(self: ScoreOfDenoiser, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
         labels = [None] * len(x) if y is None else y.tolist()
@@ -55,7 +55,7 @@ def counted(score: type[ScoreOfDenoiser]) -> Iterator[Evaluations]:
         made.embedded += _bytes(pictures)
         return embed(self, pictures, batch)
 
-    with mock.patch.object(score, "_answer", answered), mock.patch.object(LPIPS, "embed", embedded):
+    with mock.patch.object(score, "_denoise", answered), mock.patch.object(LPIPS, "embed", embedded):
         yield made
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tangency.cli.app import app
 from tangency.data import KINDS as DATA_KINDS
 from tangency.data.registry import COUNTS
-from tangency.measures import ATTACKS, METRICS
+from tangency.measures import ATTACKS, METRICS, describe
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
 from tangency.tangents.references import ESTIMATORS
@@ -112,6 +112,17 @@ def test_every_metric_attack_and_kind_of_model_is_explained() -> None:
     for options in re.findall(r"\$ tangency (?:measure|compare|report) (.*?)(?:  +#.*)?$", MEASURE_PAGE, re.M):
         for option in re.findall(r"--[a-z-]+", options):
             assert option in CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "400"}).output
+
+
+def test_the_table_of_metrics_has_the_ranges_and_chances_of_the_registry() -> None:
+    table = {
+        name: (span, chance)
+        for names, span, chance in re.findall(r"^\| (`.*?`) \| (.*?) \| (.*?) \|", MEASURE_PAGE, re.M)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    for name in METRICS.own:
+        scale, level = describe(f"alignment_{name}").scale, METRICS[name].chance
+        assert table[name] == (str(scale).removeprefix(f"{scale.unit}, "), "–" if level is None else f"{level:g}"), name
 
 
 DATA_PAGE = (ROOT / "docs" / "data.md").read_text()

@@ -13,7 +13,7 @@ from torch import nn
 from tangency.evaluate import stream
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
-from tangency.measures import Driver, MeasureConfig, ReferenceSource, Subject
+from tangency.measures import ComparisonSource, Driver, MeasureConfig, Subject
 from tangency.models import Classifier, build
 from tangency.tangents import WorldTangents
 from tangency.types import Dataset
@@ -38,9 +38,9 @@ def classifier(data: Dataset) -> Classifier:
     return build("convnet", data.test.shape, data.test.classes, seed=1)
 
 
-def source_of(data: Dataset, config: MeasureConfig = QUICK) -> ReferenceSource:
+def source_of(data: Dataset, config: MeasureConfig = QUICK) -> ComparisonSource:
     world = make_world(WORLD)
-    return ReferenceSource(world, {"exact": WorldTangents(world)}, data.test, data.train, config)
+    return ComparisonSource(world, {"exact": WorldTangents(world)}, data.test, data.train, config)
 
 
 def filled(data: Dataset, folder: Path, net: nn.Module, limit: int, batch: int = 7) -> RowShards:

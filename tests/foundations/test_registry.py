@@ -18,7 +18,7 @@ from tangency.errors import DataError, ModelError, SpecError, TangencyError
 from tangency.evaluate.generation.run import generate_with
 from tangency.generation.tasks.config import GenerationConfig
 from tangency.generation.tasks.table import TASKS
-from tangency.measures import METRICS, MeasureConfig
+from tangency.measures import MEASURES, METRICS, MeasureConfig
 from tangency.models import ARCHITECTURES, build, load_model
 from tangency.models.foreign.loaders import LOADERS
 from tangency.objectives import OBJECTIVES, make
@@ -44,6 +44,7 @@ TABLES: tuple[Registry[Any], ...] = (
     ESTIMATORS,
     OBJECTIVES,
     METRICS,
+    MEASURES,
     TASKS,
 )
 

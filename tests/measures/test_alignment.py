@@ -17,9 +17,9 @@ from tangency.errors import DataError, NumericsError, SpecError
 from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import MeasureConfig, read_maps, unidentified
 from tangency.measures.cascade import cascade, layers_of
-from tangency.measures.registry import ALIGNMENT_CONTROLS, control_of, describe, family
+from tangency.measures.keys import ALIGNMENT_CONTROLS, Key
+from tangency.measures.registry import describe
 from tangency.perceptual import LPIPS
-from tangency.report.read.keys import parse
 from tangency.report.text.measures import describe as described
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
@@ -77,9 +77,9 @@ def numbers(found: object) -> object:
 
 def test_every_metric_has_every_control_beside_it() -> None:
     found = rows(network(), config())
-    families = {family(key) for key in found.columns if key.startswith("alignment")}
+    families = {Key.parse(key).family for key in found.columns if key.startswith("alignment")}
     assert families == {f"alignment_{name}" for name in (*WITHOUT_NETWORK[:-1], "retrieval_rank")}
-    mains = [key for key in found.columns if key.startswith("alignment") and control_of(key) is None]
+    mains = [key for key in found.columns if key.startswith("alignment") and not Key.parse(key).control]
     assert len(mains) == 1 + 4 + 1 + 4 + 2  # cosine, four bands, ranks, four normalisations of SSIM, retrieval
     for key in mains:
         assert {f"{key}.{control}" for control in ALIGNMENT_CONTROLS} <= found.columns.keys()
@@ -90,11 +90,15 @@ def test_every_metric_has_every_control_beside_it() -> None:
 
 def test_a_network_metric_has_the_controls_that_are_asked_for() -> None:
     few = rows(network(), config(metrics=("lpips",), normalisations=("max",)), n=6)
-    have = {control_of(key) for key in few.columns if family(key) == "alignment_lpips"}
-    assert have == {None, "shuffled", "random", "image", "edge"}
+    have = {Key.parse(key).control for key in few.columns if Key.parse(key).family == "alignment_lpips"}
+    assert have == {"", "shuffled", "random", "image", "edge"}
     all_of_them = config(metrics=("lpips",), normalisations=("max",), network_controls=ALIGNMENT_CONTROLS)
-    have = {control_of(key) for key in rows(network(), all_of_them, n=6).columns if family(key) == "alignment_lpips"}
-    assert have == {None, *ALIGNMENT_CONTROLS}
+    have = {
+        Key.parse(key).control
+        for key in rows(network(), all_of_them, n=6).columns
+        if Key.parse(key).family == "alignment_lpips"
+    }
+    assert have == {"", *ALIGNMENT_CONTROLS}
 
 
 @pytest.mark.parametrize("batch", [1, 7])
@@ -118,7 +122,7 @@ def test_the_bayes_rule_has_the_best_value_of_every_metric() -> None:
     mixture, _ = world()
     found = numbers(rows(BayesRule(mixture).double(), config()))
     for key, estimate in found.estimates.items():
-        if key.startswith("alignment") and control_of(key) is None:
+        if key.startswith("alignment") and not Key.parse(key).control:
             assert estimate.mean == pytest.approx(1, abs=1e-4), key
             assert found.excess[key].best == "shuffled"
             assert found.excess[key].estimate.low > 0, key
@@ -267,12 +271,12 @@ def test_a_cascade_of_an_aligned_network_ends_at_its_controls() -> None:
     ],
 )
 def test_the_report_reads_the_keys(text: str, family_name: str, variant: str, control: str) -> None:
-    key = parse(text)
+    key = Key.parse(text)
     assert (key.family, key.variant, key.control) == (family_name, variant, control)
     assert key.parameter == "sigma"
     assert described(key).chance
-    assert family(text) == family_name
-    assert (control_of(text) or "") == control
+    assert Key.parse(text).family == family_name
+    assert Key.parse(text).control == control
 
 
 def test_legacy_puts_the_published_alignment_beside_ours() -> None:

@@ -13,9 +13,10 @@ from measure_support import measured, toy_world
 from tangency.errors import SpecError
 from tangency.evaluate.numbers import trial_numbers
 from tangency.measures import (
+    Batch,
+    Comparison,
+    ComparisonSource,
     MeasureConfig,
-    References,
-    ReferenceSource,
     RobustnessConfig,
     budget_warnings,
     describe,
@@ -23,10 +24,9 @@ from tangency.measures import (
     measure_batch,
     parse_attacks,
 )
-from tangency.measures.registry import INGREDIENTS, family
+from tangency.measures.keys import Key
+from tangency.measures.registry import ingredients, own_measures
 from tangency.measures.robustness.attacked import attacked
-from tangency.report.read.keys import parse
-from tangency.report.text.measures import MEASURES
 from tangency.report.text.measures import describe as words
 from tangency.score import MixtureScore
 from tangency.statistics import PairedBootstrap
@@ -55,9 +55,9 @@ def world() -> tuple[object, LabelledImages]:
     return toy_world(SHAPE, N)
 
 
-def references(config: MeasureConfig = CONFIG) -> References:
+def references(config: MeasureConfig = CONFIG) -> Comparison:
     mixture, data = world()
-    source = ReferenceSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
+    source = ComparisonSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
     return source.at(data.images(), data.labels, torch.arange(N))
 
 
@@ -99,7 +99,7 @@ def test_worst_cases_of_a_linear_network_are_closed_forms(scale: float) -> None:
     found, model = references(), Linear(scale)
     with torch.no_grad():
         logits = model(found.x)
-    columns = attacked(model, logits, found, CONFIG)
+    columns = attacked(Batch(model, found, CONFIG))
     space = found.frames[0].space
     w = model.weight.detach().expand(N, D).reshape(N, *SHAPE)
     value = logits[:, 0]
@@ -127,7 +127,7 @@ def test_pgd_accuracy_of_a_linear_network_is_that_of_the_dual_norm() -> None:
     robust = dataclasses.replace(
         config.robustness, l2_epsilons=l2, linf_epsilons=(1.02 * epsilons[0] / float(w.abs().sum()),)
     )
-    columns = attacked(model, logits, inside, dataclasses.replace(config, robustness=robust))
+    columns = attacked(Batch(model, inside, dataclasses.replace(config, robustness=robust)))
     for epsilon in l2:
         wanted = (margin > epsilon * w.norm()).double()
         assert torch.equal(columns[f"accuracy_pgd_l2.eps={epsilon:g}"], wanted)
@@ -176,20 +176,20 @@ def test_rows_do_not_depend_on_the_batch_and_the_network_is_left_alone(batch: in
 def test_every_measure_has_a_registry_row_a_text_a_chance_level_and_its_range() -> None:
     found = rows(network(), 64)
     for key, values in found.columns.items():
-        if family(key) in INGREDIENTS:
+        if Key.parse(key).family in ingredients():
             continue
         info, finite = describe(key), values[values.isfinite()]
-        assert bool(((finite >= info.low - 1e-6) & (finite <= info.high + 1e-6)).all()), key
-        assert family(key) in MEASURES, key
-        assert "{" not in words(parse(key)).what
-        assert words(parse(key)).better == info.better, key
+        assert bool(((finite >= info.scale.low - 1e-6) & (finite <= info.scale.high + 1e-6)).all()), key
+        assert Key.parse(key).family in own_measures(), key
+        assert "{" not in words(Key.parse(key)).what
+        assert words(Key.parse(key)).better == info.better, key
     columns = {key: values.numpy() for key, values in found.columns.items()}
     numbers = trial_numbers(columns, PairedBootstrap(N, 50), found.dimension, found.classes)
     for key in found.columns:
-        if family(key).startswith(("accuracy", "certified_accuracy")):
+        if Key.parse(key).family.startswith(("accuracy", "certified_accuracy")):
             assert numbers.chance[key] == pytest.approx(1 / 3)
     assert math.isfinite(numbers.estimates["kappa.smoothed_logp_y.sigma=0.25"].mean)
-    key = parse("certified_accuracy.radius=0.05.sigma=0.25")
+    key = Key.parse("certified_accuracy.radius=0.05.sigma=0.25")
     assert (key.parameter, key.value, key.control, key.panel) == ("radius", 0.05, "", "certified_accuracy.sigma=0.25")
 
 
@@ -210,7 +210,7 @@ def test_a_space_without_directions_has_no_worst_case() -> None:
     changed = dataclasses.replace(found, frames=(dataclasses.replace(frame, space=space),))
     model = Linear()
     with torch.no_grad():
-        columns = attacked(model, model(found.x), changed, CONFIG)
+        columns = attacked(Batch(model, changed, CONFIG))
     assert columns["worst_on.eps=1"][:3].isnan().tolist() == [True, False, False]
     assert columns["worst_off.eps=1"][:3].isnan().tolist() == [False, True, False]
 
@@ -284,4 +284,4 @@ def test_autoattack_is_refused_for_images_beyond_the_unit_range() -> None:
     found = dataclasses.replace(references(), bounded=False)
     asked = dataclasses.replace(CONFIG, robustness=RobustnessConfig(attacks=("autoattack",)))
     with pytest.raises(SpecError, match="not confined to"):
-        attacked(Linear(), Linear()(found.x).detach(), found, asked)
+        attacked(Batch(Linear(), found, asked))

@@ -8,8 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from support import make_mixture
-from tangency.measures import MeasureConfig, References, ReferenceSource, describe, measure_batch
-from tangency.measures.registry import INGREDIENTS, family
+from tangency.measures import Comparison, ComparisonSource, MeasureConfig, describe, measure_batch
+from tangency.measures.keys import Key
+from tangency.measures.registry import ingredients
 from tangency.measures.robustness.changes import Change
 from tangency.score import MixtureScore
 from tangency.tangents import MixtureTangents
@@ -21,11 +22,11 @@ CONFIG = MeasureConfig(
 )
 
 
-def references(config: MeasureConfig = CONFIG) -> References:
+def references(config: MeasureConfig = CONFIG) -> Comparison:
     mixture = make_mixture(SHAPE, CLASSES, 2, 4, noise=0.003)
     x, y = mixture.sample(N, 0)
     data = LabelledImages(x.clamp(0, 1), y, ("a", "b", "c"))
-    source = ReferenceSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
+    source = ComparisonSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
     return source.at(data.images(), data.labels, torch.arange(N))
 
 
@@ -119,8 +120,8 @@ def test_logits_that_are_not_finite_have_no_noise_accuracy() -> None:
 def test_every_measure_is_in_the_registry_and_in_its_range() -> None:
     rows = measure_batch(Linear(), references(), CONFIG, None)
     for key, values in rows.columns.items():
-        if family(key) in INGREDIENTS:
+        if Key.parse(key).family in ingredients():
             continue
         info = describe(key)
         finite = values[values.isfinite()]
-        assert bool(((finite >= info.low - 1e-6) & (finite <= info.high + 1e-6)).all()), key
+        assert bool(((finite >= info.scale.low - 1e-6) & (finite <= info.scale.high + 1e-6)).all()), key

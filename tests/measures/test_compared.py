@@ -78,7 +78,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a mixture is fitted")
 
-    monkeypatch.setattr("tangency.measures.compared.fit_affordable", refuse)
+    monkeypatch.setattr("tangency.measures.comparison.chosen.fit_affordable", refuse)
     found = rows(data, reference, score="none")
     assert aligned(usual)
     assert not aligned(found)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from evaluations import counted
 from measure_support import measured, toy_world
 from tangency.data.partners import BLOCK, Partners, measured_order
-from tangency.measures import MeasureConfig, ReferenceSource, measure_batch
-from tangency.measures.held import Held
+from tangency.measures import ComparisonSource, MeasureConfig, measure_batch
+from tangency.measures.comparison.held import Held
 from tangency.score import FunctionScore, MixtureScore
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
@@ -106,7 +106,11 @@ def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int) ->
     exact = MixtureScore(mixture)
     config = MeasureConfig(
         sigmas=(0.25, 0.5),
-        alignments=(("logit_y", "network_score_y"), ("sum_logits", "network_score")),
+        alignments=(
+            ("logit_y", "network_score_y"),
+            ("sum_logits", "network_score"),
+            ("logp_y", "network_bayes_gradient"),  # shares both values of the denoiser with the others
+        ),
         metrics=("cosine", "lpips"),
         network_controls=("shuffled", "shuffled_class"),
         epsilons=(),
@@ -114,7 +118,7 @@ def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int) ->
     )
     network = FunctionScore(exact.denoise, data.shape, 3, data_range=(0.0, 1.0))
     tangents = Counting(MixtureTangents(mixture))
-    source = ReferenceSource(None, {"": tangents}, data, data, config, network=network)
+    source = ComparisonSource(None, {"": tangents}, data, data, config, network=network)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
     order = torch.arange(len(data))[source.order(torch.arange(len(data)))]
     with counted(FunctionScore) as made:
@@ -124,8 +128,8 @@ def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int) ->
     assert made.labelled(True) <= 1.05 * 2 * n  # two levels of noise, each with a label and without one
     assert made.labelled(False) <= 1.05 * 2 * n
     assert len(set(made.scores)) == 4 * n
-    # of targets: two kinds at two levels; of gradients: two quantities
-    assert len(made.embedded) <= 1.05 * 4 * n + 2 * n
+    # of targets: three kinds at two levels; of gradients: three quantities
+    assert len(made.embedded) <= 1.05 * 6 * n + 3 * n
     assert tangents.asked <= 1.05 * n
 
 
@@ -137,8 +141,8 @@ def test_targets_of_other_labels_are_those_of_any_images(wrong: int) -> None:
     score, tangents = MixtureScore(mixture), {"": MixtureTangents(mixture)}
     ids, y = torch.arange(12), data.labels.clone()
     y[:wrong] = (y[:wrong] + 1) % 3
-    kept = ReferenceSource(score, tangents, data, data, config).of(ids, y)
-    anew = ReferenceSource(score, tangents, data, data, config).at(data.images(), y, ids, data.labels)
+    kept = ComparisonSource(score, tangents, data, data, config).of(ids, y)
+    anew = ComparisonSource(score, tangents, data, data, config).at(data.images(), y, ids, data.labels)
     assert torch.equal(kept.truth, anew.truth)
     pairs = [(kept.targets, anew.targets)]
     pairs += [(kept.others[control][1], anew.others[control][1]) for control in anew.others]

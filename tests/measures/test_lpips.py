@@ -13,7 +13,7 @@ from torch import nn
 
 from data.full_data import needs
 from tangency.errors import ModelError, NumericsError
-from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.similarity.metrics import pair_metric
 from tangency.perceptual import LPIPS
 from tangency.perceptual.lpips import embedding_distance
 from tangency.perceptual.pictures import max_normalised

@@ -11,8 +11,9 @@ from torch import nn
 
 from measure_support import measured, toy_world
 from tangency.errors import DataError, NumericsError, SpecError
-from tangency.measures import MeasureConfig, ReferenceSource, describe, measure, measure_batch
-from tangency.measures.registry import CONTROLS, INGREDIENTS, control_of, family
+from tangency.measures import ComparisonSource, MeasureConfig, describe, measure, measure_batch
+from tangency.measures.keys import CONTROLS, Key
+from tangency.measures.registry import ingredients
 from tangency.numerics import cosine
 from tangency.score import MixtureScore
 from tangency.tangents import MixtureTangents, TangentSpace
@@ -45,8 +46,8 @@ class BayesRule(nn.Module):
         return self.mixture.log_class_joint(x, self.sigma).to(x.dtype)
 
 
-def source(mixture: object, data: LabelledImages, config: MeasureConfig) -> ReferenceSource:
-    return ReferenceSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
+def source(mixture: object, data: LabelledImages, config: MeasureConfig) -> ComparisonSource:
+    return ComparisonSource(MixtureScore(mixture), {"mfa": MixtureTangents(mixture)}, data, data, config)
 
 
 def rows(model: nn.Module, mixture: object, data: LabelledImages, config: MeasureConfig, batch: int) -> object:
@@ -56,7 +57,7 @@ def rows(model: nn.Module, mixture: object, data: LabelledImages, config: Measur
 def tolerance(key: str, double: bool) -> dict[str, float]:
     if double and "lpips" not in key:  # LPIPS itself is float32
         return {"rtol": 1e-10, "atol": 1e-10}
-    return {"rtol": 0, "atol": 1e-5} if family(key).startswith(BOUNDED) else {"rtol": 1e-4, "atol": 1e-6}
+    return {"rtol": 0, "atol": 1e-5} if Key.parse(key).family.startswith(BOUNDED) else {"rtol": 1e-4, "atol": 1e-6}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -253,7 +254,7 @@ def test_an_only_image_has_no_shuffled_control() -> None:
     config = MeasureConfig(sigmas=(0.5,), directions=1)
     found = measured(network(), mixture, data, config, images=one.images(), labels=one.labels)
     for key, values in found.columns.items():
-        assert bool(values.isnan().all()) == (control_of(key) in ("shuffled", "shuffled_class")), key
+        assert bool(values.isnan().all()) == (Key.parse(key).control in ("shuffled", "shuffled_class")), key
 
 
 def test_predicted_labels_change_gradient_and_score_alike_but_not_accuracy() -> None:
@@ -284,13 +285,13 @@ def test_every_key_is_described_and_within_its_range() -> None:
     mixture, data = world()
     found = rows(network(), mixture, data, MeasureConfig(), 64)
     for key, values in found.columns.items():
-        if family(key) in INGREDIENTS:
+        if Key.parse(key).family in ingredients():
             continue
         info = describe(key)
         finite = values[values.isfinite()]
-        assert float(finite.min()) >= info.low - 1e-9, key
-        assert float(finite.max()) <= info.high + 1e-9, key
-        assert control_of(key) is None or control_of(key) in CONTROLS
+        assert float(finite.min()) >= info.scale.low - 1e-9, key
+        assert float(finite.max()) <= info.scale.high + 1e-9, key
+        assert Key.parse(key).control in ("", *CONTROLS)
     with pytest.raises(NumericsError, match="unknown measure 'lpisp'"):
         describe("lpisp.x")
 

@@ -16,8 +16,7 @@ from tangency.errors import SpecError
 from tangency.measures import MeasureConfig, linear_cka
 from tangency.measures.registry import describe
 from tangency.measures.similarity.gallery import Gallery
-from tangency.measures.similarity.metrics import METRICS, Metric, askable
-from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.similarity.metrics import METRICS, Metric, askable, pair_metric
 from tangency.measures.similarity.ranks import average_ranks, spearman_magnitudes
 from tangency.measures.similarity.spectral import band_cosines, high_pass, phase_randomised
 from tangency.perceptual.pictures import NORMALISATIONS, RMS, max_normalised
@@ -90,7 +89,7 @@ def violations(metric: Metric, compare: Values) -> list[str]:
 def test_the_registry_tells_range_and_direction(name: str) -> None:
     assert violations(METRICS[name], values(name)) == []
     info = describe(f"alignment_{name}.logp_y.score.sigma=0.5")
-    assert (info.low, info.high, info.better) == (METRICS[name].low, METRICS[name].high, "higher")
+    assert (info.scale.low, info.scale.high, info.better) == (METRICS[name].low, METRICS[name].high, "higher")
 
 
 def test_retrieval_hits_its_own_and_misses_the_opposite() -> None:

@@ -14,7 +14,7 @@ from measure_support import measured, toy_world
 from support import make_mixture
 from tangency.autodiff import input_gradient
 from tangency.evaluate.numbers import trial_numbers
-from tangency.measures import MeasureConfig, ReferenceSource, control_warnings, measure
+from tangency.measures import ComparisonSource, MeasureConfig, control_warnings, measure
 from tangency.mixtures import Mixture
 from tangency.numerics import flat, unit
 from tangency.score import MixtureScore
@@ -117,7 +117,7 @@ def test_an_image_in_another_classs_component_stands_in_for_none_of_its_class() 
     labels[:3] = (labels[:3] + 1) % 3
     wrong = dataclasses.replace(data, labels=labels)
     estimator = MixtureTangents(mixture)
-    source = ReferenceSource(MixtureScore(mixture), {"": estimator}, wrong, wrong, CONFIG)
+    source = ComparisonSource(MixtureScore(mixture), {"": estimator}, wrong, wrong, CONFIG)
     (frame,) = source.frames
     partner, usable = frame.partners.of_class(torch.arange(N), labels)
     assert usable.all()
@@ -162,7 +162,7 @@ def test_an_estimator_that_does_not_tell_has_no_control_where_the_space_is_the_s
     stored = store_tangents(inner, data, tmp_path)
     assert isinstance(stored, StoredTangents)
     for estimator in (Plain(inner), stored):
-        source = ReferenceSource(MixtureScore(mixture), {"": estimator}, data, data, CONFIG)
+        source = ComparisonSource(MixtureScore(mixture), {"": estimator}, data, data, CONFIG)
         ids = torch.arange(N)
         (frame,) = source.at(data.images(), data.labels, ids).frames
         component = mixture.component(data.images())

@@ -1,10 +1,10 @@
-"""An objective, tangent spaces, a metric and a kind of classifier for tangency, which finds them by entry points."""
+"""An objective, tangent spaces, a metric, a measure and a kind of classifier, which tangency finds by entry points."""
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tangency.measures import Metric, PairMetric
+from tangency.measures import Measure, Metric, PairMetric, Scale
 from tangency.models import Opened
 from tangency.tangents import TangentSpace
 
@@ -52,6 +52,23 @@ SIGN = Metric(
     chance=0,
     reference="share of equal less share of opposite signs",
     make=lambda shape, device: Signs(),
+)
+
+
+def doubt(batch):
+    """One minus the largest probability of each image, (N,)."""
+    return 1 - batch.logits.softmax(1).amax(1)
+
+
+DOUBT = Measure(
+    title="one minus the largest probability",
+    scale=Scale("probability", 0, 1),
+    better="neither",
+    function=doubt,
+    level=lambda sample: 1 - 1 / sample.classes,
+    heading="Doubt",
+    chance="1 − 1 / number of classes, for equal logits",
+    reading="a classifier that knows its images is sure of them",
 )
 
 

@@ -15,9 +15,10 @@ from safetensors.numpy import load_file, save_file
 from report.helpers import embedded, page_of, rewrite, visible, without_scripts
 from report.synthetic_run import CLASSES, build_run
 from tangency.errors import RunError
+from tangency.measures.registry import own_measures
 from tangency.report import write_report
 from tangency.report.text.glossary import REGIMES
-from tangency.report.text.measures import MEASURES
+from tangency.report.text.measures import definitions
 from tangency.study import dump_spec, load_spec
 
 
@@ -54,7 +55,9 @@ def test_trials_regimes_and_thresholds_are_shown(reported, page):
 
 def test_measures_are_explained_beside_their_panels(page):
     text = visible(page)
-    for measure in MEASURES.values():
+    explained = dict(definitions(()))
+    assert set(explained) == set(own_measures())
+    for measure in explained.values():
         assert measure.unit in text
         assert measure.chance in text
         assert measure.reading in text

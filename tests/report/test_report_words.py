@@ -5,8 +5,8 @@ import pytest
 
 from report.helpers import trial_of, typed
 from report.synthetic_run import summary_of
+from tangency.measures.keys import Key
 from tangency.objectives.registry import OBJECTIVES
-from tangency.report.read.keys import parse
 from tangency.report.text import glossary
 from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import UNDEFINED, estimate, number
@@ -38,7 +38,7 @@ def test_without_positive_excess_the_control_is_named_instead(control):
     head = verdict(typed(summary))
     assert not head.more_tangent
     assert "more tangent" not in spoken(summary)
-    assert glossary.SUBSPACE_CONTROLS[control] in head.claim
+    assert glossary.controls_of("tangent_fraction")[control] in head.claim
     assert "explains the rise" in head.claim
 
 
@@ -147,19 +147,19 @@ def test_regimes_in_words_name_every_strength_once():
     ],
 )
 def test_keys_are_taken_apart(text, parts):
-    key = parse(text)
-    assert (key.family, key.scalar, key.target, key.parameter, key.value, key.control) == parts
-    assert key.base == text.removesuffix(f".{parts[-1]}")
+    key = Key.parse(text)
+    assert (key.family, key.quantity, key.target, key.parameter, key.value, key.control) == parts
+    assert str(key.base) == text.removesuffix(f".{parts[-1]}")
 
 
 def test_sigma_is_printed_in_both_units():
-    assert parameter_label(parse("rho.logits.sigma=0.5")) == "σ = 0.5 (1 in [−1, 1] units)"
+    assert parameter_label(Key.parse("rho.logits.sigma=0.5")) == "σ = 0.5 (1 in [−1, 1] units)"
 
 
 def test_every_measure_of_a_run_is_explained():
     for trial in make_summary()["trials"]:
         for text in trial["measures"]:
-            measure = describe(parse(text))
+            measure = describe(Key.parse(text))
             assert measure.unit
             assert measure.chance
             assert measure.better in ("higher", "lower", "neither")
@@ -244,4 +244,4 @@ def test_objectives_with_words_of_their_own_exist():
     ],
 )
 def test_short_labels(text, label):
-    assert short_label(parse(text)) == label
+    assert short_label(Key.parse(text)) == label

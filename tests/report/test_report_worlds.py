@@ -11,12 +11,12 @@ import pytest
 from report.helpers import embedded, page_of, rewrite, section, visible
 from report.synthetic_run import build_run
 from tangency.measures import registry
+from tangency.measures.keys import Key
 from tangency.report.draw.pictures import REFERENCE, picture_columns, pictures_figure
 from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
-from tangency.report.read.keys import parse
 from tangency.report.read.run import read_run
 from tangency.report.read.trials import REFERENCES, bayes_level, swept, trained
-from tangency.report.text.measures import MEASURES, parameter_label, short_label
+from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import estimate, number
 from tangency.report.text.score import score_lead, world_sentence
 from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
@@ -80,8 +80,8 @@ def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
 def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
     trials = content.summary.trials
     for name in ("kappa.logp_y", "log_kappa.logp_y"):
-        assert bayes_level(trials, parse(name))[1]
-    assert bayes_level(trials, parse("accuracy")) == (
+        assert bayes_level(trials, Key.parse(name))[1]
+    assert bayes_level(trials, Key.parse("accuracy")) == (
         bayes_of(content.summary).measures["accuracy"].mean,
         False,
     )
@@ -90,7 +90,7 @@ def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
     assert panel.get_ylim()[0] > 1e-4
     measures = {"kappa.logp_y": MeasureEntry(mean=0.01, low=None, high=None)}
     near = [t if t.objective != "bayes" else dataclasses.replace(t, measures=measures) for t in trials]
-    assert bayes_level(near, parse("kappa.logp_y")) == (0.01, False)
+    assert bayes_level(near, Key.parse("kappa.logp_y")) == (0.01, False)
 
 
 def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content):
@@ -221,15 +221,15 @@ def test_older_and_emptier_summaries_are_still_reported(tmp_path, nothing):
 
 def test_measures_are_explained_as_the_registry_has_them(content):
     for key in json.loads((content.folder / "summary.json").read_text())["trials"][0]["measures"]:
-        family = registry.family(key)
-        assert MEASURES[family].better == registry.describe(family).better
-        assert MEASURES[family].chance
-        assert MEASURES[family].unit
+        family = Key.parse(key).family
+        assert describe(Key(family)).better == registry.describe(family).better
+        assert describe(Key(family)).chance
+        assert describe(Key(family)).unit
 
 
 def test_sigma_zero_is_called_clean(world_page):
-    assert parameter_label(parse("alignment_cosine.logp_y.score.sigma=0")) == "σ = 0 (clean images)"
-    assert short_label(parse("alignment_cosine.logp_y.score.sigma=0")) == "cos score, σ = 0"
+    assert parameter_label(Key.parse("alignment_cosine.logp_y.score.sigma=0")) == "σ = 0 (clean images)"
+    assert short_label(Key.parse("alignment_cosine.logp_y.score.sigma=0")) == "cos score, σ = 0"
     assert "σ = 0 (clean images)" in section(world_page, "curves")
 
 

@@ -176,3 +176,35 @@ def test_one_identity_for_many_images_is_refused() -> None:
         noise_averaged_score(load_score("exact", DATA), DATA.test.images(), 0.1, Draw(0, torch.arange(1), "n"))
     with pytest.raises(NumericsError, match="at least 1"):
         diagnose(load_score("exact", DATA), DATA.test, 0.1, draws=Draws(probes=0))
+
+
+@pytest.mark.parametrize(
+    ("names", "labelled"),
+    [
+        (("score",), [False]),
+        (("score_y",), [True]),
+        (("score_y", "bayes_gradient"), [False, True]),
+        (("bayes_gradient", "score", "score_y"), [False, True]),
+    ],
+)
+@pytest.mark.parametrize("sigma", [0.3, torch.tensor([0.1, 0.4, 0.7])], ids=["one", "each"])
+def test_targets_together_are_those_one_by_one(names: tuple[str, ...], labelled: list[bool], sigma: Any) -> None:
+    """With one value of D(x; σ) and one of D(x; σ, y), whatever needs them."""
+    x, y = torch.rand(3, 1, 4, 4), torch.tensor([0, 1, 0])
+    calls: list[bool] = []
+
+    def denoise(x: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
+        calls.append(y is not None)
+        return torch.tanh(x) * (1 if y is None else 1 + y.view(-1, 1, 1, 1)) / (1 + sigma.view(-1, 1, 1, 1))
+
+    score = FunctionScore(denoise, (1, 4, 4), 2, data_range=(0.0, 1.0))
+    made = score.targets(x, y, sigma, names)
+    assert sorted(calls) == labelled
+    expected = {
+        "score": score.score(x, sigma),
+        "score_y": score.score(x, sigma, y),
+        "bayes_gradient": score.bayes_direction(x, y, sigma).direction,
+    }
+    assert list(made) == list(names)
+    for name in names:
+        assert torch.equal(made[name], expected[name])

@@ -38,7 +38,7 @@ def notebook(code: str, outside: Path = OUTSIDE, **options: object) -> str:
 
 
 def spec(folder: Path) -> dict:
-    """Two workers train two networks and measure them, by an objective, an estimator and a metric of the package."""
+    """Two workers train two networks and measure them, by an objective, an estimator, a metric and a measure."""
     content = tiny_spec(
         write_data(folder),
         workers=2,
@@ -49,7 +49,7 @@ def spec(folder: Path) -> dict:
         ],
         tangents=["mfa", "acme/axes?rank=2"],
     )
-    return content | {"measures": content["measures"] | {"metrics": ["cosine", "acme/sign"]}}
+    return content | {"measures": content["measures"] | {"metrics": ["cosine", "acme/sign"], "extra": ["acme/doubt"]}}
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +70,11 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
     for trial in trials.values():
         assert trial["outcome"] == "ok"
         assert 0 < trial["measures"]["tangent_fraction.logp_y.tangents=acme/axes"]["mean"] < 1
+        assert 0 < trial["measures"]["acme/doubt"]["mean"] < trial["measures"]["acme/doubt"]["chance"] == 1 - 1 / 3
         assert -1 < trial["measures"]["alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5"]["mean"] < 1
     page = (study / "report" / "index.html").read_text()
     assert "Agreement of signs" in page
+    assert "1 − 1 / number of classes, for equal logits" in page
     assert "acme/axes" in page
 
 

@@ -40,7 +40,7 @@ _DATA = ("fashion-mnist-5k", "fashion-mnist", "mnist", "cifar10")
 
 
 @dataclass(frozen=True)
-class Examination:
+class Installation:
     """What this installation has; where something is missing, the entry says what to do."""
 
     python: str
@@ -54,11 +54,11 @@ class Examination:
     weights: dict[str, str]
 
 
-def examine() -> Examination:
+def examine() -> Installation:
     """Versions, threads, accelerators, data sets and weights."""
     import torch
 
-    return Examination(
+    return Installation(
         python=platform.python_version(),
         platform=platform.platform(),
         versions={name: _version(name) for name in _PACKAGES},
@@ -105,7 +105,7 @@ def _weights(open_weights: Callable[[], object]) -> str:
     return "found: shipped with the package"
 
 
-def print_examination(report: Examination) -> None:
+def print_examination(report: Installation) -> None:
     """The examination as lines for a person."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Python {report.python} on {report.platform}")

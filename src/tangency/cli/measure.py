@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from tangency.cli.options import Json
 from tangency.cli.output import print_json
 from tangency.cli.tangents import names, references
 
@@ -116,7 +117,7 @@ def measure(
         bool,
         typer.Option("--allow-random", help="Average models that are random in eval mode over 16 passes."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Measure any classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals.
 
@@ -124,7 +125,6 @@ def measure(
     [bold]tangency measure --model run:runs/quickstart/trials/standard-0-s0 --attacks pgd_l2:0.5,worst_case[/].
     """
     from tangency.cli.progress import advancing
-    from tangency.cli.show import print_measures
     from tangency.devices import resolve_device
     from tangency.evaluate import MeasureRequest, measure_models
     from tangency.measures import parse_attacks, parse_working
@@ -161,7 +161,13 @@ def measure(
         measured = [one.to_json() for one in measure_models(request, advance)]
     if as_json:
         print_json(measured[0] if len(measured) == 1 else {"models": measured})
-        return
+    else:
+        _print(measured, out)
+
+
+def _print(measured: list[dict[str, Any]], out: Path | None) -> None:
+    from tangency.cli.show import print_measures
+
     for summary in measured:
         print_measures(summary)
     if out is not None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tangency.cli.tables import console, number, table
+from tangency.measures.keys import FRACTION, KAPPA
+from tangency.report.read.keys import alignment_key
 from tangency.report.text.glossary import REFERENCE_TEXTS
 
-ALIGNMENT = "alignment_cosine.logp_y.bayes_gradient.sigma="
 ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes gradient it gives
 _WIDE = 136
 
@@ -37,15 +38,13 @@ def print_study(summary: Mapping[str, Any]) -> None:
 
 
 def _trial_row(trial: Mapping[str, Any]) -> list[str]:
-    measures, excess = trial["measures"], trial["excess"].get("tangent_fraction.logp_y")
-    alignments = [key for key in measures if key.startswith(ALIGNMENT) and not key[-1].isalpha()]
-    headline = max(alignments, key=lambda key: float(key.rsplit("=", 1)[1]), default="")
+    measures, excess = trial["measures"], trial["excess"].get(FRACTION)
     regime = trial["regime"] or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
     return [
         trial["id"],
-        *(_half_width(measures.get(key)) for key in ("accuracy", "tangent_fraction.logp_y")),
+        *(_half_width(measures.get(key)) for key in ("accuracy", FRACTION)),
         _half_width(excess, "+.3f") + (f" {excess['best_control']}" if excess else ""),
-        *(_half_width(measures.get(key)) for key in ("kappa.logp_y", headline)),
+        *(_half_width(measures.get(key)) for key in (KAPPA, alignment_key(measures))),
         regime.replace("_", "-"),
     ]
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from tangency.evaluate.regimes import (
-    FRACTION,
-    KAPPA,
     STANDARD,
     bands,
     change_key,
@@ -16,6 +14,7 @@ from tangency.evaluate.regimes import (
     rows_numbers,
 )
 from tangency.measures import Rows
+from tangency.measures.keys import FRACTION, KAPPA
 from tangency.models.independence import averaged_note
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.types import Card, Dataset

@@ -15,8 +15,9 @@ from tangency.evaluate.measured import Measured
 from tangency.evaluate.numbers import Columns, as_json, controlled, plain_number, pooled_statistics
 from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
 from tangency.measures import Rows
-from tangency.measures.info import Better
-from tangency.measures.registry import control_of, describe, family
+from tangency.measures.definition import Better
+from tangency.measures.keys import Key
+from tangency.measures.registry import describe, is_fixed
 from tangency.models.independence import averaged_note
 from tangency.statistics import (
     Contrast,
@@ -31,8 +32,6 @@ from tangency.statistics import (
 )
 
 FEWEST = 2
-EXCESS = "excess."
-_SAME_FOR_ALL = ("outside_on", "outside_off", "residual_on", "residual_curved")  # no classifier changes them
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def compare(
     Args:
         a, b: folders of `tangency measure --out`, or run:RUN/trials/ID; or both `Rows` of `measure`, which do not say
             what they were measured on: that their images are the same is up to the caller, and is warned of where
-            measures that no classifier changes tell otherwise.
+            measures that no classifier changes show otherwise.
         keys: measures to compare, each with everything that begins with it; all but controls by default.
             "excess.KEY.CONTROL" is KEY minus its control.
         replicates: bootstrap resamples, ≥ 2.
@@ -144,11 +143,10 @@ def _opened(given: str | Path | Rows, side: str) -> Measured:
 
 def _other_images(first: Measured, second: Measured, in_a: np.ndarray, in_b: np.ndarray) -> list[str]:
     """A sentence where measures that no classifier changes differ, as those of other images or settings do."""
-    fixed = ("tangent_rank", *_SAME_FOR_ALL)
     differ = [
         key
         for key, values in first.columns.items()
-        if family(key) in fixed
+        if ((parsed := Key.parse(key)).family == "tangent_rank" or is_fixed(parsed))
         and key in second.columns
         and not np.allclose(values[in_a], second.columns[key][in_b], rtol=1e-3, atol=1e-6, equal_nan=True)
     ]
@@ -183,31 +181,27 @@ def _side(measured: Measured, rows: np.ndarray) -> _Side:
     statistics = pooled_statistics(columns, measured.dimension)
     for key, (values, controls) in controlled(columns).items():
         for name, control in controls.items():
-            statistics[f"{EXCESS}{key}.{name}"] = Contrast(values, control)
+            statistics[str(Key.parse(key).minus(name))] = Contrast(values, control)
     return _Side(measured, statistics)
 
 
 def _chosen(sides: tuple[_Side, _Side], keys: Sequence[str]) -> list[str]:
-    shared = [key for key in sides[0].statistics if key in sides[1].statistics]
-    shared = [key for key in shared if family(key.removeprefix(EXCESS)) not in _SAME_FOR_ALL]
+    shared = [key for key in sides[0].statistics if key in sides[1].statistics and not is_fixed(Key.parse(key))]
     if not keys:
-        chosen = [key for key in shared if _by_default(key)]
+        chosen = [key for key in shared if _by_default(Key.parse(key))]
     else:
-        unknown = [key for key in keys if not any(_begins(known, key) for known in shared)]
+        begun = {key: [known for known in shared if Key.parse(known).begins(key)] for key in keys}
+        unknown = [key for key, known in begun.items() if not known]
         if unknown:
             raise RunError(f"keys: {unknown_name('measure', unknown[0], shared)}")
-        chosen = [known for known in shared if any(_begins(known, key) for key in keys)]
+        chosen = [known for known in shared if any(known in each for each in begun.values())]
     if not chosen:
         raise RunError("compare: the two share no measure. Measure both with the same settings.")
     return chosen
 
 
-def _by_default(key: str) -> bool:
-    return key.endswith(f".{SHUFFLED}") if key.startswith(EXCESS) else control_of(key) is None
-
-
-def _begins(known: str, key: str) -> bool:
-    return known == key or known.startswith(f"{key.rstrip('.')}.")
+def _by_default(key: Key) -> bool:
+    return key.control == SHUFFLED if key.excess else not key.control
 
 
 def _differences(
@@ -236,9 +230,8 @@ def _differences(
 
 def _better(key: str) -> Better:
     """Which way is better; neither of a control by itself."""
-    if key.startswith(EXCESS):
-        return describe(key.removeprefix(EXCESS)).better
-    return describe(key).better if control_of(key) is None else "neither"
+    parsed = Key.parse(key)
+    return describe(parsed).better if parsed.excess or not parsed.control else "neither"
 
 
 def _by_size(entry: dict[str, Any]) -> tuple[bool, float]:

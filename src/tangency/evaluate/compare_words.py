@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tangency.evaluate.compare import EXCESS
+from tangency.measures.keys import Key
 from tangency.measures.registry import describe
 
 SHOWN = 0.05  # Holm-adjusted p up to which a difference is said to be shown
@@ -26,8 +26,7 @@ def is_shown(row: dict[str, Any]) -> bool:
 
 def in_words(row: dict[str, Any], difference: str) -> str:
     """One difference: who has more, by how much, whether that is better, how large, how sure."""
-    name = row["key"].removeprefix(EXCESS)
-    title = describe(name).title + (", minus its control" if row["key"].startswith(EXCESS) else "")
+    title = describe(row["key"]).title + (", minus its control" if Key.parse(row["key"]).excess else "")
     more, less = ("A", "B") if row["difference"]["mean"] > 0 else ("B", "A")
     better = {"a": "A is better", "b": "B is better", None: "neither way is better"}[winner(row)]
     size = "" if row["dz"] is None else f", a {size_of(row['dz'])} paired effect"

@@ -28,9 +28,9 @@ from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planne
 from tangency.evaluate.working import measures_at
 from tangency.files import read_json, write_json
 from tangency.measures import (
+    ComparisonSource,
     MapFile,
     MeasureConfig,
-    ReferenceSource,
     Rows,
     Subject,
     WorkingSize,
@@ -41,7 +41,8 @@ from tangency.measures import (
     read_maps,
     unidentified,
 )
-from tangency.measures.registry import control_of, family
+from tangency.measures.keys import Key
+from tangency.measures.registry import has_controls
 from tangency.measures.similarity.metrics import external_weights
 from tangency.perceptual.weights_files import external_digests
 from tangency.score import Denoiser
@@ -85,7 +86,7 @@ class _Setting:
     working: WorkingSize
     config: MeasureConfig
     score: Denoiser | None
-    source: ReferenceSource
+    source: ComparisonSource
     maps: MapFile | None
     on: MeasuredOn
     identity: list[object]
@@ -159,7 +160,7 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
     maps = read_maps(request.maps, len(data.test), data.test.shape) if request.maps else None
     fitted = origin.artefacts if origin else folder
     ground = Ground(shown, request.device, scores.network or scores.closed)
-    source = ReferenceSource(
+    source = ComparisonSource(
         scores.closed,
         study_tangents(scores.tangents, scores.own, ground, fitted),
         shown.test,
@@ -287,9 +288,9 @@ def _cascaded(
     randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
     last = randomised[-1]["measures"]
     untrained = {
-        f"{key}.untrained": last[key]
-        for key in summary.measures
-        if key in last and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction"))
+        str(key.under("untrained")): last[str(key)]
+        for key in map(Key.parse, summary.measures)
+        if str(key) in last and has_controls(key)
     }
     warnings = list(summary.warnings)
     if len(names) < stages:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tangency.measures.registry import (
-    ALIGNMENT_CONTROLS,
-    CKA_PARTS,
-    INGREDIENTS,
-    RATIOS,
-    TANGENT_CONTROLS,
-    control_of,
-    family,
-    tangents_of,
-    tangents_suffix,
-)
-from tangency.measures.similarity.metrics import metric_of
+from tangency.measures.definition import LevelContext, rank_key
+from tangency.measures.keys import Key
+from tangency.measures.registry import ingredients, measure_of, pooled
 from tangency.statistics import (
     Estimate,
     Excess,
@@ -74,71 +66,46 @@ def trial_numbers(
         without = statistic.leave_one_out() if interval == "bca" else None
         n = int(usable.sum())
         estimates[key] = Estimate.of(draws[key], n, len(usable) - n, leave_one_out=without, fewest=statistic.fewest)
-    chance = {key: chance_level(key, columns[_rank_key(key)], dimension, classes) for key in draws}
-    if "signal_share" in columns:
-        share = float(np.mean(columns["signal_share"]))
-        chance |= {key: share for key in draws if family(key) == "signal_fraction"}
-    if "working_pixels" in columns:
-        share = float(np.mean(columns["working_pixels"]))
-        chance |= {key: share for key in draws if family(key) == "working_share"}
-    if "retrieval_candidates" in columns:
-        level = float(np.mean(1 / columns["retrieval_candidates"]))
-        chance |= {key: level for key in draws if family(key) == "alignment_retrieval"}
+    chance = {key: chance_level(key, columns, dimension, classes) for key in draws}
     excess = _excesses(columns, boot, interval) | _pooled_excesses(estimates, draws)
     return TrialNumbers(estimates, draws, chance, excess)
 
 
 def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
     """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, a ratio of sums, CKA."""
-    plain = [key for key in columns if family(key) not in INGREDIENTS]
-    statistics: dict[str, Pooled] = {key: Mean(columns[key]) for key in plain}
-    for key in [key for key in plain if family(key) == "tangent_fraction" and control_of(key) is None]:
-        statistics[key.replace("tangent_fraction", "kappa")] = Kappa(columns[key], columns[_rank_key(key)], dimension)
-    for name, (above, under) in RATIOS.items():
-        for key in [key for key in columns if family(key) == above]:
-            statistics[key.replace(above, name)] = Ratio(columns[key], columns[key.replace(above, under)])
-    for key in [key for key in columns if family(key) == CKA_PARTS[0]]:
-        parts = [columns[key.replace(CKA_PARTS[0], name)] for name in CKA_PARTS]
-        statistics[key.replace(CKA_PARTS[0], "alignment_cka")] = SumCosine(*parts)
+    keys = [Key.parse(text) for text in columns]
+    statistics: dict[str, Pooled] = {
+        str(key): Mean(columns[str(key)]) for key in keys if key.family not in ingredients()
+    }
+    for family, measure in pooled():
+        for key in [key for key in keys if key.family == measure.parts[0]]:
+            parts = [columns[str(key.of(part))] for part in measure.parts]
+            if measure.aggregate == "cka":
+                statistics[str(key.of(family))] = SumCosine(*parts)
+            elif measure.aggregate == "ratio":
+                statistics[str(key.of(family))] = Ratio(*parts)
+            elif not key.control:
+                statistics[str(key.of(family))] = Kappa(parts[0], columns[str(rank_key(key))], dimension)
     return statistics
 
 
 def _usable(statistic: Pooled) -> NDArray[np.bool_]:
-    """Images that count: one to whose noise nothing answers adds to neither sum of a ratio."""
+    """Images that count; those whose numerator and denominator are both 0 are excluded from a ratio."""
     if not isinstance(statistic, Ratio):
         return statistic.usable()
     return statistic.usable() & ((statistic.numerator > 0) | (statistic.denominator > 0))
 
 
-def _rank_key(key: str) -> str:
-    """The row that holds the ranks of the tangent spaces behind a key."""
-    return f"tangent_rank{tangents_suffix(tangents_of(key))}"
-
-
-def chance_level(key: str, rank: Array, dimension: int, classes: int) -> float | None:
+def chance_level(key: str, columns: Columns, dimension: int, classes: int) -> float | None:
     """Expected value for a gradient in a uniformly random direction (for accuracy: for guessing), or None.
 
     F² has mean k/d, one image's ln κ has ψ((d−k)/2) − ψ(k/2) + ln(k/(d−k)), pooled κ exactly 1, a signed cosine 0,
     ρ₂ of a linear function 1 − k/d, noise on halves of equal size a ratio of 1; means over the images where k
-    differs.
+    differs. Every measure says its own, see `Measure.level`.
     """
-    from scipy.special import digamma
-
-    k, d = float(np.mean(rank)), dimension
-    if family(key).startswith(("accuracy", "certified_accuracy")):  # a constant answer, which nothing can attack
-        return 1 / classes
-    levels = {
-        "tangent_fraction": k / d,
-        "kappa": 1.0,
-        "rho": 1 - k / d,
-        "relative_noise": 1.0,
-    }
-    proper = rank[(rank > 0) & (rank < d)]
-    if family(key) == "log_kappa" and len(proper):
-        other = d - proper
-        return float(np.mean(digamma(other / 2) - digamma(proper / 2) + np.log(proper / other)))
-    metric = metric_of(family(key))
-    return levels.get(family(key)) if metric is None else metric.chance
+    parsed = Key.parse(key)
+    measure = measure_of(parsed.family)
+    return None if measure is None else measure.chance_level(LevelContext(parsed, columns, dimension, classes))
 
 
 def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
@@ -151,44 +118,49 @@ def fraction_null(rank: Array, dimension: int) -> tuple[float, float]:
 
 
 def controlled(columns: Columns) -> dict[str, Controlled]:
-    """Measure to its values and its excess's controls: all that F² has, the shuffled one of alignments."""
-    measures: dict[str, Controlled] = {}
-    for key in columns:
-        aligned = metric_of(family(key)) is not None
-        if control_of(key) is not None or not (aligned or family(key) == "tangent_fraction"):
+    """Key to its values and those of its headline controls: all that F² has, the shuffled one of alignments."""
+    return {key: (values, headline) for key, values, headline, _ in _with_controls(columns) if headline}
+
+
+def _with_controls(columns: Columns) -> Iterator[tuple[str, Array, dict[str, Array], dict[str, Array]]]:
+    """Key, its values, and those of its headline controls and of its other controls, of measures that have some."""
+    for text, values in columns.items():
+        key = Key.parse(text)
+        measure = measure_of(key.family)
+        if key.control or measure is None:
             continue
-        wanted = ("shuffled",) if aligned else TANGENT_CONTROLS
-        names = [name for name in wanted if f"{key}.{name}" in columns]
-        if names:
-            measures[key] = columns[key], {name: columns[f"{key}.{name}"] for name in names}
-    return measures
+        names = [name for name in measure.controls if str(key.under(name)) in columns]
+        held = {name: columns[str(key.under(name))] for name in names}
+        headline = measure.headline or tuple(measure.controls)
+        first = {name: each for name, each in held.items() if name in headline}
+        yield text, values, first, {name: each for name, each in held.items() if name not in headline}
 
 
 def _excesses(columns: Columns, boot: PairedBootstrap, interval: Interval) -> dict[str, Excess]:
-    """Of measures whose number is a mean; those of alignments over their other controls stand beside the shuffled."""
-    headline = controlled(columns)
-    excesses = excesses_over_best(boot, headline, interval)
+    """Of measures whose number is a mean; those over other controls than the headline's stand beside them."""
+    excesses = excesses_over_best(boot, controlled(columns), interval)
     others = {
-        f"{key}.{name}": (values, {name: columns[f"{key}.{name}"]})
-        for key, (values, _) in headline.items()
-        for name in ALIGNMENT_CONTROLS[1:]
-        if metric_of(family(key)) is not None and f"{key}.{name}" in columns
+        (key, name): (values, {name: control})
+        for key, values, headline, others in _with_controls(columns)
+        for name, control in others.items()
+        if headline
     }
-    for place, other in excesses_over_best(boot, others, interval).items():
-        key = place.removesuffix(f".{other.best}")
-        excesses[key] = dataclasses.replace(
-            excesses[key], controls=excesses[key].controls | {other.best: other.estimate}
-        )
+    for (key, name), other in excesses_over_best(boot, others, interval).items():
+        excesses[key] = dataclasses.replace(excesses[key], controls=excesses[key].controls | {name: other.estimate})
     return excesses
 
 
 def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) -> dict[str, Excess]:
     """Of CKA, which is no mean over images, over CKA with other images' targets."""
     excesses = {}
-    for key in [key for key in draws if family(key) == "alignment_cka" and f"{key}.shuffled" in draws]:
-        difference = draws[key] - draws[f"{key}.shuffled"]
-        estimate = Estimate.of(difference, estimates[key].n, estimates[key].degenerate, fewest=SumCosine.fewest)
-        excesses[key] = Excess(difference, estimate, "shuffled", {"shuffled": estimate})
+    for family, measure in pooled():
+        for key in [key for key in map(Key.parse, draws) if key.family == family and not key.control]:
+            for control in measure.headline:
+                own, other = str(key), str(key.under(control))
+                if other in draws:
+                    n, degenerate = estimates[own].n, estimates[own].degenerate
+                    estimate = Estimate.of(draws[own] - draws[other], n, degenerate, fewest=SumCosine.fewest)
+                    excesses[own] = Excess(draws[own] - draws[other], estimate, control, {control: estimate})
     return excesses
 
 

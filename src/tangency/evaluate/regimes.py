@@ -12,13 +12,12 @@ from torch import Tensor
 from tangency.errors import NumericsError, listed
 from tangency.evaluate.numbers import TrialNumbers, trial_numbers
 from tangency.measures import Rows
-from tangency.measures.registry import family
+from tangency.measures.keys import KAPPA, Key
 from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict, classify
 from tangency.statistics.regimes import Regime
 
 MARGINS = (0.02, 0.05, 0.10)
 STANDARD = "standard"
-KAPPA, FRACTION = "kappa.logp_y", "tangent_fraction.logp_y"
 REGIME_EPSILON = 2.0  # step length at which R_on is judged; the nearest measured one where it is not measured
 
 
@@ -102,8 +101,8 @@ def _shared_change(numbers: Mapping[str, TrialNumbers], base: TrialNumbers) -> s
 
 def change_key(keys: Iterable[str]) -> str | None:
     """The on-manifold change at the step length nearest to that at which regimes are judged; None for none."""
-    changes = [key for key in keys if family(key) == "change_on" and ".tangents=" not in key]
-    return min(changes, key=lambda key: abs(float(key.partition("eps=")[2]) - REGIME_EPSILON), default=None)
+    changes = {key: k.value for key in keys if (k := Key.parse(key)).family == "change_on" and not k.tangents}
+    return min(changes, key=lambda key: abs((changes[key] or 0.0) - REGIME_EPSILON), default=None)
 
 
 def rows_numbers(rows: Rows, boot: PairedBootstrap) -> TrialNumbers:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tangency.data.partners import measured_order
 from tangency.files import is_whole, remove_leftovers
-from tangency.measures import BatchSize, Driver, MeasureConfig, ReferenceSource, Rows, Subject, write_measured
+from tangency.measures import BatchSize, ComparisonSource, Driver, MeasureConfig, Rows, Subject, write_measured
 from tangency.measures.tables import SHARD_COLUMNS, join_shards
 from tangency.tensors import digest
 from tangency.types import OnProgress
@@ -84,7 +84,7 @@ def identity_of(module: nn.Module, settings: Sequence[object], config: MeasureCo
 
 def fill_shards(
     targets: Sequence[tuple[RowShards, Subject]],
-    source: ReferenceSource,
+    source: ComparisonSource,
     config: MeasureConfig,
     on_progress: OnProgress | None = None,
     batch_size: BatchSize = "auto",

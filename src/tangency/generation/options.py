@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Range:
+class Within:
     """An interval of numbers; `ends` are its brackets, round where an end is left out."""
 
     low: float
@@ -44,8 +44,8 @@ class Range:
         return f"{self.ends[0]}{self.low}, {self.high}{self.ends[1]}"
 
 
-_POSITIVE, _NOT_NEGATIVE, _FROM_ONE = Range(0, math.inf, "()"), Range(0, math.inf), Range(1, math.inf)
-_SHARE = Range(0, 1, "()")
+_POSITIVE, _NOT_NEGATIVE, _FROM_ONE = Within(0, math.inf, "()"), Within(0, math.inf), Within(1, math.inf)
+_SHARE = Within(0, 1, "()")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Declaration:
     help: str = ""
     flag: str = ""
     choices: tuple[str, ...] = ()
-    within: Range | None = None
+    within: Within | None = None
     unit: str = ""
 
     @property
@@ -125,12 +125,12 @@ class Climb:
     radius: float | None = _option(None, "Budget about the start, pixels in [0, 1].", within=_POSITIVE, unit=_PIXELS)
     norm: str = _option("l2", "Norm of the budget.", choices=NORMS)
     noise: float = _option(0.0, "Noise added at each step.", flag="langevin", within=_NOT_NEGATIVE)
-    average: float = _option(0.0, "Weight of a moving average of iterates, in [0, 1).", within=Range(0, 1))
+    average: float = _option(0.0, "Weight of a moving average of iterates, in [0, 1).", within=Within(0, 1))
     variation: float = _option(0.0, "Weight of total variation; off by default.", within=_NOT_NEGATIVE)
     decay: bool = _option(False, "Let steps shrink to nothing.")
     confidence: float | None = _option(None, "Stop an image at this p(y|x).", within=_SHARE)
     bounds: Bounds = (0.0, 1.0)
-    frames: int = _option(0, within=Range(0, _FRAMES, "[]"))
+    frames: int = _option(0, within=Within(0, _FRAMES, "[]"))
 
     def __post_init__(self) -> None:
         _check(self)
@@ -180,7 +180,7 @@ class TaskOptions:
     """
 
     task: str = "generate"
-    count: int = _option(64, "Images; 1000 and more give a KID.", within=Range(1, _MOST, "[]"))
+    count: int = _option(64, "Images; 1000 and more give a KID.", within=Within(1, _MOST, "[]"))
     climb: Climb = field(default_factory=Climb)
     sigma: float = _option(0.25, "Noise level that denoise removes, pixels in [0, 1].", within=_POSITIVE)
     blind: bool = _option(False, "Denoise without knowing σ.")

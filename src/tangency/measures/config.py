@@ -14,12 +14,14 @@ from pydantic import BeforeValidator, Field
 
 from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
+from tangency.measures.keys import ALIGNMENT_CONTROLS
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
-from tangency.measures.registry import ALIGNMENT_CONTROLS
+from tangency.measures.registry import MEASURES, check_extra
 from tangency.measures.robustness.config import RobustnessConfig
 from tangency.measures.similarity.metrics import METRICS, check_metrics
 from tangency.measures.working import FILTERS, Shape, WorkingSize
 from tangency.perceptual.pictures import check_normalisations
+from tangency.types import LabelledImages
 from tangency.validation import validated
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
@@ -72,7 +74,7 @@ class MeasureConfig:
         metrics: names in `metrics.METRICS`, by which gradient and target are compared.
         normalisations: of pictures, for the metrics that compare pictures; those after the first stand in the key.
         network_controls: controls of the metrics that need a network's pass for each picture, and of the targets of a
-            trained score, "shuffled" among them; the others always have all of `registry.ALIGNMENT_CONTROLS`.
+            trained score, "shuffled" among them; the others always have all of `keys.ALIGNMENT_CONTROLS`.
         candidates: images among which a gradient is to pick its own target (metric "retrieval"), and with which CKA is
             pooled.
         attributions: samples, noise and steps of attribution maps.
@@ -84,6 +86,7 @@ class MeasureConfig:
             the shorter side, the ratio kept; "own" for that of the images. None: 64 for images of more than 128 × 128
             pixels, else their own. The classifier always sees images at their own size, see `WorkingSize`.
         working_filter: "area", "bilinear" or "bicubic", by which images and gradients are resized to it.
+        extra: measures of other packages, which are measured beside ours.
 
     Example:
         >>> MeasureConfig(epsilons=(2.0,), metrics=("cosine",)).closed_targets
@@ -113,11 +116,13 @@ class MeasureConfig:
     robustness: RobustnessConfig = field(default_factory=RobustnessConfig)
     working_size: Size | None = None
     working_filter: str = "area"
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for scalar in (*self.tangent_scalars, *(name for name, _ in self.alignments)):
             check_quantity(scalar)
         check_metrics(self.metrics)
+        check_extra(self.extra)
         check_normalisations(self.normalisations)
         known = (
             ("control", self.network_controls, ALIGNMENT_CONTROLS),
@@ -283,8 +288,10 @@ class MeasureConfig:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Everything here as plain data, without a working size that is the images' own."""
+        """Everything here as plain data, without a working size that is the images' own and an empty `extra`."""
         content = dataclasses.asdict(self)
+        if not self.extra:  # a key that older rows and specs do not have
+            del content["extra"]
         if self.working_size in (None, "own"):  # keys that older rows and specs do not have
             del content["working_size"], content["working_filter"]
         return content
@@ -296,9 +303,19 @@ class MeasureConfig:
             del measures["curved"]
         if self.legacy is None:
             del measures["legacy"]
-        origins = [origin for name in self.metrics if (origin := METRICS.origin(name))]  # of other packages
+        used = [METRICS.origin(name) for name in self.metrics] + [MEASURES.origin(name) for name in self.extra]
+        origins = [origin for origin in used if origin]  # of other packages
         content = json.dumps([MEASURE_SCHEMA, measures, *origins], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def check_signal(config: MeasureConfig, pool: LabelledImages) -> None:
+    """Raise where noise on signal and distractor is to be measured of images whose signal's place is not known."""
+    if config.noise_sigmas and pool.signal is None:
+        raise NumericsError(
+            f"noise_sigmas: got {list(config.noise_sigmas)} for '{pool.name}', whose signal's place is not known; "
+            "expected data such as distractor:fashion-mnist-5k, or no noise_sigmas."
+        )
 
 
 def _natural_target(quantity: str) -> str:

@@ -15,21 +15,16 @@ from tangency.autodiff import check_logits, undisturbed
 from tangency.data.partners import BLOCK
 from tangency.files import journal
 from tangency.measures.attributed import Attribution, attributed
+from tangency.measures.batch import Batch
 from tangency.measures.batching import BatchSize, fitting_batch
+from tangency.measures.comparison.source import Comparison, ComparisonSource, ImageBatch
 from tangency.measures.config import MeasureConfig
-from tangency.measures.frames import Frame
-from tangency.measures.quantities import check_maps, quantity_directions
-from tangency.measures.references import ImageBatch, References, ReferenceSource
-from tangency.measures.robustness.attacked import attacked
-from tangency.measures.robustness.changes import changes, noise_response
-from tangency.measures.robustness.signal import noise_changes, signal_fraction
-from tangency.measures.robustness.smoothed import certified, smoothed_gradients
+from tangency.measures.definition import Columns
+from tangency.measures.quantities import check_maps
+from tangency.measures.registry import functions
 from tangency.measures.rows import Rows
-from tangency.measures.similarity.aligned import aligned
 from tangency.measures.tables import write_shard
-from tangency.numerics import unit
 
-Columns = dict[str, Tensor]
 MOST = BLOCK  # images at once where memory holds them
 
 
@@ -58,7 +53,7 @@ class Driver:
         batch: from the indices of images (n,) to the images; those of the source's pool by default.
     """
 
-    source: ReferenceSource
+    source: ComparisonSource
     config: MeasureConfig
     batch_size: int
     batch: Callable[[Tensor], ImageBatch] | None = None
@@ -66,7 +61,7 @@ class Driver:
     @classmethod
     def fitting(
         cls,
-        source: ReferenceSource,
+        source: ComparisonSource,
         config: MeasureConfig,
         subjects: Sequence[Subject],
         batch_size: BatchSize = "auto",
@@ -82,24 +77,24 @@ class Driver:
         """Rows of each subject for one batch of images after the other.
 
         Args:
-            subjects: what is measured; all share references, unless each one's own predictions are the labels.
+            subjects: what is measured; all share comparison, unless each one's own predictions are the labels.
             index: of the images (n,), in the order in which they are measured.
         """
         for at in torch.split(index, self.batch_size):
             batch = (self.batch or self.source.batch)(at)
-            shared = self.source.references(batch, batch.truth) if self.config.label == "true" else None
+            shared = self.source.comparison(batch, batch.truth) if self.config.label == "true" else None
             yield [self._measured(subject, at, batch, shared) for subject in subjects]
 
-    def _measured(self, subject: Subject, at: Tensor, batch: ImageBatch, shared: References | None) -> Rows:
+    def _measured(self, subject: Subject, at: Tensor, batch: ImageBatch, shared: Comparison | None) -> Rows:
         model = subject.classifier
-        references = shared or self.source.references(batch, chosen_labels(model, batch.x, batch.truth, self.config))
+        comparison = shared or self.source.comparison(batch, chosen_labels(model, batch.x, batch.truth, self.config))
         maps: dict[str, Tensor] = {}
         for name, given in subject.attributions.items():
             if isinstance(given, Tensor):
                 maps |= check_maps({name: given[at.to(given.device)]}, batch.x)
             else:
-                maps |= attributed(model, batch.x, references.y, {name: given})
-        rows = measure_batch(model, references, self.config.with_maps(maps), maps)
+                maps |= attributed(model, batch.x, comparison.y, {name: given})
+        rows = measure_batch(model, comparison, self.config.with_maps(maps), maps)
         # the controls of maps stand among what all subjects share
         columns = {key: values for key, values in rows.columns.items() if maps or ".map(" not in key}
         return dataclasses.replace(rows, columns=columns)
@@ -136,59 +131,19 @@ def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureCon
 
 
 def measure_batch(
-    model: nn.Module, references: References, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
+    model: nn.Module, comparison: Comparison, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
 ) -> Rows:
     """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
-    x, working = references.x, references.working
+    batch = Batch(model, comparison, config, maps or {})
+    columns: Columns = {}
     with undisturbed(model), torch.no_grad():
-        # a clone, since a model may overwrite its input in place
-        logits = check_logits(model(x.clone()), len(x), max(2, int(references.y.max()) + 1))
-        correct = (logits.argmax(1) == references.truth).double()
-        columns: Columns = {"accuracy": correct.where(logits.isfinite().all(1), torch.nan)}
-        for frame in references.frames:
-            columns |= changes(model, logits, references, frame, config)
-        columns |= noise_response(model, logits, references, config)
-        if references.signal is not None and config.noise_sigmas:
-            columns |= noise_changes(model, logits, x, references.ids, references.signal, config)
-    columns |= attacked(model, logits, references, config) | certified(model, references, config)
-    own = quantity_directions(
-        model, x, references.y, references.ids, config.quantities, config.attributions, maps or {}
-    )
-    directions = {name: working.gradient(gradient) for name, gradient in own.items()}
-    for name in config.tangent_scalars:
-        for frame in references.frames:
-            columns |= _tangency(name, directions[name], frame)
-        if references.signal is not None:
-            columns |= signal_fraction(name, own[name], references.signal)
-        if not working.whole:
-            columns[f"working_share.{name}"] = working.kept(own[name])
-    for name, gradient in smoothed_gradients(model, references, config).items():
-        for frame in references.frames:
-            columns |= _tangency(name, working.gradient(gradient), frame)
-    columns |= aligned(model, directions, references, config)
-    columns |= references.constant
+        for function, family in functions(config.extra).items():
+            made = function(batch)
+            columns |= {family: made} if isinstance(made, Tensor) else made
+    columns |= comparison.constant
     return Rows(
-        references.ids,
+        comparison.ids,
         {key: values.double() for key, values in columns.items()},
-        math.prod(working.shape),
-        logits.shape[1],
+        math.prod(comparison.working.shape),
+        batch.logits.shape[1],
     )
-
-
-def _tangency(name: str, gradient: Tensor, frame: Frame) -> Columns:
-    """F² with its controls, the rank, and ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k]."""
-    gradient, space, d = unit(gradient), frame.space, frame.space.dimension
-    rank = space.trace
-    usable = (rank > 0) & (rank < d)
-    fraction = space.fraction(gradient).double().where(usable, torch.nan)
-    off = space.off_fraction(gradient).double()
-    columns = {
-        f"tangent_fraction.{name}{frame.suffix}": fraction,
-        f"tangent_rank{frame.suffix}": rank,
-        f"log_kappa.{name}{frame.suffix}": off.log() - fraction.log() + (rank / (d - rank)).log(),
-    }
-    for control, other in frame.controls.items():
-        held = other.fraction(gradient).double().where(usable, torch.nan)
-        columns[f"tangent_fraction.{name}{frame.suffix}.{control}"] = held
-    columns |= {f"tangent_rank{frame.suffix}.{control}": common for control, common in frame.common.items()}
-    return columns

@@ -27,10 +27,10 @@ _UNIDENTIFIED = {
 
 def map_quantity(name: str) -> str:
     """The quantity of a map that the caller gives: "gradcam" is "map(gradcam)"."""
-    found = f"map({name})"
-    if not _MAP.fullmatch(found):
+    quantity = f"map({name})"
+    if not _MAP.fullmatch(quantity):
         raise SpecError(f"map '{name}': expected a name of letters, digits, dashes and underscores, a letter first.")
-    return found
+    return quantity
 
 
 def is_map(quantity: str) -> bool:
@@ -45,7 +45,7 @@ def check_quantity(quantity: str) -> None:
 
 
 def check_given(quantities: Iterable[str], maps: Iterable[str]) -> None:
-    """Raise a `SpecError` where map(NAME) is asked for and no such map is given."""
+    """Raise a `SpecError` where map(NAME) is wanted and no such map is given."""
     absent = [q for q in quantities if is_map(q) and q[4:-1] not in set(maps)]
     if absent:
         raise SpecError(
@@ -76,8 +76,8 @@ def quantity_directions(
     given = {q: maps[q[4:-1]] for q in quantities if is_map(q)}
     attributed = [q for q in quantities if "(" in q and q not in given]
     plain = [q for q in quantities if "(" not in q]
-    found = input_gradients(model, x, y, plain) | attribution_maps(model, x, y, attributed, ids, options)
-    return {q: given[q] if q in given else found[q].direction for q in quantities}
+    gradients = input_gradients(model, x, y, plain) | attribution_maps(model, x, y, attributed, ids, options)
+    return {q: given[q] if q in given else gradients[q].direction for q in quantities}
 
 
 def check_maps(maps: Mapping[str, Tensor], images: Tensor, what: str = "map") -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ def check_maps(maps: Mapping[str, Tensor], images: Tensor, what: str = "map") ->
         NumericsError: for a shape that is not that of the images, or values that are not finite.
     """
     n, channels, height, width = images.shape
-    found = {}
+    wide_maps = {}
     for name, values in maps.items():
         map_quantity(name)
         if tuple(values.shape) not in ((n, height, width), (n, channels, height, width)):
@@ -105,8 +105,8 @@ def check_maps(maps: Mapping[str, Tensor], images: Tensor, what: str = "map") ->
             bad = (~values.isfinite()).flatten(1).any(1).nonzero().flatten()[:5].tolist()
             raise NumericsError(f"{what} '{name}': NaN or infinite values for images {bad}, expected finite ones.")
         wide = values if values.dim() == 4 else values[:, None].expand(n, channels, height, width)
-        found[name] = wide
-    return found
+        wide_maps[name] = wide
+    return wide_maps
 
 
 def unidentified(quantities: Iterable[str]) -> list[str]:

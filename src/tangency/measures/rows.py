@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
+from tangency.measures.keys import Key
 
 if TYPE_CHECKING:
     import polars
@@ -41,7 +42,7 @@ class Rows:
         """Values of one measure, (N,); an unknown key is a `NumericsError` that names the near ones."""
         if key in self.columns:
             return self.columns[key]
-        near = [known for known in self.columns if known.startswith(f"{key}.")][:4]
+        near = [known for known in self.columns if Key.parse(known).begins(key)][:4]
         hint = f" Known are {', '.join(near)}, …" if near else ""
         raise NumericsError(
             f"no measure '{key}' in these rows.{hint} `keys()` lists all; pooled ratios (kappa, rho) are numbers of a "

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.attributed import Attribution, attribution_notes, check_attributions
 from tangency.measures.batching import BatchSize, check_batch_size
-from tangency.measures.compared import Given, compared, named_score
-from tangency.measures.config import MeasureConfig
+from tangency.measures.comparison.chosen import Given, compared, named_score
+from tangency.measures.comparison.source import ComparisonSource, ImageBatch, check_network
+from tangency.measures.config import MeasureConfig, check_signal
 from tangency.measures.driver import Driver, Subject, chosen_labels
 from tangency.measures.given import GivenImages, given_images
 from tangency.measures.quantities import check_given
-from tangency.measures.references import ImageBatch, ReferenceSource, check_network
-from tangency.measures.robustness.signal import check_signal
 from tangency.measures.rows import Rows
 from tangency.measures.similarity.metrics import check_size
 from tangency.models import Classifier, prepared, probes
@@ -134,7 +133,7 @@ def measure(
     notes += () if working.whole else (working.sentence,)
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
     base = compared(closed, tangents, shown, device)
-    source = ReferenceSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
+    source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
     rows = _rows(Subject(model, attributions), given, source, batch_size)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
@@ -182,7 +181,7 @@ def _tried(
     return notes
 
 
-def _rows(subject: Subject, given: GivenImages, source: ReferenceSource, batch_size: BatchSize) -> Rows:
+def _rows(subject: Subject, given: GivenImages, source: ComparisonSource, batch_size: BatchSize) -> Rows:
     """Rows of all images, in their order; they are measured block by block of the pool."""
 
     def batch(at: Tensor) -> ImageBatch:

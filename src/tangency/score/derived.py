@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -60,8 +60,7 @@ class ScoreOfDenoiser(ABC):
 
     def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
         """s_σ(x) = (D − x)/σ², or given y."""
-        levels = self._positive(x, sigma)
-        inputs = x.double() if self.wide else x
+        levels, inputs = self._positive(x, sigma), self._inputs(x)
         return ((self.denoise(inputs, levels, y) - inputs) / per_example(levels, x) ** 2).to(x.dtype)
 
     def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
@@ -69,10 +68,35 @@ class ScoreOfDenoiser(ABC):
 
         `tangency.score.bayes_gradient` also estimates its error.
         """
-        levels = self._positive(x, sigma)
-        inputs = x.double() if self.wide else x
+        levels, inputs = self._positive(x, sigma), self._inputs(x)
         difference = self.denoise(inputs, levels, y) - self.denoise(inputs, levels)
         return Direction(difference.to(x.dtype), norms(difference).double().log() - 2 * levels.log())
+
+    def targets(self, x: Tensor, y: Tensor, sigma: Sigma, names: Collection[str]) -> dict[str, Tensor]:
+        """Several of "score", "score_y" and "bayes_gradient" (a direction), with one value of D(x; σ) and D(x; σ, y).
+
+        Args:
+            x: (N, C, H, W).
+            y: (N,) labels.
+            sigma: in [0, 1] pixel units.
+            names: which of them.
+
+        Returns:
+            Name to (N, C, H, W), equal to those of `score` and `bayes_direction`.
+        """
+        levels, inputs = self._positive(x, sigma), self._inputs(x)
+        square = per_example(levels, x) ** 2
+        free = self.denoise(inputs, levels) if {"score", "bayes_gradient"} & set(names) else inputs
+        given = self.denoise(inputs, levels, y) if {"score_y", "bayes_gradient"} & set(names) else inputs
+        every = {
+            "score": (free - inputs) / square,
+            "score_y": (given - inputs) / square,
+            "bayes_gradient": given - free,
+        }
+        return {name: every[name].to(x.dtype) for name in names}
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        return x.double() if self.wide else x
 
     def _positive(self, x: Tensor, sigma: Sigma) -> Tensor:
         levels = noise_levels(sigma, x)

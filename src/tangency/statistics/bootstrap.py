@@ -57,7 +57,7 @@ class Estimate:
 
 
 class PairedBootstrap:
-    """Resamples images with replacement, the same ones for everything that it is asked.
+    """Resamples images with replacement, the same ones for all statistics.
 
     All results are "draws" of length 1 + B: the statistic on the images themselves, then on each resample. Draws of
     two trials may be subtracted or divided: their differences are paired. Counts of many images are made anew, block

@@ -55,4 +55,5 @@ def _row_spearman(x: Array, y: Array) -> Array:
     a, b = rankdata(x, axis=1), rankdata(y, axis=1)
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+        correlations: Array = (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return correlations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from tangency.statistics.intervals import Interval
 from tangency.statistics.pooled import Contrast
 from tangency.statistics.resamples import Array
 
+K = TypeVar("K")
 Controlled = tuple[Array, Mapping[str, Array]]  # values (N,) of a measure, and those of its controls by name
 
 
@@ -47,23 +49,19 @@ def excess_over_best(boot: PairedBootstrap, values: Array, controls: Mapping[str
 
 
 def excesses_over_best(
-    boot: PairedBootstrap, measures: Mapping[str, Controlled], interval: Interval = "percentile"
-) -> dict[str, Excess]:
+    boot: PairedBootstrap, measures: Mapping[K, Controlled], interval: Interval = "percentile"
+) -> dict[K, Excess]:
     """`excess_over_best` of several measures, in one pass over the images."""
     contrasts = {key: contrasts_of(values, controls) for key, (values, controls) in measures.items()}
     draws = iter(boot.evaluate([contrast for named in contrasts.values() for contrast in named.values()]))
-    found = {}
-    for key, named in contrasts.items():
-        rows = np.stack([next(draws) for _ in named])
-        found[key] = _excess(rows, named, interval)
-    return found
+    return {key: _excess(np.stack([next(draws) for _ in named]), named, interval) for key, named in contrasts.items()}
 
 
 def contrasts_of(values: Array, controls: Mapping[str, Array]) -> dict[str, Contrast]:
     """The measure minus each control that has a value at all, over the images that have all of them."""
     if not controls:
         raise NumericsError("excess: got no controls, expected at least one.")
-    names = [name for name, found in controls.items() if np.isfinite(found).any()] or list(controls)
+    names = [name for name, control in controls.items() if np.isfinite(control).any()] or list(controls)
     kept = tuple(controls[name] for name in names)
     return {name: Contrast(values, controls[name], kept) for name in names}
 

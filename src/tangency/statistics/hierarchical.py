@@ -25,8 +25,8 @@ class SeedBootstrap:
 
     Example:
         >>> draws = np.stack([np.full(501, 1.0), np.full(501, 3.0)])  # two networks without spread over images
-        >>> found = SeedBootstrap(2, 500).mean(draws)
-        >>> float(found[0]), sorted(set(found.tolist()))
+        >>> means = SeedBootstrap(2, 500).mean(draws)
+        >>> float(means[0]), sorted(set(means.tolist()))
         (2.0, [1.0, 2.0, 3.0])
     """
 
@@ -42,5 +42,5 @@ class SeedBootstrap:
         """Draws (S, 1 + B) of one statistic for each seed to those of their mean, (1 + B,)."""
         if draws.shape != self.weights.shape:
             raise NumericsError(f"seed bootstrap: got draws {draws.shape}, expected {self.weights.shape}.")
-        found: Array = (draws * self.weights).sum(0)
-        return found
+        means: Array = (draws * self.weights).sum(0)
+        return means

@@ -41,14 +41,14 @@ def swap_p(flips: SignFlips, pairs: Sequence[tuple[Pooled, Pooled]]) -> list[flo
         return []
     held = [paired(a, b) for a, b in pairs]
     signed = flips.accumulate(lambda where: np.concatenate([a.parts(where) - b.parts(where) for a, b in held]))
-    found, start = [], 0
+    p_values, start = [], 0
     for a, b in held:
         whole = (a.parts() + b.parts()).sum(1)[:, None]
         difference = signed[start : start + len(whole)]
         start += len(whole)
         swapped = a.value((whole + difference) / 2) - b.value((whole - difference) / 2)
-        found.append(permutation_p(swapped, "two-sided"))
-    return found
+        p_values.append(permutation_p(swapped, "two-sided"))
+    return p_values
 
 
 def matching_p(similarity: Array, permutations: int = 9999, seed: int = 0) -> float:

@@ -43,8 +43,8 @@ class Pooled(abc.ABC):
 
     def usable(self, where: slice = _ALL) -> Mask:
         """Which images enter."""
-        found: Mask = np.all([np.isfinite(column[where]) for column in self.columns], axis=0)
-        return found
+        finite: Mask = np.all([np.isfinite(column[where]) for column in self.columns], axis=0)
+        return finite
 
     @abc.abstractmethod
     def replaced(self, first: Array) -> Pooled:

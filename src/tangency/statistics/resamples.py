@@ -19,7 +19,7 @@ _AT_ONCE = 250  # resamples whose images are drawn at once
 
 
 class Blocks(ABC):
-    """Random weights of images, (1 + R, N), that are made anew block by block whenever they are asked for.
+    """Random weights of images, (1 + R, N), that are made anew block by block whenever they are needed.
 
     The first row is ones: the images themselves. What a block holds follows from (seed, number of the block) alone.
 
@@ -57,8 +57,8 @@ class Blocks(ABC):
         """Weighted sums over the images, where `parts` gives the finite values (..., n) of a block: (..., 1 + R)."""
         total: Array | None = None
         for where, weights in self.blocks():
-            found = parts(where) @ weights.T
-            total = found if total is None else total + found
+            sums = parts(where) @ weights.T
+            total = sums if total is None else total + sums
         if total is None:
             raise NumericsError("sums: got no images, expected at least 1.")
         return total

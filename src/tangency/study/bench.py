@@ -10,7 +10,7 @@ from torch import nn
 from tangency.errors import ModelError, RunError, quoted
 from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world
 from tangency.evaluate.fitting.tangents import study_tangents
-from tangency.measures import ReferenceSource
+from tangency.measures import ComparisonSource
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
@@ -52,11 +52,11 @@ class Workbench:
         return estimators(self.spec.score, self.spec.data, self.shown, self.score_file, self.device)
 
     @cached_property
-    def source(self) -> ReferenceSource:
+    def source(self) -> ComparisonSource:
         """References for batches of test images."""
         score, own = self.estimators
         ground = Ground(self.shown, self.device, self.network or score)
-        return ReferenceSource(
+        return ComparisonSource(
             score,
             study_tangents(self.spec.tangents, own, ground, self.layout.artefacts),
             self.shown.test,

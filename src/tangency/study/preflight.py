@@ -8,7 +8,7 @@ from tangency.data import KINDS
 from tangency.errors import DataError, SpecError
 from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.scores import check_answers
-from tangency.measures import METRICS, WorkingSize, check_signal, check_size
+from tangency.measures import MEASURES, METRICS, WorkingSize, check_signal, check_size
 from tangency.mixtures import affordable
 from tangency.models import build
 from tangency.references import as_reference, parse
@@ -57,6 +57,8 @@ def _refuse_local(spec: StudySpec) -> None:
     """Raise where what measures is registered in this process alone; plans refuse such objectives themselves."""
     for metric in spec.measures.metrics:
         METRICS.shared_origin(metric)
+    for measure in spec.measures.extra:
+        MEASURES.shared_origin(measure)
     for kind in (parse(reference).kind for reference in spec.tangents):
         if kind in ESTIMATORS:
             ESTIMATORS.shared_origin(kind)

@@ -248,6 +248,8 @@ class StudySpec(_Strict):
             del content["generate"], content["judge"]
         if self.measures.legacy is None:
             del content["measures"]["legacy"]
+        if not self.measures.extra:
+            del content["measures"]["extra"]
         if self.measures.working_size is None:
             del content["measures"]["working_size"]
             if self.measures.working_filter == "area":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
+from tangency.measures.keys import Key
 from tangency.statistics import Estimate, Interval, PairedBootstrap
 
 Repair = Callable[[NDArray[np.int64], np.random.Generator], Columns]
@@ -95,20 +97,18 @@ def coverage(
 
 
 def _estimate(numbers: TrialNumbers, key: str) -> Estimate:
-    measure = key.removeprefix("excess.")
-    if measure == key:
+    parsed = Key.parse(key)
+    if not parsed.excess:
         return numbers.estimates[key]
-    if measure in numbers.excess:
-        return numbers.excess[measure].estimate
-    measure, _, control = measure.rpartition(".")
-    return numbers.excess[measure].controls[control]
+    excess = numbers.excess[str(dataclasses.replace(parsed, control="", excess=False))]
+    return excess.controls[parsed.control] if parsed.control else excess.estimate
 
 
 def excess_truths(truth: TrialNumbers, measure: str) -> dict[str, float]:
     """ "excess.MEASURE" and "excess.MEASURE.CONTROL" in the population."""
-    excess = truth.excess[measure]
-    controls = {f"excess.{measure}.{name}": each.mean for name, each in excess.controls.items()}
-    return {f"excess.{measure}": excess.estimate.mean} | controls
+    excess, key = truth.excess[measure], Key.parse(measure)
+    controls = {str(key.minus(name)): each.mean for name, each in excess.controls.items()}
+    return {str(key.minus()): excess.estimate.mean} | controls
 
 
 def _covered(truth: float, rows: Iterable[tuple[float, float, float]]) -> Coverage:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tangency.autodiff import input_gradient
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig, measure
+from tangency.measures.keys import FRACTION, Key
 from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
 from tangency.tangents import WorldTangents
@@ -20,7 +21,7 @@ from tangency.types import OnProgress
 from tangency.worlds import GaussianCore, World, drawn
 
 _CHUNK = 4000
-_MEASURE = "tangent_fraction.logp_y"
+_FRACTION = Key.parse(FRACTION)
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def _expected_controls(population: Population) -> Columns:
         means = _mean_over_others(fractions[own], component[own], partners)
         of_class[own] = means if len(np.unique(partners)) > 1 else np.nan
     return {
-        f"{_MEASURE}.shuffled": _mean_over_others(fractions, component, component),
-        f"{_MEASURE}.shuffled_class": of_class,
+        str(_FRACTION.under("shuffled")): _mean_over_others(fractions, component, component),
+        str(_FRACTION.under("shuffled_class")): of_class,
     }
 
 
@@ -150,7 +151,7 @@ def repairs(population: Population) -> Repair:
                 if len(np.unique(component[own == c])) < 2:
                     partner[group == c] = -1
             values = population.fractions[chosen, component[partner]]
-            columns[f"{_MEASURE}.{name}"] = np.where(partner >= 0, values, np.nan)
+            columns[str(_FRACTION.under(name))] = np.where(partner >= 0, values, np.nan)
         return columns
 
     return repair

@@ -16,12 +16,12 @@ from tangency.models.weights import fill
 from tangency.seeding import Draw
 from tangency.tangents.autoencoder import ConvAutoencoder, autoencoder_losses
 from tangency.tangents.autoencoder_files import AutoencoderCard, read_autoencoder_card, save_autoencoder
-from tangency.training.batches import Batch
+from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
 from tangency.training.job import Job, Step, Training, validation_batches
-from tangency.training.result import Record, TrainingResult, finite
+from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
 AUTOENCODER, BEST_AUTOENCODER = "autoencoder.safetensors", "best-autoencoder.safetensors"
@@ -43,7 +43,7 @@ class _AutoencoderJob(Job):
         self.module = self.autoencoder = autoencoder
         self.card = card
 
-    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+    def losses(self, batch: Minibatch, draw: Draw) -> Tensor:
         return autoencoder_losses(self.autoencoder, batch.x, self.card.beta, draw)
 
     @torch.no_grad()
@@ -60,11 +60,11 @@ class _AutoencoderJob(Job):
         loss, error = (float(torch.cat(parts).double().mean()) for parts in (losses, errors))
         return {"validation_loss": finite(loss), "validation_error": finite(error)}, -loss
 
-    def with_record(self, record: Record) -> AutoencoderCard:
+    def with_record(self, record: TrainingRecord) -> AutoencoderCard:
         """The card after this training."""
         return replace(self.card, provenance={**self.card.provenance, "training": record.to_json()})
 
-    def save(self, path: Path, record: Record) -> None:
+    def save(self, path: Path, record: TrainingRecord) -> None:
         save_autoencoder(self.autoencoder, self.with_record(record), path)
 
     def provenance(self, header: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

@@ -46,7 +46,7 @@ def refuse_lone_images(module: nn.Module) -> None:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Minibatch:
     """One step's images (n, C, H, W) in [0, 1], labels (n,) and identities (n,) on the device of training."""
 
     x: Tensor
@@ -54,13 +54,13 @@ class Batch:
     ids: Tensor
 
 
-def load_batch(data: LabelledImages, ids: Tensor, config: TrainConfig, epoch: int, device: torch.device) -> Batch:
+def load_batch(data: LabelledImages, ids: Tensor, config: TrainConfig, epoch: int, device: torch.device) -> Minibatch:
     """The images `ids` of the data, moved to the device as bytes, converted and augmented there."""
     chosen = ids.to(data.pixels.device)
     part = LabelledImages(data.pixels[chosen].to(device), data.labels[chosen].to(device), data.classes)
     here = ids.to(device)
     x = augment(part.images(), Draw(config.seed, here, f"augmentation/epoch {epoch}"), config.flip, config.crop)
-    return Batch(x, part.labels, here)
+    return Minibatch(x, part.labels, here)
 
 
 def augment(x: Tensor, draw: Draw, flip: bool, crop: int) -> Tensor:

@@ -20,7 +20,7 @@ from tangency.training.batches import batch_bounds, load_batch, refuse_lone_imag
 from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint
 from tangency.training.config import TrainConfig, learning_rate
 from tangency.training.job import Job, Step, Training
-from tangency.training.result import CHECKPOINT, Record, TrainingResult, finite, read_history, write_history
+from tangency.training.result import CHECKPOINT, TrainingRecord, TrainingResult, finite, read_history, write_history
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -56,7 +56,7 @@ def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> Trai
     """The finished training in this folder, its weights loaded; raises if it is another one."""
     path = training.folder / job.files[0]
     tensors, header = read_tensors(path)
-    record = Record.from_json(job.provenance(header, path).get("training", {}))
+    record = TrainingRecord.from_json(job.provenance(header, path).get("training", {}))
     initial = [record.initial]
     if job.in_place:  # a notebook cell that runs twice hands over what it trained: the same training, finished
         initial.append(digest(tensors))
@@ -200,9 +200,9 @@ class _TrainingRun:
             save_checkpoint(path, self.job.module, self.optimiser, self.progress, self.identity, self.job.state())
         self.saved = time.monotonic()
 
-    def _save(self, name: str, outcome: str) -> Record:
+    def _save(self, name: str, outcome: str) -> TrainingRecord:
         progress = self.progress
-        record = Record(
+        record = TrainingRecord(
             **self.identity,
             config=self.config.plain(),
             data={"name": self.data.name, "digest": self.data.digest, "images": len(self.index)},

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from tangency.errors import DataError, ModelError
 from tangency.seeding import Draw, permutation
-from tangency.training.batches import Batch
+from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
-from tangency.training.result import Record
+from tangency.training.result import TrainingRecord
 from tangency.types import LabelledImages, check_labels
 
 VALIDATION_IMAGES = 1000
@@ -95,7 +95,7 @@ class Job(ABC):
         self.module.to(device)
 
     @abstractmethod
-    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+    def losses(self, batch: Minibatch, draw: Draw) -> Tensor:
         """Loss of each image of a batch, (n,)."""
 
     @abstractmethod
@@ -108,7 +108,7 @@ class Job(ABC):
         """
 
     @abstractmethod
-    def save(self, path: Path, record: Record) -> None:
+    def save(self, path: Path, record: TrainingRecord) -> None:
         """Write the weights with a record of their training."""
 
     @abstractmethod
@@ -128,8 +128,10 @@ class Job(ABC):
         return {}
 
 
-def validation_batches(validation: LabelledImages, held: Tensor, seed: int, device: torch.device) -> Iterator[Batch]:
+def validation_batches(
+    validation: LabelledImages, held: Tensor, seed: int, device: torch.device
+) -> Iterator[Minibatch]:
     """A fixed random subset of the validation images."""
     chosen = held[permutation(len(held), seed, "validation loss")[:VALIDATION_IMAGES]]
     for ids in torch.split(chosen, 250):
-        yield Batch(validation.images(ids).to(device), validation.labels[ids].to(device), ids.to(device))
+        yield Minibatch(validation.images(ids).to(device), validation.labels[ids].to(device), ids.to(device))

@@ -15,12 +15,12 @@ from tangency.autodiff import input_gradient, undisturbed
 from tangency.models import Classifier, load_weights, save_classifier
 from tangency.objectives import Objective
 from tangency.seeding import Draw, permutation
-from tangency.training.batches import Batch
+from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
 from tangency.training.job import Job, Step, Training
-from tangency.training.result import Record, TrainingResult, finite
+from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
 TRAIN_ACCURACY_IMAGES = 1000
@@ -91,7 +91,7 @@ class _ClassifierJob(Job):
     def to(self, device: torch.device | str) -> None:
         self.classifier.to(device)
 
-    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+    def losses(self, batch: Minibatch, draw: Draw) -> Tensor:
         return self.objective.losses(self.classifier, batch.x, batch.y, draw)
 
     def evaluate(
@@ -108,7 +108,7 @@ class _ClassifierJob(Job):
         }
         return row, held_out.accuracy
 
-    def save(self, path: Path, record: Record) -> None:
+    def save(self, path: Path, record: TrainingRecord) -> None:
         provenance = {**self.classifier.card.provenance, "training": record.to_json()}
         self.classifier.card = replace(self.classifier.card, provenance=provenance)
         save_classifier(self.classifier, path)

@@ -16,7 +16,7 @@ HISTORY, CHECKPOINT = "history.parquet", "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
-class Record:
+class TrainingRecord:
     """What the card of trained weights says of their training, under "training" in its provenance.
 
     Args:
@@ -47,7 +47,7 @@ class Record:
         return {**self.settings, **{name: value for name, value in plain.items() if name != "settings"}}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Record:
+    def from_json(cls, content: Mapping[str, Any]) -> TrainingRecord:
         """What `to_json` gave; None for what is missing."""
         names = [field.name for field in fields(cls) if field.name != "settings"]
         settings = {name: value for name, value in content.items() if name not in names}
@@ -64,7 +64,7 @@ class TrainingResult:
         folder: holds the last weights, the best weights and history.parquet.
     """
 
-    record: Record
+    record: TrainingRecord
     history: list[Row]
     folder: Path
 

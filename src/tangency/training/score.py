@@ -16,12 +16,12 @@ from tangency.models.weights import fill
 from tangency.score import EDMLoss, NetworkScore, save_score
 from tangency.score.networks.card import read_score_card
 from tangency.seeding import Draw
-from tangency.training.batches import Batch
+from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
 from tangency.training.job import Job, Step, Training, validation_batches
-from tangency.training.result import Record, TrainingResult, finite
+from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
 SCORE, BEST_SCORE = "score.safetensors", "best-score.safetensors"
@@ -88,10 +88,10 @@ class _ScoreJob(Job):
         self.module.to(device)
         self.kept.to(str(device))
 
-    def losses(self, batch: Batch, draw: Draw) -> Tensor:
+    def losses(self, batch: Minibatch, draw: Draw) -> Tensor:
         return self._losses(self.module, batch, draw)
 
-    def _losses(self, module: nn.Module, batch: Batch, draw: Draw) -> Tensor:
+    def _losses(self, module: nn.Module, batch: Minibatch, draw: Draw) -> Tensor:
         low, width = self.kept.data_range[0], self.kept.settings.width
         return self.loss.losses(module, low + width * batch.x, batch.y, self.kept.classes, draw)
 
@@ -116,12 +116,12 @@ class _ScoreJob(Job):
         loss = float(torch.cat(parts).double().mean())
         return {"validation_loss": finite(loss)}, -loss
 
-    def with_record(self, record: Record) -> NetworkScore:
+    def with_record(self, record: TrainingRecord) -> NetworkScore:
         """The averaged network, whose card knows of this training."""
         provenance = {**self.kept.settings.provenance, "training": record.to_json()}
         return NetworkScore(self.kept.module, replace(self.kept.settings, provenance=provenance), self.kept.kind)
 
-    def save(self, path: Path, record: Record) -> None:
+    def save(self, path: Path, record: TrainingRecord) -> None:
         save_score(self.with_record(record), path)
 
     def provenance(self, header: Mapping[str, Any], path: Path) -> Mapping[str, Any]:

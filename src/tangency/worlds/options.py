@@ -22,7 +22,7 @@ _TINY = 1e-30  # float64 can square what is larger, and add up its squares
 
 
 @dataclass(frozen=True)
-class Range:
+class Allowed:
     """The values that an option may take, as a test and in words."""
 
     holds: Callable[[float], bool]
@@ -34,17 +34,17 @@ def _positive(value: float) -> bool:
 
 
 _BOUNDS = f"from {_TINY:g} to {1 / _TINY:g}"
-_POSITIVE = Range(_positive, f"a positive number {_BOUNDS}")
+_POSITIVE = Allowed(_positive, f"a positive number {_BOUNDS}")
 Shape = tuple[int, int, int]
-Classes = Annotated[int, Range(lambda n: n >= 2, "at least 2")]
-Count = Annotated[int, Range(lambda n: n >= 1, "at least 1")]
+Classes = Annotated[int, Allowed(lambda n: n >= 2, "at least 2")]
+Count = Annotated[int, Allowed(lambda n: n >= 1, "at least 1")]
 Components = Annotated[int, _POSITIVE]
 Positive = Annotated[float, _POSITIVE]
-_VARIANCE = Range(lambda v: v == 0 or _positive(v), f"0 or a variance {_BOUNDS} in squared pixel units")
+_VARIANCE = Allowed(lambda v: v == 0 or _positive(v), f"0 or a variance {_BOUNDS} in squared pixel units")
 Variance = Annotated[float, _VARIANCE]
 # Beyond the largest concentration a point of the sphere is known to the last bit.
-Concentration = Annotated[float, Range(lambda kappa: 0 <= kappa <= 1e12, "a number from 0 to 1e+12")]
-Degrees = Annotated[float, Range(lambda angle: 0 < angle <= 90, "degrees above 0 and up to 90")]
+Concentration = Annotated[float, Allowed(lambda kappa: 0 <= kappa <= 1e12, "a number from 0 to 1e+12")]
+Degrees = Annotated[float, Allowed(lambda angle: 0 < angle <= 90, "degrees above 0 and up to 90")]
 
 
 @dataclass(frozen=True)

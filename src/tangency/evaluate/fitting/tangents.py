@@ -17,7 +17,7 @@ from tangency.devices import resolve_device
 from tangency.errors import RunError, SpecError
 from tangency.evaluate.fitting.network import training_progress
 from tangency.files import file_digest, location_digests
-from tangency.measures.frames import distinct_names
+from tangency.measures.comparison.frames import distinct_names
 from tangency.mixtures import fit_affordable, load_mixture, save_mixture
 from tangency.numerics import check_rank
 from tangency.references import maker_options, parse_options

@@ -28,7 +28,8 @@ from tangency.evaluate.trust.results import (
 from tangency.evaluate.trust.tangent_floor import floors
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
-from tangency.measures.frames import Frame, frame_sources
+from tangency.measures.comparison.frames import Frame, frame_sources
+from tangency.measures.keys import TANGENT_CONTROLS, Key
 from tangency.score import Denoiser
 from tangency.seeding import permutation
 from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
@@ -203,7 +204,7 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
         for control, other in {"": space, **frame.controls}.items():
             shares = torch.stack([other.fraction(v) for v in directions.double().unbind(1)], 1)
             held = shares.nanmean(1).where(space.rank > 0, torch.nan)
-            columns[f"{probe}.{control}" if control else probe] = held
+            columns[str(Key(probe).under(control))] = held
     return columns
 
 
@@ -234,7 +235,7 @@ def _check(
         values = columns[key][np.isfinite(columns[key])]
         medians[key] = float(np.median(values)) if len(values) else None
     for probe in [probe for probe in PROBES if probe in columns]:
-        controls = {c: columns[f"{probe}.{c}"] for c in ("shuffled", "shuffled_class", "dct", "pca")}
+        controls = {c: columns[str(Key(probe).under(c))] for c in TANGENT_CONTROLS}
         excess = excess_over_best(boot, columns[probe], controls)
         shares[probe] = ProbeShare(_mean(boot, columns[probe]), excess)
     return EstimatorCheck(

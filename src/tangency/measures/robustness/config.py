@@ -95,15 +95,15 @@ def budget_warnings(config: RobustnessConfig, epsilons: tuple[float, ...], shape
         "worst_case": (config.worst_epsilons or epsilons, furthest, apart),
     }
     used = {*config.attacks, *(("pgd_l2", "pgd_linf") if "autoattack" in config.attacks else ())}
-    found = []
+    warnings = []
     for name, (budgets, most, what) in grids.items():
         beyond = [f"{budget:g}" for budget in budgets if budget > most]
         if name in used and beyond:
-            found.append(
+            warnings.append(
                 f"attacks: {name} with ε = {', '.join(beyond)} lies beyond {what}, so any image is within reach: "
                 f"likely meant as {', '.join(f'{value}/255' for value in beyond)}."
             )
-    return found
+    return warnings
 
 
 _GRIDS = {

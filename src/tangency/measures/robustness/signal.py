@@ -1,52 +1,71 @@
-"""What a classifier answers to: the part of an image that holds the class, or the distractor beside it."""
+"""How a classifier reacts to noise on the part of an image that holds the class, and on the distractor beside it."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
-from tangency.errors import NumericsError
-from tangency.measures.config import MeasureConfig
-from tangency.measures.registry import number
-from tangency.numerics import flat, unit
+from tangency.measures.batch import Batch
+from tangency.measures.definition import INF, Columns, Measure, Scale
+from tangency.measures.keys import Key
 from tangency.seeding import Draw
-from tangency.types import LabelledImages
-
-Columns = dict[str, Tensor]
 
 
-def check_signal(config: MeasureConfig, pool: LabelledImages) -> None:
-    """Raise where noise on signal and distractor is asked for, of images whose signal's place is not known."""
-    if config.noise_sigmas and pool.signal is None:
-        raise NumericsError(
-            f"noise_sigmas: got {list(config.noise_sigmas)} for '{pool.name}', whose signal's place is not known; "
-            "expected data such as distractor:fashion-mnist-5k, or no noise_sigmas."
-        )
-
-
-def signal_fraction(name: str, gradient: Tensor, signal: Tensor) -> Columns:
-    """‖m ⊙ ∇f‖²/‖∇f‖², gradient energy on the signal; NaN for a zero gradient. Chance: the signal's share of pixels.
-
-    Args:
-        name: of the scalar.
-        gradient: (N, C, H, W).
-        signal: m, (N, 1, H, W) bool.
-    """
-    return {f"signal_fraction.{name}": flat(unit(gradient) * signal).double().square().sum(1)}
-
-
-def noise_changes(
-    model: nn.Module, logits: Tensor, x: Tensor, ids: Tensor, signal: Tensor, config: MeasureConfig
-) -> Columns:
+def noise_changes(batch: Batch) -> Columns:
     """E‖p(x + σ m ⊙ n) − p(x)‖₁ on the signal, E‖p(x + σ (1 − m) ⊙ n) − p(x)‖₁ on the distractor, n ~ N(0, I).
 
     Their pooled ratio is the paper's relative noise robustness (arXiv 2305.19101, Figure 5). The same n for both parts
     and for every classifier; x + σn is not clipped.
     """
-    base, columns = logits.softmax(1), {}
-    noises = [Draw(config.seed, ids, f"noise {r}").normal(x.shape[1:], x.dtype) for r in range(config.directions)]
+    x, signal, config = batch.x, batch.comparison.signal, batch.config
+    if signal is None or not config.noise_sigmas:
+        return {}
+    base, columns = batch.logits.softmax(1), {}
+    draws = (Draw(config.seed, batch.comparison.ids, f"noise {r}") for r in range(config.directions))
+    noises = [draw.normal(x.shape[1:], x.dtype) for draw in draws]
     for part, mask in (("signal", signal), ("distractor", ~signal)):
         for sigma in config.noise_sigmas:
-            changes = [(model(x + sigma * mask * n).softmax(1) - base).abs().sum(1).double() for n in noises]
-            columns[f"noise_{part}.sigma={number(sigma)}"] = torch.stack(changes).mean(0)
+            changes = [(batch.model(x + sigma * mask * n).softmax(1) - base).abs().sum(1).double() for n in noises]
+            columns[str(Key(f"noise_{part}").at(sigma=sigma))] = torch.stack(changes).mean(0)
     return columns
+
+
+_CHANGE = Scale("probability", 0, 2, "L1 distance, 0 to 2; σ in [0, 1] pixel units")
+
+MEASURES = {
+    "noise_signal": Measure(
+        "softmax change (l1) under noise on the signal",
+        _CHANGE,
+        "neither",
+        noise_changes,
+        heading="Change under noise on the signal",
+        what="Change of the softmax under Gaussian noise of size σ on the signal's pixels, not clipped.",
+        chance="equals the change under noise on the distractor",
+        reading="a working classifier must react to its signal",
+        shown=0.1,
+    ),
+    "noise_distractor": Measure(
+        "softmax change (l1) under noise on the distractor",
+        _CHANGE,
+        "lower",
+        noise_changes,
+        heading="Change under noise on the distractor",
+        what="Change of the softmax under Gaussian noise of size σ on the distractor's pixels, not clipped.",
+        chance="equals the change under noise on the signal",
+        reading="noise on pixels that are unrelated to the class does not change the answer",
+        shown=0.1,
+    ),
+    "relative_noise": Measure(
+        "softmax change under noise on the signal over noise on the distractor",
+        Scale("ratio", 0, INF, "ratio, 0 to ∞; σ in [0, 1] pixel units"),
+        "higher",
+        level=1.0,
+        aggregate="ratio",
+        parts=("noise_signal", "noise_distractor"),
+        heading="Relative noise robustness",
+        what="Change of the softmax under noise of size σ on the signal's pixels, over that on the distractor's; "
+        "pooled.",
+        chance="1: both parts matter alike",
+        reading="the classifier answers to the signal, not to the distractor",
+        shown=0.1,
+    ),
+}

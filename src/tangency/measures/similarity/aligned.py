@@ -2,83 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tangency.measures.config import MeasureConfig, unique
+from tangency.measures.batch import Batch
+from tangency.measures.config import unique
+from tangency.measures.definition import Columns
+from tangency.measures.keys import Key
 from tangency.measures.quantities import is_map, quantity_directions
-from tangency.measures.references import References
-from tangency.measures.similarity.alignment import pair_key
+from tangency.measures.similarity.alignment import Signal, pair_key
+from tangency.measures.similarity.gallery import TargetKey
+from tangency.measures.similarity.metrics import METRICS, as_measure, metric_family
 from tangency.measures.similarity.spectral import phase_randomised
 from tangency.seeding import Draw
 
-Columns = dict[str, Tensor]
 
-
-def aligned(
-    model: nn.Module, directions: Mapping[str, Tensor], references: References, config: MeasureConfig
-) -> Columns:
-    """Each gradient or map against its own score, another image's scores, and with its phases drawn anew.
+@dataclass(frozen=True)
+class _Stood:
+    """A quantity of a batch, or what stands in its place.
 
     Args:
-        model: classifier, asked for the gradients of the gallery where CKA is measured.
-        directions: quantity to (N, C, H, W).
-        references: of the batch.
-        config: what is measured.
+        signal: with what each metric compares of it.
+        gallery: the quantity at the images of the gallery, where CKA needs it.
     """
+
+    signal: Signal
+    gallery: Tensor | None = None
+
+
+def aligned(batch: Batch) -> Columns:
+    """Each gradient or map against its own score, another image's scores, and with its phases drawn anew."""
     columns: Columns = {}
-    comparer, ids = references.comparer, references.ids
+    config, comparison = batch.config, batch.comparison
+    comparer, ids = comparison.comparer, comparison.ids
     for quantity in unique(name for name, _ in config.alignments):
-        values = directions[quantity]
+        values = batch.directions[quantity]
         phased = phase_randomised(values, Draw(config.seed, ids, "phase"))
-        signal, phases = comparer.signal(values), comparer.signal(phased, "phase")
-        gallery = _at_gallery(model, quantity, references, config)
+        own = _Stood(comparer.signal(values), _at_gallery(batch, quantity))
+        phases = _Stood(comparer.signal(phased, "phase"))
         for target in unique(target for name, target in config.alignments if name == quantity):
             for sigma in config.sigmas:
-                key, own = pair_key(quantity, target, sigma), references.targets[target, sigma]
-                columns |= comparer.columns(signal, own, key) | comparer.columns(phases, own, key, "phase")
-                columns |= _of_set(references, (values, gallery), own.values, (target, sigma), ids, key)
-                if references.gallery is not None:
-                    columns |= references.gallery.retrieved(phased, own.values, (target, sigma), ids, ids, key, "phase")
-                for control, (owners, scores) in references.others.items():
-                    other = scores.get((target, sigma))
-                    if other is None:  # a trained score, which this control was not asked of
-                        continue
-                    columns |= comparer.columns(signal, other, key, control)
-                    columns |= _of_set(
-                        references, (values, gallery), other.values, (target, sigma), owners, key, control
-                    )
+                place, pair = (target, sigma), pair_key(quantity, target, sigma)
+                score = comparison.targets[place]
+                columns |= _compared(batch, own, score, ids, pair, place)
+                columns |= _compared(batch, phases, score, ids, pair.under("phase"), place)
+                for control, (owners, scores) in comparison.others.items():
+                    if place in scores:  # a trained score may have no such control
+                        columns |= _compared(batch, own, scores[place], owners, pair.under(control), place)
     return columns
 
 
-def _at_gallery(model: nn.Module, quantity: str, references: References, config: MeasureConfig) -> Tensor | None:
+def _compared(batch: Batch, stood: _Stood, score: Signal, owners: Tensor, pair: Key, place: TargetKey) -> Columns:
+    """Every metric of a quantity and a score of the images at `owners`."""
+    comparison, held = batch.comparison, batch.comparison.gallery
+    columns = comparison.comparer.columns(stood.signal, score, pair)
+    if held is None:
+        return columns
+    places = comparison.ids, owners
+    columns |= held.retrieved(stood.signal.values, score.values, place, places, pair)
+    if stood.gallery is not None and pair.control in ("", "shuffled"):
+        columns |= held.kernels((stood.signal.values, stood.gallery), score.values, place, places, pair)
+    return columns
+
+
+def _at_gallery(batch: Batch, quantity: str) -> Tensor | None:
     """The quantity at the images of the gallery, where CKA needs it; a map that is given is not known there."""
-    held = references.gallery
+    held = batch.comparison.gallery
     if held is None or "cka" not in held.metrics or is_map(quantity):
         return None
     parts = [
-        quantity_directions(model, x, y, ids, [quantity], config.attributions, {})[quantity]
-        for x, y, ids in zip(*(t.split(len(references.x)) for t in (held.x, held.y, held.ids)), strict=True)
+        quantity_directions(batch.model, x, y, ids, [quantity], batch.config.attributions, {})[quantity]
+        for x, y, ids in zip(*(torch.split(t, len(batch.x)) for t in (held.x, held.y, held.ids)), strict=True)
     ]
-    return references.working.gradient(torch.cat(parts))
+    return batch.comparison.working.gradient(torch.cat(parts))
 
 
-def _of_set(
-    references: References,
-    directions: tuple[Tensor, Tensor | None],
-    score: Tensor,
-    target: tuple[str, float],
-    owners: Tensor,
-    key: str,
-    control: str = "",
-) -> Columns:
-    """Rows of the metrics that compare with the gallery; `owners` are the images whose score `score` is."""
-    held, (values, gallery) = references.gallery, directions
-    if held is None:
-        return {}
-    columns = held.retrieved(values, score, target, references.ids, owners, key, control)
-    if gallery is not None and control in ("", "shuffled"):
-        columns |= held.kernels((values, gallery), score, target, references.ids, owners, key, control)
-    return columns
+MEASURES = {metric_family(name): as_measure(name, aligned) for name in METRICS.own}

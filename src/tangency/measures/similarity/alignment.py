@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tangency.measures.config import MeasureConfig
-from tangency.measures.registry import number
-from tangency.measures.similarity.metrics import METRICS, metric_family
-from tangency.measures.similarity.pairs import pair_metric
+from tangency.measures.keys import Key
+from tangency.measures.similarity.metrics import METRICS, metric_family, pair_metric
 from tangency.numerics import per_example
 from tangency.perceptual.pictures import NORMALISATIONS
 
@@ -57,8 +57,8 @@ class Comparer:
 
     def embeds(self, control: str = "") -> bool:
         """Whether a metric with a network compares it, as target, gradient or a control's stand-in."""
-        asked = not control or control in self._network_controls
-        return asked and any(METRICS[name].network for name in self._metrics)
+        wanted = not control or control in self._network_controls
+        return wanted and any(METRICS[name].network for name in self._metrics)
 
     def embeddings(self, values: Tensor) -> Kept:
         """What the metrics with a network compare of signals (N, C, H, W)."""
@@ -86,8 +86,11 @@ class Comparer:
                 kept[name, ""] = metric.prepare(values)
         return kept
 
-    def columns(self, a: Signal, b: Signal, key: str, control: str = "") -> dict[str, Tensor]:
-        """alignment_METRIC.KEY of a pair, (N,) each; what one of the two does not keep is left out."""
+    def columns(self, a: Signal, b: Signal, pair: Key) -> dict[str, Tensor]:
+        """Every alignment of a pair, (N,) each; what one of the two does not keep is left out.
+
+        `pair` names the quantity, the target and its σ, and the control; families, parts and normalisations are put in.
+        """
         columns: dict[str, Tensor] = {}
         for (name, normalisation), kept in a.kept.items():
             other = b.kept.get((name, normalisation))
@@ -95,18 +98,12 @@ class Comparer:
                 continue
             metric = self._metrics[name]
             usual = ("", self._normalisations[0], METRICS[name].normalisation)
-            norm = "" if normalisation in usual else f".norm={normalisation}"
-            found = metric.compare(kept, other).double()
-            for part, column in zip(metric.parts, found.unbind(1), strict=True):
-                columns[f"{metric_family(name)}{part}.{key}{norm}{dotted(control)}"] = column
+            own = pair.of(metric_family(name)).at(norm="" if normalisation in usual else normalisation)
+            for part, column in zip(metric.parts, metric.compare(kept, other).double().unbind(1), strict=True):
+                columns[str(dataclasses.replace(own, part=part[1:]))] = column
         return columns
 
 
-def pair_key(scalar: str, target: str, sigma: float) -> str:
-    """What stands behind the family in an alignment's key."""
-    return f"{scalar}.{target}.sigma={number(sigma)}"
-
-
-def dotted(control: str) -> str:
-    """The end of a control's key."""
-    return f".{control}" if control else ""
+def pair_key(quantity: str, target: str, sigma: float, control: str = "") -> Key:
+    """What the alignments of a quantity with a target have in common; the family is each metric's own."""
+    return Key("", quantity, target).at(sigma=sigma).under(control)

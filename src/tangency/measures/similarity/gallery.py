@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tangency.measures.similarity.alignment import dotted
+from tangency.measures.keys import Key
 from tangency.measures.similarity.cka import kernel_rows
+from tangency.measures.similarity.metrics import CANDIDATES, CKA_PARTS, metric_family
 from tangency.numerics import flat, unit
 from tangency.seeding import permutation
 
 Columns = dict[str, Tensor]
 TargetKey = tuple[str, float]  # (target, sigma)
+Places = tuple[Tensor, Tensor]  # in the pool, (N,): of images, and of those whose targets stand for theirs
 
 
 class Gallery:
@@ -93,7 +95,7 @@ class Gallery:
 class HeldGallery:
     """A gallery with its images (M, C, H, W), labels and places (M,) on the device, and their scores by (target, σ).
 
-    `metrics` are the names of those that are asked for.
+    `metrics` are the names of those that are wanted.
     """
 
     gallery: Gallery
@@ -108,29 +110,20 @@ class HeldGallery:
         if "retrieval" not in self.metrics:
             return {}
         count = float(self.gallery.distractors + 1)
-        return {"retrieval_candidates": torch.full((n,), count, dtype=torch.float64, device=self.x.device)}
+        return {CANDIDATES: torch.full((n,), count, dtype=torch.float64, device=self.x.device)}
 
-    def retrieved(
-        self, gradient: Tensor, own: Tensor, target: TargetKey, ids: Tensor, owners: Tensor, key: str, control: str = ""
-    ) -> Columns:
-        """Rows of retrieval, where it is asked for."""
+    def retrieved(self, gradient: Tensor, own: Tensor, target: TargetKey, places: Places, pair: Key) -> Columns:
+        """Rows of retrieval, where it is wanted."""
         if "retrieval" not in self.metrics:
             return {}
-        hit, rank = self.gallery.retrieval(gradient, own, self.targets[target], ids, owners)
-        ends = f"{key}{dotted(control)}"
-        return {f"alignment_retrieval.{ends}": hit, f"alignment_retrieval_rank.{ends}": rank}
+        ranks = self.gallery.retrieval(gradient, own, self.targets[target], *places)
+        names = ("retrieval", "retrieval_rank")
+        return {str(pair.of(metric_family(name))): row for name, row in zip(names, ranks, strict=True)}
 
     def kernels(
-        self,
-        gradients: tuple[Tensor, Tensor],
-        own: Tensor,
-        target: TargetKey,
-        ids: Tensor,
-        owners: Tensor,
-        key: str,
-        control: str = "",
+        self, gradients: tuple[Tensor, Tensor], own: Tensor, target: TargetKey, places: Places, pair: Key
     ) -> Columns:
         """Rows from which CKA is pooled, of gradients of the images and of the gallery."""
-        found = self.gallery.kernels(gradients, (own, self.targets[target]), ids, owners, 1 if control else 0)
-        ends = f"{key}{dotted(control)}"
-        return {f"cka_{name}.{ends}": row for name, row in zip(("cross", "gradient", "target"), found, strict=True)}
+        shift = 1 if pair.control else 0
+        parts = self.gallery.kernels(gradients, (own, self.targets[target]), *places, shift)
+        return {str(pair.of(family)): row for family, row in zip(CKA_PARTS, parts, strict=True)}

@@ -1,138 +1,39 @@
-"""The similarity metrics: what each compares, with unit, range, chance level, reference and what it needs."""
+"""The similarity metrics by name, and the measures that they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
 
 from tangency.errors import SpecError, unknown_name
+from tangency.measures.definition import Function, LevelContext, Measure, Scale
+from tangency.measures.similarity import pairs
+from tangency.measures.similarity.metric import Device, Metric, PairMetric, Shape
 from tangency.references import Registry
 
 PREFIX = "alignment_"  # before a metric's name: the family of its rows
-# Edges of the radial frequency bands, in per cent of the Nyquist frequency; the last holds the corners too.
-BANDS = ((0, 25), (25, 50), (50, 75), (75, 142))
+TARGET_CONTROLS = {
+    "shuffled": "another image's target",
+    "shuffled_class": "the target of another image of the same class",
+    "phase": "the gradient with its phases drawn anew",
+    "random": "a random direction",
+    "image": "the image itself",
+    "edge": "the image's own high-pass",
+    "untrained": "an untrained network's gradient",
+}
+CKA_PARTS = ("cka_cross", "cka_gradient", "cka_target")  # families of the rows that CKA is pooled from
+CANDIDATES = "retrieval_candidates"  # of the row with the number of targets among which the own one is picked
 
-Negated = Literal["opposite", "same", "no more"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One way in which a gradient and a target can be alike; higher is always more alike.
-
-    Args:
-        title: a few words.
-        unit: of its values.
-        low, high: range.
-        identical: the value of two equal signals.
-        negated: what becomes of it when one signal changes sign: the opposite number, the same number, or a value
-            that is no more than that of the identical pair.
-        chance: value of a random direction; None where only the shuffled control tells it.
-        reference: where it is defined.
-        pictures: compares normalised pictures in [−1, 1]; the others compare the signals themselves.
-        network: needs a pass of a network for each picture, so that its costlier controls are asked for by name.
-        weights: file that must be found, "" where none is needed or it is shipped.
-        of_set: compares an image with a fixed gallery, not a pair alone.
-        normalisation: the only one of pictures that it is defined with; "" for those of the configuration.
-        smallest: pixels a side that images must have at least.
-        make: of one of another package, (shape, device) to its `PairMetric`; ours are made in `pairs`.
-    """
-
-    title: str
-    unit: str
-    low: float
-    high: float
-    identical: float
-    negated: Negated
-    chance: float | None
-    reference: str
-    pictures: bool = False
-    network: bool = False
-    weights: str = ""
-    of_set: bool = False
-    normalisation: str = ""
-    smallest: int = 0
-    make: Callable[..., Any] | None = None
-
-
-_INF = float("inf")
-_LPIPS = "Zhang et al., CVPR 2018, version 0.1"
-_OURS: dict[str, Metric | str] = {
-    "cosine": Metric("signed cosine", "cosine", -1, 1, 1, "opposite", 0, "⟨a, b⟩/(‖a‖‖b‖)"),
-    "band": Metric(
-        "signed cosine within a band of spatial frequencies", "cosine", -1, 1, 1, "opposite", 0, "Parseval's theorem"
-    ),
-    "spearman": Metric(
-        "Spearman's rank correlation of the magnitudes", "correlation", -1, 1, 1, "same", 0, "Spearman 1904"
-    ),
-    "ssim": Metric(
-        "structural similarity (SSIM)",
-        "similarity",
-        -1,
-        1,
-        1,
-        "no more",
-        None,
-        "Wang et al. 2004: window 11, σ 1.5, K = (0.01, 0.03), range 2",
-        pictures=True,
-    ),
-    "lpips": Metric("1 − LPIPS-Alex", "similarity", -_INF, 1, 1, "no more", None, _LPIPS, pictures=True, network=True),
-    "lpips_pags": Metric(
-        "1 − LPIPS-Alex as the paper's published code has it: without upsampling",
-        "similarity",
-        -_INF,
-        1,
-        1,
-        "no more",
-        None,
-        "Zhang et al., CVPR 2018, version 0.1, at the images' own size; max scaling",
-        pictures=True,
-        network=True,
-        normalisation="max",
-        smallest=31,
-    ),
-    "lpips_vgg": Metric(
-        "1 − LPIPS-VGG",
-        "similarity",
-        -_INF,
-        1,
-        1,
-        "no more",
-        None,
-        _LPIPS,
-        pictures=True,
-        network=True,
-        weights="lpips_vgg.safetensors",
-    ),
-    "lpips_squeeze": Metric(
-        "1 − LPIPS-Squeeze",
-        "similarity",
-        -_INF,
-        1,
-        1,
-        "no more",
-        None,
-        _LPIPS,
-        pictures=True,
-        network=True,
-        weights="lpips_squeeze.safetensors",
-    ),
-    "dists": Metric(
-        "1 − DISTS",
-        "similarity",
-        -1,
-        1,
-        1,
-        "no more",
-        None,
-        "Ding et al., TPAMI 2022",
-        pictures=True,
-        network=True,
-        weights="dists.safetensors",
-    ),
-    "dreamsim": Metric(
-        "1 − DreamSim", "similarity", -1, 1, 1, "no more", None, "Fu et al., NeurIPS 2023", pictures=True, network=True
-    ),
+_OURS: Mapping[str, Metric | str] = {
+    "cosine": pairs.COSINE,
+    "band": pairs.BAND,
+    "spearman": pairs.SPEARMAN,
+    "ssim": pairs.SSIM,
+    "lpips": pairs.LPIPS_ALEX,
+    "lpips_pags": pairs.LPIPS_PAGS,
+    "lpips_vgg": pairs.LPIPS_VGG,
+    "lpips_squeeze": pairs.LPIPS_SQUEEZE,
+    "dists": pairs.DISTS_SIMILARITY,
+    "dreamsim": pairs.DREAMSIM,
     "cka": Metric(
         "linear CKA of gradients and targets over a set",
         "similarity",
@@ -154,6 +55,7 @@ _OURS: dict[str, Metric | str] = {
         None,
         "top-1 accuracy by cosine; chance 1/n",
         of_set=True,
+        guess="1/n, n the number of candidates",
     ),
     "retrieval_rank": Metric(
         "share of other candidates' targets that the gradient is further from than from its own",
@@ -176,13 +78,31 @@ METRICS: Registry[Metric] = Registry(
 )
 
 
+def pair_metric(name: str, shape: Shape, device: Device = "cpu") -> PairMetric:
+    """The metric of that name for signals of shape (C, H, W), its network on the device.
+
+    Example:
+        >>> import torch
+        >>> metric, signal = pair_metric("cosine", (1, 4, 4)), torch.rand(2, 1, 4, 4)
+        >>> metric.compare(metric.prepare(signal), metric.prepare(-signal)).flatten().round(decimals=6).tolist()
+        [-1.0, -1.0]
+    """
+    make = METRICS[name].make
+    if make is None:
+        raise SpecError(f"metric '{name}': compares with a set of images, expected a metric of pairs.")
+    made: object = make(shape, device)
+    if not isinstance(made, PairMetric):
+        raise SpecError(f"metric '{name}': made an object of type {type(made).__name__}, expected a PairMetric.")
+    return made
+
+
 def askable() -> tuple[str, ...]:
-    """What a configuration may ask for: retrieval brings its rank."""
+    """The metrics that a configuration may name: retrieval brings its rank."""
     return tuple(name for name in METRICS if name != "retrieval_rank")
 
 
 def metric_family(name: str) -> str:
-    """The family of a metric's rows, before the first dot of their keys."""
+    """The family of a metric's rows."""
     return f"{PREFIX}{name}"
 
 
@@ -197,12 +117,44 @@ def metric_of(family: str) -> Metric | None:
     return METRICS[name] if family.startswith(PREFIX) and name in METRICS else None
 
 
+def as_measure(name: str, function: Function | None = None) -> Measure:
+    """The alignment of a gradient with a target by a metric, as a measure."""
+    metric = METRICS[name]
+    pooled = name == "cka"
+    guess = metric.guess if metric.chance is None else f"{metric.chance:g} for a random direction"
+    return Measure(
+        f"gradient and target: {metric.title}",
+        Scale(metric.unit, metric.low, metric.high),
+        "higher",
+        function,
+        level=_one_of_candidates if name == "retrieval" else metric.chance,
+        controls=TARGET_CONTROLS,
+        headline=("shuffled",),
+        aggregate="cka" if pooled else "mean",
+        parts=CKA_PARTS if pooled else (),
+        ingredients=CKA_PARTS if pooled else (CANDIDATES,) if name == "retrieval" else (),
+        heading=metric.heading or f"{metric.title[0].upper()}{metric.title[1:]}, {{target}}",
+        what=metric.what
+        or f"The gradient of {{scalar}} and {{target_long}} at noise σ: {metric.title} ({metric.reference}).",
+        chance=f"{guess}; read it against the shuffled control",
+        reading=metric.reading,
+        axis=metric.axis,
+        shown=0.5 if name in ("cosine", "lpips") else 0.0,
+    )
+
+
+def _one_of_candidates(sample: LevelContext) -> float | None:
+    """1/n of n candidates, mean over images."""
+    counts = sample.columns.get(CANDIDATES)
+    return None if counts is None else float((1 / counts).mean())
+
+
 def check_metrics(names: tuple[str, ...]) -> None:
     """Raise unless the names are distinct metrics."""
     for name in names:
         if name not in METRICS or name == "retrieval_rank":
             raise SpecError(unknown_name("metric", name, askable()))
-        METRICS[name]  # raises where it is somebody else's and broken
+        METRICS[name]  # raises where it is another package's and broken
     if len(set(names)) < len(names):
         raise SpecError(f"metrics: got {list(names)}, expected each once.")
 
@@ -212,7 +164,7 @@ def external_weights(names: Iterable[str]) -> list[str]:
     return [METRICS[name].weights for name in names if METRICS[name].weights]
 
 
-def check_size(names: Iterable[str], shape: tuple[int, int, int]) -> None:
+def check_size(names: Iterable[str], shape: Shape) -> None:
     """Raise where images of shape (C, H, W) are too small for a metric."""
     for name in names:
         smallest = METRICS[name].smallest

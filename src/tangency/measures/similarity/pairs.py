@@ -1,17 +1,14 @@
-"""The metrics of pairs at work: what is computed once for each signal, and what for each pair."""
+"""The metrics of pairs: what each is, what is computed once for each signal, and what for each pair."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import final
+from typing import Any, final
 
-import torch
 from torch import Tensor
 
-from tangency.errors import ModelError, SpecError, unknown_name
-from tangency.measures.similarity.metrics import BANDS, METRICS
+from tangency.measures.similarity.metric import Maker, Metric, PairMetric
 from tangency.measures.similarity.ranks import magnitude_ranks
-from tangency.measures.similarity.spectral import band_cosines
+from tangency.measures.similarity.spectral import BANDS, band_cosines
 from tangency.numerics import cosine
 from tangency.perceptual.dists import DISTS
 from tangency.perceptual.dreamsim import DreamSim
@@ -19,24 +16,27 @@ from tangency.perceptual.lpips import LPIPS, embedding_distance
 from tangency.perceptual.structural import ssim
 
 
-class PairMetric(ABC):
-    """A metric of pairs; `parts` are the ends of its families' keys, "" for a single number."""
-
-    parts: tuple[str, ...] = ("",)
-
-    def prepare(self, signal: Tensor) -> Tensor:
-        """(N, C, H, W), normalised for metrics of pictures, to whatever is kept of it, (N, …)."""
-        return signal
-
-    @abstractmethod
-    def compare(self, a: Tensor, b: Tensor) -> Tensor:
-        """Prepared signals, (N, …) × (N, …), to (N, parts) float64."""
-
-
 @final
 class _Cosine(PairMetric):
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         return cosine(a.double(), b.double())[:, None]
+
+
+COSINE = Metric(
+    "signed cosine",
+    "cosine",
+    -1,
+    1,
+    1,
+    "opposite",
+    0,
+    "⟨a, b⟩/(‖a‖‖b‖)",
+    make=lambda shape, device: _Cosine(),
+    heading="Cosine with the {target}",
+    what="Signed cosine between the gradient of {scalar} and {target_long} at noise σ.",
+    reading="the gradient points where the data density says",
+    axis="cos {target}",
+)
 
 
 @final
@@ -47,10 +47,17 @@ class _Bands(PairMetric):
         return band_cosines(a, b)
 
 
-@final
-class _Structure(PairMetric):
-    def compare(self, a: Tensor, b: Tensor) -> Tensor:
-        return ssim(a, b)[:, None]
+BAND = Metric(
+    "signed cosine within a band of spatial frequencies",
+    "cosine",
+    -1,
+    1,
+    1,
+    "opposite",
+    0,
+    "Parseval's theorem",
+    make=lambda shape, device: _Bands(),
+)
 
 
 @final
@@ -60,6 +67,49 @@ class _Ranks(PairMetric):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum(1, keepdim=True).clamp(-1, 1)
+
+
+SPEARMAN = Metric(
+    "Spearman's rank correlation of the magnitudes",
+    "correlation",
+    -1,
+    1,
+    1,
+    "same",
+    0,
+    "Spearman 1904",
+    make=lambda shape, device: _Ranks(),
+)
+
+
+@final
+class _Structure(PairMetric):
+    def compare(self, a: Tensor, b: Tensor) -> Tensor:
+        return ssim(a, b)[:, None]
+
+
+def _picture_metric(title: str, reference: str, make: Maker, *, low: float = -1, **more: Any) -> Metric:
+    """A similarity of two pictures, which by chance has no fixed level; by a network unless `more` says otherwise."""
+    return Metric(
+        title,
+        "similarity",
+        low,
+        1,
+        1,
+        "no more",
+        None,
+        reference,
+        make=make,
+        **{"pictures": True, "network": True, **more},
+    )
+
+
+SSIM = _picture_metric(
+    "structural similarity (SSIM)",
+    "Wang et al. 2004: window 11, σ 1.5, K = (0.01, 0.03), range 2",
+    lambda shape, device: _Structure(),
+    network=False,
+)
 
 
 @final
@@ -74,6 +124,33 @@ class _Perceptual(PairMetric):
         return 1 - embedding_distance(a, b).double()[:, None]
 
 
+def _lpips(title: str, reference: str = "", network: str = "alex", upsample: bool = True, **more: Any) -> Metric:
+    return _picture_metric(
+        title,
+        f"Zhang et al., CVPR 2018, version 0.1{reference}",
+        lambda shape, device: _Perceptual(LPIPS(network=network, upsample=upsample).to(device)),
+        low=-float("inf"),
+        **more,
+    )
+
+
+LPIPS_ALEX = _lpips(
+    "1 − LPIPS-Alex",
+    heading="1 − LPIPS with the {target}",
+    what="Perceptual similarity (LPIPS-Alex) of the gradient of {scalar} to {target_long} at noise σ, as pictures.",
+    axis="1 − LPIPS {target}",
+)
+LPIPS_PAGS = _lpips(
+    "1 − LPIPS-Alex as the paper's published code has it: without upsampling",
+    ", at the images' own size; max scaling",
+    upsample=False,
+    normalisation="max",
+    smallest=31,
+)
+LPIPS_VGG = _lpips("1 − LPIPS-VGG", network="vgg", weights="lpips_vgg.safetensors")
+LPIPS_SQUEEZE = _lpips("1 − LPIPS-Squeeze", network="squeeze", weights="lpips_squeeze.safetensors")
+
+
 @final
 class _Textures(PairMetric):
     def __init__(self, network: DISTS, size: tuple[int, int]) -> None:
@@ -84,6 +161,14 @@ class _Textures(PairMetric):
 
     def compare(self, a: Tensor, b: Tensor) -> Tensor:
         return self.network.similarity(a, b, self.size).double()[:, None]
+
+
+DISTS_SIMILARITY = _picture_metric(
+    "1 − DISTS",
+    "Ding et al., TPAMI 2022",
+    lambda shape, device: _Textures(DISTS().to(device), shape[1:]),
+    weights="dists.safetensors",
+)
 
 
 @final
@@ -98,33 +183,6 @@ class _Semantics(PairMetric):
         return cosine(a, b).double()[:, None]
 
 
-def pair_metric(name: str, shape: tuple[int, int, int], device: str | torch.device = "cpu") -> PairMetric:
-    """The metric of that name for signals of shape (C, H, W), its network on the device.
-
-    Example:
-        >>> metric, signal = pair_metric("cosine", (1, 4, 4)), torch.rand(2, 1, 4, 4)
-        >>> metric.compare(metric.prepare(signal), metric.prepare(-signal)).flatten().round(decimals=6).tolist()
-        [-1.0, -1.0]
-    """
-    if name in METRICS and (make := METRICS[name].make) is not None:
-        return _outsider(name, make(shape, device))
-    plain: dict[str, type[PairMetric]] = {"cosine": _Cosine, "band": _Bands, "ssim": _Structure, "spearman": _Ranks}
-    if name in plain:
-        return plain[name]()
-    if name == "lpips_pags":
-        return _Perceptual(LPIPS(upsample=False).to(device))
-    if name.startswith("lpips"):
-        return _Perceptual(LPIPS(network=name.partition("_")[2] or "alex").to(device))
-    if name == "dists":
-        return _Textures(DISTS().to(device), shape[1:])
-    if name == "dreamsim":
-        return _Semantics(DreamSim(device))
-    raise ModelError(
-        unknown_name("metric of pairs", name, (n for n in METRICS if n not in METRICS.own or not METRICS[n].of_set))
-    )
-
-
-def _outsider(name: str, made: object) -> PairMetric:
-    if not isinstance(made, PairMetric):
-        raise SpecError(f"metric '{name}': made an object of type {type(made).__name__}, expected a PairMetric.")
-    return made
+DREAMSIM = _picture_metric(
+    "1 − DreamSim", "Fu et al., NeurIPS 2023", lambda shape, device: _Semantics(DreamSim(device))
+)

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.measures.similarity.metrics import BANDS
 from tangency.perceptual.structural import blurred, gaussian_kernel
 from tangency.seeding import Draw
 
+# Edges of the radial frequency bands, in per cent of the Nyquist frequency; the last holds the corners too.
+BANDS = ((0, 25), (25, 50), (50, 75), (75, 142))
 EDGE_BLUR = 1.0  # σ in pixels
 _EMPTY = 1e-20  # share of the energy under which a band holds rounding errors only; for float32 that is (4 × 1.2e-7)²
 
@@ -20,7 +21,8 @@ def radial_frequency(height: int, width: int) -> Tensor:
     Half a cycle a pixel along one axis is 100; the corners of a square picture are at 141.4.
     """
     u, v = torch.fft.fftfreq(height, dtype=torch.float64), torch.fft.rfftfreq(width, dtype=torch.float64)
-    return 200 * (u[:, None].square() + v.square()).sqrt()
+    radius: Tensor = 200 * (u[:, None].square() + v.square()).sqrt()
+    return radius
 
 
 def band_cosines(a: Tensor, b: Tensor) -> Tensor:
@@ -84,7 +86,8 @@ def phase_randomised(signal: Tensor, draw: Draw) -> Tensor:
     """
     noise = torch.fft.rfft2(draw.normal((1, *signal.shape[2:]), torch.float64))
     turned = torch.fft.rfft2(signal.double()) * (noise / noise.abs())
-    return torch.fft.irfft2(turned, s=signal.shape[2:]).to(signal.dtype)
+    real: Tensor = torch.fft.irfft2(turned, s=signal.shape[2:])
+    return real.to(signal.dtype)
 
 
 def high_pass(x: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH, new_figure
-from tangency.report.read.keys import Key
 from tangency.report.read.trials import BAYES, STANDARD, SweepPoint, bayes_level, column, swept, trained
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.numbers import number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import INK, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
@@ -20,7 +21,6 @@ from tangency.report.draw.curves import (
     white_patch,
 )
 from tangency.report.read.generation import GeneratedCell, QualityText, TaskEntry, generation_of
-from tangency.report.read.keys import FRACTION
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, UNTRAINED, swept
 from tangency.report.text.generation import (

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
@@ -21,7 +22,7 @@ from tangency.report.draw.curves import (
     sweep_figure,
     white_patch,
 )
-from tangency.report.read.keys import fraction_key, parse
+from tangency.report.read.keys import fraction_key
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, column, mean_of, means, swept, trained
 from tangency.report.text.glossary import SCALARS, objective_name
@@ -61,7 +62,7 @@ def story_figure(run: RunFiles) -> Figure | None:
         for role, style in zip([role for role in rows[row] if role in keys], STYLES, strict=False):
             draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
             if not role.endswith("_control"):
-                draw_bayes(at, trials, parse(keys[role]), style["color"])
+                draw_bayes(at, trials, Key.parse(keys[role]), style["color"])
 
     titles = [labels[roles[0]].replace(", ", "\n") for roles in rows]
     figure, axes = sweep_figure(trials, titles, 1.35 * len(rows) + 0.5, draw)
@@ -102,11 +103,11 @@ def curves_figure(run: RunFiles) -> Figure | None:
         key = panel.keys[panel.chosen]
         for objective, colour in coloured(objectives)[1:]:
             style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(trials, objective, key.text), place, **style)
+            draw_curve(at, series(trials, objective, str(key)), place, **style)
         draw_bayes(at, trials, key)
-        for level in means(trials, f"{key.text}.image")[:1]:  # of the image itself, equal for all trials
+        for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
             at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
-        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.scalar, "") if key.target else ""]
+        detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.quantity, "") if key.target else ""]
         at.set_title("\n".join([panel.text.title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
         at.set_yscale("log" if key.family == "kappa" else "linear")
         label_strengths(at, trials, place)
@@ -128,7 +129,7 @@ def correlations_figure(run: RunFiles) -> Figure | None:
         item = panel.items[panel.chosen]
         scatter(axes[0, place], run.summary.trials, item, "raw")
         scatter(axes[1, place], run.summary.trials, item, "minus_control")
-        key = parse(item.y)
+        key = Key.parse(item.y)
         axes[0, place].set_ylabel(f"{textwrap.fill(describe(key).title, 24)}\nσ = {key.value:g}")
         axes[1, place].set_ylabel("minus shuffled")
         axes[1, place].set_xlabel("log κ")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
 from tangency.report.read.generation import QualityText, TaskEntry, generation_of
-from tangency.report.read.keys import FRACTION
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES
 from tangency.report.text.generation import (

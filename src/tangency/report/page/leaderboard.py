@@ -8,6 +8,7 @@ from typing import Any
 
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.pictures import FILE
+from tangency.measures.keys import Key
 from tangency.report.draw.pictures import PictureGrid, model_pictures
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.leaderboard_table import (
@@ -22,7 +23,6 @@ from tangency.report.page.leaderboard_table import (
     table_rows,
 )
 from tangency.report.page.tables import ColumnHead
-from tangency.report.read.keys import parse
 from tangency.report.read.models import LabelledModel, sort_models
 from tangency.report.read.run import tensors_of
 from tangency.report.text import glossary
@@ -70,7 +70,7 @@ def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] =
         boards=[board(f"data-{i}", group) for i, group in enumerate(ordered, 1)],
         models=len(entries),
         unread=list(unread),
-        definitions=[(f, describe(parse(f))) for f in FAMILIES],
+        definitions=[(f, describe(Key.parse(f))) for f in FAMILIES],
         glossary=glossary,
         shown=f"{SHOWN:g}",
         data_json=embedded_json(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.report.page.tables import ColumnHead
-from tangency.report.read.keys import ALIGNMENT, FRACTION, KAPPA, nearest_key, parse
+from tangency.report.read.keys import alignment_key, nearest_key
 from tangency.report.read.models import (
     SHUFFLED,
     LabelledModel,
@@ -34,7 +35,7 @@ class MinusShuffled(ColumnHead):
     @property
     def source(self) -> str:
         """The key, for the tooltip of the heading."""
-        return f"{self.key} minus {self.key}.{SHUFFLED}"
+        return f"{self.key} minus {Key.parse(self.key).under(SHUFFLED)}"
 
     def of(self, numbers: TrialEntry | ModelNumbers) -> ControlEntry | None:
         """The estimate of a model, or None."""
@@ -89,11 +90,6 @@ def _keys(models: Sequence[LabelledModel]) -> list[str]:
     return list(dict.fromkeys(key for model in models for key in model.numbers.measures))
 
 
-def _alignment(keys: Sequence[str]) -> str:
-    """The cosine with the Bayes gradient at the largest σ; "" where there is none."""
-    return nearest_key([key for key in keys if key.startswith(f"{ALIGNMENT}.sigma=")], float("inf"))
-
-
 def column_heads(models: Sequence[LabelledModel]) -> list[ColumnHead]:
     """Columns that at least one model has."""
     keys = _keys(models)
@@ -102,19 +98,20 @@ def column_heads(models: Sequence[LabelledModel]) -> list[ColumnHead]:
         heads += [ColumnHead("F²", FRACTION), RANKED_BY, ColumnHead("F² minus best control", FRACTION, "excess", True)]
     if KAPPA in keys:
         heads.append(ColumnHead("κ (pooled)", KAPPA))
-    if alignment := _alignment(keys):
+    if alignment := alignment_key(keys):
         name = heading(alignment)
         heads += [ColumnHead(name, alignment), ColumnHead(f"{name}, minus shuffled", alignment, "excess", True)]
     for side, title in (("on", "On-manifold change"), ("off", "Off-manifold change")):
-        step = nearest_key([k for k in keys if k.startswith(f"change_{side}.eps=")], _STEP)
-        heads += [ColumnHead(f"{title}, ε = {step.partition('eps=')[2]}", step)] if step else []
-    return heads + [ColumnHead(_robust_title(key), key) for key in keys if key.startswith(ROBUST)]
+        step = nearest_key(keys, f"change_{side}", _STEP)
+        heads += [ColumnHead(f"{title}, ε = {Key.parse(step).setting('eps')}", step)] if step else []
+    return heads + [ColumnHead(_robust_title(key), key) for key in keys if Key.parse(key).family.startswith(ROBUST)]
 
 
 def _robust_title(key: str) -> str:
     """The title of an accuracy under attack or noise: "Accuracy pgd l2, eps = 0.5"."""
-    family, _, rest = key.partition(".")
-    return capital(f"{family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
+    parsed = Key.parse(key)
+    rest = str(parsed.of(""))
+    return capital(f"{parsed.family.replace('_', ' ')}{', ' + rest.replace('=', ' = ') if rest else ''}")
 
 
 def table_rows(models: Sequence[LabelledModel], heads: Sequence[ColumnHead]) -> list[TableRow]:
@@ -166,19 +163,20 @@ def control_tables(models: Sequence[LabelledModel]) -> list[ControlTable]:
     """F² and the headline alignment beside each of their controls: a table for each measure, a row for each model."""
     keys = _keys(models)
     out = []
-    for key in filter(None, (FRACTION if FRACTION in keys else "", _alignment(keys))):
-        names = [k.removeprefix(f"{key}.") for k in keys if k.startswith(f"{key}.") and parse(k).base == key]
+    for key in filter(None, (FRACTION if FRACTION in keys else "", alignment_key(keys))):
+        own = Key.parse(key)
+        names = [k.control for k in map(Key.parse, keys) if k.control and k.base == own]
         if not names:
             continue
         rows = [
             ControlRow(
                 model.label,
-                [model.numbers.measures.get(k) for k in (key, *(f"{key}.{name}" for name in names))],
+                [model.numbers.measures.get(k) for k in (key, *(str(own.under(name)) for name in names))],
                 model.numbers.excess.get(key),
             )
             for model in models
         ]
-        titles = [(name, control_name(name, parse(key).family)) for name in names]
+        titles = [(name, control_name(name, own.family)) for name in names]
         out.append(ControlTable(heading(key), titles, rows))
     return out
 
@@ -186,8 +184,13 @@ def control_tables(models: Sequence[LabelledModel]) -> list[ControlTable]:
 def csv_rows(models: Sequence[LabelledModel]) -> list[list[str | float | None]]:
     """All numbers of all models, for the download."""
     return [
-        [model.label, model.measured.about["data"], f"{prefix}{key}", *(entry.get(name) for name in CSV_COLUMNS[3:])]
+        [
+            model.label,
+            model.measured.about["data"],
+            str(Key.parse(key).minus()) if over else key,
+            *(entry.get(name) for name in CSV_COLUMNS[3:]),
+        ]
         for model in models
-        for kind, prefix in (("measures", ""), ("excess", "excess."))
+        for kind, over in (("measures", False), ("excess", True))
         for key, entry in to_json(getattr(model.numbers, kind)).items()
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tangency.measures.keys import Key
 from tangency.report.page.spread import spread
-from tangency.report.read.keys import all_keys, parse
+from tangency.report.read.keys import all_keys
 from tangency.report.read.noise import noise_curves, noise_sigmas
 from tangency.report.read.score import score_card
 from tangency.report.read.trials import bayes_level, swept
@@ -40,8 +41,8 @@ def measure_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     """{key: [[mean, low, high, n, degenerate, chance] or null for each trial]}."""
     table: dict[str, list[Row]] = {}
     for key in all_keys(trials):
-        entries = [trial.measures.get(key.text) for trial in trials]
-        table[key.text] = [
+        entries = [trial.measures.get(str(key)) for trial in trials]
+        table[str(key)] = [
             None if e is None else [rounded(v) for v in (e.mean, e.low, e.high, e.n, e.degenerate, e.chance)]
             for e in entries
         ]
@@ -53,7 +54,7 @@ def excess_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     table: dict[str, list[Row]] = {}
     for text in dict.fromkeys(text for trial in trials for text in trial.excess):
         entries = [trial.excess.get(text) for trial in trials]
-        family = parse(text).family
+        family = Key.parse(text).family
         table[text] = [
             None
             if e is None
@@ -75,7 +76,7 @@ def payload(summary: StudySummary, rows: polars.DataFrame) -> dict[str, Any]:
         "measures": measure_table(trials),
         "excess": excess_table(trials),
         "panels": {panel.id: {"title": panel.text.title} for panel in panels(trials)},
-        "far": [key.text for key in all_keys(trials) if bayes_level(trials, key)[1]],
+        "far": [str(key) for key in all_keys(trials) if bayes_level(trials, key)[1]],
         "story": keys,
         "story_labels": story_labels(keys),
         "spread": spread(trials, rows),

@@ -22,7 +22,7 @@ _SHOWN = 40  # samples on the page
 
 
 @dataclass(frozen=True)
-class Examination:
+class ScorePanel:
     """What the score templates show.
 
     Args:
@@ -46,14 +46,14 @@ class Examination:
 
 def examination(
     summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], figure: Figure | None = None
-) -> Examination:
+) -> ScorePanel:
     """The examination that `evaluate_score` made, with its pictures; the figure is drawn where none is given."""
     levels = summary["noise_levels"]
     denoised = [("clean", "clean")]
     for key in (f"{level['sigma']:g}" for level in levels):
         denoised += [(f"σ = {key}", f"noisy.{key}"), ("D(x; σ)", f"denoised.{key}")]
     pairs = zip(pictures.get("samples", [])[:_SHOWN], pictures.get("neighbours", [])[:_SHOWN], strict=True)
-    return Examination(
+    return ScorePanel(
         levels=levels,
         baselines=list(levels[0]["baselines"]),
         figure=png_uri(figure or error_figure(summary)),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tangency.measures.keys import Key
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.sweep import tangents_figure
-from tangency.report.read.keys import fraction_key, parse
+from tangency.report.read.keys import fraction_key
 from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.read.run import RunFiles
 from tangency.report.text.glossary import SCALARS
@@ -58,7 +59,8 @@ class NoiseSection:
 
 def noise_section(summary: StudySummary) -> NoiseSection | None:
     """The section on signal and distractor; None for data without a signal."""
-    keys = list(dict.fromkeys(k for t in summary.trials for k in t.measures if k.startswith(SIGNAL)))
+    measured = dict.fromkeys(key for trial in summary.trials for key in trial.measures)
+    keys = [key for key in measured if Key.parse(key).family == SIGNAL]
     curves = {curve.trial.id: curve for curve in noise_curves(summary)}
     sigmas = noise_sigmas(summary)
     if not keys and not curves:
@@ -78,7 +80,8 @@ def noise_section(summary: StudySummary) -> NoiseSection | None:
 
 def _signal_heading(key: str, trials: Sequence[TrialEntry], several: bool) -> str:
     """The heading of a column of the gradient's energy on the signal, with its chance level."""
-    name = describe(parse(key)).title + (f", {SCALARS.get(parse(key).scalar, '')}" if several else "")
+    own = Key.parse(key)
+    name = describe(own).title + (f", {SCALARS.get(own.quantity, '')}" if several else "")
     chance = next((t.measures[key].chance for t in trials if key in t.measures), None)
     return name if chance is None else f"{name} (chance {number(chance, 3)})"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.report.read.keys import FRACTION
+from tangency.measures.keys import FRACTION
 from tangency.report.text.numbers import rounded
 from tangency.study.summary.entries import TrialEntry
 

@@ -11,12 +11,12 @@ from tangency.report.page.payload import payload
 from tangency.report.page.score import examination
 from tangency.report.page.sections import noise_section, tangents_section
 from tangency.report.page.tables import glance, margins, provenance, regime_rows, stories, tiles
-from tangency.report.read.keys import parse
+from tangency.report.read.keys import all_keys
 from tangency.report.read.run import RunFiles
 from tangency.report.read.score import score_card
 from tangency.report.read.trials import BAYES
 from tangency.report.text import glossary
-from tangency.report.text.measures import MEASURES, describe
+from tangency.report.text.measures import definitions
 from tangency.report.text.panels import correlation_panels, panels
 from tangency.report.text.score import EXACT, score_lead, world_sentence
 from tangency.report.text.trials import networks_text, outside_sentence, regime_sentences, seed_warning
@@ -63,7 +63,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "network": card.network,
         "examined": examination(card.network, run.network) if card.network and run.network else None,
         "regimes": glossary.REGIMES,
-        "definitions": [(family, describe(parse(family))) for family in MEASURES],
+        "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows)),

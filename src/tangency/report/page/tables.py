@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tangency.report.read.keys import FRACTION, KAPPA, RISK, all_keys
+from tangency.measures.keys import FRACTION, KAPPA
+from tangency.report.read.keys import RISK, all_keys
 from tangency.report.read.trials import REFERENCES, STANDARD, column, mean_of, swept
 from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.measures import heading
@@ -85,7 +86,7 @@ def glance(summary: StudySummary) -> list[ColumnHead]:
     heads.insert(2, ColumnHead("κ (pooled)", KAPPA))
     if any(trial.excess_risk for trial in trials):
         heads.insert(1, ColumnHead("Error above the Bayes rule", RISK, "risk", signed=True))
-    signals = [key.text for key in all_keys(trials) if key.family == "signal_fraction" and not key.control]
+    signals = [str(key) for key in all_keys(trials) if key.family == "signal_fraction" and not key.control]
     heads += [ColumnHead(heading(signal), signal) for signal in signals[:1]]
     alignment = keys.get("alignment", "")
     minus = f"{heading(alignment) if alignment else 'Alignment'}, minus shuffled"

@@ -12,7 +12,7 @@ from tangency.errors import RunError
 from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
-from tangency.report.read.keys import FRACTION
+from tangency.measures.keys import FRACTION
 from tangency.report.read.summary import from_json
 from tangency.study.summary.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 

@@ -30,7 +30,7 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
-class ScoreCard:
+class ScoreDescription:
     """What a study says of its score; `network` is the examination of its trained score, where there is one."""
 
     kind: str
@@ -43,8 +43,8 @@ class ScoreCard:
     network: dict[str, Any] | None = None
 
 
-def score_card(summary: StudySummary) -> ScoreCard:
+def score_card(summary: StudySummary) -> ScoreDescription:
     """The card of a summary, with denoising errors by rising σ."""
-    card: ScoreCard = from_json(ScoreCard, json.dumps(summary.score), Path("summary.json"))
+    card: ScoreDescription = from_json(ScoreDescription, json.dumps(summary.score), Path("summary.json"))
     card.denoising.sort(key=lambda error: error.sigma)
     return card

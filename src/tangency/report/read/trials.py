@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from tangency.report.read.keys import Key
+from tangency.measures.keys import Key
 from tangency.study.summary.entries import EstimateEntry
 
 STANDARD = "standard"
@@ -67,11 +67,11 @@ def means(trials: Iterable[SweepPoint], key: str) -> list[float]:
 
 def bayes_level(trials: Sequence[SweepPoint], key: Key) -> tuple[float | None, bool]:
     """Mean of the Bayes rule, and whether drawing it to scale would flatten the curves, as a κ far below all others."""
-    level = next(iter(means([t for t in trials if t.objective == BAYES], key.text)), None)
+    level = next(iter(means([t for t in trials if t.objective == BAYES], str(key))), None)
     if level is None or key.family not in ("kappa", "log_kappa"):
         return level, False
 
     def nats(value: float) -> float:
         return value if key.family == "log_kappa" else math.log(value) if value > 0 else -math.inf
 
-    return level, nats(level) < min(map(nats, means(trained(trials), key.text)), default=math.inf) - FAR
+    return level, nats(level) < min(map(nats, means(trained(trials), str(key))), default=math.inf) - FAR

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from tangency.measures.registry import measure_of
 from tangency.report.read.trials import BAYES, UNTRAINED
 
 OBJECTIVES = {
@@ -48,21 +51,6 @@ SCORES = {
     "empirical": "the training images themselves",
 }
 SHORT_SCORES = {"mfa": "Mixture", "gaussian": "Gaussian", "empirical": "Training images", "exact": "Exact law"}
-SUBSPACE_CONTROLS = {
-    "shuffled": "another image's tangent space",
-    "shuffled_class": "the tangent space of another image of the same class",
-    "dct": "the lowest cosine frequencies (DCT)",
-    "pca": "one global PCA subspace",
-}
-TARGET_CONTROLS = {
-    "shuffled": "another image's target",
-    "shuffled_class": "the target of another image of the same class",
-    "phase": "the gradient with its phases drawn anew",
-    "random": "a random direction",
-    "image": "the image itself",
-    "edge": "the image's own high-pass",
-    "untrained": "an untrained network's gradient",
-}
 
 
 def objective_name(objective: str) -> str:
@@ -76,8 +64,13 @@ def objective_name(objective: str) -> str:
 
 
 def control_name(control: str | None, family: str = "tangent_fraction") -> str:
-    """A control in words, which depend on the family: tangent spaces or targets may be shuffled."""
+    """A control in words, which are the measure's: tangent spaces or targets may be shuffled."""
     if control is None:
         return "an undefined control"
-    names = SUBSPACE_CONTROLS if family == "tangent_fraction" else TARGET_CONTROLS
-    return names.get(control, control.replace("_", " "))
+    return controls_of(family).get(control, control.replace("_", " "))
+
+
+def controls_of(family: str) -> Mapping[str, str]:
+    """Name to words of a measure's controls."""
+    measure = measure_of(family)
+    return measure.controls if measure else {}

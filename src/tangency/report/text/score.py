@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tangency.report.read.score import ScoreCard, score_card
+from tangency.report.read.score import ScoreDescription, score_card
 from tangency.report.text.glossary import SCORES
 from tangency.report.text.numbers import capital, estimate, number
 from tangency.study.summary.entries import StudySummary
@@ -10,7 +10,7 @@ from tangency.study.summary.entries import StudySummary
 EXACT, NO_SCORE = "exact", "none"
 
 
-def score_name(card: ScoreCard) -> str:
+def score_name(card: ScoreDescription) -> str:
     """The kind of score in words; an unknown kind is shown by its name."""
     return SCORES.get(card.kind, card.kind)
 
@@ -57,7 +57,7 @@ def score_lead(summary: StudySummary) -> str:
     return f"{lead} {', '.join(facts)}{rank}{seconds}. {score_sentence(card)}".strip()
 
 
-def without_score(card: ScoreCard) -> str:
+def without_score(card: ScoreDescription) -> str:
     """Which measures are missing without a closed form."""
     if card.network is not None:
         return (
@@ -70,7 +70,7 @@ def without_score(card: ScoreCard) -> str:
     )
 
 
-def score_sentence(card: ScoreCard) -> str:
+def score_sentence(card: ScoreDescription) -> str:
     """How good the score is: its likelihood, and its denoising errors at the noise levels used."""
     parts = [capital(card.cut)] if card.cut else []
     train, test = card.log_likelihood.train, card.log_likelihood.test
@@ -86,7 +86,7 @@ def score_sentence(card: ScoreCard) -> str:
     return " ".join(parts)
 
 
-def _beside_gaussian(card: ScoreCard) -> list[str]:
+def _beside_gaussian(card: ScoreDescription) -> list[str]:
     """The noise levels at which a single Gaussian denoises better than the score."""
     known = [(e.sigma, e.mse, e.gaussian) for e in card.denoising if e.mse is not None and e.gaussian is not None]
     if not known:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tangency.measures.keys import Key
 from tangency.report.read.noise import NoiseCurve
 from tangency.report.read.trials import BAYES, UNTRAINED, Named, mean_of, trained
 from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
@@ -81,12 +82,12 @@ def curve_text(title: str, points: Sequence[tuple[float, float | None]]) -> str:
 def outside_sentence(trials: Sequence[TrialEntry]) -> str:
     """How far the unclipped steps leave the range of images; it is the same for every trial, so the first is read."""
     for trial in trials:
-        steps = [key for key in trial.measures if key.startswith("outside_on.eps=") and ".tangents=" not in key]
+        steps = [key for key in map(Key.parse, trial.measures) if key.family == "outside_on" and not key.tangents]
         parts = []
-        for key in sorted(steps, key=lambda key: float(key.partition("=")[2])):
-            on, off = mean_of(trial, key), mean_of(trial, key.replace("_on", "_off"))
+        for key in sorted(steps, key=lambda key: key.value or 0.0):
+            on, off = (mean_of(trial, str(own)) for own in (key, key.of("outside_off")))
             if on is not None and off is not None:
-                parts.append(f"{on:.0%} and {off:.0%} at ε = {key.partition('=')[2]}")
+                parts.append(f"{on:.0%} and {off:.0%} at ε = {key.setting('eps')}")
         if parts:
             return (
                 "Steps are not clipped: on and off the manifold they put "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tangency.report.read.keys import parse
+from tangency.measures.keys import Key
 from tangency.report.read.score import score_card
 from tangency.report.read.trials import STANDARD, mean_of, trained
 from tangency.report.text.glossary import REGIMES, control_name
@@ -152,7 +152,7 @@ def against_standard(e: IntervalEntry) -> str:
 
 def alignment_evidence(headline: HeadlineEntry) -> str:
     """Alignment minus shuffled, and its paired rise."""
-    title = describe(parse(headline.alignment)).title
+    title = describe(Key.parse(headline.alignment)).title
     excess = headline.alignment_excess
     fit = "better" if above_zero(excess) else "no better"
     return (

@@ -16,7 +16,7 @@ from tangency.errors import DataError, ModelError, TangencyError, quoted, unknow
 from tangency.formats.opening import existing_file
 from tangency.formats.plain import brief
 from tangency.formats.unpickle import MAX_BYTES, read_pickle
-from tangency.score.edm.records import Record, edm_table, is_record
+from tangency.score.edm.records import ModuleRecord, edm_table, is_record
 from tangency.score.edm.unet_options import DhariwalOptions, SongOptions, UNetOptions, plain_options
 from tangency.score.networks.card import ScoreCard
 from tangency.score.networks.network import NetworkScore
@@ -82,7 +82,7 @@ def _read(path: Path) -> object:
         ) from error
 
 
-def _averaged(content: object, path: Path) -> Record:
+def _averaged(content: object, path: Path) -> ModuleRecord:
     """The network under 'ema', or the content itself where it is one."""
     network = content.get("ema") if isinstance(content, dict) and not is_record(content) else content
     if is_record(network):
@@ -94,7 +94,7 @@ def _averaged(content: object, path: Path) -> Record:
     )
 
 
-def _card(network: Record, origin: dict[str, str]) -> ScoreCard:
+def _card(network: ModuleRecord, origin: dict[str, str]) -> ScoreCard:
     """How to feed the network, from its class and attributes."""
     form, state, model = network["class_name"], network["state"], _member(network, "model")
     if form not in PREDICTION_OF:
@@ -123,7 +123,7 @@ def _card(network: Record, origin: dict[str, str]) -> ScoreCard:
     )
 
 
-def _options(model: Record, state: Mapping[str, object], learned: int) -> tuple[dict[str, object], UNetOptions]:
+def _options(model: ModuleRecord, state: Mapping[str, object], learned: int) -> tuple[dict[str, object], UNetOptions]:
     """Constructor arguments of the U-Net as given, and all of them; its preconditioning must agree with them."""
     arguments = model["state"].get("_init_kwargs")
     if type(arguments) is not dict or model["state"].get("_init_args") not in ((), []):
@@ -191,7 +191,7 @@ def _is_simple(value: object) -> bool:
     return value is None or type(value) in (bool, float) or _is_name(value)
 
 
-def _member(record: Record, name: str) -> Record:
+def _member(record: ModuleRecord, name: str) -> ModuleRecord:
     """A module inside a module."""
     modules = record["state"].get("_modules")
     member = modules.get(name) if isinstance(modules, dict) else None
@@ -200,10 +200,10 @@ def _member(record: Record, name: str) -> Record:
     return member
 
 
-def _tensors(model: Record) -> dict[str, Tensor]:
+def _tensors(model: ModuleRecord) -> dict[str, Tensor]:
     """Tensors of a module and of those inside it, under dotted names."""
     tensors: dict[str, Tensor] = {}
-    todo: list[tuple[str, Record]] = [("", model)]
+    todo: list[tuple[str, ModuleRecord]] = [("", model)]
     left = _MOST_MODULES  # a module may be held many times, so the size of the file does not bound their number
     while todo:
         prefix, record = todo.pop()

@@ -28,7 +28,7 @@ _MODULES = {
 }
 
 
-class Record(TypedDict):
+class ModuleRecord(TypedDict):
     """A module: the name of its class, and its attributes."""
 
     class_name: str
@@ -48,7 +48,7 @@ class ModuleDraft(Draft):
         return {"class_name": self.class_name, "state": state}
 
 
-def is_record(value: object) -> TypeGuard[Record]:
+def is_record(value: object) -> TypeGuard[ModuleRecord]:
     """Whether `value` stands for a module."""
     return type(value) is dict and value.keys() == {"class_name", "state"}
 
@@ -68,7 +68,7 @@ class _StorageReader:
         return read_storage(args[0])
 
 
-def _make_record(args: Arguments) -> Record:
+def _make_record(args: Arguments) -> ModuleRecord:
     meta = args[0] if len(args) == 1 else None
     if type(meta) is not dict or meta.get("type") != "class" or type(meta.get("class_name")) is not str:
         raise DataError("a persistent object of unknown form, expected a dict with 'type', 'class_name' and 'state'")

@@ -13,10 +13,11 @@ from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.generation.numbers import SourceNumbers
 from tangency.evaluate.generation.qualities import ABOUT, KID, Quality, chance
 from tangency.evaluate.numbers import TrialNumbers, as_json
-from tangency.evaluate.regimes import FRACTION, STANDARD
+from tangency.evaluate.regimes import STANDARD
 from tangency.generation.tasks.config import task_settings
 from tangency.generation.tasks.inputs import OWN
 from tangency.generation.tasks.table import TASKS
+from tangency.measures.keys import FRACTION
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
 from tangency.study.generation.collect import GeneratedEntry

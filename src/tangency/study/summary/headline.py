@@ -9,8 +9,10 @@ import numpy as np
 
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.evaluate.numbers import Columns, TrialNumbers
-from tangency.evaluate.regimes import FRACTION, KAPPA, STANDARD
-from tangency.measures.registry import control_of, family, tangents_suffix
+from tangency.evaluate.regimes import STANDARD
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import FRACTION, KAPPA, Key
+from tangency.measures.similarity.metrics import metric_of
 from tangency.statistics import Estimate, Verdict, spearman
 from tangency.statistics.resamples import Array
 from tangency.study.plan import Trial
@@ -50,13 +52,13 @@ def correlations(cells: list[list[TrialNumbers]]) -> list[CorrelationEntry]:
         x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
     return [
         CorrelationEntry(
-            x="log_kappa.logp_y",
-            y=key,
-            raw=_correlation(x, _means([[trial.draws[key] for trial in cell] for cell in cells])),
-            minus_control=_correlation(x, _means([[trial.excess[key].draws for trial in cell] for cell in cells])),
+            x=str(Key.parse(KAPPA).of("log_kappa")),
+            y=str(key),
+            raw=_correlation(x, _means([[trial.draws[str(key)] for trial in cell] for cell in cells])),
+            minus_control=_correlation(x, _means([[trial.excess[str(key)].draws for trial in cell] for cell in cells])),
         )
-        for key in cells[0][0].draws
-        if family(key).startswith("alignment") and control_of(key) is None
+        for key in map(Key.parse, cells[0][0].draws)
+        if metric_of(key.family) and not key.control
     ]
 
 
@@ -124,25 +126,25 @@ def compare_tangents(
 ) -> TangentsEntry:
     """F² minus its best control under each estimator: of the trial that `most_tangent` chose, and its rise."""
     names = tangent_names(spec.tangents)
-    suffixes = [tangents_suffix(name) if place else "" for place, name in enumerate(names)]
+    keys = [Key.parse(FRACTION).at(tangents=name if place else "") for place, name in enumerate(names)]
     first = next(iter(columns.values()))
     estimators = [
         EstimatorEntry(
             name=name,
             kind=kind_of(reference),
             reference=reference,
-            rank=float(first[f"tangent_rank{suffix}"].mean()),
+            rank=float(first[str(rank_key(key))].mean()),
         )
-        for name, reference, suffix in zip(names, spec.tangents, suffixes, strict=True)
+        for name, reference, key in zip(names, spec.tangents, keys, strict=True)
     ]
     if chosen is None:
         return TangentsEntry(estimators=estimators, claim=[])
     trial, baseline = chosen
     own, base = numbers[trial.id], numbers[baseline.id]
     claim = []
-    for name, suffix in zip(names, suffixes, strict=True):
-        tangent, standard = (each.excess[f"{FRACTION}{suffix}"] for each in (own, base))
-        rise = Estimate.of(tangent.draws - standard.draws, own.estimates[f"{FRACTION}{suffix}"].n)
+    for name, key in zip(names, map(str, keys), strict=True):
+        tangent, standard = (each.excess[key] for each in (own, base))
+        rise = Estimate.of(tangent.draws - standard.draws, own.estimates[key].n)
         excess = ExcessEntry.of(tangent.estimate, best_control=tangent.best)
         claim.append(
             ClaimEntry(name=name, trial=trial.id, baseline=baseline.id, excess=excess, rise=EstimateEntry.of(rise))

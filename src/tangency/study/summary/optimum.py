@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tangency.evaluate.numbers import TrialNumbers
+from tangency.measures.keys import Key
 from tangency.statistics import Estimate, simultaneous_bands
 from tangency.statistics.resamples import Array
 from tangency.study.plan import BAYES, Trial
@@ -63,7 +64,7 @@ def noise_curves(spec: StudySpec, numbers: dict[str, TrialNumbers], standard: di
     sigmas = spec.measures.noise_sigmas
     if not sigmas:
         return NoiseCurvesEntry()
-    keys = [f"relative_noise.sigma={sigma:g}" for sigma in sigmas]
+    keys = [str(Key("relative_noise").at(sigma=sigma)) for sigma in sigmas]
     curves = {name: np.stack([own.draws[key] for key in keys]) for name, own in numbers.items()}
     trials = {}
     for name, draws in curves.items():

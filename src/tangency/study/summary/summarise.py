@@ -10,6 +10,7 @@ from typing import Any
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
+from tangency.measures.keys import Key
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
@@ -45,7 +46,7 @@ def summarise(
     numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
     results = Results.of(data, planned, numbers)
     epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
-    change = f"change_on.eps={epsilon:g}"
+    change = str(Key("change_on").at(eps=epsilon))
     verdicts, sensitivity = judge_regimes(results.criteria(change))
     main, chosen = _main_alignment(spec, numbers), most_tangent(planned, numbers, verdicts)
     cells = cell_entries(results, change, spec)
@@ -73,7 +74,7 @@ def summarise(
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
     """Key of the alignment that the headline is about; "" where not every trial has it."""
     of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
-    key = f"alignment_cosine.logp_y.{of}bayes_gradient.sigma={max(spec.measures.sigmas):g}"
+    key = str(Key("alignment_cosine", "logp_y", f"{of}bayes_gradient").at(sigma=max(spec.measures.sigmas)))
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 

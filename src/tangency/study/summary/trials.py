@@ -11,7 +11,8 @@ from typing import Any
 from tangency.evaluate.numbers import Columns, TrialNumbers, fraction_null
 from tangency.evaluate.regimes import STANDARD, bands, criteria
 from tangency.evaluate.significance import significances
-from tangency.measures.registry import control_of, family
+from tangency.measures.keys import Key
+from tangency.measures.registry import has_controls
 from tangency.statistics import Criteria, Excess, Verdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.summary.entries import ControlEntry, ExcessEntry, MeasureEntry, TrialEntry, with_holm
@@ -129,10 +130,12 @@ def _measures(
     """Every measure with its chance level, beside that of the untrained network where it is a control."""
     measures = {}
     for key, estimate in numbers.estimates.items():
-        random = list(null) if family(key) == "tangent_fraction" else None
+        parsed = Key.parse(key)
+        random = list(null) if parsed.family == "tangent_fraction" else None
         measures[key] = MeasureEntry.of(estimate, chance=numbers.chance[key], null=random)
-        if untrained and control_of(key) is None and family(key).startswith(("alignment", "tangent_fraction")):
-            measures[f"{key}.untrained"] = MeasureEntry.of(untrained.estimates[key], chance=numbers.chance[key])
+        if untrained and has_controls(parsed):
+            control = MeasureEntry.of(untrained.estimates[key], chance=numbers.chance[key])
+            measures[str(parsed.under("untrained"))] = control
     return measures
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from tangency.errors import NumericsError, SpecError
-from tangency.measures.frames import distinct_names
+from tangency.measures.comparison.frames import distinct_names
 from tangency.mixtures import fit_affordable
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, ScoreChoice, parse_choice
 from tangency.score.choice import NONE

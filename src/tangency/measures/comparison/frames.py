@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import BLOCK, Partners
+from tangency.measures.comparison.held import Held, Values
 from tangency.measures.config import MeasureConfig
-from tangency.measures.held import Held, Values
-from tangency.measures.registry import family, tangents_of, tangents_suffix
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import Key
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator, TangentSpace, coincide, curved_path, partners_apart, pca_basis
@@ -26,19 +27,19 @@ class Frame:
     """What one estimator says of a batch.
 
     Args:
-        suffix: of the keys of its measures; empty for the first estimator.
+        label: of the estimator in the keys of its measures; "" for the first one.
         space: T_x of each image.
         controls: directions as many as the rank, by name; NaN where no other image has another tangent space. A space
             of a lower rank k stands in for the first k directions of the image's own and leaves it the others, so that
             F² minus its control is the difference of the two spaces cut to their common rank.
         common: tr P (N,) of `space` cut to the rank of the other image's, for the controls that are of one.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
-        curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not asked for.
+        curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not walked.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
-            each length, mean over directions; NaN where the estimator tells none.
+            each length, mean over directions; NaN where the estimator has none.
     """
 
-    suffix: str
+    label: str
     space: TangentSpace
     controls: dict[str, TangentSpace]
     common: dict[str, Tensor]
@@ -72,7 +73,7 @@ class FrameSource:
         device: torch.device,
         scale: float = 1.0,
     ) -> None:
-        self.suffix, self.estimator, self._partners = tangents_suffix(label), estimator, partners
+        self.label, self.estimator, self._partners = label, estimator, partners
         self._lengths = tuple(length * scale for length in config.epsilons)
         self.config, self.device = config, device
         self._dct, self._pca = dct[:, : estimator.max_rank], pca[:, : estimator.max_rank]
@@ -112,7 +113,7 @@ class FrameSource:
         off = torch.stack([unit(space.reject(noise)) for noise in draws])
         walked = self._walked(x, on, ids) if self.config.curved else ()
         common = {name: rank for name, (_, rank) in others.items()}
-        return Frame(self.suffix, space, controls, common, on, off, *walked)
+        return Frame(self.label, space, controls, common, on, off, *walked)
 
     def _walked(self, x: Tensor, on: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Curved steps, and how far straight and curved ones end from the manifold."""
@@ -127,8 +128,8 @@ class FrameSource:
         nothing = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
         rows = []
         for of_length in ends:
-            found = [self._distance(x, ids) for x in of_length]
-            rows.append(torch.stack([nothing if r is None else r for r in found]).mean(0))
+            distances = [self._distance(x, ids) for x in of_length]
+            rows.append(torch.stack([nothing if r is None else r for r in distances]).mean(0))
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> tuple[TangentSpace, Tensor]:
@@ -151,11 +152,11 @@ class FrameSource:
         known = torch.isfinite(x).flatten(1).all(1)
         if not bool(known.any()):
             return torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
-        found = self.estimator.at(x[known], ids[known]).residual
-        if found is None:
+        residual = self.estimator.at(x[known], ids[known]).residual
+        if residual is None:
             return None
         whole = torch.full(ids.shape, torch.nan, dtype=torch.float64, device=ids.device)
-        whole[known] = found.double()
+        whole[known] = residual.double()
         return whole
 
 
@@ -198,40 +199,46 @@ def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]
         ['mfa', 'denoiser-12', 'pca-8', 'denoiser-32', 'pca-8-2']
     """
     several = [list(kinds).count(kind) > 1 and detail != "" for kind, detail in zip(kinds, details, strict=True)]
-    found: list[str] = []
+    names: list[str] = []
     for kind, detail, detailed in zip(kinds, details, several, strict=True):
         name = f"{kind}-{detail}" if detailed else kind
         numbered = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
-        found.append(next(free for free in numbered if free not in found))
-    return found
+        names.append(next(free for free in numbered if free not in names))
+    return names
 
 
 def control_warnings(columns: Mapping[str, Tensor]) -> list[str]:
     """A sentence for each shuffled tangent space that does not stand beside every F², or has fewer dimensions."""
-    found: dict[str, str] = {}
-    for key, values in columns.items():
-        measure, _, control = key.rpartition(".")
-        if family(key) != "tangent_fraction" or control not in _WHOSE or measure not in columns:
+    warnings: dict[tuple[str, str], str] = {}
+    for key in map(Key.parse, columns):
+        own = columns.get(str(key.base))
+        if key.family != "tangent_fraction" or key.control not in _WHOSE or own is None:
             continue
-        told, words = columns[measure].isfinite(), []
-        both = told & values.isfinite()
-        if bool((told & ~both).any()):
-            words.append(
-                f"rests on {int(both.sum())} of {int(told.sum())} images. For the others {_WHOSE[control]} has another "
-                "tangent space."
-            )
-        rank = f"tangent_rank{tangents_suffix(tangents_of(measure))}"
-        if f"{rank}.{control}" in columns:
-            fewer = both & (columns[f"{rank}.{control}"] < columns[rank])
-            if bool(fewer.any()):
-                words.append(
-                    f"the other image's tangent space has fewer dimensions for {int(fewer.sum())} of {int(both.sum())} "
-                    "images: it stands in for as many of the own ones, so that the two differ as they do at their "
-                    "common rank."
-                )
+        words = _control_words(key, own, columns)
         if words:
-            found.setdefault(f"{control}{tangents_of(measure)}", f"{measure}.{control}: {' '.join(words)}")
-    return list(found.values())
+            warnings.setdefault((key.control, key.tangents), f"{key}: {' '.join(words)}")
+    return list(warnings.values())
+
+
+def _control_words(key: Key, own: Tensor, columns: Mapping[str, Tensor]) -> list[str]:
+    """What is to be said of one control of F², whose own values are `own`."""
+    measured, words = own.isfinite(), []
+    both = measured & columns[str(key)].isfinite()
+    if bool((measured & ~both).any()):
+        words.append(
+            f"rests on {int(both.sum())} of {int(measured.sum())} images. For the others {_WHOSE[key.control]} has "
+            "another tangent space."
+        )
+    rank = rank_key(key)
+    common = columns.get(str(rank.under(key.control)))
+    fewer = both & (common < columns[str(rank)]) if common is not None else torch.zeros_like(both)
+    if bool(fewer.any()):
+        words.append(
+            f"the other image's tangent space has fewer dimensions for {int(fewer.sum())} of {int(both.sum())} "
+            "images: it stands in for as many of the own ones, so that the two differ as they do at their "
+            "common rank."
+        )
+    return words
 
 
 _WHOSE = {"shuffled": "no image", "shuffled_class": "no image of the class"}

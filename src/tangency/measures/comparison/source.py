@@ -12,15 +12,14 @@ from torch import Tensor
 from tangency.data.partners import Partners
 from tangency.errors import SpecError
 from tangency.measures.batching import held_bytes
-from tangency.measures.config import MeasureConfig
-from tangency.measures.frames import Frame, frame_sources
-from tangency.measures.registry import number
-from tangency.measures.robustness.signal import check_signal
+from tangency.measures.comparison.frames import Frame, frame_sources
+from tangency.measures.comparison.targets import Targets
+from tangency.measures.config import MeasureConfig, check_signal
+from tangency.measures.keys import Key
 from tangency.measures.similarity.alignment import Comparer, Signal, pair_key
 from tangency.measures.similarity.gallery import Gallery, HeldGallery, TargetKey
 from tangency.measures.similarity.metrics import METRICS, check_size
 from tangency.measures.similarity.spectral import high_pass
-from tangency.measures.targets import Targets
 from tangency.measures.working import WorkingSize
 from tangency.numerics import flat, per_example
 from tangency.score import Denoiser
@@ -47,7 +46,7 @@ class ImageBatch:
 
 
 @dataclass(frozen=True)
-class References:
+class Comparison:
     """A batch of images with their tangent spaces, directions, targets and controls.
 
     Args:
@@ -103,8 +102,8 @@ def check_network(config: MeasureConfig, given: bool) -> None:
         )
 
 
-class ReferenceSource:
-    """Makes `References`, and holds what is the same for all batches.
+class ComparisonSource:
+    """Makes `Comparison`, and holds what is the same for all batches.
 
     Args:
         score: where the scores of closed forms come from; None where no target is one of theirs.
@@ -144,23 +143,23 @@ class ReferenceSource:
 
     @property
     def held_bytes(self) -> int:
-        """About how many bytes of memory the references of an image take."""
+        """About how many bytes of memory the comparison of an image take."""
         config = self.config
         signals = 4 * len(config.targets) * len(config.sigmas) + 6
         ranks = [source.estimator.max_rank for source in self.frames]
         return held_bytes(self.pool.shape, self.own.shape, ranks, signals, config.directions)
 
-    def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> References:
-        """References of any images x (N, C, H, W) with labels y (N,), at the places ids (N,) of the pool.
+    def at(self, x: Tensor, y: Tensor, ids: Tensor, truth: Tensor | None = None) -> Comparison:
+        """Comparison of any images x (N, C, H, W) with labels y (N,), at the places ids (N,) of the pool.
 
         The images have the classifier's size. `truth` holds the true labels where y are predicted ones.
         """
-        return self.references(ImageBatch(x, ids, y if truth is None else truth, of_pool=False), y)
+        return self.comparison(ImageBatch(x, ids, y if truth is None else truth, of_pool=False), y)
 
-    def of(self, ids: Tensor, y: Tensor | None = None) -> References:
-        """References of images of the pool (N,); with their own labels, or others y (N,) that stand for them."""
+    def of(self, ids: Tensor, y: Tensor | None = None) -> Comparison:
+        """Comparison of images of the pool (N,); with their own labels, or others y (N,) that stand for them."""
         batch = self.batch(ids)
-        return self.references(batch, batch.truth if y is None else y)
+        return self.comparison(batch, batch.truth if y is None else y)
 
     def batch(self, ids: Tensor) -> ImageBatch:
         """Images of the pool (N,) at the size that the classifier sees, with their true labels."""
@@ -174,8 +173,8 @@ class ReferenceSource:
         same = own.x.dtype == x.dtype and torch.equal(own.x, x) and torch.equal(own.truth, truth)
         return ImageBatch(x, ids, truth, of_pool=same)
 
-    def references(self, batch: ImageBatch, y: Tensor) -> References:
-        """References of images with labels y (N,), which may be predicted ones.
+    def comparison(self, batch: ImageBatch, y: Tensor) -> Comparison:
+        """Comparison of images with labels y (N,), which may be predicted ones.
 
         What is computed of an image of the pool is kept while its block is measured, and serves its partners.
         """
@@ -198,8 +197,8 @@ class ReferenceSource:
         shown: Tensor,
         frames: tuple[Frame, ...],
         targets: dict[TargetKey, Signal],
-    ) -> References:
-        """The rest of the references: controls, and what no classifier changes."""
+    ) -> Comparison:
+        """The rest of the comparison: controls, and what no classifier changes."""
         x, ids = batch.x, batch.ids
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {
@@ -219,7 +218,7 @@ class ReferenceSource:
             signal = self.own.signal[ids.cpu()].to(self.device)[:, None]
             constant["signal_share"] = signal.flatten(1).double().mean(1)
         bounded, working = self.pool.unit_range, self.working
-        return References(
+        return Comparison(
             x, y, ids, batch.truth, frames, targets, others, self.comparer, gallery, signal, constant, working, bounded
         )
 
@@ -230,7 +229,7 @@ class ReferenceSource:
             return None
         gallery = Gallery(len(self.pool), self.config.candidates, self.config.seed)
         x, y = self.pool.images(gallery.index).to(self.device), self.pool.labels[gallery.index].to(self.device)
-        targets = {key: self.targets.evaluate(key, x, y) for key in self.targets.keys}
+        targets = self.targets.evaluate(x, y)
         if not self.working.whole:
             x = self.own.images(gallery.index).to(self.device)
         return HeldGallery(gallery, x, y, gallery.index.to(self.device), targets, metrics)
@@ -247,10 +246,10 @@ class ReferenceSource:
             signal = self.comparer.signal(values, name)
             for scalar, target in self.config.alignments:
                 for sigma in self.config.sigmas:
-                    key, score = pair_key(scalar, target, sigma), targets[target, sigma]
-                    columns |= self.comparer.columns(signal, score, key, name)
+                    key, score = pair_key(scalar, target, sigma, name), targets[target, sigma]
+                    columns |= self.comparer.columns(signal, score, key)
                     if self._gallery is not None:
-                        columns |= self._gallery.retrieved(values, score.values, (target, sigma), ids, ids, key, name)
+                        columns |= self._gallery.retrieved(values, score.values, (target, sigma), (ids, ids), key)
         return columns
 
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:
@@ -259,7 +258,7 @@ class ReferenceSource:
         for name, residuals in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
             if residuals is not None and not bool(residuals.isnan().all()):
                 columns |= {
-                    f"{name}.eps={number(epsilon)}{frame.suffix}": row
+                    str(Key(name).at(eps=epsilon, tangents=frame.label)): row
                     for epsilon, row in zip(self.config.epsilons, residuals, strict=True)
                 }
         return columns
@@ -272,5 +271,6 @@ class ReferenceSource:
             for epsilon in self.config.epsilons:
                 steps = (x + epsilon * u for u in lifted)
                 shares = [((stepped < 0) | (stepped > 1)).flatten(1).double().mean(1) for stepped in steps]
-                columns[f"outside_{side}.eps={number(epsilon)}{frame.suffix}"] = torch.stack(shares).mean(0)
+                key = Key(f"outside_{side}").at(eps=epsilon, tangents=frame.label)
+                columns[str(key)] = torch.stack(shares).mean(0)
         return columns

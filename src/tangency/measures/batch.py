@@ -1,0 +1,58 @@
+"""A classifier on a batch of prepared images: what the functions of measures are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from tangency.autodiff import check_logits
+from tangency.measures.comparison.source import Comparison
+from tangency.measures.config import MeasureConfig
+from tangency.measures.quantities import quantity_directions
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A classifier on a batch of images; what several measures need is computed once.
+
+    Args:
+        model: classifier; in eval mode with frozen parameters, and without gradients unless they are enabled.
+        comparison: of the images: tangent spaces, targets, controls, see `Comparison`.
+        config: what is measured.
+        maps: name to attribution maps of the images, (N, C, H, W).
+    """
+
+    model: nn.Module
+    comparison: Comparison
+    config: MeasureConfig
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def x(self) -> Tensor:
+        """Images (N, C, H, W)."""
+        return self.comparison.x
+
+    @property
+    def truth(self) -> Tensor:
+        """True labels (N,)."""
+        return self.comparison.truth
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Of the images, (N, classes)."""
+        # a clone, since a model may overwrite its input in place
+        return check_logits(self.model(self.x.clone()), len(self.x), max(2, int(self.comparison.y.max()) + 1))
+
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        """Quantity to its gradient or map, (N, C, H, W), at the size of the images."""
+        r, config = self.comparison, self.config
+        return quantity_directions(self.model, r.x, r.y, r.ids, config.quantities, config.attributions, self.maps)
+
+    @cached_property
+    def directions(self) -> dict[str, Tensor]:
+        """The gradients at the working size, at which scores and tangent spaces are."""
+        return {name: self.comparison.working.gradient(gradient) for name, gradient in self.gradients.items()}
