@@ -77,7 +77,7 @@ class Driver:
         """Rows of each subject for one batch of images after the other.
 
         Args:
-            subjects: what is measured; all share comparison, unless each one's own predictions are the labels.
+            subjects: what is measured; all share a comparison, unless each one's own predictions are the labels.
             index: of the images (n,), in the order in which they are measured.
         """
         for at in torch.split(index, self.batch_size):

@@ -143,7 +143,7 @@ class ComparisonSource:
 
     @property
     def held_bytes(self) -> int:
-        """About how many bytes of memory the comparison of an image take."""
+        """About how many bytes of memory the comparison of an image takes."""
         config = self.config
         signals = 4 * len(config.targets) * len(config.sigmas) + 6
         ranks = [source.estimator.max_rank for source in self.frames]
