@@ -1,4 +1,4 @@
-"""Objects that are checked when they are made, be it in Python, by a command line or by a spec."""
+"""Objects that are checked when they are made, whether in Python, by a command line or by a spec."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def validated(cls: type[_T]) -> type[_T]:
     """A frozen dataclass whose fields have the types and the ranges that they are declared with.
 
     Lists become tuples and whole numbers floats where these are declared. What does not fit is a `SpecError` that names
-    the field, what was got and what is expected; the description of a field (`pydantic.Field`) stands behind that.
+    the field, what was got and what is expected; the description of a field (`pydantic.Field`) follows.
     """
     made: Any = dataclass(frozen=True, config=ConfigDict(extra="forbid"))(cls)
     names = [field.name for field in dataclasses.fields(made)]

@@ -58,7 +58,7 @@ def report(
 ) -> None:
     """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page.
 
-    Models measured on different data stand in different tables. Beside the page lie the rows of all models.
+    Models measured on different data get different tables. The rows of all models are written beside the page.
     """
     from tangency.errors import RunError
     from tangency.evaluate.folders import is_study

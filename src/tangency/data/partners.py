@@ -81,7 +81,8 @@ class Partners:
     def _drawn(self, places: Places, ids: Tensor, group: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
         """Uniform over the pool's images of the group whose kind is not that of the image.
 
-        In `places` (order, key) they stand by group, then by kind: the draw counts those before and behind its kind.
+        In `places` (order, key) they are sorted by group, then by kind: the draw counts those before and after
+        its kind.
         """
         order, key = (t.to(ids.device) for t in places)
         kinds = int(self._kinds.max()) + 1

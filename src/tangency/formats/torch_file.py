@@ -241,4 +241,4 @@ def _fill_storages(stream: io.BytesIO, storages: _Storages) -> None:
             raise ValueError(f"it ends {storage.nbytes - len(content)} bytes early")
         target.copy_(_as_bytes(content))
     if stream.read(1):
-        raise DataError("bytes behind its last storage")
+        raise DataError("bytes after its last storage")

@@ -287,7 +287,7 @@ def next_pickle(
     persistent: Callable[[object], object] | None = None,
     lenient: bool = False,
 ) -> Any:
-    """Read the next of several pickles in a row, for a reader of another format; the stream is left behind it.
+    """Read the next of several pickles in a row, for a reader of another format; the stream is left after it.
 
     Args:
         stream: at the start of a pickle.
@@ -314,7 +314,7 @@ def read_pickle(
     """Read a pickle of plain data without importing or calling anything that it names.
 
     Args:
-        source: a path, or the bytes of a pickle of any protocol; one pickle, nothing behind it.
+        source: a path, or the bytes of a pickle of any protocol; one pickle, nothing after it.
         allowed: (module, name) to `Global`, the only globals that the pickle may use.
         persistent: from a persistent identity to an object; where None, such references are refused.
         expected: what the file should be, for errors.

@@ -72,7 +72,7 @@ class MeasureConfig:
         curved: edges of a curved on-manifold step from one length to the next, which is measured beside the straight
             one; 0 for none.
         metrics: names in `metrics.METRICS`, by which gradient and target are compared.
-        normalisations: of pictures, for the metrics that compare pictures; those after the first stand in the key.
+        normalisations: of pictures, for the metrics that compare pictures; those after the first are named in the key.
         network_controls: controls of the metrics that need a network's pass for each picture, and of the targets of a
             trained score, "shuffled" among them; the others always have all of `keys.ALIGNMENT_CONTROLS`.
         candidates: images among which a gradient is to pick its own target (metric "retrieval"), and with which CKA is

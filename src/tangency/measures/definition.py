@@ -79,7 +79,7 @@ class Measure:
     of the key are put.
 
     Args:
-        title: a few words, as they stand in sentences.
+        title: a few words for use inside sentences.
         scale: unit and range.
         better: which direction is better.
         function: from a `Batch` to the values (N,) of the images, or to columns by key. Measures that are computed

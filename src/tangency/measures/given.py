@@ -50,7 +50,9 @@ def given_images(
     if not len(images):
         raise NumericsError("images: got none, expected at least 1.")
     if ids is not None and pool is None:
-        raise NumericsError("ids: got them without a pool, expected both; ids say where each image stands in the pool.")
+        raise NumericsError(
+            "ids: got them without a pool, expected both; ids give the place of each image in the pool."
+        )
     if ids is not None and (ids.shape != labels.shape or ids.is_floating_point() or ids.dtype == torch.bool):
         raise NumericsError(
             f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."

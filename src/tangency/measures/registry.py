@@ -14,7 +14,7 @@ from tangency.measures.keys import Key
 from tangency.measures.similarity.metrics import PREFIX, as_measure, metric_of
 from tangency.references import Registry
 
-# Files with a table `MEASURES` are found in these folders; columns stand in the order of the files named here.
+# Files with a table `MEASURES` are found in these folders; columns are in the order of the files named here.
 _FOLDERS = ("robustness", "similarity")
 _FIRST = ("changes", "signal", "attacked", "smoothed", "energy", "aligned")
 

@@ -101,8 +101,8 @@ def measure(
             model without logits of the classes, or gradients.
         SpecError: a name of no closed form, or measures that need a score where there is none.
         DataError: a class of `train_data` with too few images for what is fitted to it.
-        ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or of which nobody
-            can tell whether they are logits or sigmoids.
+        ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or for which it
+            cannot be determined whether they are logits or sigmoids.
 
     Source: alignment with the score, on- and off-manifold robustness: Srinivas, Bordt & Lakkaraju, arXiv 2305.19101;
         the controls and κ are ours.

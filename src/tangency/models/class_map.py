@@ -77,7 +77,7 @@ def data_outputs(
         return None, ""
     identity, all_kept = outputs == list(range(len(own))), len(outputs) == len(own)
     if all_kept and not identity and not how:
-        return outputs, "its classes stand in another order than the data's; logits are brought to theirs"
+        return outputs, "its classes are in another order than the data's; logits are brought to theirs"
     shown = listed([f"'{name}' is output {place}" for name, place in zip(wanted, outputs, strict=True)], 3)
     taken = "its outputs are taken for ImageNet's classes in the order of their synsets; " if how == "imagenet" else ""
     kept = f"of its {len(own):,} outputs those of the data's {len(wanted):,} classes are kept: log p(y|x) is over these"

@@ -35,7 +35,7 @@ def load_model(
     trust_code: bool = False,
     class_map: ClassMap | None = None,
 ) -> Classifier:
-    """A classifier by reference, in eval mode; how it was read stands in its card under "reading".
+    """A classifier by reference, in eval mode; how it was read is in its card under "reading".
 
     Args:
         reference: "FILE.safetensors" of `save_classifier`; "state_dict:FILE?arch=…", "torchvision:NAME?weights=FILE",
@@ -171,7 +171,7 @@ def _outputs(classifier: Classifier, opened: Opened, request: Request) -> tuple[
         return {}, []
     x = probes(request.data.train if request.data is not None else None, classifier.card.shape)
     module, scale, shift = classifier.module.eval(), classifier.scale, classifier.shift
-    way = "?outputs=logits or ?outputs=sigmoid behind its reference"
+    way = "?outputs=logits or ?outputs=sigmoid after its reference"
     kind, notes = detected_outputs(
         lambda images: module(images * scale + shift), x, requested, request.reference.text, way
     )

@@ -21,7 +21,7 @@ class Denoiser(Protocol):
 
     @property
     def kind(self) -> str:
-        """Short name that stands in specs and reports ("mfa")."""
+        """Short name used in specs and reports ("mfa")."""
         ...
 
     @property

@@ -86,7 +86,7 @@ class PairedBootstrap:
 
     @property
     def counts(self) -> Array:
-        """How often each image stands in each resample, (1 + B, N); as large as that."""
+        """How often each image occurs in each resample, (1 + B, N); as large as that."""
         return np.concatenate([weights for _, weights in self.resamples.blocks()], axis=1)
 
     def evaluate(self, statistics: Sequence[Pooled]) -> list[Array]:

@@ -1,4 +1,4 @@
-"""How often each image stands in each resample, made block by block, so that memory does not grow with the images."""
+"""How often each image occurs in each resample, made block by block, so that memory does not grow with the images."""
 
 from __future__ import annotations
 

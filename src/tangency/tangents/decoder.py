@@ -34,7 +34,7 @@ class AutoencoderTangents:
         rank: a number, or a rule of `choose_rank` over the singular values.
         tolerance: of the rule "relative": directions with more than this share of the largest singular value. A
             collapsed direction of the code has a column of nearly 0, and does not count.
-        name: kind that stands in reports.
+        name: kind, as shown in reports.
         card: options and provenance, part of the identity of stored tangent spaces.
 
     Raises:

@@ -127,7 +127,7 @@ class TangentEstimator(Protocol):
 
     @property
     def kind(self) -> str:
-        """Short name that stands in specs and reports ("mfa")."""
+        """Short name used in specs and reports ("mfa")."""
         ...
 
     @property

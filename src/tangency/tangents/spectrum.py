@@ -83,7 +83,7 @@ RULES: dict[str, Callable[[Tensor, int, float], Tensor]] = {
 
 
 def parse_rank(value: object) -> Rank:
-    """A rank as it stands in a reference: a number or the name of a rule."""
+    """A rank as written in a reference: a number or the name of a rule."""
     text = str(value)
     if text.isdigit() and int(text) >= 1:
         return int(text)

@@ -152,7 +152,7 @@ def _feeding(classifier: Classifier, data: LabelledImages) -> list[_Cause]:
             lambda x, _: predicted_classes(classifier.module, convention.feed(x)),
             lambda then, now: (
                 f"it is right for {then} of the images when given {convention.name}, and for {now} as its card feeds "
-                f"it: likely a wrong {kind}. Try ?{convention.options} behind its reference."
+                f"it: likely a wrong {kind}. Try ?{convention.options} after its reference."
             ),
         )
 
@@ -165,7 +165,7 @@ def _turns(classifier: Classifier, x: Tensor) -> list[_Cause]:
 
     def cause(name: str) -> _Cause:
         whole = composed(name, now)
-        advice = f"Try ?layout={whole} behind its reference." if whole else f"Leave ?layout={now} out."
+        advice = f"Try ?layout={whole} after its reference." if whole else f"Leave ?layout={now} out."
         return _Cause(
             lambda images, _: predicted_classes(classifier, turned(images, name)),
             lambda then, share: (

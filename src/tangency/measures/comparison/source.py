@@ -106,7 +106,7 @@ class ComparisonSource:
     """Makes `Comparison`, and holds what is the same for all batches.
 
     Args:
-        score: where the scores of closed forms come from; None where no target is one of theirs.
+        score: where the scores of closed forms come from; None where no target needs them.
         tangents: name to where tangent spaces come from; the measures of those after the first have it in the key.
         pool: images among which the controls' other image is drawn (the whole split that is measured); an image is
             never its own partner, and which one it gets depends on its index and the seed only.

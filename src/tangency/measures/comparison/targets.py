@@ -25,7 +25,7 @@ class Targets:
     """Scores of the images of a pool by (target, σ), with what each metric compares of them.
 
     Args:
-        score, network: the closed form and the trained score; None where no target is one of theirs.
+        score, network: the closed form and the trained score; None where no target needs them.
         pool: the images, at the size of scores.
         config: which targets, and which controls are compared by metrics with a network.
         comparer: the metrics.

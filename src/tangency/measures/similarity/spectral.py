@@ -63,7 +63,7 @@ def band_cosines(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _band_masks(height: int, width: int) -> Tensor:
-    """(bands, H, W // 2 + 1): 0 outside a band, else how often the coefficient stands in the whole transform."""
+    """(bands, H, W // 2 + 1): 0 outside a band, else how often the coefficient occurs in the whole transform."""
     radius = radial_frequency(height, width)
     column = torch.arange(width // 2 + 1)
     times = 2.0 - ((column == 0) | (2 * column == width)).double()

@@ -41,7 +41,7 @@ def runs_own_class(reference: Reference) -> bool:
 
 
 def open_own_class(request: Request) -> Opened:
-    """`state_dict:FILE?arch=py:MODULE:CLASS` or `?arch=py:FILE.py:CLASS`: weights of one's own class.
+    """`state_dict:FILE?arch=py:MODULE:CLASS` or `?arch=py:FILE.py:CLASS`: weights of a class of your own.
 
     Where it takes a number of classes, that of `classes`, of the last tensor of the file, or of the data is tried.
     """

@@ -37,7 +37,7 @@ class PictureColumn:
 
     @property
     def heading(self) -> str:
-        """The label, behind its group where it needs one."""
+        """The label, after its group where it needs one."""
         return self.label if self.group in UNNAMED else f"{self.group} {self.label}"
 
 

@@ -20,7 +20,7 @@ class Settings:
     """A mapping from a JSON file.
 
     Args:
-        values: as they stand in the file.
+        values: as in the file.
         where: the file, for messages.
     """
 
@@ -28,7 +28,7 @@ class Settings:
     where: str
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value as it stands in the file."""
+        """The value as in the file."""
         return self.values.get(name, default)
 
     def refused(self, problem: str) -> ModelError:

@@ -21,7 +21,7 @@ class Windows:
     Args:
         kernel, strides, dilations: of the windows.
         before, after: padding of the graph.
-        beyond: cells behind that padding that the last window of `ceil_mode` reaches.
+        beyond: cells after that padding that the last window of `ceil_mode` reaches.
         outputs: how many windows there are.
     """
 
