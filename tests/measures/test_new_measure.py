@@ -109,3 +109,8 @@ def test_glossary_and_page_have_it_with_unit_and_chance(tmp_path: Path) -> None:
 def test_what_is_registered_must_have_a_function() -> None:
     with pytest.raises(SpecError, match=r"expected a Measure with a function \(batch\)"):
         MEASURES.register("mine/nothing", Measure("t", Scale("u", 0, 1), "neither"))
+
+
+def test_controls_have_names_that_keys_know() -> None:
+    with pytest.raises(SpecError, match=r"measure 't': unknown control 'phases'\. Did you mean 'phase'\? Known: "):
+        Measure("t", Scale("u", 0, 1), "neither", flatness, controls={"phases": "words"})

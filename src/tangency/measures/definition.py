@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tangency.measures.keys import Key
+from tangency.errors import SpecError, unknown_name
+from tangency.measures.keys import CONTROLS, Key
 
 Better = Literal["higher", "lower", "neither"]
 Aggregate = Literal["mean", "kappa", "ratio", "cka"]
@@ -86,7 +87,8 @@ class Measure:
             together share a function, which is called once. None: made by others, or pooled from the rows of others.
         level: expected value for a gradient in a random direction (for accuracies: for guessing), or a function of a
             `LevelContext` that gives it; None where there is none.
-        controls: name to words. Of a key with rows of such controls, the excess over them is reported.
+        controls: name, of `keys.CONTROLS`, to words. Of a key with rows of such controls, the excess over them is
+            reported.
         headline: of these controls, those over the best of which the excess is taken; all by default.
         aggregate: how images combine: "mean", or a pooled "kappa", "ratio" or "cka".
         parts: families of the rows that a pooled number is made of.
@@ -117,6 +119,11 @@ class Measure:
     reading: str = ""
     axis: str = ""
     shown: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in self.controls:
+            if name not in CONTROLS:  # keys of it would be parsed as those of a target
+                raise SpecError(f"measure '{self.title}': {unknown_name('control', name, CONTROLS)}")
 
     def chance_level(self, sample: LevelContext) -> float | None:
         """Expected value for a gradient in a random direction, or for guessing; None where there is none."""
