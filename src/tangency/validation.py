@@ -61,7 +61,7 @@ def complaints(error: ValidationError, model: type, keys: Keys) -> str:
     for item in error.errors():
         if item["type"] == "too_short" and item["input"]:  # its members are wrong, which another complaint says
             continue
-        of_list = bool(item["loc"]) and isinstance(item["loc"][-1], int) and _plain(item["input"])
+        of_list = item["type"] in _RANGES and isinstance(item["loc"][-1], int) and _plain(item["input"])
         place = item["loc"][:-1] if of_list else item["loc"]
         groups.setdefault((place, item["type"]), []).append(item)
     sentences = [_complaint(place, items, model, keys) for (place, _), items in groups.items()]

@@ -185,7 +185,7 @@ def test_maps_are_read_by_index_and_checked(tmp_path: Path) -> None:
     assert list(found.maps) == ["gradcam", "rise"]
     assert len(found.sha256) == 64
     torch.testing.assert_close(
-        found.at(torch.tensor([7, 2]))["gradcam"], torch.from_numpy(good[[7, 2]]).float(), rtol=0, atol=0
+        found.maps["gradcam"][torch.tensor([7, 2])], torch.from_numpy(good[[7, 2]]).float(), rtol=0, atol=0
     )
     np.savez(tmp_path / "objects.npz", a=np.array([{}, {}], dtype=object))
     np.save(tmp_path / "bare.npy", good)

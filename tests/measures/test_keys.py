@@ -25,6 +25,7 @@ SETTINGS = (
     (("sigma", "0.5"), ("norm", "p99.9")),
     (("eps", "2"), ("tangents", "acme/axes-8")),
     (("tangents", "v1.5.best"),),
+    (("eps", "0.5"), ("tangents", "pca")),  # also the name of a control
 )
 
 

@@ -15,6 +15,7 @@ from tangency.generation.operators import Operator
 from tangency.score import ClassifierFreeGuided, ClassifierGuided, Denoiser, Sampler
 from tangency.score.guidance import DerivedScore
 from tangency.seeding import Draw
+from tangency.types import Direction, Sigma
 
 _GREY = 0.5
 
@@ -34,17 +35,28 @@ class ScoreSample:
     how: str
 
 
-@final
-class CountedScore(DerivedScore):
+class CountedScore:
     """A score that counts its evaluations; otherwise the same."""
 
     def __init__(self, base: Denoiser) -> None:
-        super().__init__(base)
-        self.kind, self.count = base.kind, 0
+        self.base, self.count = base, 0
+        self.kind, self.shape, self.classes = base.kind, base.shape, base.classes
+        self.data_range, self.card = base.data_range, base.card
 
-    def _denoise(self, x: Tensor, levels: Tensor, y: Tensor | None) -> Tensor:
+    def denoise(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
+        """D(x; σ[, y])."""
         self.count += 1
-        return self.base.denoise(x, levels, y)
+        return self.base.denoise(x, sigma, y)
+
+    def score(self, x: Tensor, sigma: Sigma, y: Tensor | None = None) -> Tensor:
+        """s_σ(x)."""
+        self.count += 1
+        return self.base.score(x, sigma, y)
+
+    def bayes_direction(self, x: Tensor, y: Tensor, sigma: Sigma) -> Direction:
+        """∇ log p_σ(y | x)."""
+        self.count += 2
+        return self.base.bayes_direction(x, y, sigma)
 
 
 @final

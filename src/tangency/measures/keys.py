@@ -130,7 +130,7 @@ def _parsed(text: str) -> Key:
     (head, *parts), control = _PARTS.split(bare), ""
     if marked:
         before, _, last = tangents.rpartition(".")
-        tangents, control = (before, last) if last in CONTROLS else (tangents, "")
+        tangents, control = (before, last) if before and last in CONTROLS else (tangents, "")
     family, _, part = head.partition(".")
     settings = [(name, value) for name, equal, value in (p.partition("=") for p in parts) if equal]
     last_setting = max((i for i, p in enumerate(parts) if "=" in p), default=len(parts))
