@@ -77,7 +77,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def held_bytes(shape: tuple[int, ...], own: tuple[int, ...], ranks: Iterable[int], signals: int, steps: int) -> int:
-    """About how many bytes the comparison of an image takes: bases with their controls, directions, scores, lifted steps.
+    """About how many bytes the comparison of an image takes: bases with controls, directions, scores, lifted steps.
 
     Args:
         shape, own: of the image at the working size and at its own.
