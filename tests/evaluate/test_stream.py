@@ -84,8 +84,8 @@ def test_two_classifiers_share_references(data: Dataset, classifier: Classifier,
     ]
     source = source_of(data)
     calls = []
-    references = source.references
-    source.references = lambda *given: calls.append(1) or references(*given)
+    comparison = source.comparison
+    source.comparison = lambda *given: calls.append(1) or comparison(*given)
     fill_shards(both, source, QUICK, batch_size=20)
     assert len(calls) == 2
     alone = filled(data, tmp_path / "alone", other, 40, batch=20).rows()

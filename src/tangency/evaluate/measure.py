@@ -320,7 +320,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
     Example:
         >>> import tangency
         >>> data = tangency.load_data("fashion-mnist-5k")
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
