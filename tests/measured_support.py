@@ -64,7 +64,7 @@ def write_measured(
         "classes": list(CLASSES),
         "licence": "none",
         "settings": settings(config or MeasureConfig(), {"kind": "mfa"}, "t" * 64, tangents=[], network_score=""),
-        **estimates(rows, 200),
+        **estimates(rows, 200).to_json(),
         "regime": {"regime": None, "text": ""},
         **more,
     }

@@ -90,7 +90,7 @@ def test_load_run_gives_what_the_files_hold(run: Path) -> None:
     (file,) = (run / "trials").glob("*/model.safetensors")
     assert torch.equal(found.classifier("standard-0-s0")(x), read_classifier(file)(x))
     reference = found.reference("standard-0-s0")
-    assert tangency.compare(reference, reference, replicates=50, permutations=99)["images"] == 12
+    assert tangency.compare(reference, reference, replicates=50, permutations=99).images == 12
     with pytest.raises(RunError, match="trial 'standard-1-s0'"):
         found.classifier("standard-1-s0")
 
@@ -159,14 +159,14 @@ def measured() -> tuple[Rows, Rows, torch.Tensor]:
 def test_compare_of_rows_pairs_images(measured: tuple[Rows, Rows, torch.Tensor]) -> None:
     one, two, _ = measured
     found = tangency.compare(one, two, ["change_on"], replicates=100, permutations=99)
-    assert (found["a"], found["b"], found["images"], found["warnings"]) == ("A", "B", 40, [])
-    (entry,) = found["measures"]
-    key = entry["key"]
-    assert entry["difference"]["mean"] == pytest.approx(float((one[key] - two[key]).mean()))
+    assert (found.a, found.b, found.images, found.warnings) == ("A", "B", 40, [])
+    (entry,) = found.measures
+    key = entry.key
+    assert entry.difference.mean == pytest.approx(float((one[key] - two[key]).mean()))
     some = two.at(torch.arange(39, 9, -1))  # other images, in another order
     part = tangency.compare(one, some, ["change_on"], replicates=100, permutations=99)
-    assert (part["images"], part["left_out"]) == (30, {"a": 10, "b": 0})
-    assert part["measures"][0]["difference"]["mean"] == pytest.approx(float((one[key] - two[key])[10:].mean()))
+    assert (part.images, part.left_out) == (30, {"a": 10, "b": 0})
+    assert part.measures[0].difference.mean == pytest.approx(float((one[key] - two[key])[10:].mean()))
 
 
 def test_compare_of_rows_says_where_images_or_settings_cannot_be_the_same(
@@ -174,7 +174,7 @@ def test_compare_of_rows_says_where_images_or_settings_cannot_be_the_same(
 ) -> None:
     one, two, _ = measured
     moved = Rows(two.ids, two.columns | {"tangent_rank": two["tangent_rank"] + 1}, two.dimension, two.classes)
-    (sentence,) = tangency.compare(one, moved, ["accuracy"], replicates=50, permutations=99)["warnings"]
+    (sentence,) = tangency.compare(one, moved, ["accuracy"], replicates=50, permutations=99).warnings
     assert sentence.startswith("tangent_rank: differ between A and B, though no classifier changes them")
     with pytest.raises(RunError, match="A has images of 64 pixels, B of 65"):
         tangency.compare(one, Rows(two.ids, two.columns, 65, 2))

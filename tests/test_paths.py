@@ -94,7 +94,7 @@ def test_measuring_comparing_generating_and_converting(
     assert alone.models == (str(net),)
     assert json.loads((tmp_path / "net" / "summary.json").read_text())["measures"].keys() == found.measures.keys()
     compared = compare(kind(tmp_path / "net"), kind(tmp_path / "net"))
-    assert compared["images"] == 10
+    assert compared.images == 10
     page = write_leaderboard([kind(tmp_path / "net")], kind(tmp_path / "board"))
     assert page == tmp_path / "board" / "index.html"
     config = GenerationConfig(count=2, climb=Climb(steps=1), references=())

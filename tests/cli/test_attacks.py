@@ -66,7 +66,7 @@ def test_budgets_beyond_the_pixel_range_are_a_warning(trial: str) -> None:
 
 def test_the_attacks_of_the_study_are_the_default(trial: str) -> None:
     found = measure_models(MeasureRequest((trial,), limit=4))[0]
-    assert found.measures["accuracy_pgd_l2.eps=0.5"]["n"] == 4
+    assert found.measures["accuracy_pgd_l2.eps=0.5"].n == 4
 
 
 def test_an_unknown_attack_is_one_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,53 +14,54 @@ from typer.testing import CliRunner
 from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
-from tangency.evaluate.compare import compare
+from tangency.evaluate.compare import MeasureDifference, ModelComparison, compare
 from tangency.evaluate.compare_words import in_words, overall, size_of, winner
+from tangency.evaluate.entries import EstimateEntry
 from tangency.measures import MeasureConfig
 
 FRACTION = "tangent_fraction.logp_y"
 
 
-def by_key(found: dict) -> dict:
-    return {row["key"]: row for row in found["measures"]}
+def by_key(found: ModelComparison) -> dict[str, MeasureDifference]:
+    return {row.key: row for row in found.measures}
 
 
 def test_differences_are_those_of_the_paired_images(tmp_path: Path) -> None:
     a, b = columns(0), columns(1, fraction=0.25)
     found = compare(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b)))
     rows = by_key(found)
-    assert found["images"] == N
-    assert found["left_out"] == {"a": 0, "b": 0}
+    assert found.images == N
+    assert found.left_out == {"a": 0, "b": 0}
     row = rows[FRACTION]
     difference = a[FRACTION] - b[FRACTION]
-    assert row["difference"]["mean"] == pytest.approx(difference.mean())
-    assert row["dz"] == pytest.approx(difference.mean() / difference.std(ddof=1))
+    assert row.difference.mean == pytest.approx(difference.mean())
+    assert row.dz == pytest.approx(difference.mean() / difference.std(ddof=1))
     half = 1.96 * difference.std() / np.sqrt(N)
-    assert row["difference"]["high"] - row["difference"]["low"] == pytest.approx(2 * half, rel=0.1)
+    assert row.difference.high - row.difference.low == pytest.approx(2 * half, rel=0.1)
     wins = int(((a["accuracy"] == 1) & (b["accuracy"] == 0)).sum())
     losses = int(((a["accuracy"] == 0) & (b["accuracy"] == 1)).sum())
-    assert rows["accuracy"]["p"] == pytest.approx(stats.binomtest(wins, wins + losses).pvalue, abs=0.02)
+    assert rows["accuracy"].p == pytest.approx(stats.binomtest(wins, wins + losses).pvalue, abs=0.02)
     rho = {
         name: m["rho_off.logits.sigma=0.05"].sum() / m["rho_all.logits.sigma=0.05"].sum()
         for name, m in (("a", a), ("b", b))
     }
-    assert rows["rho.logits.sigma=0.05"]["difference"]["mean"] == pytest.approx(rho["a"] - rho["b"])
+    assert rows["rho.logits.sigma=0.05"].difference.mean == pytest.approx(rho["a"] - rho["b"])
     excess = [m[FRACTION] - m[f"{FRACTION}.shuffled"] for m in (a, b)]
-    assert rows[f"excess.{FRACTION}.shuffled"]["difference"]["mean"] == pytest.approx((excess[0] - excess[1]).mean())
+    assert rows[f"excess.{FRACTION}.shuffled"].difference.mean == pytest.approx((excess[0] - excess[1]).mean())
     assert "outside_on.eps=2" not in rows  # the same for every classifier
-    sizes = [abs(row["dz"]) for row in found["measures"]]
+    sizes = [abs(row.dz) for row in found.measures]
     assert sizes == sorted(sizes, reverse=True)
-    assert all(row["p_holm"] >= row["p"] for row in found["measures"])
+    assert all(row.p_holm >= row.p for row in found.measures)
 
 
 def test_the_same_model_twice_differs_in_nothing(tmp_path: Path) -> None:
     folder = str(write_measured(tmp_path / "a"))
     found = compare(folder, folder, replicates=100, permutations=99)
-    for row in found["measures"]:
-        assert [row["difference"][name] for name in ("mean", "low", "high")] == [0, 0, 0], row["key"]
-        assert (row["dz"], row["p"], row["p_holm"]) == (0, 1, 1)
+    for row in found.measures:
+        assert [row.difference.mean, row.difference.low, row.difference.high] == [0, 0, 0], row.key
+        assert (row.dz, row.p, row.p_holm) == (0, 1, 1)
     assert "exactly 0" in overall(found)
-    assert found["warnings"] == []
+    assert found.warnings == []
 
 
 def test_images_are_paired_by_their_index(tmp_path: Path) -> None:
@@ -68,9 +70,9 @@ def test_images_are_paired_by_their_index(tmp_path: Path) -> None:
     a = write_measured(tmp_path / "a", made)
     b = write_measured(tmp_path / "b", {key: v[order] for key, v in made.items()}, ids=order)
     found = compare(str(a), str(b), replicates=50, permutations=99)
-    assert found["images"] == 50
-    assert found["left_out"] == {"a": 30, "b": 0}
-    assert all(row["difference"]["mean"] == 0 for row in found["measures"])
+    assert found.images == 50
+    assert found.left_out == {"a": 30, "b": 0}
+    assert all(row.difference.mean == 0 for row in found.measures)
 
 
 def test_images_without_a_gradient_are_left_out_of_both(tmp_path: Path) -> None:
@@ -81,11 +83,11 @@ def test_images_without_a_gradient_are_left_out_of_both(tmp_path: Path) -> None:
     found = by_key(compare(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b))))
     kept = slice(10, 70)
     for row in (found[FRACTION], found["kappa.logp_y"]):
-        assert (row["difference"]["n"], row["difference"]["degenerate"]) == (60, 20)
-    assert found[FRACTION]["a"]["mean"] == pytest.approx(a[FRACTION][kept].mean())
-    assert found[FRACTION]["b"]["mean"] == pytest.approx(b[FRACTION][kept].mean())
-    assert found["change_on.eps=2"]["difference"]["mean"] is None
-    assert found["change_on.eps=2"]["p_holm"] is None
+        assert (row.difference.n, row.difference.degenerate) == (60, 20)
+    assert found[FRACTION].a.mean == pytest.approx(a[FRACTION][kept].mean())
+    assert found[FRACTION].b.mean == pytest.approx(b[FRACTION][kept].mean())
+    assert found["change_on.eps=2"].difference.mean is None
+    assert found["change_on.eps=2"].p_holm is None
     assert list(found)[-1] == "change_on.eps=2"
 
 
@@ -109,10 +111,10 @@ def test_settings_that_differ_are_named(tmp_path: Path) -> None:
     made = {key: v for key, v in columns(1).items() if "eps=2" not in key}
     b = write_measured(tmp_path / "b", made | {"change_on.eps=1": np.ones(N)}, config=other)
     found = compare(str(a), str(b), permutations=99)
-    assert "measures.sigmas: 0.125, 0.25, 0.5 for A, 0.5 for B." in found["warnings"]
-    assert "measures.directions: 4 for A, 1 for B." in found["warnings"]
-    assert "change_on.eps=2" in found["only"]["a"]
-    assert found["only"]["b"] == ["change_on.eps=1"]
+    assert "measures.sigmas: 0.125, 0.25, 0.5 for A, 0.5 for B." in found.warnings
+    assert "measures.directions: 4 for A, 1 for B." in found.warnings
+    assert "change_on.eps=2" in found.only["a"]
+    assert found.only["b"] == ["change_on.eps=1"]
 
 
 def test_keys_choose_measures_and_unknown_ones_are_named(tmp_path: Path) -> None:
@@ -230,12 +232,13 @@ def test_the_terminal_says_in_words_what_is_shown(tmp_path: Path) -> None:
 
 
 def test_words_follow_the_direction_of_the_measure() -> None:
-    row = {"key": "kappa.logp_y", "better": "lower", "difference": {"mean": 0.2}, "dz": 0.3, "p_holm": 0.01}
+    more = EstimateEntry(mean=0.2, low=0.1, high=0.3)
+    row = MeasureDifference("kappa.logp_y", "lower", more, more, more, dz=0.3, p=0.01, p_holm=0.01)
     assert winner(row) == "b"
     assert "A has more than B, A − B = +0.2, a small paired effect; B is better" in in_words(row, "+0.2")
-    assert winner(row | {"better": "neither"}) is None
-    assert winner(row | {"p_holm": 0.06}) is None
-    assert winner(row | {"p_holm": None}) is None
+    assert winner(replace(row, better="neither")) is None
+    assert winner(replace(row, p_holm=0.06)) is None
+    assert winner(replace(row, p_holm=None)) is None
     assert [size_of(dz) for dz in (-0.1, 0.2, -0.7, 3)] == ["very small", "small", "medium", "large"]
 
 

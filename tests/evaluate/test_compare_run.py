@@ -48,7 +48,7 @@ def test_two_trials_are_compared_by_id_and_by_hash(run: Path) -> None:
     expected = [summary[name]["measures"]["kappa.logp_y"]["mean"] for name in ("standard-0-s0", "gradient_norm-0.1-s0")]
     assert [row["a"]["mean"], row["b"]["mean"]] == pytest.approx(expected)
     by_hash = compare(trial(run, summary["standard-0-s0"]["train_hash"]), b)
-    assert by_hash["measures"] == found["measures"]
+    assert by_hash.to_json()["measures"] == found["measures"]
     assert "shown to differ" in CliRunner().invoke(app, ["compare", a, b]).output
 
 
@@ -70,10 +70,10 @@ def test_measuring_a_trial_again_gives_what_the_study_found(run: Path, tmp_path:
     name = trial(run, "standard-0-s0")
     measured = _measured(name, limit=30, out=tmp_path / "standard")
     found = compare(name, str(tmp_path / "standard"))
-    assert found["images"] == 30
-    assert found["warnings"] == []
-    for row in found["measures"]:
-        assert row["difference"]["mean"] == pytest.approx(0, abs=1e-6), row["key"]
+    assert found.images == 30
+    assert found.warnings == []
+    for row in found.measures:
+        assert row.difference.mean == pytest.approx(0, abs=1e-6), row.key
     assert measured["regime"]["regime"] is None
     assert "statement about a sweep" in measured["regime"]["text"]
     assert "κ = " in measured["regime"]["text"]

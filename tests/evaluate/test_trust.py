@@ -233,7 +233,7 @@ def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path
     single = measure_models(
         MeasureRequest((f"run:{tmp_path / 'run'}/trials/{summary['trials'][-1]['id']}",), limit=12)
     )[0]
-    found = single.measures["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"]
+    found = single.measures["alignment_cosine.sum_logits.network_score.sigma=0.5"].mean
     assert found == pytest.approx(measures["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"], rel=1e-4)
 
 

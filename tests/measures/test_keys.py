@@ -53,7 +53,7 @@ def test_every_key_of_a_measurement_is_its_parts() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(256, 3))
     rows = measured(net, mixture, data, config, tangents=tangents, attributions={"grad-cam": torch.rand(12, 16, 16)})
     summary = estimates(rows, replicates=20)
-    for text in {*rows.keys(), *summary["measures"]}:
+    for text in {*rows.keys(), *summary.measures}:
         key = Key.parse(text)
         assert str(key) == text
         assert key.control in ("", *CONTROLS)

@@ -71,12 +71,12 @@ def test_rows_summary_and_comparison_have_it() -> None:
     values = found[f"{NAME}.logp_y"]
     assert bool(((values > 0.3) & (values < 0.9)).all())
     summary = estimates(found, replicates=50)
-    assert summary["measures"][f"{NAME}.logp_y"]["chance"] == 0.575
-    over = summary["excess"][f"{NAME}.logp_y"]
-    assert over["best_control"] == "image"
-    assert over["mean"] == pytest.approx(float((values - found[f"{NAME}.logp_y.image"]).mean()))
-    compared = {row["key"]: row for row in compare(found, rows(30.0), replicates=50, permutations=19)["measures"]}
-    assert compared[f"{NAME}.logp_y"]["better"] == "higher"
+    assert summary.measures[f"{NAME}.logp_y"].chance == 0.575
+    over = summary.excess[f"{NAME}.logp_y"]
+    assert over.best_control == "image"
+    assert over.mean == pytest.approx(float((values - found[f"{NAME}.logp_y.image"]).mean()))
+    compared = {row.key: row for row in compare(found, rows(30.0), replicates=50, permutations=19).measures}
+    assert compared[f"{NAME}.logp_y"].better == "higher"
     assert describe(f"{NAME}.logp_y").scale.unit == "share of pixels"
 
 
@@ -95,7 +95,9 @@ def test_without_its_name_it_is_not_measured() -> None:
 def test_glossary_and_page_have_it_with_unit_and_chance(tmp_path: Path) -> None:
     run = build_run(tmp_path / "run")
     summary = json.loads((run / "summary.json").read_text())
-    own = {key: entry for key, entry in estimates(rows(1.0), replicates=50)["measures"].items() if NAME in key}
+    own = {
+        key: entry for key, entry in estimates(rows(1.0), replicates=50).to_json()["measures"].items() if NAME in key
+    }
     for trial in summary["trials"]:
         trial["measures"] |= own
     (run / "summary.json").write_text(json.dumps(summary))

@@ -68,11 +68,11 @@ def test_the_ratio_of_small_noise_is_the_ratio_of_the_weights(data) -> None:
 
 
 def test_the_pooled_ratio_has_interval_and_chance(data) -> None:
-    found = estimates(rows(data, Halves(1.0, 1.0), directions=20))["measures"]
+    found = estimates(rows(data, Halves(1.0, 1.0), directions=20)).measures
     entry = found["relative_noise.sigma=0.5"]
-    assert entry["low"] < 1 < entry["high"]
-    assert entry["chance"] == 1
-    assert found["signal_fraction.logp_y"]["chance"] == 0.5
+    assert entry.low < 1 < entry.high
+    assert entry.chance == 1
+    assert found["signal_fraction.logp_y"].chance == 0.5
     assert "signal_share" not in found
 
 

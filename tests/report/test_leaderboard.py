@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from measured_support import N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
+from tangency.evaluate.entries import EstimateEntry
 from tangency.measures import MeasureConfig
 from tangency.report import write_leaderboard
 from tangency.report.read.models import rank_ranges
-from tangency.study.summary.entries import EstimateEntry
 
 
 def rows_of(page: str, table: int = 0) -> list[str]:

@@ -11,12 +11,12 @@ from PIL import Image
 
 from report.helpers import embedded, rewrite, trial_of
 from report.synthetic_run import build_run
+from tangency.evaluate.entries import MeasureEntry
 from tangency.report.draw import pixels
 from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
 from tangency.report.page.spread import density
 from tangency.report.read.run import read_run
 from tangency.report.text.panels import story_keys, story_labels
-from tangency.study.summary.entries import MeasureEntry
 
 
 def test_figures_are_valid_files(reported):

@@ -5,6 +5,7 @@ import pytest
 
 from report.helpers import trial_of, typed
 from report.synthetic_run import summary_of
+from tangency.evaluate.entries import IntervalEntry, MeasureEntry
 from tangency.measures.keys import Key
 from tangency.objectives.registry import OBJECTIVES
 from tangency.report.text import glossary
@@ -12,7 +13,6 @@ from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import UNDEFINED, estimate, number
 from tangency.report.text.trials import outside_sentence, regime_label, regime_sentences, seed_warning
 from tangency.report.text.verdict import change_text, verdict
-from tangency.study.summary.entries import IntervalEntry, MeasureEntry
 
 
 def make_summary(**options):

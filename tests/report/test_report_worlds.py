@@ -10,6 +10,7 @@ import pytest
 
 from report.helpers import embedded, page_of, rewrite, section, visible
 from report.synthetic_run import build_run
+from tangency.evaluate.entries import IntervalEntry, MeasureEntry
 from tangency.measures import registry
 from tangency.measures.keys import Key
 from tangency.report.draw.pictures import REFERENCE, picture_columns, pictures_figure
@@ -22,7 +23,6 @@ from tangency.report.text.score import score_lead, world_sentence
 from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
 from tangency.report.text.verdict import verdict
 from tangency.study.plan import REFERENCES as PLANNED
-from tangency.study.summary.entries import IntervalEntry, MeasureEntry
 
 COS = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
 

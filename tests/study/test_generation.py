@@ -12,6 +12,7 @@ from torch import nn
 
 from support import make_mixture
 from tangency.errors import ModelError, NumericsError, SpecError
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.evaluate.generation.qualities import ABOUT
 from tangency.evaluate.generation.run import generate_with
@@ -240,7 +241,7 @@ def test_how_good_a_judge_is_has_a_known_answer() -> None:
     with torch.no_grad():
         right[1].weight.copy_(torch.eye(3, 16))
         same[1].weight.zero_()
-    good, poor = (judge_quality(net, Dataset("tiny", images, images), "cpu").to_json() for net in (right, same))
+    good, poor = (fields_json(judge_quality(net, Dataset("tiny", images, images), "cpu")) for net in (right, same))
     assert good == {
         "accuracy": {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 60, "degenerate": 0, "chance": 1 / 3},
         "warning": "",

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.generation.numbers import SetNumbers, long_table
 from tangency.statistics import PairedBootstrap
-from tangency.study.generation.join import Correlation, SweepCell, peaks, rank_correlations
+from tangency.study.generation.entries import Correlation
+from tangency.study.generation.join import SweepCell, peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures
 from tangency.study.generation.summary import qualities, trial_draws
 
@@ -36,7 +38,7 @@ def cells(
 
 def of(correlations: list[Correlation], quality: str, against: str, scope: str) -> dict:
     (entry,) = [e for e in correlations if (e.quality, e.against, e.scope) == (quality, against, scope)]
-    return entry.to_json()
+    return fields_json(entry)
 
 
 def peaks_of(sweep: list[SweepCell], qualities: dict[str, str]) -> list[dict]:

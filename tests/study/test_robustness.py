@@ -158,7 +158,7 @@ def test_best_weights_are_measured_alone_as_in_the_study(tmp_path: Path) -> None
     assert best
     found = measure_models(MeasureRequest((f"run:{folder}",), limit=12))[0]
     expected = summary["trials"][1]["measures"]["accuracy"]["mean"]
-    assert found.measures["accuracy"]["mean"] == pytest.approx(expected)
+    assert found.measures["accuracy"].mean == pytest.approx(expected)
 
 
 def test_a_classifier_is_not_measured_on_other_classes_or_sizes(finished: tuple[dict, Path], tmp_path: Path) -> None:

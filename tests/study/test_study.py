@@ -147,7 +147,7 @@ def test_one_saved_trial_measured_alone_has_the_numbers_of_the_study(
     )[0]
     for key, entry in found.measures.items():
         wanted = trial["measures"][key]["mean"]
-        assert entry["mean"] == (None if wanted is None else pytest.approx(wanted, rel=1e-3, abs=1e-5)), key
+        assert entry.mean == (None if wanted is None else pytest.approx(wanted, rel=1e-3, abs=1e-5)), key
     assert len(pl.read_parquet(tmp_path / "alone" / "rows.parquet")["image"].unique()) == 12
 
 

@@ -151,10 +151,10 @@ def test_weights_that_are_nan_are_told_at_a_working_size(tmp_path: Path) -> None
     for size in ("own", 4):
         (found,) = measure_models(dataclasses.replace(asked, working_size=size))
         assert "its logits are NaN or infinite for 30 of 30 images" in found.check.warnings[0]
-        numbers = {key: entry["mean"] for key, entry in found.measures.items()}
+        numbers = {key: entry.mean for key, entry in found.measures.items()}
         assert numbers["accuracy"] is None
         assert numbers["tangent_fraction.logp_y"] is None
         assert numbers["change_off.eps=2"] is None
         told.append({key for key, mean in numbers.items() if mean is not None})
-    assert found.measures["working_share.logp_y"]["degenerate"] == 8
+    assert found.measures["working_share.logp_y"].degenerate == 8
     assert told[0] == told[1]  # what no classifier changes

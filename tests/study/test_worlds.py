@@ -90,7 +90,7 @@ def test_a_trial_is_measured_alone_with_the_exact_score(study: tuple[Path, dict]
     run, summary = study
     found = measure_models(MeasureRequest((f"run:{run}/trials/standard-0-s0",), limit=40))[0]
     own = next(t for t in summary["trials"] if t["id"] == "standard-0-s0")
-    assert found.measures["tangent_fraction.logp_y"]["mean"] == pytest.approx(
+    assert found.measures["tangent_fraction.logp_y"].mean == pytest.approx(
         own["measures"]["tangent_fraction.logp_y"]["mean"], abs=1e-6
     )
 

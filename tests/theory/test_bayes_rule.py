@@ -27,12 +27,12 @@ def measured(world: World, sigma: float, n: int = 300) -> Rows:
 
 
 def test_the_bayes_rule_of_one_subspace_is_on_the_manifold() -> None:
-    found = estimates(measured(make_world("linear?shape=1x8x8&rank=5"), 0.0))["measures"]
-    assert found["kappa.logp_y"]["mean"] < 1e-6
-    assert found["tangent_fraction.logp_y"]["mean"] > 1 - 1e-6
-    assert found["rho.logits.sigma=0.01"]["mean"] < 1e-6
-    assert found["change_off.eps=0.5"]["mean"] < 1e-6 < found["change_on.eps=0.5"]["mean"]
-    assert found["alignment_cosine.logp_y.bayes_gradient.sigma=0"]["mean"] == pytest.approx(1, abs=1e-9)
+    found = estimates(measured(make_world("linear?shape=1x8x8&rank=5"), 0.0)).measures
+    assert found["kappa.logp_y"].mean < 1e-6
+    assert found["tangent_fraction.logp_y"].mean > 1 - 1e-6
+    assert found["rho.logits.sigma=0.01"].mean < 1e-6
+    assert found["change_off.eps=0.5"].mean < 1e-6 < found["change_on.eps=0.5"].mean
+    assert found["alignment_cosine.logp_y.bayes_gradient.sigma=0"].mean == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize("reference", ["offset?shape=1x8x8&rank=5&noise=1e-4", "rotated?shape=1x8x8&rank=3&noise=1e-4"])
@@ -40,15 +40,15 @@ def test_the_bayes_rule_of_the_negative_controls_is_not(reference: str) -> None:
     """A Bayes-optimal classifier, its gradient equal to the Bayes gradient, and yet off the manifold."""
     world = make_world(reference)
     found = estimates(measured(world, 0.05))
-    measures = found["measures"]
-    assert measures["accuracy"]["mean"] > 0.99
-    chance = measures["tangent_fraction.logp_y"]["chance"]
-    assert measures["tangent_fraction.logp_y"]["mean"] < 0.5
+    measures = found.measures
+    assert measures["accuracy"].mean > 0.99
+    chance = measures["tangent_fraction.logp_y"].chance
+    assert measures["tangent_fraction.logp_y"].mean < 0.5
     if "offset" in reference:
-        assert measures["tangent_fraction.logp_y"]["high"] < chance / 100
-        assert measures["kappa.logp_y"]["mean"] is None or measures["kappa.logp_y"]["low"] > 1
-        assert found["excess"]["tangent_fraction.logp_y"]["high"] <= 0
-    assert measures["change_off.eps=0.5"]["low"] > measures["change_on.eps=0.5"]["high"] * 0.5
+        assert measures["tangent_fraction.logp_y"].high < chance / 100
+        assert measures["kappa.logp_y"].mean is None or measures["kappa.logp_y"].low > 1
+        assert found.excess["tangent_fraction.logp_y"].high <= 0
+    assert measures["change_off.eps=0.5"].low > measures["change_on.eps=0.5"].high * 0.5
 
 
 def test_a_random_direction_stays_inside_the_null() -> None:

@@ -37,7 +37,7 @@ def compare(
     chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()
     comparison = compared(a, b, chosen)
     if as_json:
-        print_json(comparison)
+        print_json(comparison.to_json())
     else:
         print_comparison(comparison)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,8 @@ from tangency.errors import SpecError, unknown_name
 from tangency.generation.options import Climb, TaskOptions, declarations
 
 if TYPE_CHECKING:
+    from tangency.evaluate.entries import MeasureEntry
     from tangency.evaluate.generation.run import GenerationSummary
-    from tangency.statistics import Estimate
 
 TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
 _WIDE = 200  # columns of a table that goes into a file, where nothing can be folded at the edge of a screen
@@ -143,7 +142,6 @@ def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
 
     from tangency.evaluate.generation.qualities import ABOUT, FRECHET, KID
     from tangency.report.text.generation import accuracy_words
-    from tangency.study.summary.entries import MeasureEntry
 
     sources = results.sources
     title = f"{results.task}, {results.count} images of {results.data}"
@@ -151,7 +149,7 @@ def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
     for name in dict.fromkeys(name for source in sources.values() for name in source.measures):
         cells = [_cell(source.measures.get(name)) for source in sources.values()]
         table.add_row(f"{name} {ABOUT[name].unit}".rstrip(), *cells)
-    distances = [source.as_set.distances if source.as_set else {} for source in sources.values()]
+    distances = [source.set.distances if source.set else {} for source in sources.values()]
     for name in (KID, *FRECHET, "recall"):
         if any(name in each for each in distances):
             table.add_row(name, *(f"{each[name]:.3g}" if name in each else "–" for each in distances))
@@ -160,15 +158,15 @@ def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
     for what, reason in results.unavailable.items():
         typer.echo(f"no {what}: {reason}")
     if (judge := results.judged_by) is not None:
-        typer.echo(f"judge: {accuracy_words(MeasureEntry(**judge.to_json()['accuracy']))}. {judge.warning}".rstrip())
+        typer.echo(f"judge: {accuracy_words(judge.accuracy)}. {judge.warning}".rstrip())
     typer.echo(", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
     for name, path in paths.items():
         typer.echo(f"{name}: {path}")
 
 
-def _cell(estimate: Estimate | None) -> str:
-    if estimate is None or not math.isfinite(estimate.mean):
+def _cell(entry: MeasureEntry | None) -> str:
+    if entry is None or entry.mean is None:
         return "–"
-    if not estimate.low < estimate.high:
-        return f"{estimate.mean:.3g}"
-    return f"{estimate.mean:.3g}\n{estimate.low:.3g} … {estimate.high:.3g}"
+    if entry.low is None or entry.high is None or not entry.low < entry.high:
+        return f"{entry.mean:.3g}"
+    return f"{entry.mean:.3g}\n{entry.low:.3g} … {entry.high:.3g}"

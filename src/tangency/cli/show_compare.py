@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.markup import escape
 from rich.table import Table
 
 from tangency.cli.tables import console, number, table
+from tangency.evaluate.compare import ModelComparison
 from tangency.evaluate.compare_words import SHOWN, in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
-from tangency.study.summary.entries import EstimateEntry
 
 
-def print_comparison(comparison: dict[str, Any]) -> None:
+def print_comparison(comparison: ModelComparison) -> None:
     """Warnings, the table sorted by effect size, and the significant differences in words."""
     screen = console(150)
-    screen.print(f"A = {escape(comparison['a'])}\nB = {escape(comparison['b'])}", soft_wrap=True)
-    for warning in comparison["warnings"]:
+    screen.print(f"A = {escape(comparison.a)}\nB = {escape(comparison.b)}", soft_wrap=True)
+    for warning in comparison.warnings:
         screen.print(f"[bold yellow]settings differ:[/] {escape(warning)}", soft_wrap=True)
-    for side, keys in comparison["only"].items():
+    for side, keys in comparison.only.items():
         if keys:
             more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
             screen.print(f"Only {side.upper()} has {escape(', '.join(keys[:4]))}{more}.", soft_wrap=True)
     screen.print(_table(comparison))
     screen.print(overall(comparison))
-    for row in comparison["measures"]:
-        if row["p_holm"] is not None and row["p_holm"] <= SHOWN:
-            words = in_words(row, estimate(EstimateEntry(**row["difference"]), signed=True))
+    for row in comparison.measures:
+        if row.p_holm is not None and row.p_holm <= SHOWN:
+            words = in_words(row, estimate(row.difference, signed=True))
             screen.print(f"• {escape(words)}", soft_wrap=True)
     screen.print(
         "Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
-        f"{comparison['permutations']} swaps of A and B image by image, two-sided; Holm's over the measures shown.",
+        f"{comparison.permutations} swaps of A and B image by image, two-sided; Holm's over the measures shown.",
         soft_wrap=True,
     )
 
 
-def _table(comparison: Mapping[str, Any]) -> Table:
-    left = comparison["left_out"]
+def _table(comparison: ModelComparison) -> Table:
+    left = comparison.left_out
     aside = f" ({left['a']} of A and {left['b']} of B left out)" if left["a"] or left["b"] else ""
     rows = [
         [
-            escape(row["key"]),
-            number_or_dash(row["a"]["mean"]),
-            number_or_dash(row["b"]["mean"]),
-            estimate(EstimateEntry(**row["difference"]), signed=True),
-            "–" if row["dz"] is None else number_or_dash(row["dz"], 2, signed=True),
-            number(row["p"], ".2g"),
-            number(row["p_holm"], ".2g"),
+            escape(row.key),
+            number_or_dash(row.a.mean),
+            number_or_dash(row.b.mean),
+            estimate(row.difference, signed=True),
+            "–" if row.dz is None else number_or_dash(row.dz, 2, signed=True),
+            number(row.p, ".2g"),
+            number(row.p_holm, ".2g"),
         ]
-        for row in comparison["measures"]
+        for row in comparison.measures
     ]
-    title = f"{comparison['data']}: {comparison['images']} images that both have{aside}"
+    title = f"{comparison.data}: {comparison.images} images that both have{aside}"
     return table(("measure", "A", "B", "A − B [95 %]", "d_z", "p", "Holm"), rows, title=title)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tangency.cli.tables import console, interval, number, table
-from tangency.evaluate.numbers import plain_number
+from tangency.evaluate.entries import plain_number
 from tangency.statistics import Estimate
 from tangency.theory import Claim, EstimatorTrial
 from tangency.worlds.registry import WorldDescription

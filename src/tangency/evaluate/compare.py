@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tangency.errors import RunError, unknown_name
+from tangency.evaluate.entries import EstimateEntry, fields_json, plain_number
 from tangency.evaluate.folders import open_measured
 from tangency.evaluate.measured import Measured
-from tangency.evaluate.numbers import Columns, as_json, controlled, plain_number, pooled_statistics
+from tangency.evaluate.numbers import Columns, controlled, pooled_statistics
 from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
 from tangency.measures import Rows
 from tangency.measures.definition import Better
@@ -35,6 +36,60 @@ FEWEST = 2
 
 
 @dataclass(frozen=True)
+class MeasureDifference:
+    """A measure of two classifiers A and B over the images that both have.
+
+    Args:
+        key: of the measure.
+        better: which way is better.
+        a, b, difference: of A, of B, and A − B, with 95 % intervals, in the measure's unit.
+        dz: Cohen's; None where it is not finite.
+        p, p_holm: of A and B being exchangeable, and adjusted over the measures compared; None where undefined.
+    """
+
+    key: str
+    better: Better
+    a: EstimateEntry
+    b: EstimateEntry
+    difference: EstimateEntry
+    dz: float | None
+    p: float | None
+    p_holm: float | None
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """Two measured classifiers, compared image by image.
+
+    Args:
+        a, b: their references, or "A" and "B" for rows.
+        data: name of the data set.
+        images: number of images that both have.
+        left_out: of the images of each ("a", "b").
+        level: of the intervals.
+        permutations: that p-values rest on.
+        warnings: in sentences.
+        only: measures that one has alone ("a", "b").
+        measures: the differences, largest |dz| first.
+    """
+
+    a: str
+    b: str
+    data: str
+    images: int
+    left_out: dict[str, int]
+    level: float
+    permutations: int
+    warnings: list[str]
+    only: dict[str, list[str]]
+    measures: tuple[MeasureDifference, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `tangency compare --json` prints it."""
+        return fields_json(self)
+
+
+@dataclass(frozen=True)
 class _Side:
     """One classifier's statistics over the shared images."""
 
@@ -49,7 +104,7 @@ def compare(
     *,
     replicates: int = 2000,
     permutations: int = PERMUTATIONS,
-) -> dict[str, Any]:
+) -> ModelComparison:
     """Paired differences A − B of every measure that two classifiers share, over the images that both have.
 
     Intervals resample images, the same for both. p is two-sided, by swapping A and B image by image,
@@ -66,9 +121,10 @@ def compare(
         permutations: P, ≥ 1.
 
     Returns:
-        {"a", "b", "data", "images", "left_out": {"a", "b"}, "warnings": […], "only": {"a": […], "b": […]},
-        "measures": [{"key", "better", "a", "b", "difference", "dz", "p", "p_holm"}]}, largest |dz| first; "a", "b" and
-        "difference" are {"mean", "low", "high", "n", "degenerate"} with 95 % intervals, in the measure's unit.
+        A `ModelComparison`: `images` that both have, `left_out` of each, `warnings`, measures that `only` one has, and
+        `measures`, largest |dz| first, each with its key, which way is better, `a`, `b` and `difference` (mean, low,
+        high, n, degenerate, with 95 % intervals, in the measure's unit), dz, p and p_holm. `.to_json()` makes
+        dictionaries of it.
 
     Raises:
         RunError: a folder cannot be read, the data differ, fewer than two images are shared, no key fits, or rows are
@@ -83,8 +139,8 @@ def compare(
         >>> nets = [torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)) for _ in range(2)]
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> one, two = (tangency.measure(net, x, y, train_data=few, config=config) for net in nets)
-        >>> found = compare(one, two, ["accuracy"], replicates=50, permutations=99)
-        >>> found["images"], [entry["key"] for entry in found["measures"]]
+        >>> compared = compare(one, two, ["accuracy"], replicates=50, permutations=99)
+        >>> compared.images, [difference.key for difference in compared.measures]
         (6, ['accuracy'])
     """
     if isinstance(a, Rows) != isinstance(b, Rows):
@@ -103,22 +159,22 @@ def compare(
         )
     sides = _side(first, in_a), _side(second, in_b)
     chosen = _chosen(sides, keys)
-    return {
-        "a": a,
-        "b": b,
-        "data": first.about["data"],
-        "images": len(ids),
-        "left_out": {"a": len(first.ids) - len(ids), "b": len(second.ids) - len(ids)},
-        "level": 0.95,
-        "permutations": permutations,
-        "warnings": [
+    return ModelComparison(
+        a=a,
+        b=b,
+        data=first.about["data"],
+        images=len(ids),
+        left_out={"a": len(first.ids) - len(ids), "b": len(second.ids) - len(ids)},
+        level=0.95,
+        permutations=permutations,
+        warnings=[
             *setting_warnings(first.about["settings"], second.about["settings"]),
             *_averaged_alone(first.about, second.about),
             *(_other_images(first, second, in_a, in_b) if not first.about["digest"] else []),
         ],
-        "only": {"a": _only(first, second), "b": _only(second, first)},
-        "measures": _differences(sides, chosen, len(ids), replicates, permutations),
-    }
+        only={"a": _only(first, second), "b": _only(second, first)},
+        measures=_differences(sides, chosen, len(ids), replicates, permutations),
+    )
 
 
 def _opened(given: str | Path | Rows, side: str) -> Measured:
@@ -206,26 +262,21 @@ def _by_default(key: Key) -> bool:
 
 def _differences(
     sides: tuple[_Side, _Side], keys: list[str], images: int, replicates: int, permutations: int
-) -> list[dict[str, Any]]:
+) -> tuple[MeasureDifference, ...]:
     pairs = [paired(sides[0].statistics[key], sides[1].statistics[key]) for key in keys]
     draws = PairedBootstrap(images, replicates).evaluate([each for pair in pairs for each in pair])
     p = swap_p(SignFlips(images, permutations), pairs)
-    entries = []
+    differences = []
     for i, (key, pair, adjusted) in enumerate(zip(keys, pairs, holm(p), strict=True)):
         n = int(pair[0].usable().sum())
         of_a, of_b = draws[2 * i], draws[2 * i + 1]
-        each = [as_json(Estimate.of(row, n, images - n, fewest=pair[0].fewest)) for row in (of_a, of_b, of_a - of_b)]
-        entries.append(
-            {
-                "key": key,
-                "better": _better(key),
-                **dict(zip(("a", "b", "difference"), each, strict=True)),
-                "dz": plain_number(pair_dz(*pair)),
-                "p": plain_number(p[i]),
-                "p_holm": plain_number(float(adjusted)),
-            }
+        a, b, difference = (
+            EstimateEntry.of(Estimate.of(row, n, images - n, fewest=pair[0].fewest))
+            for row in (of_a, of_b, of_a - of_b)
         )
-    return sorted(entries, key=_by_size)
+        dz, own_p, p_holm = map(plain_number, (pair_dz(*pair), p[i], float(adjusted)))
+        differences.append(MeasureDifference(key, _better(key), a, b, difference, dz, own_p, p_holm))
+    return tuple(sorted(differences, key=_by_size))
 
 
 def _better(key: str) -> Better:
@@ -234,11 +285,11 @@ def _better(key: str) -> Better:
     return describe(parsed).better if parsed.excess or not parsed.control else "neither"
 
 
-def _by_size(entry: dict[str, Any]) -> tuple[bool, float]:
+def _by_size(difference: MeasureDifference) -> tuple[bool, float]:
     """Largest effect first, what has none last; one without spread (dz infinite) stands first."""
-    if entry["difference"]["mean"] is None:
+    if difference.difference.mean is None:
         return True, 0.0
-    return False, -abs(entry["dz"]) if entry["dz"] is not None else -np.inf
+    return False, -abs(difference.dz) if difference.dz is not None else -np.inf
 
 
 def _only(own: Measured, other: Measured) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -17,13 +17,14 @@ from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
+from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
-from tangency.evaluate.measured import MeasuredModel, MeasuredOn
-from tangency.evaluate.numbers import as_json, trial_numbers
+from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates
+from tangency.evaluate.numbers import trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
-from tangency.evaluate.significance import add_significance
+from tangency.evaluate.significance import excess_entries
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import read_json, write_json
@@ -120,10 +121,11 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
             summary = _summary(setting, one, own, setting.maps if number == 0 else None)
             if number == 0 and request.stages:
                 summary = _cascaded(rows[0][1:], one, request.stages, summary)
-            if base is None:
-                regime = regime_alone(summary.measures, summary.excess)
-            else:
-                regime = regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+            regime = (
+                regime_alone(summary.measures, summary.excess)
+                if base is None
+                else regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+            )
             summaries.append(dataclasses.replace(summary, regime=regime))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
@@ -273,8 +275,8 @@ def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFil
         measured=len(rows.ids),
         warnings=_warnings(setting, model, rows, maps),
         on=setting.on,
-        measures=numbers["measures"],
-        excess=numbers["excess"],
+        measures=numbers.measures,
+        excess=numbers.excess,
         weights=external_digests(external_weights(setting.config.metrics)),
         maps=setting.maps.about if setting.maps else {},
     )
@@ -285,8 +287,9 @@ def _cascaded(
 ) -> MeasuredModel:
     """With the measures with more and more layers drawn anew, those with all of them as the control "untrained"."""
     names = [name for name, _ in cascade(model.classifier, 0, stages)]
-    randomised = [{"from_layer": name, **estimates(own.rows())} for name, own in zip(names, shards, strict=True)]
-    last = randomised[-1]["measures"]
+    numbers = [estimates(own.rows()) for own in shards]
+    randomised = [CascadeStage(name, own.measures, own.excess) for name, own in zip(names, numbers, strict=True)]
+    last = randomised[-1].measures
     untrained = {
         str(key.under("untrained")): last[str(key)]
         for key in map(Key.parse, summary.measures)
@@ -298,7 +301,7 @@ def _cascaded(
     return dataclasses.replace(summary, cascade=randomised, measures=summary.measures | untrained, warnings=warnings)
 
 
-def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
+def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
     """Rows to numbers with 95 % paired-bootstrap intervals, pooled κ and ρ₂ among them.
 
     Args:
@@ -306,9 +309,10 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
         replicates: bootstrap resamples of the images.
 
     Returns:
-        {"measures": {key: {"mean", "low", "high", "n", "degenerate", "chance"}}, "excess": {key: F² minus its best
-        control, alignments minus the shuffled one, likewise, with the excess over each control under "controls",
-        one-sided permutation "p" and effect sizes "dz" and "null_sd"}}. Means and bounds are in the measure's unit.
+        `measures`: key to mean, low, high, n, degenerate and chance; `excess`: key to F² minus its best control,
+        alignments minus the shuffled one, likewise, with the excess over each control in `controls`, one-sided
+        permutation p and effect sizes dz and null_sd. Means and bounds are in the measure's unit, None where no image
+        has a value; `.to_json()` makes dictionaries of them.
 
     Raises:
         NumericsError: fewer than two replicates.
@@ -316,24 +320,17 @@ def estimates(rows: Rows, replicates: int = 2000) -> dict[str, Any]:
     Example:
         >>> import tangency
         >>> data = tangency.load_data("fashion-mnist-5k")
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
-        >>> numbers["measures"]["accuracy"]["n"], numbers["measures"]["kappa.logp_y"]["chance"]
+        >>> numbers.measures["accuracy"].n, numbers.measures["kappa.logp_y"].chance
         (6, 1.0)
     """
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
-    summary: dict[str, Any] = {
-        "measures": {key: as_json(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()},
-        "excess": {
-            key: as_json(e.estimate, best_control=e.best, controls={n: as_json(c) for n, c in e.controls.items()})
-            for key, e in numbers.excess.items()
-        },
-    }
-    add_significance(summary, columns)
-    return summary
+    measures = {key: MeasureEntry.of(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()}
+    return ModelEstimates(measures, excess_entries(numbers.excess, columns))
 
 
 def _keep(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.errors import RunError, quoted
+from tangency.evaluate.baseline import RegimeAgainst, RegimeAlone
 from tangency.evaluate.classifiers.sanity import SanityCheck
+from tangency.evaluate.entries import ExcessEntry, MeasureEntry, fields_json
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig
@@ -80,8 +82,34 @@ class MeasuredOn:
 
 
 @dataclass(frozen=True)
-class MeasuredModel:
+class ModelEstimates:
     """The numbers of one classifier.
+
+    Args:
+        measures: key to the mean or pooled ratio with its interval and chance level.
+        excess: key to F² minus its best control, alignments minus the shuffled one, with p-values and effect sizes.
+    """
+
+    measures: dict[str, MeasureEntry]
+    excess: dict[str, ExcessEntry]
+
+    def to_json(self) -> dict[str, Any]:
+        """As they stand in summary.json."""
+        return fields_json(self)
+
+
+@dataclass(frozen=True)
+class CascadeStage:
+    """The numbers of a classifier whose layers from this one on are drawn anew, as those of `ModelEstimates`."""
+
+    from_layer: str
+    measures: dict[str, MeasureEntry]
+    excess: dict[str, ExcessEntry]
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """The numbers of one classifier with what they rest on.
 
     Args:
         model: its reference.
@@ -95,8 +123,8 @@ class MeasuredModel:
         excess: key to its excess over its best control, likewise.
         weights: name to SHA-256 of the weights of metrics that are not part of this package.
         maps: "file", "sha256" and "names" of attribution maps.
-        cascade: the estimates of each stage of cascading randomisation, with the lowest layer that is random.
-        regime: against the baseline, see `regime_against`.
+        cascade: the estimates of each stage of cascading randomisation.
+        regime: against the baseline; None before it is known.
     """
 
     model: str
@@ -106,20 +134,18 @@ class MeasuredModel:
     measured: int
     warnings: list[str]
     on: MeasuredOn
-    measures: dict[str, dict[str, Any]]
-    excess: dict[str, dict[str, Any]]
+    measures: dict[str, MeasureEntry]
+    excess: dict[str, ExcessEntry]
     weights: dict[str, str] = field(default_factory=dict)
     maps: dict[str, Any] = field(default_factory=dict)
-    cascade: list[dict[str, Any]] = field(default_factory=list)
-    regime: dict[str, Any] = field(default_factory=dict)
+    cascade: list[CascadeStage] = field(default_factory=list)
+    regime: RegimeAgainst | RegimeAlone | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of summary.json."""
-        content = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "on"} | {
-            "check": asdict(self.check)
-        }
+        content = fields_json(self)
+        on = content.pop("on")
         used = {name: value for name, value in content.items() if value or name not in ("weights", "maps", "cascade")}
-        on = vars(self.on) | {"shape": list(self.on.shape), "classes": list(self.on.classes)}
         return {"schema": MEASURED_SCHEMA, **on, **used}
 
 

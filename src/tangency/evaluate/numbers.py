@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,20 +160,3 @@ def _pooled_excesses(estimates: dict[str, Estimate], draws: dict[str, Array]) ->
                     estimate = Estimate.of(draws[own] - draws[other], n, degenerate, fewest=SumCosine.fewest)
                     excesses[own] = Excess(draws[own] - draws[other], estimate, control, {control: estimate})
     return excesses
-
-
-def plain_number(value: float) -> float | None:
-    """A float for strict JSON: None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
-
-
-def as_json(estimate: Estimate, **more: Any) -> dict[str, Any]:
-    """An estimate as it stands in summary.json."""
-    return {
-        "mean": plain_number(estimate.mean),
-        "low": plain_number(estimate.low),
-        "high": plain_number(estimate.high),
-        "n": estimate.n,
-        "degenerate": estimate.degenerate,
-        **more,
-    }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError
-from tangency.evaluate.numbers import Columns, as_json, plain_number, trial_numbers
+from tangency.evaluate.entries import plain_number, to_json
+from tangency.evaluate.numbers import Columns, trial_numbers
 from tangency.measures import MeasureConfig, measure
 from tangency.numerics import cosine, flat
 from tangency.score import Denoiser
@@ -66,7 +67,7 @@ class ScoreErrors:
     def to_json(self) -> dict[str, object]:
         """As it stands in a trial's JSON."""
         about = {"sigma": self.sigma, "identity": self.sigma**2, "score_error": self.score_error}
-        return about | _as_json(self.means)
+        return about | {key: to_json(estimate) for key, estimate in self.means.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Bias:
         """As it stands in a trial's JSON."""
         return {
             "truth": plain_number(self.truth),
-            "bias": as_json(self.bias),
+            "bias": to_json(self.bias),
             "coverage": plain_number(self.coverage.share),
             "coverage_error": plain_number(self.coverage.error),
         }
@@ -117,14 +118,10 @@ class EstimatorTrial:
             "about": {"dimension": self.dimension, "intrinsic_dimension": self.intrinsic_dimension},
             "kinds": {"tangents": self.tangents, "score": self.score},
             "config": dataclasses.asdict(self.config),
-            "tangents": _as_json(self.angles),
-            "score": [errors.to_json() for errors in self.scores],
-            "measures": {key: entry.to_json() for key, entry in self.measures.items()},
+            "tangents": to_json(self.angles),
+            "score": to_json(self.scores),
+            "measures": to_json(self.measures),
         }
-
-
-def _as_json(estimates: dict[str, Estimate]) -> dict[str, object]:
-    return {key: as_json(estimate) for key, estimate in estimates.items()}
 
 
 def trial(

@@ -6,15 +6,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tangency.errors import NumericsError
+from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.generation.numbers import SetNumbers
 from tangency.evaluate.generation.qualities import FRECHET, KID
-from tangency.evaluate.numbers import as_json
 from tangency.generation.judges import (
     diversity,
     frechet_distance,
@@ -187,18 +186,12 @@ class JudgeQuality:
     """How good a judge is itself.
 
     Args:
-        accuracy: on test images.
-        chance: accuracy of guessing.
+        accuracy: on test images, with that of guessing.
         warning: "" where the judge is above chance.
     """
 
-    accuracy: Estimate
-    chance: float
+    accuracy: MeasureEntry
     warning: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
-        return {"accuracy": as_json(self.accuracy, chance=self.chance), "warning": self.warning}
 
 
 def judge_quality(judge: nn.Module, data: Dataset, device: str) -> JudgeQuality:
@@ -213,4 +206,4 @@ def judge_quality(judge: nn.Module, data: Dataset, device: str) -> JudgeQuality:
     warning = (
         "" if accuracy.low > chance else "The judge is not above chance, so that what it says of pictures is noise."
     )
-    return JudgeQuality(accuracy, chance, warning)
+    return JudgeQuality(MeasureEntry.of(accuracy, chance=chance), warning)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from tangency.evaluate.entries import ABSENT, MeasureEntry
 from tangency.evaluate.generation.qualities import COUNTED, KID, chance
-from tangency.evaluate.numbers import as_json
 from tangency.statistics import Estimate
 from tangency.statistics.resamples import Array
 
@@ -33,7 +33,7 @@ class SetNumbers:
     real: int
     distances: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, str | float]:
         """One flat dictionary."""
         return {"features": self.features, "pictures": self.pictures, "real": self.real, **self.distances}
 
@@ -49,33 +49,30 @@ class SourceNumbers:
     """Numbers of the pictures of one source.
 
     Args:
-        measures: estimates over the pictures.
+        measures: estimates over the pictures, with chance levels.
         counts: of pictures whose ascent ended in each way.
-        as_set: None where the pictures were not compared as a set.
+        set: numbers of the pictures as a set; None where they were not compared as one.
     """
 
-    measures: dict[str, Estimate]
+    measures: dict[str, MeasureEntry]
     counts: dict[str, int]
-    as_set: SetNumbers | None
+    set: SetNumbers | None = field(default=None, metadata=ABSENT)
 
     @staticmethod
-    def of(columns: Mapping[str, Array], draws: Mapping[str, Array], as_set: SetNumbers | None) -> SourceNumbers:
-        """From columns (N,), and draws (1 + B,) of the measures and of the KID of the set."""
+    def of(
+        columns: Mapping[str, Array], draws: Mapping[str, Array], as_set: SetNumbers | None, classes: int
+    ) -> SourceNumbers:
+        """From columns (N,), draws (1 + B,) of the measures and of the KID of the set, and the number of classes."""
         measures = {}
         for name, values in draws.items():
             if name == KID and as_set is not None:
-                measures[name] = Estimate.of(values, as_set.pictures)
+                estimate = Estimate.of(values, as_set.pictures)
             else:
                 finite = int(np.isfinite(columns[name]).sum())
-                measures[name] = Estimate.of(values, finite, len(columns[name]) - finite)
+                estimate = Estimate.of(values, finite, len(columns[name]) - finite)
+            measures[name] = MeasureEntry.of(estimate, chance=chance(name, classes))
         counts = {name: int(columns[name].sum()) for name in COUNTED if name in columns}
         return SourceNumbers(measures, counts, as_set)
-
-    def to_json(self, classes: int) -> dict[str, Any]:
-        """With chance levels for this many classes; "set" only where there is one."""
-        measures = {name: as_json(value, chance=chance(name, classes)) for name, value in self.measures.items()}
-        as_set = {} if self.as_set is None else {"set": self.as_set.to_json()}
-        return {"measures": measures, "counts": self.counts} | as_set
 
 
 def long_table(ids: Tensor, y: Tensor, columns: Mapping[str, Mapping[str, Tensor]]) -> polars.DataFrame:

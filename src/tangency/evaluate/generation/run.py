@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tangency.evaluate.classifiers.saved import check_fits
+from tangency.evaluate.entries import fields_json, to_json
 from tangency.evaluate.generation.judges import (
     REPLICATES,
     JudgeQuality,
@@ -75,15 +76,13 @@ class GenerationSummary:
     def to_json(self) -> dict[str, Any]:
         """What summary.json holds."""
         kept = ("task", "data", "count", "budget", "settings", "unavailable", "seconds")
-        sources = {
-            name: {"how": self.how[name]} | numbers.to_json(len(self.classes)) for name, numbers in self.sources.items()
-        }
+        sources = {name: {"how": self.how[name], **fields_json(own)} for name, own in self.sources.items()}
         return {name: getattr(self, name) for name in kept} | {
             "sources": sources,
             "about": {name: dataclasses.asdict(about) for name, about in ABOUT.items()},
             "frame_steps": list(self.frame_steps),
             "classes": list(self.classes),
-            "judged_by": None if self.judged_by is None else self.judged_by.to_json(),
+            "judged_by": to_json(self.judged_by),
             **self.names,
         }
 
@@ -174,7 +173,7 @@ def generate_with(
         budget=config.budget,
         settings=task_settings(config),
         how=outcome.how,
-        sources={source: _numbers(own, sets.get(source)) for source, own in columns.items()},
+        sources={source: _numbers(own, sets.get(source), len(data.test.classes)) for source, own in columns.items()},
         unavailable=measures.unavailable,
         frame_steps=outcome.frame_steps,
         judged_by=None if judge is None else judge_quality(judge, data, device),
@@ -184,10 +183,11 @@ def generate_with(
     return Generated(results, ids, columns, outcome.pictures, outcome.y, frames)
 
 
-def _numbers(columns: Mapping[str, Tensor], as_set: SetNumbers | None) -> SourceNumbers:
+def _numbers(columns: Mapping[str, Tensor], as_set: SetNumbers | None, classes: int) -> SourceNumbers:
     arrays = {name: values.double().cpu().numpy() for name, values in columns.items()}
     boot = PairedBootstrap(len(arrays["evaluations"]), REPLICATES)
-    return SourceNumbers.of(arrays, {name: boot.mean(arrays[name]) for name in arrays if name in ABOUT}, as_set)
+    draws = {name: boot.mean(arrays[name]) for name in arrays if name in ABOUT}
+    return SourceNumbers.of(arrays, draws, as_set, classes)
 
 
 def _performed(inputs: TaskInputs, ids: Tensor, on_progress: OnProgress | None) -> Outcome:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from tangency.evaluate.numbers import as_json
+from tangency.evaluate.entries import ExcessEntry, fields_json, to_json
 from tangency.statistics import Estimate, Excess
 
 
@@ -126,7 +125,7 @@ class ScoreExamination:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in score.json and in a summary."""
-        content = _fields(self)
+        content = fields_json(self)
         return content | {"samples": content["samples"] or {}}
 
 
@@ -148,8 +147,12 @@ class ProbeShare:
 
     def to_json(self) -> dict[str, Any]:
         """The share, its excess over the best control, and over each."""
-        over_best = as_json(self.excess.estimate, best_control=self.excess.best)
-        return {"share": as_json(self.share), "excess": over_best, "controls": _json(self.excess.controls)}
+        over_best = ExcessEntry.of(self.excess.estimate, best_control=self.excess.best)
+        return {
+            "share": to_json(self.share),
+            "excess": to_json(over_best),
+            "controls": to_json(self.excess.controls),
+        }
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,7 @@ class EstimatorCheck:
 
     def to_json(self) -> dict[str, Any]:
         """With the shares by the names of their probes."""
-        content = _fields(self)
+        content = fields_json(self)
         shares, floor = content.pop("shares"), content.pop("floor")
         return {**content, **shares, "floor": floor}
 
@@ -223,26 +226,4 @@ class TangentExamination:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in tangents.json."""
-        return _fields(self)
-
-
-@runtime_checkable
-class _Written(Protocol):
-    def to_json(self) -> dict[str, Any]: ...
-
-
-def _json(value: Any) -> Any:
-    """JSON of a result: of an estimate its numbers, of a dataclass its fields."""
-    if isinstance(value, Estimate):
-        return as_json(value)
-    if isinstance(value, _Written):
-        return value.to_json()
-    if dataclasses.is_dataclass(value):
-        return _fields(value)
-    if isinstance(value, dict):
-        return {key: _json(held) for key, held in value.items()}
-    return [_json(held) for held in value] if isinstance(value, list | tuple) else value
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: _json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return fields_json(self)

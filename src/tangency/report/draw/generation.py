@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tangency.evaluate.entries import IntervalEntry
+from tangency.evaluate.generation.qualities import Quality
 from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import INK, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
@@ -20,7 +22,6 @@ from tangency.report.draw.curves import (
     sweep_figure,
     white_patch,
 )
-from tangency.report.read.generation import GeneratedCell, QualityText, TaskEntry, generation_of
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, UNTRAINED, swept
 from tangency.report.text.generation import (
@@ -31,7 +32,7 @@ from tangency.report.text.generation import (
     quality_shown,
 )
 from tangency.report.text.glossary import REGIMES, objective_name
-from tangency.study.summary.entries import IntervalEntry
+from tangency.study.generation.entries import GeneratedCell, TaskEntry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ CELL_LEVELS = {UNTRAINED: ("untrained network", SOFT, "--"), BAYES: ("Bayes rule
 
 def generation_figures(run: RunFiles) -> dict[str, Callable[[], Figure | None]]:
     """Name of each figure to what draws it; none where the study generated nothing."""
-    generation = generation_of(run.summary)
+    generation = run.summary.generation
     drawings: dict[str, Callable[[], Figure | None]] = {}
     if generation is None:
         return drawings
@@ -76,7 +77,7 @@ def levels(entry: TaskEntry, quality: str) -> list[tuple[float, tuple[str, str, 
     return [(e.mean, style) for e, style in made if e is not None and e.mean is not None]
 
 
-def _quality(entry: TaskEntry, about: dict[str, QualityText]) -> Figure | None:
+def _quality(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
     """Each quality against strength: a row for a quality, a column for an objective, regimes shaded."""
     shown = quality_shown(entry)
     if not swept(entry.cells):
@@ -97,7 +98,7 @@ def _quality(entry: TaskEntry, about: dict[str, QualityText]) -> Figure | None:
     return figure
 
 
-def _alignment(entry: TaskEntry, about: dict[str, QualityText]) -> Figure | None:
+def _alignment(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
     """The first quality of each cell against F² and alignment, each minus its shuffled control."""
     quality = quality_shown(entry)[0]
     names = {FRACTION: ("F²", "F²"), entry.alignment: ("alignment", "cosine with the Bayes gradient")}

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tangency.evaluate.entries import MeasureEntry
+from tangency.evaluate.generation.qualities import Quality
 from tangency.measures.keys import FRACTION
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
-from tangency.report.read.generation import QualityText, TaskEntry, generation_of
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES
 from tangency.report.text.generation import (
@@ -26,7 +27,7 @@ from tangency.report.text.generation import (
 )
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.trials import trial_name
-from tangency.study.summary.entries import MeasureEntry
+from tangency.study.generation.entries import TaskEntry
 
 _SIDE = 96  # pixels of a side of a picture at most
 _FIRST = ("truth", "real", "input", "score", "mixture", "bayes")  # order of the references above the pictures
@@ -74,7 +75,7 @@ class TaskSection:
     quality: str | None
     alignment: str | None
     main: str
-    heads: list[tuple[str, QualityText]]
+    heads: list[tuple[str, Quality]]
     rows: list[QualityRow]
     correlations: list[CorrelationRow]
     pictures: PictureTable
@@ -96,7 +97,7 @@ def generated_section(run: RunFiles) -> GenerationSection | None:
     """The section on generation; None where the study generated nothing."""
     import matplotlib as mpl
 
-    generation = generation_of(run.summary)
+    generation = run.summary.generation
     if not generation:
         return None
     figures: dict[str, str] = {}
@@ -109,9 +110,7 @@ def generated_section(run: RunFiles) -> GenerationSection | None:
     return GenerationSection(judge_words(judge), judge.warning, generation.method, entries)
 
 
-def _entry(
-    run: RunFiles, entry: TaskEntry, about: Mapping[str, QualityText], figures: Mapping[str, str]
-) -> TaskSection:
+def _entry(run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figures: Mapping[str, str]) -> TaskSection:
     """The section of one task."""
     shown = list(entry.qualities)
     return TaskSection(

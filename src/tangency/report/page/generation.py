@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tangency.evaluate.entries import MeasureEntry
 from tangency.report.draw.pixels import data_uri
 from tangency.report.page.html import environment, resource
 from tangency.report.text.generation import SOURCE_NAMES, accuracy_words
-from tangency.study.summary.entries import MeasureEntry
 
 
 def render_generation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tangency.evaluate.entries import ControlEntry, ExcessEntry, MeasureEntry, to_json
 from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import alignment_key, nearest_key
@@ -20,7 +21,7 @@ from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, number, number_or_dash
-from tangency.study.summary.entries import ControlEntry, ExcessEntry, MeasureEntry, TrialEntry, to_json
+from tangency.study.summary.entries import TrialEntry
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
 ROBUST = ("accuracy_", "certified_accuracy")  # families of accuracies: under attack, under noise, certified

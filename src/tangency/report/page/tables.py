@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tangency.evaluate.entries import ControlEntry, ExcessEntry, IntervalEntry, MeasureEntry
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.report.read.keys import RISK, all_keys
 from tangency.report.read.trials import REFERENCES, STANDARD, column, mean_of, swept
@@ -14,14 +15,7 @@ from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, estimate
 from tangency.report.text.panels import story_keys
 from tangency.report.text.trials import curve_text, strength_label
-from tangency.study.summary.entries import (
-    ControlEntry,
-    ExcessEntry,
-    IntervalEntry,
-    MeasureEntry,
-    StudySummary,
-    TrialEntry,
-)
+from tangency.study.summary.entries import StudySummary, TrialEntry
 
 if TYPE_CHECKING:
     from tangency.report.read.models import ModelNumbers

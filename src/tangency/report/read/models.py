@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tangency.errors import RunError
 from tangency.evaluate.compare_words import SHOWN
+from tangency.evaluate.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
 from tangency.measures.keys import FRACTION
 from tangency.report.read.summary import from_json
-from tangency.study.summary.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 
 SHUFFLED = "shuffled"
 _WAY_OUT = "Measure models first: tangency measure --model REF --data REF --out DIR."

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from tangency.evaluate.entries import EstimateEntry
 from tangency.measures.keys import Key
-from tangency.study.summary.entries import EstimateEntry
 
 STANDARD = "standard"
 UNTRAINED = "untrained"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tangency.report.read.generation import JudgeEntry, QualityText, TaskEntry
+from tangency.evaluate.entries import MeasureEntry
+from tangency.evaluate.generation.qualities import Quality
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital, number
-from tangency.study.summary.entries import MeasureEntry
+from tangency.study.generation.entries import JudgeEntry, TaskEntry
 
 if TYPE_CHECKING:
     from tangency.generation.tasks.task import GenerationTask
@@ -46,7 +47,7 @@ def judge_words(judge: JudgeEntry) -> str:
     if judge.reference is not None:
         name = f"the saved network {judge.reference}"
     else:
-        options = ", ".join(f"{name} {value}" for name, value in judge.options.items())
+        options = ", ".join(f"{name} {value}" for name, value in (judge.options or {}).items())
         kind = f"{judge.architecture}{f' ({options})' if options else ''}"
         name = f"a {kind} of seed {judge.seed}, trained by this study"
     return f"{name}, with {accuracy_words(judge.accuracy)}"
@@ -93,13 +94,13 @@ def quality_shown(entry: TaskEntry) -> list[str]:
     return [name for name in entry.qualities if name not in both[1:]][:_ROWS]
 
 
-def quality_label(name: str, about: QualityText | None = None) -> str:
+def quality_label(name: str, about: Quality | None = None) -> str:
     """The label of a quality on an axis, with its unit."""
     unit = f", {about.unit}" if about and about.unit else ""
     return f"{QUALITY_NAMES.get(name, name.replace('_', ' '))}{unit}"
 
 
-def better_words(about: QualityText) -> str:
+def better_words(about: Quality) -> str:
     """The better direction of a quality; "" where neither is."""
     return {"higher": "(higher is better)", "lower": "(lower is better)"}.get(about.better, "")
 

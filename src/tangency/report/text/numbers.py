@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tangency.study.summary.entries import IntervalEntry
+from tangency.evaluate.entries import IntervalEntry
 
 UNDEFINED = "undefined"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tangency.evaluate.entries import IntervalEntry
 from tangency.measures.keys import Key
 from tangency.report.read.score import score_card
 from tangency.report.read.trials import STANDARD, mean_of, trained
@@ -11,7 +12,7 @@ from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.measures import describe
 from tangency.report.text.numbers import above_zero, band, below_zero, estimate, negated, number
 from tangency.report.text.trials import regime_label, trial_name
-from tangency.study.summary.entries import HeadlineEntry, IntervalEntry, StudySummary, TangentsEntry, TrialEntry
+from tangency.study.summary.entries import HeadlineEntry, StudySummary, TangentsEntry, TrialEntry
 
 
 @dataclass(frozen=True)

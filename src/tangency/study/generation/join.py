@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tangency.evaluate.numbers import plain_number
+from tangency.evaluate.entries import plain_number
 from tangency.statistics import spearman
 from tangency.statistics.resamples import Array
+from tangency.study.generation.entries import Correlation, Peak, SweepPeaks
 
 _REGIMES = {"bayes_aligned": "Bayes-aligned"}
 _SHORT = {"psnr": "PSNR", "psnr_gain": "PSNR gain", "ssim": "SSIM", "lpips": "LPIPS", "kid": "KID"}
@@ -32,106 +32,6 @@ class SweepCell:
     strength: float
     regime: str | None
     draws: Mapping[str, Array]
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Spearman's ρ over cells, with its interval and p; None where there are fewer than three cells, or they tie.
-
-    Args:
-        quality: of the pictures.
-        against: another number, or "log_strength", over the positive strengths of one objective.
-        scope: "all", or an objective.
-        n: cells.
-    """
-
-    quality: str
-    against: str
-    scope: str
-    rho: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-
-    def to_json(self) -> dict[str, float | str | None]:
-        """As it stands in summary.json."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Where a number is best over the strengths of one objective.
-
-    Args:
-        strength, cell, regime: of the best cell.
-        share: of the resamples that have the peak there.
-        shares: strength to that share.
-        end: "standard" or "largest" where it is the first or the last cell of the sweep.
-    """
-
-    strength: float
-    cell: str
-    regime: str | None
-    share: float
-    shares: dict[str, float]
-    end: str | None
-
-    @property
-    def words(self) -> str:
-        """The place, and how sure it is."""
-        place = "the standard network" if self.end == "standard" else f"strength {self.strength:g}"
-        notes = ["the largest of the sweep"] if self.end == "largest" else []
-        notes.append(f"{self.share:.0%} of resamples")
-        notes += [f"regime: {_REGIMES.get(self.regime, self.regime)}"] if self.regime else []
-        return f"{place} ({'; '.join(notes)})"
-
-
-@dataclass(frozen=True)
-class SweepPeaks:
-    """Where a quality and other numbers peak over the strengths of one objective.
-
-    Args:
-        objective, quality: which.
-        peak: of the quality.
-        others: name of each other number to its peak.
-        together: the share of resamples in which it is at the same strength as that of the quality.
-    """
-
-    objective: str
-    quality: str
-    peak: Peak
-    others: dict[str, Peak]
-    together: dict[str, float]
-
-    @property
-    def words(self) -> str:
-        """The answer in a sentence for each other number."""
-        quality = _SHORT.get(self.quality, self.quality.replace("_", " "))
-        sentences = [f"Best {quality} at {self.peak.words}."]
-        for name, other in self.others.items():
-            share = self.together[name]
-            if share >= SURE and other.end == self.peak.end == "largest":
-                verdict = "both still rise at the end of the sweep, so neither peak is seen"
-            elif share >= SURE:
-                verdict = "they peak together"
-            elif share <= 1 - SURE:
-                verdict = "they do not peak together"
-            else:
-                agreement = "agree" if other.strength == self.peak.strength else "differ"
-                verdict = f"the estimates {agreement}, but the data do not settle it"
-            sentences.append(
-                f"Largest {name} at {other.words}: {verdict} (the same strength in {share:.0%} of resamples)."
-            )
-        return " ".join(sentences)
-
-    def to_json(self) -> dict[str, object]:
-        """As it stands in summary.json; the other numbers stand beside the peak, by their names."""
-        others = {
-            name: dataclasses.asdict(peak) | {"together": self.together[name]} for name, peak in self.others.items()
-        }
-        peak = dataclasses.asdict(self.peak)
-        return {"objective": self.objective, "quality": self.quality, "peak": peak, **others, "words": self.words}
 
 
 def rank_correlations(
@@ -200,7 +100,17 @@ def peaks(
             largest = {name: _best(inside, key, 1.0) for key, name in others.items()}
             together = {name: float((best * other)[:, 1:].sum(0).mean()) for name, other in largest.items()}
             places = {name: _peak(inside, other) for name, other in largest.items()}
-            entries.append(SweepPeaks(objective, quality, _peak(inside, best), places, together))
+            peak = _peak(inside, best)
+            entries.append(
+                SweepPeaks(
+                    objective=objective,
+                    quality=quality,
+                    peak=peak,
+                    others=places,
+                    together=together,
+                    words=_words(quality, peak, places, together),
+                )
+            )
     return entries
 
 
@@ -220,3 +130,32 @@ def _peak(cells: Sequence[SweepCell], best: Array) -> Peak:
     end = "standard" if place == 0 else "largest" if place == len(cells) - 1 else None
     cell = cells[place]
     return Peak(cell.strength, cell.id, cell.regime, shares[place], by_strength, end)
+
+
+def _place(peak: Peak) -> str:
+    """The place of a peak in words, and how sure it is."""
+    place = "the standard network" if peak.end == "standard" else f"strength {peak.strength:g}"
+    notes = ["the largest of the sweep"] if peak.end == "largest" else []
+    notes.append(f"{peak.share:.0%} of resamples")
+    notes += [f"regime: {_REGIMES.get(peak.regime, peak.regime)}"] if peak.regime else []
+    return f"{place} ({'; '.join(notes)})"
+
+
+def _words(quality: str, peak: Peak, others: Mapping[str, Peak], together: Mapping[str, float]) -> str:
+    """Where a quality is best, and in a sentence for each other number whether that peaks at the same strength."""
+    sentences = [f"Best {_SHORT.get(quality, quality.replace('_', ' '))} at {_place(peak)}."]
+    for name, other in others.items():
+        share = together[name]
+        if share >= SURE and other.end == peak.end == "largest":
+            verdict = "both still rise at the end of the sweep, so neither peak is seen"
+        elif share >= SURE:
+            verdict = "they peak together"
+        elif share <= 1 - SURE:
+            verdict = "they do not peak together"
+        else:
+            agreement = "agree" if other.strength == peak.strength else "differ"
+            verdict = f"the estimates {agreement}, but the data do not settle it"
+        sentences.append(
+            f"Largest {name} at {_place(other)}: {verdict} (the same strength in {share:.0%} of resamples)."
+        )
+    return " ".join(sentences)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.generation.numbers import SourceNumbers
 from tangency.evaluate.generation.qualities import ABOUT, KID, Quality, chance
-from tangency.evaluate.numbers import TrialNumbers, as_json
+from tangency.evaluate.numbers import TrialNumbers
 from tangency.evaluate.regimes import STANDARD
 from tangency.generation.tasks.config import task_settings
 from tangency.generation.tasks.inputs import OWN
@@ -21,6 +21,14 @@ from tangency.measures.keys import FRACTION
 from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
 from tangency.statistics.resamples import Array
 from tangency.study.generation.collect import GeneratedEntry
+from tangency.study.generation.entries import (
+    GeneratedCell,
+    GeneratedTrial,
+    GenerationEntry,
+    JudgeEntry,
+    SourceEntry,
+    TaskEntry,
+)
 from tangency.study.generation.join import SweepCell, peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures, identity
 from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
@@ -45,32 +53,37 @@ class Joined:
         collapsed: trials that are not compared.
         regimes: of each cell that has one.
         alignment: key of the headline's alignment; "" where it was not measured.
-        judge: how good the judge is; None where that is not known.
     """
 
     numbers: Mapping[str, TrialNumbers]
     collapsed: set[str]
     regimes: Mapping[str, str | None]
     alignment: str
-    judge: JudgeQuality | None
 
 
 def summarise_generation(
-    spec: StudySpec, data: Dataset, planned: Sequence[Trial], generated: Sequence[GeneratedEntry], joined: Joined
-) -> dict[str, Any]:
+    spec: StudySpec,
+    data: Dataset,
+    planned: Sequence[Trial],
+    generated: Sequence[GeneratedEntry],
+    judge: JudgeQuality,
+    joined: Joined,
+) -> GenerationEntry:
     """The entry "generation" of summary.json."""
-    model = judge_model(spec)
-    judge: dict[str, Any] = (
-        {"reference": spec.judge.reference}
-        if spec.judge.reference
-        else {"architecture": model.architecture, "options": model.options, "seed": spec.judge.seed}
+    model, saved = judge_model(spec), spec.judge.reference
+    return GenerationEntry(
+        judge=JudgeEntry(
+            reference=saved or None,
+            architecture=None if saved else model.architecture,
+            options=None if saved else model.options,
+            seed=None if saved else spec.judge.seed,
+            accuracy=judge.accuracy,
+            warning=judge.warning,
+        ),
+        method=METHOD,
+        about=ABOUT | _SETS,
+        entries=[_entry(spec, data, planned, one, joined) for one in generated],
     )
-    return {
-        "judge": judge | (joined.judge.to_json() if joined.judge else {}),
-        "method": METHOD,
-        "about": {name: dataclasses.asdict(what) for name, what in (ABOUT | _SETS).items()},
-        "entries": [_entry(spec, data, planned, one, joined) for one in generated],
-    }
 
 
 def seed_of(*whose: str) -> int:
@@ -83,9 +96,7 @@ def qualities(task: str, keys: Mapping[str, Any]) -> dict[str, str]:
     return {name: "lower" if name in ("lpips", KID) else "higher" for name in TASKS[task].qualities if name in keys}
 
 
-def _entry(
-    spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: GeneratedEntry, joined: Joined
-) -> dict[str, Any]:
+def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: GeneratedEntry, joined: Joined) -> TaskEntry:
     """One entry of `generate:`."""
     entry, classes = one.entry, len(data.test.classes)
     boot = PairedBootstrap(len(entry.ids), spec.replicates, seed_of(entry.own))
@@ -95,30 +106,37 @@ def _entry(
     trained = [cell for cell in cells if cell.objective not in REFERENCES]
     better = qualities(entry.config.task, next(iter(draws.values()), {}))
     others = {FRACTION: "F²"} | ({joined.alignment: "alignment"} if joined.alignment else {})
-    return {
-        "name": entry.name,
-        "task": entry.config.task,
-        "count": len(entry.ids),
-        "budget": entry.config.budget,
-        "settings": task_settings(entry.config),
-        "qualities": better,
-        "references": {
-            source: {"how": how, "set": {}}
-            | _numbers(one.references, trial_draws(one.references, boot, (entry.own,), source), classes, source)
+    return TaskEntry(
+        name=entry.name,
+        task=entry.config.task,
+        count=len(entry.ids),
+        budget=entry.config.budget,
+        settings=task_settings(entry.config),
+        qualities=better,
+        references={
+            source: SourceEntry(
+                how=how,
+                **_numbers(one.references, trial_draws(one.references, boot, (entry.own,), source), classes, source),
+            )
             for source, how in one.references.how.items()
         },
-        "trials": [
-            {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed, "set": {}}
-            | _numbers(one.trials[trial.id], draws[trial.id], classes)
+        trials=[
+            GeneratedTrial(
+                id=trial.id,
+                objective=trial.name,
+                strength=trial.strength,
+                seed=trial.seed,
+                **_numbers(one.trials[trial.id], draws[trial.id], classes),
+            )
             for trial in trials
         ],
-        "cells": [_cell(cell, one, trials, classes) for cell in cells],
-        "alignment": joined.alignment,
-        "correlations": [each.to_json() for each in rank_correlations(trained, list(better), others, STANDARD)],
-        "peaks": [each.to_json() for each in peaks(trained, better, others, STANDARD)],
-        "unavailable": {name: why for judged in one.trials.values() for name, why in judged.unavailable.items()}
+        cells=[_cell(cell, one, trials, classes) for cell in cells],
+        alignment=joined.alignment,
+        correlations=rank_correlations(trained, list(better), others, STANDARD),
+        peaks=peaks(trained, better, others, STANDARD),
+        unavailable={name: why for judged in one.trials.values() for name, why in judged.unavailable.items()}
         | _absent(one),
-    }
+    )
 
 
 def _absent(one: GeneratedEntry) -> dict[str, str]:
@@ -151,8 +169,15 @@ def _columns(judged: JudgedPictures, source: str) -> dict[str, Array]:
     return {str(name): part["value"].to_numpy().astype(np.float64) for (name,), part in parts.items()}
 
 
-def _numbers(judged: JudgedPictures, draws: Mapping[str, Array], classes: int, source: str = OWN) -> dict[str, Any]:
-    return SourceNumbers.of(_columns(judged, source), draws, judged.sets.get(source)).to_json(classes)
+class _PictureNumbers(TypedDict):
+    set: dict[str, str | float]
+    measures: dict[str, MeasureEntry]
+    counts: dict[str, int]
+
+
+def _numbers(judged: JudgedPictures, draws: Mapping[str, Array], classes: int, source: str = OWN) -> _PictureNumbers:
+    own = SourceNumbers.of(_columns(judged, source), draws, judged.sets.get(source), classes)
+    return {"set": own.set.to_json() if own.set else {}, "measures": own.measures, "counts": own.counts}
 
 
 def _cells(
@@ -190,18 +215,20 @@ def _aligned(joined: Joined, trial: Trial) -> dict[str, Array]:
     return {key: numbers[key] - numbers[f"{key}.shuffled"] for key in keys}
 
 
-def _cell(cell: SweepCell, one: GeneratedEntry, trials: Sequence[Trial], classes: int) -> dict[str, Any]:
+def _cell(cell: SweepCell, one: GeneratedEntry, trials: Sequence[Trial], classes: int) -> GeneratedCell:
     own = [trial.id for trial in trials if cell_of(trial) == cell.id]
     count = len(one.entry.ids) * len(own)
-    kinds: dict[str, dict[str, Any]] = {"measures": {}, "excess": {}}
-    for name, values in cell.draws.items():
-        kind = kinds["measures" if name in ABOUT | _SETS else "excess"]
-        kind[name] = as_json(Estimate.of(values, count), chance=chance(name, classes))
-    return {
-        "id": cell.id,
-        "objective": cell.objective,
-        "strength": cell.strength,
-        "regime": cell.regime,
-        "trials": own,
-        **kinds,
+    numbers = {
+        name: MeasureEntry.of(Estimate.of(values, count), chance=chance(name, classes))
+        for name, values in cell.draws.items()
     }
+    known = ABOUT | _SETS
+    return GeneratedCell(
+        id=cell.id,
+        objective=cell.objective,
+        strength=cell.strength,
+        regime=cell.regime,
+        trials=own,
+        measures={name: entry for name, entry in numbers.items() if name in known},
+        excess={name: entry for name, entry in numbers.items() if name not in known},
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.numbers import TrialNumbers
 from tangency.evaluate.regimes import STANDARD, criteria, judge_regimes
 from tangency.statistics import Estimate, SeedBootstrap
 from tangency.study.plan import REFERENCES, Trial, cell_of
 from tangency.study.spec import StudySpec
-from tangency.study.summary.entries import CellEntry, MeasureEntry
+from tangency.study.summary.entries import CellEntry
 from tangency.study.summary.trials import Results
 
 _STANDARD_CELL = f"{STANDARD}-0"

@@ -1,87 +1,24 @@
 """What summary.json holds, as dataclasses: a study fills them, `to_json` writes them, the report reads them back.
 
-Fields stand in the order of the file. A field marked `ABSENT` is left out of the file where it is None; any other None,
-and every number that is not finite, is written as null.
+Fields stand in the order of the file; see `evaluate.entries` for how None and numbers that are not finite are written.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from tangency.statistics import Estimate, Thresholds, holm
-
-Numbers = list[float | None]
-ABSENT = {"absent": True}  # of a field
-
-
-def to_json(value: Any) -> Any:
-    """Entries as strict JSON has them."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: to_json(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if not dataclasses.is_dataclass(value):
-        return value
-    pairs = [(each, getattr(value, each.name)) for each in dataclasses.fields(value)]
-    return {each.name: to_json(item) for each, item in pairs if item is not None or "absent" not in each.metadata}
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntervalEntry:
-    """A mean with the ends of its 95 % interval, and the number of images it is taken over."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    n: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EstimateEntry(IntervalEntry):
-    """The same, with the number of images that have no value."""
-
-    degenerate: int = 0
-
-    @classmethod
-    def of(cls, estimate: Estimate, **more: Any) -> Self:
-        """An estimate, with the fields that this class has beyond it."""
-        return cls(**dataclasses.asdict(estimate), **more)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasureEntry(EstimateEntry):
-    """A measure, with its chance level; `null` is the central 95 % of it for a random gradient."""
-
-    chance: float | None = None
-    null: Numbers | None = field(default=None, metadata=ABSENT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlEntry(EstimateEntry):
-    """A measure minus one of its controls; p and effect size as `evaluate.significance` defines them."""
-
-    p: float | None = field(default=None, metadata=ABSENT)
-    dz: float | None = field(default=None, metadata=ABSENT)
-    p_holm: float | None = field(default=None, metadata=ABSENT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExcessEntry(EstimateEntry):
-    """A measure minus the best of its controls; `positive` says whether the whole interval is above 0."""
-
-    best_control: str | None = field(default=None, metadata=ABSENT)
-    controls: dict[str, ControlEntry] | None = field(default=None, metadata=ABSENT)
-    positive: bool | None = field(default=None, metadata=ABSENT)
-    p: float | None = field(default=None, metadata=ABSENT)
-    dz: float | None = field(default=None, metadata=ABSENT)
-    null_sd: float | None = field(default=None, metadata=ABSENT)
-    p_holm: float | None = field(default=None, metadata=ABSENT)
+from tangency.evaluate.entries import (
+    ABSENT,
+    EstimateEntry,
+    ExcessEntry,
+    IntervalEntry,
+    MeasureEntry,
+    Numbers,
+    fields_json,
+)
+from tangency.statistics import Thresholds
+from tangency.study.generation.entries import GenerationEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,8 +195,7 @@ class RegimesEntry:
 class StudySummary:
     """The content of summary.json.
 
-    `score` is the card of the study's score, `generation` as `study.generation` has it, and `provenance` versions,
-    hashes and settings to be printed as they are.
+    `score` is the card of the study's score, and `provenance` versions, hashes and settings to be printed as they are.
     """
 
     schema: int
@@ -274,43 +210,12 @@ class StudySummary:
     cells: list[CellEntry] = field(default_factory=list)
     regimes: RegimesEntry
     tangents: TangentsEntry | None = field(default=None, metadata=ABSENT)
-    generation: dict[str, Any] | None = field(default=None, metadata=ABSENT)
+    generation: GenerationEntry | None = field(default=None, metadata=ABSENT)
     correlations: list[CorrelationEntry] = field(default_factory=list)
     provenance: dict[str, Any]
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """The content of the file."""
-        content: dict[str, Any] = to_json(self)
-        return content
-
-
-def with_holm(excesses: Sequence[Mapping[str, ExcessEntry]]) -> list[dict[str, ExcessEntry]]:
-    """Excesses of several trials or models with `p_holm`: each p adjusted over those that have the same measure."""
-    places: dict[tuple[str, str], dict[int, float]] = {}
-    for number, own in enumerate(excesses):
-        for key, excess in own.items():
-            tested: dict[str, ExcessEntry | ControlEntry] = {"": excess, **(excess.controls or {})}
-            for name, entry in tested.items():
-                places.setdefault((key, name), {})[number] = math.nan if entry.p is None else entry.p
-    adjusted = {
-        (number, *place): float(p)
-        for place, raw in places.items()
-        for number, p in zip(raw, holm(list(raw.values())), strict=True)
-    }
-    return [
-        {
-            key: dataclasses.replace(
-                excess,
-                p_holm=adjusted[number, key, ""],
-                controls=excess.controls
-                and {
-                    name: dataclasses.replace(control, p_holm=adjusted[number, key, name])
-                    for name, control in excess.controls.items()
-                },
-            )
-            for key, excess in own.items()
-        }
-        for number, own in enumerate(excesses)
-    ]
+        return fields_json(self)

@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
+from tangency.evaluate.entries import EstimateEntry, ExcessEntry
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.evaluate.numbers import Columns, TrialNumbers
 from tangency.evaluate.regimes import STANDARD
@@ -20,9 +21,7 @@ from tangency.study.spec import StudySpec
 from tangency.study.summary.entries import (
     ClaimEntry,
     CorrelationEntry,
-    EstimateEntry,
     EstimatorEntry,
-    ExcessEntry,
     HeadlineEntry,
     RankCorrelationEntry,
     RawRiseEntry,

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from tangency.evaluate.entries import EstimateEntry, IntervalEntry
 from tangency.evaluate.numbers import TrialNumbers
 from tangency.measures.keys import Key
 from tangency.statistics import Estimate, simultaneous_bands
 from tangency.statistics.resamples import Array
 from tangency.study.plan import BAYES, Trial
 from tangency.study.spec import StudySpec
-from tangency.study.summary.entries import (
-    CurveEntry,
-    EstimateEntry,
-    IntervalEntry,
-    NoiseCurveEntry,
-    NoiseCurvesEntry,
-    WorldEntry,
-)
+from tangency.study.summary.entries import CurveEntry, NoiseCurveEntry, NoiseCurvesEntry, WorldEntry
 from tangency.worlds import bayes_risk, world_of
 
 _RISK_IMAGES = 20_000

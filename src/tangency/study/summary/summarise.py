@@ -51,7 +51,7 @@ def summarise(
     main, chosen = _main_alignment(spec, numbers), most_tangent(planned, numbers, verdicts)
     cells = cell_entries(results, change, spec)
     regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
-    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main, judge)
+    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main)
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
@@ -65,10 +65,10 @@ def summarise(
         cells=cells,
         regimes=RegimesEntry(thresholds=Thresholds(), epsilon=epsilon, bands=_BANDS, text=_REGIMES),
         tangents=compare_tangents(spec, chosen, numbers, columns) if len(spec.tangents) > 1 else None,
-        generation=summarise_generation(spec, data, planned, generated, joined) if generated else None,
+        generation=summarise_generation(spec, data, planned, generated, judge, joined) if generated and judge else None,
         correlations=correlations(cell_numbers(results)),
         provenance=_provenance(spec, data, planned),
-    ).as_json()
+    ).to_json()
 
 
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:

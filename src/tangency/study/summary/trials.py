@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tangency.evaluate.entries import MeasureEntry, with_holm
 from tangency.evaluate.numbers import Columns, TrialNumbers, fraction_null
 from tangency.evaluate.regimes import STANDARD, bands, criteria
-from tangency.evaluate.significance import significances
+from tangency.evaluate.significance import excess_entries
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
-from tangency.statistics import Criteria, Excess, Verdict
+from tangency.statistics import Criteria, Verdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
-from tangency.study.summary.entries import ControlEntry, ExcessEntry, MeasureEntry, TrialEntry, with_holm
+from tangency.study.summary.entries import TrialEntry
 from tangency.study.summary.headline import baselines
 from tangency.study.summary.optimum import excess_risks
 from tangency.types import Dataset
@@ -112,7 +112,7 @@ def trial_entries(
                 seconds=outcome["seconds"],
                 epochs=outcome["epochs"],
                 measures=_measures(numbers, untrained, null) if numbers else {},
-                excess=_excess(numbers.excess, columns[trial.id]) if numbers else {},
+                excess=excess_entries(numbers.excess, columns[trial.id]) if numbers else {},
                 excess_risk=risks.get(trial.id),
                 regime=verdict.regime if verdict else None,
                 regime_sensitivity=dict(sensitivity.get(trial.id, {})),
@@ -137,25 +137,3 @@ def _measures(
             control = MeasureEntry.of(untrained.estimates[key], chance=numbers.chance[key])
             measures[str(parsed.under("untrained"))] = control
     return measures
-
-
-def _excess(excesses: Mapping[str, Excess], columns: Columns) -> dict[str, ExcessEntry]:
-    """Every measure minus its best control and minus each of them, with p-values and effect sizes."""
-    tested = significances(columns)
-    entries = {}
-    for key, excess in excesses.items():
-        effects = dict(tested.get(key, {}))
-        of_controls = effects.pop("controls", {})
-        controls = {
-            name: ControlEntry.of(control, **_undefined(of_controls.get(name, {})))
-            for name, control in excess.controls.items()
-        }
-        entries[key] = ExcessEntry.of(
-            excess.estimate, best_control=excess.best, controls=controls, **_undefined(effects)
-        )
-    return entries
-
-
-def _undefined(effects: Mapping[str, float | None]) -> dict[str, float]:
-    """The same with NaN in place of None, which a file would leave out."""
-    return {name: math.nan if value is None else value for name, value in effects.items()}
