@@ -168,6 +168,15 @@ def test_what_cannot_be_compared_with_is_refused(
         rows(data, reference, **changes)
 
 
+@pytest.mark.parametrize("name", ["", "gap.shuffled", "gap.dct", 2])
+def test_names_that_would_be_read_as_a_control_are_refused(
+    name: Any, data: LabelledImages, reference: LabelledImages
+) -> None:
+    near = LocalPCATangents(reference, 8, 3)
+    with pytest.raises(SpecError, match=r"tangents: got the name .*expected a text without a control"):
+        rows(data, reference, score="none", tangents={"own": near, name: near})
+
+
 def test_one_gaussian_of_large_images_is_refused_with_the_way_out(
     data: LabelledImages, reference: LabelledImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,8 @@ import polars
 import pytest
 import torch
 
-from tangency.errors import RunError
+from tangency.errors import NumericsError, RunError
+from tangency.evaluate.stream import RowShards
 from tangency.measures import Rows
 from tangency.measures.tables import columns_of, join_shards, read_rows, write_shard
 
@@ -83,3 +84,24 @@ def test_holes_and_repeated_images_are_refused(tmp_path: Path) -> None:
     for content in ({**head, "accuracy": [1.0, None]}, {**head, "image": [2, 2], "accuracy": [1.0, 0.0]}):
         with pytest.raises(RunError, match="the rows of 'accuracy' are not one for each image"):
             columns_of(polars.DataFrame(content), tmp_path, AGAIN)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_shards_with_other_measures_are_refused(first: int, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number:05d}-1.parquet" for number in range(2)]
+    values = torch.tensor([0.5])
+    for number, path in enumerate(paths):
+        more = {} if number == first else {"kappa": values}
+        write_shard(path, Rows(torch.tensor([number]), {"accuracy": values, **more}, 4, 2))
+    with pytest.raises(RunError, match=rf"{paths[first].name}': lacks kappa, which other files .* delete that folder"):
+        join_shards(tmp_path / "rows.parquet", [("own", 0, paths)])
+    with pytest.raises(RunError, match="lacks kappa"):
+        RowShards(tmp_path, (torch.tensor([0]), torch.tensor([1])), 4, 2).rows()
+
+
+def test_batches_with_other_measures_are_refused() -> None:
+    one = Rows(torch.tensor([0]), {"accuracy": torch.ones(1)}, 4, 2)
+    more = Rows(torch.tensor([1]), {"accuracy": torch.ones(1), "kappa": torch.ones(1)}, 4, 2)
+    for parts in ([one, more], [more, one]):
+        with pytest.raises(NumericsError, match="kappa: measured of some images only"):
+            Rows.concatenate(parts)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tangency.data.partners import measured_order
 from tangency.files import is_whole, remove_leftovers
 from tangency.measures import BatchSize, ComparisonSource, Driver, MeasureConfig, Rows, Subject, write_measured
-from tangency.measures.tables import SHARD_COLUMNS, join_shards
+from tangency.measures.tables import SHARD_COLUMNS, check_alike, join_shards
 from tangency.tensors import digest
 from tangency.types import OnProgress
 
@@ -50,6 +50,7 @@ class RowShards:
         """All of them, sorted by image; filled in shard by shard, so that nothing is held twice."""
         import polars as pl
 
+        check_alike(self.paths)
         ids = torch.cat(self.images)
         place = torch.empty_like(ids)
         place[ids.argsort()] = torch.arange(len(ids))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tangency.errors import NumericsError
+from tangency.errors import NumericsError, listed
 from tangency.measures.keys import Key
 
 if TYPE_CHECKING:
@@ -79,7 +79,17 @@ class Rows:
 
     @staticmethod
     def concatenate(parts: Sequence[Rows]) -> Rows:
-        """Batches of the same classifier and measures, one after the other."""
+        """Batches of the same classifier and measures, one after the other.
+
+        Raises:
+            NumericsError: they do not have the same measures.
+        """
         first = parts[0]
+        for part in parts:
+            if differ := sorted(first.columns.keys() ^ part.columns.keys()):
+                raise NumericsError(
+                    f"{listed(differ, 3)}: measured of some images only, expected every batch of images to have the "
+                    "same measures; a measure without a value is NaN."
+                )
         columns = {key: torch.cat([part.columns[key] for part in parts]) for key in first.columns}
         return Rows(torch.cat([part.ids for part in parts]), columns, first.dimension, first.classes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tangency.errors import RunError, quoted
+from tangency.errors import RunError, listed, quoted
 from tangency.files import atomic, polars_errors
 from tangency.measures.rows import HEAD, Rows
 
@@ -26,6 +26,20 @@ def write_shard(path: Path, rows: Rows) -> None:
         rows.frame().drop("trial", "seed").write_parquet(temporary, compression="zstd")
 
 
+def check_alike(shards: Sequence[Path]) -> None:
+    """Raise a `RunError` unless all shards of one classifier have the same measures: what one lacks has no value."""
+    import polars as pl
+
+    held = [set(pl.read_parquet_schema(path)) for path in shards]
+    every = set().union(*held)
+    for path, own in zip(shards, held, strict=True):
+        if lacking := sorted(every - own):
+            raise RunError(
+                f"'{path}': lacks {listed(lacking, 3)}, which other files of '{path.parent}' have; delete that folder "
+                "and measure again."
+            )
+
+
 def join_shards(path: Path, trials: Iterable[tuple[str, int, Sequence[Path]]]) -> None:
     """Write the shards of some trials as one table: trial, seed, image, then a float64 column for each measure.
 
@@ -35,9 +49,15 @@ def join_shards(path: Path, trials: Iterable[tuple[str, int, Sequence[Path]]]) -
     Args:
         path: of the table.
         trials: name, seed and shards of each, at least one, in the order of the table.
+
+    Raises:
+        RunError: the shards of a trial do not have the same measures.
     """
     import polars as pl
 
+    trials = list(trials)
+    for _, _, shards in trials:
+        check_alike(shards)
     parts = [
         pl.scan_parquet(list(shards), glob=False).select(
             pl.lit(name).alias("trial"), pl.lit(seed, dtype=pl.Int64).alias("seed"), pl.all()

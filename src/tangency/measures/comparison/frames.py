@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import BLOCK, Partners
+from tangency.errors import SpecError, listed
 from tangency.measures.comparison.held import Held, Values
 from tangency.measures.config import MeasureConfig
 from tangency.measures.definition import rank_key
-from tangency.measures.keys import Key
+from tangency.measures.keys import CONTROLS, TANGENT_CONTROLS, Key
 from tangency.numerics import dct_basis, unit
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator, TangentSpace, coincide, curved_path, partners_apart, pca_basis
@@ -36,7 +37,7 @@ class Frame:
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not walked.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
-            each length, mean over directions; NaN where the estimator has none.
+            each length, mean over directions; NaN where there was no direction, None where the estimator has none.
     """
 
     label: str
@@ -111,15 +112,19 @@ class FrameSource:
         ]
         on = torch.stack([space.on_direction(noise) for noise in draws])
         off = torch.stack([unit(space.reject(noise)) for noise in draws])
-        walked = self._walked(x, on, ids) if self.config.curved else ()
+        walked = self._walked(x, on, ids, space.residual is not None) if self.config.curved else ()
         common = {name: rank for name, (_, rank) in others.items()}
         return Frame(self.label, space, controls, common, on, off, *walked)
 
-    def _walked(self, x: Tensor, on: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Curved steps, and how far straight and curved ones end from the manifold."""
+    def _walked(
+        self, x: Tensor, on: Tensor, ids: Tensor, residual: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Curved steps, and with `residual` how far straight and curved ones end from the manifold."""
         lengths = self._lengths
         paths = [torch.stack(curved_path(self.estimator, x, u, lengths, self.config.curved, ids)) for u in on]
         curved = torch.stack(paths, 1)
+        if not residual:  # of the estimator, not of what is NaN in a batch: all batches have the same columns
+            return curved, None, None
         straight = torch.stack([torch.stack([x + length * u for u in on]) for length in lengths])
         return curved, self._residual(straight, ids), self._residual(curved, ids)
 
@@ -183,12 +188,24 @@ def frame_sources(
         device: where it is computed.
         scale: as of `FrameSource`.
     """
+    check_names(list(tangents))
     rank = max(estimator.max_rank for estimator in tangents.values())
     dct, pca = (basis.float().to(device) for basis in (dct_basis(reference.shape, rank), pca_basis(reference, rank)))
     return [
         FrameSource(name if place else "", estimator, partners, dct, pca, config, device, scale)
         for place, (name, estimator) in enumerate(tangents.items())
     ]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise where the keys of an estimator's measures would be those of another one, or of one of its controls."""
+    for name in names[1:]:
+        before, _, last = name.rpartition(".") if isinstance(name, str) else ("", "", "")
+        if not last or (before and last in CONTROLS):
+            raise SpecError(
+                f"tangents: got the name {name!r:.100}, expected a text without a control ({listed(TANGENT_CONTROLS)}, "
+                "…) behind a dot; it stands in the keys of measures."
+            )
 
 
 def distinct_names(kinds: Sequence[str], details: Sequence[object]) -> list[str]:

@@ -256,7 +256,7 @@ class ComparisonSource:
         """Distance from the manifold after straight and curved on-manifold steps of each length."""
         columns: dict[str, Tensor] = {}
         for name, residuals in (("residual_on", frame.residual_on), ("residual_curved", frame.residual_curved)):
-            if residuals is not None and not bool(residuals.isnan().all()):
+            if residuals is not None:
                 columns |= {
                     str(Key(name).at(eps=epsilon, tangents=frame.label)): row
                     for epsilon, row in zip(self.config.epsilons, residuals, strict=True)
