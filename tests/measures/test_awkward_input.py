@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from measure_support import measured, toy_world
 from tangency.errors import DataError, NumericsError
 from tangency.measures import MeasureConfig, Rows
 from tangency.mixtures import Mixture
+from tangency.tangents import FixedTangents, MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 
 SHAPE = (1, 7, 11)
@@ -114,6 +116,32 @@ def test_a_control_of_lower_rank_is_compared_at_the_common_rank() -> None:
     assert not rows["tangent_fraction.logp_y.dct"].isnan().any()
 
 
+@pytest.mark.parametrize("missing", [{0, 1}, {17, 18}, set(range(19))])
+def test_images_without_a_tangent_direction_leave_no_column_out(missing: set[int]) -> None:
+    mixture, data = world()
+    config = dataclasses.replace(CONFIG, curved=1)
+    tangents = Missing(MixtureTangents(mixture), missing)
+    whole, parts = (found(network(), mixture, data, config=config, tangents=tangents, batch_size=n) for n in (19, 2))
+    assert whole.keys() == parts.keys()
+    assert_same(whole, parts)
+    assert set(whole["residual_on.eps=1"].isnan().nonzero().flatten().tolist()) == missing
+    flat = FixedTangents(torch.eye(77)[:, :4], "pixels")  # knows no manifold, so no distance from it
+    assert "residual_on.eps=1" not in found(network(), mixture, data, config=config, tangents=flat).columns
+
+
+class Missing(MixtureTangents):
+    """Tangent spaces without a dimension for some images."""
+
+    def __init__(self, inner: MixtureTangents, ids: set[int]) -> None:
+        super().__init__(inner.mixture)
+        self.ids = torch.tensor(sorted(ids))
+
+    def at(self, x: torch.Tensor, ids: torch.Tensor | None = None) -> TangentSpace:
+        space = super().at(x, ids)
+        gone = torch.zeros(len(x), dtype=torch.bool) if ids is None else torch.isin(ids, self.ids)
+        return dataclasses.replace(space.cut(space.rank.masked_fill(gone, 0)), residual=space.residual)
+
+
 def test_an_infinite_log_kappa_is_counted_and_left_out_of_the_mean() -> None:
     rows = Rows(torch.arange(3), {"log_kappa.logp_y": torch.tensor([1.0, torch.inf, 3.0])}, 77, 3)
     assert rows.mean() == {"log_kappa.logp_y": 2.0}
@@ -131,6 +159,10 @@ def test_requests_that_cannot_be_met_are_named() -> None:
         found(model, mixture, data, ids=torch.arange(19).flip(0))
     with pytest.raises(NumericsError, match=r"ids: got torch.int64 of shape \(5,\)"):
         found(model, mixture, data, ids=torch.arange(5), pool=data)
+    with pytest.raises(NumericsError, match="ids: got 1 to 19, expected indices of the pool, 0 to 18"):
+        found(model, mixture, data, ids=torch.arange(19) + 1, pool=data)
+    with pytest.raises(NumericsError, match="ids: got list, expected a tensor"):
+        found(model, mixture, data, ids=list(range(19)), pool=data)
     bytes_as_floats = LabelledImages(data.pixels * 255, data.labels, data.classes)
     with pytest.raises(NumericsError, match=r"train_data images: values in .*expected \[0, 1\]"):
         found(model, mixture, data, train_data=bytes_as_floats)

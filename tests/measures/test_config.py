@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tangency.errors import SpecError
@@ -29,6 +30,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metrics": "cosine"}, "metrics: got 'cosine', expected a valid tuple"),
     ({"sigma": (0.5,)}, "unknown key '(measures.)?sigma'. Did you mean '(measures.)?sigmas'"),
     ({"working_size": [4, 0]}, r"working_size: got \[4, 0\], expected pixels of at least 1, \(h, w\), or own"),
+    ({"working_size": True}, "working_size: got True, expected pixels"),
     ({"alignments": [("logp_y", "scor")]}, "unknown alignment target 'scor'. Did you mean 'score'"),
 ]
 
@@ -77,3 +79,12 @@ def test_bad_requests_are_refused_before_anything_is_loaded(options: dict[str, A
 def test_requests_take_paths() -> None:
     request = MeasureRequest(Path("net.safetensors"), Path("tiny.npz"), maps=Path("maps.npz"))  # type: ignore[arg-type]
     assert (request.models, request.data, request.maps) == (("net.safetensors",), "npz:tiny.npz", "maps.npz")
+
+
+@pytest.mark.parametrize("size", [np.int64(4), np.array([4, 4]), [np.int32(4), 4]])
+def test_numbers_of_numpy_are_whole_numbers(size: Any) -> None:
+    plain = MeasureConfig(working_size=(4, 4) if np.ndim(size) else 4, directions=2, sigmas=(0.25, 0.5))
+    found = MeasureConfig(working_size=size, directions=np.int64(2), sigmas=np.array([0.25, 0.5]))  # type: ignore[arg-type]
+    assert found == plain
+    assert found.digest() == plain.digest()
+    assert MeasureRequest("net.safetensors", working_size=size).working_size == plain.working_size  # type: ignore[arg-type]

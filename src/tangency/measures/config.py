@@ -43,8 +43,10 @@ Lengths = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ..
 Legacy = Literal["pags"]
 
 
-def _checked_size(size: object) -> object:
+def _checked_size(size: Any) -> object:
+    size = size.tolist() if hasattr(size, "tolist") else size  # NumPy's numbers and arrays
     sides = size if isinstance(size, tuple | list) and len(size) == 2 else (size,)
+    sides = [side.tolist() if hasattr(side, "tolist") else side for side in sides]
     if size not in (None, "own") and not all(type(side) is int and side >= 1 for side in sides):
         raise SpecError(f"working_size: got {size!r:.100}, expected pixels of at least 1, (h, w), or own.")
     return size

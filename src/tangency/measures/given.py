@@ -53,10 +53,8 @@ def given_images(
         raise NumericsError(
             "ids: got them without a pool, expected both; ids give the place of each image in the pool."
         )
-    if ids is not None and (ids.shape != labels.shape or ids.is_floating_point() or ids.dtype == torch.bool):
-        raise NumericsError(
-            f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {len(images)} images, expected integers, one each."
-        )
+    if ids is not None and pool is not None:
+        _check_ids(ids, len(images), len(pool))
     places = torch.arange(len(images)) if ids is None else ids
     pool = pool or LabelledImages(images.cpu(), labels.cpu(), train_data.classes, unit_range=train_data.unit_range)
     return GivenImages(
@@ -66,6 +64,20 @@ def given_images(
         train_data=_checked(train_data, "train_data"),
         pool=_checked(pool, "pool"),
     )
+
+
+def _check_ids(ids: object, images: int, pool: int) -> None:
+    """Raise unless ids are (N,) integers, one for each image, that name places of the pool."""
+    if not isinstance(ids, Tensor):
+        raise NumericsError(f"ids: got {type(ids).__name__}, expected a tensor; torch.as_tensor makes one.")
+    if ids.shape != (images,) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise NumericsError(
+            f"ids: got {ids.dtype} of shape {tuple(ids.shape)} for {images} images, expected integers, one each."
+        )
+    if int(ids.min()) < 0 or int(ids.max()) >= pool:
+        raise NumericsError(
+            f"ids: got {int(ids.min())} to {int(ids.max())}, expected indices of the pool, 0 to {pool - 1}."
+        )
 
 
 def _checked_training(
