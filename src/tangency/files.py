@@ -94,6 +94,34 @@ def _sync(folder: Path) -> None:
         os.close(directory)
 
 
+@contextlib.contextmanager
+def locked(folder: Path, what: str, keep: bool = False) -> Iterator[None]:
+    """Hold a folder alone, which is made where there is none; the lock dies with the process, however it dies.
+
+    Args:
+        folder: that is held.
+        what: it is, for errors ("run 'runs/a'").
+        keep: whether the file `.lock` surely stays in it.
+
+    Raises:
+        RunError: another process holds it, or nothing can be written there.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0, preserve_lock_file=keep)
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{what}: another process is working on it; wait for it, or use another --out.") from None
+    except OSError as error:
+        raise RunError(f"{what}: cannot be written ({error.strerror}); use --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def write_json(path: Path | str, content: Any) -> None:
     """Write JSON atomically; NaN and infinity are refused, as strict readers refuse them too."""
     with atomic(path) as temporary:
@@ -110,9 +138,10 @@ def read_json(path: Path) -> Any:
         raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left under `folder`."""
-    for leftover in folder.rglob(".*.tmp"):
+def remove_leftovers(folder: Path, names: Sequence[str] = ()) -> None:
+    """Delete temporary files that a killed process left under `folder`; or those of some files in it alone."""
+    found = [found for name in names for found in folder.glob(f".{name}.*.tmp")] if names else folder.rglob(".*.tmp")
+    for leftover in found:
         leftover.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast, dataclass_transform
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from tangency.errors import SpecError, unknown_name
+from tangency.errors import SpecError, TangencyError, unknown_name
 
 Location = tuple[int | str, ...]
 Keys = Callable[[Location], Sequence[str]]
@@ -74,6 +74,8 @@ def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys) -
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return unknown_name("key", name, keys(place)).removesuffix(".")
     message = str(first["msg"])
+    if isinstance(own := first.get("ctx", {}).get("error"), TangencyError):  # one that is a ValueError, too
+        return str(own).removesuffix(".")
     if message.startswith("Value error, "):
         return f"{name}: {message.removeprefix('Value error, ').removesuffix('.')}"
     values = [item["input"] for item in items]

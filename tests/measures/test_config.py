@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tangency.errors import SpecError
 from tangency.evaluate import MeasureRequest
@@ -68,6 +69,10 @@ def test_lists_and_whole_numbers_are_the_same_measures() -> None:
         ({"legacy": "old"}, "legacy: got 'old', expected 'pags'"),
         ({"working_size": "64:bilinear"}, "working_size: got '64:bilinear'"),
         ({"sigma": (0.5,)}, "unknown key 'sigma'. Did you mean 'sigmas'"),
+        ({"batch_size": True}, "batch_size: got True, expected auto, or at least 1 image"),
+        ({"batch_size": None}, "batch_size: got None, expected auto"),
+        ({"out": 3}, "out: got 3, expected a folder"),
+        ({"data": 3}, "data: got 3, expected a reference of data"),
         ({"models": ()}, "models: got none, expected at least one, each once"),
     ],
 )
@@ -88,3 +93,13 @@ def test_numbers_of_numpy_are_whole_numbers(size: Any) -> None:
     assert found == plain
     assert found.digest() == plain.digest()
     assert MeasureRequest("net.safetensors", working_size=size).working_size == plain.working_size  # type: ignore[arg-type]
+
+
+def test_requests_take_what_is_as_good_as_text() -> None:
+    request = MeasureRequest(
+        (name for name in ("a.safetensors", Path("b.safetensors"))),  # type: ignore[arg-type]
+        device=torch.device("cpu"),  # type: ignore[arg-type]
+        batch_size=np.int64(3),  # type: ignore[arg-type]
+    )
+    assert (request.models, request.device) == (("a.safetensors", "b.safetensors"), "cpu")
+    assert request.batch_size == 3

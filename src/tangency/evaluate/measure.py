@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import excess_entries
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
-from tangency.files import read_json, write_json
+from tangency.files import locked, read_json, remove_leftovers, write_json
 from tangency.measures import (
     ComparisonSource,
     MapFile,
@@ -110,9 +111,11 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
     subjects = _opened(request)
     models, base = subjects.models, subjects.baseline
     request = dataclasses.replace(request, models=tuple(one.reference for one in models))
-    with TemporaryDirectory() as temporary:
-        folder = request.place or Path(temporary)
+    with ExitStack() as held:
+        folder = request.place or Path(held.enter_context(TemporaryDirectory()))
         setting = _setting(request, subjects, folder)
+        if request.place is not None:  # two at once would leave the rows of one beside the numbers of the other
+            held.enter_context(locked(folder / "shards", f"output '{request.out}'"))
         _refuse_others(request, setting)
         rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
         summaries = []
@@ -344,6 +347,7 @@ def _keep(
     out = request.folder(number)
     if out is None:
         return
+    remove_leftovers(out, ("pictures.safetensors", "rows.parquet", "summary.json"))
     ids = torch.cat(shards.images).sort().values
     keep_pictures(out, model.classifier, setting.score, setting.data.test, ids, setting.config, request.device)
     shards.join(out / "rows.parquet")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
+import torch
 from pydantic import BeforeValidator, Field
 
 from tangency.errors import RunError, SpecError
@@ -21,16 +23,30 @@ _REPLACED = ("robustness", "sigmas", "epsilons", "rho_sigmas", "legacy", "workin
 
 
 def _text(named: object) -> object:
-    return str(named) if isinstance(named, Path) else named
+    return str(named) if isinstance(named, Path | torch.device) else named
 
 
 def _several(models: object) -> object:
-    several = models if isinstance(models, tuple | list) else (models,)
-    return tuple(map(_text, several))
+    one = isinstance(models, str | Path) or not isinstance(models, Iterable)
+    return tuple(map(_text, [models] if one else cast("Iterable[object]", models)))
 
 
 def _data(named: object) -> object:
+    if named is not None and not isinstance(named, str | Path):
+        raise SpecError(f"data: got {named!r:.100}, expected a reference of data, or a path.")
     return as_reference(named) if isinstance(named, Path) else named
+
+
+def _place(out: object) -> object:
+    if out is not None and not isinstance(out, str | Path):
+        raise SpecError(f"out: got {out!r:.100}, expected a folder.")
+    return out
+
+
+def _images(batch_size: object) -> object:
+    whole = batch_size.tolist() if hasattr(batch_size, "tolist") else batch_size  # of NumPy
+    check_batch_size(whole)
+    return whole
 
 
 Text = Annotated[str, BeforeValidator(_text)]
@@ -82,8 +98,8 @@ class MeasureRequest:
     tangents: tuple[str, ...] = ()
     baseline: Text | None = None
     limit: Annotated[int, Field(ge=2, description="images, since the controls need another one")] = 500
-    out: str | Path | None = None
-    device: str = "cpu"
+    out: Annotated[str | Path | None, BeforeValidator(_place)] = None
+    device: Text = "cpu"
     trust_code: bool = False
     allow_random: bool = False
     class_map: str | None = None
@@ -100,14 +116,13 @@ class MeasureRequest:
     legacy: Legacy | None = None
     working_size: Size | None = None
     working_filter: str | None = None
-    batch_size: BatchSize = "auto"
+    batch_size: Annotated[BatchSize, BeforeValidator(_images)] = "auto"
 
     def __post_init__(self) -> None:
         if self.score:
             parse_choice(self.score)  # what is none is refused before anything is loaded
         if not self.models or len(set(self.models)) < len(self.models):
             raise SpecError(f"models: got {', '.join(self.models) or 'none'}, expected at least one, each once.")
-        check_batch_size(self.batch_size)
         if self.place is not None and self.place.exists() and not self.place.is_dir():
             raise RunError(f"output '{self.out}': got a file, expected a folder or a name that is free; use --out.")
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from tangency.errors import ModelError, RunError
-from tangency.files import is_whole, read_json
+from tangency.files import is_whole, locked, read_json
 from tangency.measures.tables import SHARD_COLUMNS
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
@@ -123,28 +122,16 @@ class Layout:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run directory alone; the lock dies with the process, however it dies."""
-        try:
-            if self.run.exists() and not self.run.is_dir():
-                raise RunError(f"output '{self.run}': got a file, expected a folder or a name that is free; use --out.")
-            if self.spec.exists() and not ((self.run / ".lock").exists() or (self.run / "trials").exists()):
-                raise RunError(
-                    f"output '{self.run}': holds a spec.yaml that no run wrote, which would be overwritten; use --out "
-                    "with a folder of its own."
-                )
-            self.run.mkdir(parents=True, exist_ok=True)
-            # The file stays: it tells a run from a folder of somebody else's.
-            lock = FileLock(self.run / ".lock", timeout=0, preserve_lock_file=True)
-            lock.acquire()
-        except Timeout:
+        if self.run.exists() and not self.run.is_dir():
+            raise RunError(f"output '{self.run}': got a file, expected a folder or a name that is free; use --out.")
+        if self.spec.exists() and not ((self.run / ".lock").exists() or (self.run / "trials").exists()):
             raise RunError(
-                f"run '{self.run}': another process is working on it; wait for it, or use another --out."
-            ) from None
-        except OSError as error:
-            raise RunError(f"output '{self.run}': cannot be written ({error.strerror}); use --out.") from None
-        try:
+                f"output '{self.run}': holds a spec.yaml that no run wrote, which would be overwritten; use --out "
+                "with a folder of its own."
+            )
+        # The file stays: it tells a run from a folder of somebody else's.
+        with locked(self.run, f"run '{self.run}'", keep=True):
             yield
-        finally:
-            lock.release()
 
 
 def weights_file(folder: Path, weights: str) -> Path:
