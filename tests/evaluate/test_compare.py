@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from typer.testing import CliRunner
 
 from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
-from tangency.errors import RunError
+from tangency.errors import NumericsError, RunError
+from tangency.evaluate import estimates
 from tangency.evaluate.compare import MeasureDifference, ModelComparison, compare
 from tangency.evaluate.compare_words import in_words, overall, size_of, winner
 from tangency.evaluate.entries import EstimateEntry
-from tangency.measures import MeasureConfig
+from tangency.measures import MeasureConfig, Rows
 
 FRACTION = "tangent_fraction.logp_y"
 
@@ -254,3 +256,20 @@ def test_alignment_and_its_excess_have_p_and_effects(tmp_path: Path) -> None:
     controls = summary["excess"][FRACTION]["controls"]
     assert set(controls) == {"shuffled", "shuffled_class", "pca"}
     assert summary["excess"][FRACTION]["p"] == max(each["p"] for each in controls.values())
+
+
+@pytest.mark.parametrize("missing", ["tangent_rank", "rho_all.logits.sigma=0.05"])
+def test_a_column_that_a_pooled_number_rests_on_is_named(missing: str, tmp_path: Path) -> None:
+    held = {key: values for key, values in columns().items() if key != missing}
+    rows = Rows(torch.arange(N), {key: torch.as_tensor(values) for key, values in held.items()}, 36, 3)
+    with pytest.raises(NumericsError, match=f"^{missing}: is not among the columns, and .* rests on it"):
+        estimates(rows, 100)
+    with pytest.raises(NumericsError, match=f"^{missing}: is not among the columns"):
+        compare(rows, rows)
+
+
+def test_one_resample_makes_no_interval() -> None:
+    rows = Rows(torch.arange(N), {"accuracy": torch.as_tensor(columns()["accuracy"])}, 36, 3)
+    for made in (lambda: estimates(rows, 1), lambda: compare(rows, rows, replicates=1)):
+        with pytest.raises(NumericsError, match="replicates: got 1, expected at least 2"):
+            made()

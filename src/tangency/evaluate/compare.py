@@ -13,7 +13,7 @@ from tangency.errors import RunError, unknown_name
 from tangency.evaluate.entries import EstimateEntry, fields_json, plain_number
 from tangency.evaluate.folders import open_measured
 from tangency.evaluate.measured import Measured
-from tangency.evaluate.numbers import Columns, controlled, pooled_statistics
+from tangency.evaluate.numbers import Columns, check_replicates, controlled, pooled_statistics
 from tangency.evaluate.significance import PERMUTATIONS, SHUFFLED
 from tangency.measures import Rows
 from tangency.measures.definition import Better
@@ -129,6 +129,7 @@ def compare(
     Raises:
         RunError: a folder cannot be read, the data differ, fewer than two images are shared, no key fits, or rows are
             to be compared with a folder.
+        NumericsError: fewer than two replicates, or a column is missing that a pooled number rests on.
 
     Source: p-values that count the observed, Phipson & Smyth (2010); Holm (1979).
 
@@ -143,6 +144,7 @@ def compare(
         >>> compared.images, [difference.key for difference in compared.measures]
         (6, ['accuracy'])
     """
+    check_replicates(replicates)
     if isinstance(a, Rows) != isinstance(b, Rows):
         raise RunError(
             "compare: got rows and a folder, expected two of a kind; rows do not say what they were measured on. "

@@ -21,7 +21,7 @@ from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, fin
 from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
 from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates
-from tangency.evaluate.numbers import trial_numbers
+from tangency.evaluate.numbers import check_replicates, trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
@@ -318,7 +318,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
         has a value; `.to_json()` makes dictionaries of them.
 
     Raises:
-        NumericsError: fewer than two replicates.
+        NumericsError: fewer than two replicates, or a column is missing that a pooled number rests on.
 
     Example:
         >>> import tangency
@@ -330,6 +330,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
         >>> numbers.measures["accuracy"].n, numbers.measures["kappa.logp_y"].chance
         (6, 1.0)
     """
+    check_replicates(replicates)
     columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
     numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
     measures = {key: MeasureEntry.of(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tangency.measures.definition import LevelContext, rank_key
+from tangency.errors import NumericsError
+from tangency.measures.definition import LevelContext, needed_column, rank_key
 from tangency.measures.keys import Key
 from tangency.measures.registry import ingredients, measure_of, pooled
 from tangency.statistics import (
@@ -48,6 +49,12 @@ class TrialNumbers:
     excess: dict[str, Excess]
 
 
+def check_replicates(replicates: int) -> None:
+    """Raise a `NumericsError` unless there are at least two bootstrap resamples: one has no spread."""
+    if replicates < 2:
+        raise NumericsError(f"replicates: got {replicates}, expected at least 2; an interval is made of their spread.")
+
+
 def trial_numbers(
     columns: Columns, boot: PairedBootstrap, dimension: int, classes: int, interval: Interval = "percentile"
 ) -> TrialNumbers:
@@ -77,13 +84,13 @@ def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
     }
     for family, measure in pooled():
         for key in [key for key in keys if key.family == measure.parts[0]]:
-            parts = [columns[str(key.of(part))] for part in measure.parts]
+            parts = [needed_column(columns, key.of(part), key) for part in measure.parts]
             if measure.aggregate == "cka":
                 statistics[str(key.of(family))] = SumCosine(*parts)
             elif measure.aggregate == "ratio":
                 statistics[str(key.of(family))] = Ratio(*parts)
             elif not key.control:
-                statistics[str(key.of(family))] = Kappa(parts[0], columns[str(rank_key(key))], dimension)
+                statistics[str(key.of(family))] = Kappa(parts[0], needed_column(columns, rank_key(key), key), dimension)
     return statistics
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError, listed
-from tangency.evaluate.numbers import TrialNumbers, trial_numbers
+from tangency.evaluate.numbers import TrialNumbers, check_replicates, trial_numbers
 from tangency.measures import Rows
 from tangency.measures.keys import KAPPA, Key
 from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict, classify
@@ -62,6 +62,7 @@ def regimes(
         >>> regimes({"again": rows}, rows, data.test.labels, replicates=100)["again"].kappa_ratio
         (1.0, 1.0)
     """
+    check_replicates(replicates)
     if not rows:
         raise NumericsError("regimes: got no rows, expected those of at least one classifier.")
     for name, own in rows.items():

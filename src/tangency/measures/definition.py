@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tangency.errors import SpecError, unknown_name
+from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.measures.keys import CONTROLS, Key
 
 Better = Literal["higher", "lower", "neither"]
@@ -65,7 +65,7 @@ class LevelContext:
     @property
     def rank(self) -> Values:
         """Dimensions of each image's tangent space, by the estimator of the key."""
-        return self.columns[str(rank_key(self.key))]
+        return needed_column(self.columns, rank_key(self.key), self.key)
 
     def mean(self, family: str) -> float | None:
         """Mean of a column that has no settings; None where it was not measured."""
@@ -128,6 +128,17 @@ class Measure:
     def chance_level(self, sample: LevelContext) -> float | None:
         """Expected value for a gradient in a random direction, or for guessing; None where there is none."""
         return self.level(sample) if callable(self.level) else self.level
+
+
+def needed_column(columns: Mapping[str, Values], key: Key, of: Key) -> Values:
+    """The column of a key, (N,), which the number of another key rests on.
+
+    Raises:
+        NumericsError: it is not there.
+    """
+    if str(key) not in columns:
+        raise NumericsError(f"{key}: is not among the columns, and {of} rests on it; keep it, or leave both out.")
+    return columns[str(key)]
 
 
 def rank_key(key: Key) -> Key:
