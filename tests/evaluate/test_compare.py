@@ -273,3 +273,10 @@ def test_one_resample_makes_no_interval() -> None:
     for made in (lambda: estimates(rows, 1), lambda: compare(rows, rows, replicates=1)):
         with pytest.raises(NumericsError, match="replicates: got 1, expected at least 2"):
             made()
+
+
+@pytest.mark.parametrize("wrong", [{"settings": []}, {"shape": 3}])
+def test_a_summary_of_another_form_is_refused(wrong: dict[str, object], tmp_path: Path) -> None:
+    own, other = write_measured(tmp_path / "own"), write_measured(tmp_path / "other", **wrong)
+    with pytest.raises(RunError, match=r"summary.json': has settings or a shape that tangency did not write"):
+        compare(own, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -115,6 +116,29 @@ def test_damaged_and_long_shards_are_measured_again(data: Dataset, classifier: C
     assert fill_shards([(shards, Subject(classifier))], source_of(data), QUICK, batch_size=7) == 25
     for key, values in shards.rows().columns.items():
         torch.testing.assert_close(values, expected[key], equal_nan=True)
+
+
+def test_rows_of_a_shard_belong_to_the_images_that_it_names(
+    data: Dataset, classifier: Classifier, tmp_path: Path
+) -> None:
+    shards = filled(data, tmp_path, classifier, 45)
+    expected = shards.rows()
+    polars.read_parquet(shards.paths[1]).reverse().write_parquet(shards.paths[1])
+    assert shards.holds(1)
+    found = shards.rows()
+    assert found.ids.tolist() == expected.ids.tolist()
+    for key, values in expected.columns.items():
+        torch.testing.assert_close(found[key], values, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("held", [polars.lit(None, dtype=polars.Float64), polars.lit(1, dtype=polars.Float32), "one"])
+def test_shards_of_anything_but_numbers_are_measured_again(
+    held: Any, data: Dataset, classifier: Classifier, tmp_path: Path
+) -> None:
+    shards = filled(data, tmp_path, classifier, 20)
+    column = polars.lit(held) if isinstance(held, str) else held
+    polars.read_parquet(shards.paths[0]).with_columns(column.alias("accuracy")).write_parquet(shards.paths[0])
+    assert not shards.holds(0)
 
 
 def test_folders_of_several_models_have_short_names() -> None:

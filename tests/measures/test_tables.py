@@ -63,6 +63,7 @@ def test_columns_of_a_trial_are_in_the_order_of_images_and_hold_what_was_measure
     [
         (None, "is missing"),
         ({"trial": ["a"], "image": [1]}, r"lacks \['seed'\]"),
+        ({"trial": ["a"], "seed": [0], "image": ["1"], "accuracy": [1.0]}, "column 'image' holds String"),
         (
             {"trial": ["a"], "seed": [0], "image": [1], "measure": ["accuracy"], "value": [1.0]},
             "column 'measure' holds no float64.*older versions have a row for each measure.*Make it again",

@@ -48,6 +48,9 @@ def open_measured(reference: str) -> Measured:
         raise RunError(
             f"'{folder / 'summary.json'}': has schema {summary.get('schema')!r}, expected {MEASURED_SCHEMA}. {_AGAIN}"
         )
+    shape = summary["shape"]
+    if not isinstance(summary["settings"], dict) or not isinstance(shape, list) or len(shape) != 3:
+        raise RunError(f"'{folder / 'summary.json'}': has settings or a shape that tangency did not write. {_AGAIN}")
     path = folder / "rows.parquet"
     ids, columns = columns_of(read_rows(path, _AGAIN), path, _AGAIN)
     return Measured(str(summary["model"]), folder, summary, summary, ids, columns)

@@ -20,7 +20,7 @@ from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
-from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates
+from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates, read_summary
 from tangency.evaluate.numbers import check_replicates, trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
@@ -28,7 +28,7 @@ from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import excess_entries
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
-from tangency.files import locked, read_json, remove_leftovers, write_json
+from tangency.files import locked, remove_leftovers, write_json
 from tangency.measures import (
     ComparisonSource,
     MapFile,
@@ -224,7 +224,7 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
         folder = request.folder(number)
         if folder is None or not (folder / "summary.json").exists():
             continue
-        held = read_json(folder / "summary.json")
+        held = read_summary(folder, str(folder), "Delete it, and measure again.")
         known = (held.get("model"), held.get("digest"), held.get("settings"))
         if known != (model, setting.on.digest, setting.on.settings):
             raise RunError(

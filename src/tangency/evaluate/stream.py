@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from tangency.data.partners import measured_order
-from tangency.files import is_whole, remove_leftovers
+from tangency.files import remove_leftovers
 from tangency.measures import BatchSize, ComparisonSource, Driver, MeasureConfig, Rows, Subject, write_measured
-from tangency.measures.tables import SHARD_COLUMNS, check_alike, join_shards
+from tangency.measures.tables import check_alike, is_shard, join_shards
 from tangency.tensors import digest
 from tangency.types import OnProgress
 
@@ -44,24 +44,22 @@ class RowShards:
 
     def holds(self, number: int) -> bool:
         """Whether a shard is there and whole; a damaged one is measured again."""
-        return is_whole(self.paths[number], SHARD_COLUMNS, self.images[number].tolist())
+        return is_shard(self.paths[number], self.images[number].tolist())
 
     def rows(self) -> Rows:
         """All of them, sorted by image; filled in shard by shard, so that nothing is held twice."""
         import polars as pl
 
         check_alike(self.paths)
-        ids = torch.cat(self.images)
-        place = torch.empty_like(ids)
-        place[ids.argsort()] = torch.arange(len(ids))
+        ids = torch.cat(self.images).sort().values
         columns: dict[str, Tensor] = {}
-        parts = torch.split(place, [len(part) for part in self.images])
-        for path, where in zip(self.paths, parts, strict=True):
+        for path in self.paths:
             table = pl.read_parquet(path, glob=False)
-            for name in table.columns[1:]:
+            where = torch.searchsorted(ids, torch.from_numpy(table["image"].to_numpy(writable=True)))
+            for name in table.drop("image").columns:
                 whole = columns.setdefault(name, torch.empty(len(ids), dtype=torch.float64))
                 whole[where] = torch.from_numpy(table[name].to_numpy(writable=True))
-        return Rows(ids.sort().values, columns, self.dimension, self.classes)
+        return Rows(ids, columns, self.dimension, self.classes)
 
     def join(self, out: Path, trial: str = "model") -> None:
         """Write all of them as one table."""

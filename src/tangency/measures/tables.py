@@ -10,20 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.errors import RunError, listed, quoted
-from tangency.files import atomic, polars_errors
+from tangency.files import atomic, is_whole, polars_errors
 from tangency.measures.rows import HEAD, Rows
 
 if TYPE_CHECKING:
     import polars
 
 _GROUP = 5_000  # rows that are held at once
-SHARD_COLUMNS = ("image", "accuracy")  # that every table of some images of one classifier has
+_SHARD_COLUMNS = ("image", "accuracy")  # that every table of some images of one classifier has
 
 
 def write_shard(path: Path, rows: Rows) -> None:
     """Write rows of one classifier: image, then a float64 column for each measure; whole or not at all."""
     with atomic(path) as temporary:
         rows.frame().drop("trial", "seed").write_parquet(temporary, compression="zstd")
+
+
+def is_shard(path: Path, images: Sequence[int]) -> bool:
+    """Whether a file of `write_shard` is there, whole, and holds a number for each of some images, in any order."""
+    import polars as pl
+
+    if not is_whole(path, _SHARD_COLUMNS, images):
+        return False
+    rows = pl.read_parquet(path, glob=False).drop("image")
+    return set(rows.dtypes) == {pl.Float64} and not sum(rows.null_count().row(0))
 
 
 def check_alike(shards: Sequence[Path]) -> None:
@@ -85,6 +95,10 @@ def read_rows(path: Path, again: str) -> polars.DataFrame:
         raise RunError(f"'{path}': is not a readable Parquet table ({quoted(error)}). {again}") from None
     if missing := set(HEAD) - set(rows.columns):
         raise RunError(f"'{path}': has columns {rows.columns}, and lacks {sorted(missing)}. {again}")
+    if not rows.schema["image"].is_integer() or rows["image"].null_count():
+        raise RunError(
+            f"'{path}': column 'image' holds {rows.schema['image']}, expected a number of each image. {again}"
+        )
     others = [name for name, kind in rows.schema.items() if name not in HEAD and kind != pl.Float64]
     if others:
         raise RunError(

@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from tangency.errors import ModelError, RunError
-from tangency.files import is_whole, locked, read_json
-from tangency.measures.tables import SHARD_COLUMNS
+from tangency.files import locked, read_json
+from tangency.measures.tables import is_shard
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
 
@@ -101,7 +101,7 @@ class Layout:
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""
-        return is_whole(self.shard(trial, images), SHARD_COLUMNS, images)
+        return is_shard(self.shard(trial, images), images)
 
     def study_name(self) -> str | None:
         """Name of the study that this folder belongs to; None where there is none, or none that can be read."""
