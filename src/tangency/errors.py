@@ -73,7 +73,7 @@ def unknown_name(kind: str, got: str, known: Iterable[str]) -> str:
     if len(known) > _LISTED:
         nearest = difflib.get_close_matches(got, known, n=_LISTED, cutoff=0.0)
         known = nearest + sorted(set(known) - set(nearest))
-    return f"unknown {kind} '{got[:_SHOWN]}{'…' if len(got) > _SHOWN else ''}'.{hint} Known: {listed(known)}."
+    return f"unknown {kind} '{got[:_SHOWN]}{'…' if len(got) > _SHOWN else ''}'.{hint} Known: {listed(known) or 'none'}."
 
 
 def quoted(error: BaseException) -> str:

@@ -140,8 +140,8 @@ def read_json(path: Path) -> Any:
 
 def remove_leftovers(folder: Path, names: Sequence[str] = ()) -> None:
     """Delete temporary files that a killed process left under `folder`; or those of some files in it alone."""
-    found = [found for name in names for found in folder.glob(f".{name}.*.tmp")] if names else folder.rglob(".*.tmp")
-    for leftover in found:
+    own = [path for name in names for path in folder.glob(f".{name}.*.tmp")]
+    for leftover in own if names else folder.rglob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 

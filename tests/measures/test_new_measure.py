@@ -13,10 +13,11 @@ from torch import nn
 from measure_support import measured, toy_world
 from report.helpers import section, visible
 from report.synthetic_run import build_run
-from tangency.errors import SpecError
+from tangency.errors import NumericsError, SpecError
 from tangency.evaluate import estimates
 from tangency.evaluate.compare import compare
 from tangency.measures import MEASURES, Batch, Columns, Key, Measure, MeasureConfig, Rows, Scale, describe
+from tangency.measures.definition import Function
 from tangency.report.page.study import render_study
 from tangency.report.read.run import read_run
 
@@ -116,3 +117,25 @@ def test_what_is_registered_must_have_a_function() -> None:
 def test_controls_have_names_that_keys_know() -> None:
     with pytest.raises(SpecError, match=r"measure 't': unknown control 'phases'\. Did you mean 'phase'\? Known: "):
         Measure("t", Scale("u", 0, 1), "neither", flatness, controls={"phases": "words"})
+
+
+MADE: list[tuple[Function, str]] = [
+    (lambda batch: torch.ones(len(batch.x), 1), r"got torch.float32 of shape \(19, 1\) for mine/odd"),
+    (lambda batch: torch.ones(()), r"got torch.float32 of shape \(\) for mine/odd"),
+    (lambda batch: None, "got NoneType for mine/odd"),  # type: ignore[arg-type, return-value]
+    (lambda batch: {"mine/odd.high": 1.0}, "got float for mine/odd.high"),  # type: ignore[dict-item]
+    (lambda batch: {"accuracy": torch.zeros(len(batch.x))}, "gives accuracy, which another one gives"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), MADE)
+def test_what_a_function_makes_must_be_a_number_of_its_own_for_each_image(function: Function, words: str) -> None:
+    MEASURES.register("mine/odd", Measure("t", Scale("u", 0, 1), "neither", function))
+    try:
+        mixture, data = toy_world((1, 4, 4), 19)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+        config = MeasureConfig(metrics=("cosine",), directions=1, extra=("mine/odd",))
+        with pytest.raises(NumericsError, match=f"measure 'mine/odd': {words}"):
+            measured(model, mixture, data, config)
+    finally:
+        MEASURES.forget("mine/odd")

@@ -144,7 +144,6 @@ def compare(
         >>> compared.images, [difference.key for difference in compared.measures]
         (6, ['accuracy'])
     """
-    check_replicates(replicates)
     if isinstance(a, Rows) != isinstance(b, Rows):
         raise RunError(
             "compare: got rows and a folder, expected two of a kind; rows do not say what they were measured on. "
@@ -265,6 +264,7 @@ def _by_default(key: Key) -> bool:
 def _differences(
     sides: tuple[_Side, _Side], keys: list[str], images: int, replicates: int, permutations: int
 ) -> tuple[MeasureDifference, ...]:
+    check_replicates(replicates)
     pairs = [paired(sides[0].statistics[key], sides[1].statistics[key]) for key in keys]
     draws = PairedBootstrap(images, replicates).evaluate([each for pair in pairs for each in pair])
     p = swap_p(SignFlips(images, permutations), pairs)

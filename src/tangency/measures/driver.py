@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import check_logits, undisturbed
 from tangency.data.partners import BLOCK
+from tangency.errors import NumericsError, listed
 from tangency.files import journal
 from tangency.measures.attributed import Attribution, attributed
 from tangency.measures.batch import Batch
@@ -138,12 +140,30 @@ def measure_batch(
     columns: Columns = {}
     with undisturbed(model), torch.no_grad():
         for function, family in functions(config.extra).items():
-            made = function(batch)
-            columns |= {family: made} if isinstance(made, Tensor) else made
+            made = _columns(function(batch), family, len(batch.x))
+            if twice := columns.keys() & made.keys():
+                raise NumericsError(f"measure '{family}': gives {listed(sorted(twice), 3)}, which another one gives.")
+            columns |= made
     columns |= comparison.constant
     return Rows(
         comparison.ids,
-        {key: values.double() for key, values in columns.items()},
+        {key: values.detach().double() for key, values in columns.items()},
         math.prod(comparison.working.shape),
         batch.logits.shape[1],
     )
+
+
+def _columns(made: object, family: str, images: int) -> Columns:
+    """What the function of a measure made, as columns; raises unless they are a number for each of some images."""
+    columns: Columns = made if isinstance(made, dict) else cast("Columns", {family: made})
+    for key, values in columns.items():
+        if not isinstance(values, Tensor) or values.shape != (images,) or values.is_complex():
+            got = (
+                f"{values.dtype} of shape {tuple(values.shape)}"
+                if isinstance(values, Tensor)
+                else type(values).__name__
+            )
+            raise NumericsError(
+                f"measure '{family}': got {got} for {key}, expected a tensor ({images},) with a number for each image."
+            )
+    return columns
