@@ -15,9 +15,9 @@ from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.evaluate.compare import MeasureDifference, ModelComparison, compare
-from tangency.evaluate.compare_words import in_words, overall, size_of, winner
 from tangency.evaluate.entries import EstimateEntry
 from tangency.measures import MeasureConfig
+from tangency.report.text.comparison import in_words, overall, size_of, winner
 
 FRACTION = "tangent_fraction.logp_y"
 
