@@ -17,9 +17,9 @@ from tangency.cli.app import app
 from tangency.errors import NumericsError, RunError
 from tangency.evaluate import estimates
 from tangency.evaluate.compare import MeasureDifference, ModelComparison, compare
-from tangency.evaluate.compare_words import in_words, overall, size_of, winner
 from tangency.evaluate.entries import EstimateEntry
 from tangency.measures import MeasureConfig, Rows
+from tangency.report.text.comparison import in_words, overall, size_of, winner
 
 FRACTION = "tangent_fraction.logp_y"
 

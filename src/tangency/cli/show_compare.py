@@ -7,7 +7,8 @@ from rich.table import Table
 
 from tangency.cli.tables import console, number, table
 from tangency.evaluate.compare import ModelComparison
-from tangency.evaluate.compare_words import SHOWN, in_words, overall
+from tangency.evaluate.significance import SHOWN
+from tangency.report.text.comparison import in_words, overall
 from tangency.report.text.numbers import estimate, number_or_dash
 
 

@@ -15,6 +15,7 @@ from tangency.statistics.excess import Controlled, contrasts_of
 
 SHUFFLED = "shuffled"
 PERMUTATIONS = 9999
+SHOWN = 0.05  # Holm-adjusted p up to which a difference is said to be shown
 
 
 def excess_entries(

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.pictures import FILE
+from tangency.evaluate.significance import SHOWN
 from tangency.measures.keys import Key
 from tangency.report.draw.pictures import PictureGrid, model_pictures
 from tangency.report.page.html import embedded_json, environment, resource

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tangency.errors import RunError
-from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
+from tangency.evaluate.significance import SHOWN
 from tangency.measures.keys import FRACTION
 from tangency.report.read.summary import from_json
 

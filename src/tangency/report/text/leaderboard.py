@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tangency.evaluate.compare import flat, said
-from tangency.evaluate.compare_words import SHOWN
 from tangency.evaluate.measured import Measured
+from tangency.evaluate.significance import SHOWN
 from tangency.measures.keys import FRACTION
 from tangency.report.read.models import LabelledModel, ModelNumbers, above_chance, is_shown, ranked_by
 from tangency.report.text.numbers import estimate

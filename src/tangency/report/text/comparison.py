@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tangency.evaluate.compare import MeasureDifference, ModelComparison
+from tangency.evaluate.significance import SHOWN
 from tangency.measures.keys import Key
 from tangency.measures.registry import describe
 
-SHOWN = 0.05  # Holm-adjusted p up to which a difference is said to be shown
 _SIZES = ((0.2, "very small"), (0.5, "small"), (0.8, "medium"))  # |dz|, after Cohen
 
 
