@@ -20,6 +20,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"sigmas": (math.nan,)}, r"sigmas: got \[nan\], expected finite numbers"),
     ({"rho_sigmas": (0.0,)}, r"rho_sigmas: got \[0\.0\], expected more than 0"),
     ({"epsilons": (math.inf,)}, r"epsilons: got \[inf\], expected finite numbers"),
+    ({"sigmas": (0.25, 0.2500001)}, r"sigmas: got \[0\.25, 0\.2500001\], expected distinct numbers"),
     ({"noise_sigmas": (0.5, 0.5)}, r"noise_sigmas: got \[0\.5, 0\.5\], expected distinct numbers"),
     ({"directions": 0}, "directions: got 0, expected at least 1 per image"),
     ({"directions": "many"}, "directions: got 'many', expected a whole number"),

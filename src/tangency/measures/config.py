@@ -145,8 +145,10 @@ class MeasureConfig:
                 f"sigmas: got {list(self.sigmas)} with {', '.join(self.network_targets)}, expected numbers above 0: a "
                 "trained score knows noisy images only."
             )
-        if len({f"{v:g}" for v in self.noise_sigmas}) < len(self.noise_sigmas):
-            raise SpecError(f"noise_sigmas: got {list(self.noise_sigmas)}, expected distinct numbers.")
+        for name in ("sigmas", "rho_sigmas", "noise_sigmas", "epsilons"):
+            numbers = getattr(self, name)
+            if len({f"{v:g}" for v in numbers}) < len(numbers):
+                raise SpecError(f"{name}: got {list(numbers)}, expected distinct numbers; keys hold six digits.")
         if self.curved and list(self.epsilons) != sorted(self.epsilons):
             raise SpecError(
                 f"curved: got {self.curved} edges along epsilons {list(self.epsilons)}, expected lengths that rise."
