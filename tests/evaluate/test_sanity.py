@@ -101,7 +101,7 @@ def test_turned_images_are_told_as_such(turn):
     net = Nearest(known.train, turn)
     found = check_classifier(Classifier.wrap(net, (1, 28, 28), known.test.classes), known)
     assert [f"likely {turn} images" in sentence for sentence in found.warnings] == [True], found.warnings
-    assert f"?layout={turn} behind" in found.warnings[0]
+    assert f"?layout={turn} after" in found.warnings[0]
     card = Classifier.wrap(net, (1, 28, 28), known.test.classes).card
     already = Classifier(Adapted(net, orientation="mirrored"), replace(card, options={"orientation": "mirrored"}))
     advice = check_classifier(already, known).warnings
