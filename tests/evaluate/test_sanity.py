@@ -105,7 +105,7 @@ def test_turned_images_are_told_as_such(turn):
     card = Classifier.wrap(net, (1, 28, 28), known.test.classes).card
     already = Classifier(Adapted(net, orientation="mirrored"), replace(card, options={"orientation": "mirrored"}))
     advice = check_classifier(already, known).warnings
-    wanted = {"mirrored": []}.get(turn, [f"Try ?layout={turn} behind"])
+    wanted = {"mirrored": []}.get(turn, [f"Try ?layout={turn} after"])
     assert len(advice) == len(wanted)
     assert all(text in sentence for text, sentence in zip(wanted, advice, strict=True))
     right = Classifier(Adapted(net, orientation=turn), card)
