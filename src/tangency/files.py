@@ -118,6 +118,13 @@ def locked(folder: Path, what: str, keep: bool = False) -> Iterator[None]:
         raise RunError(f"{what}: cannot be written ({error.strerror}); use --out.") from None
     try:
         yield
+    except BaseException:
+        if not keep and [path.name for path in folder.iterdir()] == [".lock"]:  # nothing was written: leave nothing
+            with contextlib.suppress(OSError):
+                (folder / ".lock").unlink()
+                folder.rmdir()
+                folder.parent.rmdir()
+        raise
     finally:
         lock.release()
 
