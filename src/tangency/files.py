@@ -119,8 +119,8 @@ def locked(folder: Path, what: str, keep: bool = False) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not keep and [path.name for path in folder.iterdir()] == [".lock"]:  # nothing was written: leave nothing
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the error that is raised matters more than what is left
+            if not keep and [path.name for path in folder.iterdir()] == [".lock"]:  # nothing was written
                 (folder / ".lock").unlink()
                 folder.rmdir()
                 folder.parent.rmdir()
