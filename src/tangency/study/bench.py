@@ -8,14 +8,16 @@ from pathlib import Path
 from torch import nn
 
 from tangency.errors import ModelError, RunError, quoted
+from tangency.evaluate.filters import FilterSearch, FilterSource
 from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world
 from tangency.evaluate.fitting.tangents import study_tangents
 from tangency.measures import ComparisonSource
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
+from tangency.study.filtering import filter_search, filtered
 from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
-from tangency.study.plan import BAYES, Trial
+from tangency.study.plan import BAYES, Trial, directions
 from tangency.study.planning import StudyPlan
 from tangency.tangents import Ground
 from tangency.types import Dataset
@@ -74,14 +76,29 @@ class Workbench:
         return load_score(reference, self.data, self.device) if reference else None
 
     @cached_property
+    def filters(self) -> FilterSource:
+        """Filters of the training images."""
+        return FilterSource(self.data.train, self.device)
+
+    @cached_property
+    def filter_search(self) -> FilterSearch:
+        """What the filters of every seed are chosen with."""
+        closed, plan = self.estimators[0], self.plan
+        return filter_search(
+            self.filters, closed, self.network, directions(self.spec), plan.working, max(plan.measures.sigmas)
+        )
+
+    @cached_property
     def generation(self) -> GenerationBench:
         """What pictures are made and judged with."""
         return GenerationBench(self, self.classifier)
 
     def classifier(self, trial: Trial) -> nn.Module:
-        """The trained network of a trial, last or best as the spec says; or the Bayes rule of the world."""
+        """The trained network of a trial, last or best as the spec says, maybe filtered; or the world's Bayes rule."""
         if trial.name == BAYES:
             return BayesClassifier(exact_world(self.spec.data).to(self.device))
+        if trial.base is not None:
+            return filtered(self.classifier(trial.base), trial, self.layout, self.filters)
         path = weights_file(self.layout.trial(trial), self.spec.weights)
         try:
             return read_classifier(path, self.device)

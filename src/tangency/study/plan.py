@@ -11,19 +11,27 @@ import torch
 
 from tangency.data.partners import measured_order
 from tangency.errors import SpecError
+from tangency.evaluate.filters.bank import FilterSource, bank_names
 from tangency.evaluate.fitting.tangents import tangents_identity
 from tangency.evaluate.working import measures_at
 from tangency.measures import WorkingSize
+from tangency.measures.config import NETWORK
+from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
-from tangency.study.spec import ModelSpec, StudySpec, SweepEntry
+from tangency.study.spec import STANDARD, ModelSpec, StudySpec, SweepEntry
 from tangency.training import TRAINING_SCHEMA
 from tangency.types import Dataset
 
 UNTRAINED = "untrained"
 BAYES = "bayes"
-REFERENCES = (UNTRAINED, BAYES)  # trials that nothing was trained for: a control, and the optimum
+# The standard network behind the best fixed filter for a Bayes direction, by the target of that direction.
+FILTERED = {"bayes_gradient": "filtered", "network_bayes_gradient": "filtered_network"}
+# Trials that nothing was trained for: a control, the optimum, and what smoothing alone can do.
+REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
+FILTERS_SCHEMA = 1
+LONGER = 2  # how many times as long the networks of the convergence gate are trained
 # Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
 _PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
@@ -37,6 +45,8 @@ class Trial:
         train_hash: identity of the weights: data, model, objective, optimiser, seed, threads, schema.
         measure_hash: identity of the rows: weights, score, measures, schema.
         objective: None for `REFERENCES`.
+        base: the standard trial that a filtered one is made of; None for all others.
+        epochs: how long it is trained.
     """
 
     id: str
@@ -47,6 +57,8 @@ class Trial:
     measure_hash: str
     objective: Objective | None
     cost: float
+    base: Trial | None = None
+    epochs: int = 0
 
 
 def cell_of(trial: Trial) -> str:
@@ -72,21 +84,26 @@ def score_hash(spec: StudySpec, data: Dataset) -> str:
 def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
     """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first.
 
+    Behind the trained trials of a seed stand its filtered standard networks, one for each Bayes direction.
+
     Args:
         spec: the study.
         data: its data set.
         network: `fingerprint` of the trained score, where it is known already.
     """
+    if network is None:
+        network = fingerprint(spec.network_score) if spec.network_score else ""
     measured = _measured(spec, data, network)
     trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, seed, measured))
-        trials += [
+        trained = [
             _trial(spec, data, entry.build(strength), seed, measured, entry)
             for entry in spec.sweep
             for strength in entry.strengths
         ]
+        trials += trained + _filtered_trials(spec, data, trained, measured, network)
     names = [trial.id for trial in trials]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -94,12 +111,55 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> l
     return trials
 
 
-def _measured(spec: StudySpec, data: Dataset, network: str | None) -> list[str]:
+def plan_longer(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
+    """Every trained trial of a study again, trained `LONGER` times as long; the convergence gate chooses among them."""
+    longer = dataclasses.replace(spec.train, epochs=LONGER * spec.train.epochs)
+    own = spec.model_copy(update={"train": longer})
+    trials = [trial for trial in plan_trials(own, data, network) if trial.objective is not None]
+    return [dataclasses.replace(trial, id=f"{cell_of(trial)}-long-s{trial.seed}") for trial in trials]
+
+
+def directions(spec: StudySpec) -> list[str]:
+    """Targets of the Bayes directions that alignment is judged by: those that the hard margin is compared with."""
+    scalar = Key.parse(ALIGNMENT).quantity
+    return [target for name, target in spec.measures.alignments if name == scalar and target in FILTERED]
+
+
+def _filtered_trials(
+    spec: StudySpec, data: Dataset, trained: list[Trial], measured: list[str], network: str
+) -> list[Trial]:
+    """The filtered standard network of a seed for each direction; what decides the filter decides its identity."""
+    base = next((trial for trial in trained if trial.name == STANDARD), None)
+    if base is None or spec.rule != "regimes":
+        return []
+    bank = bank_names(data.train.shape, FilterSource(data.train).largest_rank)
+    identity = [FILTERS_SCHEMA, bank, base.train_hash, spec.weights, max(spec.measures.sigmas)]
+    trials = []
+    for target in directions(spec):
+        score = network if target.startswith(NETWORK) else score_hash(spec, data)
+        train_hash = _hash("filter", *identity, target, score)
+        trials.append(
+            Trial(
+                id=f"{FILTERED[target]}-s{base.seed}",
+                name=FILTERED[target],
+                strength=0.0,
+                seed=base.seed,
+                train_hash=train_hash,
+                measure_hash=_hash("measure", train_hash, *measured),
+                objective=None,
+                cost=0.0,
+                base=base,
+            )
+        )
+    return trials
+
+
+def _measured(spec: StudySpec, data: Dataset, network: str) -> list[str]:
     """What decides the rows of a trial, apart from its weights."""
     measured = [data.test.digest, score_hash(spec, data), measures_at(spec.measures, data, spec.data).digest()]
     measured.append(spec.weights)
     if spec.network_score:
-        measured.append(fingerprint(spec.network_score) if network is None else network)
+        measured.append(network)
     return measured + ([tangents_identity(spec.tangents)] if spec.tangents else [])
 
 
@@ -125,7 +185,7 @@ def plan_judge(spec: StudySpec, data: Dataset) -> Trial | None:
     if not spec.generate or spec.judge.reference:
         return None
     own = spec.model_copy(update={"model": judge_model(spec)})
-    entry = SweepEntry(objective="standard", strengths=(0.0,))
+    entry = SweepEntry(objective=STANDARD, strengths=(0.0,))
     trial = _trial(own, data, entry.build(0.0), spec.judge.seed, [], entry)
     return dataclasses.replace(trial, id=f"judge-s{spec.judge.seed}")
 
@@ -160,6 +220,7 @@ def _trial(
         measure_hash=_hash("measure", train_hash, *measured),
         objective=objective,
         cost=0.0 if objective is None else _PASSES.get(name, 1.0) * spec.train.epochs * len(data.train),
+        epochs=0 if objective is None else spec.train.epochs,
     )
 
 

@@ -10,7 +10,15 @@ from tangency.measures import MeasureConfig, WorkingSize
 from tangency.score.references import fingerprint
 from tangency.study.generation.plan import PlannedEntry, plan_entries
 from tangency.study.network import network_hash
-from tangency.study.plan import Trial, measured_images, pictured_images, plan_judge, plan_trials, score_hash
+from tangency.study.plan import (
+    Trial,
+    measured_images,
+    pictured_images,
+    plan_judge,
+    plan_longer,
+    plan_trials,
+    score_hash,
+)
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
@@ -26,6 +34,7 @@ class StudyPlan:
         measures: what is measured, at the working size of the data.
         working: that size.
         trials: every trial, in the order of the spec.
+        longer: the trained ones again, trained twice as long, which the convergence gate chooses from; none without it.
         judge: the held-out classifier that is trained; None where there is none.
         entries: every entry of `generate`.
         shards: indices of the measured images, by shard.
@@ -40,12 +49,18 @@ class StudyPlan:
     measures: MeasureConfig
     working: WorkingSize
     trials: list[Trial]
+    longer: list[Trial]
     judge: Trial | None
     entries: list[PlannedEntry]
     shards: list[list[int]]
     pictured: list[int]
     score_hash: str
     network_hash: str
+
+    @property
+    def networks(self) -> list[Trial]:
+        """Every trial that may be trained or measured; tasks name them by their number in this list."""
+        return [*self.trials, *self.longer]
 
 
 def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
@@ -67,6 +82,7 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
         measures=measures,
         working=working,
         trials=trials,
+        longer=plan_longer(spec, data, network) if spec.convergence else [],
         judge=plan_judge(spec, data),
         entries=plan_entries(spec, data, network),
         shards=measured_images(spec, data),

@@ -61,7 +61,8 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     for trial in plan.trials:
         measured = all(layout.measured(trial, images) for images in plan.shards)
         done = ["waiting", "trained", "measured", "generated"]
-        steps = [layout.trained(trial), measured, bool(plan.entries) and finished(plan.entries, trial, layout)]
+        pictured = bool(plan.entries) and trial.base is None and finished(plan.entries, trial, layout)
+        steps = [layout.trained(trial), measured, pictured]
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
     return Status(layout.score(plan.score_hash).exists(), states, report)
@@ -125,7 +126,7 @@ def run_study(
                 pool.do(tasks, partial(watch, phase, tasks))
         summary = _sum_up(plan, data, layout)
         earlier = _earlier(layout, spec)
-        summary["unused_networks"] = unused_networks(layout, [*plan.trials, *([plan.judge] if plan.judge else [])])
+        summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
@@ -152,24 +153,59 @@ def _phases(plan: StudyPlan, data: Dataset, layout: Layout) -> Iterator[tuple[st
     """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
     yield "training", _to_train(plan, data, layout)
     refuse_failed_judge(plan.judge, plan.trials, layout)
-    usable = [i for i, t in enumerate(plan.trials) if layout.outcome(t)["outcome"] == "ok"]
-    tasks = []
-    for number, images in enumerate(plan.shards):
-        missing = tuple(i for i in usable if not layout.measured(plan.trials[i], images))
-        if missing:
-            tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
+    if filters := _to_filter(plan, layout):
+        yield "filtering", filters
+    usable = _usable(plan, layout)
+    tasks = _to_measure(plan, usable, layout)
     if layout.pictured() != ([plan.trials[i].measure_hash for i in usable], plan.pictured):
         tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
     yield "measuring", tasks
+    if plan.longer:
+        numbers = [plan.networks.index(trial) for trial in to_lengthen(plan, layout)]
+        longer = [(i, plan.networks[i]) for i in numbers]
+        yield "training longer", [Task("train", i, cost=t.cost) for i, t in longer if not layout.trained(t)]
+        sound = [i for i, trial in longer if layout.outcome(trial)["outcome"] == "ok"]
+        yield "measuring longer", _to_measure(plan, sound, layout)
     if plan.entries:
-        yield "generating", pictures_to_make(plan.entries, plan.trials, usable, layout)
-        yield "judging", pictures_to_judge(plan.entries, plan.trials, usable, layout)
+        generating = _generating(plan, usable)
+        yield "generating", pictures_to_make(plan.entries, plan.trials, generating, layout)
+        yield "judging", pictures_to_judge(plan.entries, plan.trials, generating, layout)
+
+
+def _usable(plan: StudyPlan, layout: Layout) -> list[int]:
+    """Numbers of the trials that have a network to measure."""
+    return [i for i, trial in enumerate(plan.trials) if layout.outcome(trial)["outcome"] == "ok"]
+
+
+def _generating(plan: StudyPlan, usable: list[int]) -> list[int]:
+    """Numbers of the trials whose gradients make pictures: filtered networks are for verdicts alone."""
+    return [i for i in usable if plan.trials[i].base is None]
+
+
+def _to_filter(plan: StudyPlan, layout: Layout) -> list[Task]:
+    """A task for each seed whose filters are not chosen."""
+    seeds: dict[int, list[int]] = {}
+    for number, trial in enumerate(plan.trials):
+        if trial.base is not None and not layout.trained(trial):
+            seeds.setdefault(trial.seed, []).append(number)
+    return [Task("filter", numbers[0], tuple(numbers)) for numbers in seeds.values()]
+
+
+def _to_measure(plan: StudyPlan, usable: list[int], layout: Layout) -> list[Task]:
+    """The shards of these trials that are missing."""
+    tasks, networks = [], plan.networks
+    for number, images in enumerate(plan.shards):
+        missing = tuple(i for i in usable if not layout.measured(networks[i], images))
+        if missing:
+            tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
+    return tasks
 
 
 def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
     spec, images = plan.spec, len(data.train)
-    tasks = [Task("train", i, cost=max(t.cost, 1.0)) for i, t in enumerate(plan.trials) if not layout.trained(t)]
+    untrained = [(i, t) for i, t in enumerate(plan.trials) if t.base is None and not layout.trained(t)]
+    tasks = [Task("train", i, cost=max(trial.cost, 1.0)) for i, trial in untrained]
     largest = max((task.cost for task in tasks), default=0.0)
     examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
     if not layout.score(plan.score_hash).exists() and not (examining and shares_mixture(spec.score, images)):

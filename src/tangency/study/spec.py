@@ -34,9 +34,11 @@ from tangency.validation import complaints
 # What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
 _NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
-# Studies that come with the package: the quickstart, two on worlds with a known Bayes rule, the paper's Figure 5,
-# one of several estimators of the tangent space, and one of what the gradients can make.
-SHIPPED = ("quickstart", "linear", "fitted", "distractor", "tangents", "generation")
+# Studies that come with the package: the quickstart, one of five seeds with regimes and change points, two on worlds
+# with a known Bayes rule, the paper's Figure 5, one of several estimators of the tangent space, and one of what the
+# gradients can make.
+SHIPPED = ("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation")
+STANDARD = "standard"  # the objective that every other one is compared with
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -129,6 +131,10 @@ class StudySpec(_Strict):
         workers, threads: processes, and threads of each; threads belong to a trial's identity, since the order of
             floating-point sums depends on them.
         replicates: bootstrap resamples.
+        rule: how networks are labelled: "regimes" by Bayes directions and tangent spaces with their controls, networks
+            as the unit; "kappa" by the ratio of κ to the standard network's, the former rule.
+        convergence: also train the ends of each objective and its peak twice as long, and withhold the verdicts of
+            networks whose numbers still move.
     """
 
     name: str = "study"
@@ -153,6 +159,8 @@ class StudySpec(_Strict):
     threads: int = Field(1, ge=1, le=1024)
     device: str = "auto"
     replicates: int = Field(2000, ge=100, le=10_000_000)
+    rule: Literal["regimes", "kappa"] = "regimes"
+    convergence: bool = False
 
     @field_validator("generate", mode="before")
     @classmethod
@@ -200,6 +208,14 @@ class StudySpec(_Strict):
                 f"measures.tangent_scalars: got {list(self.measures.tangent_scalars)}, expected logp_y among them; "
                 "regimes are judged by it."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _gated(self) -> StudySpec:
+        if self.convergence and self.rule != "regimes":
+            raise SpecError("convergence: got true with rule: kappa, expected rule: regimes, whose verdicts it gates.")
+        if self.convergence and all(entry.objective != STANDARD for entry in self.sweep):
+            raise SpecError("convergence: got true without the objective standard, the lower end of every sweep.")
         return self
 
     @model_validator(mode="after")
@@ -286,7 +302,7 @@ def load_spec(path: str | Path) -> StudySpec:
     """Read and check a YAML spec; a name in `SHIPPED` that is no file stands for that study.
 
     Args:
-        path: the file, or "quickstart", "linear", "fitted", "distractor", "tangents" or "generation".
+        path: the file, or a name in `SHIPPED`.
 
     Raises:
         SpecError: no such file, or keys that are unknown or out of their range, all in one sentence.

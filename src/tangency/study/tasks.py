@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +14,12 @@ from tangency.autodiff import input_gradient
 from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
-from tangency.files import write_json
+from tangency.files import journal, write_json
 from tangency.measures import Driver, Subject, write_measured
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.bench import Workbench
+from tangency.study.filtering import filter_outcome
 from tangency.study.network import examine_network
 from tangency.study.plan import BAYES, Trial, judge_model
 from tangency.study.spec import ModelSpec
@@ -38,8 +40,8 @@ class Task:
         kind: in `_DO`.
         index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents") or of the entry of
             `generate` ("generate", "judge_pictures").
-        trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, or whose
-            pictures are to be made or judged; none for the references of an entry.
+        trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, whose filters
+            are to be chosen, or whose pictures are to be made or judged; none for the references of an entry.
         part: of the batch of pictures ("generate").
         cost: relative to the other tasks of its kind.
     """
@@ -85,12 +87,26 @@ def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _train_trial(bench: Workbench, task: Task, progress: Progress) -> None:
-    _train(bench, bench.plan.trials[task.index], bench.spec.model, progress)
+    _train(bench, bench.plan.networks[task.index], bench.spec.model, progress)
 
 
 def _train_judge(bench: Workbench, task: Task, progress: Progress) -> None:
     assert bench.plan.judge is not None  # else there is no such task
     _train(bench, bench.plan.judge, judge_model(bench.spec), progress)
+
+
+def _choose_filters(bench: Workbench, task: Task, progress: Progress) -> None:
+    """Choose the filters of a seed, one for each direction, and keep each as the outcome of its trial."""
+    trials = [bench.plan.networks[number] for number in task.trials]
+    base = trials[0].base
+    assert base is not None  # else there is no such task
+    outcome: dict[str, Any] = {"outcome": bench.layout.outcome(base)["outcome"], "seconds": 0.0, "epochs": 0}
+    sound = outcome["outcome"] == "ok"
+    best = bench.filter_search.best(bench.classifier(base), device=bench.device) if sound else None
+    journal("filter.chosen")
+    for trial in trials:
+        more = filter_outcome(best, trial) if best else {}
+        write_json(bench.layout.trial_json(trial), _identity(trial) | outcome | more)
 
 
 def _generate(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -107,7 +123,7 @@ def _generating(bench: Workbench, task: Task) -> Trial | None:
 
 def _train(bench: Workbench, trial: Trial, model: ModelSpec, progress: Progress) -> None:
     """Train a trial's network, or only initialise it where the trial has no objective; the Bayes rule has none."""
-    outcome: dict[str, object] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
+    outcome: dict[str, Any] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
     if trial.name != BAYES:
         shape, classes = bench.data.train.shape, bench.data.train.classes
         classifier = build(model.architecture, shape, classes, seed=trial.seed, **model.options).to(bench.device)
@@ -116,14 +132,19 @@ def _train(bench: Workbench, trial: Trial, model: ModelSpec, progress: Progress)
             save_classifier(classifier, bench.layout.trial(trial) / "model.safetensors")
         else:
             outcome = _optimise(bench, classifier, trial.objective, trial, progress)
+    write_json(bench.layout.trial_json(trial), _identity(trial) | outcome)
+
+
+def _identity(trial: Trial) -> dict[str, Any]:
+    """What every trial.json says first."""
     identity = {"id": trial.id, "objective": trial.name, "strength": trial.strength, "seed": trial.seed}
-    write_json(bench.layout.trial_json(trial), identity | {"train_hash": trial.train_hash} | outcome)
+    return identity | {"train_hash": trial.train_hash}
 
 
 def _optimise(
     bench: Workbench, classifier: Classifier, objective: Objective, trial: Trial, progress: Progress
-) -> dict[str, object]:
-    config = dataclasses.replace(bench.spec.train, seed=trial.seed)
+) -> dict[str, Any]:
+    config = dataclasses.replace(bench.spec.train, seed=trial.seed, epochs=trial.epochs)
     result = train(
         classifier,
         bench.data.train,
@@ -157,7 +178,7 @@ def _provenance(bench: Workbench, trial: Trial) -> dict[str, object]:
 def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     """Rows of several trials for one shard of images."""
     images = bench.plan.shards[task.index]
-    trials = [bench.plan.trials[number] for number in task.trials]
+    trials = [bench.plan.networks[number] for number in task.trials]
     targets = {bench.layout.shard(trial, images): Subject(bench.classifier(trial)) for trial in trials}
     driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
     done = 0
@@ -209,6 +230,7 @@ _DO: dict[str, Callable[[Workbench, Task, Progress], None]] = {
     "trust": _examine,
     "train": _train_trial,
     "train_judge": _train_judge,
+    "filter": _choose_filters,
     "measure": _measure,
     "pictures": _draw,
     "generate": _generate,

@@ -15,7 +15,7 @@ from tangency.measures import MeasureConfig
 from tangency.measures.tables import columns_of, read_rows
 from tangency.models import Classifier, read_classifier
 from tangency.study.layout import Layout, weights_file
-from tangency.study.plan import BAYES, score_hash
+from tangency.study.plan import BAYES, FILTERED, score_hash
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
 from tangency.worlds import world_of
@@ -45,7 +45,14 @@ class SavedTrial:
         """
         folder = _folder(self.location, self.reference)
         path, run = folder / "model.safetensors", folder.parent.parent
-        if not path.exists() and read_json(folder / "trial.json").get("objective") == BAYES:
+        outcome = {} if path.exists() else read_json(folder / "trial.json")
+        if outcome.get("objective") in FILTERED.values():
+            raise ModelError(
+                f"model '{self.reference}': has no weights of its own; it is the standard network of seed "
+                f"{outcome['seed']} behind the fixed filter {outcome.get('filter', 'that was chosen for it')}, and its "
+                f"numbers stand in '{run / 'summary.json'}'."
+            )
+        if outcome.get("objective") == BAYES:
             raise ModelError(
                 f"model '{self.reference}': the Bayes rule has no weights; its numbers stand in "
                 f"'{run / 'summary.json'}', and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
