@@ -18,8 +18,8 @@ from tangency.evaluate.regimes import (
 from tangency.measures import Rows
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.models.independence import averaged_note
-from tangency.statistics import PairedBootstrap, Thresholds
-from tangency.statistics.regimes import Regime
+from tangency.statistics import KappaThresholds, PairedBootstrap
+from tangency.statistics.kappa_rule import KappaRegime
 from tangency.types import Card, Dataset
 
 _NAMES = {"weak": "weak", "bayes_aligned": "Bayes-aligned", "excessive": "excessive", "undetermined": "undetermined"}
@@ -52,12 +52,12 @@ class RegimeAgainst:
 
     baseline: str
     warnings: list[str]
-    regime: Regime | None = None
+    regime: KappaRegime | None = None
     baseline_accuracy: float | None = field(default=None, metadata=ABSENT)
     change: str | None = field(default=None, metadata=ABSENT)
     bands: dict[str, Numbers] | None = field(default=None, metadata=ABSENT)
-    sensitivity: dict[str, Regime] | None = field(default=None, metadata=ABSENT)
-    thresholds: Thresholds | None = field(default=None, metadata=ABSENT)
+    sensitivity: dict[str, KappaRegime] | None = field(default=None, metadata=ABSENT)
+    thresholds: KappaThresholds | None = field(default=None, metadata=ABSENT)
     text: str
 
 
@@ -112,7 +112,7 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         change=change,
         bands=bands(verdict),
         sensitivity=sensitivity["model"],
-        thresholds=Thresholds(),
+        thresholds=KappaThresholds(),
         text=f"Against {name} the model is {_NAMES[verdict.regime]}: "
         f"κ/κ₀ in {_span(verdict.kappa_ratio)}, accuracy difference in {_span(verdict.accuracy_difference)}, "
         f"R_on/R_on(0) in {_span(verdict.change_on_ratio)} (simultaneous 95 % bands).",

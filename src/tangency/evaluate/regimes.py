@@ -13,8 +13,8 @@ from tangency.errors import NumericsError, listed
 from tangency.evaluate.numbers import TrialNumbers, check_replicates, trial_numbers
 from tangency.measures import Rows
 from tangency.measures.keys import KAPPA, Key
-from tangency.statistics import Criteria, PairedBootstrap, Thresholds, Verdict, classify
-from tangency.statistics.regimes import Regime
+from tangency.statistics import KappaCriteria, KappaThresholds, KappaVerdict, PairedBootstrap, classify_by_kappa
+from tangency.statistics.kappa_rule import KappaRegime
 
 MARGINS = (0.02, 0.05, 0.10)
 STANDARD = "standard"
@@ -26,9 +26,9 @@ def regimes(
     baseline: Rows,
     labels: Tensor,
     *,
-    thresholds: Thresholds | None = None,
+    thresholds: KappaThresholds | None = None,
     replicates: int = 2000,
-) -> dict[str, Verdict]:
+) -> dict[str, KappaVerdict]:
     """The regime of each classifier of a sweep against a standard-trained one, with bands that hold for all at once.
 
     On pooled κ of log p(y|x), accuracy, and the change R_on of the softmax along on-manifold steps (subscript 0: the
@@ -44,8 +44,8 @@ def regimes(
         replicates: bootstrap resamples of the images, the same for all, ≥ 2.
 
     Returns:
-        Name to `Verdict`: regime, and simultaneous 95 % bands (low, high) of κ/κ₀, of the accuracy difference, and of
-        R_on/R_on(0).
+        Name to `KappaVerdict`: regime, and simultaneous 95 % bands (low, high) of κ/κ₀, of the accuracy difference, and
+        of R_on/R_on(0).
 
     Raises:
         NumericsError: no rows, rows of other images, without κ or steps, or of a classifier whose accuracy is not shown
@@ -85,7 +85,7 @@ def regimes(
             f"regimes: the accuracy of {listed(poor)} is not shown to be above that of the best constant answer, "
             f"{constant:.3f}, so there is no regime; leave it out, or measure more images."
         )
-    return classify({name: criteria(own, base, change) for name, own in numbers.items()}, thresholds)
+    return classify_by_kappa({name: criteria(own, base, change) for name, own in numbers.items()}, thresholds)
 
 
 def _shared_change(numbers: Mapping[str, TrialNumbers], base: TrialNumbers) -> str:
@@ -112,23 +112,25 @@ def rows_numbers(rows: Rows, boot: PairedBootstrap) -> TrialNumbers:
     return trial_numbers(columns, boot, rows.dimension, rows.classes)
 
 
-def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> Criteria:
+def criteria(own: TrialNumbers, baseline: TrialNumbers, change: str) -> KappaCriteria:
     """What a regime is judged by, against strength 0 of the same seed."""
     a, b = own.draws, baseline.draws
-    return Criteria(a[KAPPA], a["accuracy"], a[change], b[KAPPA], b["accuracy"], b[change])
+    return KappaCriteria(a[KAPPA], a["accuracy"], a[change], b[KAPPA], b["accuracy"], b[change])
 
 
-def judge_regimes(judged: dict[str, Criteria]) -> tuple[dict[str, Verdict], dict[str, dict[str, Regime]]]:
+def judge_regimes(
+    judged: dict[str, KappaCriteria],
+) -> tuple[dict[str, KappaVerdict], dict[str, dict[str, KappaRegime]]]:
     """Verdict of each trial, and its regime at each accuracy margin."""
-    verdicts = classify(judged, Thresholds())
-    by_margin = {margin: classify(judged, Thresholds(accuracy_margin=margin)) for margin in MARGINS}
+    verdicts = classify_by_kappa(judged, KappaThresholds())
+    by_margin = {margin: classify_by_kappa(judged, KappaThresholds(accuracy_margin=margin)) for margin in MARGINS}
     sensitivity = {
         name: {f"{margin:g}": regimes[name].regime for margin, regimes in by_margin.items()} for name in verdicts
     }
     return verdicts, sensitivity
 
 
-def bands(verdict: Verdict | None) -> dict[str, list[float | None]] | None:
+def bands(verdict: KappaVerdict | None) -> dict[str, list[float | None]] | None:
     """Simultaneous bands of a verdict as they stand in summary.json."""
     if verdict is None:
         return None

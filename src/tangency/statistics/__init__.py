@@ -6,18 +6,26 @@ from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
 from tangency.statistics.hierarchical import SeedBootstrap
 from tangency.statistics.intervals import Interval, bca_interval, percentile_interval
+from tangency.statistics.kappa_rule import (
+    KappaCriteria,
+    KappaThresholds,
+    KappaVerdict,
+    classify_by_kappa,
+    simultaneous_bands,
+)
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
 from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, SumCosine, paired
-from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify, simultaneous_bands
 from tangency.statistics.resamples import SignFlips
 
 __all__ = [
     "Contrast",
-    "Criteria",
     "Estimate",
     "Excess",
     "Interval",
     "Kappa",
+    "KappaCriteria",
+    "KappaThresholds",
+    "KappaVerdict",
     "Mean",
     "PairedBootstrap",
     "Pooled",
@@ -26,10 +34,8 @@ __all__ = [
     "SeedBootstrap",
     "SignFlips",
     "SumCosine",
-    "Thresholds",
-    "Verdict",
     "bca_interval",
-    "classify",
+    "classify_by_kappa",
     "cohens_dz",
     "excess_over_best",
     "excesses_over_best",

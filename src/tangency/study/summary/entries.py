@@ -17,7 +17,7 @@ from tangency.evaluate.entries import (
     Numbers,
     fields_json,
 )
-from tangency.statistics import Thresholds
+from tangency.statistics import KappaThresholds
 from tangency.study.generation.entries import GenerationEntry
 
 
@@ -185,7 +185,7 @@ class DataEntry:
 class RegimesEntry:
     """The rule that labelled the trials."""
 
-    thresholds: Thresholds
+    thresholds: KappaThresholds
     epsilon: float = 2.0
     bands: str
     text: str

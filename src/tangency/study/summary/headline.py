@@ -14,7 +14,7 @@ from tangency.evaluate.regimes import STANDARD
 from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.measures.similarity.metrics import metric_of
-from tangency.statistics import Estimate, Verdict, spearman
+from tangency.statistics import Estimate, KappaVerdict, spearman
 from tangency.statistics.resamples import Array
 from tangency.study.plan import Trial
 from tangency.study.spec import StudySpec
@@ -71,7 +71,7 @@ def _correlation(x: Array, y: Array) -> RankCorrelationEntry:
 
 
 def most_tangent(
-    planned: list[Trial], numbers: Mapping[str, TrialNumbers], verdicts: Mapping[str, Verdict]
+    planned: list[Trial], numbers: Mapping[str, TrialNumbers], verdicts: Mapping[str, KappaVerdict]
 ) -> tuple[Trial, Trial] | None:
     """The weak or Bayes-aligned trial of the largest F², and the standard trial of its seed; None without such a trial.
 

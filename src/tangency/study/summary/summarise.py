@@ -11,7 +11,7 @@ from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
 from tangency.measures.keys import Key
-from tangency.statistics import PairedBootstrap, Thresholds
+from tangency.statistics import KappaThresholds, PairedBootstrap
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.plan import Trial, cell_of, working_of
@@ -63,7 +63,7 @@ def summarise(
         world=about_world(spec),
         noise_curves=noise_curves(spec, numbers, results.standard_of()),
         cells=cells,
-        regimes=RegimesEntry(thresholds=Thresholds(), epsilon=epsilon, bands=_BANDS, text=_REGIMES),
+        regimes=RegimesEntry(thresholds=KappaThresholds(), epsilon=epsilon, bands=_BANDS, text=_REGIMES),
         tangents=compare_tangents(spec, chosen, numbers, columns) if len(spec.tangents) > 1 else None,
         generation=summarise_generation(spec, data, planned, generated, judge, joined) if generated and judge else None,
         correlations=correlations(cell_numbers(results)),

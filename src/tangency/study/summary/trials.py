@@ -13,7 +13,7 @@ from tangency.evaluate.regimes import STANDARD, bands, criteria
 from tangency.evaluate.significance import excess_entries
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
-from tangency.statistics import Criteria, Verdict
+from tangency.statistics import KappaCriteria, KappaVerdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.summary.entries import TrialEntry
 from tangency.study.summary.headline import baselines
@@ -61,7 +61,7 @@ class Results:
             if trial.id in self.numbers and trial.seed in standard and trial.name not in (*REFERENCES, STANDARD)
         }
 
-    def criteria(self, change: str) -> dict[str, Criteria]:
+    def criteria(self, change: str) -> dict[str, KappaCriteria]:
         """The quantities that each sound trial's regime rests on, beside those of the standard trial of its seed.
 
         Args:
@@ -81,7 +81,7 @@ def trial_entries(
     outcomes: Mapping[str, Mapping[str, Any]],
     columns: Mapping[str, Columns],
     dimension: int,
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, KappaVerdict],
     sensitivity: Mapping[str, Mapping[str, str]],
 ) -> list[TrialEntry]:
     """An entry for each trial, with p-values adjusted over the trained ones.

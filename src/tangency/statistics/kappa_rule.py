@@ -1,4 +1,7 @@
-"""The three regimes of robustness, as house definitions with printed thresholds.
+"""The former rule of the three regimes, `rule: kappa`: on κ/κ₀ and R_on/R_on(0), with printed thresholds.
+
+It fails where the truth is known: it calls the exact Bayes rule of a fitted mixture excessive, and logits × .03 change
+its labels. `regimes.py` holds the rule that replaces it.
 
 The paper draws its regimes by eye. Here each trial is judged against strength 0 of the same seed, with simultaneous
 bands, on pooled κ, accuracy and the on-manifold change R_on:
@@ -19,11 +22,11 @@ import numpy as np
 from tangency.errors import NumericsError
 from tangency.statistics.resamples import Array
 
-Regime = Literal["weak", "bayes_aligned", "excessive", "undetermined"]
+KappaRegime = Literal["weak", "bayes_aligned", "excessive", "undetermined"]
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class KappaThresholds:
     """Printed with every label; the sensitivity to `accuracy_margin` is reported at .02, .05 and .10."""
 
     kappa_ratio: float = 0.5
@@ -33,7 +36,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Criteria:
+class KappaCriteria:
     """Draws (1 + B,) of one trial and of strength 0 of the same seed, from one paired bootstrap."""
 
     kappa: Array
@@ -57,10 +60,10 @@ class Criteria:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class KappaVerdict:
     """The regime of a trial, with the simultaneous band (low, high) of each contrast."""
 
-    regime: Regime
+    regime: KappaRegime
     kappa_ratio: tuple[float, float]
     accuracy_difference: tuple[float, float]
     change_on_ratio: tuple[float, float]
@@ -89,9 +92,11 @@ def simultaneous_bands(draws: Array, level: float = 0.95) -> tuple[Array, Array]
     return centre - half, centre + half
 
 
-def classify(trials: dict[str, Criteria], thresholds: Thresholds | None = None) -> dict[str, Verdict]:
+def classify_by_kappa(
+    trials: dict[str, KappaCriteria], thresholds: KappaThresholds | None = None
+) -> dict[str, KappaVerdict]:
     """Label every trial of a sweep, with bands simultaneous over trials and criteria."""
-    thresholds = thresholds or Thresholds()
+    thresholds = thresholds or KappaThresholds()
     if not trials:
         return {}
     contrasts = np.concatenate([criteria.contrasts() for criteria in trials.values()])
@@ -100,20 +105,20 @@ def classify(trials: dict[str, Criteria], thresholds: Thresholds | None = None) 
     return {name: _verdict(estimates[i], low[i], high[i], thresholds) for i, name in enumerate(trials)}
 
 
-def _verdict(estimate: Array, low: Array, high: Array, thresholds: Thresholds) -> Verdict:
+def _verdict(estimate: Array, low: Array, high: Array, thresholds: KappaThresholds) -> KappaVerdict:
     steeper = high[0] <= np.log(thresholds.kappa_ratio)
     aligned = steeper and high[1] < np.log(thresholds.kappa) and estimate[3] >= np.log(thresholds.change_on_ratio)
     non_inferior = low[2] > -thresholds.accuracy_margin
     inferior = high[2] < -thresholds.accuracy_margin
     muted = high[3] < np.log(thresholds.change_on_ratio)
-    regime: Regime = "undetermined"
+    regime: KappaRegime = "undetermined"
     if inferior or muted:
         regime = "excessive"
     elif non_inferior and not steeper and np.isfinite(high[0]):
         regime = "weak"
     elif non_inferior and aligned:
         regime = "bayes_aligned"
-    return Verdict(
+    return KappaVerdict(
         regime,
         (float(np.exp(low[0])), float(np.exp(high[0]))),
         (float(low[2]), float(high[2])),

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from tangency.statistics import Criteria, PairedBootstrap, Thresholds, classify
-from tangency.statistics.regimes import simultaneous_bands
+from tangency.statistics import KappaCriteria, KappaThresholds, PairedBootstrap, classify_by_kappa
+from tangency.statistics.kappa_rule import simultaneous_bands
 
 D, K = 784, 12
 
@@ -21,12 +21,12 @@ def sample(rng: np.random.Generator, n: int, fraction: float, accuracy: float, c
     }
 
 
-def criteria(values: dict[str, np.ndarray], baseline: dict[str, np.ndarray], boot: PairedBootstrap) -> Criteria:
+def criteria(values: dict[str, np.ndarray], baseline: dict[str, np.ndarray], boot: PairedBootstrap) -> KappaCriteria:
     def draws(v: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         rank = np.full(len(v["fraction"]), float(K))
         return boot.pooled_kappa(v["fraction"], rank, D), boot.mean(v["accuracy"]), boot.mean(v["change"])
 
-    return Criteria(*draws(values), *draws(baseline))
+    return KappaCriteria(*draws(values), *draws(baseline))
 
 
 CASES = {  # from the prototype's table of the embedded study: F², accuracy, on-manifold change
@@ -38,7 +38,7 @@ CASES = {  # from the prototype's table of the embedded study: F², accuracy, on
 }
 
 
-def sweep(n: int, seed: int = 0) -> dict[str, Criteria]:
+def sweep(n: int, seed: int = 0) -> dict[str, KappaCriteria]:
     rng = np.random.default_rng(seed)
     boot = PairedBootstrap(n, 500)
     values = {name: sample(rng, n, *numbers) for name, (numbers, _) in CASES.items()}
@@ -46,12 +46,12 @@ def sweep(n: int, seed: int = 0) -> dict[str, Criteria]:
 
 
 def test_each_regime_is_found_with_enough_images() -> None:
-    verdicts = classify(sweep(20_000))
+    verdicts = classify_by_kappa(sweep(20_000))
     assert {name: v.regime for name, v in verdicts.items()} == {name: regime for name, (_, regime) in CASES.items()}
 
 
 def test_few_images_leave_the_regime_undetermined_rather_than_wrong() -> None:
-    regimes = {name: v.regime for name, v in classify(sweep(40)).items()}
+    regimes = {name: v.regime for name, v in classify_by_kappa(sweep(40)).items()}
     for name, (_, truth) in CASES.items():
         assert regimes[name] in (truth, "undetermined"), name
     assert "undetermined" in regimes.values()
@@ -59,12 +59,12 @@ def test_few_images_leave_the_regime_undetermined_rather_than_wrong() -> None:
 
 def test_a_larger_margin_forgives_more_accuracy() -> None:
     trials = sweep(20_000)
-    lenient = classify(trials, Thresholds(accuracy_margin=0.2, change_on_ratio=0.2))
+    lenient = classify_by_kappa(trials, KappaThresholds(accuracy_margin=0.2, change_on_ratio=0.2))
     assert lenient["gradient norm 30"].regime == "bayes_aligned"
 
 
 def test_the_verdict_prints_the_bands_that_decide() -> None:
-    verdict = classify(sweep(20_000))["gradient norm 0.3"]
+    verdict = classify_by_kappa(sweep(20_000))["gradient norm 0.3"]
     assert verdict.kappa_ratio[0] < 0.3008 < verdict.kappa_ratio[1] <= 0.5
     assert verdict.accuracy_difference[0] > -0.05
     assert verdict.change_on_ratio[0] < 0.125 / 0.162 < verdict.change_on_ratio[1]
@@ -92,11 +92,11 @@ def test_a_statistic_without_spread_or_without_value_decides_nothing_for_the_oth
 def test_a_trial_with_no_gradient_is_undetermined() -> None:
     trials = sweep(2000)
     broken = dataclasses.replace(trials["gradient norm 0.3"], kappa=np.full(501, np.nan))
-    assert classify({"broken": broken})["broken"].regime == "undetermined"
-    assert classify({}) == {}
+    assert classify_by_kappa({"broken": broken})["broken"].regime == "undetermined"
+    assert classify_by_kappa({}) == {}
 
 
 def test_a_network_that_never_changes_along_the_manifold_is_excessive() -> None:
     trials = sweep(2000)
     dead = dataclasses.replace(trials["gradient norm 0.3"], change_on=np.zeros(501))
-    assert classify({**trials, "dead": dead})["dead"].regime == "excessive"
+    assert classify_by_kappa({**trials, "dead": dead})["dead"].regime == "excessive"
