@@ -20,6 +20,8 @@ POINTS = [
     ("driver", "rename:checkpoint.safetensors#2", "trials/*/.checkpoint.safetensors.*.tmp"),
     ("driver", "rename:trial.json#2", "trials/*/.trial.json.*.tmp"),
     ("driver", "rename:score-*#1", "artefacts/.score-*.tmp"),
+    ("driver", "filter.chosen#1", "trials/*/trial.json"),
+    ("driver", "rename:trial.json#4", "trials/*/.trial.json.*.tmp"),  # of the filtered network
     ("driver", "measure.trial#4", "trials/*/rows/*/*.parquet"),
     ("driver", "rename:pictures.safetensors#1", "artefacts/.pictures.safetensors.*.tmp"),
     ("self", "rename:rows.parquet#1", "trials/*/rows/*/*.parquet"),
@@ -28,9 +30,15 @@ POINTS = [
     ("self", "rename:index.html#1", "report/.index.html.*.tmp"),
     ("worker", "train.step#4", "rename:checkpoint.safetensors"),
     ("worker", "rename:model.safetensors#2", "rename:best.safetensors"),
+    ("worker", "filter.chosen#1", "rename:trial.json"),
     ("worker", "measure.trial#2", "rename:*-6.parquet"),
 ]
-FAST = {("driver", "train.step#4"), ("worker", "measure.trial#2"), ("self", "rename:summary.json#1")}
+FAST = {
+    ("driver", "train.step#4"),
+    ("driver", "rename:trial.json#4"),
+    ("worker", "measure.trial#2"),
+    ("self", "rename:summary.json#1"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_rows_do_not_depend_on_workers_shards_or_the_order_of_the_sweep(
 def test_seeds_are_pooled_in_cells_with_wider_intervals_than_images_alone_allow(study: tuple[dict, Path, dict]) -> None:
     _, _, summary = study
     cells = {cell["id"]: cell for cell in summary["cells"]}
-    assert set(cells) == {"untrained", "standard-0", "gradient_norm-0.1"}
+    assert set(cells) == {"untrained", "standard-0", "gradient_norm-0.1", "filtered"}
     by_seed = [t["measures"]["accuracy"]["mean"] for t in summary["trials"] if t["objective"] == "standard"]
     assert cells["standard-0"]["measures"]["accuracy"]["mean"] == pytest.approx(np.mean(by_seed))
     assert cells["standard-0"]["seeds"] == [0, 1]

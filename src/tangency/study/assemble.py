@@ -19,6 +19,14 @@ def assemble_rows(layout: Layout, trials: list[Trial], shards: list[list[int]]) 
     )
 
 
+def shard_columns(layout: Layout, trial: Trial, shards: list[list[int]], keys: list[str]) -> Columns:
+    """Some measures of one trial, key to values (N,) in the order of measurement, from its shards."""
+    import polars as pl
+
+    tables = [pl.read_parquet(layout.shard(trial, images), columns=keys, glob=False) for images in shards]
+    return {key: pl.concat([table[key] for table in tables]).to_numpy() for key in keys}
+
+
 def columns_by_trial(layout: Layout) -> dict[str, Columns]:
     """Trial to measure to values (N,), all in the order of the image index, so that they are paired."""
     again = "Run the study again; it goes on where it stopped."

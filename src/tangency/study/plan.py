@@ -66,6 +66,14 @@ def cell_of(trial: Trial) -> str:
     return trial.id.removesuffix(f"-s{trial.seed}")
 
 
+def curve_of(trial: Trial) -> str:
+    """Name of what a trial shares with the other strengths: its objective, with options where it has some."""
+    if trial.objective is None:
+        return trial.name
+    label = trial.name.replace("/", ".")
+    return trial.name + cell_of(trial).removeprefix(f"{label}-{trial.strength:g}")
+
+
 def _hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

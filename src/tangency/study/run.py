@@ -17,6 +17,7 @@ from tangency.evaluate.fitting.tangents import unfinished
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
+from tangency.study.convergence import to_lengthen
 from tangency.study.deaths import leave_if_imported
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import load_judge, refuse_failed_judge
@@ -222,16 +223,18 @@ def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
 
 def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
     spec = plan.spec
-    outcomes = {trial.id: layout.outcome(trial) for trial in plan.trials}
-    usable = [trial for trial in plan.trials if outcomes[trial.id]["outcome"] == "ok"]
+    trials = [*plan.trials, *(to_lengthen(plan, layout) if plan.longer else [])]
+    outcomes = {trial.id: layout.outcome(trial) for trial in trials}
+    usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
     assemble_rows(layout, usable, plan.shards)
     card = score_card(layout.score(plan.score_hash))
     if spec.network_score:
         card |= {"network": examination(layout.trust(plan.network_hash))}
-    summary = partial(summarise, spec, data, plan.trials, outcomes, columns_by_trial(layout), card)
+    summary = partial(summarise, spec, data, trials, outcomes, columns_by_trial(layout), card)
     if not spec.generate:
         for left in (layout.generation, layout.generated_pictures):  # of an earlier spec of this run
             left.unlink(missing_ok=True)
         return summary()
-    generated, device = collect(plan.entries, usable, layout), resolve_device(spec.device)
+    made = [plan.trials[i] for i in _generating(plan, _usable(plan, layout))]
+    generated, device = collect(plan.entries, made, layout), resolve_device(spec.device)
     return summary(generated, judge_quality(load_judge(spec, plan.judge, device, data, layout), data, device))
