@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from tangency.statistics import CrossedEstimate, crossed_difference, crossed_log
 from tangency.statistics.resamples import Array
 
 Kind = Literal["levels", "differences", "log ratios"]
-IMAGES = 200
+IMAGES, LEVEL = 200, 3.0
 Z = float(special.ndtri(0.975))
 
 
@@ -53,14 +53,14 @@ def noise(rng: np.random.Generator, cell: Cell) -> Array:
 def one(rng: np.random.Generator, cell: Cell) -> tuple[CrossedEstimate, float, Array]:
     """The interval of one draw of networks and images, the truth, and the table that a level is the mean of."""
     effect = cell.ratio / np.sqrt(IMAGES) * rng.normal(size=(cell.networks, 1))
-    table = 3 + effect + noise(rng, cell)
+    table = LEVEL + effect + noise(rng, cell)
     if cell.kind == "levels":
-        return crossed_mean(table), 3, table
+        return crossed_mean(table), LEVEL, table
     if cell.kind == "differences":  # what is common by image and by seed is three times as large, and cancels
         both = 3 * rng.normal(size=IMAGES) + 3 * rng.normal(size=(cell.networks, 1))
-        return crossed_difference(table + both, both), 3, table
+        return crossed_difference(table + both, both), LEVEL, table
     spread = 0.5  # of an image over the network's mean; the networks' logs move with the image s.e. of the log ratio
-    above = np.exp(spread * effect) * (1 + spread * (table - 3 - effect))
+    above = np.exp(spread * effect) * (1 + spread * (table - LEVEL - effect))
     below = 1 + 0.1 * rng.normal(size=(cell.networks, IMAGES))
     return crossed_log_ratio(2 * above, below, floor=0.01), float(np.log(2)), table
 
@@ -83,14 +83,11 @@ def draws(cell: Cell, repetitions: int, seed: int = 0) -> Iterator[tuple[Crossed
         yield one(rng, cell)
 
 
-def coverage(cell: Cell, repetitions: int, more: Callable[[Array], tuple[float, float]] | None = None) -> Counter[str]:
-    """Share of repetitions in which each interval holds the truth; `more` gives the ends of another one of a level."""
-    shares: Counter[str] = Counter()
+def coverage(cell: Cell, repetitions: int) -> dict[str, float]:
+    """Share of repetitions in which each interval holds the truth."""
+    held: Counter[str] = Counter()
     for found, truth, table in draws(cell, repetitions):
-        shares["crossed"] += (found.low <= truth <= found.high) / repetitions
+        held["crossed"] += found.low <= truth <= found.high
         for name, (mean, half) in rivals(found, table).items():
-            shares[name] += (abs(mean - (truth if name == "plain t" else 3)) <= half) / repetitions
-        if more is not None:
-            low, high = more(table)
-            shares["more"] += (low <= truth <= high) / repetitions
-    return shares
+            held[name] += abs(mean - (truth if name == "plain t" else LEVEL)) <= half
+    return {name: count / repetitions for name, count in held.items()}

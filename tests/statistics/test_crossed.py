@@ -1,12 +1,12 @@
-"""Crossed intervals: closed forms, a table by hand, what degenerates, what is refused; coverage with few repetitions."""
+"""Crossed intervals: closed forms, a table by hand, what degenerates, what is refused, coverage in short."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from crossed_worlds import Cell, coverage
 from scipy import stats
 
+from crossed_worlds import Cell, coverage
 from tangency.errors import NumericsError
 from tangency.statistics import crossed, crossed_difference, crossed_log_ratio, crossed_mean
 from tangency.statistics.crossed import CrossedEstimate

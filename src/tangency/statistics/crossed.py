@@ -173,7 +173,7 @@ def _on_shared_images(*values: Array) -> list[Array]:
     if any(len(s) not in (1, 2) for s in shapes) or len(tables) > 1 or len({s[-1] for s in shapes}) > 1:
         raise NumericsError(
             f"crossed: got values of shape {' and '.join(map(str, shapes))}, expected (S, N), the same seeds and "
-            "images in each, or (N,) for a fixed network that stands for all seeds. Pass the seeds that all of them have."
+            "images in each, or (N,) for a fixed network that stands for all seeds; keep the seeds that all have."
         )
     networks = max((shape[0] for shape in tables), default=1)
     rows = [np.broadcast_to(np.asarray(v, float), (networks, v.shape[-1])) for v in values]
