@@ -2,6 +2,13 @@
 
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
 from tangency.statistics.correlation import RankCorrelation, spearman
+from tangency.statistics.crossed import (
+    CrossedEstimate,
+    crossed,
+    crossed_difference,
+    crossed_log_ratio,
+    crossed_mean,
+)
 from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
 from tangency.statistics.hierarchical import SeedBootstrap
@@ -19,6 +26,7 @@ from tangency.statistics.resamples import SignFlips
 
 __all__ = [
     "Contrast",
+    "CrossedEstimate",
     "Estimate",
     "Excess",
     "Interval",
@@ -37,6 +45,10 @@ __all__ = [
     "bca_interval",
     "classify_by_kappa",
     "cohens_dz",
+    "crossed",
+    "crossed_difference",
+    "crossed_log_ratio",
+    "crossed_mean",
     "excess_over_best",
     "excesses_over_best",
     "flip_p",

@@ -173,8 +173,7 @@ def _log_ratio(
 
 
 def _log_mean(values: Array, floor: float) -> tuple[Array, Array]:
-    """log max(mean, floor) of each network (S,), and its derivative by image (S, N): (vᵢ − mean)/mean, 0 below it."""
+    """log max(mean, floor) of each network (S,), and its influence (vᵢ − mean)/max(mean, floor) by image (S, N)."""
     means = values.mean(1)
-    above = means > floor
-    relative = (values - means[:, None]) / np.where(above, means, 1.0)[:, None]
-    return np.log(np.maximum(means, floor)), np.where(above[:, None], relative, 0.0)
+    floored = np.maximum(means, floor)
+    return np.log(floored), (values - means[:, None]) / floored[:, None]
