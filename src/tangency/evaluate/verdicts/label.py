@@ -15,6 +15,7 @@ from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, regime_of
 
 ACCURACY, RADIUS = "accuracy", "radius"
+ALONE = "; said of this one network on its images, not of other seeds"
 
 
 def recipe_verdict(
@@ -53,7 +54,7 @@ def recipe_verdict(
         networks=len(recipe.networks),
         unit="networks" if len(recipe.networks) > 1 else "images",
         regime=label.regime,
-        reason=label.reason,
+        reason=label.reason + ALONE * (len(recipe.networks) == 1 and not recipe.fixed),
         sensitivity={f"{margin:g}": regime_of(evidence, each).regime for margin, each in margins.items()},
         accuracy=accuracy,
         accuracy_difference=difference_to,

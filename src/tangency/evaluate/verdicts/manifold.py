@@ -155,9 +155,10 @@ def _log_ratio(
 ) -> CrossedEstimate | None:
     """Σ sign·(log max(mean F², floor) − log max(mean F² of the control, floor)), crossed; None without images."""
     seeds, column = shared_seeds(*(recipe for recipe, _ in signed)), Key.parse(key)
-    ranks = [recipe.values(str(rank_key(column)), seeds) for recipe, _ in signed if recipe.has(str(rank_key(column)))]
-    if not seeds or len(ranks) < len(signed):
+    rank_column = str(rank_key(column))
+    if not seeds or not all(recipe.has(rank_column) for recipe, _ in signed):
         return None
+    ranks = [recipe.values(rank_column, seeds) for recipe, _ in signed]
     parts = []
     for (recipe, sign), rank in zip(signed, ranks, strict=True):
         other = rank / dimension if control == CHANCE else recipe.values(str(column.under(control)), seeds)
