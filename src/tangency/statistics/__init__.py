@@ -21,7 +21,7 @@ from tangency.statistics.kappa_rule import (
     simultaneous_bands,
 )
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
-from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, SumCosine, paired
+from tangency.statistics.pooled import Contrast, Kappa, Mean, Median, Pooled, Ratio, Statistic, SumCosine, paired
 from tangency.statistics.resamples import SignFlips
 
 __all__ = [
@@ -35,12 +35,14 @@ __all__ = [
     "KappaThresholds",
     "KappaVerdict",
     "Mean",
+    "Median",
     "PairedBootstrap",
     "Pooled",
     "RankCorrelation",
     "Ratio",
     "SeedBootstrap",
     "SignFlips",
+    "Statistic",
     "SumCosine",
     "bca_interval",
     "classify_by_kappa",
