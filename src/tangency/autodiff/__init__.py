@@ -2,7 +2,7 @@
 
 from tangency.autodiff.attributions import ATTRIBUTIONS, AttributionOptions, attribution_maps, split_attribution
 from tangency.autodiff.contexts import double_backward, undisturbed
-from tangency.autodiff.gradients import input_gradient, input_gradients
+from tangency.autodiff.gradients import differentiable, input_gradient, input_gradients
 from tangency.autodiff.jacobian import jacobians, pushforward
 from tangency.autodiff.scalars import SCALARS, SHIFT_INVARIANT_SCALARS, check_logits, log_odds, scalar
 
@@ -13,6 +13,7 @@ __all__ = [
     "AttributionOptions",
     "attribution_maps",
     "check_logits",
+    "differentiable",
     "double_backward",
     "input_gradient",
     "input_gradients",

@@ -49,7 +49,7 @@ def input_gradients(
             # clones: of tensors made in inference mode, and so that a model may overwrite its input in place
             inputs = x[start : start + batch_size].detach().clone().requires_grad_(True)
             labels = y[start : start + batch_size].long().clone()
-            logits = _differentiable(check_logits(model(inputs.clone()), len(inputs)))
+            logits = differentiable(check_logits(model(inputs.clone()), len(inputs)))
             for i, name in enumerate(scalars):
                 value = scalar(name, logits, labels).sum()
                 (gradient,) = torch.autograd.grad(
@@ -71,7 +71,8 @@ def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "margin
     return input_gradients(model, x, y, [scalar], batch_size)[scalar]
 
 
-def _differentiable(logits: Tensor) -> Tensor:
+def differentiable(logits: Tensor) -> Tensor:
+    """The logits, if a gradient can be taken of them; else a `NumericsError`."""
     if not logits.requires_grad:
         raise NumericsError(
             "classifier: its logits do not depend on the images by differentiable operations, so there is no input "

@@ -16,7 +16,7 @@ from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
-from tangency.tangents.principal import pca_basis
+from tangency.tangents.principal import PrincipalAxes, pca_basis, principal_axes
 from tangency.tangents.references import Ground, open_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
@@ -33,6 +33,7 @@ __all__ = [
     "KrylovOptions",
     "LocalPCATangents",
     "MixtureTangents",
+    "PrincipalAxes",
     "Retraction",
     "ScoreSVDTangents",
     "SharedSpaces",
@@ -52,6 +53,7 @@ __all__ = [
     "pca_basis",
     "pca_tangents",
     "plan_store",
+    "principal_axes",
     "random_tangents",
     "reach",
     "space_agreement",

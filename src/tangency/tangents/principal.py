@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -43,8 +44,25 @@ def pca_basis(data: LabelledImages, k: int) -> Tensor:
 
     Source: Halko, Martinsson & Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
     """
+    check_rank(k, math.prod(data.shape))
+    return principal_axes(data, k).vectors
+
+
+@dataclass(frozen=True)
+class PrincipalAxes:
+    """Mean (d,), leading principal directions (d, k) with their variances (k,), and the variance of all d together."""
+
+    mean: Tensor
+    vectors: Tensor
+    variances: Tensor
+    total: float
+
+
+def principal_axes(data: LabelledImages, k: int) -> PrincipalAxes:
+    """What `pca_basis` finds, with mean and variances, float64; k = d is allowed up to 4,096 pixels."""
     d = math.prod(data.shape)
-    check_rank(k, d)
+    if not 1 <= k <= d or (k == d > _DENSE):
+        check_rank(k, d)
     if len(data) < 2:
         raise NumericsError(f"global PCA: got {len(data)} images, expected at least 2.")
     if d > _DENSE:
@@ -54,8 +72,10 @@ def pca_basis(data: LabelledImages, k: int) -> Tensor:
     second = torch.zeros(d, d, dtype=torch.float64)
     for rows in _batches(data, index):
         second += rows.mT @ rows
-    vectors: Tensor = torch.linalg.eigh(second / len(data) - torch.outer(mean, mean))[1]
-    return vectors[:, -k:].flip(1).contiguous()
+    covariance = second / len(data) - torch.outer(mean, mean)
+    values, vectors = torch.linalg.eigh(covariance)
+    leading: Tensor = vectors[:, -k:].flip(1).contiguous()
+    return PrincipalAxes(mean, leading, values[-k:].flip(0).clamp(min=0), float(covariance.trace()))
 
 
 def _subset(data: LabelledImages) -> Tensor:
@@ -75,21 +95,22 @@ def _mean(data: LabelledImages, index: Tensor) -> Tensor:
     return total / len(index)
 
 
-def _randomised(data: LabelledImages, index: Tensor, k: int) -> Tensor:
+def _randomised(data: LabelledImages, index: Tensor, k: int) -> PrincipalAxes:
     """Eigenvectors of the covariance by subspace iteration with Rayleigh–Ritz steps."""
     mean = _mean(data, index)
     width = min(2 * k + _SPARE, len(mean))
     start = Draw(0, torch.zeros(1, dtype=torch.int64), "principal directions").normal((len(mean), width), torch.float64)
     block, held = torch.linalg.qr(start[0]).Q, 0.0
-    leading: Tensor = block[:, :k]
     for _ in range(_PASSES):
-        product = torch.zeros_like(block)
+        product, total = torch.zeros_like(block), 0.0
         for rows in _batches(data, index):
             centred = rows - mean
             product.addmm_(centred.mT, centred @ block)
+            total += float(centred.square().sum())
         values, vectors = torch.linalg.eigh(block.mT @ product / len(index))
         leading, before, held = block @ vectors[:, -k:].flip(1), held, float(values[-k:].sum())
         if held - before <= _TOLERANCE * held:
             break
         block = torch.linalg.qr(product).Q
-    return leading.contiguous()
+    leading_values = values[-k:].flip(0).clamp(min=0)
+    return PrincipalAxes(mean, leading.contiguous(), leading_values, total / len(index))
