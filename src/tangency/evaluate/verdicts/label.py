@@ -11,10 +11,11 @@ from tangency.evaluate.verdicts.aligned import WORDS, aligned, difference, disat
 from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, Radius, RecipeVerdict
 from tangency.evaluate.verdicts.manifold import combined, on_manifold
 from tangency.evaluate.verdicts.recipes import Recipe, SweepRows
+from tangency.measures.keys import RADIUS
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, regime_of
 
-ACCURACY, RADIUS = "accuracy", "radius"
+ACCURACY = "accuracy"
 ALONE = "; said of this one network on its images, not of other seeds"
 
 

@@ -9,11 +9,10 @@ from itertools import groupby
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.measures.keys import Key
+from tangency.measures.keys import MARGIN, Key
 from tangency.statistics.resamples import Array
 
 STANDARD = "standard"
-SCALAR = "margin"  # f_y − max f_j: the direction of its gradient is the same for logits × c
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def directions(recipes: Iterable[Recipe]) -> dict[str, str]:
         str(key): key
         for recipe in recipes
         for key in recipe.measured
-        if key.family == "alignment_cosine" and key.quantity == SCALAR and not (key.control or key.variant)
+        if key.family == "alignment_cosine" and key.quantity == MARGIN and not (key.control or key.variant)
         if key.target.endswith("bayes_gradient") and recipe.has(str(key.under("shuffled")))
     }
     ordered = sorted(keys.values(), key=lambda key: (key.target, key.value or 0.0))
@@ -122,4 +121,4 @@ def directions(recipes: Iterable[Recipe]) -> dict[str, str]:
 def estimators(recipes: Iterable[Recipe]) -> dict[str, str]:
     """Tangent estimator ("" for the first) to its column of F²."""
     keys = [key for recipe in recipes for key in recipe.measured]
-    return {key.tangents: str(key) for key in keys if key == Key("tangent_fraction", SCALAR).at(tangents=key.tangents)}
+    return {key.tangents: str(key) for key in keys if key == Key("tangent_fraction", MARGIN).at(tangents=key.tangents)}
