@@ -2,6 +2,13 @@
 
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
 from tangency.statistics.correlation import RankCorrelation, spearman
+from tangency.statistics.crossed import (
+    CrossedEstimate,
+    crossed,
+    crossed_difference,
+    crossed_log_ratio,
+    crossed_mean,
+)
 from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
 from tangency.statistics.hierarchical import SeedBootstrap
@@ -14,11 +21,12 @@ from tangency.statistics.kappa_rule import (
     simultaneous_bands,
 )
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
-from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, SumCosine, paired
+from tangency.statistics.pooled import Contrast, Kappa, Mean, Median, Pooled, Ratio, Statistic, SumCosine, paired
 from tangency.statistics.resamples import SignFlips
 
 __all__ = [
     "Contrast",
+    "CrossedEstimate",
     "Estimate",
     "Excess",
     "Interval",
@@ -27,16 +35,22 @@ __all__ = [
     "KappaThresholds",
     "KappaVerdict",
     "Mean",
+    "Median",
     "PairedBootstrap",
     "Pooled",
     "RankCorrelation",
     "Ratio",
     "SeedBootstrap",
     "SignFlips",
+    "Statistic",
     "SumCosine",
     "bca_interval",
     "classify_by_kappa",
     "cohens_dz",
+    "crossed",
+    "crossed_difference",
+    "crossed_log_ratio",
+    "crossed_mean",
     "excess_over_best",
     "excesses_over_best",
     "flip_p",

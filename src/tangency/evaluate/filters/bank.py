@@ -22,7 +22,8 @@ from tangency.types import LabelledImages
 
 IDENTITY = "identity"
 BLURS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)  # σ in pixels
-WIENERS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)  # c, in units of the mean variance of a pixel
+# c, the variance of noise, in [0, 1]² pixel units
+WIENERS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 _SQUARE = "^2"
 _RANKS, _SIDES = 10, 8  # projections of each kind, log-spaced
 _NAME = re.compile(r"(pca)-(\d+)|(dct)-(\d+)x(\d+)|(blur)-([\d.e+-]+)|(wiener)-([\d.e+-]+)")
@@ -33,10 +34,10 @@ _VALUES, _MOST = 16_000_000, 256  # numbers of a basis above that, and its large
 class FilterSource:
     """Filters from the training images, which share one eigendecomposition of their covariance.
 
-    "pca-K" projects on the K leading principal directions about the mean. "wiener-C" is V diag(λ/(λ + C·λ̄)) Vᵀ about
-    the mean, with λ the variances along the principal directions and λ̄ their mean, the variance of a pixel on average.
-    "dct-RxC" projects each channel on its R × C lowest cosines. "blur-S" is a Gaussian blur of S pixels, mirrored at
-    the border. "NAME^2" is the filter applied twice.
+    "pca-K" projects on the K leading principal directions about the mean. "wiener-C" is V diag(λ/(λ + C)) Vᵀ about the
+    mean, with λ the variances along the principal directions: the best linear removal of white noise of variance C, in
+    the unit of pixels in [0, 1], squared. "dct-RxC" projects each channel on its R × C lowest cosines. "blur-S" is a
+    Gaussian blur of S pixels, mirrored at the border. "NAME^2" is the filter applied twice.
 
     Up to 4,096 pixels all principal directions are known. Above, the leading ones are found by random projection
     (`tangency.tangents.pca_basis`), at most 256 and 16 million numbers, and Wiener filters take the rest of the
@@ -91,13 +92,13 @@ class FilterSource:
         gains = torch.ones(k, device=self.device)
         return SpectralFilter(name, self.axes.mean, self.axes.vectors[:, :k], gains)
 
-    def _wiener(self, name: str, power: int, share: str) -> InputFilter:
-        c = _positive(name, share) * self.axes.total / self.pixels
+    def _wiener(self, name: str, power: int, noise: str) -> InputFilter:
+        c = _positive(name, noise)
         variances, total = self.axes.variances, self.axes.total
         others = self.pixels - len(variances)
         rest = max(0.0, total - float(variances.sum())) / others if others else 0.0
-        gains = (variances / (variances + c) if c else torch.ones_like(variances)) ** power
-        tail = (rest / (rest + c) if c else 1.0) ** power
+        gains = (variances / (variances + c)) ** power
+        tail = (rest / (rest + c)) ** power
         return SpectralFilter(name, self.axes.mean, self.axes.vectors, gains.float().to(self.device), tail)
 
     def _dct(self, name: str, power: int, rows: str, columns: str) -> InputFilter:
