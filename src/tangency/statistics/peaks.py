@@ -1,0 +1,223 @@
+"""Whether a curve over strengths has a peak between its ends, with networks as the unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tangency.errors import NumericsError
+from tangency.statistics.resamples import Array
+
+FEWEST_NETWORKS = 3  # below which the spread over networks says too little for a test
+_DRAWS = 100_000  # of the null: the level is met within .0014 (two standard errors)
+
+
+@dataclass(frozen=True)
+class StrengthMean:
+    """The mean over networks at one strength, its interval (NaN below three networks), and each network's value."""
+
+    strength: float
+    mean: float
+    low: float
+    high: float
+    each: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class InteriorPeak:
+    """Whether some strength between the ends has a larger mean than both; t, critical and p are NaN with a `reason`.
+
+    The intervals are of one strength each, in units of the curve. That of the peak is of a chosen maximum: its mean
+    is too large on average, and only `shown` says that there is a peak.
+    """
+
+    shown: bool
+    t: float
+    critical: float
+    p: float
+    networks: int
+    level: float
+    peak: StrengthMean
+    ends: tuple[StrengthMean, StrengthMean]
+    reason: str | None  # why nothing was tested
+
+
+def interior_peak(values: Array, strengths: Array, images: Array | None = None, level: float = 0.95) -> InteriorPeak:
+    """T = max over interior k of min(t_k0, t_km), t_ke = (x̄_k − x̄_e)/√((v_k + v_e)/S + (z/c)² V_ke), shown if T > c.
+
+    v_k = max(s_k², mean of all s²) over networks, V_ke = C_kk + C_ee − 2 C_ke from `images`. c is the (1 − α) quantile
+    of T, simulated (once for each m and S, seeded) under the null that is hardest to keep: the curve rises at once,
+    and all strengths but the first are equal. Among all curves without an interior peak (μ_k ≤ max(μ_0, μ_m) for
+    every k) T is largest there, as it grows with each μ_k and falls with both ends; on a flat curve it is smaller.
+    z = Φ⁻¹(1 − α/(m − 2)) is the same bound for many networks, whatever the correlations over images.
+
+    Test images are common to all strengths: what they do to every strength alike leaves the differences, and what
+    they do to single strengths is the same for all networks. Without `images`, the claim is about further networks on
+    these images; with it, about further images too.
+
+    Args:
+        values: (m, S) estimates of S independently trained networks at each of m ≥ 3 strengths. Networks of one seed
+            may resemble each other: a positive correlation over strengths only makes the test more careful.
+        strengths: (m,) ascending, the first may be 0.
+        images: (m, m) covariance of the image part that networks share (`shared_image_covariance`).
+        level: 1 − α of the one-sided test, and of the two-sided intervals.
+
+    Returns:
+        The interior strength of the largest T with its test. p = (1 + #{simulated ≥ T})/(1 + 100,000).
+
+    Raises:
+        NumericsError: shapes do not fit, strengths do not ascend, or a value is not finite.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(6, 5))
+        >>> rise = np.array([0.0, 5, 10, 20, 15, 10])[:, None] + noise
+        >>> result = interior_peak(rise, np.array([0, 0.1, 0.3, 1, 3, 10]))
+        >>> result.shown, result.peak.strength
+        (True, 1.0)
+        >>> interior_peak(np.minimum(rise[[0, 3, 3, 3, 3, 3]], 20 + noise), np.arange(6.0)).shown
+        False
+
+    Dunnett, "A multiple comparison procedure for comparing several treatments with a control", JASA 50 (1955), for the
+    null; the larger of own and pooled variance in place of the pooled one holds where networks' spreads differ.
+    """
+    values, strengths = checked(values, strengths, images)
+    m, count = values.shape
+    if m < 3:
+        raise NumericsError(f"interior peak: got {m} strengths, expected 3 or more: one must lie between the ends.")
+    means = _means(values, strengths, images, level)
+    reason = undefined(values)
+    if reason is not None:
+        best = 1 + int(values.mean(1)[1:-1].argmax())
+        return InteriorPeak(False, *[math.nan] * 3, count, level, means[best], (means[0], means[-1]), reason)
+    critical = critical_value(m, count, level)
+    smaller = np.minimum(*(_t(values, end, images, _normal_quantile(m, level) / critical) for end in (0, -1)))
+    best, t = 1 + int(smaller.argmax()), float(smaller.max())
+    draws = _null(m, count)
+    p = (1 + len(draws) - int(np.searchsorted(draws, t))) / (1 + len(draws))
+    return InteriorPeak(t > critical, t, critical, p, count, level, means[best], (means[0], means[-1]), None)
+
+
+def shared_image_covariance(values: Array) -> Array:
+    """C_kl = (cov_i(x̄_ki, x̄_li) − Σ_si r_ksi r_lsi/(S (S − 1)(N − 1)))/N, the part of means that images give to all.
+
+    x̄_ki is the mean over networks of image i at strength k, r what is left of a value without its network's and its
+    image's mean. What images do to single networks is thus taken out: it is in the spread over networks already.
+
+    Args:
+        values: (m, S ≥ 2, N ≥ 2) values of the same images, or influences of an estimate; images with a NaN are left
+            out for all.
+
+    Returns:
+        (m, m), in squared units of the values; a diagonal entry may fall slightly below 0 by chance.
+
+    Raises:
+        NumericsError: fewer than two networks or usable images.
+
+    Example:
+        >>> images = np.arange(5.0)
+        >>> values = np.stack([np.stack([images, images + 1]), np.stack([2 * images, 2 * images - 7])])
+        >>> (5 * shared_image_covariance(values)).tolist()  # the covariance of (i, 2 i) over i
+        [[2.5, 5.0], [5.0, 10.0]]
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim == 3:
+        values = values[:, :, np.isfinite(values).all((0, 1))]
+    if values.ndim != 3 or values.shape[1] < 2 or values.shape[2] < 2:
+        raise NumericsError(
+            f"shared image covariance: got {values.shape} usable values, expected (strengths, networks, images) with "
+            "at least 2 networks and 2 images."
+        )
+    _, count, n = values.shape
+    centred = values - values.mean(2, keepdims=True)
+    common = centred.mean(1)
+    rest = (centred - common[:, None]).reshape(len(values), -1)
+    covariance: Array = (common @ common.T - rest @ rest.T / (count * (count - 1))) / ((n - 1) * n)
+    return covariance
+
+
+def checked(values: Array, strengths: Array, images: Array | None) -> tuple[Array, Array]:
+    """Values (m, S) and strengths (m,) as floats, or what does not fit, with `images` (m, m)."""
+    values, strengths = np.asarray(values, dtype=float), np.asarray(strengths, dtype=float)
+    if values.ndim != 2 or strengths.shape != values.shape[:1]:
+        raise NumericsError(
+            f"curve over strengths: got values {values.shape} for strengths {strengths.shape}, expected "
+            "(strengths, networks) and (strengths,)."
+        )
+    if not (np.isfinite(values).all() and np.isfinite(strengths).all()) or (np.diff(strengths) <= 0).any():
+        raise NumericsError(
+            f"curve over strengths: got strengths {strengths.tolist()}, expected ascending ones, each once, and a "
+            "finite value of each network; leave out the strengths or networks that have none."
+        )
+    if images is not None and images.shape != 2 * strengths.shape:
+        raise NumericsError(f"curve over strengths: got images {images.shape}, expected {2 * strengths.shape}.")
+    return values, strengths
+
+
+def undefined(values: Array) -> str | None:
+    """Why networks (m, S) allow no claim about further ones, or None."""
+    count = values.shape[1]
+    if count < FEWEST_NETWORKS:
+        return f"{count} network{'s' * (count != 1)} a strength: at least {FEWEST_NETWORKS} are needed"
+    if not values.var(1).any():
+        return "the networks of each strength are equal: copies of one network say nothing of further ones"
+    return None
+
+
+def critical_value(strengths: int, networks: int, level: float = 0.95) -> float:
+    """The quantile of T under the hardest null, for m strengths and S networks each."""
+    return float(_null(strengths, networks)[math.ceil(level * _DRAWS)])
+
+
+def _means(values: Array, strengths: Array, images: Array | None, level: float) -> list[StrengthMean]:
+    """Mean ± √(t²_{S−1} s²/S + z² C) of each strength."""
+    from scipy.special import ndtri, stdtrit
+
+    count = values.shape[1]
+    half = np.full(len(values), math.nan)
+    if undefined(values) is None:
+        shared = np.zeros(len(values)) if images is None else np.maximum(0, np.diag(images))
+        t, z = stdtrit(count - 1, (1 + level) / 2), ndtri((1 + level) / 2)
+        half = np.sqrt(t**2 * values.var(1, ddof=1) / count + z**2 * shared)
+    return [
+        StrengthMean(float(at), float(row.mean()), float(row.mean() - h), float(row.mean() + h), tuple(row.tolist()))
+        for at, row, h in zip(strengths, values, half, strict=True)
+    ]
+
+
+def _t(values: Array, end: int, images: Array | None, ratio: float) -> Array:
+    """t of each interior strength against one end, (m − 2,)."""
+    means, used = values.mean(1), _variances(values.var(1, ddof=1))
+    variance = (used[1:-1] + used[end]) / values.shape[1]
+    if images is not None:
+        shared = np.diag(images) + images[end, end] - 2 * images[end]
+        variance = variance + ratio**2 * np.maximum(0, shared[1:-1])
+    t: Array = (means[1:-1] - means[end]) / np.sqrt(variance)
+    return t
+
+
+def _variances(own: Array) -> Array:
+    """The larger of a strength's variance and their mean, (..., m): half of each lets 8-fold spreads through.
+
+    Alone, a variance of few networks is too small too often, and a pooled one too small where spreads differ.
+    """
+    used: Array = np.maximum(own, own.mean(-1, keepdims=True))
+    return used
+
+
+def _normal_quantile(strengths: int, level: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(1 - (1 - level) / (strengths - 2)))
+
+
+@lru_cache(maxsize=64)
+def _null(strengths: int, networks: int) -> Array:
+    """T of curves that rise at once and are flat from then on, sorted, (100,000,): t against the first is no bound."""
+    rng = np.random.default_rng([strengths, networks])
+    means = rng.normal(size=(_DRAWS, strengths - 1)) / math.sqrt(networks)
+    used = _variances(rng.chisquare(networks - 1, size=(_DRAWS, strengths)) / (networks - 1))
+    t = (means[:, :-1] - means[:, -1:]) / np.sqrt((used[:, 1:-1] + used[:, -1:]) / networks)
+    return np.sort(t.max(1))
