@@ -77,9 +77,11 @@ def test_their_identity_follows_weights_score_and_filters(
         {"weights": "best"},
     ):
         own = hashes(**changes)
-        assert own[0] != base[0] and own[1] != base[1], changes
+        assert own[0] != base[0], changes
+        assert own[1] != base[1], changes
     measured = hashes(measures=content["measures"] | {"directions": 2})
-    assert measured[0] == base[0] and measured[1] != base[1]
+    assert measured[0] == base[0]
+    assert measured[1] != base[1]
     assert hashes(sweep=[*content["sweep"], {"objective": "pgd_l2", "strengths": [1.0]}]) == base
     monkeypatch.setattr("tangency.study.plan.FILTERS_SCHEMA", 999)
     assert hashes()[0] != base[0]
@@ -140,7 +142,9 @@ def test_a_filtered_network_has_no_weights_of_its_own_and_says_what_it_is(study:
 
 
 def test_a_diverged_standard_network_is_not_filtered(tmp_path: Path) -> None:
-    content = tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}], train={"epochs": 1, "learning_rate": 1e38})
+    content = tiny_spec(
+        write_data(tmp_path), sweep=[{"objective": "standard"}], train={"epochs": 1, "learning_rate": 1e38}
+    )
     summary = run_study(parse_spec(content, "test"), tmp_path / "run")
     ended = {trial["id"]: trial["outcome"] for trial in summary["trials"]}
     assert ended == {"untrained-s0": "ok", "standard-0-s0": "diverged", "filtered-s0": "diverged"}

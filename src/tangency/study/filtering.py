@@ -54,7 +54,7 @@ def filter_search(
 def _directions(score: Denoiser, images: LabelledImages, working: WorkingSize, sigma: float, device: str) -> Tensor:
     """∇ log p_σ(y | x) of each image, (N, C, H, W) on the CPU."""
     parts = []
-    for index in torch.arange(len(images)).split(_AT_ONCE):
+    for index in torch.split(torch.arange(len(images)), _AT_ONCE):
         x, y = working.reduce(images.images(index).to(device)), images.labels[index].to(device)
         with torch.no_grad():
             parts.append(working.lift(score.bayes_direction(x, y, sigma).direction).cpu())

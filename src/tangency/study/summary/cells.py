@@ -1,70 +1,110 @@
-"""Trials that differ in their seed only, taken together."""
+"""Trials that differ in their seed only, taken together: networks are the unit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from tangency.evaluate.entries import MeasureEntry
-from tangency.evaluate.numbers import TrialNumbers
-from tangency.evaluate.regimes import STANDARD, criteria, judge_regimes
-from tangency.statistics import Estimate, SeedBootstrap
-from tangency.study.plan import REFERENCES, Trial, cell_of
-from tangency.study.spec import StudySpec
-from tangency.study.summary.entries import CellEntry
-from tangency.study.summary.trials import Results
-
-_STANDARD_CELL = f"{STANDARD}-0"
+from tangency.evaluate.entries import plain_number
+from tangency.evaluate.numbers import Columns, pooled_statistics
+from tangency.statistics import CrossedEstimate, Kappa, Mean, Median, Pooled, Ratio, Statistic, crossed
+from tangency.statistics.resamples import Array
+from tangency.study.plan import Trial
+from tangency.study.summary.sweep import Sweep
+from tangency.study.summary.sweep_entries import CellEntry, CellMeasureEntry
+from tangency.study.summary.trials import Labelled, Results
 
 
-def cell_numbers(results: Results) -> list[list[TrialNumbers]]:
-    """Numbers of the sound trained trials, those of one cell together."""
-    cells: dict[str, list[TrialNumbers]] = {}
-    for trial in results.planned:
-        if trial.id in results.sound and trial.name not in REFERENCES:
-            cells.setdefault(cell_of(trial), []).append(results.numbers[trial.id])
-    return list(cells.values())
-
-
-def cell_entries(results: Results, change: str, spec: StudySpec) -> list[CellEntry]:
-    """An entry for each cell of a study with several seeds: seeds are resampled first, then images (paired).
+def cell_entries(
+    sweep: Sweep, results: Results, columns: Mapping[str, Columns], labels: Mapping[str, Labelled]
+) -> list[CellEntry]:
+    """An entry for each recipe of which a network was measured.
 
     Args:
+        sweep: the recipes.
         results: of the study.
-        change: key of the on-manifold change that regimes are labelled by.
-        spec: of the study.
+        columns: trial id to its rows.
+        labels: cell id to its label.
     """
-    if len(spec.seeds) < 2:
-        return []
-    groups: dict[str, list[Trial]] = {}
-    for trial in results.planned:
-        groups.setdefault(cell_of(trial), []).append(trial)
-    seeds = SeedBootstrap(len(spec.seeds), spec.replicates)
-    pooled = {}
-    for name, group in groups.items():
-        usable = [results.numbers[trial.id] for trial in group if trial.id in results.sound]
-        if len(usable) == len(spec.seeds):
-            pooled[name] = _pooled(usable, seeds)
-    base = pooled.get(_STANDARD_CELL)
-    compared = (
-        {name: criteria(own, base, change) for name, own in pooled.items() if name not in REFERENCES} if base else {}
-    )
-    verdicts, sensitivity = judge_regimes(compared) if compared else ({}, {})
     return [
         CellEntry(
             id=name,
-            objective=groups[name][0].name,
-            strength=groups[name][0].strength,
-            seeds=list(spec.seeds),
-            regime=verdicts[name].regime if name in verdicts else None,
-            regime_sensitivity=dict(sensitivity.get(name, {})),
-            measures={key: MeasureEntry.of(e, chance=own.chance[key]) for key, e in own.estimates.items()},
+            objective=own[0].name,
+            strength=own[0].strength,
+            seeds=[trial.seed for trial in own],
+            regime=labels[name].regime if name in labels else None,
+            withheld=labels[name].withheld if name in labels else None,
+            regime_sensitivity=dict(labels[name].sensitivity) if name in labels else {},
+            verdict=labels[name].verdict if name in labels else None,
+            measures=_measures(own, results, columns, sweep.rows.dimension),
         )
-        for name, own in pooled.items()
+        for name, own in sweep.trials.items()
     ]
 
 
-def _pooled(trials: list[TrialNumbers], seeds: SeedBootstrap) -> TrialNumbers:
-    draws = {k: seeds.mean(np.stack([t.draws[k] for t in trials])) for k in trials[0].draws}
-    counts = {k: (sum(t.estimates[k].n for t in trials), sum(t.estimates[k].degenerate for t in trials)) for k in draws}
-    estimates = {k: Estimate.of(row, *counts[k]) for k, row in draws.items()}
-    return TrialNumbers(estimates, draws, trials[0].chance, {})
+def _measures(
+    own: Sequence[Trial], results: Results, columns: Mapping[str, Columns], dimension: int
+) -> dict[str, CellMeasureEntry]:
+    by_trial = [pooled_statistics(columns[trial.id], dimension) for trial in own]
+    numbers = [results.numbers[trial.id] for trial in own]
+    shared = [key for key in by_trial[0] if all(key in each for each in by_trial)]
+    entries = {}
+    for key in shared:
+        estimate = of_networks([each[key] for each in by_trial])
+        counted = [each.estimates[key] for each in numbers]
+        entries[key] = CellMeasureEntry(
+            mean=plain_number(estimate.mean),
+            low=plain_number(estimate.low),
+            high=plain_number(estimate.high),
+            n=sum(each.n for each in counted),
+            degenerate=sum(each.degenerate for each in counted),
+            chance=numbers[0].chance[key],
+            networks=estimate.networks,
+            unit=estimate.unit,
+            each=[plain_number(each) for each in estimate.each],
+        )
+    return entries
+
+
+def of_networks(statistics: Sequence[Statistic]) -> CrossedEstimate:
+    """One number of several networks on the same images, with the interval of `statistics.crossed`.
+
+    The influence of an image is that of a mean, for medians from the density at the median, else (n − 1) times the
+    change when the image is left out. Positive ratios are taken as logarithms, so that their mean is the geometric one.
+    """
+    parts = [_influence(statistic) for statistic in statistics]
+    values, influence = np.array([value for value, _ in parts]), np.stack([each for _, each in parts])
+    logs = isinstance(statistics[0], Kappa | Ratio) and bool((np.isfinite(values) & (values > 0)).all())
+    if not logs:
+        return crossed(values, influence)
+    estimate = crossed(np.log(values), influence / values[:, None])
+    mean, low, high = np.exp([estimate.mean, estimate.low, estimate.high]).tolist()
+    return CrossedEstimate(mean, low, high, estimate.networks, estimate.unit, tuple(values.tolist()), estimate.images)
+
+
+def _influence(statistic: Statistic) -> tuple[float, Array]:
+    """The number, and the influence of each image on it, (N,); NaN for images that do not enter."""
+    if isinstance(statistic, Mean):
+        values = np.where(np.isfinite(statistic.values), statistic.values, np.nan)
+        mean = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+        return mean, values - mean
+    if isinstance(statistic, Median):
+        return _median_influence(statistic.columns[0])
+    assert isinstance(statistic, Pooled)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic.value(statistic.parts().sum(1, keepdims=True))[0])
+        without = statistic.leave_one_out()
+        return value, (int(statistic.usable().sum()) - 1) * (value - without)
+
+
+def _median_influence(values: Array) -> tuple[float, Array]:
+    """(1[x > m] − ½)/f(m), the density f from the quantiles beside the median."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), np.full(len(values), np.nan)
+    beside = min(0.25, 0.5 * len(finite) ** -0.2)
+    below, middle, above = np.quantile(finite, [0.5 - beside, 0.5, 0.5 + beside]).tolist()
+    sparsity = (above - below) / (2 * beside)
+    influence = sparsity * ((values > middle) + 0.5 * (values == middle) - 0.5)
+    return middle, np.where(np.isfinite(values), influence, np.nan)

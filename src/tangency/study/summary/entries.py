@@ -5,6 +5,7 @@ Fields stand in the order of the file; see `evaluate.entries` for how None and n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,55 @@ from tangency.evaluate.entries import (
     Numbers,
     fields_json,
 )
+from tangency.evaluate.verdicts.entries import RecipeVerdict
 from tangency.statistics import KappaThresholds
+from tangency.statistics.regimes import Thresholds
 from tangency.study.generation.entries import GenerationEntry
+from tangency.study.summary.sweep_entries import (
+    CellEntry,
+    CommonCurveEntry,
+    ConvergenceEntry,
+    CorrelationEntry,
+    HeadlineEntry,
+    SweepCurveEntry,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterEntry:
+    """The fixed linear filter before a filtered standard network, and what it was chosen from.
+
+    Args:
+        name: what `tangency.evaluate.filters.filter_named` rebuilds it from.
+        images: training images that it was chosen on, which no verdict uses.
+        candidates: as `evaluate.filters.FilterCandidate` has them.
+    """
+
+    name: str
+    images: int
+    candidates: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, outcome: Mapping[str, Any]) -> FilterEntry | None:
+        """That of a trial's outcome; None where it has none."""
+        if "filter" not in outcome:
+            return None
+        return cls(name=outcome["filter"], images=outcome["chosen_on"]["images"], candidates=outcome["candidates"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEntry:
-    """One trial: how its training ended, its numbers, and its regime against the standard network of its seed."""
+    """One trial: how its training ended, its numbers, and its label against the standard network of its seed.
+
+    Args:
+        filter: of a filtered standard network.
+        regime: the label of this one network, images its unit; None for a trial that is not judged, and where the label
+            is withheld.
+        withheld: why there is no label, in a sentence.
+        regime_sensitivity: margin of accuracy to the label at it.
+        regime_bands: by rule: kappa.
+        verdict: label, reason and intervals, before anything is withheld; None by rule: kappa.
+    """
 
     id: str
     objective: str
@@ -34,48 +77,15 @@ class TrialEntry:
     measure_hash: str = ""
     seconds: float | None = None
     epochs: int | None = None
+    filter: FilterEntry | None = field(default=None, metadata=ABSENT)
     measures: dict[str, MeasureEntry] = field(default_factory=dict)
     excess: dict[str, ExcessEntry] = field(default_factory=dict)
     excess_risk: EstimateEntry | None = field(default=None, metadata=ABSENT)
     regime: str | None = None
+    withheld: str | None = field(default=None, metadata=ABSENT)
     regime_sensitivity: dict[str, str | None] = field(default_factory=dict)
     regime_bands: dict[str, Numbers] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellEntry:
-    """The trials that differ in their seed only, taken together."""
-
-    id: str
-    objective: str
-    strength: float
-    seeds: list[int]
-    regime: str | None
-    regime_sensitivity: dict[str, str | None]
-    measures: dict[str, MeasureEntry]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawRiseEntry:
-    """Rises over the standard network with no control subtracted."""
-
-    tangent_fraction: IntervalEntry
-    alignment: IntervalEntry
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadlineEntry:
-    """The trial that the verdict is about, compared with its baseline image by image."""
-
-    trial: str
-    baseline: str
-    rule: str
-    tangent_excess: ExcessEntry
-    tangent_excess_rise: EstimateEntry
-    alignment: str
-    alignment_excess: EstimateEntry
-    alignment_excess_rise: EstimateEntry
-    raw_rise: RawRiseEntry
+    verdict: RecipeVerdict | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,43 +138,10 @@ class EstimatorEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClaimEntry:
-    """F² minus its best control under one estimator, and its rise over the baseline."""
-
-    name: str
-    trial: str
-    baseline: str
-    excess: ExcessEntry
-    rise: EstimateEntry
-
-
-@dataclass(frozen=True, kw_only=True)
 class TangentsEntry:
-    """The paper's claim under every estimator; no claim where no trial is weak or Bayes-aligned."""
+    """The estimators of the tangent space; what each says of the headline stands in `headline.claims`."""
 
     estimators: list[EstimatorEntry]
-    claim: list[ClaimEntry]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankCorrelationEntry:
-    """Spearman's ρ with its interval and p over n cells."""
-
-    rho: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    n: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrelationEntry:
-    """Spearman's ρ of two measures, and with y minus its shuffled control."""
-
-    x: str
-    y: str
-    raw: RankCorrelationEntry
-    minus_control: RankCorrelationEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +160,25 @@ class DataEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class RegimesEntry:
-    """The rule that labelled the trials."""
+    """The rule that labelled trials and cells.
 
-    thresholds: KappaThresholds
-    epsilon: float = 2.0
+    Args:
+        rule: "regimes", or "kappa" for the former one.
+        order: of the tests, in words; none by rule: kappa.
+        thresholds: of rule: regimes.
+        kappa: of rule: kappa.
+        epsilon: step length at which rule: kappa judges the on-manifold change.
+        constant: accuracy of the best constant answer on the measured images.
+        bands: how intervals are made.
+        text: what a label is a statement about.
+    """
+
+    rule: str
+    order: list[str] = field(default_factory=list)
+    thresholds: Thresholds | None = field(default=None, metadata=ABSENT)
+    kappa: KappaThresholds | None = field(default=None, metadata=ABSENT)
+    epsilon: float | None = field(default=None, metadata=ABSENT)
+    constant: float
     bands: str
     text: str
 
@@ -208,6 +200,9 @@ class StudySummary:
     world: WorldEntry | None = None
     noise_curves: NoiseCurvesEntry = field(default_factory=NoiseCurvesEntry)
     cells: list[CellEntry] = field(default_factory=list)
+    curves: list[SweepCurveEntry] = field(default_factory=list)
+    common_curves: list[CommonCurveEntry] = field(default_factory=list)
+    convergence: list[ConvergenceEntry] = field(default_factory=list)
     regimes: RegimesEntry
     tangents: TangentsEntry | None = field(default=None, metadata=ABSENT)
     generation: GenerationEntry | None = field(default=None, metadata=ABSENT)

@@ -1,151 +1,114 @@
-"""Correlations, the headline, and its claim under every estimator of the tangent space."""
+"""The recipe that a study is summed up by, and its claim under every estimator of the tangent space."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from tangency.evaluate.entries import EstimateEntry, ExcessEntry
 from tangency.evaluate.fitting.tangents import tangent_names
-from tangency.evaluate.numbers import Columns, TrialNumbers
-from tangency.evaluate.regimes import STANDARD
+from tangency.evaluate.numbers import Columns
+from tangency.evaluate.verdicts import SweepVerdicts
+from tangency.evaluate.verdicts.entries import AlignmentUnder, RecipeVerdict
 from tangency.measures.definition import rank_key
-from tangency.measures.keys import FRACTION, KAPPA, Key
-from tangency.measures.similarity.metrics import metric_of
-from tangency.statistics import Estimate, KappaVerdict, spearman
-from tangency.statistics.resamples import Array
-from tangency.study.plan import Trial
-from tangency.study.spec import StudySpec
-from tangency.study.summary.entries import (
-    ClaimEntry,
-    CorrelationEntry,
-    EstimatorEntry,
-    HeadlineEntry,
-    RankCorrelationEntry,
-    RawRiseEntry,
-    TangentsEntry,
-)
+from tangency.measures.keys import FRACTION, Key
+from tangency.study.spec import STANDARD, StudySpec
+from tangency.study.summary.entries import EstimatorEntry
+from tangency.study.summary.sweep import Sweep
+from tangency.study.summary.sweep_entries import ClaimEntry, HeadlineEntry
 from tangency.tangents.references import kind_of
 
-
-def baselines(planned: list[Trial], usable: Container[str]) -> dict[int, Trial]:
-    """The standard trial of each seed, the first where there are several, among the trials with these ids."""
-    standard: dict[int, Trial] = {}
-    for trial in planned:
-        if trial.name == STANDARD and trial.id in usable:
-            standard.setdefault(trial.seed, trial)
-    return standard
+_RULES = {
+    "bayes_aligned": "the largest L, mean over Bayes directions, among the Bayes-aligned recipes",
+    "": "no recipe is Bayes-aligned; the largest L, mean over Bayes directions, among those of non-inferior accuracy",
+}
 
 
-def correlations(cells: list[list[TrialNumbers]]) -> list[CorrelationEntry]:
-    """Spearman's ρ over cells of ln κ (pooled) with each alignment, raw and minus its shuffled control.
+def headline(
+    sweep: Sweep, verdicts: SweepVerdicts, withheld: Mapping[str, str], spec: StudySpec
+) -> HeadlineEntry | None:
+    """The Bayes-aligned recipe of the largest L, else the one of non-inferior accuracy; None without such a one.
 
-    A cell holds the trials that differ in their seed only, and enters as their mean: counted one by one, repeats of
-    one network would shrink p without adding evidence.
+    The rule is fixed before looking, and looks at no label that is withheld: the recipe stays the headline, without
+    its label.
     """
-    if len(cells) < 3:
-        return []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x = _means([[np.log(trial.draws[KAPPA]) for trial in cell] for cell in cells])
-    return [
-        CorrelationEntry(
-            x=str(Key.parse(KAPPA).of("log_kappa")),
-            y=str(key),
-            raw=_correlation(x, _means([[trial.draws[str(key)] for trial in cell] for cell in cells])),
-            minus_control=_correlation(x, _means([[trial.excess[str(key)].draws for trial in cell] for cell in cells])),
-        )
-        for key in map(Key.parse, cells[0][0].draws)
-        if metric_of(key.family) and not key.control
-    ]
-
-
-def _means(cells: list[list[Array]]) -> Array:
-    """Mean of each cell's draws, (cells, 1 + B)."""
-    return np.stack([np.mean(draws, axis=0) for draws in cells])
-
-
-def _correlation(x: Array, y: Array) -> RankCorrelationEntry:
-    return RankCorrelationEntry(**dataclasses.asdict(spearman(x, y)))
-
-
-def most_tangent(
-    planned: list[Trial], numbers: Mapping[str, TrialNumbers], verdicts: Mapping[str, KappaVerdict]
-) -> tuple[Trial, Trial] | None:
-    """The weak or Bayes-aligned trial of the largest F², and the standard trial of its seed; None without such a trial.
-
-    The rule is fixed before looking.
-    """
-    standard = baselines(planned, verdicts)
-    candidates = [
-        trial
-        for trial in planned
-        if trial.id in verdicts and trial.seed in standard and trial.name != STANDARD
-        if verdicts[trial.id].regime in ("weak", "bayes_aligned")
-    ]
-    if not candidates:
+    standard = sweep.rows.standard
+    judged = [each for each in verdicts.recipes.values() if each.objective != STANDARD and each.aligned]
+    aligned = [each for each in judged if each.regime == "bayes_aligned"]
+    candidates = aligned or [each for each in judged if _not_inferior(each, verdicts.thresholds.accuracy_margin)]
+    if standard is None or not candidates:
         return None
-    trial = max(candidates, key=lambda t: numbers[t.id].draws[FRACTION][0])
-    return trial, standard[trial.seed]
-
-
-def headline(chosen: tuple[Trial, Trial], numbers: Mapping[str, TrialNumbers], alignment: str) -> HeadlineEntry:
-    """The comparison that the verdict is about, of the trial and the baseline that `most_tangent` chose."""
-    trial, baseline = chosen
-    own, base = numbers[trial.id], numbers[baseline.id]
-    tangent, aligned = own.excess[FRACTION], own.excess[alignment]
-
-    def rise(a: Array, b: Array) -> EstimateEntry:
-        return EstimateEntry.of(Estimate.of(a - b, own.estimates[FRACTION].n))
-
+    chosen = max(candidates, key=_level)
+    direction, under = min(chosen.aligned.items(), key=lambda item: _bound(item[1]))
+    claims = _claims(chosen, verdicts, spec)
     return HeadlineEntry(
-        trial=trial.id,
-        baseline=baseline.id,
-        rule="largest F² among the weak and Bayes-aligned trials",
-        tangent_excess=ExcessEntry.of(
-            tangent.estimate, best_control=tangent.best, positive=bool(tangent.estimate.low > 0)
-        ),
-        tangent_excess_rise=rise(tangent.draws, base.excess[FRACTION].draws),
-        alignment=alignment,
-        alignment_excess=EstimateEntry.of(aligned.estimate),
-        alignment_excess_rise=rise(aligned.draws, base.excess[alignment].draws),
-        raw_rise=RawRiseEntry(
-            tangent_fraction=rise(own.draws[FRACTION], base.draws[FRACTION]),
-            alignment=rise(own.draws[alignment], base.draws[alignment]),
-        ),
+        recipe=chosen.name,
+        trials=[trial.id for trial in sweep.trials[chosen.name]],
+        baseline=standard.name,
+        baseline_trials=[trial.id for trial in sweep.trials[standard.name]],
+        rule=_RULES["bayes_aligned" if aligned else ""],
+        regime=None if chosen.name in withheld else chosen.regime,
+        withheld=withheld.get(chosen.name),
+        unit=chosen.unit,
+        networks=chosen.networks,
+        direction=direction,
+        alignment=under.alignment,
+        over_standard=under.over_standard,
+        over_filter=under.over_filter,
+        estimator=claims[0].name if claims else "",
+        on_manifold=chosen.on_manifold,
+        claims=claims,
     )
 
 
-def compare_tangents(
-    spec: StudySpec,
-    chosen: tuple[Trial, Trial] | None,
-    numbers: Mapping[str, TrialNumbers],
-    columns: Mapping[str, Columns],
-) -> TangentsEntry:
-    """F² minus its best control under each estimator: of the trial that `most_tangent` chose, and its rise."""
-    names = tangent_names(spec.tangents)
-    keys = [Key.parse(FRACTION).at(tangents=name if place else "") for place, name in enumerate(names)]
-    first = next(iter(columns.values()))
-    estimators = [
-        EstimatorEntry(
-            name=name,
-            kind=kind_of(reference),
-            reference=reference,
-            rank=float(first[str(rank_key(key))].mean()),
+def _not_inferior(verdict: RecipeVerdict, margin: float) -> bool:
+    difference = verdict.accuracy_difference
+    return verdict.regime not in ("collapsed", "excessive") and difference is not None and difference.low > -margin
+
+
+def _level(verdict: RecipeVerdict) -> float:
+    return float(np.mean([under.alignment.mean for under in verdict.aligned.values()]))
+
+
+def _bound(under: AlignmentUnder) -> float:
+    """How far L is shown to be beyond smoothing, or where that is not measured, above the standard network's."""
+    rise = under.beyond_filter or under.over_standard
+    return rise.low if rise else under.alignment.low
+
+
+def _claims(chosen: RecipeVerdict, verdicts: SweepVerdicts, spec: StudySpec) -> list[ClaimEntry]:
+    """log F²/control of the recipe and its change under each estimator, the lowest first."""
+    names = dict(zip(_keys(spec), estimator_names(spec), strict=True))
+    thesis = verdicts.thesis.get(chosen.objective)
+    changes = thesis.changes[chosen.name].fraction if thesis and chosen.name in thesis.changes else {}
+    claims = [
+        ClaimEntry(
+            name=names.get(own, own),
+            status=under.status,
+            reason=under.reason,
+            worst=under.worst,
+            change=changes.get(own),
         )
-        for name, reference, key in zip(names, spec.tangents, keys, strict=True)
+        for own, under in chosen.manifold.items()
     ]
-    if chosen is None:
-        return TangentsEntry(estimators=estimators, claim=[])
-    trial, baseline = chosen
-    own, base = numbers[trial.id], numbers[baseline.id]
-    claim = []
-    for name, key in zip(names, map(str, keys), strict=True):
-        tangent, standard = (each.excess[key] for each in (own, base))
-        rise = Estimate.of(tangent.draws - standard.draws, own.estimates[key].n)
-        excess = ExcessEntry.of(tangent.estimate, best_control=tangent.best)
-        claim.append(
-            ClaimEntry(name=name, trial=trial.id, baseline=baseline.id, excess=excess, rise=EstimateEntry.of(rise))
-        )
-    return TangentsEntry(estimators=estimators, claim=claim)
+    return sorted(claims, key=lambda claim: claim.worst.low if claim.worst else -np.inf)
+
+
+def estimator_names(spec: StudySpec) -> list[str]:
+    """Names of the estimators of the tangent space, that of the score for none that is named."""
+    return tangent_names(spec.tangents) if spec.tangents else [spec.score.kind]
+
+
+def _keys(spec: StudySpec) -> list[str]:
+    """How keys name the estimators: the first one not at all."""
+    return ["", *estimator_names(spec)[1:]]
+
+
+def estimator_entries(spec: StudySpec, columns: Mapping[str, Columns]) -> list[EstimatorEntry]:
+    """The estimators of the tangent space, with their mean ranks."""
+    first, entries = next(iter(columns.values())), []
+    references = spec.tangents or (spec.score.kind,)
+    for name, reference, own in zip(estimator_names(spec), references, _keys(spec), strict=True):
+        rank = float(first[str(rank_key(Key.parse(FRACTION).at(tangents=own)))].mean())
+        entries.append(EstimatorEntry(name=name, kind=kind_of(reference), reference=reference, rank=rank))
+    return entries

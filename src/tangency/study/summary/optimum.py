@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tangency.evaluate.entries import EstimateEntry, IntervalEntry
@@ -36,7 +38,7 @@ def about_world(spec: StudySpec) -> WorldEntry | None:
     )
 
 
-def excess_risks(planned: list[Trial], numbers: dict[str, TrialNumbers]) -> dict[str, EstimateEntry]:
+def excess_risks(planned: Sequence[Trial], numbers: dict[str, TrialNumbers]) -> dict[str, EstimateEntry]:
     """Error of each trial above that of the Bayes rule on the same images, paired; empty without a Bayes trial."""
     best = next((numbers[t.id] for t in planned if t.name == BAYES and t.id in numbers), None)
     if best is None:

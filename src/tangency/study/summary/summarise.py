@@ -9,23 +9,24 @@ from typing import Any
 
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
-from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
 from tangency.measures.keys import MARGIN, Key
-from tangency.statistics import KappaThresholds, PairedBootstrap
+from tangency.statistics import PairedBootstrap
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
-from tangency.study.plan import Trial, cell_of, working_of
+from tangency.study.plan import Trial, working_of
 from tangency.study.spec import StudySpec
-from tangency.study.summary.cells import cell_entries, cell_numbers
-from tangency.study.summary.entries import DataEntry, RegimesEntry, StudySummary
-from tangency.study.summary.headline import compare_tangents, correlations, headline, most_tangent
+from tangency.study.summary.cells import cell_entries
+from tangency.study.summary.correlations import correlations
+from tangency.study.summary.curves import common_curves
+from tangency.study.summary.entries import DataEntry, StudySummary, TangentsEntry
+from tangency.study.summary.headline import estimator_entries
+from tangency.study.summary.judged import judge
 from tangency.study.summary.optimum import about_world, noise_curves
+from tangency.study.summary.sweep import Sweep
 from tangency.study.summary.trials import Results, trial_entries
 from tangency.types import Dataset
 
-SUMMARY_SCHEMA = 1
-_BANDS = "simultaneous over trials and criteria (bootstrap of max |t|), 95 %"
-_REGIMES = "A regime is a statement about a sweep: each trial is judged against the standard network of its seed."
+SUMMARY_SCHEMA = 2
 _PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
 
 
@@ -37,42 +38,56 @@ def summarise(
     columns: dict[str, Columns],
     score_card: dict[str, Any],
     generated: Sequence[GeneratedEntry] | None = None,
-    judge: JudgeQuality | None = None,
+    quality: JudgeQuality | None = None,
 ) -> dict[str, Any]:
-    """Everything of summary.json but the times, which differ from run to run."""
-    images = len(next(iter(columns.values()))["accuracy"])
+    """Everything of summary.json but the times, which differ from run to run.
+
+    Args:
+        spec, data: of the study.
+        planned: its trials, those that were trained longer among them.
+        outcomes: id to how the training of each ended.
+        columns: id to the rows of each that was measured.
+        score_card: of the study's score.
+        generated: pictures of each entry of `generate`.
+        quality: of the judge of these.
+    """
+    longer = [trial for trial in planned if trial.epochs > spec.train.epochs]
+    trials = [trial for trial in planned if trial not in longer]
+    own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
+    images = len(next(iter(own.values()))["accuracy"])
     boot, working = PairedBootstrap(images, spec.replicates), working_of(spec, data)
     dimension, classes = math.prod(working.shape), len(data.test.classes)
-    numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
-    results = Results.of(data, planned, numbers)
-    epsilon = min(spec.measures.epsilons, key=lambda e: abs(e - REGIME_EPSILON))
-    change = str(Key("change_on").at(eps=epsilon))
-    verdicts, sensitivity = judge_regimes(results.criteria(change))
-    main, chosen = _main_alignment(spec, numbers), most_tangent(planned, numbers, verdicts)
-    cells = cell_entries(results, change, spec)
-    regimes = {cell_of(t): verdicts[t.id].regime for t in planned if t.id in verdicts and len(spec.seeds) == 1}
-    joined = Joined(numbers, results.collapsed, regimes | {cell.id: cell.regime for cell in cells}, main)
+    numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in own.items()}
+    results, sweep = Results.of(data, trials, numbers), Sweep.of(spec, data, trials, own, dimension)
+    judged = judge(sweep, results, spec, longer, columns)
+    cells = cell_entries(sweep, results, own, judged.cells)
+    joined = Joined(numbers, results.collapsed, {cell.id: cell.regime for cell in cells}, main_alignment(spec, numbers))
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
         spec_hash=spec.digest(),
         data=_about(data, images, None if working.whole else working.sentence),
         score=score_card,
-        headline=headline(chosen, numbers, main) if main and chosen else None,
-        trials=trial_entries(results, outcomes, columns, dimension, verdicts, sensitivity),
+        headline=judged.headline,
+        trials=trial_entries(results, outcomes, own, dimension, judged.trials),
         world=about_world(spec),
         noise_curves=noise_curves(spec, numbers, results.standard_of()),
         cells=cells,
-        regimes=RegimesEntry(thresholds=KappaThresholds(), epsilon=epsilon, bands=_BANDS, text=_REGIMES),
-        tangents=compare_tangents(spec, chosen, numbers, columns) if len(spec.tangents) > 1 else None,
-        generation=summarise_generation(spec, data, planned, generated, judge, joined) if generated and judge else None,
-        correlations=correlations(cell_numbers(results)),
+        curves=judged.curves,
+        common_curves=common_curves(sweep.rows),
+        convergence=judged.convergence,
+        regimes=judged.rule,
+        tangents=TangentsEntry(estimators=estimator_entries(spec, own)) if len(spec.tangents) > 1 else None,
+        generation=summarise_generation(spec, data, trials, generated, quality, joined)
+        if generated and quality
+        else None,
+        correlations=correlations(sweep.rows),
         provenance=_provenance(spec, data, planned),
     ).to_json()
 
 
-def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
-    """Key of the alignment that the headline is about; "" where not every trial has it."""
+def main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
+    """Key of the alignment that generation is compared with; "" where not every trial has it."""
     of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
     key = str(Key("alignment_cosine", MARGIN, f"{of}bayes_gradient").at(sigma=max(spec.measures.sigmas)))
     return key if all(key in own.draws for own in numbers.values()) else ""

@@ -1,24 +1,49 @@
-"""What summary.json says of each trial: its outcome, its numbers, its regime."""
+"""What summary.json says of each trial: its outcome, its numbers, its label."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from tangency.evaluate.entries import MeasureEntry, with_holm
+from tangency.evaluate.entries import MeasureEntry, Numbers, with_holm
 from tangency.evaluate.numbers import Columns, TrialNumbers, fraction_null
-from tangency.evaluate.regimes import STANDARD, bands, criteria
 from tangency.evaluate.significance import excess_entries
+from tangency.evaluate.verdicts.entries import RecipeVerdict
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
-from tangency.statistics import KappaCriteria, KappaVerdict
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
-from tangency.study.summary.entries import TrialEntry
-from tangency.study.summary.headline import baselines
+from tangency.study.spec import STANDARD
+from tangency.study.summary.entries import FilterEntry, TrialEntry
 from tangency.study.summary.optimum import excess_risks
 from tangency.types import Dataset
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The label of a trial or a cell.
+
+    Args:
+        regime: None where it is withheld.
+        sensitivity: margin of accuracy to the label at it.
+        withheld: why there is no label.
+        verdict: what it rests on, by rule: regimes.
+        bands: by rule: kappa.
+    """
+
+    regime: str | None
+    sensitivity: Mapping[str, str]
+    withheld: str | None = None
+    verdict: RecipeVerdict | None = None
+    bands: Mapping[str, Numbers] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, verdict: RecipeVerdict, withheld: str | None) -> Labelled:
+        """The label of a verdict."""
+        if withheld:
+            return cls(None, {}, withheld, verdict)
+        return cls(verdict.regime, verdict.sensitivity, None, verdict)
 
 
 @dataclass(frozen=True)
@@ -31,12 +56,12 @@ class Results:
         collapsed: ids of the trained trials whose accuracy is not shown to be above that of the best constant answer.
     """
 
-    planned: list[Trial]
+    planned: Sequence[Trial]
     numbers: dict[str, TrialNumbers]
     collapsed: set[str]
 
     @classmethod
-    def of(cls, data: Dataset, planned: list[Trial], numbers: dict[str, TrialNumbers]) -> Results:
+    def of(cls, data: Dataset, planned: Sequence[Trial], numbers: dict[str, TrialNumbers]) -> Results:
         """Results with the collapsed trials marked."""
         guessing = float(data.test.class_counts.max()) / len(data.test)
         collapsed = {
@@ -61,19 +86,14 @@ class Results:
             if trial.id in self.numbers and trial.seed in standard and trial.name not in (*REFERENCES, STANDARD)
         }
 
-    def criteria(self, change: str) -> dict[str, KappaCriteria]:
-        """The quantities that each sound trial's regime rests on, beside those of the standard trial of its seed.
 
-        Args:
-            change: key of the change of the output along the manifold.
-        """
-        sound = self.sound
-        standard = baselines(self.planned, sound)
-        return {
-            trial.id: criteria(self.numbers[trial.id], self.numbers[standard[trial.seed].id], change)
-            for trial in self.planned
-            if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
-        }
+def baselines(planned: Sequence[Trial], usable: Container[str]) -> dict[int, Trial]:
+    """The standard trial of each seed, the first where there are several, among the trials with these ids."""
+    standard: dict[int, Trial] = {}
+    for trial in planned:
+        if trial.name == STANDARD and trial.id in usable:
+            standard.setdefault(trial.seed, trial)
+    return standard
 
 
 def trial_entries(
@@ -81,8 +101,7 @@ def trial_entries(
     outcomes: Mapping[str, Mapping[str, Any]],
     columns: Mapping[str, Columns],
     dimension: int,
-    verdicts: Mapping[str, KappaVerdict],
-    sensitivity: Mapping[str, Mapping[str, str]],
+    labels: Mapping[str, Labelled],
 ) -> list[TrialEntry]:
     """An entry for each trial, with p-values adjusted over the trained ones.
 
@@ -91,7 +110,7 @@ def trial_entries(
         outcomes: id to how the training of each trial ended.
         columns: id to the rows of each measured trial.
         dimension: d of an image at the working size.
-        verdicts, sensitivity: id to regime, and to the regime at other margins of accuracy.
+        labels: id to label.
     """
     null = fraction_null(next(iter(columns.values()))["tangent_rank"], dimension)
     risks = excess_risks(results.planned, results.numbers)
@@ -99,7 +118,7 @@ def trial_entries(
     for trial in results.planned:
         outcome, numbers = outcomes[trial.id], results.numbers.get(trial.id)
         untrained = results.numbers.get(f"{UNTRAINED}-s{trial.seed}")
-        verdict = verdicts.get(trial.id)
+        label = labels.get(trial.id) or Labelled(None, {})
         entries.append(
             TrialEntry(
                 id=trial.id,
@@ -111,12 +130,15 @@ def trial_entries(
                 measure_hash=trial.measure_hash,
                 seconds=outcome["seconds"],
                 epochs=outcome["epochs"],
+                filter=FilterEntry.of(outcome),
                 measures=_measures(numbers, untrained, null) if numbers else {},
                 excess=excess_entries(numbers.excess, columns[trial.id]) if numbers else {},
                 excess_risk=risks.get(trial.id),
-                regime=verdict.regime if verdict else None,
-                regime_sensitivity=dict(sensitivity.get(trial.id, {})),
-                regime_bands=bands(verdict),
+                regime=label.regime,
+                withheld=label.withheld,
+                regime_sensitivity=dict(label.sensitivity),
+                regime_bands=dict(label.bands) or None,
+                verdict=label.verdict,
             )
         )
     trained = [entry for entry in entries if entry.objective not in REFERENCES]

@@ -1,0 +1,90 @@
+"""Labels of trials and cells, curves and headline of a study, by the rule that its spec names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tangency.evaluate.numbers import Columns
+from tangency.evaluate.verdicts import verdicts
+from tangency.statistics import KappaThresholds
+from tangency.statistics.regimes import ORDER, Thresholds
+from tangency.study.plan import Trial, cell_of
+from tangency.study.spec import StudySpec
+from tangency.study.summary.curves import curve_entries
+from tangency.study.summary.entries import RegimesEntry
+from tangency.study.summary.gate import convergence_entries, withheld
+from tangency.study.summary.headline import headline
+from tangency.study.summary.kappa import judged_epsilon, kappa_labels
+from tangency.study.summary.sweep import Sweep, thesis_by_estimator, verdicts_by_trial
+from tangency.study.summary.sweep_entries import ConvergenceEntry, HeadlineEntry, SweepCurveEntry
+from tangency.study.summary.trials import Labelled, Results
+
+_BANDS = "95 %; of cells, networks crossed with images; of one network, over images, which says nothing of other seeds"
+_TEXT = (
+    "A regime is a statement about a sweep: each network is judged against the standard network of its seed, and the "
+    "network of a trial alone over images only. Cells are recipes: all seeds together."
+)
+_KAPPA_BANDS = "simultaneous over trials and criteria (bootstrap of max |t| over images), 95 %"
+_KAPPA_TEXT = "The former rule, on κ: each trial is judged against the standard network of its seed."
+
+
+@dataclass(frozen=True)
+class JudgedStudy:
+    """What a study says of its networks.
+
+    Args:
+        trials, cells: id to label.
+        rule: how they were labelled.
+        headline, curves, convergence: as in summary.json; none by rule: kappa.
+    """
+
+    trials: Mapping[str, Labelled]
+    cells: Mapping[str, Labelled]
+    rule: RegimesEntry
+    headline: HeadlineEntry | None = None
+    curves: list[SweepCurveEntry] = field(default_factory=list)
+    convergence: list[ConvergenceEntry] = field(default_factory=list)
+
+
+def judge(
+    sweep: Sweep, results: Results, spec: StudySpec, longer: Sequence[Trial], columns: Mapping[str, Columns]
+) -> JudgedStudy:
+    """Label the networks of a study.
+
+    Args:
+        sweep: its recipes.
+        results: numbers of its trials.
+        spec: names the rule.
+        longer: trials of the convergence gate.
+        columns: trial id to rows, those of `longer` among them.
+    """
+    constant = sweep.rows.constant
+    if spec.rule == "kappa":
+        trials, cells = kappa_labels(results, spec)
+        rule = RegimesEntry(
+            rule=spec.rule,
+            kappa=KappaThresholds(),
+            epsilon=judged_epsilon(spec),
+            constant=constant,
+            bands=_KAPPA_BANDS,
+            text=_KAPPA_TEXT,
+        )
+        return JudgedStudy(trials, cells, rule)
+    thresholds = Thresholds()
+    together = verdicts(sweep.rows, thresholds)
+    gate = convergence_entries(sweep.rows, longer, columns, thresholds)
+    why = withheld(sweep.rows, gate, sweep.lost)
+    by_trial = verdicts_by_trial(sweep, together)
+    cell_names = {trial.id: cell_of(trial) for own in sweep.trials.values() for trial in own}
+    gated = withheld(sweep.rows, gate, {})  # a lost network of another seed says nothing of this one
+    return JudgedStudy(
+        trials={name: Labelled.of(each, gated.get(cell_names[name])) for name, each in by_trial.items()},
+        cells={n: Labelled.of(each, why.get(n)) for n, each in {**together.recipes, **together.references}.items()},
+        rule=RegimesEntry(
+            rule=spec.rule, order=list(ORDER), thresholds=thresholds, constant=constant, bands=_BANDS, text=_TEXT
+        ),
+        headline=headline(sweep, together, why, spec),
+        curves=curve_entries(sweep.rows, together, thesis_by_estimator(sweep.rows), why),
+        convergence=gate,
+    )

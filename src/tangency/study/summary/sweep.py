@@ -1,0 +1,160 @@
+"""Columns of a study as the rows of a sweep, and its verdicts: of all seeds together, and of each seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tangency.evaluate.numbers import Columns
+from tangency.evaluate.verdicts import Recipe, SweepRows, SweepVerdicts, verdicts
+from tangency.evaluate.verdicts.entries import RecipeVerdict, ThesisVerdict
+from tangency.evaluate.verdicts.recipes import estimators
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import FRACTION, Key
+from tangency.statistics import Kappa
+from tangency.statistics.resamples import Array
+from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of, measured_images
+from tangency.study.spec import STANDARD, StudySpec
+from tangency.types import Dataset
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A study's networks by recipe.
+
+    Args:
+        rows: of all seeds.
+        trials: cell id to its measured trials.
+        lost: cell id to how many of its networks diverged.
+    """
+
+    rows: SweepRows
+    trials: Mapping[str, Sequence[Trial]]
+    lost: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, spec: StudySpec, data: Dataset, planned: Sequence[Trial], columns: Mapping[str, Columns], dimension: int
+    ) -> Sweep:
+        """The sweep of the trials of a study, without those that were trained longer."""
+        cells: dict[str, list[Trial]] = {}
+        for trial in planned:
+            cells.setdefault(cell_of(trial), []).append(trial)
+        trials = {name: [trial for trial in group if trial.id in columns] for name, group in cells.items()}
+        lost = {name: len(cells[name]) - len(own) for name, own in trials.items()}
+        trials = {name: own for name, own in trials.items() if own}
+        recipes = {
+            name: Recipe(
+                name,
+                curve_of(own[0]),
+                own[0].strength,
+                {trial.seed: columns[trial.id] for trial in own},
+                fixed=own[0].name == BAYES,
+            )
+            for name, own in trials.items()
+        }
+        trained = [recipe for recipe in recipes.values() if recipe.objective not in REFERENCES]
+        rows = SweepRows(
+            trained,
+            constant=best_constant(spec, data),
+            dimension=dimension,
+            exact=spec.score.kind == "exact",
+            filtered={target: recipes[name] for target, name in FILTERED.items() if name in recipes},
+            references=[recipe for recipe in recipes.values() if recipe.objective in REFERENCES],
+        )
+        return cls(rows, trials, lost)
+
+    def alone(self, seed: int) -> SweepRows | None:
+        """The rows of one seed, a fixed recipe among them; None where no network of it was trained."""
+
+        def own(recipe: Recipe) -> Recipe:
+            kept = recipe.networks if recipe.fixed else {s: n for s, n in recipe.networks.items() if s == seed}
+            return dataclasses.replace(recipe, networks=kept)
+
+        def those(recipes: Sequence[Recipe]) -> list[Recipe]:
+            return [each for each in map(own, recipes) if each.networks]
+
+        rows = self.rows
+        recipes, filtered = those(rows.recipes), {t: own(recipe) for t, recipe in rows.filtered.items()}
+        if not recipes:
+            return None
+        filtered = {target: recipe for target, recipe in filtered.items() if recipe.networks}
+        return dataclasses.replace(rows, recipes=recipes, filtered=filtered, references=those(rows.references))
+
+
+def best_constant(spec: StudySpec, data: Dataset) -> float:
+    """Accuracy of the best constant answer on the measured images."""
+    ids = torch.tensor([image for shard in measured_images(spec, data) for image in shard])
+    return float(torch.bincount(data.test.labels[ids]).max()) / len(ids)
+
+
+def log_kappa(columns: Mapping[str, Array], dimension: int, control: str = "") -> float:
+    """Pooled ln κ of one network, or of a control subspace in place of the tangent space; NaN where not measured."""
+    key = Key.parse(FRACTION)
+    rank = columns.get(str(rank_key(key)))
+    fraction = columns.get(str(key.under(control)))
+    if rank is None or fraction is None:
+        return float("nan")
+    kappa = Kappa(fraction, rank, dimension)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log(kappa.value(kappa.parts().sum(1, keepdims=True))[0]))
+
+
+def verdicts_by_trial(sweep: Sweep, together: SweepVerdicts) -> dict[str, RecipeVerdict]:
+    """Trial id to the verdict on that network alone, against the networks of its seed; images are the unit."""
+    seeds = sorted({trial.seed for own in sweep.trials.values() for trial in own})
+    by_seed = {seed: together if len(seeds) == 1 else _verdicts_alone(sweep, seed) for seed in seeds}
+    labelled = {}
+    for name, own in sweep.trials.items():
+        for trial in own:
+            alone = by_seed[trial.seed]
+            verdict = alone and {**alone.recipes, **alone.references}.get(name)
+            if verdict:
+                labelled[trial.id] = verdict
+    return labelled
+
+
+def _verdicts_alone(sweep: Sweep, seed: int) -> SweepVerdicts | None:
+    rows = sweep.alone(seed)
+    return None if rows is None else verdicts(rows)
+
+
+def thesis_by_estimator(rows: SweepRows) -> dict[str, dict[str, ThesisVerdict]]:
+    """Estimator to objective to the paper's thesis under it alone; nothing where there is one."""
+    names = list(estimators(rows.recipes))
+    return {name: verdicts(_under(rows, name)).thesis for name in names} if len(names) > 1 else {}
+
+
+def _under(rows: SweepRows, estimator: str) -> SweepRows:
+    """The rows without the columns of the other estimators."""
+
+    def own(recipe: Recipe) -> Recipe:
+        kept = {
+            seed: {text: values for text, values in network.items() if _of(Key.parse(text), estimator)}
+            for seed, network in recipe.networks.items()
+        }
+        return dataclasses.replace(recipe, networks=kept)
+
+    filtered = {target: own(recipe) for target, recipe in rows.filtered.items()}
+    return dataclasses.replace(rows, recipes=[own(r) for r in rows.recipes], filtered=filtered, references=[])
+
+
+def _of(key: Key, estimator: str) -> bool:
+    return key.tangents == estimator or not (key.tangents or key.family.startswith("tangent_"))
+
+
+def curves_of(rows: SweepRows) -> dict[str, list[Recipe]]:
+    """Objective to its recipes by rising strength, the standard one first as strength 0."""
+    curves: dict[str, list[Recipe]] = {}
+    for recipe in rows.recipes:
+        if recipe.objective != STANDARD:
+            curves.setdefault(recipe.objective, []).append(recipe)
+    first = [rows.standard] if rows.standard else []
+    return {
+        name: first + sorted((r for r in own if r.strength > 0 or not first), key=lambda r: r.strength)
+        for name, own in curves.items()
+    }
