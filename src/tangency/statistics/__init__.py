@@ -1,7 +1,14 @@
 """Rows to numbers with intervals: bootstrap, permutation tests, effect sizes, excess over controls, regimes."""
 
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
-from tangency.statistics.correlation import RankCorrelation, spearman
+from tangency.statistics.correlation import (
+    ControlCorrelation,
+    RankCorrelation,
+    SweepPair,
+    WithinSeeds,
+    spearman,
+    within_seeds,
+)
 from tangency.statistics.crossed import (
     CrossedEstimate,
     crossed,
@@ -20,6 +27,7 @@ from tangency.statistics.resamples import SignFlips
 
 __all__ = [
     "Contrast",
+    "ControlCorrelation",
     "Criteria",
     "CrossedEstimate",
     "Estimate",
@@ -34,8 +42,10 @@ __all__ = [
     "SeedBootstrap",
     "SignFlips",
     "SumCosine",
+    "SweepPair",
     "Thresholds",
     "Verdict",
+    "WithinSeeds",
     "bca_interval",
     "classify",
     "cohens_dz",
@@ -56,4 +66,5 @@ __all__ = [
     "simultaneous_bands",
     "spearman",
     "swap_p",
+    "within_seeds",
 ]
