@@ -1,7 +1,14 @@
 """Rows to numbers with intervals: bootstrap, permutation tests, effect sizes, excess over controls, regimes."""
 
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
-from tangency.statistics.correlation import RankCorrelation, spearman
+from tangency.statistics.correlation import (
+    ControlCorrelation,
+    RankCorrelation,
+    SweepPair,
+    WithinSeeds,
+    spearman,
+    within_seeds,
+)
 from tangency.statistics.crossed import (
     CrossedEstimate,
     crossed,
@@ -26,6 +33,7 @@ from tangency.statistics.resamples import SignFlips
 
 __all__ = [
     "Contrast",
+    "ControlCorrelation",
     "CrossedEstimate",
     "Estimate",
     "Excess",
@@ -44,6 +52,8 @@ __all__ = [
     "SignFlips",
     "Statistic",
     "SumCosine",
+    "SweepPair",
+    "WithinSeeds",
     "bca_interval",
     "classify_by_kappa",
     "cohens_dz",
@@ -64,4 +74,5 @@ __all__ = [
     "simultaneous_bands",
     "spearman",
     "swap_p",
+    "within_seeds",
 ]

@@ -62,7 +62,8 @@ def crossed(estimates: Array, influence: Array, level: float = 0.95) -> CrossedE
     Source: Howe, "Approximate confidence limits on the mean of X + Y where X and Y are two tabled independent random
     variables", JASA 69 (1974); the two-way random model: Searle, Casella and McCulloch, "Variance Components" (1992).
     Coverage of .95 lies between .950 and .977 for S ≥ 3, and up to .987 for S = 2, where both parts are about equal:
-    Satterthwaite's degrees of freedom on the sum would give .922 to .950 at S = 3.
+    Satterthwaite's degrees of freedom on the sum would give .922 to .950 at S = 3. With 200 images of skewness 6 whose
+    effects dominate it is .93.
     """
     from scipy.special import ndtri, stdtrit
 
