@@ -215,3 +215,85 @@ def test_coverage_of_few(name: str) -> None:
     truth = true_crossing(RULES[name], PEAK)
     values, images = simulated(PEAK, 5, 2, 1, 0.9, 200)
     assert np.mean([covers(RULES[name](each, images), truth) for each in values]) >= 0.9
+
+
+def bootstrap_covers(mu: Array, networks: int, sd: float, repetitions: int, replicates: int = 400) -> float:
+    """The wrong interval: percentiles of half of the rise over resampled networks, with images resampled too."""
+    rng = np.random.default_rng(1)
+    values, images = simulated(mu, networks, sd, 1, 0.9, repetitions)
+    weights = rng.multinomial(networks, np.full(networks, 1 / networks), size=replicates) / networks
+    noise = rng.multivariate_normal(np.zeros(len(mu)), images, size=replicates)
+    draws = half_rises(np.swapaxes(values @ weights.T, 1, 2) + noise)
+    low, high = np.quantile(draws, [0.025, 0.975], axis=1, method="nearest")
+    truth = math.log(true_crossing(RULES["half of the rise"], mu))
+    return float(((low <= truth) & (truth <= high)).mean())
+
+
+@pytest.mark.parametrize("networks", [3, 5])
+def test_the_seed_bootstrap_covers_too_little(networks: int) -> None:
+    assert bootstrap_covers(CURVES["early peak"], networks, 2, 1000) < 0.93
+
+
+def coverage(rule: Rule, networks: int, cells: list[tuple[float, float, float]], repetitions: int) -> dict[str, float]:
+    rates = {}
+    for name, mu in CURVES.items():
+        truth = true_crossing(rule, mu)
+        for sd, error, share in cells:
+            values, images = simulated(mu, networks, sd, error, share, repetitions)
+            rates[f"{name} {sd} {error} {share}"] = np.mean([covers(rule(each, images), truth) for each in values])
+    return rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RULES)
+def test_coverage_with_five_networks(name: str) -> None:
+    rates = coverage(RULES[name], 5, [(2, 1, 0.9), (6, 1, 0.5)], 2000)
+    assert min(rates.values()) >= 0.93, rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [3, 10])
+@pytest.mark.parametrize("name", RULES)
+def test_coverage_with_other_numbers_of_networks(name: str, networks: int) -> None:
+    rates = coverage(RULES[name], networks, [(2, 1, 0.5), (0, 1, 0.9)], 600)
+    assert min(rates.values()) >= 0.92, rates  # one and a half standard errors below .935
+
+
+@pytest.mark.slow
+def test_a_fall_past_the_largest_mean_as_if_it_were_the_peak_covers_too_little() -> None:
+    mu = CURVES["early peak"]
+    truth, rates = fall_crossing(np.repeat(mu[:, None], 2, 1), STRENGTHS, 2).estimate, []
+    for each in simulated(mu, 5, 6, 0, 0, 1000)[0]:
+        best = each.mean(1).argmax()  # dropped strengths: the peak is taken to be known
+        later = np.concatenate([each[best][None], each[best:]])
+        moved = drop_crossing(later, np.concatenate([[0], STRENGTHS[1:][-len(each[best:]) :]]), 2)
+        rates.append((covers(moved, truth), covers(fall_crossing(each, STRENGTHS, 2), truth)))
+    known, unknown = np.mean(rates, axis=0)
+    assert known < 0.85
+    assert unknown >= 0.93
+
+
+@pytest.mark.slow
+def test_ten_times_the_images_move_no_estimate_and_do_not_shrink_the_interval_to_nothing() -> None:
+    runs = []
+    for images in (1000, 10_000):
+        values, covariance = simulated(PEAK, 5, 2, math.sqrt(1000 / images), 0.9, 2000)
+        runs.append([rise_crossing(each, STRENGTHS, None, covariance) for each in values])
+    centres = np.log([[each.estimate for each in run] for run in runs])
+    widths = np.log([[each.high / each.low for each in run] for run in runs])
+    truth = math.log(true_crossing(RULES["half of the rise"], PEAK))
+    assert_allclose(np.median(centres, axis=1), truth, atol=0.02)
+    assert np.abs(np.subtract(*np.quantile(centres, [0.25, 0.75], axis=1).T)).max() < 0.05
+    assert 0.7 < np.median(widths[1]) / np.median(widths[0]) < 1
+
+
+@pytest.mark.slow
+def test_the_first_strength_shown_above_zero_moves_with_the_images() -> None:
+    """The wrong change point: with more images, ever smaller strengths are "significant"."""
+    firsts = []
+    for images in (1000, 10_000):
+        values, covariance = simulated(PEAK, 5, 0.1, math.sqrt(1000 / images), 0.9, 500)
+        rise = (values - values[:, :1]).mean(2)
+        error = np.sqrt(2 * covariance[0, 0] - 2 * covariance[0, 1] + 1e-4)
+        firsts.append(np.median((rise > 1.96 * error).argmax(1)))
+    assert firsts[1] < firsts[0]
