@@ -1,4 +1,4 @@
-"""Rows to numbers with intervals: bootstrap, permutation tests, effect sizes, excess over controls, regimes."""
+"""Rows to numbers with intervals: bootstrap, permutation tests, effect sizes, excess over controls, peaks, regimes."""
 
 from tangency.statistics.bootstrap import Estimate, PairedBootstrap
 from tangency.statistics.correlation import (
@@ -16,6 +16,7 @@ from tangency.statistics.crossed import (
     crossed_log_ratio,
     crossed_mean,
 )
+from tangency.statistics.crossings import Crossing, drop_crossing, fall_crossing, rise_crossing
 from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
 from tangency.statistics.hierarchical import SeedBootstrap
@@ -27,6 +28,7 @@ from tangency.statistics.kappa_rule import (
     classify_by_kappa,
     simultaneous_bands,
 )
+from tangency.statistics.peaks import InteriorPeak, StrengthMean, interior_peak, shared_image_covariance
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
 from tangency.statistics.pooled import Contrast, Kappa, Mean, Median, Pooled, Ratio, Statistic, SumCosine, paired
 from tangency.statistics.resamples import SignFlips
@@ -35,8 +37,10 @@ __all__ = [
     "Contrast",
     "ControlCorrelation",
     "CrossedEstimate",
+    "Crossing",
     "Estimate",
     "Excess",
+    "InteriorPeak",
     "Interval",
     "Kappa",
     "KappaCriteria",
@@ -51,6 +55,7 @@ __all__ = [
     "SeedBootstrap",
     "SignFlips",
     "Statistic",
+    "StrengthMean",
     "SumCosine",
     "SweepPair",
     "WithinSeeds",
@@ -61,16 +66,21 @@ __all__ = [
     "crossed_difference",
     "crossed_log_ratio",
     "crossed_mean",
+    "drop_crossing",
     "excess_over_best",
     "excesses_over_best",
+    "fall_crossing",
     "flip_p",
     "holm",
+    "interior_peak",
     "matching_p",
     "null_sd_units",
     "pair_dz",
     "paired",
     "percentile_interval",
     "permutation_p",
+    "rise_crossing",
+    "shared_image_covariance",
     "simultaneous_bands",
     "spearman",
     "swap_p",

@@ -87,17 +87,20 @@ def interior_peak(values: Array, strengths: Array, images: Array | None = None, 
     m, count = values.shape
     if m < 3:
         raise NumericsError(f"interior peak: got {m} strengths, expected 3 or more: one must lie between the ends.")
-    means = _means(values, strengths, images, level)
     reason = undefined(values)
+    heights, critical = values.mean(1)[1:-1], math.nan  # without a test, means
+    if reason is None:
+        critical = critical_value(m, count, level)
+        ratio = _normal_quantile(m, level) / critical
+        heights = np.minimum(*(_t(values, end, images, ratio) for end in (0, -1)))
+    best = 1 + int(heights.argmax())
+    first, peak, last = (_mean(i, values, strengths, images, level) for i in (0, best, m - 1))
     if reason is not None:
-        best = 1 + int(values.mean(1)[1:-1].argmax())
-        return InteriorPeak(False, *[math.nan] * 3, count, level, means[best], (means[0], means[-1]), reason)
-    critical = critical_value(m, count, level)
-    smaller = np.minimum(*(_t(values, end, images, _normal_quantile(m, level) / critical) for end in (0, -1)))
-    best, t = 1 + int(smaller.argmax()), float(smaller.max())
+        return InteriorPeak(False, *[math.nan] * 3, count, level, peak, (first, last), reason)
+    t = float(heights.max())
     draws = _null(m, count)
     p = (1 + len(draws) - int(np.searchsorted(draws, t))) / (1 + len(draws))
-    return InteriorPeak(t > critical, t, critical, p, count, level, means[best], (means[0], means[-1]), None)
+    return InteriorPeak(t > critical, t, critical, p, count, level, peak, (first, last), None)
 
 
 def shared_image_covariance(values: Array) -> Array:
@@ -171,20 +174,17 @@ def critical_value(strengths: int, networks: int, level: float = 0.95) -> float:
     return float(_null(strengths, networks)[math.ceil(level * _DRAWS)])
 
 
-def _means(values: Array, strengths: Array, images: Array | None, level: float) -> list[StrengthMean]:
-    """Mean ± √(t²_{S−1} s²/S + z² C) of each strength."""
+def _mean(i: int, values: Array, strengths: Array, images: Array | None, level: float) -> StrengthMean:
+    """Mean ± √(t²_{S−1} s²/S + z² C) at strength i."""
     from scipy.special import ndtri, stdtrit
 
-    count = values.shape[1]
-    half = np.full(len(values), math.nan)
+    row, half = values[i], math.nan
     if undefined(values) is None:
-        shared = np.zeros(len(values)) if images is None else np.maximum(0, np.diag(images))
-        t, z = stdtrit(count - 1, (1 + level) / 2), ndtri((1 + level) / 2)
-        half = np.sqrt(t**2 * values.var(1, ddof=1) / count + z**2 * shared)
-    return [
-        StrengthMean(float(at), float(row.mean()), float(row.mean() - h), float(row.mean() + h), tuple(row.tolist()))
-        for at, row, h in zip(strengths, values, half, strict=True)
-    ]
+        t, z = stdtrit(len(row) - 1, (1 + level) / 2), ndtri((1 + level) / 2)
+        shared = 0.0 if images is None else max(0.0, float(images[i, i]))
+        half = math.sqrt(t**2 * row.var(ddof=1) / len(row) + z**2 * shared)
+    mean = float(row.mean())
+    return StrengthMean(float(strengths[i]), mean, mean - half, mean + half, tuple(row.tolist()))
 
 
 def _t(values: Array, end: int, images: Array | None, ratio: float) -> Array:
