@@ -73,11 +73,13 @@ def test_it_equals_a_slow_loop_and_does_not_depend_on_the_batch() -> None:
     net.eval()
     plain = np.array(slow_row(net, bank[0], images, directions["one"])[1], dtype=float)
     rows = {}
+    each: dict[str, dict[str, np.ndarray]] = {name: {} for name in directions}
     for one, candidate in zip(bank, best.candidates, strict=True):
         assert candidate.name == one.name
         for name, direction in directions.items():
             excess, right = slow_row(net, one, images, direction)
             assert candidate.alignment[name] == pytest.approx(np.mean(excess), abs=1e-5)
+            each[name][one.name] = np.array(excess)
         d = np.array(right, dtype=float) - plain
         half = 1.6448536269514722 * d.std(ddof=1) / math.sqrt(len(d))
         assert candidate.accuracy == pytest.approx(np.mean(right))
@@ -87,6 +89,10 @@ def test_it_equals_a_slow_loop_and_does_not_depend_on_the_batch() -> None:
     for name in directions:
         fit = [key for key, (_, high) in rows.items() if high > -0.05]
         assert best.chosen[name] == max(fit, key=lambda key: rows[key][0][name])
+        apart = [each[name][key] - each[name][best.chosen[name]] for key in fit]
+        bounds = [d.mean() + 1.6448536269514722 * d.std(ddof=1) / math.sqrt(len(d)) for d in apart]
+        assert best.slack[name] == pytest.approx(max(bounds), abs=1e-5)
+        assert best.slack[name] > 0
     for size in (1, 7):
         other = best_filter(net, bank, images, directions, batch_size=size)
         assert other.chosen == best.chosen
@@ -171,6 +177,7 @@ def test_the_identity_is_a_candidate_of_every_bank_and_is_chosen_where_nothing_h
     assert [one.name for one in best.candidates] == ["identity"]
     assert math.isnan(best.candidates[0].alignment["one"])  # there is no other image
     assert best.chosen["one"] == "identity"
+    assert best.slack["one"] == 0
     several = drawn(12)
     none = best_filter(network(), filter_bank(several), several, {"one": torch.zeros(12, *SHAPE)})
     assert none.chosen["one"] == "identity"

@@ -52,6 +52,9 @@ class BestFilters:
 
     Args:
         chosen: direction to the name of the filter of the highest L, of those whose accuracy is not shown inferior.
+        slack: by how much another admitted filter may exceed the chosen one in L: the largest one-sided 95 % bound of
+            their differences, paired by image, at least 0. A network is beyond smoothing where it exceeds the chosen
+            filter by more than this.
         candidates: all of the bank, the identity first.
         images: places of the images in their data set.
         data: digest of that data set.
@@ -59,6 +62,7 @@ class BestFilters:
     """
 
     chosen: Mapping[str, str]
+    slack: Mapping[str, float]
     candidates: tuple[FilterCandidate, ...]
     images: tuple[int, ...]
     data: str
@@ -115,9 +119,25 @@ class FilterSearch:
 
     def best(self, net: nn.Module, batch_size: int = 128, device: str | torch.device = "cpu") -> BestFilters:
         """The best filters before a network; arguments are those of `best_filter`."""
-        candidates = filter_table(net, self.bank, self.images, self.directions, self.seed, batch_size, device)
+        bank = [InputFilter(IDENTITY), *(one for one in self.bank if one.name != IDENTITY)]
+        passes = _measured(net, bank, self.images, self.directions, self.seed, batch_size, device)
+        candidates = tuple(
+            FilterCandidate(
+                one.name,
+                {name: float(excess[row].nanmean()) for name, excess in passes.excess.items()},
+                float(passes.right[row].mean()),
+                *_bounds(passes.right[row] - passes.right[0]),
+            )
+            for row, one in enumerate(bank)
+        )
         chosen = {name: best_of(candidates, name, self.margin) for name in self.directions}
-        return BestFilters(chosen, candidates, self.places, self.data, self.margin)
+        admitted = [row for row, one in enumerate(candidates) if _admitted(one, self.margin)]
+        row_of = {one.name: row for row, one in enumerate(bank)}
+        slack = {
+            name: max(_bounds(excess[row] - excess[row_of[chosen[name]]])[1] for row in admitted)
+            for name, excess in passes.excess.items()
+        }
+        return BestFilters(chosen, slack, candidates, self.places, self.data, self.margin)
 
 
 def choose_filters(
@@ -213,46 +233,44 @@ def bayes_directions(
     return torch.cat(parts)
 
 
-def filter_table(
+@dataclass(frozen=True)
+class _Passes:
+    """Of F filters and N images: what is right, (F, N) of 0 and 1, and by direction cos(g, b) − cos(g, b′), (F, N)."""
+
+    right: Tensor
+    excess: Mapping[str, Tensor]
+
+
+def _measured(
     net: nn.Module,
     bank: Sequence[InputFilter],
     images: LabelledImages,
     directions: Mapping[str, Tensor],
-    seed: int = 0,
-    batch_size: int = 128,
-    device: str | torch.device = "cpu",
-) -> tuple[FilterCandidate, ...]:
-    """L and accuracy of each filter before the network, the identity first; arguments are those of `best_filter`."""
+    seed: int,
+    batch_size: int,
+    device: str | torch.device,
+) -> _Passes:
+    """Every filter before the network, at every image."""
     for name, direction in directions.items():
         if tuple(direction.shape) != (len(images), *images.shape):
             expected = (len(images), *images.shape)
             raise NumericsError(f"direction '{name}': got shape {tuple(direction.shape)}, expected {expected}.")
-    every = [InputFilter(IDENTITY), *(one for one in bank if one.name != IDENTITY)]
     partner, usable = Partners(images, seed).any(torch.arange(len(images)))
-    step = at_once(images.pixels.shape, batch_size)
-    correct = torch.empty(len(every), len(images), dtype=torch.float64)
-    excess = torch.empty(len(directions), len(every), len(images), dtype=torch.float64)
+    right = torch.empty(len(bank), len(images), dtype=torch.float64)
+    excess = {name: torch.empty_like(right) for name in directions}
     with undisturbed(net):
-        for ids in torch.split(torch.arange(len(images)), step):
+        for ids in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, batch_size)):
             x, y = images.images(ids).to(device), images.labels[ids].to(device)
-            both = [(b[ids].to(x), b[partner[ids]].to(x)) for b in directions.values()]
-            for row, one in enumerate(every):
-                right, gradient = _passes(Filtered(one, net), x, y)
-                correct[row, ids] = right.double().cpu()
-                for column, (own, other) in enumerate(both):
+            both = {name: (b[ids].to(x), b[partner[ids]].to(x)) for name, b in directions.items()}
+            for row, one in enumerate(bank):
+                correct, gradient = _passes(Filtered(one, net), x, y)
+                right[row, ids] = correct.double().cpu()
+                for name, (own, other) in both.items():
                     difference = cosine(gradient, own) - cosine(gradient, other)
-                    excess[column, row, ids] = difference.double().cpu()
-    excess[:, :, ~usable] = torch.nan
-    means = excess.nanmean(2)
-    return tuple(
-        FilterCandidate(
-            one.name,
-            dict(zip(directions, means[:, row].tolist(), strict=True)),
-            float(correct[row].mean()),
-            *_bounds(correct[row] - correct[0]),
-        )
-        for row, one in enumerate(every)
-    )
+                    excess[name][row, ids] = difference.double().cpu()
+    for values in excess.values():
+        values[:, ~usable] = torch.nan
+    return _Passes(right, excess)
 
 
 def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -266,13 +284,18 @@ def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(differences: Tensor) -> tuple[float, float]:
-    """One-sided 95 % normal bounds of a mean; of one image none, unless it is equal."""
-    if not bool(differences.any()):
+    """One-sided 95 % normal bounds of a mean, without NaN; ±∞ of fewer than two values, unless all are zero."""
+    values = differences[~differences.isnan()]
+    if not bool(values.any()):
         return 0.0, 0.0
-    if len(differences) < 2:
+    if len(values) < 2:
         return -math.inf, math.inf
-    mean, half = float(differences.mean()), _QUANTILE * float(differences.std()) / math.sqrt(len(differences))
+    mean, half = float(values.mean()), _QUANTILE * float(values.std()) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def _admitted(one: FilterCandidate, margin: float | None) -> bool:
+    return margin is None or one.accuracy_high > -margin
 
 
 def best_of(candidates: Sequence[FilterCandidate], direction: str, margin: float | None) -> str:
@@ -283,6 +306,5 @@ def best_of(candidates: Sequence[FilterCandidate], direction: str, margin: float
         direction: of L.
         margin: δ, as for `best_filter`.
     """
-    admitted = [one for one in candidates if margin is None or one.accuracy_high > -margin]
-    known = [one for one in admitted if not math.isnan(one.alignment[direction])]
+    known = [one for one in candidates if _admitted(one, margin) and not math.isnan(one.alignment[direction])]
     return max(known, key=lambda one: one.alignment[direction]).name if known else IDENTITY
