@@ -16,6 +16,7 @@ from tangency.errors import NumericsError
 from tangency.evaluate.entries import fields_json
 from tangency.evaluate.filters.bank import IDENTITY, filter_bank
 from tangency.evaluate.filters.linear import Filtered, InputFilter
+from tangency.measures.working import WorkingSize
 from tangency.numerics import at_once, cosine
 from tangency.score import Denoiser
 from tangency.seeding import permutation
@@ -74,6 +75,14 @@ class BestFilters:
 
 
 @dataclass(frozen=True)
+class _Passes:
+    """Of F filters and N images: what is right, (F, N) of 0 and 1, and by direction cos(g, b) − cos(g, b′), (F, N)."""
+
+    right: Tensor
+    excess: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class FilterSearch:
     """What the search needs beside a network: it is the same for all networks of a study.
 
@@ -85,6 +94,7 @@ class FilterSearch:
         directions: Bayes directions by name, each (N, C, H, W).
         seed: of the other images.
         margin: δ of accuracy; None where it does not count.
+        working: the size of directions, to which gradients are brought; None where that is the images' own.
     """
 
     bank: Sequence[InputFilter]
@@ -94,6 +104,7 @@ class FilterSearch:
     directions: Mapping[str, Tensor]
     seed: int = 0
     margin: float | None = MARGIN
+    working: WorkingSize | None = None
 
     @classmethod
     def prepared(
@@ -105,22 +116,23 @@ class FilterSearch:
         count: int = _IMAGES,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        working: WorkingSize | None = None,
     ) -> FilterSearch:
         """The bank of the training images and the Bayes directions at a fixed random subset of `images`.
 
-        Arguments are those of `choose_filters`.
+        Arguments are those of `choose_filters`; `working` is the size of the images that the scores know.
         """
         pool = train if images is None else images
         places = permutation(len(pool), seed, "input filters")[:count].sort().values
         chosen = pool.subset(places)
-        directions = {name: bayes_directions(score, chosen, sigma, device) for name, score in scores.items()}
-        margin = None if images is None else MARGIN
-        return cls(filter_bank(train, device), chosen, tuple(places.tolist()), pool.digest, directions, seed, margin)
+        directions = {name: bayes_directions(score, chosen, sigma, device, working) for name, score in scores.items()}
+        margin, drawn = None if images is None else MARGIN, tuple(places.tolist())
+        return cls(filter_bank(train, device), chosen, drawn, pool.digest, directions, seed, margin, working)
 
     def best(self, net: nn.Module, batch_size: int = 128, device: str | torch.device = "cpu") -> BestFilters:
         """The best filters before a network; arguments are those of `best_filter`."""
         bank = [InputFilter(IDENTITY), *(one for one in self.bank if one.name != IDENTITY)]
-        passes = _measured(net, bank, self.images, self.directions, self.seed, batch_size, device)
+        passes = self._measured(net, bank, batch_size, device)
         candidates = tuple(
             FilterCandidate(
                 one.name,
@@ -138,6 +150,33 @@ class FilterSearch:
             for name, excess in passes.excess.items()
         }
         return BestFilters(chosen, slack, candidates, self.places, self.data, self.margin)
+
+    def _measured(
+        self, net: nn.Module, bank: Sequence[InputFilter], batch_size: int, device: str | torch.device
+    ) -> _Passes:
+        """Every filter before the network, at every image."""
+        images, working = self.images, self.working
+        expected = (len(images), *(images.shape if working is None else working.shape))
+        for name, direction in self.directions.items():
+            if tuple(direction.shape) != expected:
+                raise NumericsError(f"direction '{name}': got shape {tuple(direction.shape)}, expected {expected}.")
+        partner, usable = Partners(images, self.seed).any(torch.arange(len(images)))
+        right = torch.empty(len(bank), len(images), dtype=torch.float64)
+        excess = {name: torch.empty_like(right) for name in self.directions}
+        with undisturbed(net):
+            for ids in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, batch_size)):
+                x, y = images.images(ids).to(device), images.labels[ids].to(device)
+                both = {name: (b[ids].to(x), b[partner[ids]].to(x)) for name, b in self.directions.items()}
+                for row, one in enumerate(bank):
+                    correct, gradient = _passes(Filtered(one, net), x, y)
+                    gradient = gradient if working is None else working.gradient(gradient)
+                    right[row, ids] = correct.double().cpu()
+                    for name, (own, other) in both.items():
+                        difference = cosine(gradient, own) - cosine(gradient, other)
+                        excess[name][row, ids] = difference.double().cpu()
+        for values in excess.values():
+            values[:, ~usable] = torch.nan
+        return _Passes(right, excess)
 
 
 def choose_filters(
@@ -222,55 +261,20 @@ def best_filter(
 
 
 def bayes_directions(
-    score: Denoiser, images: LabelledImages, sigma: float, device: str | torch.device = "cpu"
+    score: Denoiser,
+    images: LabelledImages,
+    sigma: float,
+    device: str | torch.device = "cpu",
+    working: WorkingSize | None = None,
 ) -> Tensor:
-    """∇ log p_σ(y | x) of labelled images as directions, (N, C, H, W) on the CPU."""
+    """∇ log p_σ(y | x) of labelled images, brought to a working size, as directions, (N, C, H, W) on the CPU."""
     parts = []
     for index in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, 128)):
         x, y = images.images(index).to(device), images.labels[index].to(device)
+        x = x if working is None else working.reduce(x)
         with torch.no_grad():
             parts.append(score.bayes_direction(x, y, sigma).direction.cpu())
     return torch.cat(parts)
-
-
-@dataclass(frozen=True)
-class _Passes:
-    """Of F filters and N images: what is right, (F, N) of 0 and 1, and by direction cos(g, b) − cos(g, b′), (F, N)."""
-
-    right: Tensor
-    excess: Mapping[str, Tensor]
-
-
-def _measured(
-    net: nn.Module,
-    bank: Sequence[InputFilter],
-    images: LabelledImages,
-    directions: Mapping[str, Tensor],
-    seed: int,
-    batch_size: int,
-    device: str | torch.device,
-) -> _Passes:
-    """Every filter before the network, at every image."""
-    for name, direction in directions.items():
-        if tuple(direction.shape) != (len(images), *images.shape):
-            expected = (len(images), *images.shape)
-            raise NumericsError(f"direction '{name}': got shape {tuple(direction.shape)}, expected {expected}.")
-    partner, usable = Partners(images, seed).any(torch.arange(len(images)))
-    right = torch.empty(len(bank), len(images), dtype=torch.float64)
-    excess = {name: torch.empty_like(right) for name in directions}
-    with undisturbed(net):
-        for ids in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, batch_size)):
-            x, y = images.images(ids).to(device), images.labels[ids].to(device)
-            both = {name: (b[ids].to(x), b[partner[ids]].to(x)) for name, b in directions.items()}
-            for row, one in enumerate(bank):
-                correct, gradient = _passes(Filtered(one, net), x, y)
-                right[row, ids] = correct.double().cpu()
-                for name, (own, other) in both.items():
-                    difference = cosine(gradient, own) - cosine(gradient, other)
-                    excess[name][row, ids] = difference.double().cpu()
-    for values in excess.values():
-        values[:, ~usable] = torch.nan
-    return _Passes(right, excess)
 
 
 def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
