@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from support import make_mixture
+from tangency.autodiff import input_gradient
 from tangency.data.partners import Partners
 from tangency.errors import NumericsError
 from tangency.evaluate.filters import (
@@ -24,6 +25,8 @@ from tangency.evaluate.filters import (
     filter_bank,
     filter_named,
 )
+from tangency.measures.working import WorkingSize
+from tangency.numerics import cosine
 from tangency.score import MixtureScore
 from tangency.types import LabelledImages
 
@@ -73,11 +76,13 @@ def test_it_equals_a_slow_loop_and_does_not_depend_on_the_batch() -> None:
     net.eval()
     plain = np.array(slow_row(net, bank[0], images, directions["one"])[1], dtype=float)
     rows = {}
+    each: dict[str, dict[str, np.ndarray]] = {name: {} for name in directions}
     for one, candidate in zip(bank, best.candidates, strict=True):
         assert candidate.name == one.name
         for name, direction in directions.items():
             excess, right = slow_row(net, one, images, direction)
             assert candidate.alignment[name] == pytest.approx(np.mean(excess), abs=1e-5)
+            each[name][one.name] = np.array(excess)
         d = np.array(right, dtype=float) - plain
         half = 1.6448536269514722 * d.std(ddof=1) / math.sqrt(len(d))
         assert candidate.accuracy == pytest.approx(np.mean(right))
@@ -87,6 +92,10 @@ def test_it_equals_a_slow_loop_and_does_not_depend_on_the_batch() -> None:
     for name in directions:
         fit = [key for key, (_, high) in rows.items() if high > -0.05]
         assert best.chosen[name] == max(fit, key=lambda key: rows[key][0][name])
+        apart = [each[name][key] - each[name][best.chosen[name]] for key in fit]
+        bounds = [d.mean() + 1.6448536269514722 * d.std(ddof=1) / math.sqrt(len(d)) for d in apart]
+        assert best.slack[name] == pytest.approx(max(bounds), abs=1e-5)
+        assert best.slack[name] > 0
     for size in (1, 7):
         other = best_filter(net, bank, images, directions, batch_size=size)
         assert other.chosen == best.chosen
@@ -144,10 +153,10 @@ def test_a_low_pass_is_chosen_where_the_truth_is_smooth_and_the_rise_is_the_cosi
     partner, _ = Partners(images, 0).any(torch.arange(len(images)))
     apart = 2 * float((images.labels != images.labels[partner]).double().mean())
     checks = net.checks / 15
-    cosine = (1 / 15 + 0.2 * float(checks.mean())) / float((1 / 15 + 0.2 * checks).square().mean().sqrt())
+    between = (1 / 15 + 0.2 * float(checks.mean())) / float((1 / 15 + 0.2 * checks).square().mean().sqrt())
     assert by_name["dct-1x1"].alignment["smooth"] == pytest.approx(apart, abs=1e-5)
     for name in ("identity", "dct-3x5"):  # the whole space is no filter
-        assert by_name[name].alignment["smooth"] == pytest.approx(apart * cosine, abs=1e-5)
+        assert by_name[name].alignment["smooth"] == pytest.approx(apart * between, abs=1e-5)
     assert by_name["identity"].alignment["smooth"] < by_name["blur-0.5"].alignment["smooth"] < apart
 
 
@@ -171,6 +180,7 @@ def test_the_identity_is_a_candidate_of_every_bank_and_is_chosen_where_nothing_h
     assert [one.name for one in best.candidates] == ["identity"]
     assert math.isnan(best.candidates[0].alignment["one"])  # there is no other image
     assert best.chosen["one"] == "identity"
+    assert best.slack["one"] == 0
     several = drawn(12)
     none = best_filter(network(), filter_bank(several), several, {"one": torch.zeros(12, *SHAPE)})
     assert none.chosen["one"] == "identity"
@@ -230,6 +240,18 @@ def test_choosing_takes_a_fixed_subset_and_the_directions_of_the_scores() -> Non
     assert other.data == "drawn 60"
     assert other.margin == 0.05
     assert other.images != best.images
+
+
+def test_directions_of_a_working_size_are_compared_with_gradients_brought_to_it() -> None:
+    images, working = drawn(30), WorkingSize(SHAPE, (1, 5))
+    score = MixtureScore(make_mixture((1, 1, 5)))
+    search = FilterSearch.prepared({"b": score}, images, 0.5, count=30, working=working)
+    row = search.best(network().eval()).candidates[0]
+    x, y = images.images(), images.labels
+    g = input_gradient(network().eval(), x, y, "margin").direction.sum(2, keepdim=True)
+    b = score.bayes_direction(x.mean(2, keepdim=True), y, 0.5).direction
+    partner, _ = Partners(images, 0).any(torch.arange(30))
+    assert row.alignment["b"] == pytest.approx(float((cosine(g, b) - cosine(g, b[partner])).mean()), abs=1e-5)
 
 
 def test_the_result_is_strict_json() -> None:

@@ -16,6 +16,7 @@ from tangency.errors import NumericsError
 from tangency.evaluate.entries import fields_json
 from tangency.evaluate.filters.bank import IDENTITY, filter_bank
 from tangency.evaluate.filters.linear import Filtered, InputFilter
+from tangency.measures.working import WorkingSize
 from tangency.numerics import at_once, cosine
 from tangency.score import Denoiser
 from tangency.seeding import permutation
@@ -52,6 +53,9 @@ class BestFilters:
 
     Args:
         chosen: direction to the name of the filter of the highest L, of those whose accuracy is not shown inferior.
+        slack: by how much another admitted filter may exceed the chosen one in L: the largest one-sided 95 % bound of
+            their differences, paired by image, at least 0. A network is beyond smoothing where it exceeds the chosen
+            filter by more than this.
         candidates: all of the bank, the identity first.
         images: places of the images in their data set.
         data: digest of that data set.
@@ -59,6 +63,7 @@ class BestFilters:
     """
 
     chosen: Mapping[str, str]
+    slack: Mapping[str, float]
     candidates: tuple[FilterCandidate, ...]
     images: tuple[int, ...]
     data: str
@@ -67,6 +72,14 @@ class BestFilters:
     def to_json(self) -> dict[str, Any]:
         """As strict JSON has it."""
         return fields_json(self)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Of F filters and N images: what is right, (F, N) of 0 and 1, and by direction cos(g, b) − cos(g, b′), (F, N)."""
+
+    right: Tensor
+    excess: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ class FilterSearch:
         directions: Bayes directions by name, each (N, C, H, W).
         seed: of the other images.
         margin: δ of accuracy; None where it does not count.
+        working: the size of directions, to which gradients are brought; None where that is the images' own.
     """
 
     bank: Sequence[InputFilter]
@@ -90,6 +104,7 @@ class FilterSearch:
     directions: Mapping[str, Tensor]
     seed: int = 0
     margin: float | None = MARGIN
+    working: WorkingSize | None = None
 
     @classmethod
     def prepared(
@@ -101,23 +116,67 @@ class FilterSearch:
         count: int = _IMAGES,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        working: WorkingSize | None = None,
     ) -> FilterSearch:
         """The bank of the training images and the Bayes directions at a fixed random subset of `images`.
 
-        Arguments are those of `choose_filters`.
+        Arguments are those of `choose_filters`; `working` is the size of the images that the scores know.
         """
         pool = train if images is None else images
         places = permutation(len(pool), seed, "input filters")[:count].sort().values
         chosen = pool.subset(places)
-        directions = {name: bayes_directions(score, chosen, sigma, device) for name, score in scores.items()}
-        margin = None if images is None else MARGIN
-        return cls(filter_bank(train, device), chosen, tuple(places.tolist()), pool.digest, directions, seed, margin)
+        directions = {name: bayes_directions(score, chosen, sigma, device, working) for name, score in scores.items()}
+        margin, drawn = None if images is None else MARGIN, tuple(places.tolist())
+        return cls(filter_bank(train, device), chosen, drawn, pool.digest, directions, seed, margin, working)
 
     def best(self, net: nn.Module, batch_size: int = 128, device: str | torch.device = "cpu") -> BestFilters:
         """The best filters before a network; arguments are those of `best_filter`."""
-        candidates = filter_table(net, self.bank, self.images, self.directions, self.seed, batch_size, device)
+        bank = [InputFilter(IDENTITY), *(one for one in self.bank if one.name != IDENTITY)]
+        passes = self._measured(net, bank, batch_size, device)
+        candidates = tuple(
+            FilterCandidate(
+                one.name,
+                {name: float(excess[row].nanmean()) for name, excess in passes.excess.items()},
+                float(passes.right[row].mean()),
+                *_bounds(passes.right[row] - passes.right[0]),
+            )
+            for row, one in enumerate(bank)
+        )
         chosen = {name: best_of(candidates, name, self.margin) for name in self.directions}
-        return BestFilters(chosen, candidates, self.places, self.data, self.margin)
+        admitted = [row for row, one in enumerate(candidates) if _admitted(one, self.margin)]
+        row_of = {one.name: row for row, one in enumerate(bank)}
+        slack = {
+            name: max(_bounds(excess[row] - excess[row_of[chosen[name]]])[1] for row in admitted)
+            for name, excess in passes.excess.items()
+        }
+        return BestFilters(chosen, slack, candidates, self.places, self.data, self.margin)
+
+    def _measured(
+        self, net: nn.Module, bank: Sequence[InputFilter], batch_size: int, device: str | torch.device
+    ) -> _Passes:
+        """Every filter before the network, at every image."""
+        images, working = self.images, self.working
+        expected = (len(images), *(images.shape if working is None else working.shape))
+        for name, direction in self.directions.items():
+            if tuple(direction.shape) != expected:
+                raise NumericsError(f"direction '{name}': got shape {tuple(direction.shape)}, expected {expected}.")
+        partner, usable = Partners(images, self.seed).any(torch.arange(len(images)))
+        right = torch.empty(len(bank), len(images), dtype=torch.float64)
+        excess = {name: torch.empty_like(right) for name in self.directions}
+        with undisturbed(net):
+            for ids in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, batch_size)):
+                x, y = images.images(ids).to(device), images.labels[ids].to(device)
+                both = {name: (b[ids].to(x), b[partner[ids]].to(x)) for name, b in self.directions.items()}
+                for row, one in enumerate(bank):
+                    correct, gradient = _passes(Filtered(one, net), x, y)
+                    gradient = gradient if working is None else working.gradient(gradient)
+                    right[row, ids] = correct.double().cpu()
+                    for name, (own, other) in both.items():
+                        difference = cosine(gradient, own) - cosine(gradient, other)
+                        excess[name][row, ids] = difference.double().cpu()
+        for values in excess.values():
+            values[:, ~usable] = torch.nan
+        return _Passes(right, excess)
 
 
 def choose_filters(
@@ -202,57 +261,20 @@ def best_filter(
 
 
 def bayes_directions(
-    score: Denoiser, images: LabelledImages, sigma: float, device: str | torch.device = "cpu"
+    score: Denoiser,
+    images: LabelledImages,
+    sigma: float,
+    device: str | torch.device = "cpu",
+    working: WorkingSize | None = None,
 ) -> Tensor:
-    """∇ log p_σ(y | x) of labelled images as directions, (N, C, H, W) on the CPU."""
+    """∇ log p_σ(y | x) of labelled images, brought to a working size, as directions, (N, C, H, W) on the CPU."""
     parts = []
     for index in torch.split(torch.arange(len(images)), at_once(images.pixels.shape, 128)):
         x, y = images.images(index).to(device), images.labels[index].to(device)
+        x = x if working is None else working.reduce(x)
         with torch.no_grad():
             parts.append(score.bayes_direction(x, y, sigma).direction.cpu())
     return torch.cat(parts)
-
-
-def filter_table(
-    net: nn.Module,
-    bank: Sequence[InputFilter],
-    images: LabelledImages,
-    directions: Mapping[str, Tensor],
-    seed: int = 0,
-    batch_size: int = 128,
-    device: str | torch.device = "cpu",
-) -> tuple[FilterCandidate, ...]:
-    """L and accuracy of each filter before the network, the identity first; arguments are those of `best_filter`."""
-    for name, direction in directions.items():
-        if tuple(direction.shape) != (len(images), *images.shape):
-            expected = (len(images), *images.shape)
-            raise NumericsError(f"direction '{name}': got shape {tuple(direction.shape)}, expected {expected}.")
-    every = [InputFilter(IDENTITY), *(one for one in bank if one.name != IDENTITY)]
-    partner, usable = Partners(images, seed).any(torch.arange(len(images)))
-    step = at_once(images.pixels.shape, batch_size)
-    correct = torch.empty(len(every), len(images), dtype=torch.float64)
-    excess = torch.empty(len(directions), len(every), len(images), dtype=torch.float64)
-    with undisturbed(net):
-        for ids in torch.split(torch.arange(len(images)), step):
-            x, y = images.images(ids).to(device), images.labels[ids].to(device)
-            both = [(b[ids].to(x), b[partner[ids]].to(x)) for b in directions.values()]
-            for row, one in enumerate(every):
-                right, gradient = _passes(Filtered(one, net), x, y)
-                correct[row, ids] = right.double().cpu()
-                for column, (own, other) in enumerate(both):
-                    difference = cosine(gradient, own) - cosine(gradient, other)
-                    excess[column, row, ids] = difference.double().cpu()
-    excess[:, :, ~usable] = torch.nan
-    means = excess.nanmean(2)
-    return tuple(
-        FilterCandidate(
-            one.name,
-            dict(zip(directions, means[:, row].tolist(), strict=True)),
-            float(correct[row].mean()),
-            *_bounds(correct[row] - correct[0]),
-        )
-        for row, one in enumerate(every)
-    )
 
 
 def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -266,13 +288,18 @@ def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(differences: Tensor) -> tuple[float, float]:
-    """One-sided 95 % normal bounds of a mean; of one image none, unless it is equal."""
-    if not bool(differences.any()):
+    """One-sided 95 % normal bounds of a mean, without NaN; ±∞ of fewer than two values, unless all are zero."""
+    values = differences[~differences.isnan()]
+    if not bool(values.any()):
         return 0.0, 0.0
-    if len(differences) < 2:
+    if len(values) < 2:
         return -math.inf, math.inf
-    mean, half = float(differences.mean()), _QUANTILE * float(differences.std()) / math.sqrt(len(differences))
+    mean, half = float(values.mean()), _QUANTILE * float(values.std()) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def _admitted(one: FilterCandidate, margin: float | None) -> bool:
+    return margin is None or one.accuracy_high > -margin
 
 
 def best_of(candidates: Sequence[FilterCandidate], direction: str, margin: float | None) -> str:
@@ -283,6 +310,5 @@ def best_of(candidates: Sequence[FilterCandidate], direction: str, margin: float
         direction: of L.
         margin: δ, as for `best_filter`.
     """
-    admitted = [one for one in candidates if margin is None or one.accuracy_high > -margin]
-    known = [one for one in admitted if not math.isnan(one.alignment[direction])]
+    known = [one for one in candidates if _admitted(one, margin) and not math.isnan(one.alignment[direction])]
     return max(known, key=lambda one: one.alignment[direction]).name if known else IDENTITY
