@@ -101,9 +101,8 @@ def test_the_filter_is_the_best_on_training_images_by_a_slow_look(study: tuple[d
             g = input_gradient(Filtered(filter_named(candidate["name"], data.train), net), x, y, "margin").direction
             level = float((cosine(g, b) - cosine(g, b[partner])).double().nanmean())
             assert candidate["alignment"]["bayes_gradient"] == pytest.approx(level, abs=1e-4)
-            if candidate["accuracy_low"] > -0.05:
-                levels[candidate["name"]] = level
-        assert len(levels) >= 3
+            levels[candidate["name"]] = level
+        assert len(levels) >= 10
         assert levels[ended["filter"]] == pytest.approx(max(levels.values()), abs=1e-4)
         assert ended["chosen_on"]["images"] == 120
         assert ended["chosen_on"]["digest"] == data.train.digest

@@ -83,10 +83,9 @@ class Workbench:
     @cached_property
     def filter_search(self) -> FilterSearch:
         """What the filters of every seed are chosen with."""
-        closed, plan = self.estimators[0], self.plan
-        return filter_search(
-            self.filters, closed, self.network, directions(self.spec), plan.working, max(plan.measures.sigmas)
-        )
+        closed, sigma = self.estimators[0], max(self.plan.measures.sigmas)
+        targets, working = directions(self.spec), self.plan.working
+        return filter_search(self.data, closed, self.network, targets, working, sigma, self.device)
 
     @cached_property
     def generation(self) -> GenerationBench:

@@ -30,7 +30,8 @@ from tangency.report.text.measures import describe, parameter_label
 from tangency.report.text.numbers import number
 from tangency.report.text.panels import correlation_panels, panels, story_keys, story_labels
 from tangency.report.text.trials import regime_label
-from tangency.study.summary.entries import CorrelationEntry, EstimatorEntry, TrialEntry
+from tangency.study.summary.entries import EstimatorEntry, TrialEntry
+from tangency.study.summary.sweep_entries import CorrelationEntry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,7 +141,7 @@ def correlations_figure(run: RunFiles) -> Figure | None:
 def scatter(
     axes: Axes, trials: Sequence[TrialEntry], item: CorrelationEntry, kind: Literal["raw", "minus_control"]
 ) -> None:
-    """One point per trained network, coloured by objective, with Spearman's correlation above."""
+    """One point per trained network, coloured by objective; above, the partial correlation, or less its control."""
     for objective, colour in coloured(swept(trials)):
         points = []
         for trial in trials:
@@ -157,9 +158,12 @@ def scatter(
         if points:
             x_values, y_values = zip(*points, strict=True)
             axes.scatter(x_values, y_values, s=14, color=colour, label=objective_name(objective))
-    rho = item.raw if kind == "raw" else item.minus_control
-    interval = f"[{number(rho.low, 2)}, {number(rho.high, 2)}]"
-    axes.set_title(f"Spearman's $r_s$ = {number(rho.rho, 2)} {interval}", fontsize=6.5, loc="right")
+    shuffled = item.controls.get("shuffled")
+    title = f"partial $r_s$ = {number(item.rho, 2)}"
+    if kind == "minus_control" and shuffled:
+        interval = f"[{number(shuffled.low, 2)}, {number(shuffled.high, 2)}]"
+        title = f"$r_s$ − shuffled = {number(shuffled.difference, 2)} {interval}"
+    axes.set_title(title, fontsize=6.5, loc="right")
 
 
 def tangents_figure(run: RunFiles) -> Figure | None:

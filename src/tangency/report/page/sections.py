@@ -131,7 +131,7 @@ def tangents_section(run: RunFiles) -> TangentsSection | None:
     keys = [fraction_key(place, entry.name) for place, entry in enumerate(tangents.estimators)]
     rows = [(trial.id, [_cell(trial, key) for key in keys]) for trial in run.summary.trials if trial.excess]
     return TangentsSection(
-        tangents.estimators, claim_sentence(tangents), None if figure is None else png_uri(figure), rows
+        tangents.estimators, claim_sentence(run.summary), None if figure is None else png_uri(figure), rows
     )
 
 

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tangency.evaluate.entries import ControlEntry, ExcessEntry, IntervalEntry, MeasureEntry
+from tangency.evaluate.entries import ControlEntry, ExcessEntry, MeasureEntry
+from tangency.evaluate.verdicts.entries import WorstControl
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.report.read.keys import RISK, all_keys
 from tangency.report.read.trials import REFERENCES, STANDARD, column, mean_of, swept
-from tangency.report.text.glossary import control_name, objective_name
+from tangency.report.text.glossary import TARGETS, control_name, objective_name
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, estimate
 from tangency.report.text.panels import story_keys
 from tangency.report.text.trials import curve_text, strength_label
+from tangency.report.text.verdict import interval_of
+from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary, TrialEntry
 
 if TYPE_CHECKING:
@@ -33,18 +36,24 @@ def tiles(summary: StudySummary) -> list[Tile]:
     if headline is None:
         return []
 
-    def tile(label: str, e: IntervalEntry, note: str) -> Tile:
-        bracket = estimate(e).partition(" ")[2]
-        interval = f"95 % interval {bracket}" if bracket else "no interval"
-        return label, estimate(e, signed=True).partition(" ")[0], interval, note
+    def tile(label: str, e: WorstControl | CrossedEstimate, note: str) -> Tile:
+        entry = interval_of(e)
+        bracket = estimate(entry).partition(" ")[2]
+        interval = f"95 % interval {bracket} over {headline.unit}" if bracket else "no interval"
+        return label, estimate(entry, signed=True).partition(" ")[0], interval, note
 
-    control = f"control: {control_name(headline.tangent_excess.best_control)}"
-    return [
-        tile("F² minus best control", headline.tangent_excess, control),
-        tile("Rise of that over standard", headline.tangent_excess_rise, "paired over images"),
-        tile("Alignment minus shuffled", headline.alignment_excess, heading(headline.alignment)),
-        tile("Rise of that over standard", headline.alignment_excess_rise, "paired over images"),
-    ]
+    direction, out = f"under the {TARGETS[headline.direction][0]}", list[Tile]()
+    for claim in headline.claims[:1]:
+        if claim.worst:
+            out.append(
+                tile("log F²/control", claim.worst, f"{claim.name}, against {control_name(claim.worst.control)}")
+            )
+        if claim.change:
+            out.append(tile("Change of that from standard", claim.change, "the worst of the estimators"))
+    out.append(tile("Alignment minus shuffled", headline.alignment, direction))
+    if headline.over_filter:
+        out.append(tile("Above the best fixed filter", headline.over_filter, direction))
+    return out
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,8 @@ def regime_rows(summary: StudySummary) -> list[RegimeRow]:
 def margins(summary: StudySummary) -> list[str]:
     """The accuracy margins tried besides the chosen one."""
     tried = {margin for trial in summary.trials for margin in trial.regime_sensitivity}
-    chosen = summary.regimes.thresholds.accuracy_margin
+    rule = summary.regimes.thresholds or summary.regimes.kappa
+    chosen = rule.accuracy_margin if rule else None
     return sorted((margin for margin in tried if float(margin) != chosen), key=float)
 
 

@@ -13,7 +13,7 @@ from tangency.errors import RunError, quoted
 from tangency.report.read.trials import REFERENCES, STANDARD
 from tangency.study.summary.entries import StudySummary, TrialEntry
 
-SCHEMA = 1
+SCHEMA = 2
 WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
 
 

@@ -12,7 +12,8 @@ from tangency.measures.keys import Key
 STANDARD = "standard"
 UNTRAINED = "untrained"
 BAYES = "bayes"
-REFERENCES = (UNTRAINED, BAYES)  # for which nothing was trained
+FILTERED = ("filtered", "filtered_network")  # the standard network behind a fixed filter
+REFERENCES = (UNTRAINED, BAYES, *FILTERED)  # for which nothing was trained
 FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the value is printed instead of drawn
 
 

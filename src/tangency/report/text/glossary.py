@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tangency.measures.registry import measure_of
-from tangency.report.read.trials import BAYES, UNTRAINED
+from tangency.report.read.trials import BAYES, FILTERED, UNTRAINED
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -15,14 +15,17 @@ OBJECTIVES = {
     "pgd_linf": "PGD ℓ∞",
 }
 # References, for which nothing was trained: name in words, and what stands in place of a regime.
-REFERENCE_TEXTS = {UNTRAINED: ("untrained", "control"), BAYES: ("Bayes rule", "optimum")}
+REFERENCE_TEXTS = {
+    UNTRAINED: ("untrained", "control"),
+    BAYES: ("Bayes rule", "optimum"),
+    FILTERED[0]: ("standard, filtered", "control"),
+    FILTERED[1]: ("standard, filtered for the trained score", "control"),
+}
 REGIMES = {
-    "weak": ("weak", "κ is not shown to have halved; accuracy is kept"),
-    "bayes_aligned": (
-        "Bayes-aligned",
-        "κ has at least halved and is below 1; accuracy and on-manifold change are kept",
-    ),
-    "excessive": ("excessive", "accuracy or on-manifold change is lost"),
+    "collapsed": ("collapsed", "accuracy is not shown to be above a constant answer's"),
+    "weak": ("weak", "alignment is no better than behind a fixed filter; accuracy is kept"),
+    "bayes_aligned": ("Bayes-aligned", "alignment is beyond smoothing; accuracy is kept"),
+    "excessive": ("excessive", "accuracy is lost, or the alignment of a smaller strength"),
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
 TARGETS = {

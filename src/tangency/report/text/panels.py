@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tangency.measures.keys import ALIGNMENT, FRACTION, Key
+from tangency.measures.keys import ALIGNMENT, FRACTION, TANGENT_CONTROLS, Key
 from tangency.measures.registry import is_fixed, measure_of
 from tangency.measures.similarity.metrics import metric_of
 from tangency.report.read.keys import all_keys
 from tangency.report.text.measures import MeasureText, describe, parameter_label, short_label
-from tangency.study.summary.entries import CorrelationEntry, StudySummary, TrialEntry
+from tangency.study.summary.entries import StudySummary, TrialEntry
+from tangency.study.summary.sweep_entries import CorrelationEntry
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ def panels(trials: Sequence[TrialEntry]) -> list[Panel]:
 def story_keys(summary: StudySummary) -> dict[str, str]:
     """The measures of the first figure by role; roles that were not measured are left out."""
     trials, headline = summary.trials, summary.headline
+    worst = headline.claims[0].worst if headline and headline.claims else None
     chosen = {panel.id: str(panel.keys[panel.chosen]) for panel in panels(trials)}
-    alignment = headline.alignment if headline else default_alignment(trials)
-    best = (headline.tangent_excess.best_control if headline else None) or "pca"
+    alignment = default_alignment(trials)
+    best = worst.control if worst and worst.control in TANGENT_CONTROLS else "pca"
     roles = {
         "accuracy": "accuracy",
         "on": chosen.get("change_on", ""),

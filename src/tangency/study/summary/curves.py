@@ -99,9 +99,7 @@ def _directions(
     return entries
 
 
-def _crossing(
-    values: Array, strengths: Array, at: Callable[..., Crossing]
-) -> CrossingEntry | None:
+def _crossing(values: Array, strengths: Array, at: Callable[..., Crossing]) -> CrossingEntry | None:
     """A crossing of the means (m, S) of values (m, S, N); None for a curve that does not begin at strength 0."""
     if strengths[0] != 0 or len(strengths) < 2:
         return None

@@ -38,12 +38,14 @@ class FilterEntry:
 
     Args:
         name: what `tangency.evaluate.filters.filter_named` rebuilds it from.
-        images: training images that it was chosen on, which no verdict uses.
+        images: training images that it was chosen on, which no verdict uses; accuracy does not count on them.
+        slack: by how much another filter of the bank may exceed it in L.
         candidates: as `evaluate.filters.FilterCandidate` has them.
     """
 
     name: str
     images: int
+    slack: float | None
     candidates: list[dict[str, Any]]
 
     @classmethod
@@ -51,7 +53,12 @@ class FilterEntry:
         """That of a trial's outcome; None where it has none."""
         if "filter" not in outcome:
             return None
-        return cls(name=outcome["filter"], images=outcome["chosen_on"]["images"], candidates=outcome["candidates"])
+        return cls(
+            name=outcome["filter"],
+            images=outcome["chosen_on"]["images"],
+            slack=outcome["slack"],
+            candidates=outcome["candidates"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
