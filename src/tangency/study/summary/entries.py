@@ -175,7 +175,7 @@ class RegimesEntry:
         thresholds: of rule: regimes.
         kappa: of rule: kappa.
         epsilon: step length at which rule: kappa judges the on-manifold change.
-        constant: accuracy of the best constant answer on the measured images.
+        constant: accuracy of the best constant answer on the test images.
         bands: how intervals are made.
         text: what a label is a statement about.
     """

@@ -58,7 +58,8 @@ def summarise(
     boot, working = PairedBootstrap(images, spec.replicates), working_of(spec, data)
     dimension, classes = math.prod(working.shape), len(data.test.classes)
     numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in own.items()}
-    results, sweep = Results.of(data, trials, numbers), Sweep.of(spec, data, trials, own, dimension)
+    sweep = Sweep.of(spec, data, trials, own, dimension)
+    results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
     cells = cell_entries(sweep, results, own, judged.cells)
     joined = Joined(numbers, results.collapsed, {cell.id: cell.regime for cell in cells}, main_alignment(spec, numbers))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from tangency.evaluate.numbers import Columns
 from tangency.evaluate.verdicts import Recipe, SweepRows, SweepVerdicts, verdicts
@@ -17,7 +16,7 @@ from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Kappa
 from tangency.statistics.resamples import Array
-from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of, measured_images
+from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of
 from tangency.study.spec import STANDARD, StudySpec
 from tangency.types import Dataset
 
@@ -60,7 +59,7 @@ class Sweep:
         trained = [recipe for recipe in recipes.values() if recipe.objective not in REFERENCES]
         rows = SweepRows(
             trained,
-            constant=best_constant(spec, data),
+            constant=best_constant(data),
             dimension=dimension,
             exact=spec.score.kind == "exact",
             filtered={target: recipes[name] for target, name in FILTERED.items() if name in recipes},
@@ -86,10 +85,9 @@ class Sweep:
         return dataclasses.replace(rows, recipes=recipes, filtered=filtered, references=those(rows.references))
 
 
-def best_constant(spec: StudySpec, data: Dataset) -> float:
-    """Accuracy of the best constant answer on the measured images."""
-    ids = torch.tensor([image for shard in measured_images(spec, data) for image in shard])
-    return float(torch.bincount(data.test.labels[ids]).max()) / len(ids)
+def best_constant(data: Dataset) -> float:
+    """Accuracy of the best constant answer on the test images."""
+    return float(data.test.class_counts.max()) / len(data.test)
 
 
 def log_kappa(columns: Mapping[str, Array], dimension: int, control: str = "") -> float:

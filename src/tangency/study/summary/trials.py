@@ -17,7 +17,6 @@ from tangency.study.plan import REFERENCES, UNTRAINED, Trial
 from tangency.study.spec import STANDARD
 from tangency.study.summary.entries import FilterEntry, TrialEntry
 from tangency.study.summary.optimum import excess_risks
-from tangency.types import Dataset
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,13 @@ class Results:
     collapsed: set[str]
 
     @classmethod
-    def of(cls, data: Dataset, planned: Sequence[Trial], numbers: dict[str, TrialNumbers]) -> Results:
-        """Results with the collapsed trials marked."""
-        guessing = float(data.test.class_counts.max()) / len(data.test)
+    def of(cls, constant: float, planned: Sequence[Trial], numbers: dict[str, TrialNumbers]) -> Results:
+        """Results with the collapsed trials marked, by the accuracy of the best constant answer."""
         collapsed = {
             trial.id
             for trial in planned
             if trial.id in numbers and trial.name not in REFERENCES
-            if not numbers[trial.id].estimates["accuracy"].low > guessing
+            if not numbers[trial.id].estimates["accuracy"].low > constant
         }
         return cls(planned, numbers, collapsed)
 
