@@ -238,7 +238,8 @@ class _Curves:
 
     def at(self, i: int) -> Array:
         """Weights of one strength of the grid, (m,)."""
-        return np.eye(len(self.strengths))[i]
+        weights: Array = np.eye(len(self.strengths))[i]
+        return weights
 
     def test(self, gap: _Gap) -> _Test:
         from scipy.special import ndtri, stdtrit

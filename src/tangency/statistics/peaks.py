@@ -96,7 +96,7 @@ def interior_peak(values: Array, strengths: Array, images: Array | None = None, 
     best = 1 + int(heights.argmax())
     first, peak, last = (_mean(i, values, strengths, images, level) for i in (0, best, m - 1))
     if reason is not None:
-        return InteriorPeak(False, *[math.nan] * 3, count, level, peak, (first, last), reason)
+        return InteriorPeak(False, math.nan, math.nan, math.nan, count, level, peak, (first, last), reason)
     t = float(heights.max())
     draws = _null(m, count)
     p = (1 + len(draws) - int(np.searchsorted(draws, t))) / (1 + len(draws))
