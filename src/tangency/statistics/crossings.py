@@ -290,7 +290,7 @@ def _confidence(mean: float, variance: float, shared: float, freedom: int) -> fl
             low = z
         else:
             high = z
-    return float(ndtr(math.copysign(low if low < _FARTHEST - _SLACK else math.inf, mean)))
+    return float(ndtr(math.copysign(low if low < _FARTHEST - 1e-6 else math.inf, mean)))
 
 
 def _first(place: Array, curve: Array) -> float:
