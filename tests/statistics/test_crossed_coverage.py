@@ -45,7 +45,7 @@ def test_plain_t_over_networks_misses_the_shared_images(kind: Kind, ratio: float
     assert measured(Cell(kind, 0.9, ratio, networks))["plain t"] < highest
 
 
-@pytest.mark.parametrize(("share", "networks"), product((0.0, 0.5, 0.9), (3, 5, 10)))
+@pytest.mark.parametrize(("share", "networks"), list(product((0.0, 0.5, 0.9), (3, 5, 10))))
 @pytest.mark.parametrize("ratio", [2.0, 6.0])
 def test_image_intervals_miss_the_spread_of_networks(share: float, ratio: float, networks: int) -> None:
     """The interval by the images of the networks' mean misses everywhere.
