@@ -20,7 +20,7 @@ from tangency.study.summary.summarise import summarise
 pytestmark = pytest.mark.processes  # Python asks `uname` for the platform that a summary names, once in a process
 
 N, D = 60, 64
-MAIN = "logp_y.bayes_gradient.sigma=0.5"
+MAIN = "margin.bayes_gradient.sigma=0.5"
 
 
 def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, noise: int = 0) -> dict[str, np.ndarray]:
@@ -28,13 +28,17 @@ def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, n
     f = fraction * rng.uniform(0.8, 1.2, N)
     made = {
         "accuracy": (np.arange(N) < accuracy * N).astype(float),
+        "radius": rng.uniform(0.5, 1.5, N) * (1 + fraction),
         "tangent_rank": np.full(N, 3.0),
-        "tangent_fraction.logp_y": f,
+        "tangent_fraction.margin": f,
+        "tangent_fraction.margin.phase": 0.5 * f,
         "change_on.eps=2": rng.uniform(0.1, 0.2, N),
         f"alignment_cosine.{MAIN}": cosine + 0.01 * rng.normal(size=N),
         f"alignment_cosine.{MAIN}.shuffled": 0.01 * rng.normal(size=N),
     }
-    return made | {f"tangent_fraction.logp_y.{c}": 0.5 * f for c in ("shuffled", "shuffled_class", "dct", "pca")}
+    for control in ("shuffled", "shuffled_class", "dct", "pca"):
+        made |= {f"tangent_fraction.margin.{control}": 0.5 * f, f"tangent_overlap.{control}": np.full(N, 0.4)}
+    return made
 
 
 def summary(folder: Path, made: dict[str, dict[str, np.ndarray]], **changes: object) -> dict:
@@ -65,36 +69,40 @@ def test_always_answering_the_largest_class_is_a_collapse(tmp_path: Path) -> Non
     assert {t["objective"]: t["outcome"] for t in found["trials"]}["gradient_norm"] == "collapsed"
 
 
-def test_seeds_of_one_strength_count_once_in_correlations(tmp_path: Path) -> None:
-    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1, 0.2, 0.3]}]
+def test_correlations_are_within_seeds_and_only_their_differences_to_controls_have_intervals(tmp_path: Path) -> None:
+    strengths = [0.1, 0.2, 0.3, 0.4, 0.5]
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": strengths}]
     made = {
-        f"gradient_norm-0.{i}-s{seed}": columns(fraction=0.2 + 0.1 * i, cosine=0.3 + 0.1 * i, noise=10 * i + seed)
-        for i in (1, 2, 3)
+        f"gradient_norm-{t:g}-s{seed}": columns(fraction=0.2 + t, cosine=0.3 + t, noise=int(100 * t) + seed)
+        for t in strengths
         for seed in range(5)
     }
-    found = summary(tmp_path, made, sweep=sweep, seeds=list(range(5)))
-    (entry,) = found["correlations"]
-    assert entry["raw"]["n"] == 4
-    assert entry["raw"]["rho"] == pytest.approx(-1)
-    assert entry["raw"]["p"] > 0.05  # 2 of the 24 orders of four are as extreme
+    summed = summary(tmp_path, made, sweep=sweep, seeds=list(range(5)))
+    (entry,) = summed["correlations"]
+    assert (entry["x"], entry["y"]) == ("log_kappa.margin", f"alignment_cosine.{MAIN}")
+    assert entry["plain"] == pytest.approx(-1)  # over cells of each seed: any two monotone curves correlate
+    assert (entry["seeds"] <= 5, entry["cells"]) == (True, 6)
+    assert set(entry["controls"]) == {"shuffled", "dct"}
+    assert all({"difference", "low", "high", "p_holm"} <= set(each) for each in entry["controls"].values())
 
 
 def test_extreme_gradients_leave_strict_json_with_right_counts(tmp_path: Path) -> None:
     with np.errstate(divide="ignore"):
-        off = columns() | {"tangent_fraction.logp_y": np.zeros(N), "log_kappa.logp_y": np.full(N, np.inf)}
+        off = columns() | {"tangent_fraction.margin": np.zeros(N), "log_kappa.margin": np.full(N, np.inf)}
     found = summary(tmp_path, {"gradient_norm": off})
     trial = {t["objective"]: t for t in found["trials"]}["gradient_norm"]
-    for key in ("kappa.logp_y", "log_kappa.logp_y"):
+    for key in ("kappa.margin", "log_kappa.margin"):
         entry = trial["measures"][key]
         assert (entry["mean"], entry["n"], entry["degenerate"]) == (None, 0, N), key
-    assert trial["measures"]["tangent_fraction.logp_y"]["n"] == N
-    assert trial["regime"] == "undetermined"
+    assert trial["measures"]["tangent_fraction.margin"]["n"] == N
+    assert trial["verdict"]["manifold"][""]["status"] == "not"  # F² at chance is floored, and beaten by k/d
+    assert trial["regime"] == "weak"  # its cosines are the standard network's
 
 
 def test_chance_of_log_kappa_is_the_mean_over_ranks() -> None:
     ranks = np.repeat([2.0, 22.0, 0.0], N // 3)
-    made = columns() | {"tangent_rank": ranks, "log_kappa.logp_y": np.where(ranks > 0, 0.0, np.nan)}
-    chance = trial_numbers(made, PairedBootstrap(N, 20), D, 3).chance["log_kappa.logp_y"]
+    made = columns() | {"tangent_rank": ranks, "log_kappa.margin": np.where(ranks > 0, 0.0, np.nan)}
+    chance = trial_numbers(made, PairedBootstrap(N, 20), D, 3).chance["log_kappa.margin"]
     each = [digamma((D - k) / 2) - digamma(k / 2) + np.log(k / (D - k)) for k in (2, 22)]
     assert chance == pytest.approx(np.mean(each))
 
@@ -110,3 +118,113 @@ def test_images_that_answer_to_the_signal_alone_count_in_the_relative_noise() ->
     found = trial_numbers(columns, PairedBootstrap(4, 200), 8, 2).estimates["relative_noise.sigma=0.5"]
     assert found.mean == pytest.approx(1.2 / 0.3)
     assert (found.n, found.degenerate) == (3, 1)
+
+
+def sweep_of(levels: dict[str, float], seeds: int, noise: float = 0.002) -> dict[str, dict[str, np.ndarray]]:
+    """Rows in which a cell's cosine with both Bayes directions is its level, up to a network's own shift."""
+    made = {}
+    for place, (name, level) in enumerate(levels.items()):
+        for seed in range(seeds):
+            shift = noise * np.random.default_rng([place, seed]).normal()
+            own = columns(cosine=level + shift, fraction=0.2 + level / 10, noise=7)  # images are shared
+            network = {key.replace("bayes", "network_bayes"): values for key, values in own.items() if "bayes" in key}
+            made[f"{name}-s{seed}"] = own | network
+    return made
+
+
+STRENGTHS = [0.1, 0.3, 1.0, 3.0]
+RISE = {"gradient_norm-0.1": 0.3, "gradient_norm-0.3": 0.32, "gradient_norm-1": 0.5, "gradient_norm-3": 0.4}
+LEVELS = {"standard-0": 0.3, "filtered": 0.34, "filtered_network": 0.34, "untrained": 0.0} | RISE
+
+
+def regimes_summary(folder: Path, seeds: int, levels: dict[str, float] = LEVELS, **changes: object) -> dict:
+    alignments = [["margin", "bayes_gradient"], ["margin", "network_bayes_gradient"]]
+    content = {
+        "sweep": [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}],
+        "measures": {**tiny_spec(Path())["measures"], "alignments": alignments},
+        "network_score": "edm-fashion-mnist",
+    }
+    return summary(folder, sweep_of(levels, seeds), **content, seeds=list(range(seeds)), **changes)
+
+
+def test_networks_are_the_unit_of_cells_and_images_of_one_network(tmp_path: Path) -> None:
+    summed = regimes_summary(tmp_path, seeds=5)
+    cells = {cell["id"]: cell for cell in summed["cells"]}
+    assert {name: cell["regime"] for name, cell in cells.items() if name in RISE} == {
+        "gradient_norm-0.1": "weak",
+        "gradient_norm-0.3": "weak",
+        "gradient_norm-1": "bayes_aligned",
+        "gradient_norm-3": "excessive",
+    }
+    assert cells["filtered"]["verdict"]["reference"]
+    own = cells["gradient_norm-1"]
+    assert (own["verdict"]["unit"], own["verdict"]["networks"], own["seeds"]) == ("networks", 5, [0, 1, 2, 3, 4])
+    measure = own["measures"][f"alignment_cosine.{MAIN}"]
+    assert (measure["unit"], len(measure["each"])) == ("networks", 5)
+    assert measure["mean"] == pytest.approx(np.mean(measure["each"]))
+    trials = {trial["id"]: trial for trial in summed["trials"]}
+    alone = trials["gradient_norm-1-s2"]
+    assert alone["verdict"]["unit"] == "images"
+    assert "not of other seeds" in alone["verdict"]["reason"]
+    width = {
+        unit: v["aligned"]["bayes_gradient"]["alignment"]
+        for unit, v in (("n", own["verdict"]), ("i", alone["verdict"]))
+    }
+    assert width["n"]["low"] < width["n"]["mean"] < width["n"]["high"]
+    assert width["i"]["images"] == N
+
+
+def test_one_seed_claims_nothing_of_recipes(tmp_path: Path) -> None:
+    summed = regimes_summary(tmp_path, seeds=1)
+    assert {cell["verdict"]["unit"] for cell in summed["cells"]} == {"images"}
+    assert {m["unit"] for cell in summed["cells"] for m in cell["measures"].values()} == {"images"}
+    (curve,) = summed["curves"]
+    for direction in curve["directions"].values():
+        assert not direction["peak"]["shown"]
+        assert direction["peak"]["p"] is None
+        assert "network" in direction["peak"]["reason"]
+        assert (direction["t1"]["low"], direction["t1"]["high"]) == (None, None)
+    assert (summed["headline"]["unit"], summed["headline"]["networks"]) == ("images", 1)
+
+
+def test_a_sweep_has_its_peak_change_points_and_thesis(tmp_path: Path) -> None:
+    (curve,) = regimes_summary(tmp_path, seeds=5)["curves"]
+    assert curve["cells"] == ["standard-0", *RISE]
+    assert curve["strengths"] == [0, *STRENGTHS]
+    level = curve["directions"]["network_bayes_gradient"]
+    assert [each["mean"] for each in level["levels"]] == pytest.approx([0.3, *RISE.values()], abs=0.01)
+    assert level["peak"]["shown"]
+    assert level["peak"]["peak"]["strength"] == 1
+    assert level["t1"]["low"] <= level["t1"]["estimate"] <= level["t1"]["high"]
+    assert 0.3 < level["t1"]["estimate"] < 1
+    assert 1 < level["t2"]["estimate"] < 3
+    assert curve["t2_accuracy"]["estimate"] == "not reached"
+    assert curve["thesis"]["best"] == dict.fromkeys(["bayes_gradient", "network_bayes_gradient"], "gradient_norm-1")
+
+
+def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_estimator(tmp_path: Path) -> None:
+    headline = regimes_summary(tmp_path, seeds=3)["headline"]
+    assert (headline["recipe"], headline["regime"], headline["baseline"]) == (
+        "gradient_norm-1",
+        "bayes_aligned",
+        "standard-0",
+    )
+    assert headline["trials"] == [f"gradient_norm-1-s{seed}" for seed in range(3)]
+    assert headline["estimator"] == headline["claims"][0]["name"] == "mfa"
+    (tmp_path / "weak").mkdir()
+    weak = regimes_summary(tmp_path / "weak", 3, {**LEVELS, "gradient_norm-1": 0.33, "gradient_norm-3": 0.31})
+    assert weak["headline"]["recipe"] == "gradient_norm-1"
+    assert weak["headline"]["regime"] == "weak"
+    assert weak["headline"]["rule"].startswith("no recipe is Bayes-aligned")
+
+
+def test_labels_of_the_former_rule_have_no_headline_and_no_verdicts(tmp_path: Path) -> None:
+    summed = summary(tmp_path, {"gradient_norm": columns(fraction=0.4)}, rule="kappa", seeds=[0, 1])
+    assert (summed["regimes"]["rule"], summed["headline"], summed["curves"]) == ("kappa", None, [])
+    trained = [trial for trial in summed["trials"] if trial["objective"] == "gradient_norm"]
+    assert all(trial["regime"] and trial["regime_bands"] and "verdict" not in trial for trial in trained)
+    assert {cell["id"]: bool(cell["regime"]) for cell in summed["cells"]} == {
+        "untrained": False,
+        "standard-0": True,
+        "gradient_norm-0.1": True,
+    }
