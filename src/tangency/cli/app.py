@@ -67,7 +67,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker pr
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a shipped study: quickstart, linear, fitted, distractor, tangents, generation.",
+        help="YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation.",
         metavar="SPEC",
     ),
 ]
