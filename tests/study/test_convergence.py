@@ -80,7 +80,7 @@ def gate(folder: Path, seeds: int, change: float, spread: float = 0.02, diverged
         del columns["gradient_norm-10-long-s0"]
     rows = SweepRows(recipes, constant=0.1, dimension=D)
     entries = convergence_entries(rows, longer, columns, Thresholds())
-    return entries, withheld(rows, entries, {}, False)
+    return entries, withheld(rows, entries, {})
 
 
 def test_numbers_that_stay_withhold_nothing(tmp_path: Path) -> None:
