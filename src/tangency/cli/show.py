@@ -39,7 +39,11 @@ def print_study(summary: Mapping[str, Any]) -> None:
 
 def _trial_row(trial: Mapping[str, Any]) -> list[str]:
     measures, excess = trial["measures"], trial["excess"].get(FRACTION)
-    regime = trial["regime"] or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
+    regime = (
+        trial["regime"]
+        or ("withheld" if trial.get("withheld") else "")
+        or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
+    )
     return [
         trial["id"],
         *(_half_width(measures.get(key)) for key in ("accuracy", FRACTION)),

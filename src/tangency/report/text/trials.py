@@ -27,7 +27,7 @@ def regime_label(trial: TrialEntry) -> str:
     """The regime in words; without one the outcome, or what the trial is instead."""
     if trial.outcome != "ok":
         return trial.outcome
-    regime = trial.regime
+    regime = "withheld" if trial.withheld else trial.regime
     without = REFERENCE_TEXTS.get(trial.objective, ("", "no baseline"))[1]
     return REGIMES[regime][0] if regime in REGIMES else (regime or without)
 
