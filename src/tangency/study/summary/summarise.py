@@ -9,6 +9,7 @@ from typing import Any
 
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
+from tangency.measures import WorkingSize
 from tangency.measures.keys import MARGIN, Key
 from tangency.statistics import PairedBootstrap
 from tangency.study.generation.collect import GeneratedEntry
@@ -55,18 +56,20 @@ def summarise(
     own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
     images = len(next(iter(own.values()))["accuracy"])
     boot, working = PairedBootstrap(images, spec.replicates), working_of(spec, data)
-    dimension, classes = math.prod(working.shape), len(data.test.classes)
-    numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in own.items()}
+    dimension = math.prod(working.shape)
+    numbers = {n: trial_numbers(rows, boot, dimension, len(data.test.classes)) for n, rows in own.items()}
     sweep = Sweep.of(spec, data, trials, own, dimension)
     results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
     cells = cell_entries(sweep, results, own, judged.cells)
-    joined = Joined(numbers, results.collapsed, {cell.id: cell.regime for cell in cells}, main_alignment(spec, numbers))
+    regimes = {cell.id: cell.regime for cell in cells}
+    joined = Joined(numbers, results.collapsed, regimes, main_alignment(spec, numbers))
+    generation = summarise_generation(spec, data, trials, generated, quality, joined) if generated and quality else None
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
         spec_hash=spec.digest(),
-        data=_about(data, images, None if working.whole else working.sentence),
+        data=_about(data, images, working),
         score=score_card,
         headline=judged.headline,
         trials=trial_entries(results, outcomes, own, dimension, judged.trials),
@@ -78,9 +81,7 @@ def summarise(
         convergence=judged.convergence,
         regimes=judged.rule,
         tangents=TangentsEntry(estimators=estimator_entries(spec, own)) if len(spec.tangents) > 1 else None,
-        generation=summarise_generation(spec, data, trials, generated, quality, joined)
-        if generated and quality
-        else None,
+        generation=generation,
         correlations=correlations(sweep.rows),
         provenance=_provenance(spec, data, planned),
     ).to_json()
@@ -93,7 +94,7 @@ def main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 
-def _about(data: Dataset, images: int, working: str | None) -> DataEntry:
+def _about(data: Dataset, images: int, working: WorkingSize) -> DataEntry:
     return DataEntry(
         name=data.name,
         digest=data.test.digest,
@@ -102,7 +103,7 @@ def _about(data: Dataset, images: int, working: str | None) -> DataEntry:
         train=len(data.train),
         measured=images,
         licence=data.licence,
-        working=working,
+        working=None if working.whole else working.sentence,
     )
 
 
