@@ -142,9 +142,16 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
             if number == 0 and request.stages:
                 summary = _cascaded(rows[0][1:], one, request.stages, summary)
             regime = (
-                regime_alone(summary.measures, summary.excess)
+                regime_alone(summary.measures, summary.excess, len(own.ids), setting.estimators[0])
                 if base is None
-                else regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+                else regime_against(
+                    own,
+                    rows[-1][0].rows(),
+                    base.reference,
+                    base.classifier.card,
+                    setting.data,
+                    setting.estimators[0],
+                )
             )
             summaries.append(dataclasses.replace(summary, regime=regime))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)

@@ -92,7 +92,8 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """
     p, square = right / n, _Z**2 / n
     centre, half = p + square / 2, math.sqrt(square * p * (1 - p) + square**2 / 4)
-    return max(0.0, (centre - half) / (1 + square)), min(1.0, (centre + half) / (1 + square))
+    low, high = (centre - half) / (1 + square), (centre + half) / (1 + square)
+    return (low if right else 0.0), (high if right < n else 1.0)  # exact where rounding would leave the share outside
 
 
 def _clean(score: Posterior) -> bool:
