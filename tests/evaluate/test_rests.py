@@ -115,8 +115,9 @@ def test_a_measurement_keeps_what_its_tangent_spaces_hold_and_says_how_accurate_
     assert (mfa["kind"], mfa["images"]) == ("mfa", 12)
     for probe in ("neighbour", "transformation"):
         controls = mfa[probe]["controls"]
-        assert mfa[probe]["excess"]["low"] == pytest.approx(min(each["low"] for each in controls.values()))
-        assert {"dct", "pca"} <= set(controls)
+        assert (controls["dct"]["n"], controls["pca"]["n"]) == (12, 12)
+        assert mfa[probe]["excess"]["n"] == min(each["n"] for each in controls.values())
+        assert 0 < mfa[probe]["share"]["low"] < mfa[probe]["share"]["mean"] < 1
     assert "the tangent space of pca is that of global PCA; read its F²" in " ".join(written["warnings"])
     assert [entry["sigma"] for entry in written["posterior_accuracy"]] == [0.0, 0.25]
     assert all(entry["low"] <= entry["mean"] <= entry["high"] for entry in written["posterior_accuracy"])
@@ -128,6 +129,18 @@ def test_a_measurement_keeps_what_its_tangent_spaces_hold_and_says_how_accurate_
     monkeypatch.setattr(rests, "neighbour_steps", never)
     (again,) = measure_models(request)
     assert again.to_json()["known_directions"] == first.to_json()["known_directions"]
+
+
+def test_a_default_measurement_warns_of_nothing_about_its_own_defaults(tmp_path: Path) -> None:
+    data = load_dataset(reference := f"npz:{write_data(tmp_path)}")
+    save_classifier(build("convnet", data.test.shape, data.test.classes, 0), tmp_path / "net.safetensors")
+    (found,) = measure_models(MeasureRequest(str(tmp_path / "net.safetensors"), reference, limit=30))
+    of_the_data = ("the tangent space of", "tangent_fraction.")  # a weak mixture, and partners of a lower rank
+    assert [sentence for sentence in found.warnings if not sentence.startswith(of_the_data)] == []
+    (named,) = measure_models(
+        MeasureRequest(str(tmp_path / "net.safetensors"), reference, limit=30, scalars=("sum_logits",), epsilons=())
+    )
+    assert any("sum_logits: " in sentence and "not identified" in sentence for sentence in named.warnings)
 
 
 def two_gaussians(separation: float, variance: float) -> Mixture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,9 @@ from tangency.evaluate.trust.known import NEIGHBOUR, TRANSFORMATION, probe_share
 from tangency.evaluate.trust.results import ProbeShare
 from tangency.measures import ComparisonSource
 from tangency.measures.comparison.frames import FrameSource
-from tangency.statistics import Estimate, PairedBootstrap
+from tangency.measures.keys import Key
+from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
+from tangency.statistics.resamples import Array
 from tangency.tangents.probes import neighbour_steps, transformation_steps
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import LabelledImages
@@ -39,8 +42,8 @@ class KnownDirections:
         images: number of test images that were looked at.
         rank: mean rank.
         shares: "neighbour" (the step to the nearest other test image) and, of natural images, "transformation" (small
-            shifts, turns and growth): the mean share ‖Uᵀv‖²/‖v‖² with its excess over the best control of equal rank
-            and over each.
+            shifts, turns and growth): the mean share ‖Uᵀv‖²/‖v‖² with its excess over the best control of equal rank,
+            over the images that have all of them, and over each, over the images that have that one.
     """
 
     kind: str
@@ -116,9 +119,21 @@ def known_directions(
     for name, frames, own in zip(names, source.frames, columns, strict=True):
         values = {key: column.double().cpu().numpy() for key, column in own.items()}
         rank = values.pop("rank")
-        shares = probe_shares(values, PairedBootstrap(len(rank), _REPLICATES))
+        shares = _each_over_its_own(values, PairedBootstrap(len(rank), _REPLICATES))
         held[name] = KnownDirections(frames.estimator.kind, len(rank), float(rank.mean()), shares)
     return held
+
+
+def _each_over_its_own(columns: Mapping[str, Array], boot: PairedBootstrap) -> dict[str, ProbeShare]:
+    """`probe_shares` with each control over all images that have it: a partner that is missing is none of PCA's."""
+    shares = probe_shares(columns, boot)
+    for probe, share in shares.items():
+        controls = {
+            name: excess_over_best(boot, columns[probe], {name: columns[str(Key(probe).under(name))]}).estimate
+            for name in share.excess.controls
+        }
+        shares[probe] = dataclasses.replace(share, excess=dataclasses.replace(share.excess, controls=controls))
+    return shares
 
 
 def tangent_warnings(known: Mapping[str, KnownDirections]) -> list[str]:
