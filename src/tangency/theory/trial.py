@@ -1,4 +1,4 @@
-"""Estimators of score and tangent spaces on trial, in a world where both are known."""
+"""Trials of score and tangent-space estimators in a world where both are known."""
 
 from __future__ import annotations
 
@@ -131,11 +131,11 @@ def trial(
     config: TrialConfig | None = None,
     on_progress: OnProgress = lambda part, share: None,
 ) -> EstimatorTrial:
-    """Put a tangent estimator and a score on trial in a world.
+    """Test a tangent estimator and a score in a world.
 
     Args:
         reference: of the world.
-        tangents, score: kinds, with options behind a question mark.
+        tangents, score: kinds, with options after a question mark.
         config: how large.
         on_progress: called with the name of each part and the share that is done.
     """
@@ -178,7 +178,7 @@ def principal_angles(truth: Tensor, estimate: Tensor) -> Tensor:
 
 
 def _angles(world: World, estimator: TangentEstimator, config: TrialConfig) -> dict[str, Estimate]:
-    """Principal angles, overlap against chance, and the ρ₁ that a truly tangent gradient is said to have."""
+    """Principal angles, overlap against chance, and the ρ₁ that a truly tangent gradient appears to have."""
     sample = world.sample(config.images, config.seed, start=config.train)
     columns: dict[str, list[Tensor]] = {}
     for x, y in zip(torch.split(sample.x, 64), torch.split(sample.y, 64), strict=True):
@@ -227,7 +227,7 @@ def _measures(
     world: World, tangents: TangentEstimator, score: Denoiser, config: TrialConfig, on_progress: OnProgress
 ) -> dict[str, Bias]:
     """Bias and coverage of every measure of a fixed classifier, with the estimators against the exact ones."""
-    data = drawn(world, config.population, config.seed, config.train + config.images)  # behind all that was used
+    data = drawn(world, config.population, config.seed, config.train + config.images)  # after all images used so far
     sigma = sorted(config.sigmas)[len(config.sigmas) // 2]
     quick = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, metrics=("cosine",))
     classifier, x, y = TiltedBayes(world, sigma), data.images(), data.labels
