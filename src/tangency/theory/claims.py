@@ -48,7 +48,7 @@ class Claim:
         return abs(difference) <= self.tolerance
 
     def to_json(self) -> dict[str, str | float | None]:
-        """As it stands in the output of `tangency worlds check --json`."""
+        """As in the output of `tangency worlds check --json`."""
         content: dict[str, str | float | None] = asdict(self) | {"pass": self.passed}
         infinite = [key for key, value in content.items() if isinstance(value, float) and not math.isfinite(value)]
         return content | dict.fromkeys(infinite)

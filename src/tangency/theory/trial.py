@@ -65,7 +65,7 @@ class ScoreErrors:
     means: dict[str, Estimate]
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in a trial's JSON."""
+        """As in a trial's JSON."""
         about = {"sigma": self.sigma, "identity": self.sigma**2, "score_error": self.score_error}
         return about | {key: to_json(estimate) for key, estimate in self.means.items()}
 
@@ -79,7 +79,7 @@ class Bias:
     coverage: Coverage
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in a trial's JSON."""
+        """As in a trial's JSON."""
         return {
             "truth": plain_number(self.truth),
             "bias": to_json(self.bias),
@@ -205,7 +205,7 @@ def _angles(world: World, estimator: TangentEstimator, config: TrialConfig) -> d
 
 
 def _score_errors(world: World, score: Denoiser, sigma: float, config: TrialConfig) -> ScoreErrors:
-    """Denoising error beside the least possible one, and the distance of scores and Bayes gradients, at x ~ p_σ."""
+    """Denoising error with the least possible one, and the distance of scores and Bayes gradients, at x ~ p_σ."""
     sample = world.sample(config.images, config.seed, start=config.train)
     ids = torch.arange(config.images)
     x = sample.x + sigma * Draw(config.seed, ids, f"trial at {sigma}").normal(world.shape, torch.float64)
