@@ -90,3 +90,17 @@ def test_mixture_tangents_contain_the_loadings_of_the_responsible_component() ->
     torch.testing.assert_close(space.fraction(columns), torch.ones(11, dtype=torch.float64))
     assert space.rank.tolist() == [3] * 11
     assert MixtureTangents(mixture).at(x.float()).basis.dtype == torch.float32
+
+
+def test_spaces_that_end_earlier_are_joined_to_wider_ones() -> None:
+    def space(width: int) -> TangentSpace:
+        basis = torch.eye(6)[:, :width].expand(2, 6, width)
+        return TangentSpace(basis, torch.tensor([1, 2]), torch.ones(2, width + 1), residual=torch.ones(2))
+
+    for parts in ((2, 4), (4, 2)):
+        whole = TangentSpace.concatenate([space(width) for width in parts])
+        assert (whole.basis.shape, whole.spectrum.shape, whole.residual.shape) == ((4, 6, 4), (4, 5), (4,))
+        for place, width in enumerate(parts):
+            own = slice(2 * place, 2 * place + 2)
+            torch.testing.assert_close(whole.basis[own, :, :width], space(width).basis)
+            assert float(whole.basis[own, :, width:].abs().sum() + whole.spectrum[own, width + 1 :].abs().sum()) == 0

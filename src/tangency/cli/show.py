@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
+
+from tangency.cli.show_tangents import PROBE_NAMES
 from tangency.cli.tables import console, number, table
-from tangency.measures.keys import FRACTION, KAPPA
+from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_words
+from tangency.measures.keys import FRACTION, KAPPA, TANGENT_CONTROLS
 from tangency.report.read.keys import alignment_key
 from tangency.report.text.glossary import REFERENCE_TEXTS
 
@@ -69,7 +73,26 @@ def print_measures(summary: Mapping[str, Any]) -> None:
         screen.print(f"model: {sentence}", markup=False)
     title = f"{summary['model']} on {summary['data']}: {summary['measured']} images, mean ± half the 95 % interval"
     screen.print(table(("measure", "mean", "chance", "degenerate"), rows, title=title))
+    _print_rests(screen, summary)
     regime = summary["regime"]
     for sentence in (*summary["check"]["warnings"], *summary["warnings"], *regime.get("warnings", ())):
         screen.print(f"Warning: {sentence}", markup=False, soft_wrap=True)
     screen.print(regime["text"], markup=False, soft_wrap=True)
+
+
+def _print_rests(screen: Console, summary: Mapping[str, Any]) -> None:
+    """Shares of known directions in the tangent spaces, and the accuracy of the closed form's Bayes rule."""
+    rows = []
+    for name, entry in summary.get("known_directions", {}).items():
+        for probe in [probe for probe in PROBE_NAMES if probe in entry]:
+            share, controls = entry[probe]["share"], entry[probe]["controls"]
+            over = [_half_width(controls.get(control), "+.3f") for control in TANGENT_CONTROLS]
+            rows.append([f"{name}, {PROBE_NAMES[probe]}", number(entry["rank"]), _half_width(share), *over])
+    if rows:
+        images = max(entry["images"] for entry in summary["known_directions"].values())
+        titles = ("share of known directions", "rank", "share", *(f"− {control}" for control in TANGENT_CONTROLS))
+        title = f"\nWhat the tangent spaces of {images} images hold, and their excess over controls of equal rank"
+        screen.print(table(titles, rows, title=title))
+    accuracies = [PosteriorAccuracy(**entry) for entry in summary.get("posterior_accuracy", ())]
+    if words := bayes_rule_words(summary["settings"]["score"]["kind"], accuracies):
+        screen.print(f"\n{words}", markup=False)

@@ -29,8 +29,10 @@ def print_comparison(comparison: ModelComparison) -> None:
             words = in_words(row, estimate(row.difference, signed=True))
             screen.print(f"• {escape(words)}", soft_wrap=True)
     screen.print(
-        "Intervals: 95 %, paired over images. d_z: mean difference in standard deviations of the differences. p: "
-        f"{comparison.permutations} swaps of A and B image by image, two-sided; Holm's over the measures shown.",
+        f"Intervals: 95 %, paired over {comparison.images} test images, one network each; they hold for these two "
+        "networks, not for others of the same training. d_z: mean difference in standard deviations of the "
+        f"differences. p: {comparison.permutations} swaps of A and B image by image, two-sided; Holm's over the "
+        "measures shown.",
         soft_wrap=True,
     )
 

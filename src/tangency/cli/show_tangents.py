@@ -9,7 +9,7 @@ from rich.table import Table
 
 from tangency.cli.tables import console, interval, number, table
 
-_PROBES = {"neighbour": "nearest new image", "transformation": "shift, turn, growth"}
+PROBE_NAMES = {"neighbour": "nearest new image", "transformation": "shift, turn, growth"}
 
 
 def print_tangents(summary: Mapping[str, Any]) -> None:
@@ -52,14 +52,14 @@ def _estimators(entries: list[Mapping[str, Any]]) -> Table:
 
 
 def _shares(entries: list[Mapping[str, Any]]) -> Table:
-    probes = [probe for probe in _PROBES if probe in entries[0]]
+    probes = [probe for probe in PROBE_NAMES if probe in entries[0]]
     rows = []
     for entry in entries:
         cells = []
         for share, excess in ((entry[probe]["share"], entry[probe]["excess"]) for probe in probes):
             cells += [interval(share), interval(excess), excess["best_control"]]
         rows.append([entry["name"], *cells])
-    titles = [title for probe in probes for title in (_PROBES[probe], "excess", "best control")]
+    titles = [title for probe in probes for title in (PROBE_NAMES[probe], "excess", "best control")]
     return _wrapped(["estimator", *titles], rows)
 
 

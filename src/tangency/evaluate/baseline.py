@@ -61,24 +61,35 @@ class RegimeAgainst:
     text: str
 
 
-def regime_alone(measures: Mapping[str, MeasureEntry], excesses: Mapping[str, ExcessEntry]) -> RegimeAlone:
-    """What can be said without a baseline: that a regime needs one, and κ and F² against their controls."""
+def regime_alone(
+    measures: Mapping[str, MeasureEntry], excesses: Mapping[str, ExcessEntry], images: int, estimator: str
+) -> RegimeAlone:
+    """What can be said without a baseline: that a regime needs one, and κ and F² against their controls.
+
+    Args:
+        measures, excesses: of the classifier.
+        images: number of test images that were measured.
+        estimator: name of the tangent spaces of κ and F².
+    """
     sentences = [
         "A regime is a statement about a sweep: give a standard-trained network of the same data as --baseline."
     ]
+    numbers = []
     kappa, fraction, excess = measures.get(KAPPA), measures.get(FRACTION), excesses.get(FRACTION)
     if kappa and kappa.mean is not None:
-        sentences.append(f"Alone: κ = {_estimate(kappa)} (chance 1).")
+        numbers.append(f"κ = {_estimate(kappa)} (chance 1)")
     if fraction and fraction.mean is not None:
         chance = "" if fraction.chance is None else f" (chance {fraction.chance:.3f})"
-        sentences.append(f"F² = {_estimate(fraction)}{chance}.")
+        numbers.append(f"F² = {_estimate(fraction)}{chance}")
     if excess and excess.mean is not None:
         p = "" if excess.p is None or math.isnan(excess.p) else f", p = {excess.p:.2g}"
-        sentences.append(f"F² minus its best control ({excess.best_control}): {_estimate(excess, '+')}{p}.")
+        numbers.append(f"F² minus its best control ({excess.best_control}) = {_estimate(excess, '+')}{p}")
+    if numbers:
+        sentences.append(f"With the tangent spaces of {estimator}, {_over(images)}: {'; '.join(numbers)}.")
     return RegimeAlone(text=" ".join(sentences))
 
 
-def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Dataset) -> RegimeAgainst:
+def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Dataset, estimator: str) -> RegimeAgainst:
     """The regime of a classifier against a standard-trained one on the same images, with bands and warnings.
 
     It is None where either does not do better than the best constant answer.
@@ -88,6 +99,7 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         name: reference of the baseline.
         card: of the baseline.
         data: what both were measured on.
+        estimator: name of the tangent spaces of κ.
     """
     boot = PairedBootstrap(len(rows.ids), 2000)
     own, base = rows_numbers(rows, boot), rows_numbers(baseline, boot)
@@ -113,10 +125,15 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
         bands=bands(verdict),
         sensitivity=sensitivity["model"],
         thresholds=KappaThresholds(),
-        text=f"Against {name} the model is {_NAMES[verdict.regime]}: "
-        f"κ/κ₀ in {_span(verdict.kappa_ratio)}, accuracy difference in {_span(verdict.accuracy_difference)}, "
-        f"R_on/R_on(0) in {_span(verdict.change_on_ratio)} (simultaneous 95 % bands).",
+        text=f"Against {name} the model is {_NAMES[verdict.regime]} with the tangent spaces of {estimator}, "
+        f"{_over(len(rows.ids))} each: κ/κ₀ in {_span(verdict.kappa_ratio)}, accuracy difference in "
+        f"{_span(verdict.accuracy_difference)}, R_on/R_on(0) in {_span(verdict.change_on_ratio)} (simultaneous 95 % "
+        "bands over images: they hold for these two networks, not for others of the same training).",
     )
+
+
+def _over(images: int) -> str:
+    return f"over {images} test images, one network"
 
 
 def _doubts(card: Card, data: Dataset) -> list[str]:

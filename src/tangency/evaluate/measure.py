@@ -14,16 +14,27 @@ from typing import cast
 
 import torch
 
+from tangency.data.partners import measured_order
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.entries import MeasureEntry
+from tangency.evaluate.fitting.posterior import posterior_accuracy
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
 from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates, read_summary
 from tangency.evaluate.numbers import check_replicates, trial_numbers
 from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
+from tangency.evaluate.rests import (
+    Columns,
+    Rests,
+    columns_file,
+    keep_columns,
+    known_columns,
+    known_directions,
+    tangent_warnings,
+)
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import excess_entries
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
@@ -52,7 +63,7 @@ from tangency.score.references import fingerprint
 from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.tangents import Ground
 from tangency.types import Dataset, OnProgress
-from tangency.worlds import load_dataset
+from tangency.worlds import load_dataset, world_of
 
 _FEW, _FEWEST = 30, 2  # images
 _ALLOW = "--allow-random (allow_random=True)"
@@ -80,6 +91,7 @@ class _Setting:
         source: of references.
         maps: attribution maps of the first classifier.
         on: images and settings.
+        estimators: names of the tangent estimators.
         identity: of the rows, besides their classifier and the measures.
         warnings: about the data and the scores, in sentences.
     """
@@ -91,6 +103,7 @@ class _Setting:
     source: ComparisonSource
     maps: MapFile | None
     on: MeasuredOn
+    estimators: list[str]
     identity: list[object]
     warnings: list[str]
 
@@ -117,17 +130,28 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         if request.place is not None:  # two at once would leave the rows of one beside the numbers of the other
             held.enter_context(locked(folder / "shards", f"output '{request.out}'"))
         _refuse_others(request, setting)
+        kept = columns_file(folder / "shards", setting.identity, request.limit)
+        known = known_columns(setting.source, request.limit, world_of(setting.data.name) is None, kept)
         rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
+        keep_columns(known, kept)
+        rests = _rests(request, setting, known)
         summaries = []
         for number, one in enumerate(models):
             own = rows[number][0].rows()
-            summary = _summary(setting, one, own, setting.maps if number == 0 else None)
+            summary = _summary(setting, one, own, setting.maps if number == 0 else None, rests)
             if number == 0 and request.stages:
                 summary = _cascaded(rows[0][1:], one, request.stages, summary)
             regime = (
-                regime_alone(summary.measures, summary.excess)
+                regime_alone(summary.measures, summary.excess, len(own.ids), setting.estimators[0])
                 if base is None
-                else regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
+                else regime_against(
+                    own,
+                    rows[-1][0].rows(),
+                    base.reference,
+                    base.classifier.card,
+                    setting.data,
+                    setting.estimators[0],
+                )
             )
             summaries.append(dataclasses.replace(summary, regime=regime))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
@@ -165,9 +189,10 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
     maps = read_maps(request.maps, len(data.test), data.test.shape) if request.maps else None
     fitted = origin.artefacts if origin else folder
     ground = Ground(shown, request.device, scores.network or scores.closed)
+    estimators = study_tangents(scores.tangents, scores.own, ground, fitted)
     source = ComparisonSource(
         scores.closed,
-        study_tangents(scores.tangents, scores.own, ground, fitted),
+        estimators,
         shown.test,
         shown.train,
         config.with_maps(maps.maps if maps else ()),
@@ -185,7 +210,7 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
-    return _Setting(data, working, config, scores.closed, source, maps, on, identity, notes)
+    return _Setting(data, working, config, scores.closed, source, maps, on, list(estimators), identity, notes)
 
 
 def _rows(
@@ -233,10 +258,11 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
             )
 
 
-def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> list[str]:
+def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None, rests: Rests) -> list[str]:
     """What a reader of the numbers should know, in sentences."""
     config = setting.config
     sentences = [*cast("list[str]", model.classifier.card.provenance.get("warnings", [])), *setting.warnings]
+    sentences += tangent_warnings(rests.known_directions)
     sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
     sentences += unidentified(config.quantities) + masking_warnings(rows.columns)
     sentences += control_warnings(rows.columns)
@@ -268,7 +294,17 @@ def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
     return sentences
 
 
-def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None) -> MeasuredModel:
+def _rests(request: MeasureRequest, setting: _Setting, known: Sequence[Columns]) -> Rests:
+    """What the numbers of all classifiers rest on."""
+    source, config = setting.source, setting.config
+    ids = measured_order(len(source.pool))[: request.limit]
+    accuracy = posterior_accuracy(setting.score, source.pool, ids, config.sigmas, request.device)
+    return Rests(known_directions(source, setting.estimators, known), accuracy)
+
+
+def _summary(
+    setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None, rests: Rests
+) -> MeasuredModel:
     numbers = estimates(rows)
     return MeasuredModel(
         model=model.reference,
@@ -276,12 +312,14 @@ def _summary(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFil
         check=check_classifier(model.classifier, setting.data),
         data=setting.data.name,
         measured=len(rows.ids),
-        warnings=_warnings(setting, model, rows, maps),
+        warnings=_warnings(setting, model, rows, maps, rests),
         on=setting.on,
         measures=numbers.measures,
         excess=numbers.excess,
         weights=external_digests(external_weights(setting.config.metrics)),
         maps=setting.maps.about if setting.maps else {},
+        known_directions=rests.known_directions,
+        posterior_accuracy=rests.posterior_accuracy,
     )
 
 

@@ -15,11 +15,14 @@ from tangency.evaluate.baseline import RegimeAgainst, RegimeAlone
 from tangency.evaluate.classifiers.sanity import SanityCheck
 from tangency.evaluate.entries import ExcessEntry, MeasureEntry, fields_json
 from tangency.evaluate.fitting.closed import ScoreSpec
+from tangency.evaluate.fitting.posterior import PosteriorAccuracy
 from tangency.evaluate.numbers import Columns
+from tangency.evaluate.rests import KnownDirections
 from tangency.measures import MeasureConfig
 from tangency.types import Dataset
 
 MEASURED_SCHEMA = 1
+_WHERE_PRESENT = ("weights", "maps", "cascade", "known_directions", "posterior_accuracy")
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class MeasuredModel:
         maps: "file", "sha256" and "names" of attribution maps.
         cascade: the estimates of each stage of cascading randomisation.
         regime: against the baseline; None before it is known.
+        known_directions: what the tangent spaces of each estimator hold, by its name.
+        posterior_accuracy: of the closed form's Bayes rule, by rising σ; none where it has no classes.
     """
 
     model: str
@@ -140,12 +145,14 @@ class MeasuredModel:
     maps: dict[str, Any] = field(default_factory=dict)
     cascade: list[CascadeStage] = field(default_factory=list)
     regime: RegimeAgainst | RegimeAlone | None = None
+    known_directions: dict[str, KnownDirections] = field(default_factory=dict)
+    posterior_accuracy: list[PosteriorAccuracy] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The content of summary.json."""
         content = fields_json(self)
         on = content.pop("on")
-        used = {name: value for name, value in content.items() if value or name not in ("weights", "maps", "cascade")}
+        used = {name: value for name, value in content.items() if value or name not in _WHERE_PRESENT}
         return {"schema": MEASURED_SCHEMA, **on, **used}
 
 

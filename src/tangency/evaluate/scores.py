@@ -16,6 +16,7 @@ from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, check_tangents, 
 from tangency.evaluate.request import MeasureRequest
 from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig
 from tangency.measures.config import NETWORK
+from tangency.measures.keys import MARGIN
 from tangency.mixtures import affordable
 from tangency.score import Denoiser, ScoreChoice, load_score, parse_choice
 from tangency.score.references import fingerprint, readings
@@ -24,10 +25,6 @@ from tangency.tangents.local_pca import usual_neighbours
 from tangency.types import Dataset
 from tangency.validation import complaints
 from tangency.worlds import world_of
-
-# What a trained score without a Bayes gradient can be compared with, by whether it answers without labels: no
-# identified scalar, of which the run warns.
-_LEFT = {True: (("sum_logits", "network_score"),), False: (("logit_y", "network_score_y"),)}
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,9 @@ def _config(request: MeasureRequest, origin: Origin | None, closed: bool, networ
             more = tuple((name, f"{NETWORK}{target}") for name, target in config.alignments)
         else:
             more = NETWORK_ALIGNMENTS
-        more = tuple(pair for pair in more if pair[1] in can) or _LEFT["network_score" in can]
+        more = tuple(pair for pair in more if pair[1] in can) or (
+            (MARGIN, "network_score" if "network_score" in can else "network_score_y"),
+        )  # no Bayes gradient: then what it has, with a scalar that the network fixes
         config = dataclasses.replace(config, alignments=(*config.alignments, *more))
     return config.with_scores(closed, network is not None).with_legacy(network is not None)
 

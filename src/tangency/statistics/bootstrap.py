@@ -44,7 +44,7 @@ class Estimate:
         The interval is the percentile one; with `leave_one_out` (N,), the estimate without each image, it is BCa. Of
         fewer than `fewest` images there is none: its ends are NaN.
         """
-        # an infinite ratio is no number either
+        # an infinite ratio is not a number either
         if not np.isfinite(draws[0]) or not np.isfinite(draws[1:]).any():
             return Estimate(float("nan"), float("nan"), float("nan"), 0, n + degenerate)
         if n < fewest:
@@ -60,14 +60,15 @@ class PairedBootstrap:
     """Resamples images with replacement, the same ones for all statistics.
 
     All results are "draws" of length 1 + B: the statistic on the images themselves, then on each resample. Draws of
-    two trials may be subtracted or divided: their differences are paired. Counts of many images are made anew, block
-    by block, for each question, so that memory does not grow with the number of images; ask much at once (`evaluate`).
+    two trials may be subtracted or divided: their differences are paired. Counts of many images are
+    recomputed in blocks for each call, so that memory does not grow with the number of images; pass many statistics to
+    one call of `evaluate`.
 
     Args:
         images: how many there are, N ≥ 1.
         replicates: B.
         seed: of the resamples, ≥ 0.
-        kept: bytes of counts that may be kept between questions; it changes time and memory, not results.
+        kept: bytes of counts that may be kept between calls; it changes time and memory, not results.
 
     Example:
         >>> boot = PairedBootstrap(100, replicates=500)
@@ -86,7 +87,7 @@ class PairedBootstrap:
 
     @property
     def counts(self) -> Array:
-        """How often each image occurs in each resample, (1 + B, N); as large as that."""
+        """How often each image occurs in each resample, (1 + B, N), held in full."""
         return np.concatenate([weights for _, weights in self.resamples.blocks()], axis=1)
 
     def evaluate(self, statistics: Sequence[Statistic]) -> list[Array]:

@@ -1,4 +1,4 @@
-"""How large a difference is, apart from how sure."""
+"""Effect sizes: how large a difference is, whatever its significance."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tangency.statistics.resamples import Array
 
 
 def cohens_dz(differences: Array) -> float:
-    """d_z = mean / standard deviation of paired differences (N,), NaN ones left out; 0 is none, sign as the mean's.
+    """d_z = mean / standard deviation of paired differences (N,), NaN ones left out; it has the sign of the mean.
 
-    ±∞ where all are equal and not zero, NaN below two of them. Cohen, "Statistical power analysis" (1988), ch. 2.
+    ±∞ where all are equal and not zero, NaN for fewer than two. Cohen, "Statistical power analysis" (1988), ch. 2.
 
     Example:
         >>> cohens_dz(np.array([1.0, 2.0, 3.0]))
@@ -26,8 +26,8 @@ def cohens_dz(differences: Array) -> float:
 def null_sd_units(values: Array, null: Array) -> float:
     """(mean of values − mean of null) / standard deviation of null over the images where both are finite, (N,) each.
 
-    Glass's Δ with the null as the control group: by how many of its standard deviations a measure stands above the
-    same measure of shuffled pairs. NaN below two images.
+    Glass's Δ with the null as the control group: by how many standard deviations of the null a measure exceeds the
+    same measure of shuffled pairs. NaN for fewer than two images.
 
     Example:
         >>> null_sd_units(np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0, 2.0]))

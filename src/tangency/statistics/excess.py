@@ -1,4 +1,4 @@
-"""A measure minus its best control: what the gradient knows that no trivial signal does."""
+"""A measure minus its best control: what the gradient knows beyond every trivial signal."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Excess:
 def excess_over_best(boot: PairedBootstrap, values: Array, controls: Mapping[str, Array]) -> Excess:
     """Mean of `values` minus the largest mean among `controls`, paired over images, arrays (N,).
 
-    Percentiles of the resampled difference to the best control would not do: where m controls tie, the largest of m
-    noisy means lies above their common mean, more so in resamples, and with m = 4 such an interval lies below a true
-    zero in 18 % of samples. The intersection-union interval is there in 9 % (ties of independent controls are its worst
-    case), and above zero in 0.2 %. A control without any value (no class has a second image) is left out.
+    Percentiles of the resampled difference to the best control are biased: where m controls tie, the largest of m noisy
+    means lies above their common mean, more so in resamples, and with m = 4 such an interval lies below a true zero in
+    18 % of samples. The intersection-union interval does so in 9 % (ties of independent controls are its worst case),
+    and lies above zero in 0.2 %. A control without any value (no class has a second image) is left out.
     """
     return excesses_over_best(boot, {"": (values, controls)})[""]
 

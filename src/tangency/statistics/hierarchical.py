@@ -11,9 +11,9 @@ FEW_SEEDS = 5  # below which each seed is shown beside the interval: too few to 
 
 
 class SeedBootstrap:
-    """Resamples seeds with replacement on top of a paired bootstrap over images, the same seeds for every question.
+    """Resamples seeds with replacement on top of a paired bootstrap over images, the same seeds for every statistic.
 
-    The replicate b of a cell is the mean over seeds s₁ … s_S, drawn with replacement, of replicate b of each: seeds
+    Replicate b of a cell is the mean over seeds s₁ … s_S, drawn with replacement, of replicate b of each: seeds
     are resampled first, then images, which all seeds and all models share. Draws of two cells may be subtracted.
     With S seeds the between-seed part of the variance is (S − 1)/S of its unbiased estimate: with fewer than five,
     show each seed as well.

@@ -12,7 +12,7 @@ Interval = Literal["percentile", "bca"]
 
 
 def percentile_interval(draws: Array, level: float = 0.95) -> tuple[float, float]:
-    """Quantiles of the finite replicates behind the estimate, draws (1 + B,)."""
+    """Quantiles of the finite replicates that follow the estimate, draws (1 + B,)."""
     replicates = draws[1:][np.isfinite(draws[1:])]
     low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

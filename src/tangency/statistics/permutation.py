@@ -12,15 +12,15 @@ from tangency.statistics.pooled import Pooled, Statistic, tested
 from tangency.statistics.resamples import Array, SignFlips
 
 Alternative = Literal["greater", "two-sided"]
-_TIE = 1e-12  # relative difference that is rounding
+_TIE = 1e-12  # relative difference that counts as rounding
 
 
 def flip_p(flips: SignFlips, contrasts: Sequence[Pooled], alternative: Alternative = "greater") -> list[float]:
     """p-value of each mean paired difference against zero: p = (1 + #{flipped ≥ observed}) / (1 + P).
 
-    Under the null of no difference within pairs their sign is a coin's: exact for a gradient against its own and
-    another image's score, which are exchangeable where the gradient knows nothing of its image. Summands of a
-    contrast are its first part; all contrasts are tested in one pass. NaN where no image has a pair.
+    Under the null of no difference within pairs each sign is a fair coin flip: exact for a gradient against its own
+    and another image's score, which are exchangeable where the gradient knows nothing of its image. All contrasts are
+    tested in one pass. NaN where no image has a pair.
     """
     if not contrasts:
         return []
@@ -57,7 +57,7 @@ def matching_p(similarity: Array, permutations: int = 9999, seed: int = 0) -> fl
 
     Rows are gradients, columns scores of the same images: p = (1 + #{mean S[i, π(i)] ≥ mean S[i, i]})/(1 + P), the
     permutation test of alignment where every gradient has been compared with every score. Images whose row or column
-    is not finite are left out; NaN below two.
+    is not finite are left out; NaN for fewer than two.
 
     Raises:
         NumericsError: the matrix is not square.
@@ -85,7 +85,7 @@ def matching_p(similarity: Array, permutations: int = 9999, seed: int = 0) -> fl
 def permutation_p(draws: Array, alternative: Alternative = "greater") -> float:
     """p = (1 + #{permuted at least as extreme}) / (1 + P), from the observed value and its permutations, (1 + P,).
 
-    A permutation without a value counts as extreme: p is never made smaller by what is not known.
+    A permutation without a value counts as extreme: missing values never make p smaller.
     """
     if not np.isfinite(draws[0]):
         return float("nan")
@@ -104,7 +104,7 @@ def holm(p: Sequence[float] | Array) -> Array:
         p: (m,) in [0, 1].
 
     Raises:
-        NumericsError: a value is no probability.
+        NumericsError: a value is not a probability.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).tolist()

@@ -1,4 +1,4 @@
-"""How often each image occurs in each resample, made block by block, so that memory does not grow with the images."""
+"""How often each image occurs in each resample, computed in blocks, so that memory does not grow with the images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tangency.errors import NumericsError
 Array = NDArray[np.float64]
 Parts = Callable[[slice], Array]
 
-KEPT = 128 * 2**20  # bytes of random numbers that are kept for the next question
+KEPT = 128 * 2**20  # bytes of random numbers that are kept for the next call
 _AT_ONCE = 250  # resamples whose images are drawn at once
 
 
 class Blocks(ABC):
-    """Random weights of images, (1 + R, N), that are made anew block by block whenever they are needed.
+    """Random weights of images, (1 + R, N), recomputed in blocks whenever they are needed.
 
-    The first row is ones: the images themselves. What a block holds follows from (seed, number of the block) alone.
+    The first row is ones: the images themselves. The content of a block depends on (seed, number of the block) alone.
 
     Args:
         images: N.
@@ -29,7 +29,9 @@ class Blocks(ABC):
         kept: bytes up to which the weights are kept; it changes time and memory, not results.
     """
 
-    block: ClassVar[int] = 1024  # images whose random numbers are drawn together; part of what a seed means
+    block: ClassVar[int] = (
+        1024  # images whose random numbers are drawn together; changing it changes the draws of a seed
+    )
 
     def __init__(self, images: int, rows: int, kept: int = KEPT) -> None:
         self.images, self.rows = images, rows
@@ -67,8 +69,8 @@ class Blocks(ABC):
 class Resamples(Blocks):
     """Multinomial counts of N images drawn N times with replacement.
 
-    How many draws fall into each block is multinomial, and so is what each block does with its own, so every row sums
-    to N exactly. Up to one block, it is numpy's own multinomial.
+    The number of draws in each block is multinomial, and so is their split within it, so every row sums to N exactly.
+    With a single block it is numpy's own multinomial.
     """
 
     def __init__(self, images: int, replicates: int, seed: int, kept: int = KEPT) -> None:
@@ -93,7 +95,7 @@ class Resamples(Blocks):
 
 
 class SignFlips(Blocks):
-    """Independent signs of N images, P times: who is called A and who B in a pair, under the null of no difference.
+    """Independent signs of N images, P times: which of a pair is called A under the null of no difference.
 
     Args:
         images: how many there are, N ≥ 1.

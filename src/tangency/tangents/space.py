@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from tangency.errors import NumericsError
 from tangency.numerics import coefficients, energy_fraction, flat, per_example, project, unit
@@ -50,9 +51,9 @@ class TangentSpace:
 
     @staticmethod
     def concatenate(parts: Sequence[TangentSpace]) -> TangentSpace:
-        """One after the other; fields that the first has not are left out."""
+        """One after the other; fields that the first has not are left out, and narrower ones are filled up with 0."""
         names = [f.name for f in dataclasses.fields(TangentSpace) if getattr(parts[0], f.name) is not None]
-        return TangentSpace(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        return TangentSpace(**{name: _stacked([getattr(part, name) for part in parts]) for name in names})
 
     @property
     def dimension(self) -> int:
@@ -119,6 +120,14 @@ def chunks(x: Tensor, size: int) -> Iterator[slice]:
         raise NumericsError("tangents: got no images, expected at least 1.")
     for start in range(0, len(x), max(1, size)):
         yield slice(start, start + max(1, size))
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """(n, …) one behind the other; the last axes, which count directions where they differ, filled up with zeros."""
+    if parts[0].dim() < 2:
+        return torch.cat(list(parts))
+    widest = max(part.shape[-1] for part in parts)
+    return torch.cat([functional.pad(part, (0, widest - part.shape[-1])) for part in parts])
 
 
 @runtime_checkable

@@ -45,7 +45,7 @@ def _random_direction(world: World, seed: int) -> list[Claim]:
     spread = float(pooled[1:].std())
     return [
         mean_claim(TOPIC, "a random direction has mean F² = k/d", world.name, k / d, fraction),
-        Claim(TOPIC, "its F² is Beta(k/2, (d−k)/2): p of Kolmogorov and Smirnov", world.name, 1e-3, p, 0.0, "≥"),
+        Claim(TOPIC, "its F² is Beta(k/2, (d−k)/2): Kolmogorov–Smirnov p-value", world.name, 1e-3, p, 0.0, "≥"),
         Claim(TOPIC, "pooled κ of random directions is 1", world.name, 1.0, float(pooled[0]), 4.5 * spread),
         mean_claim(TOPIC, "per-image ln κ has mean ψ((d−k)/2) − ψ(k/2) + ln(k/(d−k))", world.name, null, ratio.log()),
         mean_claim(TOPIC, "the mean of per-image κ is biased upwards, to k/(k − 2)", world.name, k / (k - 2), ratio),

@@ -13,7 +13,7 @@ from tangency.theory.theorem1 import theorem1
 from tangency.theory.theorem2 import theorem2
 from tangency.worlds import WORLDS, make_world
 
-# Instances that are small enough for whole Jacobians, where the law allows it.
+# Instances small enough for full Jacobians, where the law allows it.
 SMALL = {
     "linear": "linear?shape=1x6x6&rank=4&classes=3",
     "offset": "offset?shape=1x6x6&rank=4",
@@ -36,7 +36,7 @@ def steps(world: str | None = None, seed: int = 0) -> Iterator[tuple[str, Callab
     """(title, work) of each part of a check: identities of every world (or of one), then the theorems.
 
     Args:
-        world: reference of the only world whose identities are checked; then no theorem is.
+        world: reference of one world; then only its identities are checked, and no theorem.
         seed: of images and noise.
     """
     references = [SMALL[name] for name in WORLDS] if world is None else [world]

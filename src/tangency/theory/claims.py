@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Relation = Literal["=", "≤", "≥"]
-SIGMAS_OF_A_TEST = 4.5  # standard errors that a Monte Carlo mean may be off: once in 150,000 claims by chance
+SIGMAS_OF_A_TEST = 4.5  # standard errors that a Monte Carlo mean may be off; chance exceeds them once in 150,000 claims
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Claim:
         claim: the statement in words.
         world: where it was checked.
         expected, measured: the two numbers.
-        tolerance: how far apart they may be, or how far beyond a bound.
+        tolerance: largest allowed difference, or excess over a bound.
         relation: "=", or "≤" and "≥" for bounds on the measured number.
     """
 
@@ -48,7 +48,7 @@ class Claim:
         return abs(difference) <= self.tolerance
 
     def to_json(self) -> dict[str, str | float | None]:
-        """As it stands in the output of `tangency worlds check --json`."""
+        """As in the output of `tangency worlds check --json`."""
         content: dict[str, str | float | None] = asdict(self) | {"pass": self.passed}
         infinite = [key for key, value in content.items() if isinstance(value, float) and not math.isfinite(value)]
         return content | dict.fromkeys(infinite)

@@ -1,4 +1,4 @@
-"""Do 95 % intervals hold the truth 95 % of the time? Data sets drawn again and again from a known population."""
+"""Do 95 % intervals hold the truth 95 % of the time? Data sets are drawn repeatedly from a known population."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def truth_of(columns: Columns, dimension: int, classes: int) -> TrialNumbers:
 
 @dataclass(frozen=True)
 class Repetition:
-    """Data sets drawn again and again, each with its intervals.
+    """Repeatedly drawn data sets, each with its intervals.
 
     Args:
         datasets, n: how many, and images of each.

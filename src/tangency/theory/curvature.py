@@ -18,7 +18,7 @@ def curvature(seed: int = 0) -> list[Claim]:
 
 
 def _radial(world: World, x: torch.Tensor) -> torch.Tensor:
-    """Unit vector outwards at each image, (N, d), and nothing else: the sphere is centred at ½."""
+    """Outward unit normal at each image, (N, d); the sphere is centred at ½."""
     return unit(x.flatten(1) - world.embedding.offset)
 
 

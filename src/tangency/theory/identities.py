@@ -20,7 +20,7 @@ from tangency.worlds import World
 
 TOPIC = "identities"
 _zero = partial(zero_claim, TOPIC)
-_LARGEST = 300  # pixels up to which whole Jacobians are formed
+_LARGEST = 300  # pixels up to which full Jacobians are formed
 _MANY = 4000  # images of a Monte Carlo mean
 
 
@@ -93,7 +93,7 @@ def _class_claims(world: World, x: Tensor, y: Tensor, sigma: float, name: str) -
     difference = (world.denoise(x, sigma, y) - world.denoise(x, sigma)) / sigma**2
     own = gradient_of(lambda z: world.log_posterior(z, sigma).gather(1, y[:, None]).squeeze(1), x)
     scale = float(world.score(x, sigma).flatten(1).norm(dim=1).max())
-    most = max(float(largest.max()), 1e-12 * scale)  # all terms underflow where every class is certain
+    most = max(float(largest.max()), 1e-12 * scale)  # all terms underflow where the class is certain at every image
     return [
         _zero("Σ_y p(y|x) ∇ log p(y|x) = 0", name, float(total.flatten(1).norm(dim=1).max()) / most, 1e-9),
         _zero("s_σ(x) = Σ_y p(y|x) s_σ(x|y)", name, relative_error(marginal, world.score(x, sigma))),

@@ -21,7 +21,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Material:
-    """A world, images of it, and the mixtures fitted to them so far: the input of every estimator."""
+    """A world, its images, and the mixtures fitted to them so far: the input of every estimator."""
 
     world: World
     train: LabelledImages

@@ -51,7 +51,8 @@ def quadratic(d: int, classes: int, seed: int, bend: float = 1.0) -> Quadratic:
 def rho_of_quadratic(g: Tensor, h: Tensor, off: Tensor, sigma: float) -> float:
     """ρ₂(σ) of f = g·v + ½vᵀHv at v = 0 for noise N(0, σ²I), in closed form, off = I − P.
 
-    E f² = σ²‖g‖² + ¼σ⁴[(tr H)² + 2‖H‖_F²], and the same with off·g and off·H·off above; several outputs add up.
+    E f² = σ²‖g‖² + ¼σ⁴[(tr H)² + 2‖H‖_F²], and the same with off·g and off·H·off in the numerator; several outputs are
+    summed.
     """
 
     def energy(g: Tensor, h: Tensor) -> Tensor:

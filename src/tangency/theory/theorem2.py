@@ -89,7 +89,7 @@ def _offset_pull(world: World, x: Tensor, y: Tensor, sigma: float) -> Tensor:
 
 
 def _reported(seed: int) -> list[Claim]:
-    """What `tangency.measure` says of the Bayes rule itself, on a world where it is tangent and where it is not."""
+    """What `tangency.measure` reports for the Bayes rule, where its gradient is tangent and where it is not."""
     claims = []
     thin = "offset?shape=1x8x8&rank=5&noise=1e-6"
     cases: tuple[tuple[str, Relation, float], ...] = ((_LINEAR, "≤", 1e-6), (thin, "≥", 1.0))
@@ -125,7 +125,7 @@ def _span(seed: int) -> list[Claim]:
 
 
 def _leak(seed: int) -> list[Claim]:
-    """Signal and distractor: nothing on the distractor where its place is certain, p(b)(1 − p(b)) times a pull else."""
+    """Signal and distractor: no gradient on the distractor where its place is certain, else ∝ p(b)(1 − p(b))."""
     claims = []
     for mark, title in ((0.5, "certain"), (0.005, "open")):
         world = make_world(f"distractor?shape=1x16x8&rank=2&classes=2&mark={mark}&contrast=0.03&noise=0.01")

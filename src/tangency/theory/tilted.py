@@ -10,13 +10,13 @@ from tangency.seeding import Draw
 from tangency.worlds import BayesClassifier, World
 
 _IMAGES = 256  # from which temperature and tilt are set
-_LOG_ODDS = 2.0  # median size that the log-odds are brought to, so that no softmax is saturated
+_LOG_ODDS = 2.0  # the log-odds are scaled to this median size, so that no softmax saturates
 
 
 class TiltedBayes(nn.Module):
     """Logits τ log p_σ(c|x) + w_c·(x − ½): gradients partly along the Bayes gradient and partly in fixed directions.
 
-    It works in every world, and none of its measures is at an end of its range.
+    It works in every world, and none of its measures lies at an end of its range.
 
     Args:
         world: the world whose Bayes rule it starts from.

@@ -1,4 +1,4 @@
-"""Estimators of score and tangent spaces on trial, in a world where both are known."""
+"""Trials of score and tangent-space estimators in a world where both are known."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ScoreErrors:
     means: dict[str, Estimate]
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in a trial's JSON."""
+        """As in a trial's JSON."""
         about = {"sigma": self.sigma, "identity": self.sigma**2, "score_error": self.score_error}
         return about | {key: to_json(estimate) for key, estimate in self.means.items()}
 
@@ -79,7 +79,7 @@ class Bias:
     coverage: Coverage
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in a trial's JSON."""
+        """As in a trial's JSON."""
         return {
             "truth": plain_number(self.truth),
             "bias": to_json(self.bias),
@@ -131,11 +131,11 @@ def trial(
     config: TrialConfig | None = None,
     on_progress: OnProgress = lambda part, share: None,
 ) -> EstimatorTrial:
-    """Put a tangent estimator and a score on trial in a world.
+    """Test a tangent estimator and a score in a world.
 
     Args:
         reference: of the world.
-        tangents, score: kinds, with options behind a question mark.
+        tangents, score: kinds, with options after a question mark.
         config: how large.
         on_progress: called with the name of each part and the share that is done.
     """
@@ -178,7 +178,7 @@ def principal_angles(truth: Tensor, estimate: Tensor) -> Tensor:
 
 
 def _angles(world: World, estimator: TangentEstimator, config: TrialConfig) -> dict[str, Estimate]:
-    """Principal angles, overlap against chance, and the ρ₁ that a truly tangent gradient is said to have."""
+    """Principal angles, overlap against chance, and the ρ₁ that a truly tangent gradient appears to have."""
     sample = world.sample(config.images, config.seed, start=config.train)
     columns: dict[str, list[Tensor]] = {}
     for x, y in zip(torch.split(sample.x, 64), torch.split(sample.y, 64), strict=True):
@@ -205,7 +205,7 @@ def _angles(world: World, estimator: TangentEstimator, config: TrialConfig) -> d
 
 
 def _score_errors(world: World, score: Denoiser, sigma: float, config: TrialConfig) -> ScoreErrors:
-    """Denoising error beside the least possible one, and the distance of scores and Bayes gradients, at x ~ p_σ."""
+    """Denoising error with the least possible one, and the distance of scores and Bayes gradients, at x ~ p_σ."""
     sample = world.sample(config.images, config.seed, start=config.train)
     ids = torch.arange(config.images)
     x = sample.x + sigma * Draw(config.seed, ids, f"trial at {sigma}").normal(world.shape, torch.float64)
@@ -227,7 +227,7 @@ def _measures(
     world: World, tangents: TangentEstimator, score: Denoiser, config: TrialConfig, on_progress: OnProgress
 ) -> dict[str, Bias]:
     """Bias and coverage of every measure of a fixed classifier, with the estimators against the exact ones."""
-    data = drawn(world, config.population, config.seed, config.train + config.images)  # behind all that was used
+    data = drawn(world, config.population, config.seed, config.train + config.images)  # after all images used so far
     sigma = sorted(config.sigmas)[len(config.sigmas) // 2]
     quick = MeasureConfig(sigmas=(sigma,), rho_sigmas=(0.05,), epsilons=(1.0,), directions=1, metrics=("cosine",))
     classifier, x, y = TiltedBayes(world, sigma), data.images(), data.labels

@@ -1,4 +1,4 @@
-"""Where weights change: of classifiers, score networks and autoencoders."""
+"""Training of classifiers, score networks and autoencoders."""
 
 from tangency.training.autoencoder import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
 from tangency.training.batches import refuse_lone_images

@@ -37,7 +37,7 @@ def batch_bounds(n: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 def refuse_lone_images(module: nn.Module) -> None:
-    """Raise if the module has batch normalisation, whose variance needs two images a step."""
+    """Raise if the module has batch normalisation, whose variance needs two images in each step."""
     if batch_coupled(module):
         raise SpecError(
             "training: a step has one image, expected at least 2 with batch normalisation. Raise batch_size, or use "
@@ -64,7 +64,7 @@ def load_batch(data: LabelledImages, ids: Tensor, config: TrainConfig, epoch: in
 
 
 def augment(x: Tensor, draw: Draw, flip: bool, crop: int) -> Tensor:
-    """Mirror and shift each image by draws of its own, (N, C, H, W) to (N, C, H, W).
+    """Mirror and shift each image by its own random draws, (N, C, H, W) to (N, C, H, W).
 
     (The published ImageNet-64 script shifts all images of a batch alike.)
     """

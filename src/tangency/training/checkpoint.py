@@ -26,7 +26,7 @@ Row = dict[str, float | int | None]
 
 @dataclass
 class Progress:
-    """Where a run is: `epoch` and `step` come next."""
+    """Progress of a run: `epoch` and `step` come next."""
 
     epoch: int = 0
     step: int = 0
@@ -40,7 +40,7 @@ class Progress:
 def fingerprint(
     config: TrainConfig, data: LabelledImages, validation: LabelledImages | None, more: Mapping[str, object]
 ) -> str:
-    """SHA-256 of config, data and what else (JSON values) decides the result of a training."""
+    """SHA-256 of config, data and everything else (JSON values) that decides the result of a training."""
     parts = {
         "config": {name: value for name, value in config.plain().items() if name != "checkpoint_seconds"},
         "data": _content(data),
@@ -62,7 +62,7 @@ def save_checkpoint(
     identity: dict[str, str],
     more: Mapping[str, Tensor],
 ) -> None:
-    """Write module, optimiser, progress and more tensors; an older checkpoint stays until this one is whole."""
+    """Write module, optimiser, progress and more tensors; an older checkpoint stays until this one is complete."""
     tensors: dict[str, Tensor] = {f"module.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"more.{name}": value for name, value in more.items()}
     scalars: dict[str, Any] = {}

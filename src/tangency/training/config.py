@@ -10,7 +10,7 @@ from tangency.errors import SpecError, unknown_name
 OPTIMISERS = ("adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 
-# Raise it when a change of this room changes the weights that a training ends with: older trainings are then repeated.
+# Raise it when a change in this room changes the final weights of a training: older trainings are then repeated.
 TRAINING_SCHEMA = 1
 
 

@@ -1,4 +1,4 @@
-"""The one loop in which weights change, whatever network they belong to."""
+"""The training loop of every kind of network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run_job(
     Args:
         job: what is trained.
         training: on what, how, and where to.
-        about: what decides the result beside images, configuration and initial weights (JSON values).
+        about: what decides the result besides images, configuration and initial weights (JSON values).
         settings: what the record says of the loss.
     """
     folder = training.folder
@@ -58,7 +58,7 @@ def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> Trai
     tensors, header = read_tensors(path)
     record = TrainingRecord.from_json(job.provenance(header, path).get("training", {}))
     initial = [record.initial]
-    if job.in_place:  # a notebook cell that runs twice hands over what it trained: the same training, finished
+    if job.in_place:  # a notebook cell that runs twice passes the trained module: the same training, finished
         initial.append(digest(tensors))
     if record.fingerprint != identity["fingerprint"] or identity["initial"] not in initial:
         raise RunError(
@@ -94,7 +94,7 @@ class _TrainingRun:
             remove_leftovers(self.folder)
         checkpoint = self.folder / CHECKPOINT
         self.progress = restore_checkpoint(checkpoint, job.module, self.optimiser, identity, job.state())
-        self.accelerator.wait_for_everyone()  # nobody writes before everybody has read
+        self.accelerator.wait_for_everyone()  # no process writes before all have read
         self.clock = self.saved = time.monotonic()
 
     def to_the_end(self) -> TrainingResult:
@@ -124,7 +124,7 @@ class _TrainingRun:
         return True
 
     def _step(self, ids: Tensor) -> float:
-        """Change the weights by one batch; the mean loss, or NaN and no change where it leaves the finite numbers."""
+        """Change the weights by one batch; the mean loss, or NaN and no change where it is not finite."""
         module = self.job.module
         before = {name: value.clone() for name, value in module.state_dict().items()}
         loss = self._update(ids)
@@ -225,7 +225,7 @@ class _TrainingRun:
             write_history(self.folder, self.progress.history)
             if self.progress.best_epoch is None:
                 self._save(best, outcome)
-        record = self._save(last, outcome)  # last: its presence says that the training is finished
+        record = self._save(last, outcome)  # last: its presence marks the training as finished
         journal("train.finished")
         if self.accelerator.is_main_process:
             (self.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -234,11 +234,11 @@ class _TrainingRun:
 
 
 def _make(folder: Path) -> None:
-    """Make the output folder, before an epoch is spent on what cannot be written."""
+    """Make the output folder before training, so that an unwritable one is reported at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"output '{folder}': cannot be made ({error.strerror}); give a folder that can be.") from error
+        raise RunError(f"output '{folder}': cannot be made ({error.strerror}); give another folder.") from error
 
 
 def _optimiser(parameters: list[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Training:
-    """What every kind of training is given.
+    """What every kind of training takes.
 
     Args:
         data: training images.
@@ -81,8 +81,8 @@ class Job(ABC):
 
     Args:
         module: whose weights change.
-        files: names of the file with the last weights, whose presence says that the training is finished, and of the
-            file with the best.
+        files: names of the file with the last weights, whose presence marks the training as finished, and of the file
+            with the best.
         in_place: whether the caller's own module is trained, which then has its final weights when trained again.
     """
 
@@ -102,7 +102,7 @@ class Job(ABC):
     def evaluate(
         self, training: Training, index: Tensor, validation: LabelledImages, held: Tensor, device: torch.device
     ) -> tuple[Row, float]:
-        """Columns of the history at the end of an epoch, and how good the weights are (higher is better, or NaN).
+        """Columns of the history at the end of an epoch, and the merit of the weights (higher is better, or NaN).
 
         The training images are `index` of training.data, the validation images `held` of `validation`.
         """
@@ -124,7 +124,7 @@ class Job(ABC):
         return
 
     def state(self) -> Mapping[str, Tensor]:
-        """Tensors, beside module and optimiser, that the next step depends on; changed in place where restored."""
+        """Tensors, besides module and optimiser, that the next step depends on; restored in place."""
         return {}
 
 

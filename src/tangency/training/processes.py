@@ -22,7 +22,7 @@ def accelerator_for(device: torch.device | str) -> Accelerator:
     cpu = torch.device(device).type == "cpu"
     state = PartialState._shared_state
     if state and state["_cpu"] != cpu and PartialState().num_processes == 1:
-        # accelerate keeps one state a process and would stay on the device of an earlier training.
+        # accelerate keeps one state per process and would stay on the device of an earlier training.
         AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=cpu)
 

@@ -1,4 +1,4 @@
-"""What a training leaves behind: weights, their record, history."""
+"""The result of a training: weights, their record, history."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TrainingRecord:
     settings: Mapping[str, object]
 
     def to_json(self) -> dict[str, Any]:
-        """As the card holds it; the settings stand beside the rest."""
+        """As the card holds it, with the settings among the other fields."""
         plain = asdict(self)
         return {**self.settings, **{name: value for name, value in plain.items() if name != "settings"}}
 

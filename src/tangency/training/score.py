@@ -75,7 +75,7 @@ class ScoreResult(TrainingResult):
 
 
 class _ScoreJob(Job):
-    """A network in training, and beside it the average of its weights, which is evaluated and saved."""
+    """A network in training with the average of its weights, which is evaluated and saved."""
 
     files = SCORE, BEST_SCORE
 
@@ -184,6 +184,6 @@ def _check(score: NetworkScore, loss: EDMLoss, config: TrainConfig) -> None:
     if config.flip or config.crop:
         raise SpecError("training: flip and crop change what is learnt; expected loss.flip, which the network sees.")
     if loss.flip and not card.options.get("mirrored"):
-        raise SpecError("flip: the network must take mirrored images apart; give it the option mirrored.")
+        raise SpecError("flip: the network must tell mirrored images from others; give it the option mirrored.")
     if card.classes and not loss.class_dropout:
         raise SpecError("class_dropout: got 0, expected more, since the network must also work without labels.")

@@ -54,7 +54,7 @@ class Risk:
 def bayes_risk(world: World, sigma: float = 0.0, n: int = 20_000, seed: int = 0) -> Risk:
     """Bayes risk by Monte Carlo over images from the world (with noise σ), without drawing labels.
 
-    1 − max_c p(c | x) has the mean of the 0–1 loss and less variance. Normal interval: the summands are bounded.
+    1 − max_c p(c | x) has the mean of the 0–1 loss and a smaller variance. Normal interval, since summands are bounded.
 
     Example:
         >>> from tangency.worlds import make_world

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 _LEAST_ORDER = 60.0  # of the expansion
-_STEPS = 12  # of the recurrence at least; they wash out the rounding of the expansion at small arguments
+_STEPS = 12  # of the recurrence at least; they remove the rounding error of the expansion at small arguments
 _TERMS = 9
-_FAR = 100.0  # times the order, where A(r) is so near to one that its distance is computed on its own
+_FAR = 100.0  # times the order, above which A(r) is so near to one that 1 − A(r) is computed separately
 
 
 @cache
 def _debye() -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
     """Coefficients of U_k and V_k − U_k (DLMF 10.41.9) in powers of p, k = 0 … _TERMS − 1.
 
-    The difference on its own, since it vanishes with p while U and V tend to one.
+    The difference is computed separately, since it vanishes with p while U and V tend to one.
     """
     u: list[Fraction] = [Fraction(1)]
     v: list[Fraction] = [Fraction(1)]
@@ -113,7 +113,7 @@ def _expansion(order: float, r: Tensor) -> tuple[Tensor, Tensor]:
 def _first_ratio(order: float, r: Tensor) -> Tensor:
     """I_(N+1)(r)/(r I_N(r)) at a large order: (I'_N/I_N − N/r)/r with I'_N/I_N = √(N² + r²)/r · ΣV/ΣU.
 
-    At small r, where that cancels, Amos's bound is near enough for the recurrence to wash out the rest.
+    At small r, where that cancels, Amos's bound is close enough for the recurrence to remove the rest.
     """
     root, excess = _expansion(order, r)
     expanded = 1 / (root + order) + root * excess / r.square().clamp(min=1e-300)

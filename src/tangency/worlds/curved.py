@@ -21,7 +21,7 @@ class SphereWorld(EmbeddedWorld):
     """W4: the unit sphere of dimension `rank`, von Mises–Fisher classes.
 
     All classes live on the same manifold, so the Bayes gradient is tangent up to its curvature: the normal part
-    vanishes as σ² (and wholly at σ = 0).
+    vanishes as σ² (and is 0 at σ = 0).
 
     Args:
         rank: dimension of the sphere, which lies in `rank` + 1 pixel patterns.

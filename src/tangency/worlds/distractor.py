@@ -1,4 +1,4 @@
-"""W7: a signal that holds the class beside a distractor that does not, in halves that change places at random."""
+"""W7: a signal that holds the class and a distractor that does not, in the two halves of an image in random order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def with_distractor(data: LabelledImages, seed: int = 0) -> LabelledImages:
 
     Args:
         data: any images.
-        seed: of the halves; that of an image depends on its index.
+        seed: of the halves; the half of an image depends on its index.
 
     Returns:
         Images with `signal` (N, 2H, W), true on the half of the image.
@@ -54,7 +54,7 @@ def with_distractor(data: LabelledImages, seed: int = 0) -> LabelledImages:
     Deviation: the letter is our own rendering.
     """
     if data.signal is not None:
-        raise DataError(f"{data.name}: has a signal and a distractor already, expected plain images.")
+        raise DataError(f"{data.name}: already has a signal and a distractor, expected plain images.")
     _, height, width = data.shape
     drawn = letter(height, width)
     mark = (drawn * 255).round().to(torch.uint8) if data.pixels.dtype == torch.uint8 else drawn.to(data.pixels.dtype)

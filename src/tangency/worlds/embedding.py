@@ -1,4 +1,4 @@
-"""How a law of a few coordinates becomes a law of images, and back."""
+"""From a law of a few coordinates to a law of images, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tangency.seeding import Draw
 
 Patterns = Literal["orthogonal", "smooth"]
 _LARGEST = 1_000_000_000  # numbers of the largest matrix of a law
-_WIDER = 4  # smooth patterns mix this many times as many low frequencies as there are coordinates
+_WIDER = 4  # smooth patterns mix this many low frequencies for each coordinate
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _NOISES = ("isotropic", "diagonal", "common")
 
 @dataclass(frozen=True)
 class FittedWorld(WorldOptions):
-    """W3: what looks like real images, with a known Bayes rule: images and labels are drawn from the fitted mixture.
+    """W3: images that resemble real ones, with a known Bayes rule: images and labels are drawn from the fitted mixture.
 
     Args:
         data: reference of the data set whose training images are fitted (fashion-mnist-5k, mnist, cifar10, …); in a

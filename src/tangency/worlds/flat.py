@@ -58,8 +58,8 @@ class _SubspacePerClass(EmbeddedWorld):
 class OffsetWorld(_SubspacePerClass):
     """W2, negative control: parallel subspaces, one for each class, shifted along their common normals.
 
-    Every class has the same law along its subspace, so all that tells classes apart is off the manifold: the Bayes
-    gradient is wholly normal, Σ_c w_c offset_c/(ψ + σ²) exactly.
+    Every class has the same law along its subspace, so classes differ only off the manifold: the Bayes gradient is
+    entirely normal, Σ_c w_c offset_c/(ψ + σ²) exactly.
 
     Args:
         distance: l2 length of a class's offset, in standard deviations along the subspace.

@@ -26,7 +26,7 @@ class GaussianCore:
         mixture: of shape (1, 1, n), or the shape of the images.
         whole: whether the manifold is all of R^n (a full-rank mixture that is embedded in a larger space), rather than
             the span of the loadings of the component at hand.
-        placement: (K,) int64, which half each component's signal is in; None where that means nothing.
+        placement: (K,) int64, which half each component's signal is in; None where there are no halves.
     """
 
     mixture: Mixture

@@ -23,7 +23,7 @@ _TINY = 1e-30  # float64 can square what is larger, and add up its squares
 
 @dataclass(frozen=True)
 class Allowed:
-    """The values that an option may take, as a test and in words."""
+    """The values that an option may take, as a predicate and in words."""
 
     holds: Callable[[float], bool]
     expected: str
@@ -49,7 +49,7 @@ Degrees = Annotated[float, Allowed(lambda angle: 0 < angle <= 90, "degrees above
 
 @dataclass(frozen=True)
 class WorldOptions(ABC):
-    """Base of the options of a world, whose fields are what may follow the question mark."""
+    """Base of the options of a world; its fields may follow the question mark."""
 
     name: ClassVar[str]
 

@@ -31,17 +31,17 @@ WORLDS: dict[str, type[WorldOptions]] = {
 }
 # Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
 WORLD_SCHEMA = 1
-_EXAMPLES = {"fitted": "fitted?components=1&rank=2&images=200"}  # as undefined as any, and fitted at once
+_EXAMPLES = {"fitted": "fitted?components=1&rank=2&images=200"}  # a fast fit, with the same undefined quantities
 _DRAWN = {"train": 5000, "test": 1000, "draw": 0}  # options of a data set drawn from a world
 _LARGEST = 2_000_000_000  # pixels of a split, 8 GB
-_HELD = 10_000_000  # pixels of a test split that is held, 40 MB; of a larger one the labels are
+_HELD = 10_000_000  # pixels of a test split that is held in memory, 40 MB; of a larger one only the labels are
 _PREFIX = "world:"
 _LETTERS = "distractor:"
 _AT_ONCE = 250  # images whose labels are drawn at once
 
 
 def make_world(reference: str | Path, root: str | Path | None = None) -> World:
-    """A world by reference: a name in `WORLDS`, with options behind a question mark.
+    """A world by reference: a name in `WORLDS`, with options after a question mark.
 
     Args:
         reference: "sphere", "linear?rank=4&classes=3&shape=1x8x8", with or without "world:" in front.
@@ -113,8 +113,8 @@ def load_dataset(reference: str | Path, root: str | Path | None = None) -> Datas
 
     Args:
         reference: "world:linear?rank=4&train=2000&test=500&draw=1" draws training and test images from a world (test
-            images are those behind the training images of the same stream); "distractor:mnist" puts the letter A
-            beside each image of a real set; anything else is a real set.
+            images follow the training images in the same stream); "distractor:mnist" joins the letter A
+            to each image of a real set; anything else is a real set.
         root: see `data.load`.
 
     Raises:

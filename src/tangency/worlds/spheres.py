@@ -59,7 +59,7 @@ class SphereCore:
 
     @property
     def no_posterior(self) -> str:
-        """There always is one: all classes have a density on the same manifold."""
+        """Empty, since there always is one: all classes have a density on the same manifold."""
         return ""
 
     @property

@@ -116,7 +116,7 @@ class World:
         return f"it lives on a subspace of dimension {self.core.dimension}" if flat_in else ""
 
     def sample(self, n: int, seed: int, start: int = 0) -> Sample:
-        """n images with labels; image i is the same whatever n is, and `start` goes on behind earlier ones."""
+        """n images with labels; image i does not depend on n, and `start` continues after earlier ones."""
         if n < 1:
             raise NumericsError(f"sample: got n = {n}, expected at least 1.")
         return self.sample_at(torch.arange(start, start + n), seed)
@@ -231,7 +231,7 @@ class World:
     def mean_square(self, x: Tensor, sigma: float) -> Tensor:
         """E[‖x − x₀‖² | x] at noise σ > 0, (N,) float64.
 
-        It is a small difference of numbers of the size of the world: below σ = 1e-6 of that nothing is left of it.
+        It is a small difference of large numbers: below σ = 1e-6 of the size of the world it is lost to rounding.
         Given the point m that x₀ scatters about, x₀ ~ N(m + ψ/δ (x − m), ψσ²/δ I): dψσ²/δ + (σ²/δ)² E‖x − m‖².
         """
         if sigma == 0:
@@ -260,7 +260,7 @@ class World:
             (N, d, k) in the dtype of x, columns beyond an image's rank zero, and (N,) int64.
         """
         shape = (len(x), self.dimension, self.intrinsic_dimension)
-        bases = torch.empty(shape, dtype=x.dtype, device=x.device)  # filled in place: the largest thing that there is
+        bases = torch.empty(shape, dtype=x.dtype, device=x.device)  # filled in place: the largest tensor here
         ranks, start = [], 0
         for z, _ in self._encoded(x):
             basis, rank = self.core.tangents(z, x.dtype)
@@ -272,7 +272,7 @@ class World:
     def normal_basis(self, x: Tensor) -> Tensor:
         """Orthonormal basis of the normal space, (N, d, d − k) in the dtype of x, k the same for all images.
 
-        Made by a full QR decomposition: d² numbers an image, so for small images only.
+        By a full QR decomposition with d² numbers an image, so for small images only.
         """
         basis, rank = self.tangent_basis(x)
         k = int(rank.max())

@@ -10,6 +10,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from tangency.errors import RunError, SpecError
+from tangency.evaluate.entries import to_json
+from tangency.evaluate.fitting.posterior import posterior_accuracy
 from tangency.mixtures import fit_affordable, load_mixture, save_mixture
 from tangency.score import Denoiser, EmpiricalScore, GaussianScore, MixtureScore, denoising_error
 from tangency.score.closed.gaussian import LARGEST
@@ -53,7 +55,9 @@ def exact_world(reference: str) -> World:
 
 
 def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, device: str) -> None:
-    """Fit a closed form and write it with its denoising error; of the exact law of a world, write the error only.
+    """Fit a closed form and write it with its denoising error and the accuracy of its Bayes rule.
+
+    Of the exact law of a world only these two are written.
 
     Args:
         closed: what is fitted.
@@ -66,7 +70,7 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
     if closed.kind != "mfa":
         score = exact_world(reference).to(device) if closed.kind == "exact" else _without_tangents(closed, data, device)
         card |= {"world": score.name} if isinstance(score, World) else {}
-        card |= {"denoising": _denoising(score, data, device)} if score is not None else {}
+        card |= _quality(score, data, device) if score is not None else {}
         write_tensors(path, {"sigmas": torch.tensor(QUALITY_SIGMAS)}, {"kind": closed.kind, "card": card})
         return
     mixture, report, cut = fit_affordable(
@@ -82,7 +86,7 @@ def fit_score(closed: ScoreSpec, reference: str, data: Dataset, path: Path, devi
         "dropped_components": report.dropped,
         **({"cut": cut} if cut else {}),
         "log_likelihood": likelihood,
-        "denoising": _denoising(MixtureScore(mixture), data, device),
+        **_quality(MixtureScore(mixture), data, device),
     }
     save_mixture(mixture, path, {"card": card})
 
@@ -96,6 +100,12 @@ def fitted_images(data: Dataset, closed: ScoreSpec) -> LabelledImages:
     """The training images that a mixture is fitted to: all, or a fixed random subset."""
     few = len(data.train) <= closed.images
     return data.train if few else data.train.subset(permutation(len(data.train), 0, "mixture")[: closed.images])
+
+
+def _quality(score: Denoiser, data: Dataset, device: str) -> dict[str, Any]:
+    """Denoising errors, and the accuracy of its Bayes rule, on the test images."""
+    accuracy = posterior_accuracy(score, data.test, torch.arange(len(data.test)), QUALITY_SIGMAS, device)
+    return {"denoising": _denoising(score, data, device), "posterior_accuracy": to_json(accuracy)}
 
 
 def _denoising(score: Denoiser, data: Dataset, device: str) -> list[dict[str, float]]:

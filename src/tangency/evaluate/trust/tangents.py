@@ -17,10 +17,10 @@ from tangency.data.partners import Partners
 from tangency.devices import resolve_device
 from tangency.errors import RunError
 from tangency.evaluate.fitting.tangents import check_tangents, fitted_tangents, ground_of, tangent_names
+from tangency.evaluate.trust.known import NEIGHBOUR, TRANSFORMATION, mean_estimate, probe_shares, share_columns
 from tangency.evaluate.trust.results import (
     EstimatorCheck,
     PairAgreement,
-    ProbeShare,
     RankRange,
     TangentExamination,
     WorldError,
@@ -29,16 +29,14 @@ from tangency.evaluate.trust.tangent_floor import floors
 from tangency.evaluate.trust.tangent_verdict import tangent_verdict
 from tangency.measures import MeasureConfig
 from tangency.measures.comparison.frames import Frame, frame_sources
-from tangency.measures.keys import TANGENT_CONTROLS, Key
 from tangency.score import Denoiser
 from tangency.seeding import permutation
-from tangency.statistics import Estimate, PairedBootstrap, excess_over_best
+from tangency.statistics import PairedBootstrap
 from tangency.tangents import Ground, TangentEstimator, TangentSpace, reach, space_agreement
 from tangency.tangents.probes import neighbour_steps, transformation_steps
 from tangency.types import Dataset, OnProgress
 from tangency.worlds import load_dataset, world_of
 
-PROBES = ("neighbour", "transformation")
 _AT_ONCE, _NEIGHBOURS = 25, 8
 _ANGLES = ("overlap", "chance", "mean_angle", "largest_angle")  # in the order of `PairAgreement`
 
@@ -134,7 +132,7 @@ def examine_tangents(
         for name, reference, estimator in zip(names, references, fitted, strict=True)
     ]
     agreement = [
-        PairAgreement(first, second, *(_mean(boot, angles[key]) for key in _ANGLES))
+        PairAgreement(first, second, *(mean_estimate(boot, angles[key]) for key in _ANGLES))
         for (first, second), angles in pairs.items()
     ]
     on_progress("done", 1.0)
@@ -199,13 +197,8 @@ def _columns(frame: Frame, x: Tensor, steps: Tensor, moved: Tensor | None) -> di
         "asymmetry": nothing if space.asymmetry is None else space.asymmetry,
         "reach": reach(space, x, x[:, None] + steps),
     }
-    probes = {"neighbour": steps[:, :1]} | ({} if moved is None else {"transformation": moved})
-    for probe, directions in probes.items():
-        for control, other in {"": space, **frame.controls}.items():
-            shares = torch.stack([other.fraction(v) for v in directions.double().unbind(1)], 1)
-            held = shares.nanmean(1).where(space.rank > 0, torch.nan)
-            columns[str(Key(probe).under(control))] = held
-    return columns
+    probes = {NEIGHBOUR: steps[:, :1]} | ({} if moved is None else {TRANSFORMATION: moved})
+    return columns | share_columns(space, frame.controls, probes)
 
 
 def _pair(first: TangentSpace, second: TangentSpace) -> dict[str, Tensor]:
@@ -230,29 +223,20 @@ def _check(
     one: NamedEstimator, columns: dict[str, np.ndarray], floor: dict[str, WorldError], boot: PairedBootstrap
 ) -> EstimatorCheck:
     """All that is said of one estimator."""
-    ranks, medians, shares = columns["rank"], dict[str, float | None](), dict[str, ProbeShare]()
+    ranks, medians = columns["rank"], dict[str, float | None]()
     for key in ("gap", "reach"):
         values = columns[key][np.isfinite(columns[key])]
         medians[key] = float(np.median(values)) if len(values) else None
-    for probe in [probe for probe in PROBES if probe in columns]:
-        controls = {c: columns[str(Key(probe).under(c))] for c in TANGENT_CONTROLS}
-        excess = excess_over_best(boot, columns[probe], controls)
-        shares[probe] = ProbeShare(_mean(boot, columns[probe]), excess)
     return EstimatorCheck(
         name=one.name,
         reference=one.reference,
         kind=one.estimator.kind,
         where=one.estimator.where,
         rank=RankRange(float(ranks.mean()), float(ranks.min()), float(ranks.max())),
-        residual=None if np.isnan(columns["residual"]).all() else _mean(boot, columns["residual"]),
-        asymmetry=None if np.isnan(columns["asymmetry"]).all() else _mean(boot, columns["asymmetry"]),
+        residual=None if np.isnan(columns["residual"]).all() else mean_estimate(boot, columns["residual"]),
+        asymmetry=None if np.isnan(columns["asymmetry"]).all() else mean_estimate(boot, columns["asymmetry"]),
         gap=medians["gap"],
         reach=medians["reach"],
-        shares=shares,
+        shares=probe_shares(columns, boot),
         floor=floor,
     )
-
-
-def _mean(boot: PairedBootstrap, values: np.ndarray) -> Estimate:
-    usable = int(np.isfinite(values).sum())
-    return Estimate.of(boot.mean(values[None])[0], usable, len(values) - usable)

@@ -116,6 +116,20 @@ class FrameSource:
 
     def at(self, x: Tensor, y: Tensor, ids: Tensor, of_pool: bool = False) -> Frame:
         """The frame of images x with labels y at places ids of the pool, whose images they are if `of_pool`."""
+        space, controls, common = self.spaces(x, y, ids, of_pool)
+        draws = [
+            Draw(self.config.seed, ids, f"direction {r}").normal(x.shape[1:], x.dtype)
+            for r in range(self.config.directions)
+        ]
+        on = torch.stack([space.on_direction(noise) for noise in draws])
+        off = torch.stack([unit(space.reject(noise)) for noise in draws])
+        walked = self._walked(x, on, ids, space.residual is not None) if self.config.curved else ()
+        return Frame(self.label, space, controls, common, on, off, *walked)
+
+    def spaces(
+        self, x: Tensor, y: Tensor, ids: Tensor, of_pool: bool = False
+    ) -> tuple[TangentSpace, dict[str, TangentSpace], dict[str, Tensor]]:
+        """`space`, `controls` and `common` of the frame at the same images."""
         space = TangentSpace(**self._held.at(ids)) if of_pool else self.estimator.at(x, ids)
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {name: self._space_of(*partner, space) for name, partner in drawn.items()}
@@ -124,15 +138,7 @@ class FrameSource:
             "dct": _alike(TangentSpace.shared(self._dct, space.rank), space),
             "pca": _alike(TangentSpace.shared(self._pca, space.rank), space),
         }
-        draws = [
-            Draw(self.config.seed, ids, f"direction {r}").normal(x.shape[1:], x.dtype)
-            for r in range(self.config.directions)
-        ]
-        on = torch.stack([space.on_direction(noise) for noise in draws])
-        off = torch.stack([unit(space.reject(noise)) for noise in draws])
-        walked = self._walked(x, on, ids, space.residual is not None) if self.config.curved else ()
-        common = {name: rank for name, (_, rank) in others.items()}
-        return Frame(self.label, space, controls, common, on, off, *walked)
+        return space, controls, {name: rank for name, (_, rank) in others.items()}
 
     def _walked(
         self, x: Tensor, on: Tensor, ids: Tensor, residual: bool

@@ -51,6 +51,10 @@ class ClasswiseScore(ABC):
             raise NumericsError("a Bayes gradient needs images of at least 2 classes.")
         return per_level(self._bayes_direction, x, sigma, y)
 
+    def log_posterior(self, x: Tensor, sigma: float) -> Tensor:
+        """log p_σ(c | x), (N, classes) float64: its Bayes rule."""
+        return self._weighted(x.double(), sigma, marginal)[1].log_softmax(1)
+
     def _score(self, x: Tensor, sigma: float, y: Tensor | None) -> Tensor:
         return self._weighted(x, sigma, marginal if y is None else given(y))[0].to(x)
 

@@ -46,3 +46,7 @@ class MixtureScore:
         if self.classes < 2:
             raise NumericsError("a Bayes gradient needs at least 2 classes, got a mixture of 1.")
         return per_level(lambda x, sigma, y: self.mixture.bayes_direction(x, y, sigma), x, sigma, y)
+
+    def log_posterior(self, x: Tensor, sigma: float) -> Tensor:
+        """log p_σ(c | x), (N, classes) float64: the mixture's Bayes rule."""
+        return self.mixture.log_posterior(x, sigma)
