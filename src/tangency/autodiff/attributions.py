@@ -1,6 +1,6 @@
 """Attribution maps of a named scalar: gradient × input, SmoothGrad and integrated gradients.
 
-A map is named by its method and its scalar, "smoothgrad(logp_y)", and may stand wherever a scalar's gradient does.
+A map is named by its method and its scalar, "smoothgrad(margin)", and may stand wherever a scalar's gradient does.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ ATTRIBUTIONS: tuple[str, ...] = tuple(_POINTS)
 
 
 def split_attribution(name: str) -> tuple[str, str]:
-    """Method and scalar of a quantity: "smoothgrad(logp_y)" is ("smoothgrad", "logp_y"), "logp_y" is ("", "logp_y").
+    """Method and scalar of a quantity: "smoothgrad(margin)" is ("smoothgrad", "margin"), "margin" is ("", "margin").
 
     Raises:
         SpecError: for an unknown method or scalar.
@@ -95,7 +95,7 @@ def split_attribution(name: str) -> tuple[str, str]:
     if method and method not in ATTRIBUTIONS:
         raise SpecError(unknown_name("attribution method", method, ATTRIBUTIONS))
     if scalar not in SCALARS:
-        raise SpecError(unknown_name("scalar", scalar, (*SCALARS, *(f"{m}(logp_y)" for m in ATTRIBUTIONS))))
+        raise SpecError(unknown_name("scalar", scalar, (*SCALARS, *(f"{m}(margin)" for m in ATTRIBUTIONS))))
     return method, scalar
 
 
@@ -114,7 +114,7 @@ def attribution_maps(
         model: maps (N, C, H, W) in [0, 1] to (N, classes) logits; run in eval mode, left as it was found.
         x: (N, C, H, W), in [0, 1].
         y: (N,) int64.
-        names: as in "integrated_gradients(logp_y)".
+        names: as in "integrated_gradients(margin)".
         ids: (N,) identity of each image: SmoothGrad's noise follows from it and the seed, not from the batch.
         options: numbers of samples and steps, noise and baseline.
         batch_size: images at once; it changes memory, not results.

@@ -60,7 +60,7 @@ def input_gradients(
     return {name: _joined(directions, x) for name, directions in parts.items()}
 
 
-def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "logp_y", batch_size: int = 256) -> Direction:
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor, scalar: str = "margin", batch_size: int = 256) -> Direction:
     """Gradient of one named scalar with respect to the input; arguments and errors are those of `input_gradients`.
 
     Example:

@@ -46,7 +46,7 @@ def measure(
         typer.Option("--baseline", help="A standard-trained network of the same data; the regime is against it."),
     ] = None,
     scalars: Annotated[
-        str | None, typer.Option("--scalars", help=f"{_HELP}logp_y, margin, lse, logit_y, …, in place of the study's.")
+        str | None, typer.Option("--scalars", help=f"{_HELP}margin, logp_y, lse, logit_y, …, in place of the study's.")
     ] = None,
     attributions: Annotated[
         str | None,

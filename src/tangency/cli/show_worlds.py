@@ -126,7 +126,7 @@ def print_noise(summary: Mapping[str, Any]) -> None:
         markup=False,
     )
     trials = {trial["id"]: trial for trial in summary["trials"]}
-    words = {"accuracy": "accuracy", "signal_fraction.logp_y": "gradient energy on the signal, chance 0.5"}
+    words = {"accuracy": "accuracy", "signal_fraction.margin": "gradient energy on the signal, chance 0.5"}
     rows = [
         [title, *(number(trials[name]["measures"][key]["mean"], ".3f") for name in curves)]
         for key, title in words.items()

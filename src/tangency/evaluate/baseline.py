@@ -94,7 +94,7 @@ def regime_against(rows: Rows, baseline: Rows, name: str, card: Card, data: Data
     warnings = _doubts(card, data)
     change = change_key(own.draws)
     if KAPPA not in own.draws or change is None:
-        missing = "κ of log p(y|x)" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
+        missing = "κ of the margin" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
         text = f"No regime: it needs {missing}, which are not measured."
         return RegimeAgainst(baseline=name, warnings=warnings, text=text)
     guessing = float(data.test.class_counts.max()) / len(data.test)

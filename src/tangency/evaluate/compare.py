@@ -24,8 +24,8 @@ from tangency.statistics import (
     Contrast,
     Estimate,
     PairedBootstrap,
-    Pooled,
     SignFlips,
+    Statistic,
     holm,
     pair_dz,
     paired,
@@ -94,7 +94,7 @@ class _Side:
     """One classifier's statistics over the shared images."""
 
     measured: Measured
-    statistics: dict[str, Pooled]
+    statistics: dict[str, Statistic]
 
 
 def compare(
@@ -109,7 +109,8 @@ def compare(
 
     Intervals resample images, the same for both. p is two-sided, by swapping A and B image by image,
     p = (1 + #{|swapped| ≥ |observed|})/(1 + P), and Holm-adjusted over the measures compared. dz is Cohen's,
-    mean(A − B)/sd(A − B) over images; of pooled ratios by their pseudo-values.
+    mean(A − B)/sd(A − B) over images; of pooled ratios by their pseudo-values; medians are
+    tested by the shares of images above the median of both.
 
     Args:
         a, b: folders of `tangency measure --out`, or run:RUN/trials/ID; or both `Rows` of `measure`, which do not say

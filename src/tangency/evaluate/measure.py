@@ -327,7 +327,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
-        >>> numbers.measures["accuracy"].n, numbers.measures["kappa.logp_y"].chance
+        >>> numbers.measures["accuracy"].n, numbers.measures["kappa.margin"].chance
         (6, 1.0)
     """
     check_replicates(replicates)

@@ -19,9 +19,10 @@ from tangency.statistics import (
     Interval,
     Kappa,
     Mean,
+    Median,
     PairedBootstrap,
-    Pooled,
     Ratio,
+    Statistic,
     SumCosine,
     excesses_over_best,
 )
@@ -76,11 +77,11 @@ def trial_numbers(
     return TrialNumbers(estimates, draws, chance, excess)
 
 
-def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
-    """Summary key to the statistic that makes its number from rows: a mean, a pooled κ, a ratio of sums, CKA."""
+def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Statistic]:
+    """Summary key to the statistic that makes its number from rows: a mean or median, a pooled κ, a ratio, CKA."""
     keys = [Key.parse(text) for text in columns]
-    statistics: dict[str, Pooled] = {
-        str(key): Mean(columns[str(key)]) for key in keys if key.family not in ingredients()
+    statistics: dict[str, Statistic] = {
+        str(key): _of_images(key, columns[str(key)]) for key in keys if key.family not in ingredients()
     }
     for family, measure in pooled():
         for key in [key for key in keys if key.family == measure.parts[0]]:
@@ -94,7 +95,12 @@ def pooled_statistics(columns: Columns, dimension: int) -> dict[str, Pooled]:
     return statistics
 
 
-def _usable(statistic: Pooled) -> NDArray[np.bool_]:
+def _of_images(key: Key, values: Array) -> Mean | Median:
+    measure = measure_of(key.family)
+    return Median(values) if measure is not None and measure.aggregate == "median" else Mean(values)
+
+
+def _usable(statistic: Statistic) -> NDArray[np.bool_]:
     """Images that count; those whose numerator and denominator are both 0 are excluded from a ratio."""
     if not isinstance(statistic, Ratio):
         return statistic.usable()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tangency.autodiff import input_gradient
 from tangency.measures import MeasureConfig
+from tangency.measures.keys import MARGIN
 from tangency.score import Denoiser
 from tangency.tensors import write_tensors
 from tangency.types import LabelledImages
@@ -27,7 +28,7 @@ def keep_pictures(
     config: MeasureConfig,
     device: str,
 ) -> None:
-    """Write images, labels, gradients of log p(y|x) and scores at the largest σ of eight measured images.
+    """Write images, labels, gradients of the margin and scores at the largest σ of eight measured images.
 
     All of it is at the working size. The images are the first measured one of each class, then the next ones: chosen by
     index, never by how they look.
@@ -42,10 +43,10 @@ def keep_pictures(
     tensors = {
         "image": x,
         "labels": y,
-        "gradient": working.gradient(input_gradient(model, own, y, "logp_y", batch_size=_AT_ONCE).direction),
+        "gradient": working.gradient(input_gradient(model, own, y, MARGIN, batch_size=_AT_ONCE).direction),
         **closed_pictures(score, x, y, sigma),
     }
-    write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": "logp_y", "ids": chosen.tolist()})
+    write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": MARGIN, "ids": chosen.tolist()})
 
 
 def closed_pictures(score: Denoiser | None, x: Tensor, y: Tensor, sigma: float) -> dict[str, Tensor]:

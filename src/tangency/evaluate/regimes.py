@@ -31,7 +31,7 @@ def regimes(
 ) -> dict[str, Verdict]:
     """The regime of each classifier of a sweep against a standard-trained one, with bands that hold for all at once.
 
-    On pooled κ of log p(y|x), accuracy, and the change R_on of the softmax along on-manifold steps (subscript 0: the
+    On pooled κ of the margin, accuracy, and the change R_on of the softmax along on-manifold steps (subscript 0: the
     baseline): "weak" where κ/κ₀ is not shown to be ≤ ½ and accuracy is non-inferior; "bayes_aligned" where the upper
     bound of κ/κ₀ is ≤ ½, that of κ below 1, accuracy non-inferior and R_on ≥ ½ R_on(0); "excessive" where accuracy is
     inferior or the upper bound of R_on/R_on(0) below ½; "undetermined" otherwise.
@@ -94,8 +94,8 @@ def _shared_change(numbers: Mapping[str, TrialNumbers], base: TrialNumbers) -> s
         change = change_key(own.draws)
         if KAPPA not in own.draws or change is None or change != change_key(base.draws):
             raise NumericsError(
-                f"regimes: '{name}' lacks κ of log p(y|x), or on-manifold changes at the baseline's step length; "
-                "measure all with the same config, epsilons and the scalar logp_y among it."
+                f"regimes: '{name}' lacks κ of the margin, or on-manifold changes at the baseline's step length; "
+                "measure all with the same config, epsilons and the scalar margin among it."
             )
     return str(change_key(base.draws))
 

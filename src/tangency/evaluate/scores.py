@@ -25,6 +25,10 @@ from tangency.types import Dataset
 from tangency.validation import complaints
 from tangency.worlds import world_of
 
+# What a trained score without a Bayes gradient can be compared with, by whether it answers without labels: no
+# identified scalar, of which the run warns.
+_LEFT = {True: (("sum_logits", "network_score"),), False: (("logit_y", "network_score_y"),)}
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -136,7 +140,7 @@ def _config(request: MeasureRequest, origin: Origin | None, closed: bool, networ
             more = tuple((name, f"{NETWORK}{target}") for name, target in config.alignments)
         else:
             more = NETWORK_ALIGNMENTS
-        more = tuple(pair for pair in more if pair[1] in can) or (("logit_y", "network_score_y"),)
+        more = tuple(pair for pair in more if pair[1] in can) or _LEFT["network_score" in can]
         config = dataclasses.replace(config, alignments=(*config.alignments, *more))
     return config.with_scores(closed, network is not None).with_legacy(network is not None)
 

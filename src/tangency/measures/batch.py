@@ -8,10 +8,13 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits
+from tangency.autodiff import check_logits, input_gradient
 from tangency.measures.comparison.source import Comparison
 from tangency.measures.config import MeasureConfig
+from tangency.measures.keys import MARGIN
 from tangency.measures.quantities import quantity_directions
+from tangency.measures.similarity.spectral import phase_randomised
+from tangency.seeding import Draw
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,19 @@ class Batch:
     def directions(self) -> dict[str, Tensor]:
         """The gradients at the working size, at which scores and tangent spaces are."""
         return {name: self.comparison.working.gradient(gradient) for name, gradient in self.gradients.items()}
+
+    @cached_property
+    def phased(self) -> dict[str, Tensor]:
+        """The directions with their phases drawn anew."""
+        return {name: self.with_phases_anew(direction) for name, direction in self.directions.items()}
+
+    def with_phases_anew(self, direction: Tensor) -> Tensor:
+        """A gradient (N, C, H, W) at the working size with the phases of noise that every classifier shares."""
+        return phase_randomised(direction, Draw(self.config.seed, self.comparison.ids, "phase"))
+
+    @cached_property
+    def margin_gradient(self) -> Tensor:
+        """∇ₓ(f_y − max_{j≠y} f_j), (N, C, H, W), at the size of the images."""
+        if MARGIN in self.config.quantities:
+            return self.gradients[MARGIN]
+        return input_gradient(self.model, self.x, self.comparison.y, MARGIN).direction

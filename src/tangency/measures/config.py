@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from tangency.autodiff import SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
-from tangency.measures.keys import ALIGNMENT_CONTROLS
+from tangency.measures.keys import ALIGNMENT_CONTROLS, MARGIN
 from tangency.measures.quantities import check_quantity, is_map, map_quantity
 from tangency.measures.registry import MEASURES, check_extra
 from tangency.measures.robustness.config import RobustnessConfig
@@ -25,15 +25,15 @@ from tangency.types import LabelledImages
 from tangency.validation import validated
 
 # Raise it when a fixed bug or a new definition changes a number: rows of older schemas are then measured anew.
-MEASURE_SCHEMA = 5
+MEASURE_SCHEMA = 6
 
 NETWORK = "network_"  # before a target: of the trained score, not of the closed form that gives the tangent spaces
-TARGETS = ("bayes_gradient", "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
-# What a trained score adds to the alignments: the corrected pair, and the paper's own.
-NETWORK_ALIGNMENTS = (("logp_y", "network_bayes_gradient"), ("sum_logits", "network_score"))
+BAYES = "bayes_gradient"
+TARGETS = (BAYES, "score_y", "score", "network_bayes_gradient", "network_score_y", "network_score")
+NETWORK_ALIGNMENTS = ((MARGIN, f"{NETWORK}{BAYES}"),)  # what a trained score adds to the alignments
 LARGE, REDUCED = 128 * 128, 64  # pixels of a channel above which the working size is 64 where nothing is said
 # The score that a scalar is an estimate of, so that it is compared with it where nothing else is said.
-_NATURAL = dict.fromkeys(("logp_y", "margin", "loss"), "bayes_gradient")
+_NATURAL = dict.fromkeys(("logp_y", MARGIN, "loss"), BAYES)
 _NATURAL |= dict.fromkeys(("logit_y", "logit_pred"), "score_y") | dict.fromkeys(("sum_logits", "lse"), "score")
 _PUBLISHED_SIGMA = 0.25  # 0.5 in the published code's [−1, 1]
 
@@ -61,7 +61,7 @@ class MeasureConfig:
 
     Args:
         tangent_scalars: scalars whose gradients are split into tangent and normal energy. An attribution map stands
-            among them as "smoothgrad(logp_y)", a map that the caller gives as "map(NAME)".
+            among them as "smoothgrad(margin)", a map that the caller gives as "map(NAME)".
         alignments: pairs (scalar, target): a gradient (or map) and the score that it is compared with; targets of a
             trained score have "network_" before their name.
         sigmas: noise levels of the scores, in [0, 1] pixel units (the paper's σ = 0.5 on [−1, 1] is 0.25 here); 0 is
@@ -92,15 +92,11 @@ class MeasureConfig:
 
     Example:
         >>> MeasureConfig(epsilons=(2.0,), metrics=("cosine",)).closed_targets
-        ('bayes_gradient', 'score_y', 'score')
+        ('bayes_gradient',)
     """
 
-    tangent_scalars: tuple[str, ...] = ("logp_y",)
-    alignments: tuple[tuple[str, str], ...] = (
-        ("logp_y", "bayes_gradient"),
-        ("logit_y", "score_y"),
-        ("sum_logits", "score"),
-    )
+    tangent_scalars: tuple[str, ...] = (MARGIN,)
+    alignments: tuple[tuple[str, str], ...] = ((MARGIN, BAYES),)
     sigmas: Levels = (0.125, 0.25, 0.5)
     rho_sigmas: Lengths = (0.01, 0.05, 0.25)
     noise_sigmas: Lengths = ()
@@ -197,14 +193,14 @@ class MeasureConfig:
         Args:
             scalars: in place of these, each compared with its natural score: ∇ log p(x) for sum_logits and lse,
                 ∇ log p(x|y) for logits, and the Bayes gradient for the others (for `loss` the cosine is then negative).
-            attributions: methods, "smoothgrad" for that of logp_y, or quantities as "smoothgrad(logit_y)"; added.
+            attributions: methods, "smoothgrad" for that of the margin, or quantities as "smoothgrad(logit_y)"; added.
             metrics, normalisations: in place of these, where any are given.
 
         Example:
-            >>> MeasureConfig().with_choice(scalars=("margin",), attributions=("smoothgrad",)).alignments
-            (('margin', 'bayes_gradient'), ('smoothgrad(logp_y)', 'bayes_gradient'))
+            >>> MeasureConfig().with_choice(scalars=("logp_y",), attributions=("smoothgrad",)).alignments
+            (('logp_y', 'bayes_gradient'), ('smoothgrad(margin)', 'bayes_gradient'))
         """
-        added = [name if "(" in name else f"{name}(logp_y)" for name in attributions]
+        added = [name if "(" in name else f"{name}({MARGIN})" for name in attributions]
         for name in (*scalars, *added):
             check_quantity(name)
         pairs = [(name, _natural_target(name)) for name in scalars] or self.alignments

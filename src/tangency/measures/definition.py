@@ -14,7 +14,7 @@ from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.measures.keys import CONTROLS, Key
 
 Better = Literal["higher", "lower", "neither"]
-Aggregate = Literal["mean", "kappa", "ratio", "cka"]
+Aggregate = Literal["mean", "median", "kappa", "ratio", "cka"]
 Columns = dict[str, Tensor]  # key to (N,)
 Values = NDArray[np.float64]
 # From a `tangency.measures.Batch` to the measure's values (N,), or to columns where there are several.
@@ -90,7 +90,7 @@ class Measure:
         controls: name, of `keys.CONTROLS`, to words. Of a key with rows of such controls, the excess over them is
             reported.
         headline: of these controls, those over the best of which the excess is taken; all by default.
-        aggregate: how images combine: "mean", or a pooled "kappa", "ratio" or "cka".
+        aggregate: how images combine: "mean" or "median", or a pooled "kappa", "ratio" or "cka".
         parts: families of the rows that a pooled number is made of.
         ingredients: families of rows that are no measures themselves, such as the denominator of a ratio.
         fixed: whether it is the same for every classifier.

@@ -34,11 +34,11 @@ class Key:
         excess: whether it is the measure minus its control.
 
     Example:
-        >>> str(Key("tangent_fraction", "logp_y").at(tangents="denoiser").under("dct"))
-        'tangent_fraction.logp_y.tangents=denoiser.dct'
-        >>> key = Key.parse("alignment_lpips.logp_y.score.sigma=0.25.norm=p99.9.shuffled")
+        >>> str(Key("tangent_fraction", "margin").at(tangents="denoiser").under("dct"))
+        'tangent_fraction.margin.tangents=denoiser.dct'
+        >>> key = Key.parse("alignment_lpips.margin.score.sigma=0.25.norm=p99.9.shuffled")
         >>> key.family, key.quantity, key.target, key.value, key.control
-        ('alignment_lpips', 'logp_y', 'score', 0.25, 'shuffled')
+        ('alignment_lpips', 'margin', 'score', 0.25, 'shuffled')
     """
 
     family: str
@@ -143,6 +143,9 @@ def _parsed(text: str) -> Key:
     return Key(family, quantity, target, given, control or ".".join(behind), part, text.startswith(_EXCESS))
 
 
-FRACTION = str(Key("tangent_fraction", "logp_y"))
-KAPPA = str(Key("kappa", "logp_y"))
-ALIGNMENT = str(Key("alignment_cosine", "logp_y", "bayes_gradient"))
+# The scalar of verdicts: its direction is the same for logits times any number, that of log p(y|x) is not.
+MARGIN = "margin"
+FRACTION = str(Key("tangent_fraction", MARGIN))
+KAPPA = str(Key("kappa", MARGIN))
+ALIGNMENT = str(Key("alignment_cosine", MARGIN, "bayes_gradient"))
+RADIUS = str(Key("radius"))

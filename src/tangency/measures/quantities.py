@@ -115,7 +115,7 @@ def unidentified(quantities: Iterable[str]) -> list[str]:
     return [
         f"{name}: {_UNIDENTIFIED[name]} is not identified. Training fixes logits only up to a shift c(x) common to all "
         "classes, so that this gradient can be made to look like anything without one prediction changing "
-        "(Srinivas & Fleuret, ICLR 2021). Read logp_y or margin beside it."
+        "(Srinivas & Fleuret, ICLR 2021). Read margin or logp_y beside it."
         for name in scalars
         if name not in SHIFT_INVARIANT_SCALARS
     ]

@@ -16,7 +16,7 @@ from tangency.references import Registry
 
 # Files with a table `MEASURES` are found in these folders; columns are in the order of the files named here.
 _FOLDERS = ("robustness", "similarity")
-_FIRST = ("changes", "signal", "attacked", "smoothed", "energy", "aligned")
+_FIRST = ("changes", "radius", "signal", "attacked", "smoothed", "energy", "aligned")
 
 MEASURES: Registry[Measure] = Registry(
     "measure",

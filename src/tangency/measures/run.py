@@ -71,7 +71,7 @@ def measure(
             `score` and `tangents` are names or not given) `score`, `tangents` and `network` are of images at that
             size; images, labels, attributions and `train_data` have their own.
         tangents: an estimator, or several: the measures of those after the first have their kind in the key
-            ("tangent_fraction.logp_y.tangents=denoiser"), and their rank where a kind comes again; or the name that a
+            ("tangent_fraction.margin.tangents=denoiser"), and their rank where a kind comes again; or the name that a
             mapping gives them. The mixtures' by default; those of the nearest images of `train_data` where `score`
             names another closed form, or none.
         config: what is measured.
@@ -88,7 +88,7 @@ def measure(
             at most) by default; it changes memory, not results.
         class_map: where the classes of `train_data` are some of the model's, the output that stands for each of them,
             in any form that `load_classifier` takes: [11, 3, 5], "11,3,5", {"cat": 11, …}. The other logits are left
-            out, so that log p(y|x) is over the classes of `train_data`.
+            out, so that log p(y|x) and the margin are over the classes of `train_data`.
         outputs: what the model returns, "logits", "softmax" or "sigmoid", where that cannot be told.
         allow_random: whether a model that is random in eval mode is measured as the logarithm of its mean softmax over
             passes with fixed random numbers (see `tangency.models.Averaged`), at 16 times the cost.
@@ -114,7 +114,7 @@ def measure(
         >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
         >>> x, y = data.test.images()[:8], data.test.labels[:8]
         >>> rows = measure(model, x, y, train_data=data.train.subset(slice(0, None, 9)), config=config)
-        >>> rows["tangent_fraction.logp_y"].shape
+        >>> rows["tangent_fraction.margin"].shape
         torch.Size([8])
     """
     closed = named_score(score)

@@ -7,7 +7,7 @@ from tangency.statistics.excess import Excess, excess_over_best, excesses_over_b
 from tangency.statistics.hierarchical import SeedBootstrap
 from tangency.statistics.intervals import Interval, bca_interval, percentile_interval
 from tangency.statistics.permutation import flip_p, holm, matching_p, permutation_p, swap_p
-from tangency.statistics.pooled import Contrast, Kappa, Mean, Pooled, Ratio, SumCosine, paired
+from tangency.statistics.pooled import Contrast, Kappa, Mean, Median, Pooled, Ratio, Statistic, SumCosine, paired
 from tangency.statistics.regimes import Criteria, Thresholds, Verdict, classify, simultaneous_bands
 from tangency.statistics.resamples import SignFlips
 
@@ -19,12 +19,14 @@ __all__ = [
     "Interval",
     "Kappa",
     "Mean",
+    "Median",
     "PairedBootstrap",
     "Pooled",
     "RankCorrelation",
     "Ratio",
     "SeedBootstrap",
     "SignFlips",
+    "Statistic",
     "SumCosine",
     "Thresholds",
     "Verdict",

@@ -9,7 +9,7 @@ import numpy as np
 
 from tangency.errors import NumericsError
 from tangency.statistics.intervals import bca_interval, percentile_interval
-from tangency.statistics.pooled import Pooled, evaluate, ratio
+from tangency.statistics.pooled import Statistic, evaluate, ratio
 from tangency.statistics.resamples import KEPT, Array, Parts, Resamples
 
 
@@ -89,8 +89,8 @@ class PairedBootstrap:
         """How often each image occurs in each resample, (1 + B, N); as large as that."""
         return np.concatenate([weights for _, weights in self.resamples.blocks()], axis=1)
 
-    def evaluate(self, statistics: Sequence[Pooled]) -> list[Array]:
-        """Draws (1 + B,) of each statistic, all in one pass."""
+    def evaluate(self, statistics: Sequence[Statistic]) -> list[Array]:
+        """Draws (1 + B,) of each statistic, all in one pass, medians in another."""
         return evaluate(self.resamples, statistics)
 
     def sums(self, values: Array) -> Array:

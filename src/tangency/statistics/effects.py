@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tangency.statistics.pooled import Pooled, paired
+from tangency.statistics.pooled import Statistic, tested
 from tangency.statistics.resamples import Array
 
 
@@ -39,9 +39,12 @@ def null_sd_units(values: Array, null: Array) -> float:
     return _over(float(values[both].mean() - null[both].mean()), null[both])
 
 
-def pair_dz(a: Pooled, b: Pooled) -> float:
-    """d_z of θ(A) − θ(B) by jackknife pseudo-values: of means it is Cohen's d_z of the paired differences."""
-    a, b = paired(a, b)
+def pair_dz(first: Statistic, second: Statistic) -> float:
+    """d_z of θ(A) − θ(B) by jackknife pseudo-values: of means it is Cohen's d_z of the paired differences.
+
+    Of medians it is that of lying above the median of both.
+    """
+    a, b = tested(first, second)
     usable = a.usable()
     n = int(usable.sum())
     if n < 2:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.statistics.pooled import Pooled, paired
+from tangency.statistics.pooled import Pooled, Statistic, tested
 from tangency.statistics.resamples import Array, SignFlips
 
 Alternative = Literal["greater", "two-sided"]
@@ -31,15 +31,16 @@ def flip_p(flips: SignFlips, contrasts: Sequence[Pooled], alternative: Alternati
     ]
 
 
-def swap_p(flips: SignFlips, pairs: Sequence[tuple[Pooled, Pooled]]) -> list[float]:
+def swap_p(flips: SignFlips, pairs: Sequence[tuple[Statistic, Statistic]]) -> list[float]:
     """Two-sided p-value of θ(A) − θ(B), with A and B swapped image by image under the null of no difference.
 
     For any statistic of sums: those of A and B under a swap are half their sum, plus and minus half the signed sum of
-    their differences. Of means it is the sign-flip test, of accuracies McNemar's. Images enter where both have a value.
+    their differences. Of means it is the sign-flip test, of accuracies McNemar's, of medians Mood's with pairs. Images
+    enter where both have a value.
     """
     if not pairs:
         return []
-    held = [paired(a, b) for a, b in pairs]
+    held = [tested(a, b) for a, b in pairs]
     signed = flips.accumulate(lambda where: np.concatenate([a.parts(where) - b.parts(where) for a, b in held]))
     p_values, start = [], 0
     for a, b in held:

@@ -1,4 +1,4 @@
-"""Numbers of a whole set of images that are functions of sums over them: means, ratios of sums, pooled κ.
+"""Numbers of a whole set of images: functions of sums over them (means, ratios of sums, pooled κ), and medians.
 
 Whatever is a function of sums can be resampled, jackknifed and permuted from its summands alone, all images at once.
 """
@@ -14,14 +14,15 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tangency.statistics.median import median, medians
 from tangency.statistics.resamples import Array, Blocks
 
 Mask = NDArray[np.bool_]
 _ALL = slice(None)
 
 
-class Pooled(abc.ABC):
-    """A statistic f(Σᵢ partsᵢ) of images; those that are not usable add nothing to any sum.
+class Statistic(abc.ABC):
+    """A number of a set of images.
 
     `fewest` is the number of images below which its bootstrap interval does not hold the truth as often as it says.
     """
@@ -34,25 +35,37 @@ class Pooled(abc.ABC):
         """The per-image values that it is made of, (N,) each."""
 
     @abc.abstractmethod
-    def split(self, columns: tuple[Array, ...]) -> Array:
-        """Summands (M, n) of usable images."""
+    def replaced(self, first: Array) -> Statistic:
+        """The same statistic with other values in its first column."""
 
     @abc.abstractmethod
-    def value(self, sums: Array) -> Array:
-        """The statistic of sums (M, ...): (...)."""
+    def leave_one_out(self) -> Array:
+        """The statistic without each image in turn, (N,), NaN for images that never entered."""
+
+    @abc.abstractmethod
+    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+        """By what it is tested against another one of its kind over the same images: functions of sums."""
 
     def usable(self, where: slice = _ALL) -> Mask:
         """Which images enter."""
         finite: Mask = np.all([np.isfinite(column[where]) for column in self.columns], axis=0)
         return finite
 
-    @abc.abstractmethod
-    def replaced(self, first: Array) -> Pooled:
-        """The same statistic with other values in its first column."""
-
-    def among(self, images: Mask) -> Pooled:
+    def among(self, images: Mask) -> Statistic:
         """The same statistic of these images only."""
         return self.replaced(np.where(images, self.columns[0], np.nan))
+
+
+class Pooled(Statistic):
+    """A statistic f(Σᵢ partsᵢ) of images; those that are not usable add nothing to any sum."""
+
+    @abc.abstractmethod
+    def split(self, columns: tuple[Array, ...]) -> Array:
+        """Summands (M, n) of usable images."""
+
+    @abc.abstractmethod
+    def value(self, sums: Array) -> Array:
+        """The statistic of sums (M, ...): (...)."""
 
     def parts(self, where: slice = _ALL) -> Array:
         """Summands of a block of images, zero where they are not usable: (M, n)."""
@@ -63,6 +76,11 @@ class Pooled(abc.ABC):
         """The statistic without each image in turn, (N,), NaN for images that never entered."""
         parts = self.parts()
         return np.where(self.usable(), self.value(parts.sum(1, keepdims=True) - parts), np.nan)
+
+    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+        """Both as they are."""
+        assert isinstance(other, Pooled)
+        return self, other
 
 
 @dataclass(frozen=True)
@@ -204,10 +222,55 @@ class SumCosine(Pooled):
             return ratio(sums[0], np.sqrt(sums[1] * sums[2]))
 
 
-def paired(a: Pooled, b: Pooled) -> tuple[Pooled, Pooled]:
+@dataclass(frozen=True)
+class Median(Statistic):
+    """Median of the finite values (N,)."""
+
+    values: Array
+
+    @property
+    def columns(self) -> tuple[Array, ...]:
+        """The values."""
+        return (self.values,)
+
+    def replaced(self, first: Array) -> Median:
+        """Other values."""
+        return Median(first)
+
+    def leave_one_out(self) -> Array:
+        """The median without each image in turn: one of three numbers."""
+        finite = np.sort(self.values[self.usable()])
+        if len(finite) < 2:
+            return np.full(len(self.values), np.nan)
+        ends = [median(np.delete(finite, place)) for place in (0, len(finite) // 2, len(finite) - 1)]
+        low, high = (finite[(len(finite) - 1) // 2], finite[len(finite) // 2])
+        below, above = self.values < low, self.values > high
+        if len(finite) % 2 == 0:  # without one of the lower half it is the upper middle value, and the other way round
+            below = self.values <= low
+            above = ~below
+        without = np.where(below, ends[0], np.where(above, ends[2], ends[1]))
+        return np.where(self.usable(), without, np.nan)
+
+    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+        """Mood's test: the shares of values above the median of both together, which no swap of images moves."""
+        joint = median(np.concatenate([self.values, other.columns[0]]))
+
+        def above(values: Array) -> Mean:
+            return Mean(np.where(np.isfinite(values), (np.sign(values - joint) + 1) / 2, np.nan))
+
+        return above(self.values), above(other.columns[0])
+
+
+def paired(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
     """Both over the images where both have a value."""
     both = a.usable() & b.usable()
     return a.among(both), b.among(both)
+
+
+def tested(a: Statistic, b: Statistic) -> tuple[Pooled, Pooled]:
+    """By what two statistics of one kind are tested, over the images where both have a value."""
+    first, second = paired(a, b)
+    return first.tested(second)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
@@ -216,8 +279,18 @@ def ratio(numerator: Array, denominator: Array) -> Array:
         return numerator / np.where(denominator == 0, np.nan, denominator)
 
 
-def evaluate(blocks: Blocks, statistics: Sequence[Pooled]) -> list[Array]:
-    """Every statistic under every weighting of the images, each (1 + R,), in one pass over the images."""
+def evaluate(blocks: Blocks, statistics: Sequence[Statistic]) -> list[Array]:
+    """Every statistic under every weighting of the images, each (1 + R,), in one pass over the images.
+
+    Medians take a pass of their own.
+    """
+    of_sums = [statistic for statistic in statistics if isinstance(statistic, Pooled)]
+    others = iter(medians(blocks, [s.columns[0] for s in statistics if not isinstance(s, Pooled)]))
+    pooled = iter(_of_sums(blocks, of_sums))
+    return [next(pooled) if isinstance(statistic, Pooled) else next(others) for statistic in statistics]
+
+
+def _of_sums(blocks: Blocks, statistics: Sequence[Pooled]) -> list[Array]:
     if not statistics:
         return []
     sizes = [len(statistic.parts(slice(0, 1))) for statistic in statistics]

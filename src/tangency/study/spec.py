@@ -25,6 +25,7 @@ from tangency.measures import (
     check_given,
     check_network,
 )
+from tangency.measures.keys import MARGIN
 from tangency.objectives import make
 from tangency.score import parse_choice
 from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries
@@ -195,9 +196,9 @@ class StudySpec(_Strict):
         for name in ("sigmas", "epsilons"):
             if not getattr(self.measures, name):
                 raise SpecError(f"measures.{name}: got none, expected at least one; the report is drawn with it.")
-        if "logp_y" not in self.measures.tangent_scalars:
+        if MARGIN not in self.measures.tangent_scalars:
             raise SpecError(
-                f"measures.tangent_scalars: got {list(self.measures.tangent_scalars)}, expected logp_y among them; "
+                f"measures.tangent_scalars: got {list(self.measures.tangent_scalars)}, expected {MARGIN} among them; "
                 "regimes are judged by it."
             )
         return self

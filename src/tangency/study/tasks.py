@@ -15,6 +15,7 @@ from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
 from tangency.files import write_json
 from tangency.measures import Driver, Subject, write_measured
+from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.bench import Workbench
@@ -179,11 +180,11 @@ def _draw(bench: Workbench, task: Task, progress: Progress) -> None:
     tensors |= _network_pictures(bench, x, y, sigma)
     for number in task.trials:
         trial = bench.plan.trials[number]
-        gradient = input_gradient(bench.classifier(trial), own, y, "logp_y").direction
+        gradient = input_gradient(bench.classifier(trial), own, y, MARGIN).direction
         tensors[f"gradient.{trial.id}"] = working.gradient(gradient)
     header = {
         "sigma": sigma,
-        "scalar": "logp_y",
+        "scalar": MARGIN,
         "ids": ids.tolist(),
         "measure_hashes": [bench.plan.trials[number].measure_hash for number in task.trials],
     }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tangency.autodiff import input_gradient
 from tangency.evaluate.numbers import Columns
 from tangency.measures import MeasureConfig, measure
-from tangency.measures.keys import FRACTION, Key
+from tangency.measures.keys import FRACTION, MARGIN, Key
 from tangency.numerics import flat, unit
 from tangency.statistics.resamples import Array
 from tangency.tangents import WorldTangents
@@ -69,7 +69,7 @@ def measured_population(
         rows = measure(model, x, y, train_data=reference, score=world, tangents=tangents, config=config)
         for key, values in rows.columns.items():
             columns.setdefault(key, []).append(values.numpy())
-        gradient = unit(input_gradient(model, x, y, "logp_y").direction)
+        gradient = unit(input_gradient(model, x, y, MARGIN).direction)
         inside = torch.einsum("nd,kdr->nkr", flat(gradient), bases.to(gradient.dtype)).square().sum(2)
         fractions.append(inside.double().numpy())
         components.append(component_of(world, x).numpy())

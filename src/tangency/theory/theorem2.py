@@ -99,7 +99,7 @@ def _reported(seed: int) -> list[Claim]:
         config = MeasureConfig(sigmas=(0.05,), rho_sigmas=(0.01,), epsilons=(0.5,), directions=1, metrics=("cosine",))
         rule, x, tangents = BayesClassifier(world), data.pixels.double(), WorldTangents(world)
         rows = measure(rule, x, data.labels, train_data=data, score=world, tangents=tangents, config=config)
-        fraction, rank = rows["tangent_fraction.logp_y"], rows["tangent_rank"]
+        fraction, rank = rows["tangent_fraction.margin"], rows["tangent_rank"]
         kappa = float(PairedBootstrap(len(rank), 1).pooled_kappa(fraction.numpy(), rank.numpy(), world.dimension)[0])
         word = "on" if relation == "≤" else "not on"
         kappa = min(kappa, 1e300)  # infinite where no gradient has any tangent part

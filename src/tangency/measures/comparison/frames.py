@@ -50,6 +50,24 @@ class Frame:
     residual_on: Tensor | None = None
     residual_curved: Tensor | None = None
 
+    @property
+    def overlaps(self) -> dict[str, Tensor]:
+        """tr(P P′)/tr(P²) of each control's P′, (N,) float64: tr(P P′)/k of hard spaces, 1 for the same space.
+
+        NaN where a control is, and where the rank is 0 or d.
+        """
+        own = self.space
+        weights = torch.ones_like(own.basis[:, 0]) if own.weights is None else own.weights
+        usable = (own.trace > 0) & (own.trace < own.dimension)
+        whole = own.trace if own.weights is None else weights.double().square().sum(1)
+        overlaps = {}
+        for name, other in self.controls.items():
+            inside = (own.basis.mT @ other.basis).double().square()
+            theirs = torch.ones_like(inside[:, 0]) if other.weights is None else other.weights.double()
+            shared = torch.einsum("nkl,nk,nl->n", inside, weights.double(), theirs)
+            overlaps[name] = (shared / whole).clamp(max=1).where(usable, torch.nan)
+        return overlaps
+
 
 class FrameSource:
     """Makes a `Frame`; holds what does not change over batches.

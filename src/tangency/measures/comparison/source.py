@@ -14,14 +14,14 @@ from tangency.errors import SpecError
 from tangency.measures.batching import held_bytes
 from tangency.measures.comparison.frames import Frame, frame_sources
 from tangency.measures.comparison.targets import Targets
-from tangency.measures.config import MeasureConfig, check_signal
+from tangency.measures.config import BAYES, NETWORK, MeasureConfig, check_signal
 from tangency.measures.keys import Key
 from tangency.measures.similarity.alignment import Comparer, Signal, pair_key
 from tangency.measures.similarity.gallery import Gallery, HeldGallery, TargetKey
 from tangency.measures.similarity.metrics import METRICS, check_size
 from tangency.measures.similarity.spectral import high_pass
 from tangency.measures.working import WorkingSize
-from tangency.numerics import flat, per_example
+from tangency.numerics import cosine, flat, per_example
 from tangency.score import Denoiser
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator
@@ -210,7 +210,8 @@ class ComparisonSource:
         if gallery is not None:
             constant |= gallery.candidates(len(x))
         for frame in frames:
-            constant |= self._outside(x, frame) | self._residuals(frame)
+            constant |= self._outside(x, frame) | self._residuals(frame) | self._overlaps(frame)
+        constant |= self._agreement(targets)
         if not self.working.whole:
             constant["working_pixels"] = torch.full_like(ids, self.working.share, dtype=torch.float64)
         signal = None
@@ -251,6 +252,24 @@ class ComparisonSource:
                     if self._gallery is not None:
                         columns |= self._gallery.retrieved(values, score.values, (target, sigma), (ids, ids), key)
         return columns
+
+    def _overlaps(self, frame: Frame) -> dict[str, Tensor]:
+        """How much of each control's subspace lies in the image's own, where F² is measured."""
+        if not self.config.tangent_scalars:
+            return {}
+        key = Key("tangent_overlap").at(tangents=frame.label)
+        return {str(key.under(name)): overlap for name, overlap in frame.overlaps.items()}
+
+    def _agreement(self, targets: dict[TargetKey, Signal]) -> dict[str, Tensor]:
+        """Cosine of the Bayes directions of the closed form and of the trained score at each σ, where both are."""
+        own, other = BAYES, f"{NETWORK}{BAYES}"
+        return {
+            str(Key("direction_agreement").at(sigma=sigma)): cosine(
+                targets[own, sigma].values.double(), targets[other, sigma].values.double()
+            )
+            for sigma in self.config.sigmas
+            if {own, other} <= set(self.config.targets)
+        }
 
     def _residuals(self, frame: Frame) -> dict[str, Tensor]:
         """Distance from the manifold after straight and curved on-manifold steps of each length."""

@@ -9,14 +9,12 @@ from torch import Tensor
 
 from tangency.measures.batch import Batch
 from tangency.measures.config import unique
-from tangency.measures.definition import Columns
+from tangency.measures.definition import Columns, Measure, Scale
 from tangency.measures.keys import Key
 from tangency.measures.quantities import is_map, quantity_directions
 from tangency.measures.similarity.alignment import Signal, pair_key
 from tangency.measures.similarity.gallery import TargetKey
 from tangency.measures.similarity.metrics import METRICS, as_measure, metric_family
-from tangency.measures.similarity.spectral import phase_randomised
-from tangency.seeding import Draw
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,8 @@ def aligned(batch: Batch) -> Columns:
     comparer, ids = comparison.comparer, comparison.ids
     for quantity in unique(name for name, _ in config.alignments):
         values = batch.directions[quantity]
-        phased = phase_randomised(values, Draw(config.seed, ids, "phase"))
         own = _Stood(comparer.signal(values), _at_gallery(batch, quantity))
-        phases = _Stood(comparer.signal(phased, "phase"))
+        phases = _Stood(comparer.signal(batch.phased[quantity], "phase"))
         for target in unique(target for name, target in config.alignments if name == quantity):
             for sigma in config.sigmas:
                 place, pair = (target, sigma), pair_key(quantity, target, sigma)
@@ -79,4 +76,17 @@ def _at_gallery(batch: Batch, quantity: str) -> Tensor | None:
     return batch.comparison.working.gradient(torch.cat(parts))
 
 
-MEASURES = {metric_family(name): as_measure(name, aligned) for name in METRICS.own}
+MEASURES = {
+    **{metric_family(name): as_measure(name, aligned) for name in METRICS.own},
+    "direction_agreement": Measure(
+        "cosine of the closed form's Bayes direction with the trained score's",
+        Scale("cosine", -1, 1, "cosine, −1 to 1; σ in [0, 1] pixel units; the same for every classifier"),
+        "neither",
+        level=0.0,
+        fixed=True,
+        heading="Agreement of the two Bayes directions",
+        what="Cosine of the Bayes gradient of the closed form with that of the trained score, of one image at noise σ.",
+        chance="0 for unrelated directions",
+        reading="how far one direction of two estimators can be believed: neither is a ceiling for gradients",
+    ),
+}

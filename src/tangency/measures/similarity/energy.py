@@ -17,6 +17,7 @@ TANGENT_WORDS = {
     "shuffled_class": "the tangent space of another image of the same class",
     "dct": "the lowest cosine frequencies (DCT)",
     "pca": "one global PCA subspace",
+    "phase": "the gradient with its phases drawn anew",
 }
 
 
@@ -29,23 +30,26 @@ def energy(batch: Batch) -> Columns:
     comparison, working = batch.comparison, batch.comparison.working
     for name in batch.config.tangent_scalars:
         for frame in comparison.frames:
-            columns |= tangency(Key("", name), batch.directions[name], frame)
+            columns |= tangency(Key("", name), batch.directions[name], batch.phased[name], frame)
         if comparison.signal is not None:
             columns[str(Key("signal_fraction", name))] = on_signal(batch.gradients[name], comparison.signal)
         if not working.whole:
             columns[str(Key("working_share", name))] = working.kept(batch.gradients[name])
     for key, gradient in smoothed_gradients(batch).items():
+        shown = working.gradient(gradient)
+        phased = batch.with_phases_anew(shown)
         for frame in comparison.frames:
-            columns |= tangency(key, working.gradient(gradient), frame)
+            columns |= tangency(key, shown, phased, frame)
     return columns
 
 
-def tangency(key: Key, gradient: Tensor, frame: Frame) -> Columns:
+def tangency(key: Key, gradient: Tensor, phased: Tensor, frame: Frame) -> Columns:
     """F² with its controls, the rank, and ln κ = ln[(1 − F²)/(d − k)] − ln[F²/k].
 
     Args:
         key: of the gradient, without family and estimator.
         gradient: (N, C, H, W).
+        phased: the same with its phases drawn anew.
         frame: tangent spaces.
     """
     gradient, space, d = unit(gradient), frame.space, frame.space.dimension
@@ -62,6 +66,7 @@ def tangency(key: Key, gradient: Tensor, frame: Frame) -> Columns:
     }
     for control, other in frame.controls.items():
         columns[str(share.under(control))] = other.fraction(gradient).double().where(usable, np.nan)
+    columns[str(share.under("phase"))] = space.fraction(phased).double().where(usable, np.nan)
     return columns | {str(ranks.under(control)): common for control, common in frame.common.items()}
 
 
@@ -117,6 +122,18 @@ MEASURES = {
         what="Gradient energy per dimension off the tangent space, over that on it, pooled over images.",
         chance="1",
         reading="below 1, steps along the manifold move the output more than steps off it",
+    ),
+    "tangent_overlap": Measure(
+        "overlap of a control's subspace with the image's own tangent space",
+        Scale("fraction", 0, 1, "fraction, 0 to 1; the same for every classifier"),
+        "neither",
+        level=_random_fraction,
+        fixed=True,
+        heading="Overlap of the controls",
+        what="Share of a control's subspace that lies in the image's own tangent space, tr(P P′)/k; of soft ones "
+        "tr(P P′)/tr(P²).",
+        chance="k/d for a random subspace",
+        reading="near 1 the control is the same subspace, and no control",
     ),
     "log_kappa": Measure(
         "ln κ of one image",

@@ -57,7 +57,7 @@ function other(point, roles, objective, role) { // the other curve of the same r
 
 // ---- curves, small multiples
 const hidden = new Set();
-const kappa = objective => new Map(points(objective, "log_kappa.logp_y").map(p => [p.strength, p.mean]));
+const kappa = objective => new Map(points(objective, "log_kappa.margin").map(p => [p.strength, p.mean]));
 const accuracy = objective => new Map(points(objective, "accuracy").map(p => [p.strength, p.mean]));
 function drawCurve(element) {
   const key = element.dataset.key, mode = $("#axis").value, kind = $("#kind").value, excess = kind === "excess" && run.excess[key];

@@ -70,7 +70,7 @@ def no_verdict(summary: StudySummary) -> StudyVerdict:
         text = "Leave “score: none” out of the spec; no network is trained again for it."
     else:
         claim = "The headline's alignment was not measured, so no rise is claimed"
-        text = "Add [logp_y, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
+        text = "Add [margin, bayes_gradient] to measures.alignments in the spec; no network is trained again for it."
     return StudyVerdict(claim, (f"The page shows levels only. {text}",), False)
 
 

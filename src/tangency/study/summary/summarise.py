@@ -10,7 +10,7 @@ from typing import Any
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
 from tangency.evaluate.regimes import REGIME_EPSILON, judge_regimes
-from tangency.measures.keys import Key
+from tangency.measures.keys import MARGIN, Key
 from tangency.statistics import PairedBootstrap, Thresholds
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
@@ -74,7 +74,7 @@ def summarise(
 def _main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
     """Key of the alignment that the headline is about; "" where not every trial has it."""
     of = "network_" if spec.score.kind == "none" else ""  # then the trained score's, where there is one
-    key = str(Key("alignment_cosine", "logp_y", f"{of}bayes_gradient").at(sigma=max(spec.measures.sigmas)))
+    key = str(Key("alignment_cosine", MARGIN, f"{of}bayes_gradient").at(sigma=max(spec.measures.sigmas)))
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 
