@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,22 +27,27 @@ CONFIG = MeasureConfig(
     alignments=((SCALAR, "bayes_gradient"), (SCALAR, "network_bayes_gradient")),
     sigmas=(0.5,),
     rho_sigmas=(),
-    epsilons=(0.5, 2.0),
+    epsilons=(),
     directions=1,
     metrics=("cosine",),
 )
-ARCHITECTURES = {
-    "convnet": ("convnet", {}, TrainConfig(epochs=8)),
-    "resnet": ("resnet18", {"width": 8, "norm": "group"}, TrainConfig(epochs=5, learning_rate=3e-3)),
+# name to architecture, options, training, and the strengths of the robust objectives that it can be trained with
+ARCHITECTURES: dict[str, tuple[str, dict[str, object], TrainConfig, dict[str, float]]] = {
+    "convnet": (
+        "convnet",
+        {},
+        TrainConfig(epochs=8),
+        {"gradient_norm": 1.0, "pgd_l2": 1.0, "noise_augmentation": 0.3},
+    ),
+    "resnet": (
+        "resnet18",
+        {"width": 6, "norm": "group", "activation": "silu"},
+        TrainConfig(epochs=3, learning_rate=4e-3),
+        {"gradient_norm": 0.1, "pgd_l2": 0.5, "noise_augmentation": 0.2},
+    ),
 }
-OBJECTIVES = (
-    ("standard-0", "standard", 0.0, 0),
-    ("standard-1", "standard", 0.0, 1),
-    ("standard-2", "standard", 0.0, 2),
-    ("gradient-norm-1", "gradient_norm", 1.0, 0),
-    ("pgd-l2-1", "pgd_l2", 1.0, 0),
-    ("noise-0.3", "noise_augmentation", 0.3, 0),
-)
+STANDARD_SEEDS = (0, 1, 2)
+OPTIONS: dict[str, dict[str, int]] = {"pgd_l2": {"steps": 3}}
 
 
 class Affine(nn.Module):
@@ -88,14 +93,16 @@ def networks(folder: Path) -> dict[str, nn.Module]:
     """Name to network; trained in the folder, or taken from it where it was trained before."""
     data = tangency.load_data("fashion-mnist-5k")
     made: dict[str, nn.Module] = {}
-    for kind, (architecture, options, config) in ARCHITECTURES.items():
-        for name, objective, strength, seed in OBJECTIVES:
+    for kind, (architecture, options, config, robust) in ARCHITECTURES.items():
+        trained = [("standard", 0.0, seed) for seed in STANDARD_SEEDS]
+        trained += [(objective, strength, 0) for objective, strength in robust.items()]
+        for objective, strength, seed in trained:
+            name = f"{kind}-{objective}-{seed}"
             net = build(architecture, data.train.shape, 10, seed=seed, **options)
-            own = TrainConfig(epochs=config.epochs, learning_rate=config.learning_rate, seed=seed)
-            place = folder / f"{kind}-{name}"
-            result = train(net, data.train, tangency.objective(objective, strength), own, place)
-            made[f"{kind}-{name}"] = result.classifier
-            print(place.name, result.outcome, f"{result.seconds:.0f} s", flush=True)
+            own = tangency.objective(objective, strength, **OPTIONS.get(objective, {}))
+            result = train(net, data.train, own, dataclasses.replace(config, seed=seed), folder / name)
+            made[name] = result.classifier
+            print(name, result.outcome, f"{result.seconds:.0f} s, accuracy", result.history[-1:], flush=True)
     return made
 
 
