@@ -16,6 +16,7 @@ import torch
 
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
+from tangency.evaluate.classifiers.alike import architecture_warnings
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.entries import MeasureEntry
@@ -26,6 +27,7 @@ from tangency.evaluate.pictures import keep_pictures
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import excess_entries
+from tangency.evaluate.steps import step_warnings
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import locked, remove_leftovers, write_json
@@ -129,7 +131,8 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
                 if base is None
                 else regime_against(own, rows[-1][0].rows(), base.reference, base.classifier.card, setting.data)
             )
-            summaries.append(dataclasses.replace(summary, regime=regime))
+            doubts = architecture_warnings(one.classifier, base.classifier) if base else []
+            summaries.append(dataclasses.replace(summary, regime=regime, warnings=[*summary.warnings, *doubts]))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
 
@@ -240,6 +243,7 @@ def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFi
     sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
     sentences += unidentified(config.quantities) + masking_warnings(rows.columns)
     sentences += control_warnings(rows.columns)
+    sentences += step_warnings({key: values.cpu().numpy() for key, values in rows.columns.items()}, rows.dimension)
     if len(rows.ids) < _FEW:
         sentences.append(
             f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little."

@@ -1,7 +1,8 @@
-"""What a leaderboard orders by: alignment with Bayes directions, less the share of tangency that a control explains."""
+"""What a leaderboard orders by: tangent energy over that of each control, the worst control and estimator speaking."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,35 +18,34 @@ from tangency.measures.keys import MARGIN, Key
 from tangency.statistics import Estimate, PairedBootstrap
 from tangency.statistics.resamples import Array
 
-SHUFFLED = "shuffled"
+SHUFFLED, CHANCE = "shuffled", "chance"
+CONTROLS = (SHUFFLED, "shuffled_class", "dct", "pca", "phase", CHANCE)
 SAME = 0.95  # mean overlap from which on a control's subspace is the image's own, and no control
+LEVEL = 0.95
 FLOOR = 0.01  # of the chance level k/d: the least F² in a ratio
-CONTROLS = ("shuffled", "shuffled_class", "dct", "pca", "phase")
 
 
 @dataclass(frozen=True, order=True)
 class RankedPart:
-    """One of the numbers of which the smallest ranks a model: a direction, an estimator and a control.
+    """One of the ratios of which the smallest ranks a model.
 
     Args:
-        alignment: key of the cosine with a Bayes direction, at the largest σ.
         fraction: key of F² under an estimator of tangent spaces.
-        control: of that F².
+        control: of that F²; "chance" for k/d.
     """
 
-    alignment: str
     fraction: str
     control: str
-
-    @property
-    def direction(self) -> str:
-        """The direction's target."""
-        return Key.parse(self.alignment).target
 
     @property
     def tangents(self) -> str:
         """The estimator; "" for the first one."""
         return Key.parse(self.fraction).tangents
+
+    @property
+    def other(self) -> str:
+        """The key of the control."""
+        return str(Key.parse(self.fraction).under(self.control))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class WorstEntry:
     """The smallest of several numbers, with the ends of an interval that holds for it.
 
     Args:
-        estimate: the smallest mean, the smallest lower end, the smallest upper end.
+        estimate: the smallest mean and lower end of the m numbers, and the smallest upper end of their intervals of
+            level 1 − (1 − .95)/m, since the smallest of m upper ends is too low more often than each.
         part: the one that has the smallest mean.
     """
 
@@ -63,110 +64,101 @@ class WorstEntry:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What ranks a model, and what it is made of.
+    """What ranks a model.
 
     Args:
-        parts: directions, estimators and controls that were used.
-        discounted: L · min(1, F²/control), the worst of them.
-        tangency: estimator to log F²/control, the worst over its controls; "" for the first estimator.
+        parts: estimators and controls that were used.
+        worst: log F²/control, the smallest of all.
+        tangency: estimator to the smallest over its controls; "" for the first estimator.
     """
 
     parts: list[RankedPart]
-    discounted: WorstEntry
+    worst: WorstEntry
     tangency: dict[str, WorstEntry]
 
 
-def discounted_alignment(aligned: ArrayLike, fraction: ArrayLike, control: ArrayLike, floor: float = 0.0) -> Array:
-    """D = L · min(1, max(F², floor)/max(F²_c, floor)); L itself where it is negative.
+def log_over_control(fraction: ArrayLike, control: ArrayLike, floor: float = 0.0) -> Array:
+    """G = log max(F², floor) − log max(F²_c, floor).
 
-    A fixed linear filter before a network raises L, since it takes from the gradient what no direction has; it raises
-    the tangent fraction of a smooth subspace of equal rank at least as much as that of the image's own, so the second
-    factor falls or stays. Neither factor depends on the size of the logits.
+    Neither F² depends on the size of the logits. A fixed linear filter before a network takes gradient energy from
+    directions that no tangent space has, so it raises F², but that in smooth subspaces of equal rank as well: it can
+    bring G near 0, not above it.
 
     Args:
-        aligned: L, the mean cosine of ∇ margin with a Bayes direction minus its shuffled control, in [−2, 2].
         fraction: mean F² in the image's own tangent space, in [0, 1].
         control: mean F² in a subspace of equal rank, or of the gradient with its phases drawn anew.
         floor: least F², ≥ 0.
 
-    Returns:
-        At most L; 0 for a gradient that knows nothing of its image.
-
     Example:
-        >>> discounted_alignment(0.2, [0.1, 0.3], 0.2)
-        array([0.1, 0.2])
+        >>> log_over_control([0.1, 0.3], 0.3).round(2)
+        array([-1.1,  0. ])
     """
-    share = np.minimum(1.0, np.maximum(fraction, floor) / np.maximum(control, floor))
-    whole = np.asarray(aligned, np.float64)
-    return np.where(whole > 0, whole * share, whole)
+    own, other = (np.maximum(np.asarray(value, np.float64), floor) for value in (fraction, control))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(own) - np.log(other)
 
 
 def ranked_parts(keys: Iterable[str], scalar: str = MARGIN) -> list[RankedPart]:
-    """Every direction with every estimator and control that keys of measures have; none where one kind is missing.
+    """Every estimator with every control that keys of measures have.
 
     Args:
         keys: of measures, controls among them.
         scalar: whose gradient.
     """
     held = set(keys)
-    parsed = [key for key in map(Key.parse, held) if key.quantity == scalar and not key.control]
-    aligned: dict[str, Key] = {}
-    for key in parsed:
-        usual = key.family == "alignment_cosine" and key.target in (BAYES, NETWORK + BAYES) and not key.variant
-        if usual and key.value is not None and str(key.under(SHUFFLED)) in held:
-            aligned[key.target] = max(aligned.get(key.target, key), key, key=lambda each: each.value or 0.0)
-    fractions = [key for key in parsed if key.family == "tangent_fraction"]
+    parsed = [key for key in map(Key.parse, held) if key.family == "tangent_fraction" and key.quantity == scalar]
+    parts = [RankedPart(str(key), control) for key in parsed if not key.control for control in CONTROLS]
     return sorted(
-        RankedPart(str(direction), str(fraction), control)
-        for direction in aligned.values()
-        for fraction in fractions
-        for control in CONTROLS
-        if str(fraction.under(control)) in held
+        part
+        for part in parts
+        if (str(rank_key(Key.parse(part.fraction))) if part.control == CHANCE else part.other) in held
     )
 
 
+def directions(keys: Iterable[str], scalar: str = MARGIN) -> list[str]:
+    """Keys of the cosines with Bayes directions that have a shuffled control, of each direction at its largest σ."""
+    held, largest = set(keys), dict[str, Key]()
+    for key in map(Key.parse, sorted(held)):
+        usual = key.family == "alignment_cosine" and key.quantity == scalar and not key.control and not key.variant
+        if usual and key.target in (BAYES, NETWORK + BAYES) and str(key.under(SHUFFLED)) in held:
+            known = largest.setdefault(key.target, key)
+            largest[key.target] = max(known, key, key=lambda each: each.value or 0.0)
+    return [str(key) for key in largest.values()]
+
+
+def rank_value(means: Mapping[str, float], scalar: str = MARGIN) -> float:
+    """The number that ranks a model, from the means of its measures: the smallest log F²/control of its parts.
+
+    Args:
+        means: measure to its mean over images, controls among them; chance is left out, as d is not known.
+        scalar: whose gradient.
+
+    Returns:
+        NaN where there is no F² with controls.
+    """
+    parts = [part for part in ranked_parts(means, scalar) if part.control != CHANCE]
+    return min((float(log_over_control(means[p.fraction], means[p.other])) for p in parts), default=math.nan)
+
+
 def usable_parts(columns: Columns, scalar: str = MARGIN) -> list[RankedPart]:
-    """The parts that a model's rows have, without controls whose subspace is the image's own.
+    """The parts that a model's rows have, without controls whose subspace is the image's own; none without a control.
 
     Args:
         columns: measure to (N,) values.
         scalar: whose gradient.
     """
-    return [
+    parts = [
         part
         for part in ranked_parts(columns, scalar)
-        if not _overlap(columns, part) >= SAME and all(np.isfinite(pair).all(0).any() for pair in _pairs(columns, part))
+        if not _overlap(columns, part) >= SAME and np.isfinite(_joint(columns, part, 1)).any()
     ]
-
-
-def rank_value(means: Mapping[str, float], scalar: str = MARGIN) -> float:
-    """The number that ranks a model, from the means of its measures: the smallest `discounted_alignment` of its parts.
-
-    Args:
-        means: measure to its mean over images, controls among them.
-        scalar: whose gradient.
-
-    Returns:
-        NaN where there is no direction, or no control.
-    """
-    values = [
-        float(
-            discounted_alignment(
-                means[part.alignment] - means[_under(part.alignment, SHUFFLED)],
-                means[part.fraction],
-                means[_under(part.fraction, part.control)],
-            )
-        )
-        for part in ranked_parts(means, scalar)
-    ]
-    return min(values, default=math.nan)
+    return parts if any(part.control != CHANCE for part in parts) else []
 
 
 def ranking(columns: Columns, dimension: int, parts: Sequence[RankedPart], replicates: int = 2000) -> Ranking | None:
-    """What ranks one model, with 95 % intervals over images; None where a part has no value.
+    """What ranks one model, with 95 % intervals over images; None where it lacks a part.
 
-    The interval of the smallest number reaches from the smallest lower to the smallest upper end: no minimum is taken
-    inside an interval.
+    No minimum is taken inside an interval, see `WorstEntry`.
 
     Args:
         columns: measure to (N,) values, of the same images.
@@ -176,33 +168,19 @@ def ranking(columns: Columns, dimension: int, parts: Sequence[RankedPart], repli
     """
     if not parts or not set(parts) <= set(usable_parts(columns)):
         return None
-    images = len(next(iter(columns.values())))
-    boot = PairedBootstrap(images, replicates)
-    aligned = {part.alignment: _aligned(columns, part) for part in parts}
-    draws = dict(zip(aligned, boot.mean(np.stack(list(aligned.values()))), strict=True))
-    missing = {key: int((~np.isfinite(values)).sum()) for key, values in aligned.items()}
-
-    def entry(drawn: Array, part: RankedPart) -> EstimateEntry:
-        lost = missing[part.alignment]
-        return EstimateEntry.of(Estimate.of(drawn, images - lost, lost))
-
-    names = dict.fromkeys(part.tangents for part in parts)
-    logs: dict[RankedPart, EstimateEntry] = {}
-    values: dict[RankedPart, EstimateEntry] = {}
+    images = len(columns[parts[0].fraction])
+    boot, drawn = PairedBootstrap(images, replicates), dict[RankedPart, tuple[Array, int]]()
     for part in parts:
-        own, control = boot.mean(_joint(columns, part))
-        floor = FLOOR * float(np.nanmean(columns[str(rank_key(Key.parse(part.fraction)))])) / dimension
-        values[part] = entry(discounted_alignment(draws[part.alignment], own, control, floor), part)
-        logs[part] = entry(np.log(np.maximum(own, floor)) - np.log(np.maximum(control, floor)), part)
-    return Ranking(
-        list(parts),
-        _worst(values),
-        {name: _worst({p: e for p, e in logs.items() if p.tangents == name}) for name in names},
-    )
-
-
-def _under(key: str, control: str) -> str:
-    return str(Key.parse(key).under(control))
+        pair = _joint(columns, part, dimension)
+        missing = int(np.isnan(pair[0]).sum())
+        floor = FLOOR * float(np.nanmean(_chance(columns, part, dimension)))
+        own, control = boot.mean(pair)
+        drawn[part] = log_over_control(own, control, floor), missing
+    tangency = {
+        name: _worst({part: draws for part, draws in drawn.items() if part.tangents == name}, images)
+        for name in dict.fromkeys(part.tangents for part in parts)
+    }
+    return Ranking(list(parts), _worst(drawn, images), tangency)
 
 
 def _overlap(columns: Columns, part: RankedPart) -> float:
@@ -211,35 +189,26 @@ def _overlap(columns: Columns, part: RankedPart) -> float:
     return math.nan if values is None or not np.isfinite(values).any() else float(np.nanmean(values))
 
 
-def _pairs(columns: Columns, part: RankedPart) -> tuple[Array, Array]:
-    """(2, N) each: the cosine and F², with their controls."""
-    pairs = ((part.alignment, SHUFFLED), (part.fraction, part.control))
-    first, second = (np.stack([columns[key], columns[_under(key, control)]]) for key, control in pairs)
-    return first, second
+def _chance(columns: Columns, part: RankedPart, dimension: int) -> Array:
+    """k/d of each image, (N,)."""
+    rank = np.asarray(columns[str(rank_key(Key.parse(part.fraction)))], np.float64)
+    return rank / dimension
 
 
-def _aligned(columns: Columns, part: RankedPart) -> Array:
-    """Cosine minus shuffled of each image, (N,)."""
-    own, shuffled = _pairs(columns, part)[0]
-    difference: Array = own - shuffled
-    return difference
-
-
-def _joint(columns: Columns, part: RankedPart) -> Array:
+def _joint(columns: Columns, part: RankedPart, dimension: int) -> Array:
     """F² and its control (2, N), NaN for images that lack one of them."""
-    pair = _pairs(columns, part)[1]
+    control = _chance(columns, part, dimension) if part.control == CHANCE else columns[part.other]
+    pair = np.stack([columns[part.fraction], control])
     return np.where(np.isfinite(pair).all(0), pair, np.nan)
 
 
-def _worst(entries: Mapping[RankedPart, EstimateEntry]) -> WorstEntry:
-    """The smallest of some estimates."""
-    part = min(entries, key=lambda each: entries[each].mean or 0.0)
+def _worst(drawn: Mapping[RankedPart, tuple[Array, int]], images: int) -> WorstEntry:
+    """The smallest of some estimates, from draws (1 + B,) of each and the number of images that have no value."""
 
-    def least(ends: Iterable[float | None]) -> float | None:
-        known = list(ends)
-        return None if None in known else min(end for end in known if end is not None)
+    def estimates(level: float) -> dict[RankedPart, Estimate]:
+        return {p: Estimate.of(draws, images - lost, lost, level) for p, (draws, lost) in drawn.items()}
 
-    held = entries.values()
-    low, high = least(e.low for e in held), least(e.high for e in held)
-    own = entries[part]
-    return WorstEntry(EstimateEntry(mean=own.mean, low=low, high=high, n=own.n, degenerate=own.degenerate), part)
+    usual, wide = estimates(LEVEL), estimates(1 - (1 - LEVEL) / len(drawn))
+    part = min(usual, key=lambda each: usual[each].mean)
+    low, high = min(e.low for e in usual.values()), min(e.high for e in wide.values())
+    return WorstEntry(EstimateEntry.of(dataclasses.replace(usual[part], low=low, high=high)), part)

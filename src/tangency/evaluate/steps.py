@@ -55,4 +55,8 @@ def _differences(columns: Columns, tangents: str) -> dict[str, Array]:
     """ε to the change along steps off the manifold less that along steps on it, (N,), under an estimator."""
     changes = [key for key in map(Key.parse, columns) if key.family == "change_on" and key.tangents == tangents]
     pairs = {key.setting("eps"): (str(key), str(key.of("change_off"))) for key in changes if not key.control}
-    return {eps: columns[off] - columns[on] for eps, (on, off) in pairs.items() if off in columns}
+    return {eps: columns[off] - columns[on] for eps, (on, off) in sorted(pairs.items(), key=_length) if off in columns}
+
+
+def _length(pair: tuple[str, object]) -> float:
+    return float(pair[0])

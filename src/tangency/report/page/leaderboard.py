@@ -32,7 +32,7 @@ from tangency.report.text.measures import describe
 
 @dataclass(frozen=True)
 class Board:
-    """One data set: its models, in the order of their discounted alignment, with warnings, controls and pictures.
+    """One data set: its models, in the order of the worst log F²/control, with warnings, controls and pictures.
 
     Args:
         id: of the section.

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tangency.evaluate.entries import EstimateEntry, ExcessEntry, MeasureEntry, to_json
-from tangency.evaluate.ranking import Ranking, WorstEntry
+from tangency.evaluate.ranking import Ranking, WorstEntry, directions
 from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import alignment_key, nearest_key
 from tangency.report.read.models import LabelledModel, ModelNumbers, rank_ranges, ranked_by
-from tangency.report.text.glossary import REGIMES, TARGETS, control_name
+from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, number, number_or_dash
@@ -24,23 +24,23 @@ _STEP = 2.0  # ε of the steps that are shown, or the nearest that was measured
 
 @dataclass(frozen=True)
 class RankedHead(ColumnHead):
-    """A column of what ranks models: the discounted alignment, or log F²/control under the estimator `key`."""
+    """A column of log F²/control: the smallest of all, which ranks models, or that under the estimator `key`."""
 
     @property
     def source(self) -> str:
         """What it is, for the tooltip of the heading."""
-        if self.kind == "discounted":
-            return "L · min(1, F²/control): the least over directions, estimators and controls"
+        if self.kind == "worst":
+            return "log F²/control of the margin's gradient: the least over estimators and controls"
         return f"log F²/control under {self.key or 'the first estimator'}: the least over controls"
 
     def worst(self, ranking: Ranking | None) -> WorstEntry | None:
         """The entry of a model, or None."""
         if ranking is None:
             return None
-        return ranking.discounted if self.kind == "discounted" else ranking.tangency.get(self.key)
+        return ranking.worst if self.kind == "worst" else ranking.tangency.get(self.key)
 
 
-RANKED_BY = RankedHead("Discounted alignment", "", "discounted", True)
+RANKED_BY = RankedHead("log F²/control, worst", "", "worst", True)
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,15 @@ def column_heads(models: Sequence[LabelledModel]) -> list[ColumnHead]:
     rankings = [model.numbers.ranking for model in models if model.numbers.ranking]
     heads: list[ColumnHead] = [RANKED_BY] if rankings else []
     heads += [ColumnHead("Accuracy", "accuracy")] if "accuracy" in keys else []
-    for part in dict.fromkeys(part.alignment for ranking in rankings for part in ranking.parts):
-        heads.append(ColumnHead(f"{heading(part)}, minus shuffled", part, "excess", True))
     if FRACTION in keys:
         heads.append(ColumnHead("F²", FRACTION))
-    for name in sorted({name for ranking in rankings for name in ranking.tangency}):
-        title = f"log F²/control{f' ({name})' if name else ''}"
-        heads.append(RankedHead(title, name, "tangency", True))
+    estimators = dict.fromkeys(name for ranking in rankings for name in ranking.tangency)
+    if len(estimators) > 1:
+        heads += [
+            RankedHead(f"log F²/control, {name or 'first estimator'}", name, "tangency", True) for name in estimators
+        ]
+    for key in directions(keys):
+        heads += [ColumnHead(heading(key), key), ColumnHead(f"{heading(key)}, minus shuffled", key, "excess", True)]
     if KAPPA in keys:
         heads.append(ColumnHead("κ (pooled)", KAPPA))
     for side, title in (("on", "On-manifold change"), ("off", "Off-manifold change")):
@@ -149,10 +151,8 @@ def _worst_cell(head: RankedHead, worst: WorstEntry | None) -> TableCell | None:
     """A number that is the least of several, with the one that it is of."""
     if worst is None or worst.estimate.mean is None:
         return None
-    part = worst.part
-    notes = [f"over {part.control.replace('_', ' ')}"]
-    if head.kind == "discounted":
-        notes = [TARGETS[part.direction][0], f"{notes[0]}{f', {part.tangents}' if part.tangents else ''}"]
+    under = f", {worst.part.tangents}" if worst.part.tangents and head.kind == "worst" else ""
+    notes = [f"over {worst.part.control.replace('_', ' ')}{under}"]
     return TableCell(worst.estimate, number_or_dash(worst.estimate.mean, 3, head.signed), notes)
 
 
@@ -206,7 +206,7 @@ def _named(numbers: ModelNumbers) -> dict[str, EstimateEntry]:
     held: dict[str, EstimateEntry] = dict(numbers.measures)
     held |= {str(Key.parse(key).minus()): entry for key, entry in numbers.excess.items()}
     if numbers.ranking is not None:
-        held["discounted_alignment"] = numbers.ranking.discounted.estimate
+        held["log_fraction_over_control"] = numbers.ranking.worst.estimate
         for name, worst in numbers.ranking.tangency.items():
-            held[str(Key("log_fraction_over_control").at(tangents=name))] = worst.estimate
+            held[str(Key("log_fraction_over_control").at(tangents=name or "first"))] = worst.estimate
     return held

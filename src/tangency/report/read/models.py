@@ -12,7 +12,7 @@ from tangency.errors import RunError
 from tangency.evaluate.entries import EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
-from tangency.evaluate.ranking import RankedPart, Ranking, ranking, usable_parts
+from tangency.evaluate.ranking import RankedPart, Ranking, directions, ranking, usable_parts
 from tangency.evaluate.significance import SHOWN
 from tangency.report.read.summary import from_json
 
@@ -124,20 +124,20 @@ def sort_models(models: Sequence[LabelledModel]) -> list[LabelledModel]:
 
 
 def shared_parts(models: Sequence[LabelledModel]) -> list[RankedPart]:
-    """Directions, estimators and controls that all models have which have any: ranks compare like with like."""
+    """Estimators and controls that all models have which have any: ranks compare like with like."""
     held = [set(parts) for model in models if (parts := usable_parts(model.measured.columns))]
     return sorted(set.intersection(*held)) if held else []
 
 
 def ranked_by(numbers: ModelNumbers) -> EstimateEntry | None:
-    """The discounted alignment; None where there is none, or where the accuracy is not shown to be above chance.
+    """The smallest log F²/control; None where there is none, or where the accuracy is not shown to be above chance.
 
     Below chance there is no rank, as the gradient is about no class; nor is there one from a single image.
     """
     accuracy = numbers.measures.get("accuracy")
     if numbers.ranking is None or (accuracy and not above_chance(accuracy)):
         return None
-    own = numbers.ranking.discounted.estimate
+    own = numbers.ranking.worst.estimate
     return own if own.mean is not None and own.n > 1 else None
 
 
@@ -163,14 +163,18 @@ def rank_ranges(estimates: Sequence[EstimateEntry | None]) -> list[str]:
 
 def is_aligned(numbers: ModelNumbers) -> bool:
     """Whether alignment is shown to be above that of other images under every direction, by Holm's p."""
-    excesses = [numbers.excess.get(part.alignment) for part in numbers.ranking.parts] if numbers.ranking else []
+    excesses = [numbers.excess.get(key) for key in directions(numbers.measures)]
     return bool(excesses) and all(map(_is_shown, excesses))
 
 
 def is_tangent(numbers: ModelNumbers) -> bool:
     """Whether F² is shown to be above every control under every estimator, by intervals."""
-    worst = numbers.ranking.tangency.values() if numbers.ranking else ()
-    return bool(worst) and all(entry.estimate.low is not None and entry.estimate.low > 0 for entry in worst)
+    return numbers.ranking is not None and is_above(numbers.ranking.worst.estimate)
+
+
+def is_above(estimate: EstimateEntry) -> bool:
+    """Whether the whole interval is above 0."""
+    return estimate.low is not None and estimate.low > 0
 
 
 def _is_shown(excess: ExcessEntry | None) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from tangency.evaluate.compare import flat, said
 from tangency.evaluate.measured import Measured
-from tangency.evaluate.ranking import RankedPart, WorstEntry
+from tangency.evaluate.ranking import CHANCE, RankedPart, directions
 from tangency.evaluate.significance import SHOWN
 from tangency.evaluate.steps import step_warnings
-from tangency.measures.keys import FRACTION
+from tangency.measures.keys import FRACTION, Key
 from tangency.report.read.models import (
     LabelledModel,
     above_chance,
+    is_above,
     is_aligned,
     is_tangent,
     ranked_by,
@@ -47,19 +48,19 @@ def rank_warnings(models: Sequence[LabelledModel]) -> list[str]:
     """Warnings about what the ranks of a table rest on: fewer than two directions or estimators, models without any."""
     parts = shared_parts(models)
     if not parts:
-        return ["No ranks: no alignment with a Bayes direction and F² with its controls, of the margin, in all models."]
-    directions, estimators = ({part.direction for part in parts}, {part.tangents for part in parts})
-    backing = [
-        (directions, "direction", f"({', '.join(TARGETS[name][1] for name in sorted(directions))})", "--score"),
-        (estimators, "estimator of tangent spaces", "", "--tangents"),
-    ]
-    few = [f"one {what} {which}".strip() for held, what, which, _ in backing if len(held) < _FEWEST]
-    options = [option for held, *_, option in backing if len(held) < _FEWEST]
+        return ["No ranks: no model has F² of the margin with its controls."]
+    shared = set.intersection(*({Key.parse(key).target for key in directions(m.numbers.measures)} for m in models))
+    aligned = ", ".join(TARGETS[name][1] for name in sorted(shared)) or "none"
     warnings = []
-    if few:
+    if len({part.tangents for part in parts}) < _FEWEST:
         warnings.append(
-            f"The ranks rest on {' and '.join(few)}, whose errors may favour some models; measure with another one "
-            f"({', '.join(options)}), so that the worse of two speaks."
+            "The ranks rest on one estimator of tangent spaces, whose errors may favour some models: measure with "
+            "another one (--tangents), so that the worse of two speaks."
+        )
+    if len(shared) < _FEWEST:
+        warnings.append(
+            f"The ranks are backed by fewer than two Bayes directions in all models ({aligned}): measure with a closed "
+            "form and a trained score (--score mfa,network:REF)."
         )
     if without := [model.label for model in models if model.numbers.ranking is None]:
         warnings.append(f"Without a rank, since what ranks the others was not measured: {', '.join(without)}.")
@@ -77,19 +78,17 @@ def model_warnings(model: LabelledModel) -> list[str]:
         whole = fraction.n + fraction.degenerate
         warnings.append(f"{fraction.degenerate} of {whole} images have no gradient; they are left out.")
     if numbers.ranking is not None and not is_tangent(numbers):
-        held = [f"{control_of(worst.part)}" for worst in numbers.ranking.tangency.values() if not _above(worst)]
+        held = [control_of(worst.part) for worst in numbers.ranking.tangency.values() if not is_above(worst.estimate)]
         warnings.append(f"Its F² is not shown to be above every control: {'; '.join(held)}.")
+    if directions(numbers.measures) and not is_aligned(numbers):
+        warnings.append("Its alignment is not shown to be above that with other images' targets in every direction.")
     warnings += step_warnings(model.measured.columns, model.measured.dimension)
     return list(dict.fromkeys(warnings))
 
 
-def _above(worst: WorstEntry) -> bool:
-    return worst.estimate.low is not None and worst.estimate.low > 0
-
-
 def control_of(part: RankedPart) -> str:
     """The control of a part in words, with its estimator where that is not the first one."""
-    name = control_name(part.control)
+    name = "chance, k/d" if part.control == CHANCE else control_name(part.control)
     return f"{name}, under {part.tangents}" if part.tangents else name
 
 
@@ -97,17 +96,14 @@ def leaderboard_sentence(models: Sequence[LabelledModel]) -> str:
     """Which model is first, and how many are shown to be aligned beyond other images, and tangent beyond controls."""
     ranked = [(model, own) for model in models if (own := ranked_by(model.numbers))]
     if not ranked or ranked[0][0].numbers.ranking is None:
-        return (
-            "No model can be ranked: none has an accuracy above chance, alignment with a Bayes direction and F² with "
-            "its controls."
-        )
-    (first, best), part = ranked[0], ranked[0][0].numbers.ranking.discounted.part
+        return "No model can be ranked: none has an accuracy above chance and F² of the margin with its controls."
+    (first, best), part = ranked[0], ranked[0][0].numbers.ranking.worst.part
     aligned = sum(is_aligned(model.numbers) for model, _ in ranked)
     tangent = sum(is_tangent(model.numbers) for model, _ in ranked)
     return (
-        f"{first.label} stands first: its discounted alignment is {estimate(best, signed=True)}, with "
-        f"{TARGETS[part.direction][1]} and {control_of(part)}, where it is least. Of {len(ranked)} ranked, {aligned} "
-        f"{'is' if aligned == 1 else 'are'} shown to be aligned beyond the targets of other images (Holm's p ≤ "
-        f"{SHOWN:g}), {tangent} tangent beyond every control (95 % intervals). Intervals are over images: they say "
-        "nothing of networks trained anew."
+        f"{first.label} stands first: its log F²/control is {estimate(best, signed=True)} against "
+        f"{control_of(part)}, where it is least. Of {len(ranked)} ranked, {tangent} "
+        f"{'is' if tangent == 1 else 'are'} shown to be tangent beyond every control (95 % intervals), {aligned} "
+        f"aligned beyond the targets of other images in every direction (Holm's p ≤ {SHOWN:g}). Intervals are over "
+        "images: they say nothing of networks trained anew."
     )
