@@ -20,7 +20,7 @@ from tangency.study.summary.summarise import summarise
 pytestmark = pytest.mark.processes  # Python asks `uname` for the platform that a summary names, once in a process
 
 N, D = 60, 64
-MAIN = "logp_y.bayes_gradient.sigma=0.5"
+MAIN = "margin.bayes_gradient.sigma=0.5"
 
 
 def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, noise: int = 0) -> dict[str, np.ndarray]:
@@ -29,12 +29,12 @@ def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, n
     made = {
         "accuracy": (np.arange(N) < accuracy * N).astype(float),
         "tangent_rank": np.full(N, 3.0),
-        "tangent_fraction.logp_y": f,
+        "tangent_fraction.margin": f,
         "change_on.eps=2": rng.uniform(0.1, 0.2, N),
         f"alignment_cosine.{MAIN}": cosine + 0.01 * rng.normal(size=N),
         f"alignment_cosine.{MAIN}.shuffled": 0.01 * rng.normal(size=N),
     }
-    return made | {f"tangent_fraction.logp_y.{c}": 0.5 * f for c in ("shuffled", "shuffled_class", "dct", "pca")}
+    return made | {f"tangent_fraction.margin.{c}": 0.5 * f for c in ("shuffled", "shuffled_class", "dct", "pca")}
 
 
 def summary(folder: Path, made: dict[str, dict[str, np.ndarray]], **changes: object) -> dict:
@@ -81,20 +81,20 @@ def test_seeds_of_one_strength_count_once_in_correlations(tmp_path: Path) -> Non
 
 def test_extreme_gradients_leave_strict_json_with_right_counts(tmp_path: Path) -> None:
     with np.errstate(divide="ignore"):
-        off = columns() | {"tangent_fraction.logp_y": np.zeros(N), "log_kappa.logp_y": np.full(N, np.inf)}
+        off = columns() | {"tangent_fraction.margin": np.zeros(N), "log_kappa.margin": np.full(N, np.inf)}
     found = summary(tmp_path, {"gradient_norm": off})
     trial = {t["objective"]: t for t in found["trials"]}["gradient_norm"]
-    for key in ("kappa.logp_y", "log_kappa.logp_y"):
+    for key in ("kappa.margin", "log_kappa.margin"):
         entry = trial["measures"][key]
         assert (entry["mean"], entry["n"], entry["degenerate"]) == (None, 0, N), key
-    assert trial["measures"]["tangent_fraction.logp_y"]["n"] == N
+    assert trial["measures"]["tangent_fraction.margin"]["n"] == N
     assert trial["regime"] == "undetermined"
 
 
 def test_chance_of_log_kappa_is_the_mean_over_ranks() -> None:
     ranks = np.repeat([2.0, 22.0, 0.0], N // 3)
-    made = columns() | {"tangent_rank": ranks, "log_kappa.logp_y": np.where(ranks > 0, 0.0, np.nan)}
-    chance = trial_numbers(made, PairedBootstrap(N, 20), D, 3).chance["log_kappa.logp_y"]
+    made = columns() | {"tangent_rank": ranks, "log_kappa.margin": np.where(ranks > 0, 0.0, np.nan)}
+    chance = trial_numbers(made, PairedBootstrap(N, 20), D, 3).chance["log_kappa.margin"]
     each = [digamma((D - k) / 2) - digamma(k / 2) + np.log(k / (D - k)) for k in (2, 22)]
     assert chance == pytest.approx(np.mean(each))
 

@@ -52,9 +52,9 @@ def test_the_bayes_rule_is_a_trial_with_the_known_answers(study: tuple[Path, dic
     bayes = summary["trials"][0]
     assert (bayes["id"], bayes["objective"], bayes["regime"]) == ("bayes-s0", "bayes", None)
     measures = bayes["measures"]
-    assert measures["tangent_fraction.logp_y"]["mean"] == pytest.approx(1, abs=1e-6)
-    assert measures["kappa.logp_y"]["mean"] < 1e-6
-    assert measures["alignment_cosine.logp_y.bayes_gradient.sigma=0"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert measures["tangent_fraction.margin"]["mean"] == pytest.approx(1, abs=1e-6)
+    assert measures["kappa.margin"]["mean"] < 1e-6
+    assert measures["alignment_cosine.margin.bayes_gradient.sigma=0"]["mean"] == pytest.approx(1, abs=1e-5)
     assert measures["rho.logits.sigma=0.05"]["mean"] < 1e-4
 
 
@@ -90,8 +90,8 @@ def test_a_trial_is_measured_alone_with_the_exact_score(study: tuple[Path, dict]
     run, summary = study
     found = measure_models(MeasureRequest((f"run:{run}/trials/standard-0-s0",), limit=40))[0]
     own = next(t for t in summary["trials"] if t["id"] == "standard-0-s0")
-    assert found.measures["tangent_fraction.logp_y"].mean == pytest.approx(
-        own["measures"]["tangent_fraction.logp_y"]["mean"], abs=1e-6
+    assert found.measures["tangent_fraction.margin"].mean == pytest.approx(
+        own["measures"]["tangent_fraction.margin"]["mean"], abs=1e-6
     )
 
 
@@ -99,7 +99,7 @@ def test_a_fitted_score_may_stand_in_for_the_exact_one(tmp_path: Path) -> None:
     content = world_spec(score={"kind": "mfa", "components": 1, "rank": 3}, measures=MEASURES | {"sigmas": [0.1]})
     summary = run_study(parse_spec(content, "test"), tmp_path / "run")
     assert summary["score"]["kind"] == "mfa"
-    bayes = summary["trials"][0]["measures"]["tangent_fraction.logp_y"]["mean"]
+    bayes = summary["trials"][0]["measures"]["tangent_fraction.margin"]["mean"]
     assert 0.9 < bayes < 1 - 1e-6
 
 
@@ -165,7 +165,7 @@ def test_relative_noise_robustness_has_a_band_over_the_grid(tmp_path: Path) -> N
     assert curves["sigmas"] == [0.05, 0.2]
     bayes = summary["trials"][0]["measures"]  # the Bayes rule answers to the signal alone; its ratio may be infinite
     assert bayes["noise_distractor.sigma=0.05"]["mean"] < 1e-6 < bayes["noise_signal.sigma=0.05"]["mean"]
-    assert bayes["signal_fraction.logp_y"]["mean"] > 1 - 1e-6
+    assert bayes["signal_fraction.margin"]["mean"] > 1 - 1e-6
     robust = curves["trials"]["gradient_norm-0.1-s0"]
     for i in range(2):
         assert robust["low"][i] < robust["ratio"][i] < robust["high"][i]
