@@ -81,8 +81,8 @@ def log_over_control(fraction: ArrayLike, control: ArrayLike, floor: float = 0.0
     """G = log max(F², floor) − log max(F²_c, floor).
 
     Neither F² depends on the size of the logits. A fixed linear filter before a network takes gradient energy from
-    directions that no tangent space has, so it raises F², but that in smooth subspaces of equal rank as well: it can
-    bring G near 0, not above it.
+    directions that no tangent space has, so it raises F², but that in smooth subspaces of equal rank as well: of those
+    that were tried none brought G above 0.
 
     Args:
         fraction: mean F² in the image's own tangent space, in [0, 1].
