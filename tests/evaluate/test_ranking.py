@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import tangency
+from data.full_data import ROOT, needs
 from evaluate.ranking_networks import CONFIG, measured, networks
 from measured_support import columns
 from tangency.evaluate.ranking import directions, log_over_control, rank_value, ranked_parts, ranking, usable_parts
@@ -38,6 +39,16 @@ def held(name: str) -> dict[str, tuple[bool, Means]]:
         network: (entry["robust"], dict(zip(content["keys"], entry["values"], strict=True)))
         for network, entry in content["networks"].items()
     }
+
+
+@needs("foreign-cifar10-measures.json")
+def test_the_foreign_numbers_are_those_of_the_data_folder() -> None:
+    whole = json.loads((ROOT / "foreign-cifar10-measures.json").read_text(encoding="utf-8"))["networks"]
+    foreign = held("foreign_measures.json")
+    assert foreign.keys() == whole.keys()
+    for name, (robust, means) in foreign.items():
+        assert robust == whole[name]["robust"]
+        assert all(whole[name]["measures"][key] == value for key, value in means.items())
 
 
 def minus_control(scalar: str, controls: tuple[str, ...] = TANGENT_CONTROLS) -> Callable[[Means], float]:
