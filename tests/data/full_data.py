@@ -15,6 +15,7 @@ WANTED = {
     "cifar10-train.parquet": "the training images of CIFAR-10 as the Hugging Face Hub has them",
     "cifar10-test.parquet": "the test images of CIFAR-10 as the Hugging Face Hub has them",
     "onnx": "a folder with cifar10_small.onnx and mnist-net_256x2.onnx of the VNN-COMP 2021 benchmarks",
+    "foreign-cifar10-measures.json": "the measures of eleven third-party networks of CIFAR-10",
     "lpips": "a folder with ex_ref.png, ex_p0.png and ex_p1.png of the LPIPS authors, and with torchvision's AlexNet "
     "convolutions as alexnet_features.safetensors",
 }

@@ -13,7 +13,9 @@ from study_support import tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import ModelError, RunError
 from tangency.evaluate import MeasureRequest, measure_models
+from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.compare import compare
+from tangency.models import build, save_classifier
 from tangency.report import write_leaderboard
 from tangency.study import parse_spec, quickstart_spec, run_study
 
@@ -104,6 +106,21 @@ def test_a_baseline_that_is_not_standard_is_warned_of_and_one_that_guesses_gives
     assert "baseline is not shown to be above a constant answer" in untrained["text"]
     with pytest.raises(ModelError):
         _measured(own, limit=20, baseline="nothing.onnx")
+
+
+def test_a_baseline_of_another_architecture_is_warned_of_in_folder_and_leaderboard(run: Path, tmp_path: Path) -> None:
+    own = find_classifier(trial(run, "standard-0-s0"), "cpu").classifier
+    other = build("convnet", own.card.shape, own.card.classes, channels=[4, 4, 4])
+    save_classifier(other, tmp_path / "other.safetensors")
+    found = _measured(
+        trial(run, "standard-0-s0"), limit=20, baseline=str(tmp_path / "other.safetensors"), out=tmp_path / "m"
+    )
+    (said,) = [warning for warning in found["warnings"] if "another architecture" in warning]
+    assert "channels [4, 4, 4]" in said
+    page = write_leaderboard([str(tmp_path / "m")], tmp_path / "out").read_text(encoding="utf-8")
+    assert "The baseline has another architecture" in page
+    same = _measured(trial(run, "standard-0-s0"), limit=20, baseline=trial(run, "gradient_norm-0.1-s0"))
+    assert not [warning for warning in same["warnings"] if "another architecture" in warning]
 
 
 def test_trials_and_measured_models_share_a_leaderboard(run: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from measured_support import N, columns, write_measured
+from measured_support import MAIN, N, columns, write_measured
 from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.evaluate.entries import EstimateEntry
@@ -27,9 +27,6 @@ def rows_of(page: str, table: int = 0) -> list[str]:
     return re.findall(r'<th scope="row"[^>]*><code>([^<]*)</code>', body)
 
 
-FRACTION = "tangent_fraction.margin"
-
-
 def unescaped(text: str) -> str:
     return " ".join(html.unescape(text).split())
 
@@ -40,12 +37,19 @@ def numbers_of(text: str) -> list[dict]:
     return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
 
 
+def strong(seed: int = 2, accuracy: float = 0.9) -> dict[str, np.ndarray]:
+    """Rows of a model whose gradient has twice as much energy in the own tangent space, and no more elsewhere."""
+    made = columns(seed, accuracy=accuracy)
+    made["tangent_fraction.margin"] *= 2
+    return made
+
+
 @pytest.fixture
 def boards(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
-    write_measured(folder / "weak", columns(1, fraction=0.1), pictures=True)
-    write_measured(folder / "strong", columns(2, fraction=0.5), pictures=True)
-    write_measured(folder / "guessing", columns(3, accuracy=0.3, fraction=0.8))
+    write_measured(folder / "weak", columns(1), pictures=True)
+    write_measured(folder / "strong", strong(), pictures=True)
+    write_measured(folder / "guessing", strong(3, accuracy=0.3))
     write_measured(folder / "elsewhere", columns(4), digest="e" * 64, data="other-data")
     return folder
 
@@ -69,11 +73,15 @@ def test_models_stand_in_order_one_table_for_each_data_set(boards: Path) -> None
 def test_rows_and_numbers_can_be_downloaded(boards: Path) -> None:
     text = write_leaderboard([str(boards)]).read_text(encoding="utf-8")
     table = pl.read_parquet(boards / "leaderboard-rows.parquet")
-    assert table.columns == ["model", "data", "image", "measure", "value"]
-    assert table.filter(pl.col("model") == "weak").height == len(columns()) * N
-    numbers = json.loads(re.search(r'id="numbers">(.*?)</script>', text, re.DOTALL)[1])
-    entry = next(row for row in numbers["rows"] if row[0] == "strong" and row[2] == "accuracy")
-    assert dict(zip(numbers["columns"], entry, strict=True))["mean"] == 0.9
+    assert table.columns[:3] == ["model", "data", "image"]
+    assert set(table.columns[3:]) == set(columns())
+    assert set(table.dtypes[3:]) == {pl.Float64}
+    made, own = columns(1), table.filter(pl.col("model") == "weak").sort("image")
+    assert own["image"].to_list() == list(range(N))
+    assert all((own[key].to_numpy() == values).all() for key, values in made.items())
+    numbers = {(row["model"], row["measure"]): row["mean"] for row in numbers_of(text)}
+    assert numbers["strong", "accuracy"] == 0.9
+    assert numbers["strong", "log_fraction_over_control"] > np.log(2)
     assert 'href="leaderboard-rows.parquet" download' in text
 
 
@@ -119,30 +127,98 @@ def test_a_measured_folder_with_others_below_it_shows_all(tmp_path: Path) -> Non
     assert sorted(rows_of(page.read_text(encoding="utf-8"))) == ["below", "beside", "own"]
 
 
+def test_a_measure_that_one_model_lacks_is_null_in_the_rows(tmp_path: Path) -> None:
+    made = columns()
+    made["radius"] = np.where(np.arange(N) < 3, np.nan, 1.0)
+    a, b = write_measured(tmp_path / "a", made), write_measured(tmp_path / "b")
+    page = write_leaderboard([str(a), str(b)], tmp_path / "out")
+    table = pl.read_parquet(page.parent / "leaderboard-rows.parquet")
+    assert table.height == 2 * N
+    first, second = (table.filter(pl.col("model") == name)["radius"] for name in "ab")
+    assert first.null_count() == 0
+    assert first.is_nan().sum() == 3
+    assert second.null_count() == N
+
+
 def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
     """One model whose interval leaves out 0, among so many that Holm's p is above 0.05."""
-    rng = np.random.default_rng(0)
+    rng, key = np.random.default_rng(0), f"alignment_cosine.{MAIN}"
 
     def made(seed: int, gain: float) -> dict[str, np.ndarray]:
         found = columns(seed)
         noise = np.random.default_rng(seed).normal(size=N)
         noise = (noise - noise.mean()) / noise.std()
-        for control in ("shuffled", "shuffled_class", "pca"):
-            found[f"tangent_fraction.margin.{control}"] = found["tangent_fraction.margin"] - 0.05 * (noise + gain)
+        found[f"{key}.shuffled"] = found[key] - 0.05 * (noise + gain)
         return found
 
     folders = [write_measured(tmp_path / "slight", made(1, 0.25))]
     folders += [write_measured(tmp_path / f"none-{i}", made(i, float(rng.uniform(-0.05, 0)))) for i in range(2, 6)]
     alone = write_leaderboard([str(folders[0])], tmp_path / "one").read_text(encoding="utf-8")
-    assert "1 is shown to be above shuffled images, 1 above every control (Holm's p ≤ 0.05)" in unescaped(alone)
-    assert "not shown to be above its best control" not in alone
+    assert "1 aligned beyond the targets of other images in every direction (Holm's p ≤ 0.05)" in unescaped(alone)
+    assert "Its alignment is not shown" not in alone
     text = unescaped(write_leaderboard(list(map(str, folders)), tmp_path / "all").read_text(encoding="utf-8"))
-    (entry,) = [row for row in numbers_of(text) if row["model"] == "slight" and row["measure"] == f"excess.{FRACTION}"]
+    (entry,) = [row for row in numbers_of(text) if row["model"] == "slight" and row["measure"] == f"excess.{key}"]
     assert entry["low"] > 0
     assert entry["p"] <= 0.05 < entry["p_holm"]
-    assert "0 are shown to be above shuffled images, 0 above every control (Holm's p ≤ 0.05)" in text
-    assert text.count("Its F² is not shown to be above its best control") >= 5
+    assert "0 aligned beyond the targets of other images in every direction (Holm's p ≤ 0.05)" in text
+    assert text.count("Its alignment is not shown to be above that with other images' targets") >= 5
     assert "shown to be above 0 where Holm's p ≤ 0.05, whatever the interval" in text
+
+
+def test_tangency_that_a_control_explains_lowers_the_rank_and_is_said(tmp_path: Path) -> None:
+    """A filter before a network: more energy in the own tangent space, and still more in global PCA."""
+    filtered, robust = columns(1, fraction=0.4, cosine=0.6), columns(2, fraction=0.3, cosine=0.5)
+    filtered["tangent_fraction.margin.pca"] = 2 * filtered["tangent_fraction.margin"]
+    folders = [write_measured(tmp_path / "filtered", filtered), write_measured(tmp_path / "robust", robust)]
+    text = unescaped(write_leaderboard(list(map(str, folders)), tmp_path / "out").read_text(encoding="utf-8"))
+    assert rows_of(text) == ["robust", "filtered"]
+    numbers = {(row["model"], row["measure"]): row for row in numbers_of(text)}
+    own = numbers["filtered", "log_fraction_over_control"]
+    assert own["mean"] == pytest.approx(-np.log(2))
+    assert own["low"] <= own["mean"] <= own["high"]
+    assert "Its F² is not shown to be above every control: one global PCA subspace" in text
+    assert "1 is shown to be tangent beyond every control (95 % intervals), 2 aligned beyond the targets" in text
+
+
+def second_estimates(made: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with a second direction and a second estimator."""
+    more = {"tangent_rank.tangents=denoiser": made["tangent_rank"]}
+    for key, values in made.items():
+        if key.startswith("alignment_cosine"):
+            more[key.replace("bayes_gradient", "network_bayes_gradient")] = values
+        elif key.startswith("tangent_fraction"):
+            more[key.replace(".margin", ".margin.tangents=denoiser")] = values
+    return made | more
+
+
+def test_the_unit_and_what_backs_the_ranks_are_said(tmp_path: Path) -> None:
+    def page(*names: str) -> str:
+        text = write_leaderboard([str(tmp_path / name) for name in names], tmp_path / "out").read_text("utf-8")
+        return unescaped(text)
+
+    backed = second_estimates(columns())
+    write_measured(tmp_path / "one")
+    write_measured(tmp_path / "backed", backed)
+    write_measured(tmp_path / "bare", {key: values for key, values in backed.items() if "fraction" not in key})
+    assert "The unit of every interval here is the image" in page("one")
+    assert "They say nothing of networks trained anew with other seeds" in page("one")
+    assert "The ranks rest on one estimator of tangent spaces" in page("one")
+    assert "fewer than two Bayes directions in all models (the Bayes gradient ∇ log p(y|x))" in page("one")
+    assert "The ranks rest on" not in page("backed")
+    assert "The ranks are backed by" not in page("backed")
+    assert "The ranks rest on one estimator" in page("one", "backed")  # like is compared with like: what both have
+    text = page("backed", "bare")
+    assert "Without a rank, since what ranks the others was not measured: bare." in text
+    assert re.search(r"<tr><td>–</td><th[^>]*><code>bare", text)
+    assert "No ranks:" in page("bare")
+    assert "No model can be ranked" in page("bare")
+
+
+def test_finite_steps_that_contradict_kappa_are_warned_of(tmp_path: Path) -> None:
+    made = columns()
+    made["change_off.eps=2"] = 2 * made["change_on.eps=2"]
+    text = write_leaderboard([str(write_measured(tmp_path / "a", made))], tmp_path / "out").read_text("utf-8")
+    assert "steps off the manifold move the softmax more than steps on it at ε = 2;" in unescaped(text)
 
 
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from tangency.data.partners import measured_order
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import regime_against, regime_alone
+from tangency.evaluate.classifiers.alike import architecture_warnings
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.entries import MeasureEntry
@@ -37,6 +38,7 @@ from tangency.evaluate.rests import (
 )
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.significance import excess_entries
+from tangency.evaluate.steps import step_warnings
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import locked, remove_leftovers, write_json
@@ -153,7 +155,8 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
                     setting.estimators[0],
                 )
             )
-            summaries.append(dataclasses.replace(summary, regime=regime))
+            doubts = architecture_warnings(one.classifier, base.classifier) if base else []
+            summaries.append(dataclasses.replace(summary, regime=regime, warnings=[*summary.warnings, *doubts]))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
 
@@ -266,6 +269,7 @@ def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFi
     sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
     sentences += unidentified(config.quantities) + masking_warnings(rows.columns)
     sentences += control_warnings(rows.columns)
+    sentences += step_warnings({key: values.cpu().numpy() for key, values in rows.columns.items()}, rows.dimension)
     if len(rows.ids) < _FEW:
         sentences.append(
             f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little."

@@ -1,8 +1,8 @@
-"""The one table of measured values: a row for each trial and image, a column for each measure."""
+"""The tables of measured values: a row for each trial (or model) and image, a column for each measure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from tangency.measures.rows import HEAD, Rows
 if TYPE_CHECKING:
     import polars
 
+Array = NDArray[np.float64]
 _GROUP = 5_000  # rows that are held at once
 _SHARD_COLUMNS = ("image", "accuracy")  # that every table of some images of one classifier has
 
@@ -74,6 +75,33 @@ def join_shards(path: Path, trials: Iterable[tuple[str, int, Sequence[Path]]]) -
         )
         for name, seed, shards in trials
     ]
+    _write(path, parts)
+
+
+def join_models(path: Path, models: Iterable[tuple[str, str, NDArray[np.int64], Mapping[str, Array]]]) -> None:
+    """Write measured models as one table: model, data, image, then a float64 column for each measure.
+
+    A measure that was not taken of a model is null there; a degenerate value is NaN.
+
+    Args:
+        path: of the table.
+        models: name, data set, image indices (N,) and measures to values (N,) of each, at least one.
+    """
+    import polars as pl
+
+    parts = [
+        pl.LazyFrame({"image": ids} | {key: np.asarray(values, np.float64) for key, values in columns.items()}).select(
+            pl.lit(name).alias("model"), pl.lit(data).alias("data"), pl.col("image").cast(pl.Int64), pl.exclude("image")
+        )
+        for name, data, ids, columns in models
+    ]
+    _write(path, parts)
+
+
+def _write(path: Path, parts: Sequence[polars.LazyFrame]) -> None:
+    """Tables below each other, with the columns of all."""
+    import polars as pl
+
     with atomic(path) as temporary:
         pl.concat(parts, how="diagonal").sink_parquet(temporary, compression="zstd", row_group_size=_GROUP)
 
@@ -108,9 +136,7 @@ def read_rows(path: Path, again: str) -> polars.DataFrame:
     return rows
 
 
-def columns_of(
-    rows: polars.DataFrame, path: Path, again: str
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+def columns_of(rows: polars.DataFrame, path: Path, again: str) -> tuple[NDArray[np.int64], dict[str, Array]]:
     """Image indices (N,) of one trial, ascending, and its measures to values (N,); those not taken of it are left out.
 
     Args:

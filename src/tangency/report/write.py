@@ -10,6 +10,7 @@ import numpy as np
 
 from tangency.errors import RunError
 from tangency.files import atomic, journal, write_json
+from tangency.measures.tables import join_models
 from tangency.report.draw.figures import save_figure, write_figures
 from tangency.report.draw.pixels import photograph
 from tangency.report.draw.score import error_figure
@@ -18,7 +19,7 @@ from tangency.report.page.generation import render_generation
 from tangency.report.page.leaderboard import render_leaderboard
 from tangency.report.page.score import render_score
 from tangency.report.page.study import render_study
-from tangency.report.read.models import LabelledModel, collect_models, label_models, own_folder
+from tangency.report.read.models import collect_models, label_models, own_folder
 from tangency.report.read.run import read_run
 from tangency.report.text.generation import SOURCE_NAMES
 
@@ -83,29 +84,11 @@ def write_leaderboard(references: Sequence[str | Path], out: str | Path | None =
     folder = Path(out) if out else own_folder(names) or DEFAULT
     refuse_file(folder)
     entries = label_models(models)
-    _write_rows(entries, folder / ROWS)
+    tables = [(each.label, each.measured.about["data"], each.measured.ids, each.measured.columns) for each in entries]
+    join_models(folder / ROWS, tables)
     page = folder / "index.html"
     _write_page(render_leaderboard(entries, unread), page)
     return page
-
-
-def _write_rows(entries: Sequence[LabelledModel], path: Path) -> None:
-    """All values of all images of all models, in one table."""
-    import polars as pl
-
-    parts = [
-        pl.DataFrame({"image": entry.measured.ids, "value": values}).select(
-            pl.lit(entry.label).alias("model"),
-            pl.lit(entry.measured.about["data"]).alias("data"),
-            pl.col("image").cast(pl.Int64),
-            pl.lit(key).alias("measure"),
-            "value",
-        )
-        for entry in entries
-        for key, values in entry.measured.columns.items()
-    ]
-    with atomic(path) as temporary:
-        pl.concat(parts).write_parquet(temporary, compression="zstd")
 
 
 def write_generation(

@@ -26,13 +26,13 @@ from tangency.report.page.tables import ColumnHead
 from tangency.report.read.models import LabelledModel, sort_models
 from tangency.report.read.run import tensors_of
 from tangency.report.text import glossary
-from tangency.report.text.leaderboard import group_warnings, leaderboard_sentence
+from tangency.report.text.leaderboard import group_warnings, leaderboard_sentence, rank_warnings
 from tangency.report.text.measures import describe
 
 
 @dataclass(frozen=True)
 class Board:
-    """One data set: its models, sorted by F² minus shuffled, with warnings, controls and pictures.
+    """One data set: its models, in the order of the worst log F²/control, with warnings, controls and pictures.
 
     Args:
         id: of the section.
@@ -92,7 +92,7 @@ def board(identity: str, group: Sequence[LabelledModel]) -> Board:
         chances=chance_levels(heads, group),
         rows=table_rows(group, heads),
         controls=control_tables(group),
-        warnings=group_warnings({model.label: model.measured for model in group}),
+        warnings=[*rank_warnings(group), *group_warnings({model.label: model.measured for model in group})],
         sentence=leaderboard_sentence(group),
         pictures=_pictures(group, about["classes"]),
     )

@@ -5,23 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tangency.evaluate.entries import ControlEntry, ExcessEntry, MeasureEntry, to_json
+from tangency.evaluate.entries import EstimateEntry, ExcessEntry, MeasureEntry, to_json
+from tangency.evaluate.ranking import Ranking, WorstEntry, directions
 from tangency.measures.keys import FRACTION, KAPPA, Key
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.keys import alignment_key, nearest_key
-from tangency.report.read.models import (
-    SHUFFLED,
-    LabelledModel,
-    ModelNumbers,
-    minus_shuffled,
-    rank_ranges,
-    ranked_by,
-)
+from tangency.report.read.models import LabelledModel, ModelNumbers, rank_ranges, ranked_by
 from tangency.report.text.glossary import REGIMES, control_name
 from tangency.report.text.leaderboard import model_warnings
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, number, number_or_dash
-from tangency.study.summary.entries import TrialEntry
 
 FAMILIES = ("accuracy", "tangent_fraction", "kappa", "change_on", "change_off", "alignment_cosine")
 ROBUST = ("accuracy_", "certified_accuracy")  # families of accuracies: under attack, under noise, certified
@@ -30,27 +23,31 @@ _STEP = 2.0  # ε of the steps that are shown, or the nearest that was measured
 
 
 @dataclass(frozen=True)
-class MinusShuffled(ColumnHead):
-    """A measure minus its shuffled control, also where that is not its best control."""
+class RankedHead(ColumnHead):
+    """A column of log F²/control: the smallest of all, which ranks models, or that under the estimator `key`."""
 
     @property
     def source(self) -> str:
-        """The key, for the tooltip of the heading."""
-        return f"{self.key} minus {Key.parse(self.key).under(SHUFFLED)}"
+        """What it is, for the tooltip of the heading."""
+        if self.kind == "worst":
+            return "log F²/control of the margin's gradient: the least over estimators and controls"
+        return f"log F²/control under {self.key or 'the first estimator'}: the least over controls"
 
-    def of(self, numbers: TrialEntry | ModelNumbers) -> ControlEntry | None:
-        """The estimate of a model, or None."""
-        return minus_shuffled(numbers.excess, self.key)
+    def worst(self, ranking: Ranking | None) -> WorstEntry | None:
+        """The entry of a model, or None."""
+        if ranking is None:
+            return None
+        return ranking.worst if self.kind == "worst" else ranking.tangency.get(self.key)
 
 
-RANKED_BY = MinusShuffled("F² minus shuffled", FRACTION, "excess", True)
+RANKED_BY = RankedHead("log F²/control, worst", "", "worst", True)
 
 
 @dataclass(frozen=True)
 class TableCell:
     """An estimate as the table prints it, with notes on its control and its p-value."""
 
-    estimate: MeasureEntry | ExcessEntry | ControlEntry
+    estimate: EstimateEntry
     text: str
     notes: list[str]
 
@@ -92,16 +89,22 @@ def _keys(models: Sequence[LabelledModel]) -> list[str]:
 
 
 def column_heads(models: Sequence[LabelledModel]) -> list[ColumnHead]:
-    """Columns that at least one model has."""
+    """Columns that at least one model has, what ranks them first."""
     keys = _keys(models)
-    heads = [ColumnHead("Accuracy", "accuracy")] if "accuracy" in keys else []
+    rankings = [model.numbers.ranking for model in models if model.numbers.ranking]
+    heads: list[ColumnHead] = [RANKED_BY] if rankings else []
+    heads += [ColumnHead("Accuracy", "accuracy")] if "accuracy" in keys else []
     if FRACTION in keys:
-        heads += [ColumnHead("F²", FRACTION), RANKED_BY, ColumnHead("F² minus best control", FRACTION, "excess", True)]
+        heads.append(ColumnHead("F²", FRACTION))
+    estimators = dict.fromkeys(name for ranking in rankings for name in ranking.tangency)
+    if len(estimators) > 1:
+        heads += [
+            RankedHead(f"log F²/control, {name or 'first estimator'}", name, "tangency", True) for name in estimators
+        ]
+    for key in directions(keys):
+        heads += [ColumnHead(heading(key), key), ColumnHead(f"{heading(key)}, minus shuffled", key, "excess", True)]
     if KAPPA in keys:
         heads.append(ColumnHead("κ (pooled)", KAPPA))
-    if alignment := alignment_key(keys):
-        name = heading(alignment)
-        heads += [ColumnHead(name, alignment), ColumnHead(f"{name}, minus shuffled", alignment, "excess", True)]
     for side, title in (("on", "On-manifold change"), ("off", "Off-manifold change")):
         step = nearest_key(keys, f"change_{side}", _STEP)
         heads += [ColumnHead(f"{title}, ε = {Key.parse(step).setting('eps')}", step)] if step else []
@@ -126,7 +129,7 @@ def table_rows(models: Sequence[LabelledModel], heads: Sequence[ColumnHead]) -> 
             rank=rank,
             regime=REGIMES[model.numbers.regime][0] if model.numbers.regime in REGIMES else "",
             cells=[_cell(head, model.numbers) for head in heads],
-            warnings=model_warnings(model.numbers),
+            warnings=model_warnings(model),
         )
         for model, rank in zip(models, ranks, strict=True)
     ]
@@ -134,23 +137,30 @@ def table_rows(models: Sequence[LabelledModel], heads: Sequence[ColumnHead]) -> 
 
 def _cell(head: ColumnHead, numbers: ModelNumbers) -> TableCell | None:
     """An estimate with its text and notes, or None."""
+    if isinstance(head, RankedHead):
+        return _worst_cell(head, head.worst(numbers.ranking))
     entry = head.of(numbers)
     if entry is None or entry.mean is None:
         return None
-    notes = []
-    if isinstance(entry, ExcessEntry) and entry.best_control not in (None, SHUFFLED):
-        notes.append(f"over {str(entry.best_control).replace('_', ' ')}")
     p = None if isinstance(entry, MeasureEntry) else to_json(entry.p_holm)
-    if p is not None:
-        notes.append(f"Holm's p {f'= {p:.2g}' if p >= 1e-3 else '< 0.001'}")
+    notes = [] if p is None else [f"Holm's p {f'= {p:.2g}' if p >= 1e-3 else '< 0.001'}"]
     return TableCell(entry, number_or_dash(entry.mean, 3, head.signed), notes)
+
+
+def _worst_cell(head: RankedHead, worst: WorstEntry | None) -> TableCell | None:
+    """A number that is the least of several, with the one that it is of."""
+    if worst is None or worst.estimate.mean is None:
+        return None
+    under = f", {worst.part.tangents}" if worst.part.tangents and head.kind == "worst" else ""
+    notes = [f"over {worst.part.control.replace('_', ' ')}{under}"]
+    return TableCell(worst.estimate, number_or_dash(worst.estimate.mean, 3, head.signed), notes)
 
 
 def chance_levels(heads: Sequence[ColumnHead], models: Sequence[LabelledModel]) -> list[str]:
     """Chance level of each column, as a range where models differ."""
     out = []
     for head in heads:
-        if head.kind == "excess":
+        if head.kind != "measures":
             out.append("0")
             continue
         entries = [model.numbers.measures.get(head.key) for model in models]
@@ -185,13 +195,18 @@ def control_tables(models: Sequence[LabelledModel]) -> list[ControlTable]:
 def csv_rows(models: Sequence[LabelledModel]) -> list[list[str | float | None]]:
     """All numbers of all models, for the download."""
     return [
-        [
-            model.label,
-            model.measured.about["data"],
-            str(Key.parse(key).minus()) if over else key,
-            *(entry.get(name) for name in CSV_COLUMNS[3:]),
-        ]
+        [model.label, model.measured.about["data"], name, *(to_json(entry).get(column) for column in CSV_COLUMNS[3:])]
         for model in models
-        for kind, over in (("measures", False), ("excess", True))
-        for key, entry in to_json(getattr(model.numbers, kind)).items()
+        for name, entry in _named(model.numbers).items()
     ]
+
+
+def _named(numbers: ModelNumbers) -> dict[str, EstimateEntry]:
+    """Measures, excesses and what ranks the model, by key."""
+    held: dict[str, EstimateEntry] = dict(numbers.measures)
+    held |= {str(Key.parse(key).minus()): entry for key, entry in numbers.excess.items()}
+    if numbers.ranking is not None:
+        held["log_fraction_over_control"] = numbers.ranking.worst.estimate
+        for name, worst in numbers.ranking.tangency.items():
+            held[str(Key("log_fraction_over_control").at(tangents=name or "first"))] = worst.estimate
+    return held

@@ -9,25 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tangency.errors import RunError
-from tangency.evaluate.entries import ControlEntry, EstimateEntry, ExcessEntry, MeasureEntry, with_holm
+from tangency.evaluate.entries import EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
+from tangency.evaluate.ranking import RankedPart, Ranking, directions, ranking, usable_parts
 from tangency.evaluate.significance import SHOWN
-from tangency.measures.keys import FRACTION
 from tangency.report.read.summary import from_json
 
-SHUFFLED = "shuffled"
 _WAY_OUT = "Measure models first: tangency measure --model REF --data REF --out DIR."
 
 
 @dataclass(frozen=True)
 class ModelNumbers:
-    """The numbers of a model, its regime where it was measured against a baseline, and what its folder warns of."""
+    """The numbers of a model, its regime where it was measured against a baseline, and what its folder warns of.
+
+    `ranking` is known once the models of its table are, see `sort_models`.
+    """
 
     measures: dict[str, MeasureEntry]
     excess: dict[str, ExcessEntry]
     regime: str | None
     warnings: list[str]
+    ranking: Ranking | None = None
 
 
 @dataclass(frozen=True)
@@ -95,37 +98,47 @@ def _numbers(model: Measured) -> ModelNumbers:
 
 
 def sort_models(models: Sequence[LabelledModel]) -> list[LabelledModel]:
-    """The models of one data set with Holm's p-values, the largest F² minus shuffled first, those without a rank last.
+    """The models of one data set with Holm's p-values and what ranks them, the first one first, those without last.
 
     Models that tie stay in their order.
     """
-    adjusted = [
-        dataclasses.replace(model, numbers=dataclasses.replace(model.numbers, excess=excess))
-        for model, excess in zip(models, with_holm([model.numbers.excess for model in models]), strict=True)
+    parts = shared_parts(models)
+    excesses = with_holm([model.numbers.excess for model in models])
+    known = [
+        dataclasses.replace(
+            model,
+            numbers=dataclasses.replace(
+                model.numbers,
+                excess=excess,
+                ranking=ranking(model.measured.columns, model.measured.dimension, parts),
+            ),
+        )
+        for model, excess in zip(models, excesses, strict=True)
     ]
 
     def order(model: LabelledModel) -> tuple[bool, float]:
-        excess = ranked_by(model.numbers)
-        return (True, 0.0) if excess is None else (False, -(excess.mean or 0.0))
+        own = ranked_by(model.numbers)
+        return (True, 0.0) if own is None else (False, -(own.mean or 0.0))
 
-    return sorted(adjusted, key=order)
-
-
-def minus_shuffled(excesses: Mapping[str, ExcessEntry], key: str) -> ControlEntry | None:
-    """A measure minus its shuffled control, also where that is not its best control; None where there is none."""
-    excess = excesses.get(key)
-    return (excess.controls or {}).get(SHUFFLED) if excess else None
+    return sorted(known, key=order)
 
 
-def ranked_by(numbers: ModelNumbers) -> ControlEntry | None:
-    """F² minus the shuffled control; None where there is none, or where the accuracy is not shown to be above chance.
+def shared_parts(models: Sequence[LabelledModel]) -> list[RankedPart]:
+    """Estimators and controls that all models have which have any: ranks compare like with like."""
+    held = [set(parts) for model in models if (parts := usable_parts(model.measured.columns))]
+    return sorted(set.intersection(*held)) if held else []
+
+
+def ranked_by(numbers: ModelNumbers) -> EstimateEntry | None:
+    """The smallest log F²/control; None where there is none, or where the accuracy is not shown to be above chance.
 
     Below chance there is no rank, as the gradient is about no class; nor is there one from a single image.
     """
-    accuracy, excess = numbers.measures.get("accuracy"), minus_shuffled(numbers.excess, FRACTION)
-    if accuracy and not above_chance(accuracy):
+    accuracy = numbers.measures.get("accuracy")
+    if numbers.ranking is None or (accuracy and not above_chance(accuracy)):
         return None
-    return excess if excess and excess.mean is not None and excess.n > 1 else None
+    own = numbers.ranking.worst.estimate
+    return own if own.mean is not None and own.n > 1 else None
 
 
 def above_chance(accuracy: MeasureEntry) -> bool:
@@ -148,6 +161,22 @@ def rank_ranges(estimates: Sequence[EstimateEntry | None]) -> list[str]:
     return out
 
 
-def is_shown(excess: ControlEntry | ExcessEntry | None) -> bool:
+def is_aligned(numbers: ModelNumbers) -> bool:
+    """Whether alignment is shown to be above that of other images under every direction, by Holm's p."""
+    excesses = [numbers.excess.get(key) for key in directions(numbers.measures)]
+    return bool(excesses) and all(map(_is_shown, excesses))
+
+
+def is_tangent(numbers: ModelNumbers) -> bool:
+    """Whether F² is shown to be above every control under every estimator, by intervals."""
+    return numbers.ranking is not None and is_above(numbers.ranking.worst.estimate)
+
+
+def is_above(estimate: EstimateEntry) -> bool:
+    """Whether the whole interval is above 0."""
+    return estimate.low is not None and estimate.low > 0
+
+
+def _is_shown(excess: ExcessEntry | None) -> bool:
     """Whether an excess is shown to be above 0, by its p-value adjusted over the models of its table."""
     return excess is not None and (excess.mean or 0.0) > 0 and excess.p_holm is not None and excess.p_holm <= SHOWN
