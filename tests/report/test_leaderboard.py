@@ -210,6 +210,11 @@ def test_the_unit_and_what_backs_the_ranks_are_said(tmp_path: Path) -> None:
     text = page("backed", "bare")
     assert "Without a rank, since what ranks the others was not measured: bare." in text
     assert re.search(r"<tr><td>–</td><th[^>]*><code>bare", text)
+    only = {key: values for key, values in columns().items() if not key.endswith((".shuffled_class", ".pca"))}
+    write_measured(tmp_path / "only", only)
+    other = {key: values for key, values in columns().items() if key != "tangent_fraction.margin.shuffled"}
+    write_measured(tmp_path / "other", other)
+    assert "No ranks:" in page("only", "other")  # no control that both have
     assert "No ranks:" in page("bare")
     assert "No model can be ranked" in page("bare")
 

@@ -12,7 +12,7 @@ from tangency.errors import RunError
 from tangency.evaluate.entries import EstimateEntry, ExcessEntry, MeasureEntry, with_holm
 from tangency.evaluate.folders import looks_measured, measured_inside, open_measured
 from tangency.evaluate.measured import Measured
-from tangency.evaluate.ranking import RankedPart, Ranking, directions, ranking, usable_parts
+from tangency.evaluate.ranking import CHANCE, RankedPart, Ranking, directions, ranking, usable_parts
 from tangency.evaluate.significance import SHOWN
 from tangency.report.read.summary import from_json
 
@@ -126,7 +126,8 @@ def sort_models(models: Sequence[LabelledModel]) -> list[LabelledModel]:
 def shared_parts(models: Sequence[LabelledModel]) -> list[RankedPart]:
     """Estimators and controls that all models have which have any: ranks compare like with like."""
     held = [set(parts) for model in models if (parts := usable_parts(model.measured.columns))]
-    return sorted(set.intersection(*held)) if held else []
+    shared = set.intersection(*held) if held else set()
+    return sorted(shared) if any(part.control != CHANCE for part in shared) else []
 
 
 def ranked_by(numbers: ModelNumbers) -> EstimateEntry | None:

@@ -48,7 +48,7 @@ def rank_warnings(models: Sequence[LabelledModel]) -> list[str]:
     """Warnings about what the ranks of a table rest on: fewer than two directions or estimators, models without any."""
     parts = shared_parts(models)
     if not parts:
-        return ["No ranks: no model has F² of the margin with its controls."]
+        return ["No ranks: there is no F² of the margin with a control that all models have."]
     shared = set.intersection(*({Key.parse(key).target for key in directions(m.numbers.measures)} for m in models))
     aligned = ", ".join(TARGETS[name][1] for name in sorted(shared)) or "none"
     warnings = []
