@@ -39,7 +39,9 @@ def test_summary_has_the_keys_that_scripts_rely_on(study: tuple[dict, Path, dict
     for trial in summary["trials"]:
         assert {"id", "objective", "strength", "seed", "outcome", "regime", "measures"} <= set(trial)
         wanted = ["accuracy", "kappa.margin", "rho.logits.sigma=0.05", "change_on.eps=2", "change_off.eps=2"]
-        wanted += [f"tangent_fraction.margin{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca", ".phase")]
+        wanted += [
+            f"tangent_fraction.margin{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca", ".phase")
+        ]
         key = "alignment_cosine.margin.bayes_gradient.sigma=0.5"
         wanted += [key, *(f"{key}.{c}" for c in ("shuffled", "random", "image", "untrained"))]
         wanted += ["radius", "tangent_overlap.dct"]
