@@ -78,7 +78,7 @@ def test_logits_times_a_number_move_no_row_of_the_margin_in_single_precision(c: 
     plain, scaled = rows_of_convnet(1.0), rows_of_convnet(c)
     assert plain.keys() == scaled.keys()
     assert {FRACTION, f"{FRACTION}.phase", f"{ALIGNMENT}.sigma=0.5", RADIUS, "tangent_rank"} <= set(plain.keys())
-    for key in plain.keys():
+    for key in plain.columns:
         torch.testing.assert_close(scaled[key], plain[key], rtol=0, atol=1e-6, equal_nan=True, msg=key)
     numbers = [estimates(rows, 20).measures for rows in (plain, scaled)]
     for key in (KAPPA, RADIUS, FRACTION):
@@ -220,7 +220,7 @@ def test_the_two_bayes_directions_are_compared_where_both_are_targets() -> None:
         torch.testing.assert_close(found[f"direction_agreement.sigma={sigma}"], cosine(own, other))
     same = measured(network(), mixture, data, config, network=score)
     torch.testing.assert_close(same["direction_agreement.sigma=0.5"], torch.ones(N, dtype=torch.float64))
-    assert not [key for key in measured(network(), mixture, data, CONFIG).keys() if "agreement" in key]
+    assert not [key for key in measured(network(), mixture, data, CONFIG).columns if "agreement" in key]
 
 
 def test_predicted_labels_give_the_radius_of_the_predicted_class() -> None:

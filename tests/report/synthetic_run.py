@@ -30,7 +30,7 @@ LEVELS = [
     ("noise_augmentation", 0.3, "ok", "weak", 0.850, 0.234, 0.126, 0.031, 0.22),
 ]
 CLASSES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-TARGETS = ["logp_y.bayes_gradient", "logit_y.score_y", "sum_logits.score"]
+TARGETS = ["margin.bayes_gradient", "logit_y.score_y", "sum_logits.score"]
 SIGMAS = [0.125, 0.25, 0.5]
 IMAGES = 61
 BAYES = ("bayes", 0.0, "ok", None, 0.931, 0.93, 0.21, 0.0008, 0.97)  # the last five as in LEVELS
@@ -65,15 +65,15 @@ def entry(mean: float | None, chance: float | None = None, degenerate: int = 0, 
 def measures_of(levels: Sequence[float | None], positive: bool, jitter: float) -> dict[str, Any]:
     """Every measure of one trial from its five levels; PCA beats F² where `positive` is False."""
     if levels[0] is None:
-        return {"accuracy": entry(None, 0.1), "tangent_fraction.logp_y": entry(None, 0.0153)}
+        return {"accuracy": entry(None, 0.1), "tangent_fraction.margin": entry(None, 0.0153)}
     accuracy, fraction, on, off, cosine = (float(level) * (1 + jitter) for level in levels if level is not None)
     kappa = (1 - fraction) / fraction * 12 / 772
-    out = {"accuracy": entry(accuracy, 0.1), "tangent_fraction.logp_y": entry(fraction, 0.0153)}
+    out = {"accuracy": entry(accuracy, 0.1), "tangent_fraction.margin": entry(fraction, 0.0153)}
     controls = {"shuffled": 0.5, "shuffled_class": 0.9, "dct": 0.6, "pca": 0.94 if positive else 1.2}
     for name, factor in controls.items():
-        out[f"tangent_fraction.logp_y.{name}"] = entry(fraction * factor, 0.0153)
-    out["kappa.logp_y"] = entry(kappa, 1.0, width=0.1 * kappa)
-    out["log_kappa.logp_y"] = entry(float(np.log(kappa)), 0.15, degenerate=2, width=0.1)
+        out[f"tangent_fraction.margin.{name}"] = entry(fraction * factor, 0.0153)
+    out["kappa.margin"] = entry(kappa, 1.0, width=0.1 * kappa)
+    out["log_kappa.margin"] = entry(float(np.log(kappa)), 0.15, degenerate=2, width=0.1)
     for sigma in (0.01, 0.05, 0.2):
         out[f"rho.logits.sigma={sigma}"] = entry(1 - fraction * (1 - sigma), 0.985)
     for eps in (0.5, 1, 2, 4):
@@ -130,7 +130,7 @@ def headline_of(trials: list[dict[str, Any]], positive: bool) -> dict[str, Any]:
     """The paired comparison of one trial with the standard one."""
     by_name = {(t["objective"], t["strength"]): t for t in trials}
     trial, baseline = by_name["gradient_norm", 0.3], by_name["standard", 0.0]
-    key, alignment = "tangent_fraction.logp_y", "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    key, alignment = "tangent_fraction.margin", "alignment_cosine.margin.bayes_gradient.sigma=0.5"
 
     def rise(kind: str, name: str, width: float = 0.006) -> dict[str, float]:
         difference = trial[kind][name]["mean"] - baseline[kind][name]["mean"]
@@ -161,7 +161,7 @@ def correlations_of(rng: np.random.Generator) -> list[dict[str, Any]]:
                 raw = {"rho": rho, "low": rho - 0.15, "high": rho + 0.3, "p": 0.02, "n": 11}
                 less = {"rho": rho / 2, "low": rho / 2 - 0.3, "high": rho / 2 + 0.35, "p": 0.31, "n": 11}
                 key = f"{family}.{target}.sigma={sigma}"
-                out.append({"x": "log_kappa.logp_y", "y": key, "raw": raw, "minus_control": less})
+                out.append({"x": "log_kappa.margin", "y": key, "raw": raw, "minus_control": less})
     return out
 
 
@@ -229,8 +229,8 @@ def summary_of(
 def add_world(summary: dict[str, Any], seed: int, rng: np.random.Generator) -> None:
     """Turn a summary into that of a world of signal and distractor, with its Bayes rule and an exact score."""
     best = trial_of(BAYES, seed, True, rng) | {"id": f"bayes-s{seed}", "epochs": 0, "seconds": 0.0}
-    best["measures"]["kappa.logp_y"] = entry(4.2e-9, 1.0, width=1e-9)
-    best["measures"]["log_kappa.logp_y"] = entry(-33.9, 0.15, width=0.1)
+    best["measures"]["kappa.margin"] = entry(4.2e-9, 1.0, width=1e-9)
+    best["measures"]["log_kappa.margin"] = entry(-33.9, 0.15, width=0.1)
     summary["trials"].insert(0, best)
     risk = {"mean": 0.1019, "low": 0.0998, "high": 0.1040}
     summary["world"] = {"name": "distractor?rank=6", "dimension": 392, "intrinsic_dimension": 8, "undefined": {}}
@@ -250,9 +250,9 @@ def add_noise(summary: dict[str, Any]) -> None:
     curves: dict[str, Any] = {}
     ratios = {}
     for trial in summary["trials"]:
-        if (fraction := trial["measures"]["tangent_fraction.logp_y"]["mean"]) is None:
+        if (fraction := trial["measures"]["tangent_fraction.margin"]["mean"]) is None:
             continue
-        trial["measures"]["signal_fraction.logp_y"] = entry(0.5 + fraction / 2, 0.5)
+        trial["measures"]["signal_fraction.margin"] = entry(0.5 + fraction / 2, 0.5)
         ratio = np.array([1 + fraction, 1 + 2 * fraction, 1 + 0.5 * fraction])
         for sigma, value in zip(NOISE_SIGMAS, ratio.tolist(), strict=True):
             trial["measures"][f"noise_signal.sigma={sigma:g}"] = entry(0.4 * sigma * value)
@@ -286,7 +286,7 @@ def pictures_of(trials: list[dict[str, Any]], channels: int, rng: np.random.Gene
     edge = smooth(images, 1) - smooth(images, 4) + 0.1 * smooth(rng.normal(size=images.shape), 2)
     out = {"image": images, "bayes_gradient": edge, "score_y": 3 * edge, "score": edge - 0.1 * images}
     for trial in trials:
-        fraction = trial["measures"].get("tangent_fraction.logp_y", {}).get("mean")
+        fraction = trial["measures"].get("tangent_fraction.margin", {}).get("mean")
         if fraction is not None:
             out[f"gradient.{trial['id']}"] = 1e-3 * (fraction * 3 * edge + 0.04 * rng.normal(size=images.shape))
     pictures = {name: np.ascontiguousarray(value, np.float32) for name, value in out.items()}
@@ -297,10 +297,10 @@ def rows_of(trials: list[dict[str, Any]], rng: np.random.Generator) -> polars.Da
     """Per-image tangent fractions (Beta with the trial's mean) and log κ."""
     frames = []
     for trial in trials:
-        mean = trial["measures"].get("tangent_fraction.logp_y", {}).get("mean")
+        mean = trial["measures"].get("tangent_fraction.margin", {}).get("mean")
         values = np.full(IMAGES, np.nan) if mean is None else rng.beta(8 * mean, 8 * (1 - mean), IMAGES)
         columns = {"trial": trial["id"], "seed": trial["seed"], "image": np.arange(IMAGES)}
-        frames.append(polars.DataFrame(columns | {"tangent_fraction.logp_y": values, "accuracy": np.ones(IMAGES)}))
+        frames.append(polars.DataFrame(columns | {"tangent_fraction.margin": values, "accuracy": np.ones(IMAGES)}))
     return polars.concat(frames)
 
 

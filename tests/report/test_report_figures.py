@@ -72,8 +72,8 @@ def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_p
         trial.measures.clear()
         trial.measures.update(ordered)
     keys = story_keys(summary)
-    assert keys["alignment"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
-    assert keys["alignment_control"] == "alignment_cosine.logp_y.bayes_gradient.sigma=0.5.shuffled"
+    assert keys["alignment"] == "alignment_cosine.margin.bayes_gradient.sigma=0.5"
+    assert keys["alignment_control"] == "alignment_cosine.margin.bayes_gradient.sigma=0.5.shuffled"
     assert story_labels(keys)["alignment"] == "cos Bayes gradient, σ = 0.5"
     assert story_labels(keys)["on"] == "Softmax change, ε = 2"
 
@@ -118,7 +118,7 @@ def test_strength_labels_that_would_touch_are_left_out(run):
 
 def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page):
     content = read_run(reported[0])
-    key = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+    key = "alignment_cosine.margin.bayes_gradient.sigma=0.5"
     level = next(t.measures[f"{key}.image"].mean for t in content.summary.trials if key in t.measures)
     dotted = {
         a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves_figure(content).axes

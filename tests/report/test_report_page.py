@@ -80,7 +80,7 @@ def test_embedded_numbers_are_those_of_the_summary(reported, page):
             mean = data["measures"][key][index][0]
             assert mean is None if entry["mean"] is None else mean == pytest.approx(entry["mean"], rel=1e-4)
     diverged = [t["outcome"] for t in summary["trials"]].index("diverged")
-    assert data["measures"]["kappa.logp_y"][diverged] is None
+    assert data["measures"]["kappa.margin"][diverged] is None
 
 
 def test_pictures_have_text_for_those_who_do_not_see_them(reported, page):
@@ -156,8 +156,8 @@ def test_all_measures_undefined_still_reports(run):
 
 
 def test_nan_in_the_summary_becomes_null(run):
-    rewrite(run, lambda summary: summary["trials"][1]["measures"]["kappa.logp_y"].update(mean=float("nan")))
-    assert embedded(page_of(run))["measures"]["kappa.logp_y"][1][0] is None
+    rewrite(run, lambda summary: summary["trials"][1]["measures"]["kappa.margin"].update(mean=float("nan")))
+    assert embedded(page_of(run))["measures"]["kappa.margin"][1][0] is None
 
 
 def test_zero_gradient_is_named_not_drawn(run):

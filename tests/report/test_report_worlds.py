@@ -24,7 +24,7 @@ from tangency.report.text.trials import networks_text, regime_label, regime_sent
 from tangency.report.text.verdict import verdict
 from tangency.study.plan import REFERENCES as PLANNED
 
-COS = "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
+COS = "alignment_cosine.margin.bayes_gradient.sigma=0.5"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
 
 def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
     trials = content.summary.trials
-    for name in ("kappa.logp_y", "log_kappa.logp_y"):
+    for name in ("kappa.margin", "log_kappa.margin"):
         assert bayes_level(trials, Key.parse(name))[1]
     assert bayes_level(trials, Key.parse("accuracy")) == (
         bayes_of(content.summary).measures["accuracy"].mean,
@@ -88,15 +88,15 @@ def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
     panel = next(axes for axes in curves_figure(content).axes if axes.get_title().startswith("Off/on"))
     assert [text.get_text() for text in panel.texts] == ["↓ Bayes rule 4.2·10⁻⁹"]
     assert panel.get_ylim()[0] > 1e-4
-    measures = {"kappa.logp_y": MeasureEntry(mean=0.01, low=None, high=None)}
+    measures = {"kappa.margin": MeasureEntry(mean=0.01, low=None, high=None)}
     near = [t if t.objective != "bayes" else dataclasses.replace(t, measures=measures) for t in trials]
-    assert bayes_level(near, Key.parse("kappa.logp_y")) == (0.01, False)
+    assert bayes_level(near, Key.parse("kappa.margin")) == (0.01, False)
 
 
 def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content):
     figure, measures = story_figure(content), bayes_of(content.summary).measures
     columns = len(swept(content.summary.trials))
-    expected = [["accuracy"], ["change_on.eps=2", "change_off.eps=2"], ["tangent_fraction.logp_y"], [COS]]
+    expected = [["accuracy"], ["change_on.eps=2", "change_off.eps=2"], ["tangent_fraction.margin"], [COS]]
     for row, keys in enumerate(expected):
         for axes in figure.axes[row * columns : (row + 1) * columns]:
             assert levels_of(axes) == [measures[key].mean for key in keys]
@@ -114,7 +114,7 @@ def test_the_line_of_the_bayes_rule_is_solid_and_thinner_than_a_curve(content):
 
 
 def test_the_script_is_told_which_levels_to_write(world_page, page):
-    assert set(embedded(world_page)["far"]) == {"kappa.logp_y", "log_kappa.logp_y"}
+    assert set(embedded(world_page)["far"]) == {"kappa.margin", "log_kappa.margin"}
     assert embedded(page)["far"] == []
     assert 'mark(best[MEAN], "solid", "ink", "Bayes rule", 0.8)' in world_page
     assert "Thin solid horizontal lines: the Bayes rule" in section(world_page, "curves")
@@ -228,8 +228,8 @@ def test_measures_are_explained_as_the_registry_has_them(content):
 
 
 def test_sigma_zero_is_called_clean(world_page):
-    assert parameter_label(Key.parse("alignment_cosine.logp_y.score.sigma=0")) == "σ = 0 (clean images)"
-    assert short_label(Key.parse("alignment_cosine.logp_y.score.sigma=0")) == "cos score, σ = 0"
+    assert parameter_label(Key.parse("alignment_cosine.margin.score.sigma=0")) == "σ = 0 (clean images)"
+    assert short_label(Key.parse("alignment_cosine.margin.score.sigma=0")) == "cos score, σ = 0"
     assert "σ = 0 (clean images)" in section(world_page, "curves")
 
 

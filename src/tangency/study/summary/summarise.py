@@ -57,7 +57,7 @@ def summarise(
     own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
     dimension = math.prod(working_of(spec, data).shape)
     numbers = _numbers(own, spec, dimension, len(data.test.classes))
-    sweep = Sweep.of(spec, data, trials, own, dimension)
+    sweep = Sweep.of(spec, data, trials, outcomes, own, dimension)
     results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
     cells = cell_entries(sweep, results, own, judged.cells)
