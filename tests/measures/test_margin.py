@@ -13,7 +13,7 @@ from measure_support import measured, toy_world
 from tangency.autodiff import scalar
 from tangency.data import load
 from tangency.evaluate import estimates
-from tangency.measures import MeasureConfig, Rows, describe, measure
+from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, describe, measure, unidentified
 from tangency.measures.comparison.frames import Frame
 from tangency.measures.keys import ALIGNMENT, FRACTION, KAPPA, RADIUS, TANGENT_CONTROLS, Key
 from tangency.measures.similarity.spectral import phase_randomised
@@ -21,6 +21,7 @@ from tangency.models import build
 from tangency.numerics import cosine
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
+from tangency.study import SHIPPED, shipped_spec
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 
@@ -229,3 +230,11 @@ def test_predicted_labels_give_the_radius_of_the_predicted_class() -> None:
     config = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",), label="predicted")
     assert float(measured(network(), mixture, wrong, config)[RADIUS].min()) >= 0
     assert math.isfinite(float(measured(network(), mixture, wrong, CONFIG)[RADIUS].min()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_default_and_no_shipped_study_measures_an_unidentified_scalar(name: str) -> None:
+    for config in (MeasureConfig(), shipped_spec(name).measures):
+        assert unidentified(config.quantities) == []
+        assert "margin" in config.tangent_scalars
+    assert unidentified(scalar for scalar, _ in NETWORK_ALIGNMENTS) == []
