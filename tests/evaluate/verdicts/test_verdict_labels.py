@@ -105,6 +105,8 @@ def test_one_direction_is_never_bayes_aligned_unless_it_is_exact() -> None:
     assert "one Bayes direction only" in verdicts(rows).recipes["good"].reason
     exact = dataclasses.replace(rows, exact=True)
     assert regimes(exact)["good"] == "bayes_aligned"
+    rows = with_columns(sweep(SWEEP), lambda own: {k: v for k, v in own.items() if not k.startswith(CLOSED)})
+    assert regimes(dataclasses.replace(rows, exact=True))["good"] == "undetermined"  # the trained score is no truth
 
 
 def test_directions_that_disagree_are_never_bayes_aligned() -> None:

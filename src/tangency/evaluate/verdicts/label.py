@@ -11,6 +11,7 @@ from tangency.evaluate.verdicts.aligned import WORDS, aligned, difference, disat
 from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, Radius, RecipeVerdict
 from tangency.evaluate.verdicts.manifold import combined, on_manifold
 from tangency.evaluate.verdicts.recipes import Recipe, SweepRows
+from tangency.measures.config import BAYES
 from tangency.measures.keys import RADIUS
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, regime_of
@@ -41,7 +42,7 @@ def recipe_verdict(
         _shifted(accuracy, -rows.constant),
         difference_to,
         {WORDS.get(target, target): evidence_under(under) for target, under in by_direction.items()},
-        exact=rows.exact,
+        exact=rows.exact and by_direction.get(BAYES) is not None,
         standard=recipe is rows.standard,
         baseless=_collapsed(rows, thresholds.level),
     )
