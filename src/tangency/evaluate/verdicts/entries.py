@@ -38,6 +38,11 @@ class AlignmentUnder:
     filtered: str | None = None
     over_weaker: dict[str, CrossedEstimate] = field(default_factory=dict)
 
+    @property
+    def compared(self) -> list[CrossedEstimate]:
+        """The differences that a label rests on."""
+        return [each for each in (self.over_standard, self.beyond_filter, *self.over_weaker.values()) if each]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorstControl:
@@ -89,7 +94,8 @@ class RecipeVerdict:
     Args:
         reference: whether it is no trained recipe, and so never "best".
         networks: S.
-        unit: "images" where intervals are of one network: then nothing is said of other seeds.
+        unit: "images" where intervals are of one network, or one seed is all that a recipe shares with what it is
+            compared with: then nothing is said of other seeds.
         regime, reason: the label, and the test that decided it with its numbers.
         sensitivity: δ to the label at it.
         accuracy_difference: to the standard recipe, paired.

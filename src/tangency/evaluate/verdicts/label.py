@@ -18,6 +18,7 @@ from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, reg
 
 ACCURACY = "accuracy"
 ALONE = "; said of this one network on its images, not of other seeds"
+ONE_SHARED = "; against the one standard network that shares a seed, so that nothing is said of other seeds"
 
 
 def recipe_verdict(
@@ -48,6 +49,8 @@ def recipe_verdict(
     )
     label = regime_of(evidence, thresholds)
     radius = _radius(recipe)
+    compared = [difference_to, *(e for under in by_direction.values() if under for e in under.compared)]
+    one_shared = len(recipe.networks) > 1 and any(each.unit == "images" for each in compared if each)
     margins = {margin: dataclasses.replace(thresholds, accuracy_margin=margin) for margin in MARGINS}
     return RecipeVerdict(
         name=recipe.name,
@@ -55,9 +58,9 @@ def recipe_verdict(
         strength=recipe.strength,
         reference=all(recipe is not each for each in rows.recipes),
         networks=len(recipe.networks),
-        unit="networks" if len(recipe.networks) > 1 else "images",
+        unit="networks" if len(recipe.networks) > 1 and not one_shared else "images",
         regime=label.regime,
-        reason=label.reason + ALONE * (len(recipe.networks) == 1 and not recipe.fixed),
+        reason=label.reason + ALONE * (len(recipe.networks) == 1 and not recipe.fixed) + ONE_SHARED * one_shared,
         sensitivity={f"{margin:g}": regime_of(evidence, each).regime for margin, each in margins.items()},
         accuracy=accuracy,
         accuracy_difference=difference_to,
