@@ -48,7 +48,8 @@ class AlignmentUnder:
 class WorstControl:
     """A number against several controls: the least of the means, of the lows and of the highs, and whose low it is.
 
-    So it lies above zero only where the number beats every control, and below only where some control beats it.
+    So it lies above zero only where the number beats every control, and below only where some control beats it. The
+    highs are those of intervals whose level is corrected for the number of controls, as any of them may speak.
     """
 
     control: str
@@ -63,7 +64,8 @@ class ManifoldUnder:
 
     Args:
         status: "shown" where the worst bound is above 0; "shown (global)" where it is and no control of other images'
-            tangent spaces is left; "not" where some control is shown to be no lower than F²; else "open".
+            tangent spaces is left; "not" where some control is shown to be no lower than F², at a level corrected for
+            their number; else "open".
         reason: in words and numbers.
         worst: over the controls; None where nothing is measured.
         controls: name to log F² − log F² of the control.
