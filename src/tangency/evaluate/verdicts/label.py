@@ -47,10 +47,8 @@ def recipe_verdict(
         standard=recipe is rows.standard,
         baseless=_collapsed(rows, thresholds.level),
     )
-    label = regime_of(evidence, thresholds)
-    radius = _radius(recipe)
-    compared = [difference_to, *(e for under in by_direction.values() if under for e in under.compared)]
-    one_shared = len(recipe.networks) > 1 and any(each.unit == "images" for each in compared if each)
+    label, radius = regime_of(evidence, thresholds), _radius(recipe)
+    one_shared = _one_shared(recipe, difference_to, by_direction)
     margins = {margin: dataclasses.replace(thresholds, accuracy_margin=margin) for margin in MARGINS}
     return RecipeVerdict(
         name=recipe.name,
@@ -71,6 +69,14 @@ def recipe_verdict(
         radius=radius,
         missing=_missing(by_direction, manifold, radius),
     )
+
+
+def _one_shared(
+    recipe: Recipe, accuracy: CrossedEstimate | None, by_direction: Mapping[str, AlignmentUnder | None]
+) -> bool:
+    """Whether several networks are compared by one seed only, as where those of the standard recipe diverged."""
+    compared = [accuracy, *(each for under in by_direction.values() if under for each in under.compared)]
+    return len(recipe.networks) > 1 and any(each.unit == "images" for each in compared if each)
 
 
 def _missing(
