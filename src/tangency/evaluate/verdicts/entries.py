@@ -143,7 +143,8 @@ class ThesisVerdict:
 
     Args:
         status: "holds" where at every strength the changes of L and of log F²/control have one sign, both shown, and
-            the recipe of the best L is on-manifold; "fails" where one of these is shown to be false; else "open".
+            the recipe of the best L is on-manifold, and all those that may be it; "fails" where one of these is shown
+            to be false; else "open", as without a standard recipe that is not collapsed.
         reasons: in words and numbers.
         best: Bayes direction to the recipe of the highest L, the standard one among them.
         changes: recipe to its changes.
