@@ -174,8 +174,9 @@ def test_below_three_networks_there_is_a_point_only(name: str) -> None:
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["low"] is None
 
 
-def test_copies_of_one_network_have_no_interval() -> None:
-    result = rise_crossing(np.repeat(PEAK[:, None], 5, 1), STRENGTHS)
+@pytest.mark.parametrize("unit", [1.0, 0.03])
+def test_copies_of_one_network_have_no_interval(unit: float) -> None:
+    result = rise_crossing(np.repeat(unit * PEAK[:, None], 5, 1), STRENGTHS)
     assert result.estimate == pytest.approx(0.3)
     assert math.isnan(result.low)
     assert "copies" in str(result.reason)

@@ -165,7 +165,7 @@ def undefined(values: Array) -> str | None:
     count = values.shape[1]
     if count < FEWEST_NETWORKS:
         return f"{count} network{'s' * (count != 1)} a strength: at least {FEWEST_NETWORKS} are needed"
-    if not values.var(1).any():
+    if not np.ptp(values, axis=1).any():  # a variance of copies is rounding, not always 0
         return "the networks of each strength are equal: copies of one network say nothing of further ones"
     return None
 

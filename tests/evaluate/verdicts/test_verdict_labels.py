@@ -76,6 +76,18 @@ def test_one_seed_says_so_and_three_seeds_have_wider_intervals_than_images() -> 
     assert len(widths[1].each) == 3
 
 
+@pytest.mark.parametrize("kept", [1, 2])
+def test_one_standard_network_says_nothing_of_other_seeds(kept: int) -> None:
+    """As where the others diverged: five networks, and yet one pair that speaks."""
+    rows = sweep({"good": Truth(alignment=0.25)})
+    left = {seed: rows.recipes[0].networks[seed] for seed in range(kept)}
+    rows = dataclasses.replace(rows, recipes=[dataclasses.replace(rows.recipes[0], networks=left), rows.recipes[1]])
+    own = verdicts(rows).recipes["good"]
+    assert own.aligned["bayes_gradient"].over_standard.networks == kept
+    assert own.unit == ("networks" if kept > 1 else "images")
+    assert own.reason.endswith("nothing is said of other seeds") == (kept == 1)
+
+
 def test_levels_are_the_truth() -> None:
     good = verdicts(sweep(SWEEP)).recipes["good"]
     under = good.aligned["network_bayes_gradient"]
@@ -105,6 +117,8 @@ def test_one_direction_is_never_bayes_aligned_unless_it_is_exact() -> None:
     assert "one Bayes direction only" in verdicts(rows).recipes["good"].reason
     exact = dataclasses.replace(rows, exact=True)
     assert regimes(exact)["good"] == "bayes_aligned"
+    rows = with_columns(sweep(SWEEP), lambda own: {k: v for k, v in own.items() if not k.startswith(CLOSED)})
+    assert regimes(dataclasses.replace(rows, exact=True))["good"] == "undetermined"  # the trained score is no truth
 
 
 def test_directions_that_disagree_are_never_bayes_aligned() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tangency.evaluate.verdicts import Recipe, ThesisVerdict, verdicts
-from verdict_support import Truth, columns, shared_images, sweep
+from verdict_support import IMAGES, Truth, columns, shared_images, sweep
 
 TOGETHER = {
     "one": Truth(alignment=0.15, fraction=0.25),
@@ -71,7 +71,28 @@ def test_nothing_of_it_can_be_said_without_a_standard_recipe() -> None:
     rows = sweep(TOGETHER)
     result = verdicts(dataclasses.replace(rows, recipes=rows.recipes[1:])).thesis["pgd"]
     assert result.status == "open"
-    assert "nothing is measured" in result.reasons[0]
+    assert "no baseline" in result.reasons[0]
+    assert "nothing is measured" in result.reasons[1]
+
+
+@pytest.mark.parametrize("off", ["one", "two"])
+def test_a_best_that_another_recipe_may_be_as_well_decides_nothing_alone(off: str) -> None:
+    """L is the same; which of both is the highest is chance, and one is on-manifold, the other is not."""
+    truths = dict.fromkeys(("one", "two"), Truth(alignment=0.3, fraction=0.5))
+    truths[off] = Truth(alignment=0.3, fraction=0.5, controls={"dct": 0.54})
+    result = judged(truths)
+    assert result.status == "open"
+    assert any("; not shown to be below it: " in each for each in result.reasons)
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.5])
+def test_nothing_of_it_is_said_beside_a_collapsed_standard_recipe(fraction: float) -> None:
+    rows = sweep({"one": Truth(alignment=0.3, fraction=fraction)})
+    for own in rows.recipes[0].networks.values():
+        own["accuracy"][:] = np.arange(IMAGES) % 10 == 0  # type: ignore[index]
+    result = verdicts(rows).thesis["pgd"]
+    assert result.status == "open"
+    assert "no baseline" in result.reasons[0]
 
 
 def test_each_objective_has_its_own() -> None:

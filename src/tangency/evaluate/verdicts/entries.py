@@ -38,12 +38,18 @@ class AlignmentUnder:
     filtered: str | None = None
     over_weaker: dict[str, CrossedEstimate] = field(default_factory=dict)
 
+    @property
+    def compared(self) -> list[CrossedEstimate]:
+        """The differences that a label rests on."""
+        return [each for each in (self.over_standard, self.beyond_filter, *self.over_weaker.values()) if each]
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorstControl:
     """A number against several controls: the least of the means, of the lows and of the highs, and whose low it is.
 
-    So it lies above zero only where the number beats every control, and below only where some control beats it.
+    So it lies above zero only where the number beats every control, and below only where some control beats it. The
+    highs are those of intervals whose level is corrected for the number of controls, as any of them may speak.
     """
 
     control: str
@@ -58,7 +64,8 @@ class ManifoldUnder:
 
     Args:
         status: "shown" where the worst bound is above 0; "shown (global)" where it is and no control of other images'
-            tangent spaces is left; "not" where some control is shown to be no lower than F²; else "open".
+            tangent spaces is left; "not" where some control is shown to be no lower than F², at a level corrected for
+            their number; else "open".
         reason: in words and numbers.
         worst: over the controls; None where nothing is measured.
         controls: name to log F² − log F² of the control.
@@ -89,7 +96,8 @@ class RecipeVerdict:
     Args:
         reference: whether it is no trained recipe, and so never "best".
         networks: S.
-        unit: "images" where intervals are of one network: then nothing is said of other seeds.
+        unit: "images" where intervals are of one network, or one seed is all that a recipe shares with what it is
+            compared with: then nothing is said of other seeds.
         regime, reason: the label, and the test that decided it with its numbers.
         sensitivity: δ to the label at it.
         accuracy_difference: to the standard recipe, paired.
@@ -135,7 +143,8 @@ class ThesisVerdict:
 
     Args:
         status: "holds" where at every strength the changes of L and of log F²/control have one sign, both shown, and
-            the recipe of the best L is on-manifold; "fails" where one of these is shown to be false; else "open".
+            the recipe of the best L is on-manifold, and all those that may be it; "fails" where one of these is shown
+            to be false; else "open", as without a standard recipe that is not collapsed.
         reasons: in words and numbers.
         best: Bayes direction to the recipe of the highest L, the standard one among them.
         changes: recipe to its changes.

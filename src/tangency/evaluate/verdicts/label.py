@@ -11,12 +11,14 @@ from tangency.evaluate.verdicts.aligned import WORDS, aligned, difference, disat
 from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, Radius, RecipeVerdict
 from tangency.evaluate.verdicts.manifold import combined, on_manifold
 from tangency.evaluate.verdicts.recipes import Recipe, SweepRows
+from tangency.measures.config import BAYES
 from tangency.measures.keys import RADIUS
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, regime_of
 
 ACCURACY = "accuracy"
 ALONE = "; said of this one network on its images, not of other seeds"
+ONE_SHARED = "; against the one standard network that shares a seed, so that nothing is said of other seeds"
 
 
 def recipe_verdict(
@@ -41,12 +43,12 @@ def recipe_verdict(
         _shifted(accuracy, -rows.constant),
         difference_to,
         {WORDS.get(target, target): evidence_under(under) for target, under in by_direction.items()},
-        exact=rows.exact,
+        exact=rows.exact and by_direction.get(BAYES) is not None,
         standard=recipe is rows.standard,
         baseless=_collapsed(rows, thresholds.level),
     )
-    label = regime_of(evidence, thresholds)
-    radius = _radius(recipe)
+    label, radius = regime_of(evidence, thresholds), _radius(recipe)
+    one_shared = _one_shared(recipe, difference_to, by_direction)
     margins = {margin: dataclasses.replace(thresholds, accuracy_margin=margin) for margin in MARGINS}
     return RecipeVerdict(
         name=recipe.name,
@@ -54,9 +56,9 @@ def recipe_verdict(
         strength=recipe.strength,
         reference=all(recipe is not each for each in rows.recipes),
         networks=len(recipe.networks),
-        unit="networks" if len(recipe.networks) > 1 else "images",
+        unit="networks" if len(recipe.networks) > 1 and not one_shared else "images",
         regime=label.regime,
-        reason=label.reason + ALONE * (len(recipe.networks) == 1 and not recipe.fixed),
+        reason=label.reason + ALONE * (len(recipe.networks) == 1 and not recipe.fixed) + ONE_SHARED * one_shared,
         sensitivity={f"{margin:g}": regime_of(evidence, each).regime for margin, each in margins.items()},
         accuracy=accuracy,
         accuracy_difference=difference_to,
@@ -67,6 +69,14 @@ def recipe_verdict(
         radius=radius,
         missing=_missing(by_direction, manifold, radius),
     )
+
+
+def _one_shared(
+    recipe: Recipe, accuracy: CrossedEstimate | None, by_direction: Mapping[str, AlignmentUnder | None]
+) -> bool:
+    """Whether several networks are compared by one seed only, as where those of the standard recipe diverged."""
+    compared = [accuracy, *(each for under in by_direction.values() if under for each in under.compared)]
+    return len(recipe.networks) > 1 and any(each.unit == "images" for each in compared if each)
 
 
 def _missing(

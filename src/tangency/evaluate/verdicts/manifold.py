@@ -65,24 +65,25 @@ def on_manifold(rows: SweepRows, recipe: Recipe, key: str, thresholds: Threshold
         key: column of F².
         thresholds: level, floor of F² and overlap from which on a control is left out.
     """
-    controls = controls_of(recipe, key, thresholds)
-    ratios = {
-        name: estimate
-        for name in controls.counted
-        if (estimate := _log_ratio([(recipe, 1.0)], rows.dimension, key, name, thresholds)) is not None
-    }
-    status, reason = _status(ratios, controls)
+    controls, level = controls_of(recipe, key, thresholds), thresholds.level
+    signed = [(recipe, 1.0)]
+    ratios = _ratios(signed, rows.dimension, key, controls.counted, thresholds, level)
+    wide = _ratios(signed, rows.dimension, key, controls.counted, thresholds, corrected(level, len(ratios)))
+    status, reason = _status(ratios, wide, controls)
     return ManifoldUnder(
         status=status,
         reason=reason,
-        worst=worst_of(ratios),
+        worst=worst_of(ratios, wide),
         controls=ratios,
         left_out=controls.left_out,
         missing=[*controls.missing, *(name for name in controls.counted if name not in ratios)],
     )
 
 
-def _status(ratios: Mapping[str, CrossedEstimate], controls: Controls) -> tuple[OnManifold, str]:
+def _status(
+    ratios: Mapping[str, CrossedEstimate], wide: Mapping[str, CrossedEstimate], controls: Controls
+) -> tuple[OnManifold, str]:
+    """Above every control at the level of each, or not above one at a level that is corrected for their number."""
     names = ", ".join(
         f"{name} ({'no image has another' if overlap is None else f'overlap {overlap:.3f}'})"
         for name, overlap in controls.left_out.items()
@@ -90,10 +91,11 @@ def _status(ratios: Mapping[str, CrossedEstimate], controls: Controls) -> tuple[
     left_out = f"; left out as the same subspace: {names}" if names else ""
     if not ratios:
         return "open", f"no control of F² is measured{left_out}"
-    beaten = {name: estimate for name, estimate in ratios.items() if estimate.high <= 0}
+    beaten = {name: estimate for name, estimate in wide.items() if estimate.high <= 0}
     if beaten:
         name = min(beaten, key=lambda each: beaten[each].high)
-        return "not", f"log F²/control is {spoken(beaten[name])} against {name}{left_out}"
+        among = f" (level corrected for {len(wide)} controls)" if len(wide) > 1 else ""
+        return "not", f"log F²/control is {spoken(beaten[name])} against {name}{among}{left_out}"
     name = min(ratios, key=lambda each: ratios[each].low)
     words = f"log F²/control is {spoken(ratios[name])} against {name}, the worst of {', '.join(ratios)}{left_out}"
     absent = [each for each in controls.missing if each in CONTROLS]
@@ -112,8 +114,17 @@ def combined(statuses: Sequence[OnManifold]) -> OnManifold:
     return "not" if kinds == {"not"} else "open"
 
 
-def worst_of(ratios: Mapping[str, CrossedEstimate]) -> WorstControl | None:
-    """The least bounds over the controls; None for none."""
+def corrected(level: float, tests: int) -> float:
+    """The level of each of some intervals of which any may speak (Bonferroni)."""
+    return 1 - (1 - level) / max(1, tests)
+
+
+def worst_of(ratios: Mapping[str, CrossedEstimate], wide: Mapping[str, CrossedEstimate]) -> WorstControl | None:
+    """The least bounds over the controls, the upper ones from intervals of a corrected level; None for none.
+
+    That all lower bounds are above 0 happens by chance no more often than that one is; that some upper bound is below
+    does, the more controls there are.
+    """
     if not ratios:
         return None
     each = list(ratios.values())
@@ -121,7 +132,7 @@ def worst_of(ratios: Mapping[str, CrossedEstimate]) -> WorstControl | None:
         control=min(ratios, key=lambda name: ratios[name].low),
         mean=min(e.mean for e in each),
         low=min(e.low for e in each),
-        high=min(e.high for e in each),
+        high=min(e.high for e in wide.values()),
     )
 
 
@@ -133,7 +144,7 @@ def change(rows: SweepRows, recipe: Recipe, key: str, thresholds: Thresholds, le
         recipe: one of its recipes.
         key: column of F².
         thresholds: floor and overlap.
-        level: of the intervals.
+        level: of the intervals; that of the upper bound is corrected for the number of controls.
     """
     standard = rows.standard
     if standard is None or not (standard.has(key) and recipe.has(key)):
@@ -141,8 +152,21 @@ def change(rows: SweepRows, recipe: Recipe, key: str, thresholds: Thresholds, le
     counted = controls_of(recipe, key, thresholds).counted
     names = [name for name in controls_of(standard, key, thresholds).counted if name in counted]
     signed = [(recipe, 1.0), (standard, -1.0)]
-    ratios = {name: _log_ratio(signed, rows.dimension, key, name, thresholds, level) for name in names}
-    return worst_of({name: estimate for name, estimate in ratios.items() if estimate is not None})
+    ratios = _ratios(signed, rows.dimension, key, names, thresholds, level)
+    return worst_of(ratios, _ratios(signed, rows.dimension, key, names, thresholds, corrected(level, len(ratios))))
+
+
+def _ratios(
+    signed: Sequence[tuple[Recipe, float]],
+    dimension: int,
+    key: str,
+    controls: Sequence[str],
+    thresholds: Thresholds,
+    level: float,
+) -> dict[str, CrossedEstimate]:
+    """Control to `_log_ratio`, of those that it is defined for."""
+    ratios = {name: _log_ratio(signed, dimension, key, name, thresholds, level) for name in controls}
+    return {name: estimate for name, estimate in ratios.items() if estimate is not None}
 
 
 def _log_ratio(
@@ -151,7 +175,7 @@ def _log_ratio(
     key: str,
     control: str,
     thresholds: Thresholds,
-    level: float | None = None,
+    level: float,
 ) -> CrossedEstimate | None:
     """Σ sign·(log max(mean F², floor) − log max(mean F² of the control, floor)), crossed; None without images."""
     seeds, column = shared_seeds(*(recipe for recipe, _ in signed)), Key.parse(key)
@@ -170,7 +194,7 @@ def _log_ratio(
     logs = [(sign, *_log_mean(values[:, usable], floor)) for sign, values in parts]
     estimates = np.sum([sign * estimate for sign, estimate, _ in logs], axis=0)
     influence = np.sum([sign * part for sign, _, part in logs], axis=0)
-    return crossed(estimates, influence, thresholds.level if level is None else level)
+    return crossed(estimates, influence, level)
 
 
 def _log_mean(values: Array, floor: float) -> tuple[Array, Array]:

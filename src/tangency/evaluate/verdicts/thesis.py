@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tangency.evaluate.verdicts.aligned import WORDS, alignment_difference
-from tangency.evaluate.verdicts.entries import RecipeVerdict, StrengthSigns, ThesisVerdict, WorstControl
-from tangency.evaluate.verdicts.manifold import change
+from tangency.evaluate.verdicts.aligned import WORDS, alignment, alignment_difference
+from tangency.evaluate.verdicts.entries import (
+    OnManifold,
+    RecipeVerdict,
+    StrengthSigns,
+    ThesisStatus,
+    ThesisVerdict,
+    WorstControl,
+)
+from tangency.evaluate.verdicts.manifold import change, corrected
 from tangency.evaluate.verdicts.recipes import STANDARD, Recipe, SweepRows
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import Thresholds, spoken
+
+_BASELESS = "there is no standard network that is not collapsed, and so no baseline"
 
 
 def thesis(
@@ -22,7 +31,8 @@ def thesis(
     """Whether at every strength Δ log F²/control and ΔL have one sign, and the recipe of the best L is on-manifold.
 
     Both signs must be shown. It holds only where all of them do, each at the level; it fails where one strength has
-    opposite signs, at a level corrected for the number of strengths, or the best recipe is not on-manifold.
+    opposite signs, at a level corrected for the number of strengths, or the best recipe is not on-manifold. The best is
+    chosen, so that the recipes not shown to be below it count as it does. Without a sound standard recipe it is open.
 
     Args:
         rows: of the sweep.
@@ -34,31 +44,40 @@ def thesis(
     own = sorted((r for r in rows.recipes if r.objective == objective), key=lambda recipe: recipe.strength)
     left_out = [recipe.name for recipe in own if verdicts[recipe.name].regime == "collapsed"]
     kept = [recipe for recipe in own if recipe.name not in left_out]
-    corrected = 1 - (1 - thresholds.level) / max(1, len(kept))
+    level = corrected(thresholds.level, len(kept))
     changes = {recipe.name: _changes(rows, recipe, columns, thresholds, thresholds.level) for recipe in kept}
     signs: dict[str, list[str]] = {"opposite signs": [], "not both shown": [], "one sign": []}
     for recipe in kept:
-        strict = _signs(_changes(rows, recipe, columns, thresholds, corrected))
+        strict = _signs(_changes(rows, recipe, columns, thresholds, level))
         plain = _signs(changes[recipe.name])
         kind = "opposite signs" if strict < 0 else "one sign" if plain > 0 else "not both shown"
         signs[kind].append(f"{kind} at {recipe.name}: {_words(changes[recipe.name])}")
-    best = _best([recipe for recipe in rows.recipes if recipe.objective == STANDARD] + kept, verdicts)
-    statuses = {verdicts[name].on_manifold for name in best.values()}
-    shown = bool(best) and statuses <= {"shown", "shown (global)"}
+    among = [recipe for recipe in rows.recipes if recipe.objective == STANDARD] + kept
+    best = _best(among, verdicts)
+    rivals = {target: _rivals(among, name, columns[0][target], thresholds.level) for target, name in best.items()}
     reasons = [each for kind in signs.values() for each in kind]
-    reasons += [
-        f"the best L under {WORDS.get(target, target)} is that of {name}, on-manifold: {verdicts[name].on_manifold}"
-        for target, name in best.items()
-    ]
-    fails = bool(signs["opposite signs"]) or statuses == {"not"}
-    holds = shown and bool(kept) and len(signs["one sign"]) == len(kept)
+    reasons += [_words_of_best(target, name, rivals[target], verdicts) for target, name in best.items()]
+    status: ThesisStatus = "open"
+    if rows.standard is None or verdicts[rows.standard.name].regime == "collapsed":
+        reasons = [_BASELESS, *reasons]
+    else:
+        statuses = {verdicts[name].on_manifold for target in best for name in (best[target], *rivals[target])}
+        status = _status({kind: len(own) for kind, own in signs.items()}, statuses)
     return ThesisVerdict(
-        status="fails" if fails else "holds" if holds else "open",
+        status=status,
         reasons=reasons,
         best=best,
         changes=changes,
         left_out=left_out,
     )
+
+
+def _status(signs: Mapping[str, int], best: set[OnManifold]) -> ThesisStatus:
+    """From how many strengths have which signs, and whether the recipes that may be the best are on-manifold."""
+    if signs["opposite signs"] or best == {"not"}:
+        return "fails"
+    shown = bool(best) and best <= {"shown", "shown (global)"}
+    return "holds" if shown and signs["one sign"] and not signs["not both shown"] else "open"
 
 
 def _changes(
@@ -94,6 +113,23 @@ def _words(changes: StrengthSigns) -> str:
     words = [f"ΔL ({WORDS.get(target, target)}) {spoken(e)}" for target, e in changes.alignment.items()]
     words += [f"Δ log F²/{e.control} ({name or 'first estimator'}) {spoken(e)}" for name, e in changes.fraction.items()]
     return ", ".join(words) or "nothing is measured"
+
+
+def _rivals(recipes: list[Recipe], best: str, key: str, level: float) -> list[str]:
+    """The recipes whose L is not shown to be below that of the best one, at a level corrected for their number."""
+    chosen = next(recipe for recipe in recipes if recipe.name == best)
+    others = [recipe for recipe in recipes if recipe is not chosen and alignment(recipe, key) is not None]
+    differences = {
+        other.name: alignment_difference(other, chosen, key, corrected(level, len(others))) for other in others
+    }
+    return [name for name, estimate in differences.items() if estimate is None or not estimate.high < 0]
+
+
+def _words_of_best(target: str, best: str, rivals: list[str], verdicts: Mapping[str, RecipeVerdict]) -> str:
+    """Whether it is on-manifold, and those that may be the best as well."""
+    words = f"the best L under {WORDS.get(target, target)} is that of {best}, on-manifold: {verdicts[best].on_manifold}"
+    others = ", ".join(f"{name} ({verdicts[name].on_manifold})" for name in rivals)
+    return f"{words}; not shown to be below it: {others}" if rivals else words
 
 
 def _best(recipes: list[Recipe], verdicts: Mapping[str, RecipeVerdict]) -> dict[str, str]:
