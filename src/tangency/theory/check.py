@@ -11,6 +11,7 @@ from tangency.theory.curvature import curvature
 from tangency.theory.identities import identities
 from tangency.theory.theorem1 import theorem1
 from tangency.theory.theorem2 import theorem2
+from tangency.theory.verdicts import verdict_claims
 from tangency.worlds import WORLDS, make_world
 
 # Instances small enough for full Jacobians, where the law allows it.
@@ -29,11 +30,12 @@ TOPICS: dict[str, Callable[[int], list[Claim]]] = {
     "chance": chance,
     "theorem 2": theorem2,
     "curvature": curvature,
+    "verdicts": verdict_claims,
 }
 
 
 def steps(world: str | None = None, seed: int = 0) -> Iterator[tuple[str, Callable[[], list[Claim]]]]:
-    """(title, work) of each part of a check: identities of every world (or of one), then the theorems.
+    """(title, work) of each part of a check: identities of every world (or of one), then the theorems and verdicts.
 
     Args:
         world: reference of one world; then only its identities are checked, and no theorem.
