@@ -12,7 +12,7 @@ const colour = (name, alpha = 1) => {
   const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g);
   return `rgba(${r},${g},${b},${alpha})`;
 };
-const REGIME = {weak: "weak", bayes_aligned: "aligned", excessive: "excessive", undetermined: "undetermined"};
+const REGIME = {weak: "weak", bayes_aligned: "aligned", excessive: "excessive", undetermined: "undetermined", collapsed: "lost"};
 const SYMBOL = {weak: "circle", bayes_aligned: "diamond", excessive: "square", undetermined: "circle-open", lost: "x", control: "circle"};
 const objectiveColour = id => `o${run.objectives.findIndex(o => o.id === id) % 8}`;
 const objectiveName = id => (run.objectives.find(o => o.id === id) || {name: id}).name;

@@ -28,6 +28,7 @@ REGIMES = {
     "excessive": ("excessive", "accuracy is lost, or the alignment of a smaller strength"),
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
+KAPPA_RULE = "rule kappa"  # named with every label of the former rule
 TARGETS = {
     "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
     "score_y": ("class score", "the class score ∇ log p(x|y)"),
