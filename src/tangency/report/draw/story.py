@@ -67,11 +67,10 @@ def _draw_row(at: Axes, row: StoryRow, place: Place) -> None:
         if style["linestyle"] == ":":  # each objective has the same filter: its name stands in the row
             at.annotate(
                 level.name,
-                (1, level.value),
+                (0.02, level.value),
                 xycoords=("axes fraction", "data"),
                 fontsize=5.5,
                 color=SOFT,
-                ha="right",
                 va="bottom",
             )
     for number, mark in enumerate(row.marks):
@@ -168,13 +167,13 @@ def effective_figure(run: RunFiles) -> Figure | None:
         at.set_xscale("log")
         at.set_title(row.title, fontsize=7.5)
         if row.note:
-            at.set_title(row.note, fontsize=6, loc="right", y=0.0, pad=2)
+            at.text(0.98, 0.02, row.note, fontsize=6, color=SOFT, ha="right", transform=at.transAxes)
         _plain_ticks(at)
     for at in axes.flat[len(rows) :]:
         at.set_axis_off()
     figure.supxlabel("effective strength: median of margin/‖∇margin‖₂, in [0, 1] pixel units", fontsize=7.5)
     handles = {label: line for at in axes.flat for line, label in zip(*at.get_legend_handles_labels(), strict=True)}
-    legend_below(figure, handles, 5)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=5)
     return figure
 
 

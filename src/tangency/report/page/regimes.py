@@ -156,7 +156,7 @@ def _row(
         networks=verdict.networks,
         accuracy=verdict.accuracy,
         accuracy_difference=verdict.accuracy_difference,
-        aligned=[_aligned(verdict.aligned.get(target)) for target in directions(summary)],
+        aligned=[_aligned(verdict.aligned.get(target), verdict.objective) for target in directions(summary)],
         disattenuated=verdict.disattenuated,
         manifold=[_manifold(verdict.manifold.get(key)) for key in names],
         on_manifold=verdict.on_manifold,
@@ -166,10 +166,11 @@ def _row(
     )
 
 
-def _aligned(under: AlignmentUnder | None) -> AlignedCell:
+def _aligned(under: AlignmentUnder | None, objective: str) -> AlignedCell:
     if under is None:
         return AlignedCell(None, None, None)
-    return AlignedCell(under.alignment, under.over_standard, under.over_filter)
+    over_standard = None if objective == STANDARD else under.over_standard  # of the standard recipe over itself
+    return AlignedCell(under.alignment, over_standard, under.over_filter)
 
 
 def _manifold(under: ManifoldUnder | None) -> ManifoldCell:

@@ -11,7 +11,7 @@ from tangency.report.read.sweep import estimators
 from tangency.report.text.effective import explained
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital
-from tangency.report.text.thesis import convergence_sentence, moved_words, thesis_sentence, turn_rows
+from tangency.report.text.thesis import convergence_sentence, moved_words, thesis_sentence, turn_rows, turn_sentence
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import SweepCurveEntry
 
@@ -43,7 +43,7 @@ class SweepSection:
 
     Args:
         thesis: by objective.
-        turns: objective, curve, peak, t₁, t₂.
+        turns: objective, curve, peak, t₁, t₂; none with fewer than three networks, as `no_turns` says.
         drop: Δ of t₂, in units of L.
         explained: sentences on one curve of the effective strength.
         figure: against the effective strength; None where no radius was measured.
@@ -54,6 +54,7 @@ class SweepSection:
 
     thesis: list[ThesisText]
     turns: list[tuple[str, str, str, str, str]]
+    no_turns: str
     drop: float | None
     explained: list[str]
     figure: str | None
@@ -69,11 +70,13 @@ def sweep_section(run: RunFiles) -> SweepSection | None:
     summary = run.summary
     if not summary.curves:
         return None
+    no_turns = turn_sentence(summary)
     with mpl.rc_context(STYLE):
         figure = effective_figure(run)
     return SweepSection(
         thesis=[_thesis(summary, curve) for curve in summary.curves],
-        turns=turn_rows(summary),
+        turns=[] if no_turns else turn_rows(summary),
+        no_turns=no_turns,
         drop=summary.curves[0].alignment_drop,
         explained=explained(summary),
         figure=None if figure is None else png_uri(figure),

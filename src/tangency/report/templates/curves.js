@@ -4,8 +4,8 @@ const TURN = {peak: "o0", "t₁": "aligned", "t₂": "excessive"};
 function storyRange(title) { // of all objectives, so that they can be compared
   const rows = Object.values(run.stories).flatMap(s => s.rows.filter(r => r.title === title));
   const ends = rows.flatMap(r => [...r.curves.flatMap(c => c.points.flatMap(p => [p[2] ?? p[1], p[3] ?? p[1]])), ...r.levels.map(l => l[0])]);
-  const top = Math.max(0, ...ends) || 1, bottom = Math.min(0, ...ends);
-  return title === "Accuracy" ? [0, 1.06] : [bottom - 0.06 * (top - bottom), top + 0.14 * (top - bottom)];
+  const zero = title === "Accuracy" ? [] : [0], top = Math.max(...zero, ...ends), bottom = Math.min(...zero, ...ends);
+  return [bottom - 0.06 * (top - bottom), top + 0.14 * (top - bottom)];
 }
 function drawStory(element) {
   const story = run.stories[element.dataset.objective], {steps, rows} = story, strengths = steps.map(s => s[0]), at = place(strengths), x = strengths.map(at);
@@ -29,7 +29,7 @@ function drawStory(element) {
     row.levels.forEach(([value, text]) => {
       const bayes = text === "Bayes rule";
       shapes.push({...level(value, bayes ? "solid" : value ? "dot" : "dash", bayes ? "ink" : "soft", bayes ? 0.8 : 1.2), yref: `y${name}`});
-      annotations.push({xref: "paper", yref: `y${name}`, x: 1, xanchor: "right", y: value, yshift: 6, text, showarrow: false, font: {size: 10, color: colour(bayes ? "ink" : "soft")}});
+      annotations.push({xref: "paper", yref: `y${name}`, x: 0.01, xanchor: "left", y: value, yshift: 6, text, showarrow: false, font: {size: 10, color: colour(bayes ? "ink" : "soft")}});
     });
     row.curves.forEach((curve, second) => {
       const hue = second ? "soft" : objectiveColour(element.dataset.objective), xs = curve.points.map(p => at(p[0]));

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tangency.report.read.sweep import trained_cells
+from tangency.report.read.trials import STANDARD
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import number
 from tangency.report.text.score import direction_label, direction_name
@@ -55,7 +56,9 @@ def _zero(row: StoryRow) -> bool:
 
 
 def _note(curve: CommonCurveEntry) -> str:
-    return "" if curve.r2 is None else f"one curve: R² = {number(curve.r2, 2)}, {number(curve.r2_out, 2)} left out"
+    if curve.r2 is None:
+        return ""
+    return f"one curve: R² = {number(curve.r2, 2)}; of recipes left out {number(curve.r2_out, 2)}"
 
 
 def explained(summary: StudySummary) -> list[str]:
@@ -67,9 +70,10 @@ def explained(summary: StudySummary) -> list[str]:
             few = f"{curve.cells} recipes of {len(curve.objectives)} objectives"
             out.append(f"Under {name}: too few recipes for a common curve ({few}).")
             continue
-        of = ", ".join(objective_name(each.partition("-")[0]) for each in curve.objectives)
+        others = [objective_name(each.partition("-")[0]) for each in curve.objectives if each != STANDARD]
         out.append(
             f"Under {name}, one curve of the effective strength explains R² = {number(curve.r2, 2)} of the differences "
-            f"in L over {curve.cells} recipes ({of}); each predicted from the others, {number(curve.r2_out, 2)}."
+            f"in L over {curve.cells} recipes (the standard one, {', '.join(others)}); with each recipe predicted from "
+            f"the others, R² = {number(curve.r2_out, 2)}."
         )
     return out

@@ -22,27 +22,44 @@ from tangency.study.summary.sweep_entries import (
     SweepCurveEntry,
 )
 
+FEWEST = 3  # networks a strength, for peaks and change points
 SHOWN = 0.05  # level of Holm's p
-_KINDS = {"opposite signs": "of opposite sign", "not both shown": "not both shown", "one sign": "of one sign"}
+_KINDS = {
+    "one sign": "in one direction, both shown",
+    "opposite signs": "in opposite directions",
+    "not both shown": "in ways of which one is not shown",
+}
+_STATUS = {
+    "shown": "which is on-manifold",
+    "shown (global)": "which is on-manifold (global)",
+    "not": "which is not on-manifold",
+    "open": "for which on-manifold is open",
+}
 
 
 def thesis_sentence(summary: StudySummary, curve: SweepCurveEntry) -> str:
     """Whether the paper's thesis holds of an objective's sweep, fails or is open, and why."""
     name = capital(objective_name(curve.objective))
     if curve.withheld:
-        return f"{name}: withheld. {curve.withheld}"
+        return f"{name}: withheld. {curve.withheld.rstrip('.')}."
     if curve.thesis is None:
         return f"{name}: not tested, as there is no standard network to compare with."
     thesis = curve.thesis
-    counts = {words: sum(reason.startswith(kind) for reason in thesis.reasons) for kind, words in _KINDS.items()}
-    signs = ", ".join(f"{words} at {count}" for words, count in counts.items() if count) or "not measured"
-    total = sum(counts.values())
-    strengths = f"{total} strength{'s' if total != 1 else ''}"
-    parts = [f"{name}: {thesis.status}", f"the changes of L and of log F²/control are {signs} of {strengths}"]
-    parts += _best(summary, thesis)
+    sentences = [f"{name}: {thesis.status}", _signs(thesis.reasons), *_best(summary, thesis)]
     if thesis.left_out:
-        parts.append(f"collapsed and left out: {', '.join(thesis.left_out)}")
-    return f"{'; '.join(parts)}.{_unit(len(curve.seeds))}{_alone(summary, curve)}"
+        sentences.append(f"Collapsed and left out: {', '.join(thesis.left_out)}")
+    sentences += [_unit(len(curve.seeds)), _alone(summary, curve)]
+    return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
+
+
+def _signs(reasons: Sequence[str]) -> str:
+    """At how many strengths L and log F²/control change in one direction, in opposite ones, or are not both shown."""
+    counts = {words: sum(reason.startswith(kind) for reason in reasons) for kind, words in _KINDS.items()}
+    total = sum(counts.values())
+    known = [f"at {count} {words}" for words, count in counts.items() if count]
+    if not known:
+        return "no change from the standard network is measured"
+    return f"of {total} strength{'s' if total != 1 else ''}, L and log F²/control change {', '.join(known)}"
 
 
 def _best(summary: StudySummary, thesis: ThesisVerdict) -> list[str]:
@@ -51,25 +68,37 @@ def _best(summary: StudySummary, thesis: ThesisVerdict) -> list[str]:
     by_recipe: dict[str, list[str]] = {}
     for target, name in thesis.best.items():
         by_recipe.setdefault(name, []).append(direction_name(summary, target))
-    return [
-        f"the largest L under {' and '.join(targets)} is that of {trial_name(cells[name])}, on-manifold: "
-        f"{verdict.on_manifold if (verdict := cells[name].verdict) else 'not measured'}"
-        for name, targets in by_recipe.items()
-        if name in cells
-    ]
+    sentences = []
+    for name, targets in by_recipe.items():
+        if name in cells and (verdict := cells[name].verdict):
+            whose = f"{trial_name(cells[name])}, {_STATUS[verdict.on_manifold]}"
+            sentences.append(f"the largest L, under {' and '.join(targets)}, is that of {whose}")
+    return sentences
 
 
 def _unit(seeds: int) -> str:
     if seeds > 1:
-        return f" Networks are the unit, {seeds} a strength."
-    return " One network a strength: this is said of these networks, not of their recipes."
+        return f"networks are the unit, {seeds} a strength"
+    return "one network a strength: this is said of these networks, not of their recipes"
 
 
 def _alone(summary: StudySummary, curve: SweepCurveEntry) -> str:
     """The thesis under each estimator alone, where there are several."""
     names = estimators(summary)
     alone = [f"{names.get(key, key)} {each.status}" for key, each in curve.thesis_by_estimator.items()]
-    return f" Under each estimator alone: {', '.join(alone)}." if alone else ""
+    return f"under each estimator alone: {', '.join(alone)}" if alone else ""
+
+
+def turn_sentence(summary: StudySummary) -> str:
+    """Why there are no peaks and change points; "" where there are."""
+    most = max((len(curve.seeds) for curve in summary.curves), default=0)
+    if most >= FEWEST:
+        return ""
+    return f"Peaks and change points take at least {FEWEST} networks a strength; there {_are_networks(most)}."
+
+
+def _are_networks(count: int) -> str:
+    return f"{'is' if count == 1 else 'are'} {count}"
 
 
 def turn_rows(summary: StudySummary) -> list[tuple[str, str, str, str, str]]:

@@ -62,14 +62,14 @@ def manifold_words(headline: HeadlineEntry) -> str:
         return "on-manifold was not measured"
     worst, several = headline.claims[0], len(headline.claims) > 1
     which = f"under {worst.name}, the {f'worst of {len(headline.claims)} estimators' if several else 'only estimator'}"
-    number = f"log F²/control {interval(worst.worst)} {which}" if worst.worst else f"nothing was measured {which}"
+    number = f"log F²/control {interval(worst.worst)} {which}" if worst.worst else f"no control was measured {which}"
     agreed = len({claim.status for claim in headline.claims}) == 1
     status = {
         "shown": "on-manifold",
         "shown (global)": "on-manifold (global)",
         "not": "not on-manifold",
     }.get(headline.on_manifold, "on-manifold is open" + ("" if agreed else ", as the estimators disagree"))
-    return f"{status}: {number}"
+    return f"{status} ({number})"
 
 
 def unit_sentence(headline: HeadlineEntry) -> str:
