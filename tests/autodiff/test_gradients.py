@@ -92,6 +92,50 @@ def test_shift_of_all_logits_moves_only_the_scalars_that_are_not_identified() ->
         assert same == (name in ("logp_y", "loss", "margin")), name
 
 
+class Fixed(nn.Module):
+    """Logits W x + b."""
+
+    def __init__(self, rows: list[list[float]], biases: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.tensor(rows, dtype=torch.float64))
+        self.register_buffer("biases", torch.tensor(biases, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) @ self.rows.mT + self.biases
+
+
+ROWS = [[1.0, 2.0], [3.0, -1.0], [-2.0, 0.5], [4.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("biases", "runners"),
+    [
+        ([5.0, 1.0, 0.0, -1.0], [1]),  # no tie
+        ([5.0, 1.0, 1.0, -1.0], [1, 2]),  # two classes come second
+        ([5.0, 1.0, 1.0, 1.0], [1, 2, 3]),
+        ([1.0, 1.0, 0.0, 0.0], [1]),  # a tie with the first one is none of the runners-up
+        ([0.0, 3.0, 3.0, 1.0], [1, 2]),  # the image is misclassified, and two classes win
+    ],
+)
+def test_a_margin_with_tied_runners_up_has_the_mean_of_their_gradients(biases: list[float], runners: list[int]) -> None:
+    """An element of the generalised gradient that no order of the classes changes."""
+    x, y = torch.zeros(1, 1, 1, 2, dtype=torch.float64), torch.tensor([0])
+    wanted = torch.tensor(ROWS[0]) - torch.tensor([ROWS[j] for j in runners]).mean(0)
+    for c in (1.0, 0.03, 30.0):
+        found = input_gradient(Fixed([[c * v for v in row] for row in ROWS], [c * b for b in biases]), x, y)
+        torch.testing.assert_close(found.direction.flatten(), (c * wanted).double())
+        assert float(found.log_norm[0]) == pytest.approx(float((c * wanted).norm().log()))
+
+
+def test_of_two_classes_the_margin_is_the_difference_of_the_logits_and_parallel_to_the_log_odds() -> None:
+    model, x = Fixed(ROWS[:2], [0.3, -0.2]), torch.rand(4, 1, 1, 2, dtype=torch.float64)
+    difference = torch.tensor(ROWS[0]) - torch.tensor(ROWS[1])
+    for y, sign in ((0, 1), (1, -1)):
+        both = input_gradients(model, x, torch.full((4,), y), ["margin", "logp_y"])
+        torch.testing.assert_close(both["margin"].direction.flatten(1), (sign * difference).double().expand(4, 2))
+        torch.testing.assert_close(cosine(both["margin"].direction, both["logp_y"].direction), torch.ones(4).double())
+
+
 def test_nothing_of_the_caller_changes_also_after_an_exception() -> None:
     model, (x, y) = Tiny(), batch()
     model.body[4].eval()

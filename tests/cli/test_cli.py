@@ -49,11 +49,12 @@ def test_plan_prints_trials_and_trains_nothing(tmp_path: Path) -> None:
         "untrained-s0",
         "standard-0-s0",
         "gradient_norm-0.1-s0",
+        "filtered-s0",
     ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["spec.yaml", "tiny.npz"]
     text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
     assert "learning_rate" in text
-    assert "3 trials" in text
+    assert "4 trials" in text
     assert "judge to train" not in text
 
 

@@ -62,6 +62,7 @@ def rows(model: nn.Module, config: MeasureConfig, batch: int = 64, n: int = N, *
 
 def config(**changes: object) -> MeasureConfig:
     given = {
+        "tangent_scalars": ("logp_y",),
         "alignments": (("logp_y", "bayes_gradient"),),
         "metrics": WITHOUT_NETWORK,
         "normalisations": ("max", "p99.9", "std3", "rms"),
@@ -158,7 +159,7 @@ def test_a_given_map_is_measured_as_a_gradient_is() -> None:
 
     mixture, data = world()
     model = network()
-    gradient = input_gradient(model, data.images(), data.labels).direction
+    gradient = input_gradient(model, data.images(), data.labels, "logp_y").direction
     asked = config(metrics=("cosine", "spearman", "ssim", "retrieval"), normalisations=("max",))
     found = rows(model, asked, attributions={"own": gradient, "flat": gradient[:, 0]})
     for key in [key for key in found.columns if ".logp_y" in key]:
@@ -172,7 +173,7 @@ def test_a_given_map_is_measured_as_a_gradient_is() -> None:
     with pytest.raises(SpecError, match=r"map\(own\): no such map is given"):
         rows(model, config(tangent_scalars=("map(own)",)))
     with pytest.raises(SpecError, match=r"a study measures none"):
-        shipped_spec("linear", measures={"tangent_scalars": ["logp_y", "map(own)"]})
+        shipped_spec("linear", measures={"tangent_scalars": ["margin", "map(own)"]})
     with pytest.raises(SpecError, match="map 'a b'"):
         rows(model, asked, attributions={"a b": gradient})
 

@@ -93,7 +93,7 @@ def test_an_image_with_nan_logits_counts_in_no_measure_of_the_model() -> None:
 
     rows = found(Spoiled(), mixture, data)
     clean = found(network(), mixture, data)
-    for key in ("accuracy", "tangent_fraction.logp_y", "change_on.eps=1", "rho_all.logits.sigma=0.05"):
+    for key in ("accuracy", "tangent_fraction.margin", "change_on.eps=1", "rho_all.logits.sigma=0.05"):
         assert rows[key].isnan().nonzero().flatten().tolist() == [4], key
         assert rows.degenerate()[key] == 1
         torch.testing.assert_close(rows[key][5:], clean[key][5:], rtol=1e-4, atol=1e-6)
@@ -112,8 +112,8 @@ def test_a_control_of_lower_rank_is_compared_at_the_common_rank() -> None:
     common = rows["tangent_rank.shuffled"]
     assert (common <= rank).all()
     assert (common[rank == 4] == 1).any()
-    assert not rows["tangent_fraction.logp_y.shuffled"].isnan().any()
-    assert not rows["tangent_fraction.logp_y.dct"].isnan().any()
+    assert not rows["tangent_fraction.margin.shuffled"].isnan().any()
+    assert not rows["tangent_fraction.margin.dct"].isnan().any()
 
 
 @pytest.mark.parametrize("missing", [{0, 1}, {17, 18}, set(range(19))])
@@ -143,9 +143,9 @@ class Missing(MixtureTangents):
 
 
 def test_an_infinite_log_kappa_is_counted_and_left_out_of_the_mean() -> None:
-    rows = Rows(torch.arange(3), {"log_kappa.logp_y": torch.tensor([1.0, torch.inf, 3.0])}, 77, 3)
-    assert rows.mean() == {"log_kappa.logp_y": 2.0}
-    assert rows.degenerate() == {"log_kappa.logp_y": 1}
+    rows = Rows(torch.arange(3), {"log_kappa.margin": torch.tensor([1.0, torch.inf, 3.0])}, 77, 3)
+    assert rows.mean() == {"log_kappa.margin": 2.0}
+    assert rows.degenerate() == {"log_kappa.margin": 1}
 
 
 def test_requests_that_cannot_be_met_are_named() -> None:

@@ -85,7 +85,7 @@ def test_without_a_score_alignment_is_left_out_and_nothing_is_fitted(
     assert set(found.keys()) == set(usual.keys()) - aligned(usual)
     torch.testing.assert_close(found["accuracy"], usual["accuracy"])
     for control in ("shuffled", "dct", "pca"):
-        assert found[f"tangent_fraction.logp_y.{control}"].isfinite().all()
+        assert found[f"tangent_fraction.margin.{control}"].isfinite().all()
     assert found.notes == (
         "no score: alignment with a closed form is not measured",
         "no mixture is fitted: tangent spaces are those of the 60 nearest training images, of rank 12, since tangents "
@@ -134,7 +134,7 @@ def test_a_named_score_lives_at_the_working_size(
 
 
 def test_a_trained_score_alone(data: LabelledImages, reference: LabelledImages) -> None:
-    pairs = (*CONFIG.alignments, ("logp_y", "network_bayes_gradient"))
+    pairs = (*CONFIG.alignments, ("margin", "network_bayes_gradient"))
     config = dataclasses.replace(CONFIG, alignments=pairs)
     trained = GaussianScore(reference)
     both = rows(data, reference, config=config, network=trained)
@@ -154,7 +154,7 @@ def test_a_trained_score_alone(data: LabelledImages, reference: LabelledImages) 
         ({"score": "mfa?ranks=3"}, SpecError, "Did you mean 'rank'"),
         ({"score": "none", "config": MeasureConfig(legacy="pags")}, SpecError, "published alignment is one with a"),
         (
-            {"score": "none", "config": MeasureConfig(alignments=(("logp_y", "network_score"),))},
+            {"score": "none", "config": MeasureConfig(alignments=(("margin", "network_score"),))},
             SpecError,
             "network_score need a trained score",
         ),

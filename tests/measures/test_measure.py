@@ -104,7 +104,8 @@ def test_rows_do_not_depend_on_the_order_of_models_and_all_see_the_same_directio
 
 def test_the_bayes_rule_is_perfectly_aligned_with_its_own_gradient() -> None:
     mixture, data = world()
-    config = MeasureConfig(sigmas=(0.25,), directions=1)
+    pairs = (("logp_y", "bayes_gradient"), ("logit_y", "score_y"))
+    config = MeasureConfig(sigmas=(0.25,), directions=1, alignments=pairs)
     found = rows(BayesRule(mixture, 0.25).double(), mixture, data, config, 64)
     key = "logp_y.bayes_gradient.sigma=0.25"
     assert float(found[f"alignment_cosine.{key}"].min()) > 1 - 1e-5
@@ -146,13 +147,13 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
     config = MeasureConfig(sigmas=(0.5,), rho_sigmas=(0.05,), epsilons=(0.01,), directions=40, metrics=("cosine",))
     found = measured(Linear(w), mixture, data, config, labels=torch.zeros(40, dtype=torch.int64), tangents=Fixed())
     torch.testing.assert_close(
-        found["tangent_fraction.logp_y"], torch.full((40,), inside, dtype=torch.float64), rtol=0, atol=1e-12
+        found["tangent_fraction.margin"], torch.full((40,), inside, dtype=torch.float64), rtol=0, atol=1e-12
     )
     rho = found["rho_off.logits.sigma=0.05"].sum() / found["rho_all.logits.sigma=0.05"].sum()
     assert float(rho) == pytest.approx(1 - inside, abs=0.12)  # ρ₂ of a linear function is exactly ρ₁ = 1 − F²
     if 0 < inside < 1:
         kappa = (1 - inside) / inside * k / (d - k)
-        assert float(found["log_kappa.logp_y"].mean()) == pytest.approx(math.log(kappa), abs=1e-10)
+        assert float(found["log_kappa.margin"].mean()) == pytest.approx(math.log(kappa), abs=1e-10)
         on, off = found["change_on.eps=0.01"].square().mean(), found["change_off.eps=0.01"].square().mean()
         assert float(off / on) < 3 * kappa  # change per step follows the energy per dimension
     if inside == 1:
@@ -161,9 +162,10 @@ def test_a_linear_classifier_has_the_tangency_that_was_built_in(inside: float) -
         assert float(found["change_on.eps=0.01"].max()) < 1e-10
 
 
-def test_common_shift_of_all_logits_leaves_logp_y_measures_alone() -> None:
+def test_common_shift_of_all_logits_leaves_measures_of_margin_and_logp_y_alone() -> None:
     mixture, data = world()
-    config = MeasureConfig(metrics=("cosine",), sigmas=(0.5,))
+    pairs = (("margin", "bayes_gradient"), ("logp_y", "bayes_gradient"), ("sum_logits", "score"))
+    config = MeasureConfig(("margin", "logp_y"), pairs, metrics=("cosine",), sigmas=(0.5,))
     model = network().eval()
 
     class Shifted(nn.Module):
@@ -172,7 +174,7 @@ def test_common_shift_of_all_logits_leaves_logp_y_measures_alone() -> None:
 
     a, b = (rows(m, mixture, data, config, 64) for m in (model, Shifted()))
     for key in a.columns:
-        if ".logp_y" in key:
+        if ".margin" in key or ".logp_y" in key or key == "radius":
             torch.testing.assert_close(a[key], b[key], rtol=1e-3, atol=1e-3)
     moved = "alignment_cosine.sum_logits.score.sigma=0.5"
     assert float((a[moved] - b[moved]).abs().max()) > 0.1
@@ -228,10 +230,10 @@ def test_a_zero_gradient_is_counted_and_no_neighbour_is_spoiled() -> None:
             return self.inner(x) * (1 - near)
 
     found = rows(Flat(), mixture, data, MeasureConfig(), 64)
-    for key in ("tangent_fraction.logp_y", "log_kappa.logp_y", "alignment_lpips.logp_y.bayes_gradient.sigma=0.5"):
+    for key in ("tangent_fraction.margin", "log_kappa.margin", "alignment_lpips.margin.bayes_gradient.sigma=0.5"):
         assert found[key].isnan().nonzero().flatten().tolist() == [3], key
     assert found.degenerate()["accuracy"] == 0
-    assert math.isfinite(found.mean()["tangent_fraction.logp_y"])
+    assert math.isfinite(found.mean()["tangent_fraction.margin"])
 
 
 def test_partners_are_other_images_of_the_pool_and_of_the_class() -> None:
@@ -261,7 +263,8 @@ def test_predicted_labels_change_gradient_and_score_alike_but_not_accuracy() -> 
     mixture, data = world()
     wrong = LabelledImages(data.pixels, (data.labels + 1) % 3, data.classes)
     model = BayesRule(mixture, 0.25).double()
-    config = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",), label="predicted")
+    pairs = (("logp_y", "bayes_gradient"),)
+    config = MeasureConfig(alignments=pairs, sigmas=(0.25,), directions=1, metrics=("cosine",), label="predicted")
     found = rows(model, mixture, wrong, config, 64)
     assert float(found["accuracy"].mean()) < 0.2
     assert float(found["alignment_cosine.logp_y.bayes_gradient.sigma=0.25"].min()) > 1 - 1e-5
@@ -271,12 +274,12 @@ def test_random_stand_in_has_the_null_of_a_random_direction() -> None:
     mixture, data = world(2000)
     prepared = source(mixture, data, MeasureConfig(metrics=("cosine",), sigmas=(0.5,), directions=1))
     references = prepared.at(data.images(), data.labels, torch.arange(2000))
-    c = references.constant["alignment_cosine.logp_y.bayes_gradient.sigma=0.5.random"]
+    c = references.constant["alignment_cosine.margin.bayes_gradient.sigma=0.5.random"]
     assert float(c.std()) == pytest.approx(1 / math.sqrt(143), rel=0.06)
     centred = data.images() - data.images().flatten(1).mean(1).reshape(-1, 1, 1, 1)
     target = references.targets["bayes_gradient", 0.5].values
     torch.testing.assert_close(
-        references.constant["alignment_cosine.logp_y.bayes_gradient.sigma=0.5.image"],
+        references.constant["alignment_cosine.margin.bayes_gradient.sigma=0.5.image"],
         cosine(centred.double(), target.double()),
     )
 
@@ -329,10 +332,10 @@ def test_rows_say_what_they_are_and_name_near_keys() -> None:
     found = rows(network(), mixture, data, MeasureConfig(metrics=("cosine",)), 64)
     assert repr(found) == f"Rows(23 images × {len(found.keys())} measures, d = 143)"
     assert repr(data) == "LabelledImages('tensors': 23 images of 1×11×13, 3 classes)"
-    with pytest.raises(NumericsError, match=r"no measure 'tangent_fraction'.*Known are tangent_fraction\.logp_y, "):
+    with pytest.raises(NumericsError, match=r"no measure 'tangent_fraction'.*Known are tangent_fraction\.margin, "):
         found["tangent_fraction"]
     with pytest.raises(NumericsError, match="pooled ratios"):
-        found["kappa.logp_y"]
+        found["kappa.margin"]
 
 
 def test_what_is_no_tensor_or_of_another_shape_is_named_before_anything_is_fitted() -> None:

@@ -69,16 +69,16 @@ def rows(scale: float) -> Rows:
 
 def test_rows_summary_and_comparison_have_it() -> None:
     found = rows(1.0)
-    values = found[f"{NAME}.logp_y"]
+    values = found[f"{NAME}.margin"]
     assert bool(((values > 0.3) & (values < 0.9)).all())
     summary = estimates(found, replicates=50)
-    assert summary.measures[f"{NAME}.logp_y"].chance == 0.575
-    over = summary.excess[f"{NAME}.logp_y"]
+    assert summary.measures[f"{NAME}.margin"].chance == 0.575
+    over = summary.excess[f"{NAME}.margin"]
     assert over.best_control == "image"
-    assert over.mean == pytest.approx(float((values - found[f"{NAME}.logp_y.image"]).mean()))
+    assert over.mean == pytest.approx(float((values - found[f"{NAME}.margin.image"]).mean()))
     compared = {row.key: row for row in compare(found, rows(30.0), replicates=50, permutations=19).measures}
-    assert compared[f"{NAME}.logp_y"].better == "higher"
-    assert describe(f"{NAME}.logp_y").scale.unit == "share of pixels"
+    assert compared[f"{NAME}.margin"].better == "higher"
+    assert describe(f"{NAME}.margin").scale.unit == "share of pixels"
 
 
 def test_without_its_name_it_is_not_measured() -> None:

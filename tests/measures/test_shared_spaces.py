@@ -38,7 +38,7 @@ from tangency.worlds import drawn, make_world
 
 SHAPE, N = (1, 6, 7), 80
 CONFIG = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",), epsilons=(1.0,), rho_sigmas=(0.05,))
-FRACTION = "tangent_fraction.logp_y"
+FRACTION = "tangent_fraction.margin"
 
 
 class Plain:
@@ -61,7 +61,7 @@ def network() -> nn.Module:
 def fractions(mixture: Mixture, data: LabelledImages) -> torch.Tensor:
     """F² of each image's gradient in the space of each component, (N, K)."""
     x = data.images().double()
-    gradient = flat(unit(input_gradient(network(), x, data.labels, "logp_y").direction))
+    gradient = flat(unit(input_gradient(network(), x, data.labels, "margin").direction))
     return torch.einsum("nd,kdr->nkr", gradient, mixture.bases()[0]).square().sum(2)
 
 
@@ -106,7 +106,7 @@ def test_a_class_of_one_component_has_no_control_of_its_class_and_n_says_so() ->
     assert (told.n, told.degenerate) == (N - int(alone.sum()), int(alone.sum()))
     (said,) = control_warnings(found.columns)
     assert said.startswith(f"{FRACTION}.shuffled_class: rests on {told.n} of {N} images.")
-    scores = found["alignment_cosine.logp_y.bayes_gradient.sigma=0.25.shuffled_class"]
+    scores = found["alignment_cosine.margin.bayes_gradient.sigma=0.25.shuffled_class"]
     assert scores.isfinite().all()  # a score is the image's own, whatever its component
 
 

@@ -48,7 +48,7 @@ def rows(data, model: nn.Module, **changes):
 
 
 def test_the_fraction_on_the_signal_is_that_of_the_weights(data) -> None:
-    found = rows(data, Halves(3.0, 1.0))["signal_fraction.logp_y"]
+    found = rows(data, Halves(3.0, 1.0))["signal_fraction.margin"]
     upper = data.signal[:N, 0, 0]
     expected = torch.where(upper, 0.9, 0.1).double()
     assert torch.allclose(found, expected, atol=1e-5)
@@ -72,7 +72,7 @@ def test_the_pooled_ratio_has_interval_and_chance(data) -> None:
     entry = found["relative_noise.sigma=0.5"]
     assert entry.low < 1 < entry.high
     assert entry.chance == 1
-    assert found["signal_fraction.logp_y"].chance == 0.5
+    assert found["signal_fraction.margin"].chance == 0.5
     assert "signal_share" not in found
 
 
@@ -83,13 +83,13 @@ def test_an_image_has_the_same_row_in_any_batch(data) -> None:
     x, y = data.images(slice(0, 7)), data.labels[:7] % 2
     whole = measure(model, x, y, train_data=train, pool=data, ids=torch.arange(7), config=config)
     one = measure(model, x[5:6], y[5:6], train_data=train, pool=data, ids=torch.tensor([5]), config=config)
-    for key in ("noise_signal.sigma=0.5", "noise_distractor.sigma=0.5", "signal_fraction.logp_y"):
+    for key in ("noise_signal.sigma=0.5", "noise_distractor.sigma=0.5", "signal_fraction.margin"):
         assert float(one[key][0]) == pytest.approx(float(whole[key][5]), rel=1e-4)
 
 
 def test_a_zero_gradient_has_no_fraction(data) -> None:
     found = rows(data, Halves(0.0, 0.0))
-    assert bool(found["signal_fraction.logp_y"].isnan().all())
+    assert bool(found["signal_fraction.margin"].isnan().all())
     assert bool((found["noise_signal.sigma=0.5"] == 0).all())
 
 

@@ -141,7 +141,7 @@ def test_a_classifier_of_block_means_is_measured_as_the_one_of_small_images() ->
         torch.testing.assert_close(found[key], wanted[key], msg=key, equal_nan=True, rtol=1e-6, atol=1e-8)
     for side in ("change_on", "change_off", "change_curved", "kl_on", "logit_change_off", "outside_on"):
         torch.testing.assert_close(found[f"{side}.eps=0.75"], wanted[f"{side}.eps=0.25"], rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(found["working_share.logp_y"], torch.ones(24, dtype=torch.float64))
+    torch.testing.assert_close(found["working_share.margin"], torch.ones(24, dtype=torch.float64))
     assert found.dimension == 16
     assert any("at 4x4 of 12x12 by area" in note for note in found.notes)
     assert not any("working" in key for key in wanted.columns)
@@ -168,11 +168,11 @@ def test_noise_of_a_linear_classifier_answers_to_one_less_the_tangent_fraction()
         config=dataclasses.replace(config, alignments=()),
     )
     ratio = rows["rho_off.logits.sigma=0.1"].sum() / rows["rho_all.logits.sigma=0.1"].sum()
-    assert float(ratio) == pytest.approx(1 - float(rows["tangent_fraction.logp_y"].mean()), abs=0.06)
+    assert float(ratio) == pytest.approx(1 - float(rows["tangent_fraction.margin"].mean()), abs=0.06)
     # accuracy under noise is of isotropic noise at the images' own size, whose part that is kept has the energy g·R
     gradient = model[1].weight[1].detach().reshape(1, 1, 12, 12)
     kept = WorkingSize((1, 12, 12), (4, 4)).kept(gradient)
-    torch.testing.assert_close(rows["working_share.logp_y"], kept.expand(16))
+    torch.testing.assert_close(rows["working_share.margin"], kept.expand(16))
     energy = 0.01 * kept * gradient.square().sum()
     assert float(rows["rho_all.logits.sigma=0.1"].mean()) == pytest.approx(float(energy), rel=0.1)
 

@@ -67,4 +67,4 @@ def test_the_seed_bootstrap_misses_with_three_networks(ratio: float) -> None:
     for _, truth, table in draws(cell, REPETITIONS):
         estimate = Estimate.of(seeds.mean(images.mean(table)), cell.images)
         covered += estimate.low <= truth <= estimate.high
-    assert 0.7 < covered / REPETITIONS < 0.9
+    assert 0.7 < covered / REPETITIONS < 0.92

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from tangency.errors import NumericsError
-from tangency.statistics import Crossing, drop_crossing, fall_crossing, rise_crossing
+from tangency.statistics import Crossing, drop_crossing, fall_crossing, rise_crossing, shared_image_covariance
 from tangency.statistics.resamples import Array
 
 STRENGTHS = np.array([0, 0.03, 0.1, 0.3, 1, 3, 10])
@@ -286,6 +286,21 @@ def test_ten_times_the_images_move_no_estimate_and_do_not_shrink_the_interval_to
     assert_allclose(np.median(centres, axis=1), truth, atol=0.02)
     assert np.abs(np.subtract(*np.quantile(centres, [0.25, 0.75], axis=1).T)).max() < 0.05
     assert 0.7 < np.median(widths[1]) / np.median(widths[0]) < 1
+
+
+@pytest.mark.slow
+def test_coverage_with_skewed_images_and_their_covariance_estimated() -> None:
+    rng = np.random.default_rng(2)
+    n, covered = 150, []
+    truth = true_crossing(RULES["half of the rise"], PEAK)
+    for _ in range(2000):
+        skewed = rng.exponential(size=(7, 1, n)) + rng.exponential(size=(1, 1, n)) + rng.exponential(size=(7, 5, n)) / 2
+        values = PEAK[:, None, None] + 2 * math.sqrt(n) * (skewed - 2.5) + rng.normal(size=(7, 5, 1))
+        crossings = [rise_crossing(values.mean(2), STRENGTHS, None, c) for c in (shared_image_covariance(values), None)]
+        covered.append([covers(each, truth) for each in crossings])
+    with_images, without = np.mean(covered, axis=0)
+    assert with_images >= 0.93
+    assert without < 0.8  # what images do to all networks of a strength is no part of the spread over networks
 
 
 @pytest.mark.slow

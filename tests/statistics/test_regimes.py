@@ -109,6 +109,12 @@ def test_the_standard_network_itself_is_weak() -> None:
     assert label(ALIGNED, ALIGNED, accuracy=None, standard=True)[0] == "weak"
 
 
+def test_a_collapsed_standard_network_is_no_baseline() -> None:
+    evidence = RegimeEvidence(ABOVE, SAME, {"a": ALIGNED, "b": ALIGNED}, baseless=True)
+    assert regime_of(evidence, Thresholds()).reason == "the standard network is collapsed, and so no baseline"
+    assert regime_of(dataclasses.replace(evidence, above_constant=AROUND), Thresholds()).regime == "collapsed"
+
+
 def test_without_measurements_nothing_is_claimed() -> None:
     assert label(constant=None) == ("undetermined", "accuracy is not measured")
     assert label(ALIGNED, accuracy=None)[0] == "undetermined"

@@ -142,7 +142,7 @@ def test_a_filtered_network_has_no_weights_of_its_own_and_says_what_it_is(study:
 
 def test_a_diverged_standard_network_is_not_filtered(tmp_path: Path) -> None:
     content = tiny_spec(
-        write_data(tmp_path), sweep=[{"objective": "standard"}], train={"epochs": 1, "learning_rate": 1e38}
+        write_data(tmp_path), sweep=[{"objective": "standard"}], train={"epochs": 1, "learning_rate": 1e30}
     )
     summary = run_study(parse_spec(content, "test"), tmp_path / "run")
     ended = {trial["id"]: trial["outcome"] for trial in summary["trials"]}

@@ -109,7 +109,7 @@ def test_the_summary_and_the_page_tell_of_every_cell(ran: tuple[Path, dict]) -> 
         for cell, trial in zip(entry["cells"], entry["trials"], strict=True):  # one seed: a cell is its trial
             for name, measure in cell["measures"].items():
                 assert measure["mean"] == pytest.approx(trial["measures"][name]["mean"]), name
-            assert set(cell["excess"]) == {"tangent_fraction.logp_y", entry["alignment"]}
+            assert set(cell["excess"]) == {"tangent_fraction.margin", entry["alignment"]}
     assert "1000 a side" in told["entries"][0]["unavailable"]["kid"]
 
 

@@ -69,9 +69,9 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
     assert trials[TRIAL]["objective"] == "acme/smoothed_labels"
     for trial in trials.values():
         assert trial["outcome"] == "ok"
-        assert 0 < trial["measures"]["tangent_fraction.logp_y.tangents=acme/axes"]["mean"] < 1
+        assert 0 < trial["measures"]["tangent_fraction.margin.tangents=acme/axes"]["mean"] < 1
         assert 0 < trial["measures"]["acme/doubt"]["mean"] < trial["measures"]["acme/doubt"]["chance"] == 1 - 1 / 3
-        assert -1 < trial["measures"]["alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5"]["mean"] < 1
+        assert -1 < trial["measures"]["alignment_acme/sign.margin.bayes_gradient.sigma=0.5"]["mean"] < 1
     page = (study / "report" / "index.html").read_text()
     assert "Agreement of signs" in page
     assert "1 − 1 / number of classes, for equal logits" in page
@@ -82,7 +82,7 @@ def test_a_trial_by_the_objective_is_measured_alone_by_its_id(study: Path, tmp_p
     reference = f"run:{study}/trials/{TRIAL}"
     done = command("measure", "--model", reference, "--limit", 12, "--json", "--out", tmp_path / "measured", **paths())
     assert done.returncode == 0, done.stderr
-    assert "alignment_acme/sign.logp_y.bayes_gradient.sigma=0.5" in done.stdout
+    assert "alignment_acme/sign.margin.bayes_gradient.sigma=0.5" in done.stdout
 
 
 def hashes(folder: Path, outside: Path) -> dict[str, list[str]]:

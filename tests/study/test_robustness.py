@@ -184,7 +184,7 @@ SWEEP = [{"objective": "standard"}]
         ({"sweep": [{"objective": "standard", "strengths": []}]}, "at least 1"),
         ({"measures": {"epsilons": []}}, "epsilons: got none"),
         ({"measures": {"sigmas": []}}, "sigmas: got none"),
-        ({"measures": {"tangent_scalars": ["margin"]}}, "expected logp_y among them"),
+        ({"measures": {"tangent_scalars": ["logp_y"]}}, "expected margin among them"),
         ({"seeds": [2**70]}, r"seeds: got \[1180591620717411303424\], expected less than"),
         ({"train": {"seed": 3}}, "use seeds"),
         ({"pictures": 0}, "pictures"),

@@ -38,15 +38,15 @@ def test_summary_has_the_keys_that_scripts_rely_on(study: tuple[dict, Path, dict
     assert [t["id"] for t in summary["trials"]][:3] == ["untrained-s0", "standard-0-s0", "gradient_norm-0.1-s0"]
     for trial in summary["trials"]:
         assert {"id", "objective", "strength", "seed", "outcome", "regime", "measures"} <= set(trial)
-        wanted = ["accuracy", "kappa.logp_y", "rho.logits.sigma=0.05", "change_on.eps=2", "change_off.eps=2"]
-        wanted += [f"tangent_fraction.logp_y{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca")]
-        for pair in ("logp_y.bayes_gradient", "logit_y.score_y", "sum_logits.score"):
+        wanted = ["accuracy", "kappa.margin", "rho.logits.sigma=0.05", "change_on.eps=2", "change_off.eps=2"]
+        wanted += [f"tangent_fraction.margin{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca")]
+        for pair in ("margin.bayes_gradient",):
             key = f"alignment_cosine.{pair}.sigma=0.5"
             wanted += [key, *(f"{key}.{c}" for c in ("shuffled", "random", "image", "untrained"))]
         for key in wanted:
             entry = trial["measures"][key]
             assert {"mean", "low", "high", "n", "degenerate", "chance"} <= set(entry), key
-            if key == "tangent_fraction.logp_y.shuffled_class":  # a class of one component has one tangent space
+            if key == "tangent_fraction.margin.shuffled_class":  # a class of one component has one tangent space
                 assert (entry["n"], entry["mean"]) == (0, None)
             else:
                 assert entry["low"] <= entry["mean"] <= entry["high"], key
@@ -62,18 +62,18 @@ def test_summary_numbers_follow_from_the_rows(study: tuple[dict, Path, dict]) ->
     def column(name: str) -> np.ndarray:
         return table.filter(trial=trial["id"]).sort("image")[name].to_numpy()
 
-    f, k = column("tangent_fraction.logp_y"), column("tangent_rank")
+    f, k = column("tangent_fraction.margin"), column("tangent_rank")
     kappa = ((1 - f).sum() / (64 - k).sum()) / (f.sum() / k.sum())
-    assert trial["measures"]["tangent_fraction.logp_y"]["mean"] == pytest.approx(f.mean())
-    assert trial["measures"]["kappa.logp_y"]["mean"] == pytest.approx(kappa)
-    assert trial["measures"]["tangent_fraction.logp_y"]["chance"] == pytest.approx(3 / 64)
+    assert trial["measures"]["tangent_fraction.margin"]["mean"] == pytest.approx(f.mean())
+    assert trial["measures"]["kappa.margin"]["mean"] == pytest.approx(kappa)
+    assert trial["measures"]["tangent_fraction.margin"]["chance"] == pytest.approx(3 / 64)
     rho = column("rho_off.logits.sigma=0.05").sum() / column("rho_all.logits.sigma=0.05").sum()
     assert trial["measures"]["rho.logits.sigma=0.05"]["mean"] == pytest.approx(rho)
     # of one component a class all images of a class have one tangent space, and no other stands in for it
-    assert np.isnan(column("tangent_fraction.logp_y.shuffled_class")).all()
-    assert trial["measures"]["tangent_fraction.logp_y.shuffled_class"]["n"] == 0
-    controls = {c: column(f"tangent_fraction.logp_y.{c}").mean() for c in ("shuffled", "dct", "pca")}
-    excess = trial["excess"]["tangent_fraction.logp_y"]
+    assert np.isnan(column("tangent_fraction.margin.shuffled_class")).all()
+    assert trial["measures"]["tangent_fraction.margin.shuffled_class"]["n"] == 0
+    controls = {c: column(f"tangent_fraction.margin.{c}").mean() for c in ("shuffled", "dct", "pca")}
+    excess = trial["excess"]["tangent_fraction.margin"]
     assert excess["mean"] == pytest.approx(f.mean() - max(controls.values()))
     assert excess["best_control"] == max(controls, key=lambda c: controls[c])
 

@@ -57,7 +57,8 @@ def test_a_collapsed_standard_trial_is_no_baseline(tmp_path: Path) -> None:
     by_name = {t["objective"]: t for t in found["trials"]}
     assert by_name["standard"]["outcome"] == "collapsed"
     assert by_name["gradient_norm"]["outcome"] == "ok"
-    assert by_name["gradient_norm"]["regime"] is None
+    assert by_name["gradient_norm"]["regime"] == "undetermined"
+    assert "no baseline" in by_name["gradient_norm"]["verdict"]["reason"]
     assert found["headline"] is None
 
 

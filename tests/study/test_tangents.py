@@ -183,15 +183,15 @@ def test_a_study_measures_by_every_estimator(run: Path) -> None:
     assert [entry["rank"] for entry in told["estimators"]] == [3.0, 3.0, 2.0, 4.0, 2.0]
     measures = summary["trials"][0]["measures"]
     for name, rank in zip(names[1:], (3, 2, 4, 2), strict=True):
-        assert measures[f"tangent_fraction.logp_y.tangents={name}"]["chance"] == pytest.approx(rank / 64)
+        assert measures[f"tangent_fraction.margin.tangents={name}"]["chance"] == pytest.approx(rank / 64)
         # global PCA is one space for all images: no other image has another
-        shuffled = measures[f"tangent_fraction.logp_y.tangents={name}.shuffled"]["n"]
+        shuffled = measures[f"tangent_fraction.margin.tangents={name}.shuffled"]["n"]
         assert (shuffled == 0) == name.startswith("pca")
-        for family in ("kappa.logp_y", "rho.logits.sigma=0.05", "change_on.eps=2", "change_curved.eps=2"):
+        for family in ("kappa.margin", "rho.logits.sigma=0.05", "change_on.eps=2", "change_curved.eps=2"):
             assert measures[f"{family}.tangents={name}"]["mean"] is not None
     # global PCA is its own control, so nothing is left of it
     for trial in summary["trials"]:
-        assert trial["excess"]["tangent_fraction.logp_y.tangents=pca-2"]["controls"]["pca"]["mean"] == pytest.approx(0)
+        assert trial["excess"]["tangent_fraction.margin.tangents=pca-2"]["controls"]["pca"]["mean"] == pytest.approx(0)
     assert measures["residual_curved.eps=2"]["mean"] < measures["residual_on.eps=2"]["mean"] + 1e-6
 
 
@@ -204,10 +204,10 @@ def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
     def column(key: str) -> np.ndarray:
         return rows.sort("image")[key].to_numpy()
 
-    fraction, rank = (column(f"{k}.tangents=pca-4") for k in ("tangent_fraction.logp_y", "tangent_rank"))
+    fraction, rank = (column(f"{k}.tangents=pca-4") for k in ("tangent_fraction.margin", "tangent_rank"))
     assert (rank == 4).all()
     expected = ((1 - fraction) / (64 - rank)).mean() / (fraction / rank).mean()
-    assert trial["measures"]["kappa.logp_y.tangents=pca-4"]["mean"] == pytest.approx(expected)
+    assert trial["measures"]["kappa.margin.tangents=pca-4"]["mean"] == pytest.approx(expected)
 
 
 @pytest.mark.processes

@@ -43,7 +43,7 @@ def test_three_ways_give_equal_rows(tmp_path: Path) -> None:
         ids=ids,
         batch_size=12,
     ).frame()
-    assert {trial, "untrained-s0"} == set(run.rows["trial"])
+    assert {trial, "untrained-s0", "filtered-s0"} == set(run.rows["trial"])
     assert len(of_study) == len(of_command) == len(of_python) == 12
     for other in (of_command, of_python):
         assert set(other.columns) >= set(of_study.columns)

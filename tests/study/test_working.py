@@ -65,7 +65,7 @@ def test_the_rows_of_a_study_are_those_of_the_library(done: Path) -> None:
     )
     assert len(ids) == 12
     assert set(found) == set(rows.keys())
-    assert {"working_share.logp_y", "working_pixels"} <= found.keys()
+    assert {"working_share.margin", "working_pixels"} <= found.keys()
     np.testing.assert_array_equal(found["working_pixels"], np.full(12, 0.25))
     for key, values in rows.columns.items():
         np.testing.assert_allclose(found[key], values.numpy(), rtol=1e-4, atol=1e-6, err_msg=key)
@@ -74,7 +74,7 @@ def test_the_rows_of_a_study_are_those_of_the_library(done: Path) -> None:
 @pytest.mark.processes
 def test_the_summary_and_the_page_of_a_study_tell_its_working_size(done: Path) -> None:
     summary = json.loads((done / "run" / "summary.json").read_text())
-    assert all(trial["measures"]["working_share.logp_y"]["mean"] is not None for trial in summary["trials"])
+    assert all(trial["measures"]["working_share.margin"]["mean"] is not None for trial in summary["trials"])
     assert summary["data"]["working"].startswith("score and tangent spaces are at 4x4 of 8x8 by area")
     assert "Score and tangent spaces are at 4x4 of 8x8 by area" in write_report(done / "run").read_text()
 
@@ -105,8 +105,8 @@ def test_another_working_size_is_measured_anew_and_nothing_is_trained_again(done
     assert weights.stat().st_mtime_ns == before
     name = "standard-0-s0"
     np.testing.assert_array_equal(shown(small, name)["accuracy"], shown(whole, name)["accuracy"])
-    assert "working_share.logp_y" not in shown(whole, name)
-    fractions = [shown(rows, name)["tangent_fraction.logp_y"] for rows in (small, whole)]
+    assert "working_share.margin" not in shown(whole, name)
+    fractions = [shown(rows, name)["tangent_fraction.margin"] for rows in (small, whole)]
     assert (fractions[0] != fractions[1]).all()
     run_study(parse_spec(content, "test"), run)
     assert pl.read_parquet(run / "rows.parquet").equals(whole)
@@ -153,8 +153,8 @@ def test_weights_that_are_nan_are_told_at_a_working_size(tmp_path: Path) -> None
         assert "its logits are NaN or infinite for 30 of 30 images" in found.check.warnings[0]
         numbers = {key: entry.mean for key, entry in found.measures.items()}
         assert numbers["accuracy"] is None
-        assert numbers["tangent_fraction.logp_y"] is None
+        assert numbers["tangent_fraction.margin"] is None
         assert numbers["change_off.eps=2"] is None
         told.append({key for key, mean in numbers.items() if mean is not None})
-    assert found.measures["working_share.logp_y"].degenerate == 8
+    assert found.measures["working_share.margin"].degenerate == 8
     assert told[0] == told[1]  # what no classifier changes

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from tangency.errors import NumericsError
 from tangency.numerics import dct_basis
-from tangency.tangents import pca_basis
+from tangency.tangents import pca_basis, principal_axes
 from tangency.tangents.principal import _SAMPLE
 from tangency.types import LabelledImages
 
@@ -79,3 +80,28 @@ def test_fewer_images_than_directions_give_an_orthonormal_basis_that_holds_their
     rows = data.images().flatten(1).double()
     centred = rows - rows.mean(0)
     assert float((centred - (centred @ found) @ found.mT).norm() / centred.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("dense", [4096, 10])
+def test_axes_have_the_mean_and_the_variances_of_the_images(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = images_of(torch.randn(30, 2, 6, 7, generator=generator) * torch.linspace(0.1, 1, 7) + 0.3)
+    monkeypatch.setattr("tangency.tangents.principal._DENSE", dense)
+    monkeypatch.setattr("tangency.tangents.principal._COLUMNS", 11)
+    axes = principal_axes(data, 12)
+    rows = data.images().flatten(1).double()
+    centred = rows - rows.mean(0)
+    _, singular, vectors = torch.linalg.svd(centred, full_matrices=False)
+    torch.testing.assert_close(axes.mean, rows.mean(0))
+    torch.testing.assert_close(axes.variances, singular[:12].square() / 30)
+    assert axes.total == pytest.approx(float(centred.square().sum() / 30))
+    torch.testing.assert_close((vectors[:12] @ axes.vectors).abs(), torch.eye(12, dtype=torch.float64))
+
+
+def test_large_images_that_repeat_have_zero_axes_beyond_their_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tangency.tangents.principal._DENSE", 10)
+    axes = principal_axes(images_of(torch.rand(3, 1, 4, 5).repeat(4, 1, 1, 1)), 6)
+    gram = axes.vectors.mT @ axes.vectors
+    torch.testing.assert_close(gram, torch.diag(torch.tensor([1.0, 1, 0, 0, 0, 0], dtype=torch.float64)))
+    with pytest.raises(NumericsError, match="expected at least 2"):
+        principal_axes(images_of(torch.rand(1, 1, 4, 5)), 2)

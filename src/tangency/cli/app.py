@@ -67,7 +67,7 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker pr
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a shipped study: quickstart, linear, fitted, distractor, tangents, generation.",
+        help="YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation.",
         metavar="SPEC",
     ),
 ]
@@ -119,7 +119,8 @@ def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     loaded = load_spec(spec)
     plan = checked_plan(loaded, load_dataset(loaded.data))
     trials, judge = plan.trials, plan.judge
-    pictures = {entry.name: len(entry.ids) * len(trials) for entry in plan.entries}
+    makers = [trial for trial in trials if trial.base is None]  # filtered networks make no pictures
+    pictures = {entry.name: len(entry.ids) * len(makers) for entry in plan.entries}
     if as_json:
         entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
         more = {"judge": None if judge is None else judge.id, "pictures": pictures}
@@ -130,7 +131,7 @@ def study_plan(spec: SpecFile, as_json: Json = False) -> None:
     if judge is not None:
         typer.echo(f"1 judge to train: {judge.id}")
     for name, count in pictures.items():
-        typer.echo(f"{name}: {count} pictures, {count // len(trials)} by each trial")
+        typer.echo(f"{name}: {count} pictures, {count // len(makers)} by each trial")
 
 
 @study_app.command("status")

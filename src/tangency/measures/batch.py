@@ -8,9 +8,9 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits, input_gradient
+from tangency.autodiff import check_logits
 from tangency.measures.comparison.source import Comparison
-from tangency.measures.config import MeasureConfig
+from tangency.measures.config import MeasureConfig, unique
 from tangency.measures.keys import MARGIN
 from tangency.measures.quantities import quantity_directions
 from tangency.measures.similarity.spectral import phase_randomised
@@ -50,10 +50,21 @@ class Batch:
         return check_logits(self.model(self.x.clone()), len(self.x), max(2, int(self.comparison.y.max()) + 1))
 
     @cached_property
+    def _gradients(self) -> dict[str, Tensor]:
+        """Of every quantity and, from the same pass, of the margin."""
+        r, config = self.comparison, self.config
+        quantities = unique([*config.quantities, MARGIN])
+        return quantity_directions(self.model, r.x, r.y, r.ids, quantities, config.attributions, self.maps)
+
+    @property
     def gradients(self) -> dict[str, Tensor]:
         """Quantity to its gradient or map, (N, C, H, W), at the size of the images."""
-        r, config = self.comparison, self.config
-        return quantity_directions(self.model, r.x, r.y, r.ids, config.quantities, config.attributions, self.maps)
+        return {name: self._gradients[name] for name in self.config.quantities}
+
+    @property
+    def margin_gradient(self) -> Tensor:
+        """∇ₓ(f_y − max_{j≠y} f_j), (N, C, H, W), at the size of the images: not a parallel of it."""
+        return self._gradients[MARGIN]
 
     @cached_property
     def directions(self) -> dict[str, Tensor]:
@@ -68,10 +79,3 @@ class Batch:
     def with_phases_anew(self, direction: Tensor) -> Tensor:
         """A gradient (N, C, H, W) at the working size with the phases of noise that every classifier shares."""
         return phase_randomised(direction, Draw(self.config.seed, self.comparison.ids, "phase"))
-
-    @cached_property
-    def margin_gradient(self) -> Tensor:
-        """∇ₓ(f_y − max_{j≠y} f_j), (N, C, H, W), at the size of the images."""
-        if MARGIN in self.config.quantities:
-            return self.gradients[MARGIN]
-        return input_gradient(self.model, self.x, self.comparison.y, MARGIN).direction

@@ -72,6 +72,7 @@ class RegimeEvidence:
         directions: words for a Bayes direction to L under it.
         exact: whether the first direction is the truth, so that one suffices.
         standard: whether it is the standard recipe itself.
+        baseless: whether the standard recipe is collapsed, so that it is no baseline.
     """
 
     above_constant: CrossedEstimate | None
@@ -79,6 +80,7 @@ class RegimeEvidence:
     directions: Mapping[str, DirectionEvidence]
     exact: bool = False
     standard: bool = False
+    baseless: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ def regime_of(evidence: RegimeEvidence, thresholds: Thresholds) -> Label:
         return Label("collapsed", f"accuracy − the best constant answer's is {spoken(constant)}")
     if evidence.standard:
         return Label("weak", "it is the standard network itself")
+    if evidence.baseless:
+        return Label("undetermined", "the standard network is collapsed, and so no baseline")
     if accuracy is None:
         return Label("undetermined", "accuracy against the standard network is not measured")
     if accuracy.high < -margin:

@@ -62,7 +62,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     for trial in plan.trials:
         measured = all(layout.measured(trial, images) for images in plan.shards)
         done = ["waiting", "trained", "measured", "generated"]
-        pictured = bool(plan.entries) and trial.base is None and finished(plan.entries, trial, layout)
+        pictured = bool(plan.entries) and (trial.base is not None or finished(plan.entries, trial, layout))
         steps = [layout.trained(trial), measured, pictured]
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))

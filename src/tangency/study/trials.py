@@ -17,11 +17,14 @@ from tangency.models import Classifier, read_classifier
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, FILTERED, score_hash
 from tangency.study.spec import StudySpec, load_spec
+from tangency.study.summary.entries import SUMMARY_SCHEMA
 from tangency.types import Dataset
 from tangency.worlds import world_of
 
 if TYPE_CHECKING:
     import polars
+
+FORMER = "its labels are those of another version's rule, and are not shown as today's."
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class SavedTrial:
         if self.location.parent.name != "trials" or not run.is_dir():
             raise RunError(f"'{self.reference}': no such run, expected run:RUN/trials/ID of a finished study.")
         summary = read_summary(run, self.reference, again)
+        _refuse_former(summary, Layout(run), again)
         trials = {trial["id"]: trial for trial in summary.get("trials", ())}
         by_hash = {trial["train_hash"]: name for name, trial in trials.items()}
         name = by_hash.get(self.location.name, self.location.name)
@@ -95,6 +99,13 @@ class SavedTrial:
         about = {key: data[key] for key in ("digest", "shape", "classes", "licence")} | {"data": data["name"]}
         about["settings"] = _settings(spec, data["shape"], summary["provenance"]["hashes"]["train_data"])
         return Measured(name, run, about, trials[name], ids, columns)
+
+
+def _refuse_former(summary: dict[str, Any], layout: Layout, again: str) -> None:
+    """Raise where a summary was made by another version's rule."""
+    schema = summary.get("schema")
+    if schema != SUMMARY_SCHEMA:
+        raise RunError(f"'{layout.summary}': has schema {schema!r}, expected {SUMMARY_SCHEMA}: {FORMER} {again}")
 
 
 def _origin(layout: Layout, spec: StudySpec) -> Origin:
@@ -212,6 +223,7 @@ def load_run(run: str | Path) -> StudyRun:
     except SpecError as error:
         raise RunError(f"'{layout.spec}': is no spec of this version of tangency ({quoted(error)}). {again}") from error
     summary = read_summary(layout.run, str(run), again)
+    _refuse_former(summary, layout, again)
     if not isinstance(summary.get("trials"), list) or summary.get("spec_hash") != spec.digest():
         raise RunError(f"'{layout.summary}': is not of the study in '{layout.spec}'. {again}")
     return StudyRun(layout.run, spec, summary, read_rows(layout.rows, again))

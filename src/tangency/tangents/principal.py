@@ -17,8 +17,10 @@ from tangency.types import LabelledImages
 _VALUES = 4_000_000  # pixels of a batch of images
 _DENSE = 4096  # pixels up to which a covariance matrix is formed
 _SAMPLE = 2048  # images that are used above that: their leading directions differ little from those of all
+_FEW, _COLUMNS = 512, 8192  # images whose exact principal axes are found above that, and pixels at once
 _SPARE = 10  # directions beyond twice k
 _PASSES = 12  # over the images, at most
+_NOTHING = 1e-10  # variances under this share of the largest are rounding
 _TOLERANCE = 1e-6  # a pass that raises the variance in the subspace by less than this share of it is the last
 
 
@@ -44,7 +46,12 @@ def pca_basis(data: LabelledImages, k: int) -> Tensor:
 
     Source: Halko, Martinsson & Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.3.
     """
-    check_rank(k, math.prod(data.shape))
+    d = math.prod(data.shape)
+    check_rank(k, d)
+    if len(data) < 2:
+        raise NumericsError(f"global PCA: got {len(data)} images, expected at least 2.")
+    if d > _DENSE:
+        return _randomised(data, _subset(data, _SAMPLE), k)
     return principal_axes(data, k).vectors
 
 
@@ -59,14 +66,20 @@ class PrincipalAxes:
 
 
 def principal_axes(data: LabelledImages, k: int) -> PrincipalAxes:
-    """What `pca_basis` finds, with mean and variances, float64; k = d is allowed up to 4,096 pixels."""
+    """The k leading eigenvectors and eigenvalues of the covariance C of images, exact, float64.
+
+    Up to 4,096 pixels of all images. Above, of at most 512 (a fixed random subset), from the eigenvectors u of the
+    inner products X Xᵀ of these, centred: Xᵀu/‖Xᵀu‖, or zero where they span no further direction.
+
+    Args:
+        data: at least 2 images of d pixels.
+        k: 1 to d; above 4,096 pixels at most the number of images looked at.
+    """
     d = math.prod(data.shape)
-    if not 1 <= k <= d or (k == d > _DENSE):
-        check_rank(k, d)
     if len(data) < 2:
-        raise NumericsError(f"global PCA: got {len(data)} images, expected at least 2.")
+        raise NumericsError(f"principal axes: got {len(data)} images, expected at least 2.")
     if d > _DENSE:
-        return _randomised(data, _subset(data), k)
+        return _few_images_axes(data, k)
     index = torch.arange(len(data))
     mean = _mean(data, index)
     second = torch.zeros(d, d, dtype=torch.float64)
@@ -78,9 +91,25 @@ def principal_axes(data: LabelledImages, k: int) -> PrincipalAxes:
     return PrincipalAxes(mean, leading, values[-k:].flip(0).clamp(min=0), float(covariance.trace()))
 
 
-def _subset(data: LabelledImages) -> Tensor:
+def _few_images_axes(data: LabelledImages, k: int) -> PrincipalAxes:
+    index = _subset(data, _FEW)
+    mean, rows = _mean(data, index), flat(data.images(index))
+    places = torch.split(torch.arange(len(mean)), _COLUMNS)
+    inner = torch.zeros(len(index), len(index), dtype=torch.float64)
+    for own in places:
+        centred = rows[:, own].double() - mean[own]
+        inner += centred @ centred.mT
+    values, vectors = torch.linalg.eigh(inner)
+    values, vectors = values[-k:].flip(0).clamp(min=0), vectors[:, -k:].flip(1)
+    kept = values > _NOTHING * values[0]
+    scale = torch.where(kept, values, 1).rsqrt() * kept
+    axes = torch.cat([(rows[:, own].double() - mean[own]).mT @ (vectors * scale) for own in places])
+    return PrincipalAxes(mean, axes, values / len(index), float(inner.trace()) / len(index))
+
+
+def _subset(data: LabelledImages, most: int) -> Tensor:
     """All images, or a fixed random subset of many."""
-    return permutation(len(data), 0, "principal directions")[:_SAMPLE].sort().values
+    return permutation(len(data), 0, "principal directions")[:most].sort().values
 
 
 def _batches(data: LabelledImages, index: Tensor) -> Iterator[Tensor]:
@@ -95,22 +124,21 @@ def _mean(data: LabelledImages, index: Tensor) -> Tensor:
     return total / len(index)
 
 
-def _randomised(data: LabelledImages, index: Tensor, k: int) -> PrincipalAxes:
+def _randomised(data: LabelledImages, index: Tensor, k: int) -> Tensor:
     """Eigenvectors of the covariance by subspace iteration with Rayleigh–Ritz steps."""
     mean = _mean(data, index)
     width = min(2 * k + _SPARE, len(mean))
     start = Draw(0, torch.zeros(1, dtype=torch.int64), "principal directions").normal((len(mean), width), torch.float64)
     block, held = torch.linalg.qr(start[0]).Q, 0.0
+    leading: Tensor = block[:, :k]
     for _ in range(_PASSES):
-        product, total = torch.zeros_like(block), 0.0
+        product = torch.zeros_like(block)
         for rows in _batches(data, index):
             centred = rows - mean
             product.addmm_(centred.mT, centred @ block)
-            total += float(centred.square().sum())
         values, vectors = torch.linalg.eigh(block.mT @ product / len(index))
         leading, before, held = block @ vectors[:, -k:].flip(1), held, float(values[-k:].sum())
         if held - before <= _TOLERANCE * held:
             break
         block = torch.linalg.qr(product).Q
-    leading_values = values[-k:].flip(0).clamp(min=0)
-    return PrincipalAxes(mean, leading.contiguous(), leading_values, total / len(index))
+    return leading.contiguous()

@@ -143,6 +143,14 @@ def _without_noise(own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def test_nothing_is_judged_against_a_collapsed_standard_recipe() -> None:
+    rows = sweep(SWEEP)
+    blind = dataclasses.replace(rows.recipes[0], networks=recipe("blind", Truth(accuracy=0.09)).networks)
+    got = regimes(dataclasses.replace(rows, recipes=[blind, *rows.recipes[1:]]))
+    assert got["standard"] == got["dead"] == "collapsed"
+    assert {label for name, label in got.items() if name not in ("standard", "dead")} == {"undetermined"}
+
+
 def test_references_are_labelled_and_never_the_best() -> None:
     images = shared_images()
     rule = Recipe("Bayes rule", "pgd", 0.0, {0: columns(Truth(alignment=0.6), np.random.default_rng(1), images)}, True)

@@ -28,7 +28,7 @@ _SQUARE = "^2"
 _RANKS, _SIDES = 10, 8  # projections of each kind, log-spaced
 _NAME = re.compile(r"(pca)-(\d+)|(dct)-(\d+)x(\d+)|(blur)-([\d.e+-]+)|(wiener)-([\d.e+-]+)")
 _FULL = 4096  # pixels up to which all principal directions are known
-_VALUES, _MOST = 16_000_000, 256  # numbers of a basis above that, and its largest rank
+_LEADING = 64  # principal directions above that
 
 
 class FilterSource:
@@ -39,9 +39,8 @@ class FilterSource:
     the unit of pixels in [0, 1], squared. "dct-RxC" projects each channel on its R × C lowest cosines. "blur-S" is a
     Gaussian blur of S pixels, mirrored at the border. "NAME^2" is the filter applied twice.
 
-    Up to 4,096 pixels all principal directions are known. Above, the leading ones are found by random projection
-    (`tangency.tangents.pca_basis`), at most 256 and 16 million numbers, and Wiener filters take the rest of the
-    variance as spread evenly over all other directions.
+    Up to 4,096 pixels all principal directions are known. Above, the 64 leading ones of 512 images (a fixed random
+    subset) are, and Wiener filters take the rest of the variance as spread evenly over all other directions.
 
     Args:
         train: training images.
@@ -63,7 +62,7 @@ class FilterSource:
     @property
     def largest_rank(self) -> int:
         """How many principal directions there are at most."""
-        known = self.pixels if self.pixels <= _FULL else min(_MOST, _VALUES // self.pixels)
+        known = self.pixels if self.pixels <= _FULL else _LEADING
         return max(1, min(known, len(self.train) - 1))
 
     def named(self, name: str) -> InputFilter:

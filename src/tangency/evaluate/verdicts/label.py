@@ -43,6 +43,7 @@ def recipe_verdict(
         {WORDS.get(target, target): evidence_under(under) for target, under in by_direction.items()},
         exact=rows.exact,
         standard=recipe is rows.standard,
+        baseless=_collapsed(rows, thresholds.level),
     )
     label = regime_of(evidence, thresholds)
     radius = _radius(recipe)
@@ -77,6 +78,14 @@ def _missing(
     missing += [] if manifold else ["F² of the margin"]
     missing += [] if radius else ["the effective strength"]
     return missing + [f"F²: {each} ({name or 'first estimator'})" for name, m in manifold.items() for each in m.missing]
+
+
+def _collapsed(rows: SweepRows, level: float) -> bool:
+    """Whether the standard recipe is not shown to do better than the best constant answer."""
+    if rows.standard is None or not rows.standard.has(ACCURACY):
+        return False
+    accuracy = mean_of(rows.standard.values(ACCURACY), level)
+    return accuracy is not None and not accuracy.low > rows.constant
 
 
 def _shifted(estimate: CrossedEstimate | None, by: float) -> CrossedEstimate | None:

@@ -62,7 +62,7 @@ class Frame:
         whole = own.trace if own.weights is None else weights.double().square().sum(1)
         overlaps = {}
         for name, other in self.controls.items():
-            inside = (own.basis.mT @ other.basis).double().square()
+            inside = (own.basis.mT @ other.basis.to(own.basis)).double().square()
             theirs = torch.ones_like(inside[:, 0]) if other.weights is None else other.weights.double()
             shared = torch.einsum("nkl,nk,nl->n", inside, weights.double(), theirs)
             overlaps[name] = (shared / whole).clamp(max=1).where(usable, torch.nan)

@@ -12,9 +12,9 @@ from typing import Any
 from tangency.errors import RunError, quoted
 from tangency.report.read.trials import REFERENCES, STANDARD
 from tangency.statistics import CrossedEstimate
-from tangency.study.summary.entries import StudySummary, TrialEntry
+from tangency.study.summary.entries import SUMMARY_SCHEMA, StudySummary, TrialEntry
+from tangency.study.trials import FORMER
 
-SCHEMA = 2
 _CROSSED = CrossedEstimate.__dataclass_fields__.keys()
 WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
 
@@ -54,9 +54,9 @@ def read_summary(path: Path) -> StudySummary:
         ) from error
     if not isinstance(raw, dict):
         raise RunError(f"report: '{path}' holds a {type(raw).__name__}, expected an object. {WAY_OUT}")
-    if raw.get("schema") != SCHEMA:
+    if raw.get("schema") != SUMMARY_SCHEMA:
         raise RunError(
-            f"report: '{path}' has schema {raw.get('schema')!r}, expected {SCHEMA}. {WAY_OUT} "
+            f"report: '{path}' has schema {raw.get('schema')!r}, expected {SUMMARY_SCHEMA}: {FORMER} {WAY_OUT} "
             "Or write the report with the version of tangency that made the run."
         )
     trials = raw.get("trials")

@@ -31,6 +31,8 @@ from tangency.study.summary.sweep_entries import (
     SweepCurveEntry,
 )
 
+SUMMARY_SCHEMA = 2  # 2: labels by Bayes directions and controls, networks as the unit
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterEntry:

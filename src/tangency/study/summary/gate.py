@@ -113,16 +113,13 @@ def _spoken(moved: MovedEntry) -> str:
     return f"{moved.change:+.3f}, allowed are ±{moved.allowed:.3f}"
 
 
-def withheld(
-    rows: SweepRows, entries: Sequence[ConvergenceEntry], lost: Mapping[str, int], collapsed: bool
-) -> dict[str, str]:
+def withheld(rows: SweepRows, entries: Sequence[ConvergenceEntry], lost: Mapping[str, int]) -> dict[str, str]:
     """Cell id and objective to why nothing is claimed of them, in a sentence; those that stand are left out.
 
     Args:
         rows: of the study.
         entries: of the gate.
         lost: cell id to how many of its networks diverged; what is left of them is a selection.
-        collapsed: whether the standard network is no baseline.
     """
     by_objective = {recipe.name: recipe.objective for recipe in rows.recipes}
     moved: dict[str, list[str]] = {}
@@ -133,9 +130,7 @@ def withheld(
     sentences = {}
     for objective in {*by_objective.values(), *(each.objective for each in rows.references)}:
         own = everywhere + (moved.get(objective, []) if objective != STANDARD else [])
-        if collapsed and objective != STANDARD:
-            sentences[objective] = "The standard network collapsed, so there is nothing to compare with."
-        elif own:
+        if own:
             sentences[objective] = f"Not converged, so nothing is claimed: {'; '.join(own)}."
     why = dict(sentences)
     for recipe in [*rows.recipes, *rows.references]:

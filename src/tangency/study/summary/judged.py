@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tangency.evaluate.numbers import Columns
-from tangency.evaluate.verdicts import SweepVerdicts, verdicts
+from tangency.evaluate.verdicts import verdicts
 from tangency.statistics import KappaThresholds
 from tangency.statistics.regimes import ORDER, Thresholds
 from tangency.study.plan import Trial, cell_of
@@ -20,7 +20,6 @@ from tangency.study.summary.sweep import Sweep, thesis_by_estimator, verdicts_by
 from tangency.study.summary.sweep_entries import ConvergenceEntry, HeadlineEntry, SweepCurveEntry
 from tangency.study.summary.trials import Labelled, Results
 
-COLLAPSED = "collapsed"
 _BANDS = "95 %; of cells, networks crossed with images; of one network, over images, which says nothing of other seeds"
 _TEXT = (
     "A regime is a statement about a sweep: each network is judged against the standard network of its seed, and the "
@@ -76,11 +75,14 @@ def judge(
     together = verdicts(sweep.rows, thresholds)
     gate = convergence_entries(sweep.rows, longer, columns, thresholds)
     standard = sweep.rows.standard
-    collapsed = standard is not None and together.recipes[standard.name].regime == COLLAPSED
-    why = withheld(sweep.rows, gate, sweep.lost, collapsed)
+    collapsed = standard is not None and together.recipes[standard.name].regime == "collapsed"
+    why = withheld(sweep.rows, gate, sweep.lost)
+    alone = withheld(sweep.rows, gate, {})  # a lost network of another seed says nothing of this one
+    by_trial = verdicts_by_trial(sweep, together)
+    cell_names = {trial.id: cell_of(trial) for own in sweep.trials.values() for trial in own}
     everyone = {**together.recipes, **together.references}
     return JudgedStudy(
-        trials=_by_trial(sweep, together, gate),
+        trials={name: Labelled.of(each, alone.get(cell_names[name])) for name, each in by_trial.items()},
         cells={name: Labelled.of(each, why.get(name)) for name, each in everyone.items()},
         rule=RegimesEntry(
             rule=spec.rule, order=list(ORDER), thresholds=thresholds, constant=constant, bands=_BANDS, text=_TEXT
@@ -89,18 +91,3 @@ def judge(
         curves=curve_entries(sweep.rows, together, thesis_by_estimator(sweep.rows), why),
         convergence=gate,
     )
-
-
-def _by_trial(sweep: Sweep, together: SweepVerdicts, gate: Sequence[ConvergenceEntry]) -> dict[str, Labelled]:
-    """Trial id to label: networks of other seeds say nothing of this one, unless the gate does."""
-    by_trial = verdicts_by_trial(sweep, together)
-    trials = [trial for own in sweep.trials.values() for trial in own]
-    standard = sweep.rows.standard
-    own = sweep.trials[standard.name] if standard else []
-    collapsed = {trial.seed for trial in own if by_trial[trial.id].regime == COLLAPSED}
-    why = {seed: withheld(sweep.rows, gate, {}, seed in collapsed) for seed in {trial.seed for trial in trials}}
-    return {
-        trial.id: Labelled.of(by_trial[trial.id], why[trial.seed].get(cell_of(trial)))
-        for trial in trials
-        if trial.id in by_trial
-    }

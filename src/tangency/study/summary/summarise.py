@@ -18,7 +18,7 @@ from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries
 from tangency.study.summary.correlations import correlations
 from tangency.study.summary.curves import common_curves
-from tangency.study.summary.entries import DataEntry, StudySummary, TangentsEntry
+from tangency.study.summary.entries import SUMMARY_SCHEMA, DataEntry, StudySummary, TangentsEntry
 from tangency.study.summary.headline import estimator_entries
 from tangency.study.summary.judged import judge
 from tangency.study.summary.optimum import about_world, noise_curves
@@ -26,7 +26,6 @@ from tangency.study.summary.sweep import Sweep
 from tangency.study.summary.trials import Results, trial_entries
 from tangency.types import Dataset
 
-SUMMARY_SCHEMA = 2
 _PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
 
 

@@ -46,10 +46,11 @@ class Sweep:
         trials = {name: [trial for trial in group if trial.id in columns] for name, group in cells.items()}
         lost = {name: len(cells[name]) - len(own) for name, own in trials.items()}
         trials = {name: own for name, own in trials.items() if own}
+        curves = _curves(planned)
         recipes = {
             name: Recipe(
                 name,
-                curve_of(own[0]),
+                curves[name],
                 own[0].strength,
                 {trial.seed: columns[trial.id] for trial in own},
                 fixed=own[0].name == BAYES,
@@ -83,6 +84,14 @@ class Sweep:
             return None
         filtered = {target: recipe for target, recipe in filtered.items() if recipe.networks}
         return dataclasses.replace(rows, recipes=recipes, filtered=filtered, references=those(rows.references))
+
+
+def _curves(planned: Sequence[Trial]) -> dict[str, str]:
+    """Cell to its objective, with options where a study has several variants of it."""
+    variants: dict[str, set[str]] = {}
+    for trial in planned:
+        variants.setdefault(trial.name, set()).add(curve_of(trial))
+    return {cell_of(trial): curve_of(trial) if len(variants[trial.name]) > 1 else trial.name for trial in planned}
 
 
 def best_constant(data: Dataset) -> float:
