@@ -91,7 +91,7 @@ def test_table_holds_share_on_the_signal_and_where_bands_are_above(summary):
 
 
 def test_signal_fraction_is_among_the_measures(world_page, page):
-    assert "signal_fraction.logp_y" in section(world_page, "table")
+    assert "signal_fraction.margin" in section(world_page, "table")
     assert "Gradient on the signal" in section(world_page, "curves")
     assert "Gradient on the signal" in section(page, "reading")
     assert "Gradient on the signal" not in section(page, "table")

@@ -46,10 +46,11 @@ def print_study(summary: Mapping[str, Any]) -> None:
         screen.print(f"Recipes, with networks as the unit: {cells}.", markup=False, soft_wrap=True)
     target = f"{whose} Bayes direction" if direction == _CLOSED else "the trained score's Bayes direction"
     screen.print(
-        f"L: cosine of the margin's gradient with {target} minus that with another image's (chance 0), largest σ. Over "
-        "filter: minus L of the\nstandard network behind the best fixed linear filter. log F²/worst control: gradient "
-        "energy in the tangent space over that in the worst\ncontrol of equal rank, under the worst estimator "
-        f"(on-manifold: above 0).\n{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
+        f"L: cosine of the margin's gradient with {target} minus that with another image's, largest σ (chance 0).\n"
+        "L over filter: minus L of the standard network behind the best fixed linear filter.\n"
+        "log F²/worst control: gradient energy in the tangent space over that in its worst control of equal rank, by the "
+        "worst estimator.\n"
+        f"{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
     )
 
 

@@ -59,24 +59,21 @@ def positions(points: Sequence[SweepStep]) -> Place:
     return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.75
 
 
-def series(
-    points: Sequence[SweepPoint], objective: str, key: str, *, excess: bool = False
-) -> list[tuple[float, float, float, float]]:
-    """(strength, mean, low, high), averaged over seeds; strengths without the measure are left out.
+def series(cells: Sequence[SweepPoint], objective: str, key: str) -> list[tuple[float, float, float, float]]:
+    """(strength, mean, low, high) of the cells of an objective; those without the measure are left out.
 
     Args:
-        points: trials, or cells of a generation task.
+        cells: of a study or a generation task.
         objective: whose strengths; the standard network is its strength 0.
         key: of the measure.
-        excess: whether its excess over its control is meant.
     """
-    estimates: dict[float, list[tuple[float, float, float]]] = {}
-    for point in column(points, objective):
-        entry = (point.excess if excess else point.measures).get(key)
+    points = []
+    for cell in column(cells, objective):
+        entry = cell.measures.get(key)
         if entry and entry.mean is not None:
             low, high = (entry.mean if end is None else end for end in (entry.low, entry.high))
-            estimates.setdefault(point.strength, []).append((entry.mean, low, high))
-    return [(s, *np.mean(entries, axis=0).tolist()) for s, entries in sorted(estimates.items())]
+            points.append((cell.strength, entry.mean, low, high))
+    return sorted(points)
 
 
 def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Place, **style: Any) -> None:

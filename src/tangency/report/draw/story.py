@@ -52,7 +52,7 @@ def story_figure(run: RunFiles) -> Figure | None:
         label_strengths(stack[-1], story.steps, place)
         stack[-1].set_xlabel("strength")
     for at, title in zip(axes[:, 0], titles, strict=True):
-        at.set_ylabel("\n".join(textwrap.wrap(title, _CHARS)))
+        at.set_ylabel("\n".join(textwrap.wrap(title, _CHARS, break_on_hyphens=False)))
     _legend(figure, told)
     return figure
 

@@ -48,7 +48,7 @@ def curves_figure(run: RunFiles) -> Figure | None:
         key = panel.keys[panel.chosen]
         for objective, colour in coloured(objectives)[1:]:
             style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(trials, objective, str(key)), place, **style)
+            draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
         draw_bayes(at, trials, key)
         for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
             at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")

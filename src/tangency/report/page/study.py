@@ -23,7 +23,7 @@ from tangency.report.text.panels import correlation_panels, panels
 from tangency.report.text.score import EXACT, score_lead, world_sentence
 from tangency.report.text.story import stories, story_lead
 from tangency.report.text.thesis import control_words, correlation_sentence
-from tangency.report.text.trials import networks_text, outside_sentence, regime_sentences, seed_warning
+from tangency.report.text.trials import networks_text, outside_sentence, regime_legend, regime_sentences, seed_warning
 from tangency.report.text.verdict import verdict
 
 SYMBOLS = (
@@ -78,6 +78,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "network": card.network,
         "examined": examination(card.network, run.network) if card.network and run.network else None,
         "regimes": glossary.REGIMES,
+        "regime_legend": regime_legend(summary),
         "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),

@@ -38,8 +38,6 @@ class SweepPoint(SweepStep, Protocol):
 
     @property
     def measures(self) -> Mapping[str, EstimateEntry]: ...
-    @property
-    def excess(self) -> Mapping[str, EstimateEntry]: ...
 
 
 Point = TypeVar("Point", bound=Named)

@@ -48,7 +48,8 @@ function drawStory(element) {
     row.marks.forEach(([text, middle, low, high], i) => { // an end that is null lies beyond the grid, 0 before it
       const where = end => end === null ? edges[last] : end ? Math.max(edges[0], at(end)) : edges[0], y = range[1] - (0.05 + 0.1 * i) * (range[1] - range[0]);
       traces.push({type: "scatter", mode: "lines", x: [where(low), where(high)], y: [y, y], line: {width: 3, color: colour(TURN[text])}, hoverinfo: "skip", ...axes},
-        {type: "scatter", mode: "markers+text", x: [where(middle)], y: [y], text: [text], textposition: "middle right", textfont: {size: 10, color: colour(TURN[text])}, marker: {symbol: "diamond", size: 7, color: colour(TURN[text])}, hoverinfo: "skip", ...axes});
+        {type: "scatter", mode: "text", x: [where(high)], y: [y], text: [` ${text}`], textposition: "middle right", cliponaxis: false, textfont: {size: 10, color: colour(TURN[text])}, hoverinfo: "skip", ...axes},
+        {type: "scatter", mode: "markers", x: [where(middle)], y: [y], marker: {symbol: "diamond", size: 7, color: colour(TURN[text])}, hoverinfo: "skip", ...axes});
     });
   });
   extra.xaxis = {...ticks(strengths, at, element.clientWidth), range: [edges[0], edges[last]], anchor: "free", position: 0, showgrid: false, title: {text: "strength (log scale)", font: {size: 12}}};

@@ -24,11 +24,7 @@ from tangency.study.summary.sweep_entries import (
 
 FEWEST = 3  # networks a strength, for peaks and change points
 SHOWN = 0.05  # level of Holm's p
-_KINDS = {
-    "one sign": "in one direction, both shown",
-    "opposite signs": "in opposite directions",
-    "not both shown": "in ways of which one is not shown",
-}
+_KINDS = ("one sign", "opposite signs", "not both shown")  # of the reasons of a thesis
 _STATUS = {
     "shown": "which is on-manifold",
     "shown (global)": "which is on-manifold (global)",
@@ -47,19 +43,22 @@ def thesis_sentence(summary: StudySummary, curve: SweepCurveEntry) -> str:
     thesis = curve.thesis
     sentences = [f"{name}: {thesis.status}", _signs(thesis.reasons), *_best(summary, thesis)]
     if thesis.left_out:
-        sentences.append(f"Collapsed and left out: {', '.join(thesis.left_out)}")
+        left_out = [trial_name(cell) for cell in summary.cells if cell.id in thesis.left_out]
+        sentences.append(f"Collapsed and left out: {', '.join(left_out)}")
     sentences += [_unit(len(curve.seeds)), _alone(summary, curve)]
     return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
 
 
 def _signs(reasons: Sequence[str]) -> str:
     """At how many strengths L and log F²/control change in one direction, in opposite ones, or are not both shown."""
-    counts = {words: sum(reason.startswith(kind) for reason in reasons) for kind, words in _KINDS.items()}
-    total = sum(counts.values())
-    known = [f"at {count} {words}" for words, count in counts.items() if count]
-    if not known:
-        return "no change from the standard network is measured"
-    return f"of {total} strength{'s' if total != 1 else ''}, L and log F²/control change {', '.join(known)}"
+    same, opposite, open_ = (sum(reason.startswith(kind) for reason in reasons) for kind in _KINDS)
+    total = same + opposite + open_
+    moves = [f"in one direction at {same}"] if same else []
+    moves += [f"in opposite directions at {opposite}"] if opposite else []
+    words = [f"L and log F²/control change {', '.join(moves)}, both shown"] if moves else []
+    words += [f"not both changes are shown at {open_}"] if open_ else []
+    strengths = f"{total} strength{'s' if total != 1 else ''}"
+    return f"of {strengths}, {'; '.join(words)}" if words else "no change from the standard network is measured"
 
 
 def _best(summary: StudySummary, thesis: ThesisVerdict) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tangency.measures.keys import Key
 from tangency.report.read.noise import NoiseCurve
 from tangency.report.read.trials import BAYES, UNTRAINED, Named, column, mean_of, swept, trained
-from tangency.report.text.glossary import KAPPA_RULE, REFERENCE_TEXTS, REGIMES, objective_name
+from tangency.report.text.glossary import KAPPA_REGIMES, KAPPA_RULE, REFERENCE_TEXTS, REGIMES, objective_name
 from tangency.report.text.numbers import capital, number
 from tangency.study.summary.entries import StudySummary, TrialEntry
 from tangency.study.summary.sweep_entries import CellEntry
@@ -55,6 +55,14 @@ def regime_sentences(summary: StudySummary) -> list[str]:
         parts = [f"{regime} at {', '.join(own)}" for regime, own in strengths.items()]
         out.append(f"{capital(objective_name(objective))}: {'; '.join(parts)}.")
     return out
+
+
+def regime_legend(summary: StudySummary) -> list[tuple[str, str]]:
+    """Each label with what it means by the rule of the study, and "withheld" where one is."""
+    if summary.regimes.rule == "kappa":
+        return [(f"{REGIMES[regime][0]} ({KAPPA_RULE})", words) for regime, words in KAPPA_REGIMES.items()]
+    withheld = any(cell.withheld for cell in summary.cells)
+    return [*REGIMES.values(), *([(WITHHELD, "no label is given, for a reason that is printed")] if withheld else [])]
 
 
 @dataclass(frozen=True)
