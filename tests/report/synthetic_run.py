@@ -135,7 +135,7 @@ def _summed(
     late = plan_longer(spec, data, "network") if longer else []
     late = [trial for trial in late if (trial.name, trial.strength) == ("gradient_norm", 0.3)]
     estimators = ["", SECOND] if second else [""]
-    factors = {"": 0.94 if positive else 1.2, SECOND: second or 0.94}
+    factors = {"": 0.94 if positive else 1.6, SECOND: second or 0.94}
     kept = [trial for trial in planned + late if (trial.name, trial.strength) != DIVERGED]
     columns = {trial.id: columns_of(trial, factors, estimators) for trial in kept}
     for trial in late:  # κ of these moves by about ln `longer`

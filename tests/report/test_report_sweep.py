@@ -196,7 +196,7 @@ def test_effective_strength_has_every_objective_in_every_panel():
         assert set(row.points) == {"standard", "gradient_norm", "pgd_l2", "noise_augmentation"}
         assert len(row.points["standard"]) == 1  # once, though every objective has it
         places = [point.strength for point in row.points["gradient_norm"]]
-        assert places == sorted(radii["gradient_norm", s] for s in (0.03, 0.3, 3.0, 30.0))
+        assert places == [radii["gradient_norm", strength] for strength in (0.03, 0.3, 3.0, 30.0)]
     assert [row.zero for row in rows] == [False, False, False, True]
 
 

@@ -16,7 +16,7 @@ from tangency.study.summary.sweep_entries import CommonCurveEntry
 
 @dataclass(frozen=True)
 class EffectiveRow:
-    """One panel: its title, the points of each objective by rising radius, R² in a note, whether 0 is a level."""
+    """One panel: its title, the points of each objective by rising strength, R² in a note, whether 0 is a level."""
 
     title: str
     points: dict[str, list[StoryPoint]]
@@ -45,9 +45,6 @@ def effective_rows(summary: StudySummary) -> list[EffectiveRow]:
                 if place in radii and (place[1] or place[0] not in own.points):
                     moved = StoryPoint(radii[place], point.mean, point.low, point.high, point.each)
                     own.points.setdefault(place[0], []).append(moved)
-    for row_of in rows.values():
-        for points in row_of.points.values():
-            points.sort(key=lambda point: point.strength)
     return list(rows.values())
 
 
