@@ -17,7 +17,7 @@ from tangency.worlds import make_world
 WORLDS = {"W1": "linear", "W3": "fitted"}
 SIZES = (200, 1000)
 CONFIG = MeasureConfig(
-    alignments=(("logp_y", "bayes_gradient"),),
+    alignments=(("margin", "bayes_gradient"),),
     sigmas=(0.1,),
     rho_sigmas=(0.05,),
     epsilons=(1.0,),
@@ -25,12 +25,12 @@ CONFIG = MeasureConfig(
     metrics=("cosine",),
 )
 MEASURES = (
-    "tangent_fraction.logp_y",
-    "kappa.logp_y",
+    "tangent_fraction.margin",
+    "kappa.margin",
     "rho.logits.sigma=0.05",
     "change_on.eps=1",
     "change_off.eps=1",
-    "alignment_cosine.logp_y.bayes_gradient.sigma=0.1",
+    "alignment_cosine.margin.bayes_gradient.sigma=0.1",
 )
 INTERVALS: tuple[Interval, ...] = ("percentile", "bca")
 
@@ -41,7 +41,7 @@ def covered(reference: str, images: int, repetitions: list[Repetition]) -> dict[
     population = measured_population(world, TiltedBayes(world), images, CONFIG)
     numbers = truth_of(population.columns, world.dimension, world.classes)
     truths = {key: numbers.estimates[key].mean for key in MEASURES}
-    excess = excess_truths(numbers, "tangent_fraction.logp_y")
+    excess = excess_truths(numbers, "tangent_fraction.margin")
     # Where all images share one subspace, no other image has another one, and the shuffled controls are absent.
     trivial = population.fractions.shape[1] == 1
     truths |= {key: value for key, value in excess.items() if not trivial or key.endswith((".dct", ".pca"))}

@@ -20,7 +20,7 @@ SHOWN = (
     ("denoise-2", "psnr_gain", "denoising σ = 0.5, dB", 2),
     ("inpaint", "psnr", "inpainting PSNR, dB", 2),
 )
-FRACTION = "tangent_fraction.logp_y"
+FRACTION = "tangent_fraction.margin"
 REFERENCES = {
     "real": "test images",
     "input": "nothing done",

@@ -15,7 +15,7 @@ from tangency.measures import MeasureConfig, Rows
 from tangency.tensors import write_tensors
 
 N, SHAPE, CLASSES = 80, (1, 6, 6), ("bag", "boot", "coat")
-MAIN = "logp_y.bayes_gradient.sigma=0.5"
+MAIN = "margin.bayes_gradient.sigma=0.5"
 
 
 def columns(
@@ -27,8 +27,8 @@ def columns(
     return {
         "accuracy": (rng.permutation(n) < accuracy * n).astype(float),
         "tangent_rank": np.full(n, 4.0),
-        "tangent_fraction.logp_y": f,
-        **{f"tangent_fraction.logp_y.{c}": f * rng.uniform(0.3, 0.6, n) for c in ("shuffled", "shuffled_class", "pca")},
+        "tangent_fraction.margin": f,
+        **{f"tangent_fraction.margin.{c}": f * rng.uniform(0.3, 0.6, n) for c in ("shuffled", "shuffled_class", "pca")},
         "rho_off.logits.sigma=0.05": rng.random(n),
         "rho_all.logits.sigma=0.05": 1 + rng.random(n),
         "change_on.eps=2": rng.uniform(0.1, 0.2, n),

@@ -75,7 +75,7 @@ def test_several_models_are_measured_at_once_as_each_alone(folder: Path, tmp_pat
 def test_only_what_is_asked_for_is_measured(folder: Path) -> None:
     found = measured(folder, "--model", str(folder / "net0.safetensors"), "--limit", "8")
     assert not [key for key in found["measures"] if key.startswith(("change_", "rho", "alignment_lpips", "kl_"))]
-    assert {"accuracy", "kappa.logp_y", "alignment_cosine.logp_y.bayes_gradient.sigma=0.25"} <= set(found["measures"])
+    assert {"accuracy", "kappa.margin", "alignment_cosine.margin.bayes_gradient.sigma=0.25"} <= set(found["measures"])
     assert "--baseline" in found["regime"]["text"]
     assert found["check"]["images"] > 0
 

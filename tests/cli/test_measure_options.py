@@ -42,7 +42,7 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
         ("lse", "score"),
         ("margin", "bayes_gradient"),
         ("smoothgrad(margin)", "bayes_gradient"),
-        ("gradient_x_input(logp_y)", "bayes_gradient"),
+        ("gradient_x_input(margin)", "bayes_gradient"),
         ("map(rise)", "score"),
         ("map(rise)", "bayes_gradient"),
     ):
@@ -86,7 +86,7 @@ def test_the_published_alignment_stands_beside_ours(tmp_path: Path) -> None:
     data, model = f"npz:{tmp_path / 'set.npz'}", tmp_path / "net.safetensors"
     save_classifier(build("convnet", (3, 32, 32), load(data).train.classes, seed=0, channels=(4, 4, 4)), model)
     named = ("--model", str(model), "--data", data, "--tangents", "pca?rank=2", "--sigmas", "0.5", "--metrics", "lpips")
-    quick = ("--epsilons", "none", "--rho-sigmas", "none", "--scalars", "logp_y", "--legacy", "pags", "--json")
+    quick = ("--epsilons", "none", "--rho-sigmas", "none", "--scalars", "margin", "--legacy", "pags", "--json")
     found = CliRunner().invoke(app, ["measure", *named, *quick])
     assert found.exit_code == 0, found.output
     told = json.loads(found.output)
@@ -117,7 +117,7 @@ def test_each_stage_of_a_cascade_is_measured_as_it_was(tmp_path: Path) -> None:
         save_classifier(changed, tmp_path / "stage.safetensors")
         base = ("measure", "--model", str(tmp_path / "stage.safetensors"), "--data", data, "--limit", "10")
         own = json.loads(CliRunner().invoke(app, [*base, "--tangents", "pca?rank=3", *quick]).output)
-        key = "tangent_fraction.logp_y"
+        key = "tangent_fraction.margin"
         assert stage["measures"][key]["mean"] == pytest.approx(own["measures"][key]["mean"], rel=1e-6)
         found.append(own["measures"][key]["mean"])
     assert len(set(found)) == 3
@@ -126,7 +126,7 @@ def test_each_stage_of_a_cascade_is_measured_as_it_was(tmp_path: Path) -> None:
 def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path) -> None:
     asked = ("--metrics", "cka,cosine", "--epsilons", "none", "--rho-sigmas", "none", "--limit", "30")
     told = json.loads(measured(tmp_path, *asked, "--json").output)
-    assert told["measures"]["alignment_cka.logp_y.bayes_gradient.sigma=0.25"]["low"] is not None
+    assert told["measures"]["alignment_cka.margin.bayes_gradient.sigma=0.25"]["low"] is not None
     assert any("alignment_cka: its interval is too narrow" in sentence for sentence in told["warnings"])
     shown = measured(tmp_path, *asked, "--limit", "10")
     assert shown.exit_code == 0, shown.output
@@ -136,9 +136,11 @@ def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:
     found = measured(tmp_path, "--metrics", "cosine")
     assert found.exit_code == 0, found.output
     text = " ".join(found.output.split())
-    assert text.count("Warning: logit_y: the true class's logit is not identified.") == 1
-    assert f"{COS}.logp_y.bayes_gradient.sigma=0.25 − shuffled" in text
-    assert f"{COS}.logp_y.bayes_gradient.sigma=0.25 − edge" in text
+    assert "is not identified" not in text  # of nothing that is measured by default
+    assert f"{COS}.margin.bayes_gradient.sigma=0.25 − shuffled" in text
+    assert f"{COS}.margin.bayes_gradient.sigma=0.25 − edge" in text
+    named = " ".join(measured(tmp_path, "--metrics", "cosine", "--scalars", "margin,logit_y").output.split())
+    assert named.count("Warning: logit_y: the true class's logit is not identified.") == 1
 
 
 @pytest.mark.parametrize(

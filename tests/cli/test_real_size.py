@@ -33,10 +33,10 @@ def test_a_residual_network_of_1000_classes(kind: str) -> None:
     assert found["peak_mib"] <= 4096
     passes = found["forward"] + 2 * found["with_graph"]
     assert passes <= 2 * (found["measures_forward"] + 2 * found["measures_with_graph"])
-    for key in ("accuracy", "tangent_fraction.logp_y", "kappa.logp_y", "change_on.eps=0.5", "change_off.eps=0.5"):
+    for key in ("accuracy", "tangent_fraction.margin", "kappa.margin", "change_on.eps=0.5", "change_off.eps=0.5"):
         assert found["measures"][key][1] == 20, key
     for control in ("dct", "pca", "shuffled"):
-        assert found["measures"][f"tangent_fraction.logp_y.{control}"][1] == 20, control
+        assert found["measures"][f"tangent_fraction.margin.{control}"][1] == 20, control
 
 
 @pytest.mark.slow

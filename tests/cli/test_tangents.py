@@ -66,9 +66,9 @@ def test_measure_takes_several(tmp_path: Path) -> None:
     )
     assert measured.exit_code == 0, measured.output
     found = json.loads(measured.output)["measures"]
-    plain = found["tangent_fraction.logp_y.pca"]["mean"]
-    assert found["tangent_fraction.logp_y.tangents=pca"]["mean"] == pytest.approx(plain, abs=1e-5)
-    assert found["tangent_fraction.logp_y"]["chance"] == pytest.approx(3 / 64)
+    plain = found["tangent_fraction.margin.pca"]["mean"]
+    assert found["tangent_fraction.margin.tangents=pca"]["mean"] == pytest.approx(plain, abs=1e-5)
+    assert found["tangent_fraction.margin"]["chance"] == pytest.approx(3 / 64)
 
 
 @pytest.mark.processes

@@ -21,7 +21,7 @@ from tangency.evaluate.entries import EstimateEntry
 from tangency.measures import MeasureConfig, Rows
 from tangency.report.text.comparison import in_words, overall, size_of, winner
 
-FRACTION = "tangent_fraction.logp_y"
+FRACTION = "tangent_fraction.margin"
 
 
 def by_key(found: ModelComparison) -> dict[str, MeasureDifference]:
@@ -84,7 +84,7 @@ def test_images_without_a_gradient_are_left_out_of_both(tmp_path: Path) -> None:
     b["change_on.eps=2"][:] = np.nan
     found = by_key(compare(str(write_measured(tmp_path / "a", a)), str(write_measured(tmp_path / "b", b))))
     kept = slice(10, 70)
-    for row in (found[FRACTION], found["kappa.logp_y"]):
+    for row in (found[FRACTION], found["kappa.margin"]):
         assert (row.difference.n, row.difference.degenerate) == (60, 20)
     assert found[FRACTION].a.mean == pytest.approx(a[FRACTION][kept].mean())
     assert found[FRACTION].b.mean == pytest.approx(b[FRACTION][kept].mean())
@@ -124,8 +124,8 @@ def test_keys_choose_measures_and_unknown_ones_are_named(tmp_path: Path) -> None
     found = compare(folder, folder, ("accuracy", "excess.tangent_fraction"), permutations=99)
     controls = {f"excess.{FRACTION}.{name}" for name in ("shuffled", "shuffled_class", "pca")}
     assert set(by_key(found)) == {"accuracy", *controls}
-    with pytest.raises(RunError, match=r"Did you mean 'kappa\.logp_y'"):
-        compare(folder, folder, ("kapa.logp_y",))
+    with pytest.raises(RunError, match=r"Did you mean 'kappa\.margin'"):
+        compare(folder, folder, ("kapa.margin",))
 
 
 def damaged(folder: Path, kind: str) -> str:
@@ -235,7 +235,7 @@ def test_the_terminal_says_in_words_what_is_shown(tmp_path: Path) -> None:
 
 def test_words_follow_the_direction_of_the_measure() -> None:
     more = EstimateEntry(mean=0.2, low=0.1, high=0.3)
-    row = MeasureDifference("kappa.logp_y", "lower", more, more, more, dz=0.3, p=0.01, p_holm=0.01)
+    row = MeasureDifference("kappa.margin", "lower", more, more, more, dz=0.3, p=0.01, p_holm=0.01)
     assert winner(row) == "b"
     assert "A has more than B, A − B = +0.2, a small paired effect; B is better" in in_words(row, "+0.2")
     assert winner(replace(row, better="neither")) is None

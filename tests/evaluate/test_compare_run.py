@@ -44,8 +44,8 @@ def test_two_trials_are_compared_by_id_and_by_hash(run: Path) -> None:
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.output)
     summary = {t["id"]: t for t in json.loads((run / "summary.json").read_text())["trials"]}
-    row = next(row for row in found["measures"] if row["key"] == "kappa.logp_y")
-    expected = [summary[name]["measures"]["kappa.logp_y"]["mean"] for name in ("standard-0-s0", "gradient_norm-0.1-s0")]
+    row = next(row for row in found["measures"] if row["key"] == "kappa.margin")
+    expected = [summary[name]["measures"]["kappa.margin"]["mean"] for name in ("standard-0-s0", "gradient_norm-0.1-s0")]
     assert [row["a"]["mean"], row["b"]["mean"]] == pytest.approx(expected)
     by_hash = compare(trial(run, summary["standard-0-s0"]["train_hash"]), b)
     assert by_hash.to_json()["measures"] == found["measures"]

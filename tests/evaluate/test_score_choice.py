@@ -85,7 +85,7 @@ def test_without_a_score_everything_else_is_measured_and_that_is_said(place: Pat
     assert any(sentence.startswith("no score: alignment is not measured") for sentence in found["warnings"])
     assert any("local-pca?neighbours=60&rank=12" in sentence for sentence in found["warnings"])
     assert found["settings"]["score"] == {"kind": "none"}
-    assert found["measures"]["tangent_fraction.logp_y.pca"]["mean"] is not None
+    assert found["measures"]["tangent_fraction.margin.pca"]["mean"] is not None
     pages = [measured(place, score=score, out=tmp_path / score, baseline=None)["measures"] for score in ("mfa",)]
     assert pages[0]["accuracy"] == found["measures"]["accuracy"]
     result = CliRunner().invoke(app, ["report", str(tmp_path / "out"), "--out", str(tmp_path / "page")])
@@ -112,7 +112,7 @@ def test_a_trained_score_alone_gives_its_alignments_only(place: Path) -> None:
     assert any("the trained score alone" in sentence for sentence in alone["warnings"])
     for key in keys:
         assert both["measures"][key]["mean"] == pytest.approx(alone["measures"][key]["mean"], abs=1e-6)
-    assert {"alignment_cosine.logp_y.bayes_gradient.sigma=0.5"} <= set(both["measures"])
+    assert {"alignment_cosine.margin.bayes_gradient.sigma=0.5"} <= set(both["measures"])
     named = measured(place, score=f"network:{place / 'score.safetensors'}", scalars=("margin",))
     assert "alignment_cosine.margin.network_bayes_gradient.sigma=0.5" in named["measures"]
 
@@ -120,7 +120,7 @@ def test_a_trained_score_alone_gives_its_alignments_only(place: Path) -> None:
 def test_one_gaussian_gives_scores_and_local_pca_the_tangent_spaces(place: Path) -> None:
     found = measured(place, score="gaussian")
     assert found["settings"]["score"] == {"kind": "gaussian"}
-    assert found["measures"]["alignment_cosine.logp_y.bayes_gradient.sigma=0.5"]["mean"] is not None
+    assert found["measures"]["alignment_cosine.margin.bayes_gradient.sigma=0.5"]["mean"] is not None
     assert any("local-pca" in sentence for sentence in found["warnings"])
 
 
@@ -183,7 +183,7 @@ def test_a_study_runs_to_its_report_without_a_mixture(score: str, place: Path, t
     aligned = {key for trial in summary["trials"] for key in trial["measures"] if key.startswith("alignment")}
     assert bool(aligned) == (score != "none")
     assert all((".network_" in key) == (score == "network") for key in aligned)
-    assert all(trial["measures"]["tangent_fraction.logp_y"]["mean"] is not None for trial in summary["trials"])
+    assert all(trial["measures"]["tangent_fraction.margin"]["mean"] is not None for trial in summary["trials"])
     assert ("There is no score: alignment is not measured" in page) == (score == "none")
     found = measure_models(MeasureRequest(f"run:{tmp_path / 'run'}/trials/standard-0-s0", limit=8))[0].to_json()
     assert found["settings"]["score"]["kind"] == ("gaussian" if score == "gaussian" else "none")
@@ -193,7 +193,7 @@ def test_specs_that_contradict_themselves_are_refused() -> None:
     data = Path("data.npz")
     for changes, message in (
         ({"score": "nonsense"}, "unknown score"),
-        ({"score": "none", "measures": {"alignments": [["logp_y", "bayes_gradient"]], "sigmas": [0.5]}}, "closed form"),
+        ({"score": "none", "measures": {"alignments": [["margin", "bayes_gradient"]], "sigmas": [0.5]}}, "closed form"),
         ({"score": "none", "tangents": ["denoiser"]}, "the score is none"),
         ({"score": "none", "generate": [{"task": "inpaint"}]}, "needs score.kind"),
         ({"score": "network:a.safetensors", "network_score": "b.safetensors"}, "expected one trained score"),

@@ -205,7 +205,7 @@ def network(path: Path, classes: tuple[str, ...]) -> str:
     return str(path)
 
 
-PAIRS = [["logp_y", "bayes_gradient"], ["sum_logits", "network_score"], ["logp_y", "network_bayes_gradient"]]
+PAIRS = [["margin", "bayes_gradient"], ["sum_logits", "network_score"], ["margin", "network_bayes_gradient"]]
 
 
 def with_network(folder: Path, classes: tuple[str, ...] = ("0", "1", "2"), **changes: Any) -> dict[str, Any]:
@@ -221,10 +221,11 @@ def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path
     told = summary["score"]["network"]
     assert told["verdict"]["words"]
     measures = summary["trials"][-1]["measures"]
-    pairs = ("sum_logits.network_score", "logp_y.network_bayes_gradient")
+    pairs = ("sum_logits.network_score", "margin.network_bayes_gradient")
     for key in (f"alignment_cosine.{pair}.sigma=0.5" for pair in pairs):
         assert measures[key]["n"] == 12
         assert measures[f"{key}.shuffled"]["n"] == 12
+    assert measures["direction_agreement.sigma=0.5"]["n"] == 12
     page = write_report(tmp_path / "run").read_text()
     assert 'id="network"' in page
     assert told["verdict"]["words"] in page.replace("&#39;", "'")
@@ -249,7 +250,7 @@ def test_another_network_measures_anew_and_trains_nothing(tmp_path: Path) -> Non
     run_study(spec, tmp_path / "run")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("model.safetensors")} == weights
     new = polars.read_parquet(tmp_path / "run" / "rows.parquet")
-    changed = [name for name in rows.columns if "network" in name]
+    changed = [name for name in rows.columns if "network" in name or name.startswith("direction_agreement")]
     assert rows.drop(changed).equals(new.drop(changed))
     assert not rows.select(changed).equals(new.select(changed))
 

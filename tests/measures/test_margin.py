@@ -13,7 +13,7 @@ from measure_support import measured, toy_world
 from tangency.autodiff import scalar
 from tangency.data import load
 from tangency.evaluate import estimates
-from tangency.measures import MeasureConfig, Rows, describe, measure
+from tangency.measures import NETWORK_ALIGNMENTS, MeasureConfig, Rows, describe, measure, unidentified
 from tangency.measures.comparison.frames import Frame
 from tangency.measures.keys import ALIGNMENT, FRACTION, KAPPA, RADIUS, TANGENT_CONTROLS, Key
 from tangency.measures.similarity.spectral import phase_randomised
@@ -21,6 +21,7 @@ from tangency.models import build
 from tangency.numerics import cosine
 from tangency.score import MixtureScore
 from tangency.seeding import Draw
+from tangency.study import SHIPPED, shipped_spec
 from tangency.tangents import MixtureTangents, TangentSpace
 from tangency.types import LabelledImages
 
@@ -78,7 +79,7 @@ def test_logits_times_a_number_move_no_row_of_the_margin_in_single_precision(c: 
     plain, scaled = rows_of_convnet(1.0), rows_of_convnet(c)
     assert plain.keys() == scaled.keys()
     assert {FRACTION, f"{FRACTION}.phase", f"{ALIGNMENT}.sigma=0.5", RADIUS, "tangent_rank"} <= set(plain.keys())
-    for key in plain.keys():
+    for key in plain.columns:
         torch.testing.assert_close(scaled[key], plain[key], rtol=0, atol=1e-6, equal_nan=True, msg=key)
     numbers = [estimates(rows, 20).measures for rows in (plain, scaled)]
     for key in (KAPPA, RADIUS, FRACTION):
@@ -220,7 +221,7 @@ def test_the_two_bayes_directions_are_compared_where_both_are_targets() -> None:
         torch.testing.assert_close(found[f"direction_agreement.sigma={sigma}"], cosine(own, other))
     same = measured(network(), mixture, data, config, network=score)
     torch.testing.assert_close(same["direction_agreement.sigma=0.5"], torch.ones(N, dtype=torch.float64))
-    assert not [key for key in measured(network(), mixture, data, CONFIG).keys() if "agreement" in key]
+    assert not [key for key in measured(network(), mixture, data, CONFIG).columns if "agreement" in key]
 
 
 def test_predicted_labels_give_the_radius_of_the_predicted_class() -> None:
@@ -229,3 +230,11 @@ def test_predicted_labels_give_the_radius_of_the_predicted_class() -> None:
     config = MeasureConfig(sigmas=(0.25,), directions=1, metrics=("cosine",), label="predicted")
     assert float(measured(network(), mixture, wrong, config)[RADIUS].min()) >= 0
     assert math.isfinite(float(measured(network(), mixture, wrong, CONFIG)[RADIUS].min()))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_default_and_no_shipped_study_measures_an_unidentified_scalar(name: str) -> None:
+    for config in (MeasureConfig(), shipped_spec(name).measures):
+        assert unidentified(config.quantities) == []
+        assert "margin" in config.tangent_scalars
+    assert unidentified(scalar for scalar, _ in NETWORK_ALIGNMENTS) == []

@@ -135,7 +135,7 @@ def test_one_component_a_class_leaves_the_control_of_the_class_out() -> None:
     assert found[f"{FRACTION}.shuffled"].isfinite().all()
     columns = {key: values.numpy() for key, values in found.columns.items()}
     excess = trial_numbers(columns, PairedBootstrap(N, 50), 42, 3).excess[FRACTION]
-    assert set(excess.controls) == {"shuffled", "dct", "pca"}
+    assert set(excess.controls) == {"shuffled", "dct", "pca", "phase"}
     assert excess.estimate.n == N
 
 

@@ -27,7 +27,7 @@ def rows_of(page: str, table: int = 0) -> list[str]:
     return re.findall(r'<th scope="row"[^>]*><code>([^<]*)</code>', body)
 
 
-FRACTION = "tangent_fraction.logp_y"
+FRACTION = "tangent_fraction.margin"
 
 
 def unescaped(text: str) -> str:
@@ -88,7 +88,7 @@ def test_other_settings_and_other_images_are_warned_of(tmp_path: Path) -> None:
 
 def test_one_model_and_missing_gradients(tmp_path: Path) -> None:
     made = columns()
-    made["tangent_fraction.logp_y"][:20] = np.nan
+    made["tangent_fraction.margin"][:20] = np.nan
     made["change_on.eps=2"][:] = np.nan
     folder = write_measured(tmp_path / "only", made)
     text = write_leaderboard([str(folder)], tmp_path / "out").read_text(encoding="utf-8")
@@ -128,7 +128,7 @@ def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
         noise = np.random.default_rng(seed).normal(size=N)
         noise = (noise - noise.mean()) / noise.std()
         for control in ("shuffled", "shuffled_class", "pca"):
-            found[f"tangent_fraction.logp_y.{control}"] = found["tangent_fraction.logp_y"] - 0.05 * (noise + gain)
+            found[f"tangent_fraction.margin.{control}"] = found["tangent_fraction.margin"] - 0.05 * (noise + gain)
         return found
 
     folders = [write_measured(tmp_path / "slight", made(1, 0.25))]

@@ -56,7 +56,7 @@ def test_labels_in_words_name_every_strength_once():
     ("text", "parts"),
     [
         ("accuracy", ("accuracy", "", "", "", None, "")),
-        ("tangent_fraction.logp_y.shuffled_class", ("tangent_fraction", "logp_y", "", "", None, "shuffled_class")),
+        ("tangent_fraction.margin.shuffled_class", ("tangent_fraction", "margin", "", "", None, "shuffled_class")),
         ("rho.logits.sigma=0.05", ("rho", "logits", "", "sigma", 0.05, "")),
         ("change_on.eps=2", ("change_on", "", "", "eps", 2.0, "")),
         (
@@ -112,7 +112,7 @@ def test_objectives_with_words_of_their_own_exist():
         ("alignment_cosine.margin.bayes_gradient.sigma=0.5", "cos Bayes gradient, σ = 0.5"),
         ("change_on.eps=2", "On-manifold change, ε = 2"),
         ("accuracy", "Accuracy"),
-        ("novel.logp_y.sigma=1", "novel.logp_y, σ = 1"),
+        ("novel.margin.sigma=1", "novel.margin, σ = 1"),
     ],
 )
 def test_short_labels(text, label):

@@ -114,7 +114,8 @@ def test_the_interval_holds_the_strengths_at_which_a_t_test_finds_nothing(name: 
     values = simulated(CURVES["steep rise"], 5, 0.7, 0, 0, 1)[0][0]
     result = RULES[name](values, None)
     assert 0 < result.low < result.estimate < result.high < 10
-    positions = np.concatenate([[2 * math.log(0.03) - math.log(10 / 0.03) / 5 - math.log(0.03)], np.log(STRENGTHS[1:])])
+    logs = np.log(STRENGTHS[1:])
+    positions = np.concatenate([logs[:1] - np.diff(logs).mean(), logs])
     best = values.mean(1).argmax()
 
     def q(strength: float) -> Array:

@@ -66,7 +66,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counter[str], list[
         shard=3,
         pictures=2,
     )
-    content["measures"]["alignments"] = [["logp_y", "bayes_gradient"], ["sum_logits", "network_score"]]
+    content["measures"]["alignments"] = [["margin", "bayes_gradient"], ["sum_logits", "network_score"]]
     spec, out = str(write_spec(folder, content)), str(folder / "run")
     (folder / "mine.py").write_text(SCRIPT.format(folder=str(folder), spec=spec, out=out, counted=COUNTED))
     run([sys.executable, str(folder / "mine.py")], {"OMP_NUM_THREADS": "1"})

@@ -39,10 +39,12 @@ def test_summary_has_the_keys_that_scripts_rely_on(study: tuple[dict, Path, dict
     for trial in summary["trials"]:
         assert {"id", "objective", "strength", "seed", "outcome", "regime", "measures"} <= set(trial)
         wanted = ["accuracy", "kappa.margin", "rho.logits.sigma=0.05", "change_on.eps=2", "change_off.eps=2"]
-        wanted += [f"tangent_fraction.margin{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca")]
-        for pair in ("margin.bayes_gradient",):
-            key = f"alignment_cosine.{pair}.sigma=0.5"
-            wanted += [key, *(f"{key}.{c}" for c in ("shuffled", "random", "image", "untrained"))]
+        wanted += [
+            f"tangent_fraction.margin{c}" for c in ("", ".shuffled", ".shuffled_class", ".dct", ".pca", ".phase")
+        ]
+        key = "alignment_cosine.margin.bayes_gradient.sigma=0.5"
+        wanted += [key, *(f"{key}.{c}" for c in ("shuffled", "random", "image", "untrained"))]
+        wanted += ["radius", "tangent_overlap.dct"]
         for key in wanted:
             entry = trial["measures"][key]
             assert {"mean", "low", "high", "n", "degenerate", "chance"} <= set(entry), key
@@ -72,7 +74,7 @@ def test_summary_numbers_follow_from_the_rows(study: tuple[dict, Path, dict]) ->
     # of one component a class all images of a class have one tangent space, and no other stands in for it
     assert np.isnan(column("tangent_fraction.margin.shuffled_class")).all()
     assert trial["measures"]["tangent_fraction.margin.shuffled_class"]["n"] == 0
-    controls = {c: column(f"tangent_fraction.margin.{c}").mean() for c in ("shuffled", "dct", "pca")}
+    controls = {c: column(f"tangent_fraction.margin.{c}").mean() for c in ("shuffled", "dct", "pca", "phase")}
     excess = trial["excess"]["tangent_fraction.margin"]
     assert excess["mean"] == pytest.approx(f.mean() - max(controls.values()))
     assert excess["best_control"] == max(controls, key=lambda c: controls[c])

@@ -117,7 +117,7 @@ def test_what_is_done_at_the_images_own_size_is_refused(tmp_path: Path) -> None:
     options = {"channels": 1, "classes": 3, "size": "tiny"}
     card = ScoreCard("unet", "edm", (1, 8, 8), options, classes=load_dataset(f"npz:{data}").train.classes)
     save_score(build_network(card), tmp_path / "score.safetensors")
-    measures = MEASURES | {"alignments": [["logp_y", "network_bayes_gradient"]]}
+    measures = MEASURES | {"alignments": [["margin", "network_bayes_gradient"]]}
     network = {"network_score": str(tmp_path / "score.safetensors"), "measures": measures}
     for name, given in (("network_score", network), ("generate", {"generate": [{"task": "inpaint"}]})):
         spec = parse_spec(tiny_spec(data, measures=MEASURES) | given, "test")

@@ -20,7 +20,14 @@ from tangency.worlds import load_dataset
 
 pytestmark = pytest.mark.processes
 
-MEASURES = {"directions": 1, "sigmas": [0, 0.1], "rho_sigmas": [0.05], "epsilons": [1.0], "metrics": ["cosine"]}
+MEASURES = {
+    "directions": 1,
+    "alignments": [["margin", "bayes_gradient"], ["logp_y", "bayes_gradient"]],  # the optimum's is that of log p(y|x)
+    "sigmas": [0, 0.1],
+    "rho_sigmas": [0.05],
+    "epsilons": [1.0],
+    "metrics": ["cosine"],
+}
 
 
 def world_spec(**changes: object) -> dict:
@@ -55,7 +62,7 @@ def test_the_bayes_rule_is_a_trial_with_the_known_answers(study: tuple[Path, dic
     measures = bayes["measures"]
     assert measures["tangent_fraction.margin"]["mean"] == pytest.approx(1, abs=1e-6)
     assert measures["kappa.margin"]["mean"] < 1e-6
-    assert measures["alignment_cosine.margin.bayes_gradient.sigma=0"]["mean"] == pytest.approx(1, abs=1e-5)
+    assert measures["alignment_cosine.logp_y.bayes_gradient.sigma=0"]["mean"] == pytest.approx(1, abs=1e-5)
     assert measures["rho.logits.sigma=0.05"]["mean"] < 1e-4
 
 

@@ -51,15 +51,15 @@ def test_shuffled_controls_are_drawn_anew_in_each_data_set() -> None:
     found = measured_population(world, TiltedBayes(world), 300, module.CONFIG)
     assert found.fractions.shape == (300, 3)
     own = found.fractions[np.arange(300), found.component]
-    assert own == pytest.approx(found.columns["tangent_fraction.logp_y"], abs=1e-5)
+    assert own == pytest.approx(found.columns["tangent_fraction.margin"], abs=1e-5)
     rng = np.random.default_rng(0)
-    draws = [repairs(found)(rng.permutation(300), rng)["tangent_fraction.logp_y.shuffled"].mean() for _ in range(200)]
-    expected = found.columns["tangent_fraction.logp_y.shuffled"].mean()
+    draws = [repairs(found)(rng.permutation(300), rng)["tangent_fraction.margin.shuffled"].mean() for _ in range(200)]
+    expected = found.columns["tangent_fraction.margin.shuffled"].mean()
     assert np.mean(draws) == pytest.approx(expected, abs=5 * np.std(draws) / np.sqrt(200) + 1e-3)
-    truths = excess_truths(truth_of(found.columns, 64, 3), "tangent_fraction.logp_y")
+    truths = excess_truths(truth_of(found.columns, 64, 3), "tangent_fraction.margin")
     # one tangent space a class: no other image of the class has another
-    assert {key.rpartition(".")[2] for key in truths} == {"logp_y", "shuffled", "dct", "pca"}
-    assert truths["excess.tangent_fraction.logp_y"] == min(v for k, v in truths.items() if k.count(".") == 3)
+    assert {key.rpartition(".")[2] for key in truths} == {"margin", "shuffled", "dct", "pca", "phase"}
+    assert truths["excess.tangent_fraction.margin"] == min(v for k, v in truths.items() if k.count(".") == 3)
 
 
 def test_partners_of_a_data_set_are_uniform_over_members_of_another_kind() -> None:

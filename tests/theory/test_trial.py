@@ -52,7 +52,7 @@ def test_a_fitted_mixture_finds_the_subspace_and_falls_short_of_the_exact_score(
         assert entry["mse"]["mean"] < entry["identity"]
         assert 0 < entry["score_error"] < 0.5
         assert entry["mse"]["mean"] >= entry["least_mse"]["mean"] * 0.98
-    assert found["measures"]["alignment_cosine.logp_y.bayes_gradient.sigma=0.2"]["bias"]["mean"] < 0
+    assert found["measures"]["alignment_cosine.margin.bayes_gradient.sigma=0.2"]["bias"]["mean"] < 0
 
 
 def test_angles_equal_scipys_and_keep_what_an_arccosine_loses() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tangency.statistics.pooled import Statistic, tested
+from tangency.statistics.pooled import Statistic, exchangeable
 from tangency.statistics.resamples import Array
 
 
@@ -44,7 +44,7 @@ def pair_dz(first: Statistic, second: Statistic) -> float:
 
     Of medians it is that of lying above the median of both.
     """
-    a, b = tested(first, second)
+    a, b = exchangeable(first, second)
     usable = a.usable()
     n = int(usable.sum())
     if n < 2:

@@ -27,7 +27,7 @@ def medians(blocks: Blocks, columns: Sequence[Array]) -> list[Array]:
 
     Example:
         >>> from tangency.statistics.resamples import Resamples
-        >>> medians(Resamples(3, 2, seed=0), [np.array([1.0, 5.0, np.nan])])[0][0]
+        >>> float(medians(Resamples(3, 2, seed=0), [np.array([1.0, 5.0, np.nan])])[0][0])
         3.0
     """
     width = _WINDOW

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tangency.errors import NumericsError
-from tangency.statistics.pooled import Pooled, Statistic, tested
+from tangency.statistics.pooled import Pooled, Statistic, exchangeable
 from tangency.statistics.resamples import Array, SignFlips
 
 Alternative = Literal["greater", "two-sided"]
@@ -40,7 +40,7 @@ def swap_p(flips: SignFlips, pairs: Sequence[tuple[Statistic, Statistic]]) -> li
     """
     if not pairs:
         return []
-    held = [tested(a, b) for a, b in pairs]
+    held = [exchangeable(a, b) for a, b in pairs]
     signed = flips.accumulate(lambda where: np.concatenate([a.parts(where) - b.parts(where) for a, b in held]))
     p_values, start = [], 0
     for a, b in held:

@@ -43,7 +43,7 @@ class Statistic(abc.ABC):
         """The statistic without each image in turn, (N,), NaN for images that never entered."""
 
     @abc.abstractmethod
-    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+    def against(self, other: Statistic) -> tuple[Pooled, Pooled]:
         """By what it is tested against another one of its kind over the same images: functions of sums."""
 
     def usable(self, where: slice = _ALL) -> Mask:
@@ -77,7 +77,7 @@ class Pooled(Statistic):
         parts = self.parts()
         return np.where(self.usable(), self.value(parts.sum(1, keepdims=True) - parts), np.nan)
 
-    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+    def against(self, other: Statistic) -> tuple[Pooled, Pooled]:
         """Both as they are."""
         assert isinstance(other, Pooled)
         return self, other
@@ -251,7 +251,7 @@ class Median(Statistic):
         without = np.where(below, ends[0], np.where(above, ends[2], ends[1]))
         return np.where(self.usable(), without, np.nan)
 
-    def tested(self, other: Statistic) -> tuple[Pooled, Pooled]:
+    def against(self, other: Statistic) -> tuple[Pooled, Pooled]:
         """Mood's test: the shares of values above the median of both together, which no swap of images moves."""
         joint = median(np.concatenate([self.values, other.columns[0]]))
 
@@ -267,10 +267,10 @@ def paired(a: Statistic, b: Statistic) -> tuple[Statistic, Statistic]:
     return a.among(both), b.among(both)
 
 
-def tested(a: Statistic, b: Statistic) -> tuple[Pooled, Pooled]:
+def exchangeable(a: Statistic, b: Statistic) -> tuple[Pooled, Pooled]:
     """By what two statistics of one kind are tested, over the images where both have a value."""
     first, second = paired(a, b)
-    return first.tested(second)
+    return first.against(second)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

@@ -32,8 +32,9 @@ class Thresholds:
 
     Args:
         accuracy_margin: δ; the labels at `MARGINS` are printed as well.
-        filter_margin: share of the best filter's own rise over the standard network by which L must exceed the filter:
-            a filter between two of the grid would otherwise be beyond smoothing by its last digit.
+        filter_margin: share of the best filter's own rise over the standard network by which L must exceed the filter
+            (at least by the slack of its search): a filter between two of the grid would else be beyond smoothing by a
+            digit.
         overlap: mean tr(P_own P_control)/k from which on a control is the same subspace and is left out.
         floor: of F², in units of k/d.
         level: of the intervals.
@@ -52,7 +53,7 @@ class DirectionEvidence:
 
     Args:
         over_standard: L − L of the standard network.
-        beyond_filter: L − L of the filtered standard network, less the margin of `Thresholds.filter_margin`.
+        beyond_filter: L − L of the filtered standard network, less the margin (`Thresholds.filter_margin`).
         over_weaker: name of a recipe of the same objective at a smaller strength to L − its L, the level of each
             corrected for their number.
     """

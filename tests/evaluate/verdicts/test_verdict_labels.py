@@ -129,7 +129,10 @@ def test_a_filter_between_two_of_the_grid_is_not_beyond_the_best_of_it() -> None
     under = verdicts(shared).recipes["pca-40"].aligned["bayes_gradient"]
     assert under.over_filter.low > 0
     assert regimes(shared)["pca-40"] == "weak"
-    assert regimes(shared, Thresholds(filter_margin=0.0))["pca-40"] == "bayes_aligned"
+    none = Thresholds(filter_margin=0.0)
+    assert regimes(shared, none)["pca-40"] == "bayes_aligned"
+    assert regimes(dataclasses.replace(shared, slack=dict.fromkeys(rows.filtered, 0.003)), none)["pca-40"] == "weak"
+    assert regimes(dataclasses.replace(shared, slack={"bayes_gradient": 0.003}), none)["pca-40"] == "weak"
 
 
 def _without_noise(own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

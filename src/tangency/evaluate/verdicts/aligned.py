@@ -65,25 +65,24 @@ def aligned(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: 
         alignment=level_of,
         over_standard=alignment_difference(recipe, rows.standard, key, level),
         over_filter=alignment_difference(recipe, filtered, key, level),
-        beyond_filter=_beyond(recipe, rows.standard, filtered, key, thresholds),
+        beyond_filter=_beyond(rows, recipe, target, key, thresholds),
         filtered=filtered.name if filtered else None,
         over_weaker={name: estimate for name, estimate in differences.items() if estimate is not None},
     )
 
 
-def _beyond(
-    recipe: Recipe, standard: Recipe | None, filtered: Recipe | None, key: str, thresholds: Thresholds
-) -> CrossedEstimate | None:
-    """L − L_filter − margin·(L_filter − L_standard), the margin where the filter raises L at all."""
+def _beyond(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: Thresholds) -> CrossedEstimate | None:
+    """L − L_filter − margin·(L_filter − L_standard), or − the slack where that is more"""
+    standard, filtered = rows.standard, rows.filtered.get(target)
     if standard is None or filtered is None or not (seeds := shared_seeds(recipe, standard, filtered)):
         return None
-    parts = [alignment(each, key, seeds) for each in (recipe, standard, filtered)]
-    values = [part for part in parts if part is not None]
+    values = [v for each in (recipe, standard, filtered) if (v := alignment(each, key, seeds)) is not None]
     if len(values) < 3 or not (usable := np.isfinite(values).all((0, 1))).any():
         return None
     own, base, behind = (value[:, usable] for value in values)
-    margin = thresholds.filter_margin if behind.mean() > base.mean() else 0.0
-    return mean_of(own - behind - margin * (behind - base), thresholds.level)
+    rise, slack = thresholds.filter_margin * (behind - base), rows.slack.get(target, 0.0)
+    bar = rise if rise.mean() > slack else slack
+    return mean_of(own - behind - bar, thresholds.level)
 
 
 def evidence_under(aligned_under: AlignmentUnder | None) -> DirectionEvidence:

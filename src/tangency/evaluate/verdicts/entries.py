@@ -23,7 +23,8 @@ class AlignmentUnder:
         alignment: L.
         over_standard: L − the standard recipe's, paired by seed and image; None where there is none, as for the rest.
         over_filter: L − that of the standard networks behind the best fixed linear filter.
-        beyond_filter: the same less `Thresholds.filter_margin` of that filter's own rise over the standard recipe.
+        beyond_filter: the same less `Thresholds.filter_margin` of that filter's own rise over the standard recipe, or
+            less the slack of the search where that is more.
         filtered: name of the filtered standard recipe.
         over_weaker: recipe of the same objective at a smaller strength to L − its L; levels corrected for their number.
     """

@@ -62,6 +62,7 @@ class SweepRows:
         exact: whether the closed form's direction, `bayes_gradient`, is the truth: then one direction suffices.
         filtered: Bayes direction (`bayes_gradient`, `network_bayes_gradient`) to the standard network behind the best
             fixed linear input filter for it, by seed.
+        slack: Bayes direction to the L by which another filter may exceed the chosen one, 0 where nothing is said.
         references: the Bayes rule, untrained networks, wrappers: labelled too, never "best".
     """
 
@@ -70,6 +71,7 @@ class SweepRows:
     dimension: int
     exact: bool = False
     filtered: Mapping[str, Recipe] = field(default_factory=dict)
+    slack: Mapping[str, float] = field(default_factory=dict)
     references: Sequence[Recipe] = ()
 
     def __post_init__(self) -> None:

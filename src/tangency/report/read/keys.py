@@ -10,6 +10,7 @@ from tangency.study.summary.entries import TrialEntry
 RISK = "excess_risk"  # of a trial, not among its measures
 ORDER = (  # of families on the page
     "accuracy",
+    "radius",
     "tangent_fraction",
     "kappa",
     "log_kappa",

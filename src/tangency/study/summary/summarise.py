@@ -9,6 +9,7 @@ from typing import Any
 
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.numbers import Columns, TrialNumbers, trial_numbers
+from tangency.measures import WorkingSize
 from tangency.measures.keys import MARGIN, Key
 from tangency.statistics import PairedBootstrap
 from tangency.study.generation.collect import GeneratedEntry
@@ -23,6 +24,7 @@ from tangency.study.summary.headline import estimator_entries
 from tangency.study.summary.judged import judge
 from tangency.study.summary.optimum import about_world, noise_curves
 from tangency.study.summary.sweep import Sweep
+from tangency.study.summary.sweep_entries import CellEntry
 from tangency.study.summary.trials import Results, trial_entries
 from tangency.types import Dataset
 
@@ -37,7 +39,7 @@ def summarise(
     columns: dict[str, Columns],
     score_card: dict[str, Any],
     generated: Sequence[GeneratedEntry] | None = None,
-    quality: JudgeQuality | None = None,
+    rated: JudgeQuality | None = None,
 ) -> dict[str, Any]:
     """Everything of summary.json but the times, which differ from run to run.
 
@@ -48,25 +50,23 @@ def summarise(
         columns: id to the rows of each that was measured.
         score_card: of the study's score.
         generated: pictures of each entry of `generate`.
-        quality: of the judge of these.
+        rated: how good the judge of these is.
     """
     longer = [trial for trial in planned if trial.epochs > spec.train.epochs]
     trials = [trial for trial in planned if trial not in longer]
     own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
-    images = len(next(iter(own.values()))["accuracy"])
-    boot, working = PairedBootstrap(images, spec.replicates), working_of(spec, data)
-    dimension, classes = math.prod(working.shape), len(data.test.classes)
-    numbers = {name: trial_numbers(rows, boot, dimension, classes) for name, rows in own.items()}
-    sweep = Sweep.of(spec, data, trials, own, dimension)
+    dimension = math.prod(working_of(spec, data).shape)
+    numbers = _numbers(own, spec, dimension, len(data.test.classes))
+    sweep = Sweep.of(spec, data, trials, outcomes, own, dimension)
     results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
     cells = cell_entries(sweep, results, own, judged.cells)
-    joined = Joined(numbers, results.collapsed, {cell.id: cell.regime for cell in cells}, main_alignment(spec, numbers))
+    joined = _joined(spec, results, cells)
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
         spec_hash=spec.digest(),
-        data=_about(data, images, None if working.whole else working.sentence),
+        data=_about(data, _images(own), working_of(spec, data)),
         score=score_card,
         headline=judged.headline,
         trials=trial_entries(results, outcomes, own, dimension, judged.trials),
@@ -77,13 +77,30 @@ def summarise(
         common_curves=common_curves(sweep.rows),
         convergence=judged.convergence,
         regimes=judged.rule,
-        tangents=TangentsEntry(estimators=estimator_entries(spec, own)) if len(spec.tangents) > 1 else None,
-        generation=summarise_generation(spec, data, trials, generated, quality, joined)
-        if generated and quality
-        else None,
+        tangents=_tangents(spec, own),
+        generation=summarise_generation(spec, data, trials, generated, rated, joined) if generated and rated else None,
         correlations=correlations(sweep.rows),
         provenance=_provenance(spec, data, planned),
     ).to_json()
+
+
+def _tangents(spec: StudySpec, columns: Mapping[str, Columns]) -> TangentsEntry | None:
+    return TangentsEntry(estimators=estimator_entries(spec, columns)) if len(spec.tangents) > 1 else None
+
+
+def _images(columns: Mapping[str, Columns]) -> int:
+    return len(next(iter(columns.values()))["accuracy"])
+
+
+def _numbers(columns: Mapping[str, Columns], spec: StudySpec, dimension: int, classes: int) -> dict[str, TrialNumbers]:
+    boot = PairedBootstrap(_images(columns), spec.replicates)
+    return {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
+
+
+def _joined(spec: StudySpec, results: Results, cells: Sequence[CellEntry]) -> Joined:
+    """What generation is compared with."""
+    regimes = {cell.id: cell.regime for cell in cells}
+    return Joined(results.numbers, results.collapsed, regimes, main_alignment(spec, results.numbers))
 
 
 def main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
@@ -93,7 +110,7 @@ def main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
     return key if all(key in own.draws for own in numbers.values()) else ""
 
 
-def _about(data: Dataset, images: int, working: str | None) -> DataEntry:
+def _about(data: Dataset, images: int, working: WorkingSize) -> DataEntry:
     return DataEntry(
         name=data.name,
         digest=data.test.digest,
@@ -102,7 +119,7 @@ def _about(data: Dataset, images: int, working: str | None) -> DataEntry:
         train=len(data.train),
         measured=images,
         licence=data.licence,
-        working=working,
+        working=None if working.whole else working.sentence,
     )
 
 

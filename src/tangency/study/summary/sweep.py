@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,23 @@ class Sweep:
 
     @classmethod
     def of(
-        cls, spec: StudySpec, data: Dataset, planned: Sequence[Trial], columns: Mapping[str, Columns], dimension: int
+        cls,
+        spec: StudySpec,
+        data: Dataset,
+        planned: Sequence[Trial],
+        outcomes: Mapping[str, Mapping[str, Any]],
+        columns: Mapping[str, Columns],
+        dimension: int,
     ) -> Sweep:
-        """The sweep of the trials of a study, without those that were trained longer."""
+        """The sweep of the trials of a study, without those that were trained longer.
+
+        Args:
+            spec, data: of the study.
+            planned: its trials.
+            outcomes: id to how the training of each ended, or which filter was chosen.
+            columns: id to the rows of each that was measured.
+            dimension: d of an image at the working size.
+        """
         cells: dict[str, list[Trial]] = {}
         for trial in planned:
             cells.setdefault(cell_of(trial), []).append(trial)
@@ -64,6 +79,7 @@ class Sweep:
             dimension=dimension,
             exact=spec.score.kind == "exact",
             filtered={target: recipes[name] for target, name in FILTERED.items() if name in recipes},
+            slack=_slack(trials, outcomes),
             references=[recipe for recipe in recipes.values() if recipe.objective in REFERENCES],
         )
         return cls(rows, trials, lost)
@@ -92,6 +108,12 @@ def _curves(planned: Sequence[Trial]) -> dict[str, str]:
     for trial in planned:
         variants.setdefault(trial.name, set()).add(curve_of(trial))
     return {cell_of(trial): curve_of(trial) if len(variants[trial.name]) > 1 else trial.name for trial in planned}
+
+
+def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Bayes direction to how much another filter may exceed the chosen one in L: the most of any seed."""
+    each = {target: [outcomes[t.id].get("slack") or 0.0 for t in trials.get(n, ())] for target, n in FILTERED.items()}
+    return {target: max(own) for target, own in each.items() if own}
 
 
 def best_constant(data: Dataset) -> float:
