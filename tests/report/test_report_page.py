@@ -87,7 +87,7 @@ def test_pictures_have_text_for_those_who_do_not_see_them(reported, page):
     tags = re.findall(r"<img [^>]*>", without_scripts(page))
     held = load_file(reported[0] / "artefacts" / "pictures.safetensors")
     shown = [tag for tag in tags if "data:image/png" in tag]
-    assert len(shown) == (len(held) - 1) * len(held["image"])  # all but the labels
+    assert len(shown) == (len(held) - 1) * len(held["image"]) + 1  # all but the labels, and effective strength
     assert all(re.search(r'alt="[^"]{10,}"', tag) for tag in shown)
     for plot in re.findall(r'<div class="plot[^>]*>', page):
         assert 'role="img"' in plot
@@ -104,7 +104,7 @@ def test_one_seed_is_warned_about(tmp_path, seeds, warned):
 def test_run_without_a_standard_trial(tmp_path):
     text = visible(page_of(build_run(tmp_path / "run", headline=False)))
     assert "No standard-trained network in this run, so nothing is claimed" in text
-    assert "not tested, as there is no standard network to compare with" in text
+    assert "not tested, as no change from a standard network is measured" in text
 
 
 def test_colour_images_come_with_a_colour_version(tmp_path):

@@ -11,7 +11,14 @@ from tangency.report.read.sweep import estimators
 from tangency.report.text.effective import explained
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital
-from tangency.report.text.thesis import convergence_sentence, moved_words, thesis_sentence, turn_rows, turn_sentence
+from tangency.report.text.thesis import (
+    convergence_sentence,
+    is_tested,
+    moved_words,
+    thesis_sentence,
+    turn_rows,
+    turn_sentence,
+)
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import SweepCurveEntry
 
@@ -87,8 +94,10 @@ def sweep_section(run: RunFiles) -> SweepSection | None:
 
 
 def _thesis(summary: StudySummary, curve: SweepCurveEntry) -> ThesisText:
-    status = "withheld" if curve.withheld else curve.thesis.status if curve.thesis else "not tested"
-    reasons = curve.thesis.reasons if curve.thesis and not curve.withheld else []
+    thesis = None if curve.withheld or not is_tested(curve.thesis) else curve.thesis
+    status, reasons = (
+        (thesis.status, thesis.reasons) if thesis else ("withheld" if curve.withheld else "not tested", [])
+    )
     return ThesisText(capital(objective_name(curve.objective)), status, thesis_sentence(summary, curve), reasons)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from tangency.evaluate.verdicts.entries import ThesisVerdict
 from tangency.report.read.sweep import estimators
@@ -38,15 +39,20 @@ def thesis_sentence(summary: StudySummary, curve: SweepCurveEntry) -> str:
     name = capital(objective_name(curve.objective))
     if curve.withheld:
         return f"{name}: withheld. {curve.withheld.rstrip('.')}."
-    if curve.thesis is None:
-        return f"{name}: not tested, as there is no standard network to compare with."
     thesis = curve.thesis
+    if not is_tested(thesis):
+        return f"{name}: not tested, as no change from a standard network is measured."
     sentences = [f"{name}: {thesis.status}", _signs(thesis.reasons), *_best(summary, thesis)]
     if thesis.left_out:
         left_out = [trial_name(cell) for cell in summary.cells if cell.id in thesis.left_out]
         sentences.append(f"Collapsed and left out: {', '.join(left_out)}")
     sentences += [_unit(len(curve.seeds)), _alone(summary, curve)]
     return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
+
+
+def is_tested(thesis: ThesisVerdict | None) -> TypeGuard[ThesisVerdict]:
+    """Whether any change from the standard network is measured."""
+    return thesis is not None and any(each.alignment and each.fraction for each in thesis.changes.values())
 
 
 def _signs(reasons: Sequence[str]) -> str:
@@ -58,7 +64,7 @@ def _signs(reasons: Sequence[str]) -> str:
     words = [f"L and log F²/control change {', '.join(moves)}, both shown"] if moves else []
     words += [f"not both changes are shown at {open_}"] if open_ else []
     strengths = f"{total} strength{'s' if total != 1 else ''}"
-    return f"of {strengths}, {'; '.join(words)}" if words else "no change from the standard network is measured"
+    return f"of {strengths}, {'; '.join(words)}" if words else ""
 
 
 def _best(summary: StudySummary, thesis: ThesisVerdict) -> list[str]:
