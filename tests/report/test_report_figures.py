@@ -3,25 +3,24 @@
 import base64
 import dataclasses
 import io
-import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from report.helpers import embedded, rewrite, trial_of
+from report.helpers import embedded, trial_of
 from report.synthetic_run import build_run
 from tangency.evaluate.entries import MeasureEntry
 from tangency.report.draw import pixels
-from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
+from tangency.report.draw.sweep import correlations_figure, curves_figure
 from tangency.report.page.spread import density
 from tangency.report.read.run import read_run
-from tangency.report.text.panels import story_keys, story_labels
+from tangency.report.text.panels import story_keys
 
 
 def test_figures_are_valid_files(reported):
     folder = reported[1].parent / "figures"
-    names = {"story", "curves", "correlations", "pictures", "score"}
+    names = {"story", "effective", "curves", "correlations", "pictures", "score"}
     assert {path.name for path in folder.iterdir()} == {f"{n}.{kind}" for n in names for kind in ("pdf", "png")}
     for path in folder.glob("*.pdf"):
         content = path.read_bytes()
@@ -74,8 +73,6 @@ def test_the_story_shows_the_headline_alignment_with_or_without_a_headline(tmp_p
     keys = story_keys(summary)
     assert keys["alignment"] == "alignment_cosine.margin.bayes_gradient.sigma=0.5"
     assert keys["alignment_control"] == "alignment_cosine.margin.bayes_gradient.sigma=0.5.shuffled"
-    assert story_labels(keys)["alignment"] == "cos Bayes gradient, σ = 0.5"
-    assert story_labels(keys)["on"] == "Softmax change, ε = 2"
 
 
 def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_sigma(tmp_path):
@@ -84,36 +81,6 @@ def test_without_the_bayes_gradient_another_alignment_is_shown_at_its_largest_si
     empty = read_run(build_run(tmp_path / "run", headline=False)).summary
     found = story_keys(dataclasses.replace(empty, trials=[trial]))
     assert found == {"alignment": keys[1]}
-    assert story_labels(found) == {"alignment": "1 − LPIPS score, σ = 0.5"}
-
-
-def test_story_figure_names_what_is_white_and_labels_every_strength(reported):
-    figure = story_figure(read_run(reported[0]))
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["weak", "Bayes-aligned", "excessive", "undetermined, diverged, collapsed"]
-    figure.draw_without_rendering()
-    labels = [axes.get_ylabel() for axes in figure.axes]
-    assert "cos Bayes gradient\nσ = 0.5" in labels
-    assert "Softmax change\nε = 2" in labels
-    for axes in figure.axes[-3:]:
-        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
-        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
-    assert [label.get_text() for label in figure.axes[-3].get_xticklabels()] == ["0", "0.03", "0.3", "3", "30", "300"]
-    legends = [axes for axes in figure.axes if axes.get_legend()]
-    assert len(legends) == 3
-    for axes in legends:
-        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
-
-
-def test_strength_labels_that_would_touch_are_left_out(run):
-    def crowd(summary):
-        for trial in summary["trials"]:
-            if trial["objective"] == "noise_augmentation":
-                trial["strength"] = 1 + trial["strength"] / 100
-
-    rewrite(run, crowd)
-    figure = story_figure(read_run(run))
-    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0", "1.001"]
 
 
 def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page):

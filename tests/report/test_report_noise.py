@@ -171,4 +171,4 @@ def test_curves_of_trials_that_the_summary_lacks_are_ignored(summary):
     before = noise_curves(typed(summary))
     summary["noise_curves"]["trials"]["nobody"] = {"ratio": [1], "low": [1], "high": [1]}
     assert noise_curves(typed(summary)) == before
-    assert len(before) == 13
+    assert len(before) == 15

@@ -14,12 +14,14 @@ from tangency.evaluate.entries import IntervalEntry, MeasureEntry
 from tangency.measures import registry
 from tangency.measures.keys import Key
 from tangency.report.draw.pictures import REFERENCE, picture_columns, pictures_figure
-from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure
+from tangency.report.draw.story import story_figure
+from tangency.report.draw.sweep import correlations_figure, curves_figure
 from tangency.report.read.run import read_run
 from tangency.report.read.trials import REFERENCES, bayes_level, swept, trained
 from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import estimate, number
 from tangency.report.text.score import score_lead, world_sentence
+from tangency.report.text.story import stories
 from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
 from tangency.report.text.verdict import verdict
 from tangency.study.plan import REFERENCES as PLANNED
@@ -47,10 +49,10 @@ def test_references_are_those_of_the_study():
 def test_the_bayes_rule_is_counted_nowhere_among_networks(content):
     trials = content.summary.trials
     assert swept(trials) == ["gradient_norm", "pgd_l2", "noise_augmentation"]
-    assert len(trained(trials)) == len(trials) - 2
+    assert len(trained(trials)) == len(trials) - 4  # without the untrained network, the Bayes rule, two filtered ones
     assert networks_text(trials) == "12 trained networks, beside the Bayes rule and 1 untrained control"
     assert networks_text([t for t in trials if t.objective == "standard"]) == "1 trained network"
-    assert not any("ayes rule" in sentence for sentence in regime_sentences(trials))
+    assert not any("ayes rule" in sentence for sentence in regime_sentences(content.summary))
     assert [o["id"] for o in embedded(page_of(content.folder))["objectives"]] == swept(trials)
 
 
@@ -60,11 +62,14 @@ def test_the_bayes_rule_does_not_change_the_verdict(content):
     assert verdict(summary).claim.startswith("Only the standard network was trained")
 
 
-def test_the_bayes_rule_is_the_optimum_not_a_regime_nor_a_control(content, world_page):
-    assert regime_label(bayes_of(content.summary)) == "optimum"
+def test_the_bayes_rule_is_labelled_by_the_same_tests_among_the_references(content, world_page):
+    assert regime_label(bayes_of(content.summary)) == "Bayes-aligned"
     assert trial_name(bayes_of(content.summary)) == "Bayes rule"
-    assert "bayes-s0" not in section(world_page, "regimes")
-    assert "Bayes rule" not in section(world_page, "regimes")
+    text = section(world_page, "regimes")
+    start, end = text.index("References: labelled by the same tests"), text.index("On-manifold is over all")
+    assert "Bayes rule Bayes-aligned" in text[start:end]
+    assert "untrained collapsed" in text[start:end]
+    assert "Bayes rule Bayes-aligned" not in text[:start]
 
 
 def test_every_panel_of_the_curves_holds_the_level_of_the_bayes_rule(content):
@@ -94,16 +99,17 @@ def test_a_kappa_of_the_bayes_rule_far_below_is_written_not_drawn(content):
 
 
 def test_the_story_holds_the_levels_in_every_column_and_names_them_once(content):
-    figure, measures = story_figure(content), bayes_of(content.summary).measures
+    verdict_of = next(cell.verdict for cell in content.summary.cells if cell.objective == "bayes")
+    closed, network = (verdict_of.aligned[name].alignment.mean for name in ("bayes_gradient", "network_bayes_gradient"))
+    levels = [verdict_of.accuracy.mean, closed, network, verdict_of.manifold[""].worst.mean]
+    for story in stories(content.summary):
+        own = [level.value for row in story.rows for level in row.levels if level.name == "Bayes rule"]
+        assert own == levels
+    figure = story_figure(content)
+    drawn = [line.get_ydata()[0] for axes in figure.axes for line in axes.lines if line.get_linewidth() == 0.7]
     columns = len(swept(content.summary.trials))
-    expected = [["accuracy"], ["change_on.eps=2", "change_off.eps=2"], ["tangent_fraction.margin"], [COS]]
-    for row, keys in enumerate(expected):
-        for axes in figure.axes[row * columns : (row + 1) * columns]:
-            assert levels_of(axes) == [measures[key].mean for key in keys]
-    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "Bayes rule"
-    beside = [text.get_text() for axes in figure.axes if (legend := axes.get_legend()) for text in legend.get_texts()]
-    assert beside
-    assert "Bayes rule" not in beside
+    assert drawn == [level for level in levels for _ in range(columns)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()].count("Bayes rule") == 1
 
 
 def test_the_line_of_the_bayes_rule_is_solid_and_thinner_than_a_curve(content):
@@ -133,7 +139,7 @@ def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_pat
     shown = picture_columns(content.summary.trials, content.pictures)
     best = [column for column in shown if column.label == "Bayes rule"]
     assert [(column.name, column.group, column.regime) for column in best] == [
-        ("gradient.bayes-s3", REFERENCE, "optimum")
+        ("gradient.bayes-s3", REFERENCE, "Bayes-aligned")
     ]
     assert {column.name[-3:] for column in shown if column.regime and column not in best} == {"-s1"}
     assert "Bayes rule" in [axes.get_title() for axes in pictures_figure(content).axes]
@@ -161,7 +167,7 @@ def test_the_table_holds_the_error_above_the_bayes_rule_with_its_interval(conten
     ]
     assert visible(re.findall(r"<td class=\"num.*?</td>", rows["bayes-s0"], re.DOTALL)[at]).split() == ["0.000"]
     assert "–" in visible(re.findall(r"<td class=\"num.*?</td>", rows["gradient_norm-300-s0"], re.DOTALL)[at])
-    assert "optimum" in visible(rows["bayes-s0"])
+    assert "Bayes-aligned" in visible(rows["bayes-s0"])
     assert "Error above the Bayes rule" not in glance_of(page)[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +14,10 @@ from tangency.measures.keys import FRACTION, KAPPA, TANGENT_CONTROLS
 from tangency.report.read.keys import alignment_key
 from tangency.report.text.glossary import REFERENCE_TEXTS
 
-ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes gradient it gives
+ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes direction it gives
+KAPPA_TITLES = ("trial", "accuracy", "F²", "F² − best control", "κ", "cos Bayes", "regime, rule kappa")
+_KAPPA_WORDS = "κ: energy off over on the manifold, per dimension (chance 1)."
+_CLOSED = "bayes_gradient"
 _WIDE = 136
 
 
@@ -27,34 +30,77 @@ def _half_width(entry: Mapping[str, Any] | None, form: str = ".3f") -> str:
 
 
 def print_study(summary: Mapping[str, Any]) -> None:
-    """One line a trial: accuracy, F², its excess over the best control, κ, alignment, regime."""
-    titles = ("trial", "accuracy", "F²", "F² − best control", "κ", "cos Bayes", "regime")
-    title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval"
+    """One line a trial: accuracy, L and its rise over the filter, log F² over its worst control, κ, regime."""
+    title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval over images"
     screen = console(_WIDE)
-    screen.print(table(titles, map(_trial_row, summary["trials"]), title=title))
-    origin = ORIGINS.get(summary["score"]["kind"], "the score's")
+    whose = ORIGINS.get(summary["score"]["kind"], "the score's")
+    if summary["regimes"]["rule"] == "kappa":
+        screen.print(table(KAPPA_TITLES, map(_kappa_row, summary["trials"]), title=title))
+        screen.print(
+            "F²: share of gradient energy in the tangent space (chance k/d). "
+            f"{_KAPPA_WORDS}\ncos Bayes: cosine of the margin's gradient with {whose} Bayes direction, largest σ "
+            f"(chance 0). {summary['seconds']:.0f} s in all."
+        )
+        return
+    direction = _direction(summary["trials"])
+    level = "L (closed form)" if direction == _CLOSED else "L (trained score)"
+    titles = ("trial", "accuracy", level, "L over filter", "log F²/worst control", "κ", "regime")
+    screen.print(table(titles, [_trial_row(trial, direction) for trial in summary["trials"]], title=title))
+    if cells := _recipes(summary["cells"]):
+        screen.print(f"Recipes, with networks as the unit: {cells}.", markup=False, soft_wrap=True)
+    target = f"{whose} Bayes direction" if direction == _CLOSED else "the trained score's Bayes direction"
     screen.print(
-        "F²: share of gradient energy in the tangent space (chance k/d). "
-        "κ: energy off over on the manifold, per dimension (chance 1).\n"
-        f"cos Bayes: cosine of ∇ log p(y|x) with {origin} Bayes gradient, largest σ (chance 0). "
-        f"{summary['seconds']:.0f} s in all."
+        f"L: cosine of the margin's gradient with {target} minus that with another image's, largest σ (chance 0).\n"
+        "L over filter: minus L of the standard network behind the best fixed linear filter.\n"
+        "log F²/worst control: gradient energy in the tangent space over that in its worst control of equal rank, "
+        "under the worst estimator.\n"
+        f"{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
     )
 
 
-def _trial_row(trial: Mapping[str, Any]) -> list[str]:
+def _direction(trials: Sequence[Mapping[str, Any]]) -> str:
+    """The closed form's Bayes direction, or the first other one that was measured."""
+    measured = dict.fromkeys(target for trial in trials for target in (trial.get("verdict") or {}).get("aligned", {}))
+    return _CLOSED if _CLOSED in measured or not measured else next(iter(measured))
+
+
+def _trial_row(trial: Mapping[str, Any], direction: str) -> list[str]:
+    verdict = trial.get("verdict") or {}
+    aligned = verdict.get("aligned", {}).get(direction, {})
+    worst = [under["worst"] for under in verdict.get("manifold", {}).values() if under["worst"]]
+    least = min(worst, key=lambda each: each["low"], default=None)
+    return [
+        trial["id"],
+        _half_width(trial["measures"].get("accuracy")),
+        _half_width(aligned.get("alignment")),
+        _half_width(aligned.get("over_filter"), "+.3f"),
+        _half_width(least, "+.3f") + (f" {least['control']}" if least else ""),
+        _half_width(trial["measures"].get(KAPPA)),
+        _regime(trial),
+    ]
+
+
+def _recipes(cells: Sequence[Mapping[str, Any]]) -> str:
+    """The labels of recipes of several networks; a label of one network stands in its row."""
+    own = [cell for cell in cells if len(cell["seeds"]) > 1 and cell["objective"] not in REFERENCE_TEXTS]
+    return ", ".join(f"{cell['id']} {_regime({'outcome': 'not judged', **cell})}" for cell in own)
+
+
+def _kappa_row(trial: Mapping[str, Any]) -> list[str]:
     measures, excess = trial["measures"], trial["excess"].get(FRACTION)
-    regime = (
-        trial["regime"]
-        or ("withheld" if trial.get("withheld") else "")
-        or REFERENCE_TEXTS.get(trial["objective"], ("", trial["outcome"]))[1]
-    )
     return [
         trial["id"],
         *(_half_width(measures.get(key)) for key in ("accuracy", FRACTION)),
         _half_width(excess, "+.3f") + (f" {excess['best_control']}" if excess else ""),
         *(_half_width(measures.get(key)) for key in (KAPPA, alignment_key(measures))),
-        regime.replace("_", "-"),
+        _regime(trial),
     ]
+
+
+def _regime(labelled: Mapping[str, Any]) -> str:
+    """The label, that it is withheld, or what stands in its place."""
+    label = "withheld" if labelled.get("withheld") else labelled["regime"] or ""
+    return label.replace("_", "-") or REFERENCE_TEXTS.get(labelled["objective"], ("", labelled["outcome"]))[1]
 
 
 def print_measures(summary: Mapping[str, Any]) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from tangency.measures.keys import Key
 from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH, new_figure
-from tangency.report.read.trials import BAYES, STANDARD, SweepPoint, bayes_level, column, swept, trained
+from tangency.report.read.trials import BAYES, STANDARD, SweepPoint, SweepStep, bayes_level, column, swept, trained
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.numbers import number
+from tangency.report.text.story import StoryPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
 
 Place = Callable[[float], float]  # of a strength on the x axis
+
 Draw = Callable[["Axes", int, str, Place], None]
 REGIME_COLOURS = {"weak": "#9aa1aa", "bayes_aligned": "#0f8577", "excessive": "#c46a1b"}
 DIGIT = 4.5  # points, a digit of a tick label
@@ -51,30 +53,27 @@ def sweep_figure(points: Sequence[SweepPoint], labels: Sequence[str], height: fl
     return figure, axes
 
 
-def positions(points: Sequence[SweepPoint]) -> Place:
+def positions(points: Sequence[SweepStep]) -> Place:
     """Places of strengths on the x axis: log₁₀, with strength 0 0.75 decades left of the smallest positive one."""
     smallest = min((point.strength for point in points if point.strength > 0), default=1.0)
     return lambda strength: math.log10(strength) if strength > 0 else math.log10(smallest) - 0.75
 
 
-def series(
-    points: Sequence[SweepPoint], objective: str, key: str, *, excess: bool = False
-) -> list[tuple[float, float, float, float]]:
-    """(strength, mean, low, high), averaged over seeds; strengths without the measure are left out.
+def series(cells: Sequence[SweepPoint], objective: str, key: str) -> list[tuple[float, float, float, float]]:
+    """(strength, mean, low, high) of the cells of an objective; those without the measure are left out.
 
     Args:
-        points: trials, or cells of a generation task.
+        cells: of a study or a generation task.
         objective: whose strengths; the standard network is its strength 0.
         key: of the measure.
-        excess: whether its excess over its control is meant.
     """
-    estimates: dict[float, list[tuple[float, float, float]]] = {}
-    for point in column(points, objective):
-        entry = (point.excess if excess else point.measures).get(key)
+    points = []
+    for cell in column(cells, objective):
+        entry = cell.measures.get(key)
         if entry and entry.mean is not None:
             low, high = (entry.mean if end is None else end for end in (entry.low, entry.high))
-            estimates.setdefault(point.strength, []).append((entry.mean, low, high))
-    return [(s, *np.mean(entries, axis=0).tolist()) for s, entries in sorted(estimates.items())]
+            points.append((cell.strength, entry.mean, low, high))
+    return sorted(points)
 
 
 def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], place: Place, **style: Any) -> None:
@@ -87,7 +86,16 @@ def draw_curve(axes: Axes, points: list[tuple[float, float, float, float]], plac
     axes.plot(x, mean, **style)
 
 
-def label_strengths(axes: Axes, points: Sequence[SweepPoint], place: Place) -> None:
+def draw_bars(at: Axes, x: Sequence[float], points: Sequence[StoryPoint], colour: str) -> None:
+    """The intervals of points that have one."""
+    known = [(at, p.mean, p.low, p.high) for at, p in zip(x, points, strict=True) if p.low is not None]
+    if known:
+        places, means, low, high = np.array(known, dtype=float).T
+        bars = [means - low, high - means]
+        at.errorbar(places, means, yerr=bars, fmt="none", ecolor=colour, elinewidth=0.9, capsize=1.6)
+
+
+def label_strengths(axes: Axes, points: Sequence[SweepStep], place: Place) -> None:
     """Ticks at the strengths, "0" for the standard network, without those whose labels would touch."""
     strengths = sorted({point.strength for point in trained(points)})
     grid = axes.get_subplotspec()
@@ -102,7 +110,7 @@ def label_strengths(axes: Axes, points: Sequence[SweepPoint], place: Place) -> N
     axes.set_xticks([place(s) for s in kept], [f"{s:g}" for s in kept])
 
 
-def shade(axes: Axes, points: Sequence[SweepPoint], place: Place) -> None:
+def shade(axes: Axes, points: Sequence[SweepStep], place: Place) -> None:
     """Background by regime, each strength up to halfway to its neighbours; white where seeds differ."""
     regimes: dict[float, set[str | None]] = {}
     for point in points:

@@ -13,7 +13,8 @@ from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.noise import noise_figure
 from tangency.report.draw.pictures import pictures_figure
 from tangency.report.draw.score import score_figure
-from tangency.report.draw.sweep import correlations_figure, curves_figure, story_figure, tangents_figure
+from tangency.report.draw.story import effective_figure, story_figure
+from tangency.report.draw.sweep import correlations_figure, curves_figure, tangents_figure
 from tangency.report.read.run import RunFiles
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
 
     own = {
         "story": story_figure,
+        "effective": effective_figure,
         "curves": curves_figure,
         "correlations": correlations_figure,
         "pictures": pictures_figure,

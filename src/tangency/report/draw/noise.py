@@ -59,8 +59,9 @@ def style_of(curve: NoiseCurve, run: RunFiles) -> dict[str, Any]:
     objective, label = curve.trial.objective, trial_name(curve.trial)
     if objective == BAYES:
         return {"color": INK, "label": label, "marker": ".", **LEVEL}
-    if objective == UNTRAINED:
-        return {"color": SOFT, "label": label, "marker": ".", "linestyle": (0, (8, 3)), "linewidth": 0.9}
+    if objective in REFERENCES:
+        dashes = (8, 3) if objective == UNTRAINED else (2, 2)  # shorter for a filtered network
+        return {"color": SOFT, "label": label, "marker": ".", "linestyle": (0, dashes), "linewidth": 0.9}
     if objective == STANDARD:
         return {"color": INK, "label": label, "marker": "o"}
     objectives = swept(run.summary.trials)

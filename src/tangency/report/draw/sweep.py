@@ -5,31 +5,26 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tangency.measures.keys import Key
-from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
+from tangency.report.draw.canvas import COLOURS, INK, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
-    REGIME_COLOURS,
-    Place,
     coloured,
+    draw_bars,
     draw_bayes,
     draw_curve,
     label_strengths,
     positions,
-    regime_patches,
     series,
-    sweep_figure,
-    white_patch,
 )
-from tangency.report.read.keys import fraction_key
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, column, mean_of, means, swept, trained
+from tangency.report.read.trials import mean_of, means, swept
 from tangency.report.text.glossary import SCALARS, objective_name
 from tangency.report.text.measures import describe, parameter_label
 from tangency.report.text.numbers import number
-from tangency.report.text.panels import correlation_panels, panels, story_keys, story_labels
-from tangency.report.text.trials import regime_label
+from tangency.report.text.panels import correlation_panels, panels
+from tangency.report.text.story import manifold_title, stories
 from tangency.study.summary.entries import EstimatorEntry, TrialEntry
 from tangency.study.summary.sweep_entries import CorrelationEntry
 
@@ -37,58 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLES = ({"color": INK, "linestyle": "-"}, {"color": SOFT, "linestyle": "--"})  # of a row's first curve and second
-ROWS = (("accuracy",), ("on", "off"), ("fraction", "fraction_control"), ("alignment", "alignment_control"))
-NAMES = {
-    "on": "on-manifold",
-    "off": "off-manifold",
-    "fraction_control": "best control",
-    "alignment_control": "shuffled",
-    "accuracy": "accuracy",
-    "fraction": "own tangent\nspace",
-    "alignment": "own target",
-}
 _MARKERS, _LINES = "os^Dv", ("-", "--", ":", "-.")
-
-
-def story_figure(run: RunFiles) -> Figure | None:
-    """Accuracy, on/off change, F² and alignment against strength, one column per objective, regimes shaded."""
-    trials, keys = run.summary.trials, story_keys(run.summary)
-    labels = story_labels(keys)
-    rows = [roles for roles in ROWS if roles[0] in keys]
-    if not swept(trials) or not rows:
-        return None
-
-    def draw(at: Axes, row: int, objective: str, place: Place) -> None:
-        for role, style in zip([role for role in rows[row] if role in keys], STYLES, strict=False):
-            draw_curve(at, series(trials, objective, keys[role]), place, marker="o", label=NAMES[role], **style)
-            if not role.endswith("_control"):
-                draw_bayes(at, trials, Key.parse(keys[role]), style["color"])
-
-    titles = [labels[roles[0]].replace(", ", "\n") for roles in rows]
-    figure, axes = sweep_figure(trials, titles, 1.35 * len(rows) + 0.5, draw)
-    for at, roles in zip(axes[:, -1], rows, strict=True):
-        lines = {label: line for label, line in lines_by_label([at]).items() if label != objective_name(BAYES)}
-        if lines and len(roles) > 1:
-            at.legend(list(lines.values()), list(lines), loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.4)
-    legend_of_regimes(figure, trials)
-    return figure
-
-
-def legend_of_regimes(figure: Figure, trials: Sequence[TrialEntry]) -> None:
-    """The background colours, what is left white, and the Bayes rule, once under the figure."""
-    from matplotlib.lines import Line2D
-
-    patches: dict[str, Any] = {**regime_patches(REGIME_COLOURS)}
-    labels: dict[tuple[str, float], set[str]] = {}
-    for trial in trained(trials):
-        labels.setdefault((trial.objective, trial.strength), set()).add(regime_label(trial))
-    white = {next(iter(own)) if len(own) == 1 else "seeds differ" for own in labels.values()} - set(patches)
-    if white:
-        patches[", ".join(sorted(white, reverse=True))] = white_patch()
-    if any(trial.objective == BAYES for trial in trials):
-        patches[objective_name(BAYES)] = Line2D([], [], color=INK, **LEVEL)
-    legend_below(figure, patches, len(patches))
 
 
 def curves_figure(run: RunFiles) -> Figure | None:
@@ -104,7 +48,7 @@ def curves_figure(run: RunFiles) -> Figure | None:
         key = panel.keys[panel.chosen]
         for objective, colour in coloured(objectives)[1:]:
             style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(trials, objective, str(key)), place, **style)
+            draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
         draw_bayes(at, trials, key)
         for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
             at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
@@ -167,22 +111,25 @@ def scatter(
 
 
 def tangents_figure(run: RunFiles) -> Figure | None:
-    """F² minus its best control of equal rank against strength: lines by estimator, panels by objective."""
-    tangents, objectives = run.summary.tangents, swept(run.summary.trials)
-    if not tangents or not objectives:
+    """log F² over its worst control of equal rank against strength: lines by estimator, panels by objective."""
+    tangents, told = run.summary.tangents, stories(run.summary)
+    titles = [manifold_title(entry.name) for entry in tangents.estimators] if tangents else []
+    if not tangents or not any(row.title in titles for story in told for row in story.rows):
         return None
     styles = _styles(tangents.estimators)
-    figure, axes = new_figure(1, len(objectives), 2.8, sharey=True)
-    for ax, objective in zip(axes[0], objectives, strict=True):
-        trials = [trial for trial in column(run.summary.trials, objective) if trial.excess]
-        place = positions(trials)
-        for at, (name, style) in enumerate(styles.items()):
-            points = series(trials, objective, fraction_key(at, name), excess=True)
-            draw_curve(ax, points, place, label=name, **style)
-        ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="best control")
-        label_strengths(ax, trials, place)
-        ax.set(title=objective_name(objective), xlabel="strength")
-    axes[0, 0].set_ylabel("F² minus its best control")
+    figure, axes = new_figure(1, len(told), 2.8, sharey=True)
+    for ax, story in zip(axes[0], told, strict=True):
+        place, rows = positions(story.steps), {row.title: row for row in story.rows}
+        for name, style in styles.items():
+            row = rows.get(manifold_title(name))
+            points = row.curves[0].points if row else []
+            x = [place(point.strength) for point in points]
+            draw_bars(ax, x, points, style["color"])
+            ax.plot(x, [point.mean for point in points], label=name, **style)
+        ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="worst control")
+        label_strengths(ax, story.steps, place)
+        ax.set(title=story.name, xlabel="strength")
+    axes[0, 0].set_ylabel("log F²/worst control")
     legend_below(figure, lines_by_label([axes[0, 0]]))
     return figure
 

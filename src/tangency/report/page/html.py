@@ -41,10 +41,11 @@ def resource(*names: str) -> Any:
 
 
 def soften(sentence: str) -> Any:
-    """The sentence as HTML whose [intervals] have a class of their own."""
+    """The sentence as HTML with true minus signs, whose [intervals] have a class of their own."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"\[[^\[\]]*\]", r'<span class="interval">\g<0></span>', str(escape(sentence))))
+    signed = re.sub(r"(?<![\w.–-])-(?=\d)", "−", sentence)
+    return Markup(re.sub(r"\[[^\[\]]*\]", r'<span class="interval">\g<0></span>', str(escape(signed))))
 
 
 def embedded_json(content: Mapping[str, Any]) -> Any:

@@ -10,10 +10,11 @@ from tangency.report.page.spread import spread
 from tangency.report.read.keys import all_keys
 from tangency.report.read.noise import noise_curves, noise_sigmas
 from tangency.report.read.score import score_card
-from tangency.report.read.trials import bayes_level, swept
+from tangency.report.read.trials import REFERENCES, bayes_level, swept
 from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.numbers import rounded
-from tangency.report.text.panels import panels, story_keys, story_labels
+from tangency.report.text.panels import panels, story_keys
+from tangency.report.text.story import Story, StoryPoint, stories
 from tangency.report.text.trials import regime_label, trial_name
 from tangency.study.summary.entries import CurveEntry, StudySummary, TrialEntry
 
@@ -49,6 +50,17 @@ def measure_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     return table
 
 
+def cell_table(summary: StudySummary) -> dict[str, list[Row]]:
+    """{key: [[objective, strength, mean, low, high] of each recipe]}, where recipes have several networks."""
+    several = [cell for cell in summary.cells if len(cell.seeds) > 1 and cell.objective not in REFERENCES]
+    table: dict[str, list[Row]] = {}
+    for cell in several:
+        for key, e in cell.measures.items():
+            row = [cell.objective, cell.strength, *(rounded(value) for value in (e.mean, e.low, e.high))]
+            table.setdefault(key, []).append(row)
+    return table
+
+
 def excess_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     """{key: [[mean, low, high, n, control] or null for each trial]}."""
     table: dict[str, list[Row]] = {}
@@ -75,16 +87,40 @@ def payload(summary: StudySummary, rows: polars.DataFrame) -> dict[str, Any]:
         "trials": [trial_payload(trial) for trial in trials],
         "measures": measure_table(trials),
         "excess": excess_table(trials),
+        "cells": cell_table(summary),
         "panels": {panel.id: {"title": panel.text.title} for panel in panels(trials)},
         "far": [str(key) for key in all_keys(trials) if bayes_level(trials, key)[1]],
-        "story": keys,
-        "story_labels": story_labels(keys),
+        "fraction": {role: text for role, text in keys.items() if role.startswith("fraction")},
+        "stories": {story.id: story_payload(story) for story in stories(summary)},
         "spread": spread(trials, rows),
         "noise": noise_payload(summary),
         "denoising": [
             [rounded(value) for value in (e.sigma, e.mse, e.identity)] for e in score_card(summary).denoising
         ],
     }
+
+
+def story_payload(story: Story) -> dict[str, Any]:
+    """The rows of one objective: curves of [strength, mean, low, high, [each network]], levels and marks."""
+    return {
+        "steps": [[step.strength, step.regime, step.label] for step in story.steps],
+        "rows": [
+            {
+                "title": row.title,
+                "curves": [
+                    {"name": curve.name, "points": [_point(point) for point in curve.points]} for curve in row.curves
+                ],
+                "levels": [[rounded(level.value), level.name] for level in row.levels],
+                "marks": [[mark.name, *map(rounded, (mark.at, mark.low, mark.high))] for mark in row.marks],
+            }
+            for row in story.rows
+        ],
+    }
+
+
+def _point(point: StoryPoint) -> list[Any]:
+    numbers = (point.strength, point.mean, point.low, point.high)
+    return [*map(rounded, numbers), [rounded(value) for value in point.each]]
 
 
 def noise_payload(summary: StudySummary) -> dict[str, Any]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tangency.measures.keys import Key
+from tangency.measures.keys import FRACTION, Key
 from tangency.report.draw.canvas import STYLE, png_uri
 from tangency.report.draw.sweep import tangents_figure
-from tangency.report.read.keys import fraction_key
 from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.read.run import RunFiles
-from tangency.report.text.glossary import SCALARS
+from tangency.report.text.glossary import SCALARS, control_name
 from tangency.report.text.measures import describe
-from tangency.report.text.numbers import band, estimate, number
+from tangency.report.text.numbers import band, estimate, number, number_or_dash
 from tangency.report.text.trials import noise_text, shown_above
 from tangency.report.text.verdict import claim_sentence
 from tangency.study.summary.entries import EstimatorEntry, StudySummary, TrialEntry
+from tangency.study.summary.sweep_entries import CellEntry
 
 SIGNAL = "signal_fraction"
 
@@ -101,10 +101,10 @@ def table_row(trial: TrialEntry, keys: Sequence[str], curve: NoiseCurve | None, 
 
 @dataclass(frozen=True)
 class FractionCell:
-    """F² of a trial under one estimator, and minus its best control."""
+    """F² of a recipe under one estimator, and log F² over its worst control."""
 
     fraction: str
-    excess: str
+    least: str
     interval: str
     control: str
 
@@ -128,19 +128,20 @@ def tangents_section(run: RunFiles) -> TangentsSection | None:
         return None
     with mpl.rc_context(STYLE):
         figure = tangents_figure(run)
-    keys = [fraction_key(place, entry.name) for place, entry in enumerate(tangents.estimators)]
-    rows = [(trial.id, [_cell(trial, key) for key in keys]) for trial in run.summary.trials if trial.excess]
+    keys = [name if place else "" for place, name in enumerate(each.name for each in tangents.estimators)]
+    rows = [(cell.id, [_cell(cell, key) for key in keys]) for cell in run.summary.cells]
     return TangentsSection(
         tangents.estimators, claim_sentence(run.summary), None if figure is None else png_uri(figure), rows
     )
 
 
-def _cell(trial: TrialEntry, key: str) -> FractionCell:
-    excess = trial.excess[key]
-    low, high = (number(end, 3, signed=True) for end in (excess.low, excess.high))
+def _cell(cell: CellEntry, estimator: str) -> FractionCell:
+    fraction = cell.measures.get(str(Key.parse(FRACTION).at(tangents=estimator)))
+    under = cell.verdict.manifold.get(estimator) if cell.verdict else None
+    worst = under.worst if under else None
     return FractionCell(
-        fraction=number(trial.measures[key].mean, 3),
-        excess=number(excess.mean, 3, signed=True),
-        interval=f"{low} … {high}",
-        control=(excess.best_control or "").replace("_", " "),
+        fraction=number_or_dash(fraction.mean if fraction else None, 3),
+        least=number_or_dash(worst.mean if worst else None, 3, signed=True),
+        interval=f"{number(worst.low, 3, signed=True)} … {number(worst.high, 3, signed=True)}" if worst else "",
+        control=control_name(worst.control) if worst else "",
     )

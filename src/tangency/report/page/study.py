@@ -8,9 +8,11 @@ from tangency.report.draw.pictures import PictureGrid, picture_columns
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.payload import payload
+from tangency.report.page.regimes import kappa_rows, margins, regimes_section
 from tangency.report.page.score import examination
 from tangency.report.page.sections import noise_section, tangents_section
-from tangency.report.page.tables import glance, margins, provenance, regime_rows, stories, tiles
+from tangency.report.page.sweep import sweep_section
+from tangency.report.page.tables import glance, provenance, tiles
 from tangency.report.read.keys import all_keys
 from tangency.report.read.run import RunFiles
 from tangency.report.read.score import score_card
@@ -19,10 +21,18 @@ from tangency.report.text import glossary
 from tangency.report.text.measures import definitions
 from tangency.report.text.panels import correlation_panels, panels
 from tangency.report.text.score import EXACT, score_lead, world_sentence
-from tangency.report.text.trials import networks_text, outside_sentence, regime_sentences, seed_warning
+from tangency.report.text.story import stories, story_lead
+from tangency.report.text.thesis import control_words, correlation_sentence
+from tangency.report.text.trials import networks_text, outside_sentence, regime_legend, regime_sentences, seed_warning
 from tangency.report.text.verdict import verdict
 
-SYMBOLS = (("●", "weak"), ("◆", "Bayes-aligned"), ("■", "excessive"), ("○", "undetermined"), ("✕", "collapsed"))
+SYMBOLS = (
+    ("●", "weak"),
+    ("◆", "Bayes-aligned"),
+    ("■", "excessive"),
+    ("○", "undetermined"),
+    ("✕", "collapsed or diverged"),
+)
 SCRIPTS = ("core.js", "curves.js", "noise.js", "sorting.js", "page.js")  # parts of one script, in this order
 
 
@@ -41,7 +51,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "verdict": verdict(summary),
         "tiles": tiles(summary),
         "seed_warning": seed_warning([trial.seed for trial in trials]),
-        "regime_sentences": regime_sentences(trials),
+        "regime_sentences": regime_sentences(summary),
         "counted": networks_text(trials),
         "has_bayes": any(trial.objective == BAYES for trial in trials),
         "world_sentence": world_sentence(summary),
@@ -50,19 +60,25 @@ def context(run: RunFiles) -> dict[str, Any]:
         "noise": noise_section(summary),
         "outside_sentence": outside_sentence(trials),
         "stories": stories(summary),
+        "story_lead": story_lead(summary),
         "symbols": SYMBOLS,
         "panels": panels(trials),
         "pictures": PictureGrid.of(columns, run.pictures, summary.data.classes),
         "glance": glance(summary),
-        "regime_rows": regime_rows(summary),
+        "judged": regimes_section(summary),
+        "kappa": kappa_rows(summary),
         "margins": margins(summary),
+        "sweep": sweep_section(run),
         "correlations": correlation_panels(summary),
+        "correlation_sentence": correlation_sentence(summary.correlations),
+        "control_words": control_words,
         "denoising": card.denoising,
         "tangents": tangents_section(run),
         "generation": generated_section(run),
         "network": card.network,
         "examined": examination(card.network, run.network) if card.network and run.network else None,
         "regimes": glossary.REGIMES,
+        "regime_legend": regime_legend(summary),
         "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),

@@ -10,12 +10,12 @@ from tangency.evaluate.entries import ControlEntry, ExcessEntry, MeasureEntry
 from tangency.evaluate.verdicts.entries import WorstControl
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.report.read.keys import RISK, all_keys
-from tangency.report.read.trials import REFERENCES, STANDARD, column, mean_of, swept
-from tangency.report.text.glossary import TARGETS, control_name, objective_name
+from tangency.report.read.sweep import filter_names
+from tangency.report.text.glossary import control_name
 from tangency.report.text.measures import heading
 from tangency.report.text.numbers import capital, estimate
 from tangency.report.text.panels import story_keys
-from tangency.report.text.trials import curve_text, strength_label
+from tangency.report.text.score import direction_label
 from tangency.report.text.verdict import interval_of
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary, TrialEntry
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tangency.report.read.models import ModelNumbers
 
 GLANCE = ("accuracy", "fraction", "on", "off", "alignment")  # roles of the story figure, as columns at a glance
-STORY = ("accuracy", "on", "off", "fraction", "alignment")  # likewise, in the order of the figure's rows
-
 
 Tile = tuple[str, str, str, str]  # label, number, interval in words, note
 
@@ -37,22 +35,22 @@ def tiles(summary: StudySummary) -> list[Tile]:
         return []
 
     def tile(label: str, e: WorstControl | CrossedEstimate, note: str) -> Tile:
-        entry = interval_of(e)
-        bracket = estimate(entry).partition(" ")[2]
+        bracket = estimate(interval_of(e)).partition(" ")[2]
         interval = f"95 % interval {bracket} over {headline.unit}" if bracket else "no interval"
-        return label, estimate(entry, signed=True).partition(" ")[0], interval, note
+        return label, estimate(interval_of(e), signed=True).partition(" ")[0], interval, note
 
-    direction, out = f"under the {TARGETS[headline.direction][0]}", list[Tile]()
+    direction, out = f"under {direction_label(summary, headline.direction)}", list[Tile]()
+    out.append(tile("L", headline.alignment, direction))
+    if headline.over_standard:
+        out.append(tile("L over standard", headline.over_standard, direction))
+    if headline.over_filter:
+        out.append(tile("L over filter", headline.over_filter, filter_names(summary, headline.direction)))
     for claim in headline.claims[:1]:
         if claim.worst:
-            out.append(
-                tile("log F²/control", claim.worst, f"{claim.name}, against {control_name(claim.worst.control)}")
-            )
+            note = f"{claim.name}, against {control_name(claim.worst.control)}"
+            out.append(tile("log F²/worst control", claim.worst, note))
         if claim.change:
-            out.append(tile("Change of that from standard", claim.change, "the worst of the estimators"))
-    out.append(tile("Alignment minus shuffled", headline.alignment, direction))
-    if headline.over_filter:
-        out.append(tile("Above the best fixed filter", headline.over_filter, direction))
+            out.append(tile("Its change from standard", claim.change, claim.name))
     return out
 
 
@@ -98,84 +96,6 @@ def glance(summary: StudySummary) -> list[ColumnHead]:
         ColumnHead("F² minus best control", FRACTION, "excess", True),
         ColumnHead(minus, alignment, "excess", True),
     ]
-
-
-@dataclass(frozen=True)
-class StoryText:
-    """One objective of the first figure: its text for screen readers, and its failed trials."""
-
-    id: str
-    name: str
-    text: str
-    fallen: list[str]
-
-
-def stories(summary: StudySummary) -> list[StoryText]:
-    """The first figure in words, one text per objective."""
-    keys = story_keys(summary)
-    out = []
-    for objective in swept(summary.trials):
-        own = sorted(column(summary.trials, objective), key=lambda t: (t.strength, t.seed))
-        text = [
-            curve_text(capital(heading(keys[role])), [(t.strength, mean_of(t, keys[role])) for t in own])
-            for role in STORY
-            if role in keys
-        ]
-        fallen = [f"{t.outcome} at {strength_label(t.strength)}" for t in own if t.outcome != "ok"]
-        name = capital(objective_name(objective))
-        out.append(StoryText(objective, name, " ".join(text), list(dict.fromkeys(fallen))))
-    return out
-
-
-@dataclass(frozen=True)
-class RegimeRow:
-    """A trial against the standard trial of its seed: the ratios that are compared with the thresholds.
-
-    `sensitivity` holds its regime at each other margin of accuracy.
-    """
-
-    trial: TrialEntry
-    kappa: float | None
-    kappa_ratio: float | None
-    accuracy_change: float | None
-    on_ratio: float | None
-    sensitivity: list[str | None]
-
-
-def regime_rows(summary: StudySummary) -> list[RegimeRow]:
-    """A row for each trained trial but the standard ones."""
-    baselines = {trial.seed: trial for trial in summary.trials if trial.objective == STANDARD}
-    on = story_keys(summary).get("on", "")
-    out = []
-    for trial in summary.trials:
-        if trial.objective in (STANDARD, *REFERENCES):
-            continue
-        baseline = baselines.get(trial.seed)
-        now, before = ([mean_of(t, k) if t else None for k in (KAPPA, "accuracy", on)] for t in (trial, baseline))
-        out.append(
-            RegimeRow(
-                trial=trial,
-                kappa=now[0],
-                kappa_ratio=ratio(now[0], before[0]),
-                accuracy_change=None if now[1] is None or before[1] is None else now[1] - before[1],
-                on_ratio=ratio(now[2], before[2]),
-                sensitivity=[trial.regime_sensitivity.get(margin) for margin in margins(summary)],
-            )
-        )
-    return out
-
-
-def margins(summary: StudySummary) -> list[str]:
-    """The accuracy margins tried besides the chosen one."""
-    tried = {margin for trial in summary.trials for margin in trial.regime_sensitivity}
-    rule = summary.regimes.thresholds or summary.regimes.kappa
-    chosen = rule.accuracy_margin if rule else None
-    return sorted((margin for margin in tried if float(margin) != chosen), key=float)
-
-
-def ratio(now: float | None, before: float | None) -> float | None:
-    """now / before, where both are there."""
-    return now / before if now is not None and before else None
 
 
 def provenance(summary: StudySummary) -> list[tuple[str, str]]:

@@ -22,6 +22,14 @@ class DenoisingError:
 
 
 @dataclass(frozen=True)
+class BayesAccuracy:
+    """Accuracy of the Bayes rule of a closed form on test images with noise σ."""
+
+    sigma: float
+    mean: float
+
+
+@dataclass(frozen=True)
 class Likelihood:
     """Mean log-likelihood of an image, in nats."""
 
@@ -40,11 +48,13 @@ class ScoreDescription:
     cut: str | None = None
     log_likelihood: Likelihood = field(default_factory=Likelihood)
     denoising: list[DenoisingError] = field(default_factory=list)
+    posterior_accuracy: list[BayesAccuracy] = field(default_factory=list)
     network: dict[str, Any] | None = None
 
 
 def score_card(summary: StudySummary) -> ScoreDescription:
-    """The card of a summary, with denoising errors by rising σ."""
+    """The card of a summary, with denoising errors and accuracies by rising σ."""
     card: ScoreDescription = from_json(ScoreDescription, json.dumps(summary.score), Path("summary.json"))
     card.denoising.sort(key=lambda error: error.sigma)
+    card.posterior_accuracy.sort(key=lambda each: each.sigma)
     return card

@@ -11,9 +11,11 @@ from typing import Any
 
 from tangency.errors import RunError, quoted
 from tangency.report.read.trials import REFERENCES, STANDARD
+from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import SUMMARY_SCHEMA, StudySummary, TrialEntry
 from tangency.study.trials import FORMER
 
+_CROSSED = CrossedEstimate.__dataclass_fields__.keys()
 WAY_OUT = "Run the study again into the same directory: it skips what is finished and rewrites this file."
 
 
@@ -60,15 +62,36 @@ def read_summary(path: Path) -> StudySummary:
     trials = raw.get("trials")
     if isinstance(trials, list):
         raw["trials"] = [_filled(trial) if isinstance(trial, dict) else trial for trial in trials]
-    summary: StudySummary = from_json(StudySummary, json.dumps(_filled(raw)), path)
+    summary: StudySummary = from_json(StudySummary, json.dumps(_undefined(_filled(raw))), path)
     if not summary.trials:
         raise RunError(f"report: '{path}' holds no trial, expected at least one. {WAY_OUT}")
-    return dataclasses.replace(summary, trials=tell_variants_apart(summary.trials))
+    return _named(dataclasses.replace(summary, trials=tell_variants_apart(summary.trials)))
 
 
 def _filled(entry: dict[str, Any]) -> dict[str, Any]:
     """The entry without what is null or empty, as it may be in summaries of earlier versions."""
     return {name: value for name, value in entry.items() if value is not None and value != {}}
+
+
+def _undefined(value: Any) -> Any:
+    """JSON with null as NaN in intervals of recipes, whose numbers are floats."""
+    if isinstance(value, list):
+        return [_undefined(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    crossed = value.keys() == _CROSSED
+    return {name: float("nan") if item is None and crossed else _undefined(item) for name, item in value.items()}
+
+
+def _named(summary: StudySummary) -> StudySummary:
+    """The summary with cells and curves named as their trials are."""
+    objectives = {trial.id.removesuffix(f"-s{trial.seed}"): trial.objective for trial in summary.trials}
+    cells = [dataclasses.replace(cell, objective=objectives.get(cell.id, cell.objective)) for cell in summary.cells]
+    curves = [
+        dataclasses.replace(curve, objective=objectives.get(curve.cells[-1], curve.objective))
+        for curve in summary.curves
+    ]
+    return dataclasses.replace(summary, cells=cells, curves=curves)
 
 
 def tell_variants_apart(trials: Sequence[TrialEntry]) -> list[TrialEntry]:

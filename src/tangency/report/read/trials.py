@@ -26,18 +26,21 @@ class Named(Protocol):
     def strength(self) -> float: ...
 
 
-class SweepPoint(Named, Protocol):
-    """What curves read of a trial, or of a cell of a generation task."""
+class SweepStep(Named, Protocol):
+    """What axes against strength need of a trial, a cell, or a step of a story."""
 
     @property
     def regime(self) -> str | None: ...
+
+
+class SweepPoint(SweepStep, Protocol):
+    """What curves read of a trial, or of a cell of a generation task."""
+
     @property
     def measures(self) -> Mapping[str, EstimateEntry]: ...
-    @property
-    def excess(self) -> Mapping[str, EstimateEntry]: ...
 
 
-Point = TypeVar("Point", bound=SweepPoint)
+Point = TypeVar("Point", bound=Named)
 
 
 def trained(trials: Iterable[Point]) -> list[Point]:
@@ -45,7 +48,7 @@ def trained(trials: Iterable[Point]) -> list[Point]:
     return [trial for trial in trials if trial.objective not in REFERENCES]
 
 
-def swept(trials: Iterable[SweepPoint]) -> list[str]:
+def swept(trials: Iterable[Named]) -> list[str]:
     """The objectives that have strengths, all trained ones but the standard, in the order of the summary."""
     return [o for o in dict.fromkeys(trial.objective for trial in trained(trials)) if o != STANDARD]
 

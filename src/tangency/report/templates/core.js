@@ -12,7 +12,7 @@ const colour = (name, alpha = 1) => {
   const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g);
   return `rgba(${r},${g},${b},${alpha})`;
 };
-const REGIME = {weak: "weak", bayes_aligned: "aligned", excessive: "excessive", undetermined: "undetermined"};
+const REGIME = {weak: "weak", bayes_aligned: "aligned", excessive: "excessive", undetermined: "undetermined", collapsed: "lost"};
 const SYMBOL = {weak: "circle", bayes_aligned: "diamond", excessive: "square", undetermined: "circle-open", lost: "x", control: "circle"};
 const objectiveColour = id => `o${run.objectives.findIndex(o => o.id === id) % 8}`;
 const objectiveName = id => (run.objectives.find(o => o.id === id) || {name: id}).name;
@@ -40,7 +40,8 @@ function points(objective, key, kind = "raw") {
     const known = entries.filter(f => f.value), regimes = new Set(entries.map(f => f.trial.regime));
     const lost = entries.filter(f => f.trial.outcome !== "ok");
     const regime = lost.length ? "lost" : regimes.size > 1 ? "undetermined" : [...regimes][0] || "control";
-    const end = at => average(known.map(f => f.value[at] === null ? f.value[MEAN] : f.value[at]));
+    const cell = kind === "excess" ? null : (run.cells[key] || []).find(c => c[0] === entries[0].trial.objective && c[1] === strength && c[2] !== null);
+    const end = at => cell ? cell[2 + at] ?? cell[2] : average(known.map(f => f.value[at] === null ? f.value[MEAN] : f.value[at]));
     return {strength, entries, regime, label: lost.length ? lost[0].trial.label : regimes.size > 1 ? "seeds differ" : entries[0].trial.label,
       mean: end(MEAN), low: end(LOW), high: end(HIGH), chance: average(known.map(f => f.value[CHANCE]).filter(v => v !== null && v !== undefined)),
       text: known.map(f => `${f.trial.id}: ${say(f.value[MEAN])}${span(f.value)}`).join("<br>")};

@@ -1,58 +1,59 @@
-// ---- the story: four stacked questions per objective, the regime as background
-const ROWS = [["", ["accuracy"]], [": on / off", ["on", "off"]], [" / best control", ["fraction", "fraction_control"]], [" / shuffled", ["alignment", "alignment_control"]]];
-const SHORT = {"Bayes-aligned": "aligned", excessive: "exc.", undetermined: "?", diverged: "div.", collapsed: "coll.", "seeds differ": "?"};
-const DIRECT = {on: "on", off: "off", fraction: "own", fraction_control: "control", alignment: "own", alignment_control: "shuffled"};
-const optimum = role => role.endsWith("_control") ? null : entryOf(run.measures, run.story[role], reference("bayes"));
-function storyRange(roles) {
-  const ends = run.objectives.flatMap(o => roles.flatMap(r => points(o.id, run.story[r]).flatMap(p => p.mean === null ? [] : [p.low, p.high])));
-  ends.push(...roles.map(optimum).filter(Boolean).map(e => e[MEAN]));
-  const top = Math.max(0, ...ends) || 1, bottom = Math.min(0, ...ends);
-  return roles[0] === "accuracy" ? [0, 1.02] : [bottom - 0.04 * (top - bottom), top * 1.08];
+// ---- the story: a row for each question, the regime as background; points are networks
+const SHORT = {"Bayes-aligned": "aligned", excessive: "exc.", undetermined: "?", diverged: "div.", collapsed: "coll.", withheld: "–"};
+const TURN = {peak: "o0", "t₁": "aligned", "t₂": "excessive"};
+function storyRange(title) { // of all objectives, so that they can be compared
+  const rows = Object.values(run.stories).flatMap(s => s.rows.filter(r => r.title === title));
+  const ends = rows.flatMap(r => [...r.curves.flatMap(c => c.points.flatMap(p => [p[2] ?? p[1], p[3] ?? p[1]])), ...r.levels.map(l => l[0])]);
+  const zero = title === "Accuracy" ? [] : [0], top = Math.max(...zero, ...ends), bottom = Math.min(...zero, ...ends);
+  return [bottom - 0.06 * (top - bottom), top + 0.14 * (top - bottom)];
 }
 function drawStory(element) {
-  const objective = element.dataset.objective;
-  const rows = ROWS.map(([title, roles]) => [title, roles.filter(r => run.story[r])]).filter(([, roles]) => roles.length);
-  const all = points(objective, run.story.accuracy || "accuracy"), strengths = all.map(p => p.strength), at = place(strengths), x = p => at(p.strength);
-  const edges = all.map((p, i) => i ? (x(all[i - 1]) + x(p)) / 2 : x(p) - 0.25).concat(x(all[all.length - 1]) + 0.25);
-  const traces = [], shapes = [], annotations = [], extra = {margin: {l: 40, r: 14, t: 30, b: 44}};
+  const story = run.stories[element.dataset.objective], {steps, rows} = story, strengths = steps.map(s => s[0]), at = place(strengths), x = strengths.map(at);
+  const edges = x.map((v, i) => i ? (x[i - 1] + v) / 2 : v - 0.25).concat(x[x.length - 1] + 0.25), last = edges.length - 1;
+  const traces = [], shapes = [], annotations = [], extra = {margin: {l: 44, r: 14, t: 30, b: 44}};
+  const wide = text => 6.2 * text.length, width = element.clientWidth - 58;
   let start = 0;
-  all.forEach((p, i) => {
-    const hue = REGIME[p.regime] || (p.regime === "lost" ? "lost" : "soft");
+  steps.forEach(([, regime, label], i) => {
+    const hue = REGIME[regime] || (["diverged", "collapsed"].includes(label) ? "lost" : "soft"), plain = label.replace(/ \(.*/, "");
     shapes.push({type: "rect", xref: "x", yref: "paper", x0: edges[i], x1: edges[i + 1], y0: 0, y1: 1, fillcolor: colour(hue, 0.1), line: {width: 0}, layer: "below"});
-    if (i + 1 < all.length && all[i + 1].label === p.label) return;
-    const middle = (edges[start] + edges[i + 1]) / 2, share = (edges[i + 1] - edges[start]) / (edges[all.length] - edges[0]);
-    const pixels = share * (element.clientWidth - 54), text = [p.label, SHORT[p.label] || p.label, ""].find(t => 6 * t.length < pixels);
-    annotations.push({xref: "x", yref: "paper", x: middle, y: 1, yanchor: "bottom", text, showarrow: false, font: {size: 11, color: colour(hue)}});
+    if (i + 1 < last && steps[i + 1][2] === label) return;
+    const pixels = (edges[i + 1] - edges[start]) / (edges[last] - edges[0]) * width;
+    const text = [label, plain, SHORT[plain] || plain, ""].find(t => wide(t) < pixels || !t);
+    annotations.push({xref: "x", yref: "paper", x: (edges[start] + edges[i + 1]) / 2, y: 1, yanchor: "bottom", text, showarrow: false, font: {size: 11, color: colour(hue)}});
     start = i + 1;
   });
-  rows.forEach(([ending, roles], row) => {
-    const label = run.story_labels[roles[0]] || roles[0], full = label + ending, title = 7.2 * full.length < element.clientWidth - 54 ? full : label;
-    const name = row ? row + 1 : "", height = 1 / rows.length, top = 1 - row * height;
-    const axes = {xaxis: "x", yaxis: `y${name}`};
-    extra[`yaxis${name}`] = {domain: [top - height + 0.012, top - 0.045], range: storyRange(roles), nticks: 4};
-    annotations.push({xref: "paper", yref: "paper", x: 0, y: top - 0.004, xanchor: "left", yanchor: "top", text: `<b>${title}</b>`, showarrow: false, font: {size: 12, color: colour("ink")}});
-    roles.forEach((role, second) => {
-      const best = optimum(role);
-      if (best) {
-        shapes.push({...level(best[MEAN], "solid", second ? "soft" : "ink", 0.8), yref: `y${name}`});
-        annotations.push({xref: "paper", yref: `y${name}`, x: 1, xanchor: "right", y: best[MEAN], yshift: second ? -6 : 6, text: second ? `Bayes rule, ${DIRECT[role]}` : "Bayes rule", showarrow: false, font: {size: 10, color: colour(second ? "soft" : "ink")}});
-      }
-      const shown = points(objective, run.story[role]), hue = second ? "soft" : objectiveColour(objective), known = shown.filter(p => p.mean !== null);
-      traces.push(band(shown, x, hue, axes), line(shown, x, label + (DIRECT[role] ? `, ${DIRECT[role]}` : ""), second ? "dot" : "solid", hue, second ? 1.8 : 2.4, axes));
-      if (known.length && DIRECT[role]) {
-        const widest = known.reduce((a, b) => Math.abs(a.mean - other(a, roles, objective, role)) > Math.abs(b.mean - other(b, roles, objective, role)) ? a : b);
-        const above = widest.mean >= other(widest, roles, objective, role);
-        annotations.push({xref: "x", yref: `y${name}`, x: x(widest), y: widest.mean, yshift: above ? 11 : -11, text: DIRECT[role], showarrow: false, ...(best ? {bgcolor: colour("card", 0.7), borderpad: 0} : {}), font: {size: 11, color: colour(hue)}});
+  rows.forEach((row, n) => {
+    const name = n ? n + 1 : "", axes = {xaxis: "x", yaxis: `y${name}`}, height = 1 / rows.length, top = 1 - n * height, range = storyRange(row.title);
+    extra[`yaxis${name}`] = {domain: [top - height + 0.012, top - 0.045 * 4 / rows.length], range, nticks: 4};
+    annotations.push({xref: "paper", yref: "paper", x: 0, y: top - 0.004, xanchor: "left", yanchor: "top", text: `<b>${row.title}</b>`, showarrow: false, font: {size: 12, color: colour("ink")}});
+    row.levels.forEach(([value, text]) => {
+      const bayes = text === "Bayes rule";
+      shapes.push({...level(value, bayes ? "solid" : value ? "dot" : "dash", bayes ? "ink" : "soft", bayes ? 0.8 : 1.2), yref: `y${name}`});
+      annotations.push({xref: "paper", yref: `y${name}`, x: 0.01, xanchor: "left", y: value, yshift: 6, text, showarrow: false, font: {size: 10, color: colour(bayes ? "ink" : "soft")}});
+    });
+    row.curves.forEach((curve, second) => {
+      const hue = second ? "soft" : objectiveColour(element.dataset.objective), xs = curve.points.map(p => at(p[0]));
+      const text = curve.points.map(p => `${say(p[1])}${p[2] === null ? "" : ` [${say(p[2])}, ${say(p[3])}]`}${p[4].length > 1 ? `<br>networks: ${p[4].map(say).join(", ")}` : ""}`);
+      const bars = {type: "data", symmetric: false, array: curve.points.map(p => p[3] === null ? 0 : p[3] - p[1]), arrayminus: curve.points.map(p => p[2] === null ? 0 : p[1] - p[2]), width: 3, thickness: 1.4, color: colour(hue)};
+      traces.push({type: "scatter", mode: "lines+markers", x: xs, y: curve.points.map(p => p[1]), error_y: bars, line: {dash: second ? "dot" : "solid", width: second ? 1.6 : 2.2, color: colour(hue)}, marker: {size: 7, color: colour(hue)},
+        customdata: curve.points.map((p, i) => [p[0], text[i], (steps.find(s => s[0] === p[0]) || ["", "", ""])[2]]), hovertemplate: `<b>${row.title}${curve.name ? `, ${curve.name}` : ""}, strength %{customdata[0]}</b> (%{customdata[2]})<br>%{customdata[1]}<extra></extra>`, ...axes});
+      const each = curve.points.flatMap((p, i) => p[4].length > 1 ? p[4].map(v => [xs[i] + 0.07, v]) : []);
+      if (each.length) traces.push({type: "scatter", mode: "markers", x: each.map(e => e[0]), y: each.map(e => e[1]), marker: {size: 4, color: colour(hue, 0.5)}, hoverinfo: "skip", ...axes});
+      if (curve.name && curve.points.length) {
+        const other = row.curves[1 - second], gap = p => Math.abs(p[1] - ((other && other.points.find(q => q[0] === p[0])) || p)[1]);
+        const widest = curve.points.reduce((a, b) => gap(a) > gap(b) ? a : b), mate = other && other.points.find(q => q[0] === widest[0]);
+        annotations.push({xref: "x", yref: `y${name}`, x: at(widest[0]), y: widest[1], yshift: !mate || widest[1] >= mate[1] ? 12 : -12, text: curve.name, showarrow: false, font: {size: 11, color: colour(hue)}});
       }
     });
+    row.marks.forEach(([text, middle, low, high], i) => { // an end that is null lies beyond the grid, 0 before it
+      const where = end => end === null ? edges[last] : end ? Math.max(edges[0], at(end)) : edges[0], y = range[1] - (0.05 + 0.1 * i) * (range[1] - range[0]);
+      traces.push({type: "scatter", mode: "lines", x: [where(low), where(high)], y: [y, y], line: {width: 3, color: colour(TURN[text])}, hoverinfo: "skip", ...axes},
+        {type: "scatter", mode: "text", x: [where(high)], y: [y], text: [` ${text}`], textposition: "middle right", cliponaxis: false, textfont: {size: 10, color: colour(TURN[text])}, hoverinfo: "skip", ...axes},
+        {type: "scatter", mode: "markers", x: [where(middle)], y: [y], marker: {symbol: "diamond", size: 7, color: colour(TURN[text])}, hoverinfo: "skip", ...axes});
+    });
   });
-  extra.xaxis = {...ticks(strengths, at, element.clientWidth), range: [edges[0], edges[all.length]], anchor: "free", position: 0, showgrid: false, title: {text: "strength (log scale)", font: {size: 12}}};
+  extra.xaxis = {...ticks(strengths, at, element.clientWidth), range: [edges[0], edges[last]], anchor: "free", position: 0, showgrid: false, title: {text: "strength (log scale)", font: {size: 12}}};
   draw(element, traces, {...extra, shapes, annotations});
-}
-function other(point, roles, objective, role) { // the other curve of the same row, at the same strength
-  const key = run.story[roles.find(r => r !== role)];
-  const other = key && points(objective, key).find(p => p.strength === point.strength);
-  return other && other.mean !== null ? other.mean : point.mean;
 }
 
 // ---- curves, small multiples
@@ -95,7 +96,7 @@ function drawCurve(element) {
   draw(element, traces, {xaxis, yaxis: {nticks: 5, type: logarithmic ? "log" : "linear", ...(logarithmic ? {dtick: 1} : {}), title: {text: kind === "excess" && !excess ? "(has no control)" : ""}}, shapes, annotations});
 }
 function controlKey(key) {
-  const best = run.story.fraction === key && run.story.fraction_control;
+  const best = run.fraction.fraction === key && run.fraction.fraction_control;
   return best || [`${key}.pca`, `${key}.shuffled`].find(k => run.measures[k]) || null;
 }
 function seedLine(shown, x, seed, hue) {
@@ -114,9 +115,9 @@ function drawRidge(element) {
       {type: "scatter", mode: "lines", x: [low, high], y: [i + 0.1, i + 0.1], line: {width: 4, color: colour(tint)}, hoverinfo: "skip"},
       {type: "scatter", mode: "markers", x: [middle], y: [i + 0.1], marker: {size: 8, color: colour("card"), line: {width: 2, color: colour(tint)}}, hovertemplate: `<b>strength ${c.strength}</b><br>median ${say(middle)}, middle half ${say(low)} to ${say(high)}<br>${c.n} values<extra></extra>`});
   });
-  const chance = run.measures[run.story.fraction]?.find(e => e && e[CHANCE] !== null)?.[CHANCE];
+  const chance = run.measures[run.fraction.fraction]?.find(e => e && e[CHANCE] !== null)?.[CHANCE];
   const shapes = chance === undefined ? [] : [{type: "line", yref: "paper", x0: chance, x1: chance, y0: 0, y1: 1, line: {dash: "dash", width: 1.2, color: colour("soft")}}];
-  const best = entryOf(run.measures, run.story.fraction, reference("bayes")), annotations = [];
+  const best = entryOf(run.measures, run.fraction.fraction, reference("bayes")), annotations = [];
   if (best) {
     shapes.push({type: "line", yref: "paper", x0: best[MEAN], x1: best[MEAN], y0: 0, y1: 1, line: {dash: "solid", width: 0.8, color: colour("ink")}});
     annotations.push({yref: "paper", x: best[MEAN], y: 1, xanchor: best[MEAN] > 0.5 ? "right" : "left", yanchor: "bottom", text: "Bayes rule", showarrow: false, font: {size: 10, color: colour("ink")}});

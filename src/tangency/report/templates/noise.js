@@ -4,7 +4,7 @@ const NOISE_MARKS = ["circle", "square", "diamond", "triangle-up", "triangle-dow
 function noiseStyle({trial, shade}) { // colour by objective, paler and another mark for each smaller strength
   const {objective, strength} = run.trials[trial];
   if (objective === "bayes") return {hue: "ink", alpha: 1, dash: "solid", width: 0.9, size: 4, symbol: "circle"};
-  if (objective === "untrained") return {hue: "weak", alpha: 1, dash: "longdash", width: 1.4, size: 4, symbol: "circle"};
+  if (!run.objectives.some(o => o.id === objective) && objective !== "standard") return {hue: "weak", alpha: 1, dash: "longdash", width: 1.4, size: 4, symbol: "circle"};
   const strengths = [...new Set(run.trials.filter(t => t.objective === objective).map(t => t.strength))].sort((a, b) => a - b);
   const symbol = NOISE_MARKS[strengths.indexOf(strength) % NOISE_MARKS.length];
   return {hue: objective === "standard" ? "ink" : objectiveColour(objective), alpha: 0.45 + 0.55 * shade, dash: "solid", width: 2.2, size: 8, symbol};

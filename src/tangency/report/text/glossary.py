@@ -28,6 +28,13 @@ REGIMES = {
     "excessive": ("excessive", "accuracy is lost, or the alignment of a smaller strength"),
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
+KAPPA_REGIMES = {  # what the former rule means by them
+    "weak": "κ is not shown to have halved; accuracy is kept",
+    "bayes_aligned": "κ has halved; accuracy and on-manifold change are kept",
+    "excessive": "accuracy or on-manifold change is lost",
+    "undetermined": "the intervals do not settle it",
+}
+KAPPA_RULE = "rule kappa"  # named with every label of the former rule
 TARGETS = {
     "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
     "score_y": ("class score", "the class score ∇ log p(x|y)"),

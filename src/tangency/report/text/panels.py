@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tangency.measures.keys import ALIGNMENT, FRACTION, TANGENT_CONTROLS, Key
 from tangency.measures.registry import is_fixed, measure_of
 from tangency.measures.similarity.metrics import metric_of
 from tangency.report.read.keys import all_keys
-from tangency.report.text.measures import MeasureText, describe, parameter_label, short_label
+from tangency.report.text.measures import MeasureText, describe, parameter_label
 from tangency.study.summary.entries import StudySummary, TrialEntry
 from tangency.study.summary.sweep_entries import CorrelationEntry
 
@@ -77,16 +77,6 @@ def default_alignment(trials: Sequence[TrialEntry]) -> str:
     keys = [key for key in all_keys(trials) if metric_of(key.family) and not key.control]
     panel = ALIGNMENT if any(key.panel == ALIGNMENT for key in keys) else keys[0].panel if keys else ""
     return str(max((key for key in keys if key.panel == panel), key=lambda key: key.value or 0.0)) if keys else ""
-
-
-def story_labels(keys: Mapping[str, str]) -> dict[str, str]:
-    """Labels of the rows of the first figure, by their first role, with the chosen ε, target and σ."""
-    labels = {
-        role: short_label(Key.parse(keys[role])) for role in ("accuracy", "fraction", "alignment") if role in keys
-    }
-    if "on" in keys:
-        labels["on"] = f"Softmax change, {parameter_label(Key.parse(keys['on']))}"
-    return labels
 
 
 @dataclass(frozen=True)

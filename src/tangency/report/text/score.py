@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from tangency.report.read.score import ScoreDescription, score_card
-from tangency.report.text.glossary import SCORES
+from tangency.report.text.glossary import SCORES, TARGETS
 from tangency.report.text.numbers import capital, estimate, number
 from tangency.study.summary.entries import StudySummary
 
 EXACT, NO_SCORE = "exact", "none"
+CLOSED_TARGET, NETWORK_TARGET = "bayes_gradient", "network_bayes_gradient"
+FITTED = {"mfa": "the mixture", "gaussian": "the Gaussian", "empirical": "the training images"}
 
 
 def score_name(card: ScoreDescription) -> str:
     """The kind of score in words; an unknown kind is shown by its name."""
     return SCORES.get(card.kind, card.kind)
+
+
+def direction_name(summary: StudySummary, target: str) -> str:
+    """A Bayes direction as what it is: the exact rule's, a fitted model's with its accuracy, or a trained score's."""
+    card = score_card(summary)
+    if target == NETWORK_TARGET:
+        name = str((card.network or {}).get("score", {}).get("kind", ""))
+        return f"the trained score {name}".rstrip()
+    if target != CLOSED_TARGET:
+        return TARGETS.get(target, (target, f"the {target}"))[1]
+    return "the exact Bayes rule" if card.kind == EXACT else f"the Bayes rule of {bayes_accuracy(card)}"
+
+
+def direction_label(summary: StudySummary, target: str) -> str:
+    """The same, short enough for an axis or a heading."""
+    if target == CLOSED_TARGET:
+        return {EXACT: "exact Bayes rule", "mfa": "mixture's Bayes rule"}.get(score_card(summary).kind, "Bayes rule")
+    return {NETWORK_TARGET: "trained score"}.get(target, TARGETS.get(target, (target, ""))[0])
+
+
+def bayes_accuracy(card: ScoreDescription) -> str:
+    """Whose Bayes rule it is, with its accuracy on clean test images and at the largest σ, where these are known."""
+    whose = FITTED.get(card.kind, "the fitted score")
+    known = card.posterior_accuracy
+    said = [
+        f"{each.mean:.3f}" + (f" at σ = {each.sigma:g}" if each.sigma else "") for each in known[:1] + known[1:][-1:]
+    ]
+    return f"{whose} (accuracy {'; '.join(said)})" if said else whose
 
 
 def world_sentence(summary: StudySummary) -> str:

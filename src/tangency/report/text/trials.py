@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tangency.measures.keys import Key
 from tangency.report.read.noise import NoiseCurve
-from tangency.report.read.trials import BAYES, UNTRAINED, Named, mean_of, trained
-from tangency.report.text.glossary import REFERENCE_TEXTS, REGIMES, objective_name
+from tangency.report.read.trials import BAYES, UNTRAINED, Named, column, mean_of, swept, trained
+from tangency.report.text.glossary import KAPPA_REGIMES, KAPPA_RULE, REFERENCE_TEXTS, REGIMES, objective_name
 from tangency.report.text.numbers import capital, number
-from tangency.study.summary.entries import TrialEntry
+from tangency.study.summary.entries import StudySummary, TrialEntry
+from tangency.study.summary.sweep_entries import CellEntry
+
+WITHHELD = "withheld"
 
 
 def strength_label(strength: float) -> str:
@@ -24,26 +28,65 @@ def trial_name(trial: Named) -> str:
 
 
 def regime_label(trial: TrialEntry) -> str:
-    """The regime in words; without one the outcome, or what the trial is instead."""
+    """The regime in words; without one the outcome, that it is withheld, or what the trial is instead."""
     if trial.outcome != "ok":
         return trial.outcome
-    regime = "withheld" if trial.withheld else trial.regime
-    without = REFERENCE_TEXTS.get(trial.objective, ("", "no baseline"))[1]
-    return REGIMES[regime][0] if regime in REGIMES else (regime or without)
+    return label_of(trial) or REFERENCE_TEXTS.get(trial.objective, ("", "no baseline"))[1]
 
 
-def regime_sentences(trials: Sequence[TrialEntry]) -> list[str]:
-    """One sentence per objective: which strengths are weak, Bayes-aligned, excessive, or have no regime."""
+def label_of(labelled: TrialEntry | CellEntry) -> str:
+    """The label of a trial or a recipe in words, the former rule named with its own; "" for one that is not judged."""
+    if labelled.withheld:
+        return WITHHELD
+    if not labelled.regime:
+        return ""
+    words = REGIMES[labelled.regime][0] if labelled.regime in REGIMES else labelled.regime
+    return words if labelled.verdict else f"{words} ({KAPPA_RULE})"
+
+
+def regime_sentences(summary: StudySummary) -> list[str]:
+    """One sentence per objective: which strengths are weak, Bayes-aligned, excessive, or have no label."""
     out = []
-    for objective in dict.fromkeys(t.objective for t in trials if t.strength):
+    for objective in swept(summary.trials):
         strengths: dict[str, list[str]] = {}
-        for trial in sorted((t for t in trials if t.objective == objective), key=lambda t: t.strength):
-            labels = strengths.setdefault(regime_label(trial), [])
-            if (label := strength_label(trial.strength)) not in labels:
-                labels.append(label)
+        for step in steps_of(summary, objective):
+            if step.objective == objective:
+                strengths.setdefault(step.label, []).append(strength_label(step.strength))
         parts = [f"{regime} at {', '.join(own)}" for regime, own in strengths.items()]
         out.append(f"{capital(objective_name(objective))}: {'; '.join(parts)}.")
     return out
+
+
+def regime_legend(summary: StudySummary) -> list[tuple[str, str]]:
+    """Each label with what it means by the rule of the study, and "withheld" where one is."""
+    if summary.regimes.rule == "kappa":
+        return [(f"{REGIMES[regime][0]} ({KAPPA_RULE})", words) for regime, words in KAPPA_REGIMES.items()]
+    withheld = any(cell.withheld for cell in summary.cells)
+    return [*REGIMES.values(), *([(WITHHELD, "no label is given, for a reason that is printed")] if withheld else [])]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A strength of a sweep, 0 for the standard networks: the label of its recipe, or what became of its networks."""
+
+    objective: str
+    strength: float
+    regime: str | None
+    label: str
+    cell: CellEntry | None
+
+
+def steps_of(summary: StudySummary, objective: str) -> list[Step]:
+    """The strengths of an objective by size, the standard networks first."""
+    cells = {(cell.objective, cell.strength): cell for cell in summary.cells}
+    steps = []
+    for strength, name in sorted({(t.strength, t.objective) for t in column(summary.trials, objective)}):
+        cell = cells.get((name, strength))
+        own = [trial for trial in summary.trials if (trial.objective, trial.strength) == (name, strength)]
+        lost = [trial.outcome for trial in own if trial.outcome != "ok"]
+        label = (label_of(cell) if cell else "") or (lost[0] if lost else "no baseline")
+        steps.append(Step(name, strength, cell.regime if cell else None, label, cell))
+    return steps
 
 
 def networks_text(trials: Sequence[TrialEntry]) -> str:
@@ -57,12 +100,13 @@ def networks_text(trials: Sequence[TrialEntry]) -> str:
 
 
 def seed_warning(seeds: Sequence[int]) -> str:
-    """A warning that intervals cover images only, with one seed; nothing with several."""
+    """A warning that one network says nothing of its recipe, with one seed; nothing with several."""
     if len(set(seeds)) > 1:
         return ""
     return (
         "One seed. The intervals cover the choice of test images, not of the training run: differences between "
-        "strengths may be training noise. Repeat with several seeds before you rely on them."
+        "strengths may be training noise, and nothing is claimed of recipes. Repeat with several seeds before you "
+        "rely on them."
     )
 
 

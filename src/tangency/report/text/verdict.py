@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from tangency.evaluate.entries import IntervalEntry
 from tangency.evaluate.verdicts.entries import WorstControl
+from tangency.report.read.sweep import filter_names
 from tangency.report.read.trials import STANDARD, trained
-from tangency.report.text.glossary import REGIMES, TARGETS, control_name
-from tangency.report.text.numbers import above_zero, below_zero, estimate, negated
+from tangency.report.text.glossary import REGIMES, control_name
+from tangency.report.text.numbers import above_zero, below_zero, capital, estimate, negated
+from tangency.report.text.score import direction_name
 from tangency.report.text.trials import regime_label, trial_name
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary
@@ -30,25 +32,44 @@ def verdict(summary: StudySummary) -> StudyVerdict:
     if headline is None:
         return no_verdict(summary)
     cell = next(cell for cell in summary.cells if cell.id == headline.recipe)
-    evidence = [unit_sentence(headline), alignment_sentence(headline)]
-    evidence += [claim_words(claim) for claim in headline.claims[:1]]
-    evidence += [f"Its label: {cell.verdict.reason}."] if cell.verdict and not headline.withheld else []
-    evidence.append(f"It was chosen by a rule: {headline.rule}.")
-    return StudyVerdict(headline_claim(cell, headline), tuple(evidence), headline.regime == "bayes_aligned")
-
-
-def headline_claim(cell: CellEntry, headline: HeadlineEntry) -> str:
-    """The claim in one line."""
-    name = trial_name(cell)
+    evidence = [unit_sentence(headline), alignment_sentence(summary, headline)]
+    evidence += [claim_words(claim) for claim in headline.claims]
     if headline.withheld:
-        return f"With {name}, no label is given: {headline.withheld.rstrip('.')}"
-    manifold = {
-        "shown": "gradients lie on the manifold under every estimator",
-        "shown (global)": "gradients lie in the global subspace of the data",
-        "not": "gradients do not lie on the manifold more than in control subspaces",
-    }.get(headline.on_manifold, "whether gradients lie on the manifold is open")
+        evidence.append("The numbers are shown, and no label, thesis or change point is claimed of them.")
+    elif cell.verdict:
+        evidence.append(f"Its label: {cell.verdict.reason}.")
+    evidence.append(f"It was chosen by a rule: {headline.rule}.")
+    return StudyVerdict(headline_claim(summary, cell, headline), tuple(evidence), headline.regime == "bayes_aligned")
+
+
+def headline_claim(summary: StudySummary, cell: CellEntry, headline: HeadlineEntry) -> str:
+    """The claim in one line: recipe, unit, label, and whether it is on-manifold by the worst estimator."""
+    whom = f"{capital(trial_name(cell))}, {unit_words(headline.networks, summary.data.measured)}"
+    if headline.withheld:
+        return f"{whom}: the label is withheld. {headline.withheld.rstrip('.')}"
     label = REGIMES[headline.regime][0] if headline.regime in REGIMES else headline.regime
-    return f"With {name}, the network{'s are' if headline.networks > 1 else ' is'} {label}; {manifold}"
+    return f"{whom}: {label}; {manifold_words(headline)}"
+
+
+def unit_words(networks: int, images: int) -> str:
+    """ "one network on 1,000 images", "5 networks on 1,000 images"."""
+    return f"{'one network' if networks == 1 else f'{networks} networks'} on {images:,} images"
+
+
+def manifold_words(headline: HeadlineEntry) -> str:
+    """On-manifold or not, with the estimator that says the least and its number."""
+    if not headline.claims:
+        return "on-manifold was not measured"
+    worst, several = headline.claims[0], len(headline.claims) > 1
+    which = f"under {worst.name}, the {f'worst of {len(headline.claims)} estimators' if several else 'only estimator'}"
+    number = f"log F²/control {interval(worst.worst)} {which}" if worst.worst else f"no control was measured {which}"
+    agreed = len({claim.status for claim in headline.claims}) == 1
+    status = {
+        "shown": "on-manifold",
+        "shown (global)": "on-manifold (global)",
+        "not": "not on-manifold",
+    }.get(headline.on_manifold, "on-manifold is open" + ("" if agreed else ", as the estimators disagree"))
+    return f"{status} ({number})"
 
 
 def unit_sentence(headline: HeadlineEntry) -> str:
@@ -58,13 +79,17 @@ def unit_sentence(headline: HeadlineEntry) -> str:
     return "One network: intervals are over its images, and nothing is claimed of the recipe, that is, of other seeds."
 
 
-def alignment_sentence(headline: HeadlineEntry) -> str:
+def alignment_sentence(summary: StudySummary, headline: HeadlineEntry) -> str:
     """L under the direction that says the least, and its rises."""
-    words = f"Under the {TARGETS[headline.direction][0]}, alignment minus shuffled is {interval(headline.alignment)}"
+    words = (
+        f"L, the cosine with the Bayes direction minus that with another image's, is {interval(headline.alignment)} "
+        f"under {direction_name(summary, headline.direction)}, the direction that says the least"
+    )
     if headline.over_standard:
-        words += f", {against(headline.over_standard, 'the standard network')}"
+        words += f"; it is {against(headline.over_standard, 'the standard network')}"
     if headline.over_filter:
-        words += f", and {against(headline.over_filter, 'the standard network behind the best fixed filter')}"
+        behind = f"it behind the best fixed linear filter, {filter_names(summary, headline.direction)}"
+        words += f", and {against(headline.over_filter, behind)}"
     return f"{words}."
 
 
@@ -82,7 +107,7 @@ def claim_words(claim: ClaimEntry) -> str:
         return f"Under {claim.name}, {claim.reason}."
     words = f"Under {claim.name}, log F²/control is {interval(claim.worst)} against {control_name(claim.worst.control)}"
     change = f"; its change from the standard network is {interval(claim.change)}" if claim.change else ""
-    return f"{words}{change}."
+    return f"{words}{change}; on-manifold: {claim.status}."
 
 
 def claim_sentence(summary: StudySummary) -> str:

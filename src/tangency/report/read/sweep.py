@@ -1,0 +1,74 @@
+"""What verdicts on recipes rest on, as figures and tables need it: L, log F²/control, filters, estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tangency.evaluate.verdicts.entries import ManifoldUnder, RecipeVerdict
+from tangency.report.read.score import score_card
+from tangency.report.read.trials import REFERENCES
+from tangency.study.plan import FILTERED
+from tangency.study.summary.entries import StudySummary
+from tangency.study.summary.sweep_entries import CellEntry
+
+
+def judged(summary: StudySummary) -> list[CellEntry]:
+    """The cells with a verdict, by the rule on L."""
+    return [cell for cell in summary.cells if cell.verdict]
+
+
+def trained_cells(summary: StudySummary) -> list[CellEntry]:
+    """Those of trained recipes."""
+    return [cell for cell in judged(summary) if cell.objective not in REFERENCES]
+
+
+def directions(summary: StudySummary) -> list[str]:
+    """The Bayes directions under which L was measured."""
+    return list(dict.fromkeys(target for cell in trained_cells(summary) for target in _of(cell).aligned))
+
+
+def estimators(summary: StudySummary) -> dict[str, str]:
+    """Tangent estimator as keys name it ("" for the first) to its own name."""
+    keys = dict.fromkeys(key for cell in trained_cells(summary) for key in _of(cell).manifold)
+    named = summary.tangents.estimators if summary.tangents else []
+    first = named[0].name if named else score_card(summary).kind
+    return {key: key or first for key in keys}
+
+
+def reference(summary: StudySummary, objective: str) -> RecipeVerdict | None:
+    """The verdict on a reference, such as the Bayes rule; None where it was not measured."""
+    return next((cell.verdict for cell in judged(summary) if cell.objective == objective), None)
+
+
+def filtered(summary: StudySummary, direction: str) -> RecipeVerdict | None:
+    """The verdict on the standard network behind the filter that was chosen for a direction."""
+    return reference(summary, FILTERED[direction]) if direction in FILTERED else None
+
+
+def filter_names(summary: StudySummary, direction: str) -> str:
+    """The filters that were chosen for a direction, each seed having its own; "" for none."""
+    own = [trial.filter.name for trial in summary.trials if trial.objective == FILTERED.get(direction) and trial.filter]
+    return ", ".join(dict.fromkeys(own))
+
+
+def least_each(under: ManifoldUnder) -> list[float]:
+    """log F²/control of each network against its own worst control."""
+    return [min(values) for values in zip(*(e.each for e in under.controls.values()), strict=True)]
+
+
+def least_networks(summary: StudySummary) -> int:
+    """The smallest number of networks of a judged recipe; 0 where none is judged."""
+    return min((_of(cell).networks for cell in trained_cells(summary)), default=0)
+
+
+def by_objective(cells: Sequence[CellEntry]) -> dict[str, list[CellEntry]]:
+    """Objective to its cells, in the order of the summary."""
+    groups: dict[str, list[CellEntry]] = {}
+    for cell in cells:
+        groups.setdefault(cell.objective, []).append(cell)
+    return groups
+
+
+def _of(cell: CellEntry) -> RecipeVerdict:
+    assert cell.verdict is not None
+    return cell.verdict
