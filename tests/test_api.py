@@ -21,8 +21,8 @@ from tangency.study import load_spec
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
 WANTED = {
     "load_data", "load_classifier", "load_score", "load_tangents", "agreement", "train", "objective", "pgd",
-    "input_gradients", "measure", "estimates", "compare", "regimes", "generate", "smooth", "certify", "evaluate_score",
-    "evaluate_tangents", "run_study", "load_run", "write_report",
+    "input_gradients", "measure", "estimates", "compare", "regimes", "filtered_baseline", "generate", "smooth",
+    "certify", "evaluate_score", "evaluate_tangents", "run_study", "load_run", "write_report",
 }  # fmt: skip
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40"
 CONFIG = tangency.MeasureConfig(metrics=("cosine",), sigmas=(0.25,), rho_sigmas=(), epsilons=(2.0,), directions=1)
@@ -66,7 +66,7 @@ def test_the_examples_of_the_page_run(
         exec(compile(code, f"python.md {number}", "exec"), scope)
     printed = capsys.readouterr().out
     assert "torch.Size([8, 1, 8, 8])" in printed
-    assert "('standard-0-s0', 'gradient_norm-0.3-s0')" in printed
+    assert "('standard-0-s0', 'gradient_norm-0.3-s0', 'filtered-s0')" in printed
     assert (tmp_path / "runs" / "mine" / "report" / "index.html").exists()
 
 
