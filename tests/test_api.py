@@ -12,7 +12,7 @@ from torch import nn
 
 import tangency
 from study_support import tiny_spec, write_data
-from tangency.errors import ModelError, NumericsError, RunError, SpecError
+from tangency.errors import ModelError, RunError, SpecError
 from tangency.measures import Rows
 from tangency.models import Classifier, build, read_classifier, save_classifier
 from tangency.smoothing import Smoothed
@@ -22,8 +22,8 @@ from tangency.study.summary.entries import SUMMARY_SCHEMA
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
 WANTED = {
     "load_data", "load_classifier", "load_score", "load_tangents", "agreement", "train", "objective", "pgd",
-    "input_gradients", "measure", "estimates", "compare", "regimes", "generate", "smooth", "certify", "evaluate_score",
-    "evaluate_tangents", "run_study", "load_run", "write_report",
+    "input_gradients", "measure", "estimates", "compare", "regimes", "filtered_baseline", "generate", "smooth",
+    "certify", "evaluate_score", "evaluate_tangents", "run_study", "load_run", "write_report",
 }  # fmt: skip
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40"
 CONFIG = tangency.MeasureConfig(metrics=("cosine",), sigmas=(0.25,), rho_sigmas=(), epsilons=(2.0,), directions=1)
@@ -188,32 +188,6 @@ def test_compare_of_rows_says_where_images_or_settings_cannot_be_the_same(
         tangency.compare(one, Rows(two.ids * 0, two.columns, 64, 2))
     with pytest.raises(RunError, match="got rows and a folder"):
         tangency.compare(one, tmp_path)
-
-
-def test_regimes_of_rows(measured: tuple[Rows, Rows, torch.Tensor]) -> None:
-    one, two, y = measured
-    found = tangency.regimes({"same": one, "half": two}, one, y, replicates=200)
-    assert found["same"].regime == "weak"  # as steep as the baseline
-    assert found["same"].kappa_ratio == (1.0, 1.0)
-    assert found["half"].accuracy_difference == (0.0, 0.0)
-    low, high = found["half"].change_on_ratio
-    assert 0 < low <= high < 1
-
-
-def test_regimes_refuse_what_they_cannot_judge(measured: tuple[Rows, Rows, torch.Tensor]) -> None:
-    one, two, y = measured
-    with pytest.raises(NumericsError, match="got no rows"):
-        tangency.regimes({}, one, y)
-    with pytest.raises(NumericsError, match="the images of 'net' are not those of the baseline"):
-        tangency.regimes({"net": two.at(torch.arange(5))}, one, y)
-    with pytest.raises(NumericsError, match=r"labels: got \(3,\) for 40 images"):
-        tangency.regimes({"net": two}, one, y[:3])
-    poor = Rows(two.ids, two.columns | {"accuracy": torch.zeros(40, dtype=torch.float64)}, 64, 2)
-    with pytest.raises(NumericsError, match="the accuracy of 'net' is not shown to be above"):
-        tangency.regimes({"net": poor}, one, y)
-    bare = Rows(two.ids, {k: v for k, v in two.columns.items() if not k.startswith("change_on")}, 64, 2)
-    with pytest.raises(NumericsError, match="'net' lacks κ of log p"):
-        tangency.regimes({"net": bare}, one, y)
 
 
 def test_smooth_and_certify_are_those_of_the_smoothed_classifier() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tangency.evaluate import load_tangents as load_tangents
     from tangency.evaluate.compare import compare as compare
     from tangency.evaluate.generation.saved import generate as generate
+    from tangency.evaluate.regimes import filtered_baseline as filtered_baseline
     from tangency.evaluate.regimes import regimes as regimes
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
@@ -56,7 +57,7 @@ _ROOMS = {
     "evaluate": ("estimates", "evaluate_score", "evaluate_tangents", "load_classifier", "load_tangents"),
     "evaluate.compare": ("compare",),
     "evaluate.generation.saved": ("generate",),
-    "evaluate.regimes": ("regimes",),
+    "evaluate.regimes": ("filtered_baseline", "regimes"),
     "measures": ("MeasureConfig", "measure"),
     "mixtures": ("fit_mixture",),
     "models": ("Classifier",),
@@ -86,6 +87,7 @@ __all__ = [
     "estimates",
     "evaluate_score",
     "evaluate_tangents",
+    "filtered_baseline",
     "fit_mixture",
     "generate",
     "input_gradient",

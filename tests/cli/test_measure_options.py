@@ -63,11 +63,11 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
     cka = measures["alignment_cka.lse.score.sigma=0.25"]
     assert (cka["mean"] is None, cka["low"], cka["high"]) == (False, None, None)
     assert told["excess"]["alignment_cka.lse.score.sigma=0.25"]["low"] is None
-    assert "alignment_cka: has no interval, since with fewer than 20 images (here 10) none" in told["warnings"][4]
-    # not identified; global PCA is one space for all images, so that none has another; few; CKA
-    assert [sentence[:4] for sentence in told["warnings"]] == ["lse:", "tang", "tang", "10 i", "alig"]
+    assert "alignment_cka: has no interval, since with fewer than 20 images (here 10) none" in told["warnings"][5]
+    # the tangent space is that of PCA; not identified; one space for all images, so that none has another; few; CKA
+    assert [sentence[:4] for sentence in told["warnings"]] == ["the ", "lse:", "tang", "tang", "10 i", "alig"]
     assert told["measures"]["tangent_fraction.lse.shuffled"]["n"] == 0
-    assert told["warnings"][1].startswith("tangent_fraction.lse.shuffled: rests on 0 of 10 images.")
+    assert told["warnings"][2].startswith("tangent_fraction.lse.shuffled: rests on 0 of 10 images.")
     assert told["maps"]["names"] == ["rise"]
     assert len(told["maps"]["sha256"]) == 64
     assert len(told["cascade"]) == 2
@@ -133,7 +133,7 @@ def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path)
 
 
 def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:
-    found = measured(tmp_path, "--metrics", "cosine")
+    found = measured(tmp_path, "--metrics", "cosine", "--scalars", "margin,logit_y")
     assert found.exit_code == 0, found.output
     text = " ".join(found.output.split())
     assert "is not identified" not in text  # of nothing that is measured by default

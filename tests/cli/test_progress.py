@@ -22,6 +22,18 @@ def test_a_line_for_each_part_and_each_tenth(capsys: pytest.CaptureFixture[str])
     assert lines(capsys) == ["training:   0% epoch 1/2", "training:  50% epoch 1/2", "training:  51% epoch 2/2"]
 
 
+def test_the_time_left_is_that_of_the_present_part(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 100.0, 110.0, 200.0, 203.0])
+    monkeypatch.setattr("tangency.cli.progress.time.monotonic", lambda: next(clock))
+    with advancing("measuring", quiet=False) as advance:
+        for part, share in (("filters", 0.0), ("filters", 0.25), ("images", 0.5), ("images", 0.8)):
+            advance(part, share)
+    said = [line.rpartition(", ")[2] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["100 s so far", "110 s so far (about 30 s left)", "200 s so far", "203 s so far (about 2 s left)"]
+
+
 def test_tasks_of_a_study_count_by_their_cost(capsys: pytest.CaptureFixture[str]) -> None:
     tasks = [Task("train", 0, cost=1.0), Task("train", 1, cost=3.0)]
     with watching(quiet=False) as watch:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from study_support import tiny_spec, write_data
 from tangency.cli.app import app
-from tangency.errors import ModelError, RunError
+from tangency.errors import ModelError, RunError, SpecError
 from tangency.evaluate import MeasureRequest, measure_models
 from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.compare import compare
@@ -60,7 +60,7 @@ def test_the_summary_has_p_values_and_effects(run: Path) -> None:
         for excess in entry["excess"].values():
             assert 0 < excess["p"] <= 1
             assert {"dz", "null_sd"} <= excess.keys()
-            assert ("p_holm" in excess) == (entry["objective"] != "untrained")
+            assert ("p_holm" in excess) == (entry["objective"] not in ("untrained", "filtered"))
 
 
 def test_an_unknown_trial_is_named(run: Path) -> None:
@@ -83,27 +83,58 @@ def test_measuring_a_trial_again_gives_what_the_study_found(run: Path, tmp_path:
 
 
 def test_a_regime_needs_a_baseline_and_is_that_of_the_study(run: Path, tmp_path: Path) -> None:
-    own, base = trial(run, "gradient_norm-0.1-s0"), trial(run, "standard-0-s0")
-    shown = CliRunner().invoke(
-        app, ["measure", "--model", own, "--limit", "30", "--baseline", base, "--out", str(tmp_path / "m"), "--json"]
-    )
+    own_model, base = trial(run, "gradient_norm-0.1-s0"), trial(run, "standard-0-s0")
+    options = ["measure", "--model", own_model, "--limit", "30", "--baseline", base, "--out", str(tmp_path / "m")]
+    shown = CliRunner().invoke(app, [*options, "--json"])
     assert shown.exit_code == 0, shown.output
     regime = json.loads(shown.output)["regime"]
     entry = {t["id"]: t for t in json.loads((run / "summary.json").read_text())["trials"]}["gradient_norm-0.1-s0"]
-    assert regime["regime"] == entry["regime"]
+    assert regime["regime"] == regime["verdict"]["regime"] == entry["regime"]
+    assert regime["rule"] == "regimes"
+    assert regime["verdict"]["unit"] == "images"
+    (own,), (studied,) = (verdict["aligned"].values() for verdict in (regime["verdict"], entry["verdict"]))
+    for name in ("alignment", "over_standard", "over_filter"):
+        for end in ("mean", "low", "high"):
+            assert own[name][end] == pytest.approx(studied[name][end], abs=1e-6)
+    assert set(regime["verdict"]["sensitivity"]) == {"0.02", "0.05", "0.1"}
+    (kept,) = (tmp_path / "m" / "shards").glob("filters-*.json")
+    before = kept.stat().st_mtime_ns
+    said = CliRunner().invoke(app, options)
+    assert "; − that of the baseline behind" in said.output
+    assert "not of other seeds" in said.output
+    assert "filters before the baseline" not in said.stderr  # chosen before
+    assert kept.stat().st_mtime_ns == before
+    kept.write_text("{")
+    again = _measured(own_model, limit=30, baseline=base, out=tmp_path / "m")["regime"]
+    assert again["verdict"] == regime["verdict"]  # a damaged file is made anew
+
+
+def test_the_former_rule_has_its_bands_and_chooses_no_filters(run: Path, tmp_path: Path) -> None:
+    own, base = trial(run, "gradient_norm-0.1-s0"), trial(run, "standard-0-s0")
+    options = ["--model", own, "--limit", "30", "--baseline", base, "--rule", "kappa"]
+    said = CliRunner().invoke(app, ["measure", *options, "--out", str(tmp_path / "m")])
+    assert said.exit_code == 0, said.output
+    assert "simultaneous 95 % bands" in said.output
+    assert not list((tmp_path / "m" / "shards").glob("filters-*"))
+    regime = json.loads((tmp_path / "m" / "summary.json").read_text())["regime"]
+    assert regime["rule"] == "kappa"
     assert regime["bands"]["kappa_ratio"][0] <= regime["bands"]["kappa_ratio"][1]
     assert set(regime["sensitivity"]) == {"0.02", "0.05", "0.1"}
-    said = CliRunner().invoke(app, ["measure", "--model", own, "--limit", "30", "--baseline", base]).output
-    assert "simultaneous 95 % bands" in said
+    untrained = _measured(own, limit=20, baseline=trial(run, "untrained-s0"), rule="kappa")["regime"]
+    assert untrained["regime"] is None
+    assert "baseline is not shown to be above a constant answer" in untrained["text"]
+    wrong = CliRunner().invoke(app, ["measure", *options[:-1], "kapa"])
+    assert isinstance(wrong.exception, SpecError)
+    assert "rule" in str(wrong.exception)
 
 
-def test_a_baseline_that_is_not_standard_is_warned_of_and_one_that_guesses_gives_no_regime(run: Path) -> None:
+def test_a_baseline_that_is_not_standard_is_warned_of_and_one_that_guesses_is_none(run: Path) -> None:
     own, other = trial(run, "standard-0-s0"), trial(run, "gradient_norm-0.1-s0")
     found = _measured(own, limit=20, baseline=other)["regime"]
     assert "trained with gradient_norm" in found["warnings"][0]
     untrained = _measured(own, limit=20, baseline=trial(run, "untrained-s0"))["regime"]
-    assert untrained["regime"] is None
-    assert "baseline is not shown to be above a constant answer" in untrained["text"]
+    assert untrained["regime"] == "undetermined"
+    assert "the standard network is collapsed, and so no baseline" in untrained["text"]
     with pytest.raises(ModelError):
         _measured(own, limit=20, baseline="nothing.onnx")
 

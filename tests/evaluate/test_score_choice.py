@@ -193,7 +193,7 @@ def test_specs_that_contradict_themselves_are_refused() -> None:
     data = Path("data.npz")
     for changes, message in (
         ({"score": "nonsense"}, "unknown score"),
-        ({"score": "none", "measures": {"alignments": [["margin", "bayes_gradient"]], "sigmas": [0.5]}}, "closed form"),
+        ({"score": "none", "measures": {"alignments": [["logp_y", "bayes_gradient"]], "sigmas": [0.5]}}, "closed form"),
         ({"score": "none", "tangents": ["denoiser"]}, "the score is none"),
         ({"score": "none", "generate": [{"task": "inpaint"}]}, "needs score.kind"),
         ({"score": "network:a.safetensors", "network_score": "b.safetensors"}, "expected one trained score"),

@@ -12,6 +12,7 @@ from tangency.cli.output import print_json
 from tangency.cli.tangents import names, references
 
 if TYPE_CHECKING:
+    from tangency.evaluate.request import Rule
     from tangency.measures.config import Legacy
 
 _HELP = "Names with commas between: "
@@ -43,8 +44,16 @@ def measure(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", help="A standard-trained network of the same data; the regime is against it."),
+        typer.Option(
+            "--baseline",
+            help="A standard-trained network of the same data; the regime is against it, and against it behind the "
+            "best of 63 fixed filters, which are tried on training images first.",
+        ),
     ] = None,
+    rule: Annotated[
+        str,
+        typer.Option("--rule", help="Of the regime: regimes, or kappa for the former rule, which needs no filters."),
+    ] = "regimes",
     scalars: Annotated[
         str | None, typer.Option("--scalars", help=f"{_HELP}margin, logp_y, lse, logit_y, …, in place of the study's.")
     ] = None,
@@ -136,6 +145,7 @@ def measure(
         score=score,
         tangents=references(tangents) if tangents else (),
         baseline=baseline,
+        rule=cast("Rule", rule),  # checked there
         limit=limit,
         out=out,
         device=resolve_device(device or "auto"),

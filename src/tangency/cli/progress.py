@@ -51,13 +51,19 @@ def reporting(quiet: bool) -> Iterator[Report]:
 
 def _lines(console: Console) -> Report:
     last: dict[str, tuple[str, float]] = {}
+    began: dict[str, tuple[float, float]] = {}  # when the present part began, and the share that was done
     started = time.monotonic()
 
     def show(title: str, part: str, share: float) -> None:
         """The first line of a part, then one for each tenth of the whole."""
-        if title not in last or last[title][0] != part or share >= last[title][1] + _TENTH:
+        now, new = time.monotonic(), title not in last or last[title][0] != part
+        if new:
+            began[title] = now, share
+        if new or share >= last[title][1] + _TENTH:
             last[title] = part, share
-            passed = f"{time.monotonic() - started:.0f} s so far"
+            since, before = began[title]
+            left = f" (about {(now - since) * (1 - share) / (share - before):.0f} s left)" if share > before else ""
+            passed = f"{now - started:.0f} s so far{left}"
             console.print(f"{title}: {share:4.0%} {part}, {passed}", markup=False, soft_wrap=True)
 
     return show

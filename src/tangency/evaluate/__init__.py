@@ -2,7 +2,8 @@
 
 from tangency.evaluate.classifiers.saved import load_classifier
 from tangency.evaluate.fitting.tangents import load_tangents
-from tangency.evaluate.measure import estimates, measure_models
+from tangency.evaluate.measure import measure_models
+from tangency.evaluate.measured import estimates
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.evaluate.trust.score import Trust, evaluate_score

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +16,25 @@ import torch
 
 from tangency.data.partners import measured_order
 from tangency.errors import DataError, ModelError, RunError
-from tangency.evaluate.baseline import regime_against, regime_alone
+from tangency.evaluate.baseline import (
+    KappaAgainst,
+    MeasuredBaseline,
+    RegimeAgainst,
+    RegimeAlone,
+    kappa_against,
+    regime_against,
+    regime_alone,
+)
+from tangency.evaluate.cautions import cautions
 from tangency.evaluate.classifiers.alike import architecture_warnings
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
-from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.fitting.posterior import posterior_accuracy
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
-from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, ModelEstimates, read_summary
-from tangency.evaluate.numbers import check_replicates, trial_numbers
+from tangency.evaluate.measured import CascadeStage, MeasuredModel, MeasuredOn, estimates, read_summary
 from tangency.evaluate.pictures import keep_pictures
+from tangency.evaluate.regimes.chosen import ChosenFilters, FilterSetting, chosen_filters
+from tangency.evaluate.regimes.filtered import behind_filters, searched
 from tangency.evaluate.request import MeasureRequest
 from tangency.evaluate.rests import (
     Columns,
@@ -37,8 +46,6 @@ from tangency.evaluate.rests import (
     tangent_warnings,
 )
 from tangency.evaluate.scores import choose_scores
-from tangency.evaluate.significance import excess_entries
-from tangency.evaluate.steps import step_warnings
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
 from tangency.evaluate.working import measures_at
 from tangency.files import locked, remove_leftovers, write_json
@@ -49,12 +56,8 @@ from tangency.measures import (
     Rows,
     Subject,
     WorkingSize,
-    budget_warnings,
     cascade,
-    control_warnings,
-    masking_warnings,
     read_maps,
-    unidentified,
 )
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
@@ -62,12 +65,11 @@ from tangency.measures.similarity.metrics import external_weights
 from tangency.perceptual.weights_files import external_digests
 from tangency.score import Denoiser
 from tangency.score.references import fingerprint
-from tangency.statistics import PairedBootstrap, SumCosine
 from tangency.tangents import Ground
-from tangency.types import Dataset, OnProgress
+from tangency.types import Card, Dataset, OnProgress
 from tangency.worlds import load_dataset, world_of
 
-_FEW, _FEWEST = 30, 2  # images
+_FEWEST = 2  # images
 _ALLOW = "--allow-random (allow_random=True)"
 
 
@@ -89,7 +91,7 @@ class _Setting:
         data: what they are measured on.
         working: where score and tangent spaces live.
         config: what is measured.
-        score: the closed form; None for none.
+        score, network: the closed form and the trained score; None for none.
         source: of references.
         maps: attribution maps of the first classifier.
         on: images and settings.
@@ -102,6 +104,7 @@ class _Setting:
     working: WorkingSize
     config: MeasureConfig
     score: Denoiser | None
+    network: Denoiser | None
     source: ComparisonSource
     maps: MapFile | None
     on: MeasuredOn
@@ -134,28 +137,21 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         _refuse_others(request, setting)
         kept = columns_file(folder / "shards", setting.identity, request.limit)
         known = known_columns(setting.source, request.limit, world_of(setting.data.name) is None, kept)
-        rows = _rows(request, setting, [*models, *([base] if base else [])], folder / "shards", on_progress)
+        place = folder / "shards"
+        filters = _filters(request, setting, base, place, on_progress)
+        rows = _rows(request, setting, [*models, *([base] if base else [])], filters.names, place, on_progress)
         keep_columns(known, kept)
         rests = _rests(request, setting, known)
+        beside = [shards[0] for shards in rows[len(models) :]]
+        measured = MeasuredBaseline.of(base.reference, base.classifier.card, filters, beside) if base else None
         summaries = []
         for number, one in enumerate(models):
             own = rows[number][0].rows()
             summary = _summary(setting, one, own, setting.maps if number == 0 else None, rests)
             if number == 0 and request.stages:
                 summary = _cascaded(rows[0][1:], one, request.stages, summary)
-            regime = (
-                regime_alone(summary.measures, summary.excess, len(own.ids), setting.estimators[0])
-                if base is None
-                else regime_against(
-                    own,
-                    rows[-1][0].rows(),
-                    base.reference,
-                    base.classifier.card,
-                    setting.data,
-                    setting.estimators[0],
-                )
-            )
             doubts = architecture_warnings(one.classifier, base.classifier) if base else []
+            regime = _regime(request, setting, summary, own, measured)
             summaries.append(dataclasses.replace(summary, regime=regime, warnings=[*summary.warnings, *doubts]))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
@@ -213,35 +209,80 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
-    return _Setting(data, working, config, scores.closed, source, maps, on, list(estimators), identity, notes)
+    return _Setting(
+        data, working, config, scores.closed, scores.network, source, maps, on, list(estimators), identity, notes
+    )
+
+
+def _filters(
+    request: MeasureRequest,
+    setting: _Setting,
+    base: SavedClassifier | None,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> ChosenFilters:
+    """The best filters before the baseline; none without one, or under the former rule."""
+    if base is None or request.rule == "kappa":
+        return ChosenFilters()
+    config = setting.config
+    scores = searched(config, setting.score, setting.network)
+    about = FilterSetting(setting.data.train, scores, max(config.sigmas), setting.working, request.device)
+    identity = identity_of(base.classifier, [*setting.identity, _plain(base.classifier.card)], config)
+    return chosen_filters(base.classifier, about, folder, identity, on_progress)
+
+
+def _plain(card: Card) -> dict[str, object]:
+    return dataclasses.asdict(card) | {"provenance": None}
 
 
 def _rows(
     request: MeasureRequest,
     setting: _Setting,
     models: Sequence[SavedClassifier],
+    filters: Mapping[str, str],
     folder: Path,
     on_progress: OnProgress | None,
 ) -> list[list[RowShards]]:
-    """RowShards of every classifier, measured where they are missing; of the first one's cascade, too."""
+    """RowShards of every classifier, measured where they are missing; of the first one's cascade, too.
+
+    Behind those of the baseline, the last one, stand those of the same behind each filter.
+    """
     several: list[list[tuple[RowShards, Subject]]] = []
+
+    def add(name: str, card: Card, subjects: Sequence[Subject]) -> None:
+        targets = []
+        for subject in subjects:
+            parts = [*setting.identity, name, _plain(card), bool(subject.attributions)]
+            identity = identity_of(subject.classifier, parts, setting.config)
+            size = math.prod(setting.working.shape), len(card.classes)
+            shards = planned_shards(len(setting.data.test), request.limit, folder / identity, *size)
+            targets.append((shards, subject))
+        several.append(targets)
+
     for number, one in enumerate(models):
         subjects = [Subject(one.classifier, setting.maps.maps if setting.maps and number == 0 else {})]
         if number == 0 and request.stages:
             # copies, since each stage is the same object, changed
             subjects += [Subject(copy.deepcopy(changed)) for _, changed in cascade(one.classifier, 0, request.stages)]
-        targets = []
-        for subject in subjects:
-            card = dataclasses.asdict(one.classifier.card) | {"provenance": None}
-            parts = [*setting.identity, one.reference, card, bool(subject.attributions)]
-            identity = identity_of(subject.classifier, parts, setting.config)
-            size = math.prod(setting.working.shape), one.classifier.classes
-            shards = planned_shards(len(setting.data.test), request.limit, folder / identity, *size)
-            targets.append((shards, subject))
-        several.append(targets)
+        add(one.reference, one.classifier.card, subjects)
+    behind = behind_filters(models[-1].classifier, filters, setting.data.train, request.device)
+    for name, net in {filters[target]: net for target, net in behind.items()}.items():
+        add(f"{name} before {models[-1].reference}", models[-1].classifier.card, [Subject(net)])
     everything = [target for targets in several for target in targets]
     fill_shards(everything, setting.source, setting.config, on_progress, request.batch_size)
     return [[shards for shards, _ in targets] for targets in several]
+
+
+def _regime(
+    request: MeasureRequest, setting: _Setting, summary: MeasuredModel, own: Rows, base: MeasuredBaseline | None
+) -> RegimeAgainst | KappaAgainst | RegimeAlone:
+    """The regime of a classifier, or what can be said of it without a baseline."""
+    if base is None:
+        return regime_alone(summary.measures, summary.excess, len(own.ids), setting.estimators[0])
+    if request.rule == "kappa":
+        return kappa_against(own, base, setting.data, setting.estimators[0])
+    exact = setting.on.settings["score"]["kind"] == "exact"
+    return regime_against(own, base, setting.data, setting.estimators, exact)
 
 
 def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
@@ -259,43 +300,6 @@ def _refuse_others(request: MeasureRequest, setting: _Setting) -> None:
                 f"output '{folder}': holds the numbers of '{known[0]}' on '{held.get('data')}', or of other settings; "
                 "expected the same as now, or a free name; use --out."
             )
-
-
-def _warnings(setting: _Setting, model: SavedClassifier, rows: Rows, maps: MapFile | None, rests: Rests) -> list[str]:
-    """What a reader of the numbers should know, in sentences."""
-    config = setting.config
-    sentences = [*cast("list[str]", model.classifier.card.provenance.get("warnings", [])), *setting.warnings]
-    sentences += tangent_warnings(rests.known_directions)
-    sentences += budget_warnings(config.robustness, config.epsilons, setting.data.test.shape)
-    sentences += unidentified(config.quantities) + masking_warnings(rows.columns)
-    sentences += control_warnings(rows.columns)
-    sentences += step_warnings({key: values.cpu().numpy() for key, values in rows.columns.items()}, rows.dimension)
-    if len(rows.ids) < _FEW:
-        sentences.append(
-            f"{len(rows.ids)} images are few: intervals, p-values and ranks of so small a sample say little."
-        )
-    if "cka" in setting.config.metrics:
-        sentences += _about_cka(len(rows.ids), len(setting.data.test), setting.config.candidates + 1)
-    for name, values in (maps.maps if maps else {}).items():
-        zero = int((values[rows.ids].flatten(1) == 0).all(1).sum())
-        if zero:
-            sentences.append(f"map '{name}': is zero for {zero} of {len(rows.ids)} images, which have no direction.")
-    return sentences
-
-
-def _about_cka(images: int, pool: int, gallery: int) -> list[str]:
-    sentences = []
-    if images < SumCosine.fewest:
-        sentences.append(
-            f"alignment_cka: has no interval, since with fewer than {SumCosine.fewest} images (here {images}) none "
-            "covers the truth as often as it claims."
-        )
-    elif pool < 2 * gallery:
-        sentences.append(
-            f"alignment_cka: its interval is too narrow (where the truth is known it covers it 70 to 90 % of the time, "
-            f"not 95 %), since most of the {pool} test images are in the gallery that they are compared with."
-        )
-    return sentences
 
 
 def _rests(request: MeasureRequest, setting: _Setting, known: Sequence[Columns]) -> Rests:
@@ -316,7 +320,12 @@ def _summary(
         check=check_classifier(model.classifier, setting.data),
         data=setting.data.name,
         measured=len(rows.ids),
-        warnings=_warnings(setting, model, rows, maps, rests),
+        warnings=[
+            *cast("list[str]", model.classifier.card.provenance.get("warnings", [])),
+            *setting.warnings,
+            *tangent_warnings(rests.known_directions),
+            *cautions(setting.config, setting.data.test, rows, maps),
+        ],
         on=setting.on,
         measures=numbers.measures,
         excess=numbers.excess,
@@ -344,39 +353,6 @@ def _cascaded(
     if len(names) < stages:
         warnings.append(f"cascade: {stages} stages were requested, but only {len(names)} layers hold weights.")
     return dataclasses.replace(summary, cascade=randomised, measures=summary.measures | untrained, warnings=warnings)
-
-
-def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
-    """Rows to numbers with 95 % paired-bootstrap intervals, pooled κ and ρ₂ among them.
-
-    Args:
-        rows: of one classifier, from `measure`.
-        replicates: bootstrap resamples of the images.
-
-    Returns:
-        `measures`: key to mean, low, high, n, degenerate and chance; `excess`: key to F² minus its best control,
-        alignments minus the shuffled one, likewise, with the excess over each control in `controls`, one-sided
-        permutation p and effect sizes dz and null_sd. Means and bounds are in the measure's unit, None where no image
-        has a value; `.to_json()` makes dictionaries of them.
-
-    Raises:
-        NumericsError: fewer than two replicates, or a column is missing that a pooled number rests on.
-
-    Example:
-        >>> import tangency
-        >>> data = tangency.load_data("fashion-mnist-5k")
-        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
-        >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
-        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
-        >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
-        >>> numbers.measures["accuracy"].n, numbers.measures["kappa.margin"].chance
-        (6, 1.0)
-    """
-    check_replicates(replicates)
-    columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
-    numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
-    measures = {key: MeasureEntry.of(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()}
-    return ModelEstimates(measures, excess_entries(numbers.excess, columns))
 
 
 def _keep(

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tangency.errors import RunError, quoted
-from tangency.evaluate.baseline import RegimeAgainst, RegimeAlone
+from tangency.evaluate.baseline import KappaAgainst, RegimeAgainst, RegimeAlone
 from tangency.evaluate.classifiers.sanity import SanityCheck
 from tangency.evaluate.entries import ExcessEntry, MeasureEntry, fields_json
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.posterior import PosteriorAccuracy
-from tangency.evaluate.numbers import Columns
+from tangency.evaluate.numbers import Columns, check_replicates, trial_numbers
 from tangency.evaluate.rests import KnownDirections
-from tangency.measures import MeasureConfig
+from tangency.evaluate.significance import excess_entries
+from tangency.measures import MeasureConfig, Rows
+from tangency.statistics import PairedBootstrap
 from tangency.types import Dataset
 
 MEASURED_SCHEMA = 1
@@ -101,6 +103,39 @@ class ModelEstimates:
         return fields_json(self)
 
 
+def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
+    """Rows to numbers with 95 % paired-bootstrap intervals, pooled κ and ρ₂ among them.
+
+    Args:
+        rows: of one classifier, from `measure`.
+        replicates: bootstrap resamples of the images.
+
+    Returns:
+        `measures`: key to mean, low, high, n, degenerate and chance; `excess`: key to F² minus its best control,
+        alignments minus the shuffled one, likewise, with the excess over each control in `controls`, one-sided
+        permutation p and effect sizes dz and null_sd. Means and bounds are in the measure's unit, None where no image
+        has a value; `.to_json()` makes dictionaries of them.
+
+    Raises:
+        NumericsError: fewer than two replicates, or a column is missing that a pooled number rests on.
+
+    Example:
+        >>> import tangency
+        >>> data = tangency.load_data("fashion-mnist-5k")
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+        >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))
+        >>> config = MeasureConfig(sigmas=(0.5,), directions=1, metrics=("cosine",))
+        >>> numbers = estimates(tangency.measure(net, x, y, train_data=few, config=config), replicates=100)
+        >>> numbers.measures["accuracy"].n, numbers.measures["kappa.margin"].chance
+        (6, 1.0)
+    """
+    check_replicates(replicates)
+    columns = {key: values.cpu().numpy() for key, values in rows.columns.items()}
+    numbers = trial_numbers(columns, PairedBootstrap(len(rows.ids), replicates), rows.dimension, rows.classes)
+    measures = {key: MeasureEntry.of(e, chance=numbers.chance[key]) for key, e in numbers.estimates.items()}
+    return ModelEstimates(measures, excess_entries(numbers.excess, columns))
+
+
 @dataclass(frozen=True)
 class CascadeStage:
     """The numbers of a classifier whose layers from this one on are drawn anew, as those of `ModelEstimates`."""
@@ -144,7 +179,7 @@ class MeasuredModel:
     weights: dict[str, str] = field(default_factory=dict)
     maps: dict[str, Any] = field(default_factory=dict)
     cascade: list[CascadeStage] = field(default_factory=list)
-    regime: RegimeAgainst | RegimeAlone | None = None
+    regime: RegimeAgainst | KappaAgainst | RegimeAlone | None = None
     known_directions: dict[str, KnownDirections] = field(default_factory=dict)
     posterior_accuracy: list[PosteriorAccuracy] = field(default_factory=list)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -49,6 +49,7 @@ def _images(batch_size: object) -> object:
     return whole
 
 
+Rule = Literal["regimes", "kappa"]
 Text = Annotated[str, BeforeValidator(_text)]
 
 
@@ -65,6 +66,8 @@ class MeasureRequest:
         tangents: references of tangent spaces; by default those of the first classifier's study, else the mixture's,
             or without a mixture those of the nearest training images.
         baseline: reference of a standard-trained classifier of the same data, against which the regime is determined.
+        rule: of the regime: "regimes", by Bayes directions and tangent spaces with their controls, which also measures
+            the baseline behind the best fixed filters of training images; "kappa", the former rule.
         limit: test images at most, a fixed random subset; a larger limit goes on from a smaller one.
         out: folder for rows.parquet, summary.json and pictures.safetensors, with a folder for each of several
             classifiers; measuring again goes on where it stopped. Without it nothing is kept.
@@ -97,6 +100,7 @@ class MeasureRequest:
     score: Text | None = None
     tangents: tuple[str, ...] = ()
     baseline: Text | None = None
+    rule: Rule = "regimes"
     limit: Annotated[int, Field(ge=2, description="images, since the controls need another one")] = 500
     out: Annotated[str | Path | None, BeforeValidator(_place)] = None
     device: Text = "cpu"

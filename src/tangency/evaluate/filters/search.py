@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,10 +129,16 @@ class FilterSearch:
         margin, drawn = None if images is None else MARGIN, tuple(places.tolist())
         return cls(filter_bank(train, device), chosen, drawn, pool.digest, directions, seed, margin, working)
 
-    def best(self, net: nn.Module, batch_size: int = 128, device: str | torch.device = "cpu") -> BestFilters:
-        """The best filters before a network; arguments are those of `best_filter`."""
+    def best(
+        self,
+        net: nn.Module,
+        batch_size: int = 128,
+        device: str | torch.device = "cpu",
+        on_share: Callable[[float], None] | None = None,
+    ) -> BestFilters:
+        """The best filters before a network; arguments are those of `best_filter`, and what hears of the share done."""
         bank = [InputFilter(IDENTITY), *(one for one in self.bank if one.name != IDENTITY)]
-        passes = self._measured(net, bank, batch_size, device)
+        passes = self._measured(net, bank, batch_size, device, on_share or (lambda _: None))
         candidates = tuple(
             FilterCandidate(
                 one.name,
@@ -152,7 +158,12 @@ class FilterSearch:
         return BestFilters(chosen, slack, candidates, self.places, self.data, self.margin)
 
     def _measured(
-        self, net: nn.Module, bank: Sequence[InputFilter], batch_size: int, device: str | torch.device
+        self,
+        net: nn.Module,
+        bank: Sequence[InputFilter],
+        batch_size: int,
+        device: str | torch.device,
+        on_share: Callable[[float], None],
     ) -> _Passes:
         """Every filter before the network, at every image."""
         images, working = self.images, self.working
@@ -174,6 +185,7 @@ class FilterSearch:
                     for name, (own, other) in both.items():
                         difference = cosine(gradient, own) - cosine(gradient, other)
                         excess[name][row, ids] = difference.double().cpu()
+                    on_share((int(ids[0]) + (row + 1) / len(bank) * len(ids)) / len(images))
         for values in excess.values():
             values[:, ~usable] = torch.nan
         return _Passes(right, excess)

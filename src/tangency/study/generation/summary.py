@@ -13,7 +13,7 @@ from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.generation.numbers import SourceNumbers
 from tangency.evaluate.generation.qualities import ABOUT, KID, Quality, chance
 from tangency.evaluate.numbers import TrialNumbers
-from tangency.evaluate.regimes import STANDARD
+from tangency.evaluate.verdicts.recipes import STANDARD
 from tangency.generation.tasks.config import task_settings
 from tangency.generation.tasks.inputs import OWN
 from tangency.generation.tasks.table import TASKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tangency.evaluate.regimes import REGIME_EPSILON, bands, criteria, judge_regimes
+from tangency.evaluate.regimes.kappa import REGIME_EPSILON, bands, criteria, judge_regimes
 from tangency.measures.keys import Key
 from tangency.statistics import KappaCriteria
 from tangency.study.plan import REFERENCES, Trial, cell_of

@@ -1,35 +1,32 @@
-"""The regime of a classifier against a standard-trained one of the same data, from the numbers of both."""
+"""Regimes by the former rule, `rule: kappa`, from the numbers of a classifier and of a standard-trained one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError, listed
-from tangency.evaluate.numbers import TrialNumbers, check_replicates, trial_numbers
+from tangency.evaluate.numbers import TrialNumbers, trial_numbers
 from tangency.measures import Rows
 from tangency.measures.keys import KAPPA, Key
 from tangency.statistics import KappaCriteria, KappaThresholds, KappaVerdict, PairedBootstrap, classify_by_kappa
 from tangency.statistics.kappa_rule import KappaRegime
 
 MARGINS = (0.02, 0.05, 0.10)
-STANDARD = "standard"
+REPLICATES = 2000
 REGIME_EPSILON = 2.0  # step length at which R_on is judged; the nearest measured one where it is not measured
+Named = TypeVar("Named", bound=Hashable)
 
 
-def regimes(
-    rows: Mapping[str, Rows],
-    baseline: Rows,
-    labels: Tensor,
-    *,
-    thresholds: KappaThresholds | None = None,
-    replicates: int = 2000,
-) -> dict[str, KappaVerdict]:
-    """The regime of each classifier of a sweep against a standard-trained one, with bands that hold for all at once.
+def kappa_regimes(
+    rows: Mapping[Named, Rows], baseline: Rows, labels: Tensor, thresholds: KappaThresholds | None = None
+) -> dict[Named, KappaVerdict]:
+    """Name to verdict by the former rule, of one network each, with bands that hold for all at once.
 
     On pooled κ of the margin, accuracy, and the change R_on of the softmax along on-manifold steps (subscript 0: the
     baseline): "weak" where κ/κ₀ is not shown to be ≤ ½ and accuracy is non-inferior; "bayes_aligned" where the upper
@@ -37,64 +34,39 @@ def regimes(
     inferior or the upper bound of R_on/R_on(0) below ½; "undetermined" otherwise.
 
     Args:
-        rows: name to rows of `measure`, of the same images with the same settings, steps (`epsilons`) among them.
+        rows: of `measure`, on the same images with the same settings, steps (`epsilons`) among them.
         baseline: rows of a standard-trained classifier of the same architecture, data and seed.
-        labels: (N,) true classes of the images, in the order of the rows.
+        labels: (N,) true classes of the images.
         thresholds: ½, 1, an accuracy margin of 0.05, and ½ by default.
-        replicates: bootstrap resamples of the images, the same for all, ≥ 2.
-
-    Returns:
-        Name to `KappaVerdict`: regime, and simultaneous 95 % bands (low, high) of κ/κ₀, of the accuracy difference, and
-        of R_on/R_on(0).
 
     Raises:
-        NumericsError: no rows, rows of other images, without κ or steps, or of a classifier whose accuracy is not shown
-            to be above that of the best constant answer, for which no regime is defined.
-
-    Source: the regimes of arXiv 2305.19101, which draws them by eye; definitions and thresholds are ours.
-
-    Example:
-        >>> import tangency
-        >>> world = tangency.make_world("linear?rank=3&classes=2&shape=1x8x8")
-        >>> data = tangency.load_data("world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40")
-        >>> rule, config = tangency.BayesClassifier(world, 0.2), tangency.MeasureConfig(metrics=("cosine",))
-        >>> rows = tangency.measure(rule, data.test.images(), data.test.labels, train_data=data.train, config=config)
-        >>> regimes({"again": rows}, rows, data.test.labels, replicates=100)["again"].kappa_ratio
-        (1.0, 1.0)
+        NumericsError: rows without κ or steps, or of a classifier whose accuracy is not shown to be above that of the
+            best constant answer, for which no regime is defined.
     """
-    check_replicates(replicates)
-    if not rows:
-        raise NumericsError("regimes: got no rows, expected those of at least one classifier.")
-    for name, own in rows.items():
-        if not torch.equal(own.ids.cpu(), baseline.ids.cpu()) or own.dimension != baseline.dimension:
-            raise NumericsError(f"regimes: the images of '{name}' are not those of the baseline, expected the same.")
-    if labels.shape != (len(baseline.ids),):
-        raise NumericsError(f"labels: got {tuple(labels.shape)} for {len(baseline.ids)} images, expected one each.")
-    boot = PairedBootstrap(len(baseline.ids), replicates)
+    boot = PairedBootstrap(len(baseline.ids), REPLICATES)
     numbers = {name: rows_numbers(own, boot) for name, own in rows.items()}
     base = rows_numbers(baseline, boot)
-    change = _shared_change(numbers, base)
+    every = {**{f"'{name}'": own for name, own in numbers.items()}, "the baseline": base}
+    change = _shared_change(every, base)
     constant = float(torch.bincount(labels.cpu().long()).max()) / len(labels)
-    poor = [
-        f"'{name}'"
-        for name, own in {**numbers, "the baseline": base}.items()
-        if not own.estimates["accuracy"].low > constant
-    ]
+    poor = [name for name, own in every.items() if not own.estimates["accuracy"].low > constant]
     if poor:
         raise NumericsError(
             f"regimes: the accuracy of {listed(poor)} is not shown to be above that of the best constant answer, "
             f"{constant:.3f}, so there is no regime; leave it out, or measure more images."
         )
-    return classify_by_kappa({name: criteria(own, base, change) for name, own in numbers.items()}, thresholds)
+    judged = {str(number): criteria(own, base, change) for number, own in enumerate(numbers.values())}
+    verdicts = classify_by_kappa(judged, thresholds)
+    return dict(zip(numbers, verdicts.values(), strict=True))
 
 
 def _shared_change(numbers: Mapping[str, TrialNumbers], base: TrialNumbers) -> str:
     """The on-manifold change that the regime is judged at; raises where it or κ is not measured for all."""
-    for name, own in {**numbers, "the baseline": base}.items():
+    for name, own in numbers.items():
         change = change_key(own.draws)
         if KAPPA not in own.draws or change is None or change != change_key(base.draws):
             raise NumericsError(
-                f"regimes: '{name}' lacks κ of the margin, or on-manifold changes at the baseline's step length; "
+                f"regimes: {name} lacks κ of the margin, or on-manifold changes at the baseline's step length; "
                 "measure all with the same config, epsilons and the scalar margin among it."
             )
     return str(change_key(base.draws))
