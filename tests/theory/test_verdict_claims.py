@@ -103,12 +103,13 @@ def log_odds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 Claims = Callable[[int], list[Claim]]
+EVERYWHERE = (on_one_subspace, on_a_fitted_mixture, on_parallel_subspaces)
 MISTAKES: dict[Mistake, dict[Claims, set[str]]] = {  # the claims that fail, by where they are made
-    swapped_class: {on_one_subspace: ALIGNED, on_a_fitted_mixture: ALIGNED},
+    swapped_class: dict.fromkeys(EVERYWHERE, ALIGNED),
     misplaced: {on_one_subspace: {GLOBAL}, on_a_fitted_mixture: {LOCAL}},
     normal_share: {on_parallel_subspaces: NOWHERE},
     chance_alone: {on_a_fitted_mixture: {LOCAL, STANDARD}},
-    no_filter: {on_one_subspace: {WRAPPED}, on_a_fitted_mixture: {WRAPPED}},
+    no_filter: {claims: {WRAPPED} for claims in EVERYWHERE},
     soft_accuracy: {on_one_subspace: {LABELS}},
     log_odds: {on_one_subspace: LEVELS},
 }
@@ -121,7 +122,7 @@ def test_a_mistake_in_verdicts_is_seen(mistake: Mistake, monkeypatch: pytest.Mon
     assert failed == MISTAKES[mistake]
 
 
-@pytest.mark.parametrize("claims", [on_one_subspace, on_a_fitted_mixture, on_parallel_subspaces])
+@pytest.mark.parametrize("claims", EVERYWHERE)
 def test_every_claim_about_verdicts_holds_and_fails_for_some_mistake(claims: Claims) -> None:
     made = claims(0)
     assert [claim for claim in made if not claim.passed] == []

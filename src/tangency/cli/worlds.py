@@ -39,9 +39,9 @@ def worlds_check(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Check the theory: identities in every world, Theorems 1 and 2 and where they fail, chance levels, curvature.
+    """Check the theory: identities in every world, Theorems 1 and 2 and where they fail, chance, curvature, verdicts.
 
-    Exit code 1 if a claim fails. Takes half a minute.
+    Exit code 1 if a claim fails. Takes up to a minute.
     """
     import torch
 

@@ -38,7 +38,7 @@ def steps(world: str | None = None, seed: int = 0) -> Iterator[tuple[str, Callab
     """(title, work) of each part of a check: identities of every world (or of one), then the theorems and verdicts.
 
     Args:
-        world: reference of one world; then only its identities are checked, and no theorem.
+        world: reference of one world; then only its identities are checked.
         seed: of images and noise.
     """
     references = [SMALL[name] for name in WORLDS] if world is None else [world]

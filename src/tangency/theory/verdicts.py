@@ -62,7 +62,7 @@ def on_a_fitted_mixture(seed: int) -> list[Claim]:
 
 
 def on_parallel_subspaces(seed: int) -> list[Claim]:
-    """Bayes gradients are wholly normal: nothing is on-manifold, and the paper's thesis is reported to fail."""
+    """Bayes gradients are wholly normal: aligned, but nothing is on-manifold, and the paper's thesis fails."""
     sweep = WorldSweep(make_world("offset?shape=1x12x12&rank=4&classes=4"), 0.2, seed)
     own = verdicts(sweep.rows((_STANDARD, _ROBUST)))
     everyone = [*own.recipes.values(), *own.references.values()]
@@ -70,6 +70,7 @@ def on_parallel_subspaces(seed: int) -> list[Claim]:
     title = "parallel subspaces: the largest upper bound of log F²/control"
     name, failed = sweep.world.name, own.thesis[_ROBUST[0]].status == "fails"
     return [
+        *_aligned(own, sweep.world),
         zero_claim(TOPIC, "parallel subspaces: verdicts that do not say 'not on-manifold'", name, float(shown)),
         Claim(TOPIC, title, name, 0.0, _highest(everyone), 0.0, "≤"),
         Claim(TOPIC, "parallel subspaces: the thesis is reported to fail (1 for yes)", name, 1.0, float(failed), 0.0),
