@@ -75,6 +75,14 @@ def test_the_rank_value_is_the_least_of_all_parts() -> None:
     assert math.isnan(rank_value({"accuracy": 0.9}))
 
 
+@pytest.mark.parametrize("missing", ["dct", "shuffled_class"])  # the first control in order, and one in the middle
+def test_the_rank_value_is_that_of_the_controls_that_images_have(missing: str) -> None:
+    means = {"tangent_fraction.margin": 0.2, "tangent_fraction.margin.shuffled": 0.4}
+    means |= {f"tangent_fraction.margin.{control}": 0.3 for control in ("dct", "pca", "shuffled_class")}
+    means[f"tangent_fraction.margin.{missing}"] = math.nan
+    assert rank_value(means) == pytest.approx(math.log(0.5))
+
+
 def test_log_over_control_has_a_floor() -> None:
     assert float(log_over_control(0.3, 0.1)) == pytest.approx(math.log(3))
     assert float(log_over_control(0.0, 0.1, floor=1e-4)) == pytest.approx(math.log(1e-3))

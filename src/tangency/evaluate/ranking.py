@@ -134,10 +134,11 @@ def rank_value(means: Mapping[str, float], scalar: str = MARGIN) -> float:
         scalar: whose gradient.
 
     Returns:
-        NaN where there is no F² with controls.
+        NaN where there is no F² with controls; a control that no image has is none.
     """
     parts = [part for part in ranked_parts(means, scalar) if part.control != CHANCE]
-    return min((float(log_over_control(means[p.fraction], means[p.other])) for p in parts), default=math.nan)
+    values = [float(log_over_control(means[part.fraction], means[part.other])) for part in parts]
+    return min((value for value in values if not math.isnan(value)), default=math.nan)
 
 
 def usable_parts(columns: Columns, scalar: str = MARGIN) -> list[RankedPart]:
