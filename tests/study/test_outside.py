@@ -65,7 +65,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric(study: Path) -> None:
     summary = json.loads((study / "summary.json").read_text())
     trials = {trial["id"]: trial for trial in summary["trials"]}
-    assert set(trials) == {"standard-0-s0", TRIAL}
+    assert set(trials) == {"standard-0-s0", TRIAL, "filtered-s0"}
     assert trials[TRIAL]["objective"] == "acme/smoothed_labels"
     for trial in trials.values():
         assert trial["outcome"] == "ok"

@@ -163,7 +163,7 @@ def test_best_weights_are_measured_alone_as_in_the_study(tmp_path: Path) -> None
 
 def test_a_classifier_is_not_measured_on_other_classes_or_sizes(finished: tuple[dict, Path], tmp_path: Path) -> None:
     _, run = finished
-    model = f"run:{sorted(run.glob('trials/*'))[0]}"
+    model = f"run:{run}/trials/standard-0-s0"
     labels = np.arange(30) % 4
     np.savez(tmp_path / "four.npz", images=np.random.default_rng(0).random((30, 8, 8)), labels=labels)
     with pytest.raises(ModelError, match="its 3 classes are 0, 1, 2"):
