@@ -38,12 +38,12 @@ _CHARS = 17  # of a line of a row's label
 
 def story_figure(run: RunFiles) -> Figure | None:
     """Each row of the story against strength: a column for each objective, regimes shaded, networks as points."""
-    told = [story for story in stories(run.summary) if story.rows]
-    if not told:
+    sweeps = [story for story in stories(run.summary) if story.rows]
+    if not sweeps:
         return None
-    titles = [row.title for row in told[0].rows]
-    figure, axes = new_figure(len(titles), len(told), 1.3 * len(titles) + 0.7, sharey="row", sharex="col")
-    for stack, story in zip(axes.T, told, strict=True):
+    titles = [row.title for row in sweeps[0].rows]
+    figure, axes = new_figure(len(titles), len(sweeps), 1.3 * len(titles) + 0.7, sharey="row", sharex="col")
+    for stack, story in zip(axes.T, sweeps, strict=True):
         place = positions(story.steps)
         for at, row in zip(stack, story.rows, strict=False):
             shade(at, story.steps, place)
@@ -53,7 +53,7 @@ def story_figure(run: RunFiles) -> Figure | None:
         stack[-1].set_xlabel("strength")
     for at, title in zip(axes[:, 0], titles, strict=True):
         at.set_ylabel("\n".join(textwrap.wrap(title, _CHARS, break_on_hyphens=False)))
-    _legend(figure, told)
+    _legend(figure, sweeps)
     return figure
 
 
@@ -108,18 +108,18 @@ def _draw_mark(at: Axes, mark: StoryMark, place: Place, number: int) -> None:
     at.plot([where(mark.at)], [height], marker="d", markersize=3.2, linestyle="none", **style)
 
 
-def _legend(figure: Figure, told: Sequence[Story]) -> None:
+def _legend(figure: Figure, sweeps: Sequence[Story]) -> None:
     """Regimes, what is left white, the curves of a row, levels and marks, once under the figure."""
     from matplotlib.lines import Line2D
 
-    steps = [step for story in told for step in story.steps]
+    steps = [step for story in sweeps for step in story.steps]
     shown = [regime for regime in REGIME_COLOURS if any(step.regime == regime for step in steps)]
     handles: dict[str, Any] = {}
     for regime, patch in zip(shown, regime_patches(shown).values(), strict=True):
         handles[next(step.label for step in steps if step.regime == regime) or REGIMES[regime][0]] = patch
     if white := sorted({step.label for step in steps if step.regime not in REGIME_COLOURS}):
         handles[", ".join(white)] = white_patch()
-    rows = [row for story in told for row in story.rows]
+    rows = [row for story in sweeps for row in story.rows]
     names = [tuple(curve.name for curve in row.curves) for row in rows if len(row.curves) > 1]
     for place, style in enumerate(STYLES):
         if own := list(dict.fromkeys(pair[place] for pair in names)):

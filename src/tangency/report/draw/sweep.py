@@ -112,13 +112,13 @@ def scatter(
 
 def tangents_figure(run: RunFiles) -> Figure | None:
     """log F² over its worst control of equal rank against strength: lines by estimator, panels by objective."""
-    tangents, told = run.summary.tangents, stories(run.summary)
+    tangents, sweeps = run.summary.tangents, stories(run.summary)
     titles = [manifold_title(entry.name) for entry in tangents.estimators] if tangents else []
-    if not tangents or not any(row.title in titles for story in told for row in story.rows):
+    if not tangents or not any(row.title in titles for story in sweeps for row in story.rows):
         return None
     styles = _styles(tangents.estimators)
-    figure, axes = new_figure(1, len(told), 2.8, sharey=True)
-    for ax, story in zip(axes[0], told, strict=True):
+    figure, axes = new_figure(1, len(sweeps), 2.8, sharey=True)
+    for ax, story in zip(axes[0], sweeps, strict=True):
         place, rows = positions(story.steps), {row.title: row for row in story.rows}
         for name, style in styles.items():
             row = rows.get(manifold_title(name))

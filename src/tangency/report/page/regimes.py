@@ -40,7 +40,7 @@ class ManifoldCell:
 
 
 @dataclass(frozen=True)
-class ControlRow:
+class ControlsRow:
     """Every control of F² of a recipe under one estimator, in the order of the headings, and what is left out."""
 
     estimator: str
@@ -80,7 +80,7 @@ class VerdictRow:
     on_manifold: str
     radius: float | None
     sensitivity: list[str | None]
-    controls: list[ControlRow]
+    controls: list[ControlsRow]
 
 
 @dataclass(frozen=True)
@@ -179,13 +179,13 @@ def _manifold(under: ManifoldUnder | None) -> ManifoldCell:
     return ManifoldCell(under.status, interval_of(under.worst), control_name(under.worst.control))
 
 
-def _controls(estimator: str, under: ManifoldUnder) -> ControlRow:
+def _controls(estimator: str, under: ManifoldUnder) -> ControlsRow:
     same = [
         f"{name} ({'no image has another' if overlap is None else f'overlap {overlap:.3f}'})"
         for name, overlap in under.left_out.items()
     ]
     values = [under.controls.get(name) for name in CONTROLS]
-    return ControlRow(estimator, under.status, values, ", ".join(same), ", ".join(under.missing))
+    return ControlsRow(estimator, under.status, values, ", ".join(same), ", ".join(under.missing))
 
 
 def margins(summary: StudySummary) -> list[str]:

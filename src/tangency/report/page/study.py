@@ -45,13 +45,10 @@ def context(run: RunFiles) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
     columns = picture_columns(trials, run.pictures)
-    return {
+    return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
-        "verdict": verdict(summary),
-        "tiles": tiles(summary),
         "seed_warning": seed_warning([trial.seed for trial in trials]),
-        "regime_sentences": regime_sentences(summary),
         "counted": networks_text(trials),
         "has_bayes": any(trial.objective == BAYES for trial in trials),
         "world_sentence": world_sentence(summary),
@@ -59,26 +56,16 @@ def context(run: RunFiles) -> dict[str, Any]:
         "origin": "the law that the images are drawn from" if card.kind == EXACT else "a model of the data",
         "noise": noise_section(summary),
         "outside_sentence": outside_sentence(trials),
-        "stories": stories(summary),
-        "story_lead": story_lead(summary),
         "symbols": SYMBOLS,
         "panels": panels(trials),
         "pictures": PictureGrid.of(columns, run.pictures, summary.data.classes),
         "glance": glance(summary),
-        "judged": regimes_section(summary),
-        "kappa": kappa_rows(summary),
-        "margins": margins(summary),
-        "sweep": sweep_section(run),
-        "correlations": correlation_panels(summary),
-        "correlation_sentence": correlation_sentence(summary.correlations),
-        "control_words": control_words,
         "denoising": card.denoising,
         "tangents": tangents_section(run),
         "generation": generated_section(run),
         "network": card.network,
         "examined": examination(card.network, run.network) if card.network and run.network else None,
         "regimes": glossary.REGIMES,
-        "regime_legend": regime_legend(summary),
         "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),
@@ -86,4 +73,24 @@ def context(run: RunFiles) -> dict[str, Any]:
         "plotly": resource("vendor/plotly-basic.min.js"),
         "script": resource(*(f"templates/{name}" for name in SCRIPTS)),
         "style": resource("templates/page.css"),
+    }
+
+
+def verdict_context(run: RunFiles) -> dict[str, Any]:
+    """What the head of the page and the sections on sweeps, regimes and correlations show."""
+    summary = run.summary
+    return {
+        "story_lead": story_lead(summary),
+        "stories": stories(summary),
+        "regime_sentences": regime_sentences(summary),
+        "tiles": tiles(summary),
+        "verdict": verdict(summary),
+        "judged": regimes_section(summary),
+        "kappa": kappa_rows(summary),
+        "margins": margins(summary),
+        "sweep": sweep_section(run),
+        "correlations": correlation_panels(summary),
+        "correlation_sentence": correlation_sentence(summary.correlations),
+        "control_words": control_words,
+        "regime_legend": regime_legend(summary),
     }

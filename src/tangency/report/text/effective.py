@@ -31,12 +31,12 @@ def effective_rows(summary: StudySummary) -> list[EffectiveRow]:
         for cell in trained_cells(summary)
         if cell.verdict and cell.verdict.radius and cell.verdict.radius.mean > 0
     }
-    told = stories(summary)
-    if not radii or not told or summary.regimes.rule == "kappa":
+    sweeps = stories(summary)
+    if not radii or not sweeps or summary.regimes.rule == "kappa":
         return []
     notes = {f"L, {direction_label(summary, e.direction)}": _note(e) for e in summary.common_curves}
     rows: dict[str, EffectiveRow] = {}
-    for story in told:
+    for story in sweeps:
         objectives = {step.strength: step.objective for step in story.steps}
         for row in story.rows:
             own = rows.setdefault(row.title, EffectiveRow(row.title, {}, notes.get(row.title, ""), _zero(row)))

@@ -18,7 +18,7 @@ from tangency.report.text.measures import parameter_label, short_label
 from tangency.report.text.numbers import capital, number
 from tangency.report.text.panels import story_keys
 from tangency.report.text.score import direction_label
-from tangency.report.text.trials import Step, curve_text, steps_of, strength_label
+from tangency.report.text.trials import StoryStep, curve_text, steps_of, strength_label
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import (
@@ -90,7 +90,7 @@ class Story:
 
     id: str
     name: str
-    steps: list[Step]
+    steps: list[StoryStep]
     rows: list[StoryRow]
     fallen: list[str]
     text: str
@@ -133,7 +133,7 @@ def story_lead(summary: StudySummary) -> str:
     )
 
 
-def _rows(summary: StudySummary, steps: Sequence[Step], curve: SweepCurveEntry | None) -> list[StoryRow]:
+def _rows(summary: StudySummary, steps: Sequence[StoryStep], curve: SweepCurveEntry | None) -> list[StoryRow]:
     """Accuracy, L under each direction, and log F² over its worst control under each estimator."""
     verdicts = [(step.strength, step.cell.verdict) for step in steps if step.cell and step.cell.verdict]
     bayes = reference(summary, BAYES)
@@ -198,7 +198,7 @@ def _place(end: float | str) -> float | None:
     return end if isinstance(end, float | int) else 0.0 if end.startswith("<") else None
 
 
-def _kappa_rows(summary: StudySummary, steps: Sequence[Step]) -> list[StoryRow]:
+def _kappa_rows(summary: StudySummary, steps: Sequence[StoryStep]) -> list[StoryRow]:
     """Accuracy, on/off change, F² and alignment, each beside its control: what rule: kappa judges."""
     keys, rows = story_keys(summary), []
     for role, curves in KAPPA_ROWS:
@@ -216,7 +216,7 @@ def _kappa_rows(summary: StudySummary, steps: Sequence[Step]) -> list[StoryRow]:
     return rows
 
 
-def _entry(step: Step, key: str) -> CellMeasureEntry | None:
+def _entry(step: StoryStep, key: str) -> CellMeasureEntry | None:
     entry = step.cell.measures.get(key) if step.cell else None
     return entry if entry and entry.mean is not None else None
 

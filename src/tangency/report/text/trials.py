@@ -66,7 +66,7 @@ def regime_legend(summary: StudySummary) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
-class Step:
+class StoryStep:
     """A strength of a sweep, 0 for the standard networks: the label of its recipe, or what became of its networks."""
 
     objective: str
@@ -76,7 +76,7 @@ class Step:
     cell: CellEntry | None
 
 
-def steps_of(summary: StudySummary, objective: str) -> list[Step]:
+def steps_of(summary: StudySummary, objective: str) -> list[StoryStep]:
     """The strengths of an objective by size, the standard networks first."""
     cells = {(cell.objective, cell.strength): cell for cell in summary.cells}
     steps = []
@@ -85,7 +85,7 @@ def steps_of(summary: StudySummary, objective: str) -> list[Step]:
         own = [trial for trial in summary.trials if (trial.objective, trial.strength) == (name, strength)]
         lost = [trial.outcome for trial in own if trial.outcome != "ok"]
         label = (label_of(cell) if cell else "") or (lost[0] if lost else "no baseline")
-        steps.append(Step(name, strength, cell.regime if cell else None, label, cell))
+        steps.append(StoryStep(name, strength, cell.regime if cell else None, label, cell))
     return steps
 
 
