@@ -17,6 +17,7 @@ from tangency.measures import Rows
 from tangency.models import Classifier, build, read_classifier, save_classifier
 from tangency.smoothing import Smoothed
 from tangency.study import load_spec
+from tangency.study.summary.entries import SUMMARY_SCHEMA
 
 PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text()
 WANTED = {
@@ -82,9 +83,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_load_run_gives_what_the_files_hold(run: Path) -> None:
     found = tangency.load_run(str(run))
     assert found.spec == load_spec(run / "spec.yaml")
-    assert found.trials == ("standard-0-s0",)
+    assert found.trials == ("standard-0-s0", "filtered-s0")
     assert found.rows.columns[:3] == ["trial", "seed", "image"]
-    accuracy = found.rows["accuracy"].mean()
+    own = found.rows["trial"] == "standard-0-s0"
+    accuracy = found.rows.filter(own)["accuracy"].mean()
     assert accuracy == pytest.approx(found.trial("standard-0-s0")["measures"]["accuracy"]["mean"])
     x = torch.rand(3, 1, 8, 8)
     (file,) = (run / "trials").glob("*/model.safetensors")
@@ -133,7 +135,7 @@ def test_load_run_refuses_what_is_no_finished_study(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text("sweep: [{objective: standard}]\n")
     with pytest.raises(RunError, match=r"summary\.json' is missing"):
         tangency.load_run(tmp_path)
-    (tmp_path / "summary.json").write_text('{"trials": [], "spec_hash": "other"}')
+    (tmp_path / "summary.json").write_text(f'{{"schema": {SUMMARY_SCHEMA}, "trials": [], "spec_hash": "other"}}')
     with pytest.raises(RunError, match="is not of the study in"):
         tangency.load_run(tmp_path)
     (tmp_path / "spec.yaml").write_text("sweeep: 3\n")
