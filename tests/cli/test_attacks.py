@@ -44,7 +44,7 @@ def test_what_is_named_is_measured(trial: str, monkeypatch: pytest.MonkeyPatch) 
     assert measures["certified_accuracy.radius=0.25.sigma=0.1"]["chance"] == pytest.approx(1 / 3)
     assert "accuracy_pgd_l2.eps=0.5" not in measures
     assert not any("pgd" in warning for warning in found["warnings"])
-    monkeypatch.setattr("tangency.evaluate.measure.masking_warnings", lambda columns: ["pgd_l2: success falls"])
+    monkeypatch.setattr("tangency.evaluate.cautions.masking_warnings", lambda columns: ["pgd_l2: success falls"])
     printed = CliRunner().invoke(app, command).output
     assert "certified_radius.sigma=0.1" in printed
     assert "Warning: pgd_l2: success falls" in printed

@@ -120,7 +120,7 @@ def estimates(rows: Rows, replicates: int = 2000) -> ModelEstimates:
         NumericsError: fewer than two replicates, or a column is missing that a pooled number rests on.
 
     Example:
-        >>> import tangency
+        >>> import tangency, torch
         >>> data = tangency.load_data("fashion-mnist-5k")
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
         >>> x, y, few = data.test.images()[:6], data.test.labels[:6], data.train.subset(slice(0, None, 9))

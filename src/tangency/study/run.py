@@ -105,7 +105,7 @@ def run_study(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     summary = run_study(spec, folder)
         >>> [(trial["id"], trial["strength"]) for trial in summary["trials"]]
-        [('standard-0-s0', 0.0)]
+        [('standard-0-s0', 0.0), ('filtered-s0', 0.0)]
     """
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)

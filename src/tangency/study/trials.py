@@ -210,7 +210,7 @@ def load_run(run: str | Path) -> StudyRun:
         ...     summary = tangency.run_study(spec, folder)
         ...     run = load_run(folder)
         ...     run.trials, run.rows["image"].n_unique(), run.classifier("standard-0-s0").classes
-        (('standard-0-s0',), 6, 2)
+        (('standard-0-s0', 'filtered-s0'), 6, 2)
     """
     layout = Layout(Path(run))
     if not layout.run.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -13,12 +14,16 @@ from torch import Tensor, nn
 
 import tangency
 from tangency.errors import NumericsError, SpecError
+from tangency.evaluate.baseline import MeasuredBaseline, regime_against
+from tangency.evaluate.entries import to_json
 from tangency.evaluate.filters import Filtered, filter_named
 from tangency.evaluate.regimes import FilteredBaseline
+from tangency.evaluate.regimes.chosen import ChosenFilters
 from tangency.evaluate.verdicts import RecipeVerdict
 from tangency.measures import Rows
 from tangency.statistics import KappaThresholds
 from tangency.statistics.regimes import Thresholds
+from tangency.types import Card
 from verdict_worlds import Bench
 
 SIGMA, KEY = 0.2, "alignment_cosine.margin.bayes_gradient.sigma=0.2"
@@ -84,6 +89,28 @@ def test_what_is_not_measured_is_said_and_not_guessed() -> None:
     assert (estimated.regime, "two are needed" in estimated.reason) == ("undetermined", True)
     bare = tangency.regimes({"rule": bayes()}, standard(), labels(), exact=True)["rule"]
     assert (bare.regime, "beyond the best fixed linear filter is not measured" in bare.reason) == ("undetermined", True)
+
+
+def test_a_measured_model_is_labelled_alike_in_words_and_as_json() -> None:
+    chosen = ChosenFilters(dict(behind().best.chosen), dict(behind().slack), 200)
+    base = MeasuredBaseline("BASE", Card("convnet", (1, 12, 12), ("a",)), standard(), chosen, filtered())
+    own = regime_against(bayes(), base, bench().data, ["exact"], exact=True)
+    expected = judged({"rule": bayes()})["rule"]
+    aligned, wanted = own.verdict.aligned["bayes_gradient"], expected.aligned["bayes_gradient"]
+    assert own.regime == expected.regime == "bayes_aligned"
+    assert (aligned.over_standard, aligned.beyond_filter) == (wanted.over_standard, wanted.beyond_filter)
+    assert own.standard.regime == "weak"
+    label, images, level, manifold, under = own.text.splitlines()
+    assert label.startswith("Against BASE the model is Bayes-aligned: closed form: L − the standard network's +")
+    assert images.startswith("Over 300 test images, one network each")
+    assert f"− that of the baseline behind {chosen.names['bayes_gradient']} +" in level
+    assert (manifold, under[:21]) == (f"On-manifold: {expected.on_manifold}.", "Under exact: shown (g")
+    plain = json.loads(json.dumps(to_json(own), allow_nan=False))
+    assert plain["verdict"]["aligned"]["bayes_gradient"]["over_filter"]["low"] > 0.1
+    assert plain["filters"]["names"] == chosen.names
+    assert len(plain["order"]) == 5
+    unsure = regime_against(bayes(), base, bench().data, ["exact"], exact=False)
+    assert (unsure.regime, "two are needed" in unsure.text) == ("undetermined", True)
 
 
 def test_logits_times_thirty_change_nothing() -> None:

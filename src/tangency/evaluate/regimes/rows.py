@@ -99,7 +99,7 @@ def regimes(
     Example:
         >>> import tangency
         >>> world = tangency.make_world("linear?rank=3&classes=2&shape=1x8x8")
-        >>> data = tangency.load_data("world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40")
+        >>> data = tangency.load_data("world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=200")
         >>> rule = tangency.BayesClassifier(world, 0.2)
         >>> config = tangency.MeasureConfig(metrics=("cosine",), sigmas=(0.2,))
         >>> given = {"train_data": data.train, "score": world, "config": config}
