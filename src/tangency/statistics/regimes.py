@@ -37,6 +37,8 @@ class Thresholds:
             digit.
         overlap: mean tr(P_own P_control)/k from which on a control is the same subspace and is left out.
         floor: of F², in units of k/d.
+        images: least share of the images whose gradients a claim rests on. A gradient of zero has no direction, and a
+            network that has one only where it points well would else be judged by those images.
         level: of the intervals.
     """
 
@@ -44,6 +46,7 @@ class Thresholds:
     filter_margin: float = 0.1
     overlap: float = 0.95
     floor: float = 0.01
+    images: float = 0.5
     level: float = 0.95
 
 
@@ -56,11 +59,13 @@ class DirectionEvidence:
         beyond_filter: L − L of the filtered standard network, less the margin (`Thresholds.filter_margin`).
         over_weaker: name of a recipe of the same objective at a smaller strength to L − its L, the level of each
             corrected for their number.
+        share: of the images that have L of the standard network, those that have it of this one as well.
     """
 
     over_standard: CrossedEstimate | None = None
     beyond_filter: CrossedEstimate | None = None
     over_weaker: Mapping[str, CrossedEstimate] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def regime_of(evidence: RegimeEvidence, thresholds: Thresholds) -> Label:
             "undetermined",
             f"accuracy − the standard network's is {spoken(accuracy)}: neither above nor below −{margin:g} is shown",
         )
-    gaps = _gaps(evidence)
+    gaps = _gaps(evidence, thresholds.images)
     if not gaps:
         shown = "; ".join(
             f"{name}: L − the standard network's {spoken(d.over_standard)}, beyond the filter {spoken(d.beyond_filter)}"
@@ -153,7 +158,7 @@ def _past_the_best(directions: Mapping[str, DirectionEvidence]) -> str:
     return "; ".join(words)
 
 
-def _gaps(evidence: RegimeEvidence) -> list[str]:
+def _gaps(evidence: RegimeEvidence, images: float) -> list[str]:
     """What is missing for Bayes-aligned, in words."""
     gaps = []
     if not evidence.directions:
@@ -161,6 +166,8 @@ def _gaps(evidence: RegimeEvidence) -> list[str]:
     elif len(evidence.directions) < 2 and not evidence.exact:
         gaps.append("one Bayes direction only, which is an estimate: two are needed")
     for name, direction in evidence.directions.items():
+        if direction.share < images:
+            gaps.append(f"{name}: only {direction.share:.0%} of the images have a gradient, {images:.0%} are needed")
         tests = {
             "L − the standard network's": direction.over_standard,
             "L beyond the best fixed linear filter": direction.beyond_filter,

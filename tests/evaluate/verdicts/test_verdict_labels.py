@@ -88,6 +88,20 @@ def test_one_standard_network_says_nothing_of_other_seeds(kept: int) -> None:
     assert own.reason.endswith("nothing is said of other seeds") == (kept == 1)
 
 
+@pytest.mark.parametrize(("share", "regime"), [(0.1, "undetermined"), (1.0, "weak")])
+def test_gradients_only_where_they_point_well_are_no_alignment(share: float, regime: str) -> None:
+    """Standard networks whose gradients are zero but for the images where they happen to be best."""
+    rows = sweep({"gated": Truth(alignment=0.101)}, seeds=1, filtered=0.105)
+    standard, gated = (each.networks[0] for each in rows.recipes)
+    order = np.argsort(sum(gated[key] - standard[key] for key in (CLOSED, TRAINED)))
+    none = order[: round((1 - share) * len(order))]
+    for key in (CLOSED, TRAINED, FRACTION):
+        gated[key][none] = np.nan  # type: ignore[index]
+    own = verdicts(rows).recipes["gated"]
+    assert own.regime == regime
+    assert ("only 10% of the images have a gradient" in own.reason) == (share < 1)
+
+
 def test_levels_are_the_truth() -> None:
     good = verdicts(sweep(SWEEP)).recipes["good"]
     under = good.aligned["network_bayes_gradient"]

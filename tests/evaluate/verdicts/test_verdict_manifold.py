@@ -140,6 +140,16 @@ def test_five_controls_that_are_beaten_by_a_hair_are_rarely_said_to_beat() -> No
     assert said <= 0.04 * 400
 
 
+@pytest.mark.parametrize(("share", "status"), [(0.4, "open"), (0.6, "shown")])
+def test_gradients_of_less_than_half_of_the_images_are_not_shown_to_be_on_manifold(share: float, status: str) -> None:
+    rows = sweep({"own": TANGENT})
+    for own in rows.recipes[1].networks.values():
+        own[FRACTION][round(share * IMAGES) :] = np.nan  # type: ignore[index]
+    under = verdicts(rows).recipes["own"].manifold[""]
+    assert under.status == status
+    assert under.reason.startswith("only 40% of the images have a gradient") == (status == "open")
+
+
 def test_each_estimator_has_its_own_status_and_they_must_agree() -> None:
     rows = sweep({"own": TANGENT})
     for own in rows.recipes[1].networks.values():

@@ -85,11 +85,19 @@ def _beyond(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: 
     return mean_of(own - behind - bar, thresholds.level)
 
 
-def evidence_under(aligned_under: AlignmentUnder | None) -> DirectionEvidence:
+def evidence_under(rows: SweepRows, under: AlignmentUnder | None) -> DirectionEvidence:
     """What the regime is decided by; nothing where the direction is not measured."""
-    if aligned_under is None:
+    if under is None:
         return DirectionEvidence()
-    return DirectionEvidence(aligned_under.over_standard, aligned_under.beyond_filter, aligned_under.over_weaker)
+    return DirectionEvidence(under.over_standard, under.beyond_filter, under.over_weaker, _share(rows, under))
+
+
+def _share(rows: SweepRows, under: AlignmentUnder) -> float:
+    """Of the images that have L of the standard networks, the share that has it of the others as well."""
+    base = None if rows.standard is None else alignment(rows.standard, under.column)
+    if base is None or under.over_standard is None:
+        return 1.0
+    return under.over_standard.images / int(np.isfinite(base).all(0).sum())
 
 
 def disattenuated(recipe: Recipe, columns: dict[str, str], level: float) -> CrossedEstimate | None:

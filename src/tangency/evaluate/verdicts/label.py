@@ -42,7 +42,7 @@ def recipe_verdict(
     evidence = RegimeEvidence(
         _shifted(accuracy, -rows.constant),
         difference_to,
-        {WORDS.get(target, target): evidence_under(under) for target, under in by_direction.items()},
+        {WORDS.get(target, target): evidence_under(rows, under) for target, under in by_direction.items()},
         exact=rows.exact and by_direction.get(BAYES) is not None,
         standard=recipe is rows.standard,
         baseless=_collapsed(rows, thresholds.level),

@@ -70,6 +70,8 @@ def on_manifold(rows: SweepRows, recipe: Recipe, key: str, thresholds: Threshold
     ratios = _ratios(signed, rows.dimension, key, controls.counted, thresholds, level)
     wide = _ratios(signed, rows.dimension, key, controls.counted, thresholds, corrected(level, len(ratios)))
     status, reason = _status(ratios, wide, controls)
+    if status.startswith("shown") and (share := _share(recipe, key, rows.dimension)) < thresholds.images:
+        status, reason = "open", f"only {share:.0%} of the images have a gradient; {reason}"
     return ManifoldUnder(
         status=status,
         reason=reason,
@@ -78,6 +80,14 @@ def on_manifold(rows: SweepRows, recipe: Recipe, key: str, thresholds: Threshold
         left_out=controls.left_out,
         missing=[*controls.missing, *(name for name in controls.counted if name not in ratios)],
     )
+
+
+def _share(recipe: Recipe, key: str, dimension: int) -> float:
+    """Of the images that have a tangent space, the share in which every network has F²."""
+    rank = recipe.values(str(rank_key(Key.parse(key))))
+    usable = ((rank > 0) & (rank < dimension)).all(0)
+    known = np.isfinite(recipe.values(key)[:, usable]).all(0)
+    return float(np.mean(known)) if usable.any() else 0.0
 
 
 def _status(
