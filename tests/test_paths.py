@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Public functions that take no file and no reference of one: what they are given is made by the others.
 PATHLESS = {
     "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "TrainConfig", "agreement", "certify",
-    "estimates", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective", "pgd", "regimes", "smooth",
+    "estimates", "filtered_baseline", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective", "pgd", "regimes", "smooth",
 }  # fmt: skip
 
 
@@ -78,9 +78,9 @@ def test_loaders(kind: Callable[[Path], Any], folder: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_studies_and_reports(kind: Callable[[Path], Any], folder: Path) -> None:
     spec, run = kind(folder / "spec.yaml"), kind(folder / "run")
-    assert study_status(spec, run).trials == {"standard-0-s0": "measured"}
+    assert study_status(spec, run).trials == {"standard-0-s0": "measured", "filtered-s0": "measured"}
     summary = tangency.run_study(spec, run)
-    assert [trial["id"] for trial in summary["trials"]] == ["standard-0-s0"]
+    assert [trial["id"] for trial in summary["trials"]] == ["standard-0-s0", "filtered-s0"]
     assert tangency.write_report(run) == folder / "run" / "report" / "index.html"
 
 
