@@ -290,7 +290,7 @@ def test_only_differences_to_a_control_are_claims():
     )
     assert correlation_sentence(entries[:1]).startswith("After Holm's correction for 2 differences, 1 is shown: ")
     none = [correlation(0.25, shuffled=control(-0.1, 0.4))]
-    assert correlation_sentence(none) == "After Holm's correction for 1 differences, none is shown."
+    assert correlation_sentence(none) == "After Holm's correction for 1 difference, none is shown."
 
 
 def test_one_seed_tests_no_difference(page):

@@ -4,6 +4,7 @@ import pytest
 
 from report.helpers import page_of, section
 from report.synthetic_run import build_run
+from tangency.measures.keys import FRACTION, Key
 from tangency.report.draw.sweep import tangents_figure
 from tangency.report.page.sections import tangents_section
 from tangency.report.read.run import read_run
@@ -24,12 +25,13 @@ def test_the_table_has_the_worst_control_under_each_estimator(content):
     found = tangents_section(content)
     assert [entry.name for entry in found.estimators] == ["mfa", "local-pca"]
     row = dict(found.rows)["gradient_norm-0.3"]
-    manifold = next(c.verdict for c in content.summary.cells if c.id == "gradient_norm-0.3").manifold
+    recipe = next(c for c in content.summary.cells if c.id == "gradient_norm-0.3")
     for cell, key in zip(row, ("", "local-pca"), strict=True):
-        worst = manifold[key].worst
+        worst = recipe.verdict.manifold[key].worst
+        fraction = recipe.measures[str(Key.parse(FRACTION).at(tangents=key))].mean
         assert cell.least == f"{worst.mean:+.3f}".replace("-", "−")
         assert cell.interval == f"{worst.low:+.3f} … {worst.high:+.3f}".replace("-", "−")
-        assert (cell.fraction, cell.control) == ("0.313", "one global PCA subspace")
+        assert (cell.fraction, cell.control) == (f"{fraction:.3f}", "one global PCA subspace")
     assert found.sentence.startswith("For gradient_norm-0.3: Under local-pca, log F²/control is −")
 
 

@@ -185,7 +185,8 @@ def correlation_sentence(entries: Sequence[CorrelationEntry]) -> str:
         few = f" (intervals are over seeds, of which there {'is' if seeds == 1 else 'are'} {seeds})" if seeds else ""
         return f"No difference to a control can be tested{few}, so nothing is claimed."
     shown = [item for item in known if _is_shown(item[2])]
-    start = f"After Holm's correction for {len(known)} differences, {len(shown) or 'none'} {_are(shown)} shown"
+    tests = f"{len(known)} difference{'s' if len(known) != 1 else ''}"
+    start = f"After Holm's correction for {tests}, {len(shown) or 'none'} {_are(shown)} shown"
     words = [
         f"{heading(entry.y)} minus {control_words(name)} {number(each.difference, 2, signed=True)}"
         for entry, name, each in shown
