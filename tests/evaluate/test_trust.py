@@ -249,7 +249,7 @@ def test_another_network_measures_anew_and_trains_nothing(tmp_path: Path) -> Non
     run_study(spec, tmp_path / "run")
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("model.safetensors")} == weights
     new = polars.read_parquet(tmp_path / "run" / "rows.parquet")
-    changed = [name for name in rows.columns if "network" in name]
+    changed = [name for name in rows.columns if "network" in name or name.startswith("direction_agreement")]
     assert rows.drop(changed).equals(new.drop(changed))
     assert not rows.select(changed).equals(new.select(changed))
 
