@@ -89,6 +89,8 @@ def chosen_filters(
     path = folder / f"filters-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.json"
     if known := _read(path):
         return known
+    if on_progress is not None:
+        on_progress(f"Bayes directions of {count} training images, for filters before the baseline", 0.0)
     working = None if setting.working.whole else setting.working
     search = FilterSearch.prepared(
         setting.scores, train, setting.sigma, count=count, device=setting.device, working=working
