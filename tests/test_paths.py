@@ -47,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Public functions that take no file and no reference of one: what they are given is made by the others.
 PATHLESS = {
     "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "TrainConfig", "agreement", "certify",
-    "estimates", "filtered_baseline", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective", "pgd", "regimes", "smooth",
+    "estimates", "filtered_baseline", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective",
+    "pgd", "regimes", "smooth",
 }  # fmt: skip
 
 
