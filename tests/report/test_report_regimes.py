@@ -55,7 +55,7 @@ def test_each_recipe_has_its_label_as_made():
     assert {row.name: row.label for row in found.references} == {
         "untrained": "collapsed",
         "standard, filtered": "undetermined",
-        "standard, filtered for the trained score": "undetermined",
+        "standard, filtered (score)": "undetermined",
     }
     assert found.networks == []
 

@@ -19,7 +19,7 @@ REFERENCE_TEXTS = {
     UNTRAINED: ("untrained", "control"),
     BAYES: ("Bayes rule", "optimum"),
     FILTERED[0]: ("standard, filtered", "control"),
-    FILTERED[1]: ("standard, filtered for the trained score", "control"),
+    FILTERED[1]: ("standard, filtered (score)", "control"),
 }
 REGIMES = {
     "collapsed": ("collapsed", "accuracy is not shown to be above a constant answer's"),
