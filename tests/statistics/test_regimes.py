@@ -143,5 +143,6 @@ def test_the_order_of_the_tests_is_printed() -> None:
         "filter_margin": 0.1,
         "overlap": 0.95,
         "floor": 0.01,
+        "images": 0.5,
         "level": 0.95,
     }
