@@ -86,7 +86,8 @@ def _share(recipe: Recipe, key: str, dimension: int) -> float:
     """Of the images that have a tangent space, the share in which every network has F²."""
     rank = recipe.values(str(rank_key(Key.parse(key))))
     usable = ((rank > 0) & (rank < dimension)).all(0)
-    return float(np.isfinite(recipe.values(key)).all(0)[usable].mean()) if usable.any() else 0.0
+    known = np.isfinite(recipe.values(key)[:, usable]).all(0)
+    return float(np.mean(known)) if usable.any() else 0.0
 
 
 def _status(
