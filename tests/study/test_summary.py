@@ -41,13 +41,13 @@ def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, n
     return made
 
 
-def summary(folder: Path, made: dict[str, dict[str, np.ndarray]], **changes: object) -> dict:
+def summary(folder: Path, made: dict[str, dict[str, np.ndarray]], slack: float | None = 0.0, **changes: object) -> dict:
     """The summary of a study whose rows are `made`, by the start of a trial's name."""
     spec = parse_spec(tiny_spec(write_data(folder), **changes), "test")
     data = load(spec.data)
     planned = plan_trials(spec, data)
     rows = {t.id: next((made[start] for start in made if t.id.startswith(start)), columns()) for t in planned}
-    outcomes = {t.id: {"outcome": "ok", "seconds": 0.0, "epochs": 1} for t in planned}
+    outcomes = {t.id: {"outcome": "ok", "seconds": 0.0, "epochs": 1, "slack": slack} for t in planned}
     found = summarise(spec, data, planned, outcomes, rows, {})
     return json.loads(json.dumps(found, allow_nan=False))
 
@@ -217,6 +217,14 @@ def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_
     assert weak["headline"]["recipe"] == "gradient_norm-1"
     assert weak["headline"]["regime"] == "weak"
     assert weak["headline"]["rule"].startswith("no recipe is Bayes-aligned")
+
+
+def test_an_unknown_slack_is_no_slack_of_zero(tmp_path: Path) -> None:
+    summed = regimes_summary(tmp_path, seeds=3, slack=None)
+    own = {cell["id"]: cell for cell in summed["cells"]}["gradient_norm-1"]
+    assert own["regime"] == "undetermined"
+    assert own["verdict"]["aligned"]["bayes_gradient"]["beyond_filter"] is None
+    assert sum(each.startswith("L beyond the filter under ") for each in own["verdict"]["missing"]) == 2
 
 
 def test_labels_of_the_former_rule_have_no_headline_and_no_verdicts(tmp_path: Path) -> None:
