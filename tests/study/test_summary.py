@@ -203,6 +203,21 @@ def test_a_sweep_has_its_peak_change_points_and_thesis(tmp_path: Path) -> None:
     assert curve["thesis"]["best"] == dict.fromkeys(["bayes_gradient", "network_bayes_gradient"], "gradient_norm-1")
 
 
+def test_a_curve_from_a_collapsed_standard_network_claims_nothing(tmp_path: Path) -> None:
+    strengths = {f"{name}-s{seed}": own for name in RISE for seed in range(3) for own in (columns(cosine=RISE[name]),)}
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
+    for accuracy, claimed in ((0.1, False), (0.9, True)):
+        (folder := tmp_path / str(accuracy)).mkdir()
+        made = strengths | {"standard": columns(accuracy=accuracy)}
+        summed = summary(folder, made, sweep=sweep, seeds=[0, 1, 2])
+        (curve,) = summed["curves"]
+        assert curve["directions"]["bayes_gradient"]["t1"]["estimate"] is not None
+        assert ("withheld" not in curve) == claimed
+        if not claimed:
+            assert curve["withheld"].startswith("The standard network is collapsed, so that there is no baseline")
+            assert {cell["regime"] for cell in summed["cells"] if cell["id"] in RISE} == {"undetermined"}
+
+
 def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_estimator(tmp_path: Path) -> None:
     headline = regimes_summary(tmp_path, seeds=3)["headline"]
     assert (headline["recipe"], headline["regime"], headline["baseline"]) == (
