@@ -125,6 +125,36 @@ def test_a_network_that_diverges_when_trained_longer_is_not_converged(tmp_path: 
     assert "1 of its networks diverged" in why["gradient_norm-10"]
 
 
+def rows_of(**seeds: list[int]) -> SweepRows:
+    """Rows of the cells standard, weak and strong (of one objective), other, and untrained, with networks of these."""
+    objectives = {"weak": "gradient_norm", "strong": "gradient_norm"}
+    made = {
+        name: Recipe(name, objectives.get(name, name), place, {s: network(0.2, s) for s in seeds.get(name, [0, 1, 2])})
+        for place, name in enumerate(["standard", "weak", "strong", "other", "untrained"])
+    }
+    reference = made.pop("untrained")
+    return SweepRows(list(made.values()), constant=0.1, dimension=D, references=[reference])
+
+
+def test_what_the_standard_recipe_lost_withholds_all_that_is_judged_against_it() -> None:
+    everyone = {"standard", "weak", "strong", "other", "untrained", "gradient_norm"}
+    diverged = withheld(rows_of(standard=[0]), [], {"standard": 2})
+    assert set(diverged) == everyone
+    assert diverged["standard"] == "2 of its networks diverged, and the others are a selection."
+    words = "Of the standard networks 2 diverged, and nothing is claimed against a selection of them."
+    assert {diverged[name] for name in everyone - {"standard"}} == {words}
+    both = withheld(rows_of(standard=[0, 1]), [], {"standard": 1}, 1)
+    assert both["other"].startswith("Of the standard networks 1 diverged and 1 collapsed, and nothing is claimed")
+    assert set(withheld(rows_of(), [], {}, 1)) == everyone
+
+
+def test_what_another_cell_lost_withholds_its_label_and_the_sweep_of_its_objective() -> None:
+    why = withheld(rows_of(strong=[0]), [], {"strong": 2, "standard": 0})
+    assert set(why) == {"strong", "gradient_norm"}
+    assert why["strong"] == "2 of its networks diverged, and the others are a selection."
+    assert why["gradient_norm"].startswith("2 of the networks of strong diverged; its sweep is made of the seeds")
+
+
 def test_the_gate_wants_a_standard_network_and_the_new_rule() -> None:
     with pytest.raises(SpecError, match="convergence: got true with rule: kappa"):
         parse_spec({"sweep": SWEEP, "convergence": True, "rule": "kappa"}, "spec")

@@ -87,6 +87,24 @@ def test_their_identity_follows_weights_score_and_filters(
     assert hashes()[0] != base[0]
 
 
+def test_their_identity_follows_the_working_size_under_each_direction(study: tuple[dict, Path]) -> None:
+    content, _ = study
+    data = load(content["data"])
+    scalar = parse_spec(content, "test").measures.alignments[0][0]
+    alignments = [[scalar, "bayes_gradient"], [scalar, "network_bayes_gradient"]]
+
+    def hashes(**changes: object) -> dict[str, str]:
+        measures = content["measures"] | {"alignments": alignments} | changes
+        spec = parse_spec(content | {"network_score": "edm-fashion-mnist", "measures": measures}, "test")
+        trials = plan_trials(spec, data, "network")
+        return {trial.name: trial.train_hash for trial in trials if trial.name in FILTERED.values()}
+
+    base, small = hashes(), hashes(working_size=4)
+    assert set(base) == set(small) == {"filtered", "filtered_network"}
+    assert all(small[name] != base[name] for name in base)
+    assert hashes(working_size="own") == base
+
+
 def test_the_filter_is_the_best_on_training_images_by_a_slow_look(study: tuple[dict, Path]) -> None:
     content, run = study
     data, saved = load(content["data"]), load_run(run)

@@ -41,13 +41,16 @@ def columns(accuracy: float = 0.9, fraction: float = 0.2, cosine: float = 0.3, n
     return made
 
 
-def summary(folder: Path, made: dict[str, dict[str, np.ndarray]], **changes: object) -> dict:
+def summary(
+    folder: Path, made: dict[str, dict[str, np.ndarray] | None], slack: float | None = 0.0, **changes: object
+) -> dict:
     """The summary of a study whose rows are `made`, by the start of a trial's name."""
     spec = parse_spec(tiny_spec(write_data(folder), **changes), "test")
     data = load(spec.data)
     planned = plan_trials(spec, data)
     rows = {t.id: next((made[start] for start in made if t.id.startswith(start)), columns()) for t in planned}
-    outcomes = {t.id: {"outcome": "ok", "seconds": 0.0, "epochs": 1} for t in planned}
+    rows = {name: own for name, own in rows.items() if own is not None}  # None for a network that diverged
+    outcomes = {t.id: {"outcome": "ok", "seconds": 0.0, "epochs": 1, "slack": slack} for t in planned}
     found = summarise(spec, data, planned, outcomes, rows, {})
     return json.loads(json.dumps(found, allow_nan=False))
 
@@ -203,6 +206,40 @@ def test_a_sweep_has_its_peak_change_points_and_thesis(tmp_path: Path) -> None:
     assert curve["thesis"]["best"] == dict.fromkeys(["bayes_gradient", "network_bayes_gradient"], "gradient_norm-1")
 
 
+def test_a_curve_from_a_collapsed_standard_network_claims_nothing(tmp_path: Path) -> None:
+    strengths = {f"{name}-s{seed}": own for name in RISE for seed in range(3) for own in (columns(cosine=RISE[name]),)}
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
+    for accuracy, claimed in ((0.1, False), (0.9, True)):
+        (folder := tmp_path / str(accuracy)).mkdir()
+        made = strengths | {"standard": columns(accuracy=accuracy)}
+        summed = summary(folder, made, sweep=sweep, seeds=[0, 1, 2])
+        (curve,) = summed["curves"]
+        assert curve["directions"]["bayes_gradient"]["t1"]["estimate"] is not None
+        assert ("withheld" not in curve) == claimed
+        if not claimed:
+            assert curve["withheld"].startswith("The standard network is collapsed, so that there is no baseline")
+            assert {cell["regime"] for cell in summed["cells"] if cell["id"] in RISE} == {"undetermined"}
+
+
+def test_a_lost_network_is_said_of_every_label_and_curve_that_misses_it(tmp_path: Path) -> None:
+    """Of a strong cell: its label and the curve. Of the standard one, diverged or collapsed: all but single trials."""
+    cases = {
+        "none": ({}, set()),
+        "strong": ({"gradient_norm-3-s1": None}, {"gradient_norm-3"}),
+        "diverged": ({"standard-0-s1": None}, {"standard-0", "untrained", *RISE}),
+        "collapsed": ({"standard-0-s1": columns(accuracy=0.7)}, {"standard-0", "untrained", *RISE}),
+    }
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
+    for name, (changes, missing) in cases.items():
+        (folder := tmp_path / name).mkdir()
+        summed = summary(folder, sweep_of(LEVELS, 5) | changes, sweep=sweep, seeds=list(range(5)))
+        without = {cell["id"] for cell in summed["cells"] if cell.get("withheld")}
+        assert without - {"filtered"} == missing, name
+        assert ("withheld" in summed["curves"][0]) == bool(missing), name
+        assert bool((summed["headline"] or {}).get("regime")) == (len(missing) < 2), name
+        assert not any(trial.get("withheld") for trial in summed["trials"]), name
+
+
 def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_estimator(tmp_path: Path) -> None:
     headline = regimes_summary(tmp_path, seeds=3)["headline"]
     assert (headline["recipe"], headline["regime"], headline["baseline"]) == (
@@ -217,6 +254,14 @@ def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_
     assert weak["headline"]["recipe"] == "gradient_norm-1"
     assert weak["headline"]["regime"] == "weak"
     assert weak["headline"]["rule"].startswith("no recipe is Bayes-aligned")
+
+
+def test_an_unknown_slack_is_no_slack_of_zero(tmp_path: Path) -> None:
+    summed = regimes_summary(tmp_path, seeds=3, slack=None)
+    own = {cell["id"]: cell for cell in summed["cells"]}["gradient_norm-1"]
+    assert own["regime"] == "undetermined"
+    assert own["verdict"]["aligned"]["bayes_gradient"]["beyond_filter"] is None
+    assert sum(each.startswith("L beyond the filter under ") for each in own["verdict"]["missing"]) == 2
 
 
 def test_labels_of_the_former_rule_have_no_headline_and_no_verdicts(tmp_path: Path) -> None:

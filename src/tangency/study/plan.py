@@ -83,10 +83,15 @@ def working_of(spec: StudySpec, data: Dataset) -> WorkingSize:
     return measures_at(spec.measures, data, spec.data).working(data.test.shape)
 
 
+def _size_identity(spec: StudySpec, data: Dataset) -> list[str]:
+    """What the working size adds to an identity: nothing where it is the images' own."""
+    working = working_of(spec, data)
+    return [] if working.whole else [working.words]
+
+
 def score_hash(spec: StudySpec, data: Dataset) -> str:
     """Identity of the fitted score: data, the size that they are worked at, and fit."""
-    working = working_of(spec, data)
-    return _hash("score", data.train.digest, spec.score.model_dump(), *([] if working.whole else [working.words]))
+    return _hash("score", data.train.digest, spec.score.model_dump(), *_size_identity(spec, data))
 
 
 def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
@@ -142,6 +147,7 @@ def _filtered_trials(
         return []
     bank = bank_names(data.train.shape, FilterSource(data.train).largest_rank)
     identity = [FILTERS_SCHEMA, bank, base.train_hash, spec.weights, max(spec.measures.sigmas)]
+    identity += _size_identity(spec, data)
     trials = []
     for target in directions(spec):
         score = network if target.startswith(NETWORK) else score_hash(spec, data)

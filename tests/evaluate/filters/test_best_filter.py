@@ -180,10 +180,12 @@ def test_the_identity_is_a_candidate_of_every_bank_and_is_chosen_where_nothing_h
     assert [one.name for one in best.candidates] == ["identity"]
     assert math.isnan(best.candidates[0].alignment["one"])  # there is no other image
     assert best.chosen["one"] == "identity"
-    assert best.slack["one"] == 0
+    assert best.slack["one"] == math.inf  # not 0, which would be the lowest bar
     several = drawn(12)
     none = best_filter(network(), filter_bank(several), several, {"one": torch.zeros(12, *SHAPE)})
     assert none.chosen["one"] == "identity"
+    assert none.slack["one"] == math.inf
+    assert none.to_json()["slack"]["one"] is None
 
 
 def test_images_without_a_direction_are_left_out() -> None:

@@ -163,6 +163,20 @@ def test_a_filter_between_two_of_the_grid_is_not_beyond_the_best_of_it() -> None
     assert regimes(dataclasses.replace(shared, slack={"bayes_gradient": 0.003}), none)["pca-40"] == "weak"
 
 
+def test_a_filter_whose_slack_is_unknown_is_compared_with_nothing() -> None:
+    rows = sweep(SWEEP)
+    assert verdicts(rows).recipes["good"].regime == "bayes_aligned"
+    own = verdicts(dataclasses.replace(rows, slack={"bayes_gradient": math.inf})).recipes["good"]
+    assert own.regime == "undetermined"
+    unknown, known = own.aligned["bayes_gradient"], own.aligned["network_bayes_gradient"]
+    assert (unknown.over_filter, unknown.beyond_filter, unknown.filtered) == (None, None, None)
+    assert known.beyond_filter.low > 0
+    assert [each for each in own.missing if "filter" in each] == [
+        "L beyond the filter under closed form: too few images of its search to know how good the best filter is"
+    ]
+    assert not any("filter" in each for each in verdicts(rows).recipes["good"].missing)
+
+
 def _without_noise(own: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Images that all networks answer alike, but for a little."""
     shared = shared_images()

@@ -54,8 +54,8 @@ class BestFilters:
     Args:
         chosen: direction to the name of the filter of the highest L, of those whose accuracy is not shown inferior.
         slack: by how much another admitted filter may exceed the chosen one in L: the largest one-sided 95 % bound of
-            their differences, paired by image, at least 0. A network is beyond smoothing where it exceeds the chosen
-            filter by more than this.
+            their differences, paired by image, at least 0; infinite where fewer than two images have L. A network is
+            beyond smoothing where it exceeds the chosen filter by more than this.
         candidates: all of the bank, the identity first.
         images: places of the images in their data set.
         data: digest of that data set.
@@ -300,9 +300,9 @@ def _passes(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bounds(differences: Tensor) -> tuple[float, float]:
-    """One-sided 95 % normal bounds of a mean, without NaN; ±∞ of fewer than two values, unless all are zero."""
+    """One-sided 95 % normal bounds of a mean, without NaN; ±∞ of none, and of one that is not zero."""
     values = differences[~differences.isnan()]
-    if not bool(values.any()):
+    if len(values) and not bool(values.any()):
         return 0.0, 0.0
     if len(values) < 2:
         return -math.inf, math.inf

@@ -55,7 +55,7 @@ def aligned(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: 
     cosine = mean_of(recipe.values(key), level) if recipe.has(key) else None
     if level_of is None or cosine is None:
         return None
-    filtered, weaker = rows.filtered.get(target), rows.weaker(recipe)
+    filtered, weaker = rows.filter_under(target), rows.weaker(recipe)
     differences = {
         other.name: alignment_difference(recipe, other, key, 1 - (1 - level) / len(weaker)) for other in weaker
     }
@@ -73,7 +73,7 @@ def aligned(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: 
 
 def _beyond(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: Thresholds) -> CrossedEstimate | None:
     """L − L_filter − margin·(L_filter − L_standard), or − the slack where that is more"""
-    standard, filtered = rows.standard, rows.filtered.get(target)
+    standard, filtered = rows.standard, rows.filter_under(target)
     if standard is None or filtered is None or not (seeds := shared_seeds(recipe, standard, filtered)):
         return None
     values = [v for each in (recipe, standard, filtered) if (v := alignment(each, key, seeds)) is not None]

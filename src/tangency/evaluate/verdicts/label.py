@@ -18,6 +18,7 @@ from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, reg
 
 ACCURACY = "accuracy"
 ALONE = "; said of this one network on its images, not of other seeds"
+_UNKNOWN_SLACK = "too few images of its search to know how good the best filter is"
 ONE_SHARED = "; against the one standard network that shares a seed, so that nothing is said of other seeds"
 
 
@@ -67,7 +68,7 @@ def recipe_verdict(
         on_manifold=combined([each.status for each in manifold.values()]),
         manifold=manifold,
         radius=radius,
-        missing=_missing(by_direction, manifold, radius),
+        missing=_missing(rows, by_direction, manifold, radius),
     )
 
 
@@ -80,10 +81,15 @@ def _one_shared(
 
 
 def _missing(
-    by_direction: Mapping[str, AlignmentUnder | None], manifold: Mapping[str, ManifoldUnder], radius: Radius | None
+    rows: SweepRows,
+    by_direction: Mapping[str, AlignmentUnder | None],
+    manifold: Mapping[str, ManifoldUnder],
+    radius: Radius | None,
 ) -> list[str]:
     """What was not measured, in words."""
     missing = [f"L under {WORDS.get(target, target)}" for target, under in by_direction.items() if under is None]
+    unknown = [target for target in by_direction if target in rows.filtered and not rows.filter_under(target)]
+    missing += [f"L beyond the filter under {WORDS.get(target, target)}: {_UNKNOWN_SLACK}" for target in unknown]
     missing += [] if by_direction else ["L under any Bayes direction"]
     missing += [] if manifold else ["F² of the margin"]
     missing += [] if radius else ["the effective strength"]

@@ -62,7 +62,8 @@ class SweepRows:
         exact: whether the closed form's direction, `bayes_gradient`, is the truth: then one direction suffices.
         filtered: Bayes direction (`bayes_gradient`, `network_bayes_gradient`) to the standard network behind the best
             fixed linear input filter for it, by seed.
-        slack: Bayes direction to the L by which another filter may exceed the chosen one, 0 where nothing is said.
+        slack: Bayes direction to the L by which another filter may exceed the chosen one, 0 where nothing is said;
+            infinite where it is unknown: then nothing is compared with the filter under that direction.
         references: the Bayes rule, untrained networks, wrappers: labelled too, never "best".
     """
 
@@ -88,6 +89,10 @@ class SweepRows:
         lengths = {values.shape for recipe in recipes for own in recipe.networks.values() for values in own.values()}
         if len(lengths) > 1:
             raise NumericsError(f"verdicts: got columns of shapes {sorted(lengths)}, expected the same images for all.")
+
+    def filter_under(self, target: str) -> Recipe | None:
+        """The filtered standard network for a direction; None without one, and where its slack is unknown."""
+        return self.filtered.get(target) if np.isfinite(self.slack.get(target, 0.0)) else None
 
     @property
     def standard(self) -> Recipe | None:

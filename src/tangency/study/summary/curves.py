@@ -28,6 +28,7 @@ from tangency.study.summary.sweep_entries import (
 )
 
 ALIGNMENT_DROP = 0.02  # Δ of t₂, in units of L: about a tenth of the largest rise that robust training gives
+_BASELESS = "The standard network is collapsed, so that there is no baseline: no peak or change point is claimed."
 _DEGREE, _FEWEST = 3, 6  # of the common curve
 
 
@@ -46,6 +47,7 @@ def curve_entries(
         withheld: objective to why nothing is claimed of its sweep.
     """
     entries = []
+    collapsed = rows.standard is not None and verdicts.recipes[rows.standard.name].regime == "collapsed"
     for objective, recipes in curves_of(rows).items():
         seeds = shared_seeds(*recipes)
         if not seeds:
@@ -67,7 +69,7 @@ def curve_entries(
                 directions=_directions(rows, recipes, seeds, strengths),
                 thesis=thesis,
                 thesis_by_estimator={n: each[objective] for n, each in by_estimator.items() if objective in each},
-                withheld=withheld.get(objective),
+                withheld=withheld.get(objective) or (_BASELESS if collapsed else None),
             )
         )
     return entries

@@ -41,7 +41,7 @@ class FilterEntry:
     Args:
         name: what `tangency.evaluate.filters.filter_named` rebuilds it from.
         images: training images that it was chosen on, which no verdict uses; accuracy does not count on them.
-        slack: by how much another filter of the bank may exceed it in L.
+        slack: by how much another filter of the bank may exceed it in L; None where too few images tell.
         candidates: as `evaluate.filters.FilterCandidate` has them.
     """
 

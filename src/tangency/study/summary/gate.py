@@ -21,6 +21,7 @@ from tangency.study.summary.sweep_entries import ConvergenceEntry, MovedEntry
 
 MOST_LOG_KAPPA = 0.08  # nats that ln κ may move by
 MOST_SDS = 2.0  # sds of networks that log F²/control may move by
+_LEFT = "its sweep is made of the seeds that are left, a selection"
 _Z = 1.959964  # half-widths of 95 % image intervals to standard errors
 
 
@@ -113,29 +114,46 @@ def _spoken(moved: MovedEntry) -> str:
     return f"{moved.change:+.3f}, allowed are ±{moved.allowed:.3f}"
 
 
-def withheld(rows: SweepRows, entries: Sequence[ConvergenceEntry], lost: Mapping[str, int]) -> dict[str, str]:
-    """Cell id and objective to why nothing is claimed of them, in a sentence; those that stand are left out.
+def withheld(
+    rows: SweepRows, entries: Sequence[ConvergenceEntry], lost: Mapping[str, int], collapsed: int = 0
+) -> dict[str, str]:
+    """Cell id and objective to why nothing is claimed of them, in sentences; those that stand are left out.
+
+    What the standard recipe lost withholds all that is judged against it. What another cell lost withholds its label
+    and the sweep of its objective, which is then made of the seeds that are left.
 
     Args:
         rows: of the study.
         entries: of the gate.
         lost: cell id to how many of its networks diverged; what is left of them is a selection.
+        collapsed: how many networks of a standard recipe that is not collapsed are.
     """
+    baseline, everyone = _lost_baseline(rows, lost, collapsed), [*rows.recipes, *rows.references]
+    whole = {
+        objective: _unconverged(rows, entries, objective) + baseline for objective in {r.objective for r in everyone}
+    }
+    of_sweeps = {objective: list(sentences) for objective, sentences in whole.items()}
+    of_cells = {}
+    for recipe in everyone:
+        if count := lost.get(recipe.name):
+            of_cells[recipe.name] = [f"{count} of its networks diverged, and the others are a selection."]
+            of_sweeps[recipe.objective].append(f"{count} of the networks of {recipe.name} diverged; {_LEFT}.")
+        else:
+            of_cells[recipe.name] = whole[recipe.objective]
+    return {name: " ".join(sentences) for name, sentences in (of_sweeps | of_cells).items() if sentences}
+
+
+def _unconverged(rows: SweepRows, entries: Sequence[ConvergenceEntry], objective: str) -> list[str]:
+    """What moved of an objective or of the standard recipe, in a sentence; none where nothing did."""
     by_objective = {recipe.name: recipe.objective for recipe in rows.recipes}
-    moved: dict[str, list[str]] = {}
-    for entry in entries:
-        if entry.moved:
-            moved.setdefault(by_objective[entry.cell], []).append(entry.reason)
-    everywhere = moved.get(STANDARD, [])
-    sentences = {}
-    for objective in {*by_objective.values(), *(each.objective for each in rows.references)}:
-        own = everywhere + (moved.get(objective, []) if objective != STANDARD else [])
-        if own:
-            sentences[objective] = f"Not converged, so nothing is claimed: {'; '.join(own)}."
-    why = dict(sentences)
-    for recipe in [*rows.recipes, *rows.references]:
-        if lost.get(recipe.name):
-            why[recipe.name] = f"{lost[recipe.name]} of its networks diverged, and the others are a selection."
-        elif recipe.objective in sentences:
-            why[recipe.name] = sentences[recipe.objective]
-    return why
+    moved = [entry for entry in entries if entry.moved]
+    own = [e.reason for each in dict.fromkeys((STANDARD, objective)) for e in moved if by_objective[e.cell] == each]
+    return [f"Not converged, so nothing is claimed: {'; '.join(own)}."] if own else []
+
+
+def _lost_baseline(rows: SweepRows, lost: Mapping[str, int], collapsed: int) -> list[str]:
+    """What the standard recipe lost, in a sentence; none for nothing."""
+    diverged = lost.get(rows.standard.name, 0) if rows.standard else 0
+    counts = {"diverged": diverged, "collapsed": collapsed}
+    words = " and ".join(f"{count} {how}" for how, count in counts.items() if count)
+    return [f"Of the standard networks {words}, and nothing is claimed against a selection of them."] if words else []

@@ -76,7 +76,8 @@ def judge(
     gate = convergence_entries(sweep.rows, longer, columns, thresholds)
     standard = sweep.rows.standard
     collapsed = standard is not None and together.recipes[standard.name].regime == "collapsed"
-    why = withheld(sweep.rows, gate, sweep.lost)
+    fallen = 0 if collapsed or standard is None else sum(t.id in results.collapsed for t in sweep.trials[standard.name])
+    why = withheld(sweep.rows, gate, sweep.lost, fallen)
     alone = withheld(sweep.rows, gate, {})  # a lost network of another seed says nothing of this one
     by_trial = verdicts_by_trial(sweep, together)
     cell_names = {trial.id: cell_of(trial) for own in sweep.trials.values() for trial in own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,9 +112,9 @@ def _curves(planned: Sequence[Trial]) -> dict[str, str]:
 
 
 def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Bayes direction to how much another filter may exceed the chosen one in L: the most of any seed."""
-    each = {target: [outcomes[t.id].get("slack") or 0.0 for t in trials.get(n, ())] for target, n in FILTERED.items()}
-    return {target: max(own) for target, own in each.items() if own}
+    """Bayes direction to how much another filter may exceed the chosen one in L: the most of any seed, ∞ if unknown."""
+    each = {target: [outcomes[t.id].get("slack") for t in trials.get(name, ())] for target, name in FILTERED.items()}
+    return {t: max(math.inf if slack is None else slack for slack in own) for t, own in each.items() if own}
 
 
 def best_constant(data: Dataset) -> float:
