@@ -75,7 +75,7 @@ def test_networks_are_points_and_the_worst_control_is_of_each(several):
 def test_marks_need_an_interval(several):
     assert all(not row.marks for story in stories(typed(summary_of())) for row in story.rows)  # one network
     rows = rows_by_title(stories(read_run(several).summary)[0])
-    assert [mark.name for mark in rows[ROWS[0]].marks] == ["t₂"]
+    assert not rows[ROWS[0]].marks  # accuracies of the seeds are equal: copies say nothing of further networks
     assert [mark.name for mark in rows[ROWS[1]].marks] == ["peak", "t₁", "t₂"]
     peak, t1, _ = rows[ROWS[1]].marks
     assert peak.at == 3.0
