@@ -76,7 +76,7 @@ def test_logits_without_knowledge_of_the_labels_have_no_temperature() -> None:
 def test_the_calibrated_gradient_is_exact_and_does_not_know_the_scale_of_the_logits(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(4)
     weights = torch.randn(5, 12, generator=generator, dtype=torch.float64)
-    x = torch.rand(400, 3, 2, 2, generator=generator, dtype=torch.float64)
+    x = torch.rand(400, 3, 2, 2, generator=generator, dtype=torch.float64) - 0.5
     y = torch.multinomial((2 * x.flatten(1) @ weights.mT).softmax(1), 1, generator=generator)[:, 0]
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5, bias=False))
     net[1].weight.data = weights.to(dtype)

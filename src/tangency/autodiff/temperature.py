@@ -94,8 +94,9 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
         return float((math.exp(log_beta) * gaps).logsumexp(1).sum())
 
     _refuse_unidentified(gaps, errors)
-    ends = [_beyond(lambda at: step * float(derivative(at).mean()) > 0, 0.0, step) for step in (-1, 1)]
-    best = _root(lambda at: float(derivative(at).mean()), *ends)
+    small = _beyond(lambda at: float(derivative(at).mean()) < 0, 0.0, -1)
+    large = _beyond(lambda at: float(derivative(at).mean()) > 0, 0.0, 1)
+    best = _root(lambda at: float(derivative(at).mean()), small, large)
     slopes, least = derivative(best), loss(best)
     spread = (math.exp(best) * gaps).softmax(1).mul(gaps.square()).sum() - slopes.square().sum()
     bound = _Z**2 * float(slopes.square().sum() / spread)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits
+from tangency.autodiff import Temperature, check_logits
 from tangency.measures.comparison.source import Comparison
 from tangency.measures.config import MeasureConfig, unique
 from tangency.measures.keys import MARGIN
@@ -33,7 +33,7 @@ class Batch:
     comparison: Comparison
     config: MeasureConfig
     maps: Mapping[str, Tensor] = field(default_factory=dict)
-    temperature: float | None = None
+    temperature: Temperature | None = None
 
     @property
     def x(self) -> Tensor:

@@ -54,7 +54,7 @@ def model_temperature(model: nn.Module, validation: LabelledImages, like: Tensor
     """
     parts = []
     with undisturbed(model), torch.no_grad():
-        for at in torch.arange(len(validation)).split(_AT_ONCE):
+        for at in torch.split(torch.arange(len(validation)), _AT_ONCE):
             x = validation.images(at).to(like)
             parts.append(check_logits(model(x), len(x), len(validation.classes)).double().cpu())
     return fit_temperature(torch.cat(parts), validation.labels)
@@ -102,9 +102,11 @@ def given_temperature(model: nn.Module, config: MeasureConfig, given: GivenImage
 def _unseen(validation: LabelledImages, given: GivenImages) -> LabelledImages:
     """The validation images that are neither measured nor among the training images."""
     train = given.train_data
-    seen = (train.images(at) for at in torch.arange(len(train)).split(_AT_ONCE))
-    others = {key for images in itertools.chain(seen, given.images.split(_AT_ONCE)) for key in _digests(images)}
-    own = [key for at in torch.arange(len(validation)).split(_AT_ONCE) for key in _digests(validation.images(at))]
+    seen = (train.images(at) for at in torch.split(torch.arange(len(train)), _AT_ONCE))
+    others = {key for images in itertools.chain(seen, torch.split(given.images, _AT_ONCE)) for key in _digests(images)}
+    own = [
+        key for at in torch.split(torch.arange(len(validation)), _AT_ONCE) for key in _digests(validation.images(at))
+    ]
     kept = torch.tensor([key not in others for key in own], dtype=torch.bool)
     if not kept.any():
         raise NumericsError(

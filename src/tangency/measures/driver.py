@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits, undisturbed
+from tangency.autodiff import Temperature, check_logits, undisturbed
 from tangency.data.partners import BLOCK
 from tangency.errors import NumericsError, listed
 from tangency.files import journal
@@ -44,7 +44,7 @@ class Subject:
 
     classifier: nn.Module
     attributions: Mapping[str, Attribution] = field(default_factory=dict)
-    temperature: float | None = None
+    temperature: Temperature | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def measure_batch(
     comparison: Comparison,
     config: MeasureConfig,
     maps: Mapping[str, Tensor] | None = None,
-    temperature: float | None = None,
+    temperature: Temperature | None = None,
 ) -> Rows:
     """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name.
 

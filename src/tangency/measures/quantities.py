@@ -12,6 +12,7 @@ from tangency.autodiff import (
     CALIBRATED,
     SHIFT_INVARIANT_SCALARS,
     AttributionOptions,
+    Temperature,
     TemperatureScaled,
     attribution_maps,
     input_gradients,
@@ -70,7 +71,7 @@ def quantity_directions(
     quantities: Iterable[str],
     options: AttributionOptions,
     maps: Mapping[str, Tensor],
-    temperature: float | None = None,
+    temperature: Temperature | None = None,
 ) -> dict[str, Tensor]:
     """Each quantity as a direction in image space, (N, C, H, W).
 
@@ -94,7 +95,7 @@ def quantity_directions(
     scaled = {q: q.replace(CALIBRATED, "logp_y") for q in quantities if is_calibrated(q)}
     made = given | directions(model, [q for q in quantities if q not in given and q not in scaled])
     if scaled and temperature is not None:
-        behind = directions(TemperatureScaled(model, temperature), list(scaled.values()))
+        behind = directions(TemperatureScaled(model, temperature.value), list(scaled.values()))
         made |= {q: behind[plain] for q, plain in scaled.items()}
     return {q: made[q] if q in made else torch.full_like(x, torch.nan) for q in quantities}
 

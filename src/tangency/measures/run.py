@@ -142,7 +142,7 @@ def measure(
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
     base = compared(closed, tangents, shown, device)
     source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-    rows = _rows(Subject(model, attributions, temperature and temperature.value), given, source, batch_size)
+    rows = _rows(Subject(model, attributions, temperature), given, source, batch_size)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
 

@@ -105,8 +105,7 @@ class Workbench:
             own = Calibration.of(net, validation_images(self.data.test), torch.zeros((), device=self.device))
             write_json(self.layout.calibration(trial), fields_json(own))
             self._calibrations[trial.measure_hash] = own
-        temperature = self._calibrations[trial.measure_hash].temperature
-        return Subject(net, temperature=temperature and temperature.value)
+        return Subject(net, temperature=self._calibrations[trial.measure_hash].temperature)
 
     def classifier(self, trial: Trial) -> nn.Module:
         """The trained network of a trial, last or best as the spec says, maybe filtered; or the world's Bayes rule."""

@@ -60,7 +60,7 @@ class Temperatures:
         own = self.known.get(reference)
         if own is None and self.validation is not None:
             own = Calibration.of(net, self.validation, _like(net)).temperature
-        return Subject(net, maps or {}, own and own.value)
+        return Subject(net, maps or {}, own)
 
 
 def _like(net: nn.Module) -> Tensor:
