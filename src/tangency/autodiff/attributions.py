@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tangency.autodiff.contexts import undisturbed
 from tangency.autodiff.gradients import input_gradients
-from tangency.autodiff.scalars import SCALARS, check_logits
+from tangency.autodiff.scalars import CALIBRATED, SCALARS, check_logits
 from tangency.errors import SpecError, unknown_name
 from tangency.numerics import norms, per_example
 from tangency.seeding import Draw
@@ -94,8 +94,8 @@ def split_attribution(name: str) -> tuple[str, str]:
     method, scalar = (match[1], match[2]) if match else ("", name)
     if method and method not in ATTRIBUTIONS:
         raise SpecError(unknown_name("attribution method", method, ATTRIBUTIONS))
-    if scalar not in SCALARS:
-        raise SpecError(unknown_name("scalar", scalar, (*SCALARS, *(f"{m}(margin)" for m in ATTRIBUTIONS))))
+    if scalar not in (*SCALARS, CALIBRATED):
+        raise SpecError(unknown_name("scalar", scalar, (*SCALARS, CALIBRATED, *(f"{m}(margin)" for m in ATTRIBUTIONS))))
     return method, scalar
 
 

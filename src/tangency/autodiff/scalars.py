@@ -3,7 +3,8 @@
 Cross-entropy identifies logits only up to a shift c(x) common to all classes. `logit_y`, `logit_pred`, `sum_logits`
 and `lse` change with that shift, so a network can carry any such gradient without changing one prediction
 (Srinivas & Fleuret, "Rethinking the role of gradient-based attribution methods", ICLR 2021); `logp_y`, `margin` and
-`loss` do not.
+`loss` do not. The scale of the logits moves the direction of ∇ log p(y|x), too, and not that of the margin's gradient:
+`calibrated_logp_y` is `logp_y` at the scale that validation images identify.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ _SCALARS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 SCALARS: tuple[str, ...] = tuple(_SCALARS)
 LOG_ODDS_SCALARS = frozenset({"logp_y", "loss"})
-SHIFT_INVARIANT_SCALARS = frozenset({"logp_y", "loss", "margin"})
+CALIBRATED = "calibrated_logp_y"  # `logp_y` of the classifier behind `TemperatureScaled`, which none of the others need
+SHIFT_INVARIANT_SCALARS = frozenset({"logp_y", "loss", "margin", CALIBRATED})
 
 
 def check_logits(output: object, n: int, classes: int = 2) -> Tensor:
@@ -82,6 +84,11 @@ def scalar(name: str, logits: Tensor, y: Tensor) -> Tensor:
 
     For `logp_y` and `loss` it is ± the log-odds, whose gradient is parallel to theirs.
     """
+    if name == CALIBRATED:
+        raise NumericsError(
+            f"{name}: got it without a temperature, expected logp_y of TemperatureScaled(classifier, T); "
+            "tangency.autodiff.fit_temperature fits T to validation images."
+        )
     if name not in _SCALARS:
         raise NumericsError(unknown_name("scalar", name, SCALARS))
     return _SCALARS[name](check_logits(logits, len(y)), y)

@@ -55,7 +55,12 @@ def measure(
         typer.Option("--rule", help="Of the regime: regimes, or kappa for the former rule, which needs no filters."),
     ] = "regimes",
     scalars: Annotated[
-        str | None, typer.Option("--scalars", help=f"{_HELP}margin, logp_y, lse, logit_y, …, in place of the study's.")
+        str | None,
+        typer.Option(
+            "--scalars",
+            help=f"{_HELP}margin, logp_y, calibrated_logp_y, lse, logit_y, …, in place of the study's. The temperature "
+            "of calibrated_logp_y is fitted to a fixed half of the test images, 2,000 at most, which is not measured.",
+        ),
     ] = None,
     attributions: Annotated[
         str | None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from tangency.autodiff import CALIBRATED, Temperature
 from tangency.cli.show_tangents import PROBE_NAMES
 from tangency.cli.tables import console, number, table
 from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_words
@@ -127,7 +128,7 @@ def print_measures(summary: Mapping[str, Any]) -> None:
 
 
 def _print_rests(screen: Console, summary: Mapping[str, Any]) -> None:
-    """Shares of known directions in the tangent spaces, and the accuracy of the closed form's Bayes rule."""
+    """Shares of known directions in the tangent spaces, the accuracy of the Bayes rule, and the temperature."""
     rows = []
     for name, entry in summary.get("known_directions", {}).items():
         for probe in [probe for probe in PROBE_NAMES if probe in entry]:
@@ -142,3 +143,5 @@ def _print_rests(screen: Console, summary: Mapping[str, Any]) -> None:
     accuracies = [PosteriorAccuracy(**entry) for entry in summary.get("posterior_accuracy", ())]
     if words := bayes_rule_words(summary["settings"]["score"]["kind"], accuracies):
         screen.print(f"\n{words}", markup=False)
+    if "temperature" in summary:
+        screen.print(f"{CALIBRATED}: {Temperature(**summary['temperature']).sentence}.", markup=False, soft_wrap=True)

@@ -27,6 +27,7 @@ from tangency.evaluate.baseline import (
 )
 from tangency.evaluate.cautions import cautions
 from tangency.evaluate.classifiers.alike import architecture_warnings
+from tangency.evaluate.classifiers.calibrated import Temperatures
 from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.fitting.posterior import posterior_accuracy
@@ -98,6 +99,7 @@ class _Setting:
         estimators: names of the tangent estimators.
         identity: of the rows, besides their classifier and the measures.
         warnings: about the data and the scores, in sentences.
+        temperatures: of the classifiers, where a scalar needs them.
     """
 
     data: Dataset
@@ -111,6 +113,7 @@ class _Setting:
     estimators: list[str]
     identity: list[object]
     warnings: list[str]
+    temperatures: Temperatures
 
 
 def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[MeasuredModel]:
@@ -185,6 +188,7 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
     shown = working.dataset(data)
     scores = choose_scores(request, origin, name, (data, shown), base)
     named, config = scores.named, measures_at(scores.config, data, name)
+    temperatures = Temperatures.of(subjects.models, config, data.test, request.limit)
     maps = read_maps(request.maps, len(data.test), data.test.shape) if request.maps else None
     fitted = origin.artefacts if origin else folder
     ground = Ground(shown, request.device, scores.network or scores.closed)
@@ -209,9 +213,8 @@ def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Set
         maps.sha256 if maps else "",
     ]
     notes = [*data.notes, *scores.notes, *([] if working.whole else [f"{working.sentence}."])]
-    return _Setting(
-        data, working, config, scores.closed, scores.network, source, maps, on, list(estimators), identity, notes
-    )
+    own = data, working, config, scores.closed, scores.network, source, maps, on, list(estimators), identity, notes
+    return _Setting(*own, temperatures)
 
 
 def _filters(
@@ -248,6 +251,7 @@ def _rows(
     Behind those of the baseline, the last one, stand those of the same behind each filter.
     """
     several: list[list[tuple[RowShards, Subject]]] = []
+    subject = setting.temperatures.subject
 
     def add(name: str, card: Card, subjects: Sequence[Subject]) -> None:
         targets = []
@@ -260,14 +264,15 @@ def _rows(
         several.append(targets)
 
     for number, one in enumerate(models):
-        subjects = [Subject(one.classifier, setting.maps.maps if setting.maps and number == 0 else {})]
+        maps = setting.maps.maps if setting.maps and number == 0 else {}
+        subjects = [subject(one.classifier, maps, one.reference)]
         if number == 0 and request.stages:
             # copies, since each stage is the same object, changed
-            subjects += [Subject(copy.deepcopy(changed)) for _, changed in cascade(one.classifier, 0, request.stages)]
+            subjects += [subject(copy.deepcopy(changed)) for _, changed in cascade(one.classifier, 0, request.stages)]
         add(one.reference, one.classifier.card, subjects)
     behind = behind_filters(models[-1].classifier, filters, setting.data.train, request.device)
     for name, net in {filters[target]: net for target, net in behind.items()}.items():
-        add(f"{name} before {models[-1].reference}", models[-1].classifier.card, [Subject(net)])
+        add(f"{name} before {models[-1].reference}", models[-1].classifier.card, [subject(net)])
     everything = [target for targets in several for target in targets]
     fill_shards(everything, setting.source, setting.config, on_progress, request.batch_size)
     return [[shards for shards, _ in targets] for targets in several]
@@ -333,6 +338,7 @@ def _summary(
         maps=setting.maps.about if setting.maps else {},
         known_directions=rests.known_directions,
         posterior_accuracy=rests.posterior_accuracy,
+        temperature=setting.temperatures.known.get(model.reference),
     )
 
 

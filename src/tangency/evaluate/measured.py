@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tangency.autodiff import Temperature
 from tangency.errors import RunError, quoted
 from tangency.evaluate.baseline import KappaAgainst, RegimeAgainst, RegimeAlone
 from tangency.evaluate.classifiers.sanity import SanityCheck
@@ -24,7 +25,7 @@ from tangency.statistics import PairedBootstrap
 from tangency.types import Dataset
 
 MEASURED_SCHEMA = 1
-_WHERE_PRESENT = ("weights", "maps", "cascade", "known_directions", "posterior_accuracy")
+_WHERE_PRESENT = ("weights", "maps", "cascade", "known_directions", "posterior_accuracy", "temperature")
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,8 @@ class MeasuredModel:
         regime: against the baseline; None before it is known.
         known_directions: what the tangent spaces of each estimator hold, by its name.
         posterior_accuracy: of the closed form's Bayes rule, by rising σ; none where it has no classes.
+        temperature: of its calibrated log p, fitted to test images that are not measured; None where that is not
+            measured.
     """
 
     model: str
@@ -182,6 +185,7 @@ class MeasuredModel:
     regime: RegimeAgainst | KappaAgainst | RegimeAlone | None = None
     known_directions: dict[str, KnownDirections] = field(default_factory=dict)
     posterior_accuracy: list[PosteriorAccuracy] = field(default_factory=list)
+    temperature: Temperature | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of summary.json."""

@@ -2,6 +2,7 @@
 
 from tangency.measures.batch import Batch
 from tangency.measures.batching import BatchSize, check_batch_size
+from tangency.measures.calibration import Calibration, check_unmeasured, model_temperature, validation_images
 from tangency.measures.cascade import cascade
 from tangency.measures.comparison.frames import control_warnings
 from tangency.measures.comparison.source import Comparison, ComparisonSource, check_closed, check_network
@@ -28,6 +29,7 @@ __all__ = [
     "NETWORK_ALIGNMENTS",
     "Batch",
     "BatchSize",
+    "Calibration",
     "Columns",
     "Comparison",
     "ComparisonSource",
@@ -52,15 +54,18 @@ __all__ = [
     "check_network",
     "check_signal",
     "check_size",
+    "check_unmeasured",
     "control_warnings",
     "describe",
     "linear_cka",
     "masking_warnings",
     "measure",
     "measure_batch",
+    "model_temperature",
     "parse_attacks",
     "parse_working",
     "read_maps",
     "unidentified",
+    "validation_images",
     "write_measured",
 ]

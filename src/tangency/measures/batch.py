@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits
+from tangency.autodiff import Temperature, check_logits
 from tangency.measures.comparison.source import Comparison
 from tangency.measures.config import MeasureConfig, unique
 from tangency.measures.keys import MARGIN
@@ -26,12 +26,14 @@ class Batch:
         comparison: of the images: tangent spaces, targets, controls, see `Comparison`.
         config: what is measured.
         maps: name to attribution maps of the images, (N, C, H, W).
+        temperature: of the classifier, for the calibrated log p; None where that has none.
     """
 
     model: nn.Module
     comparison: Comparison
     config: MeasureConfig
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    temperature: Temperature | None = None
 
     @property
     def x(self) -> Tensor:
@@ -54,7 +56,8 @@ class Batch:
         """Of every quantity and, from the same pass, of the margin."""
         r, config = self.comparison, self.config
         quantities = unique([*config.quantities, MARGIN])
-        return quantity_directions(self.model, r.x, r.y, r.ids, quantities, config.attributions, self.maps)
+        options, maps = config.attributions, self.maps
+        return quantity_directions(self.model, r.x, r.y, r.ids, quantities, options, maps, self.temperature)
 
     @property
     def gradients(self) -> dict[str, Tensor]:

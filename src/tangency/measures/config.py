@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from tangency.autodiff import SCALARS, AttributionOptions
+from tangency.autodiff import CALIBRATED, SCALARS, AttributionOptions
 from tangency.errors import NumericsError, SpecError, unknown_name
 from tangency.measures.keys import ALIGNMENT_CONTROLS, MARGIN
-from tangency.measures.quantities import check_quantity, is_map, map_quantity
+from tangency.measures.quantities import check_quantity, is_calibrated, is_map, map_quantity
 from tangency.measures.registry import MEASURES, check_extra
 from tangency.measures.robustness.config import RobustnessConfig
 from tangency.measures.similarity.metrics import METRICS, check_metrics
@@ -33,7 +33,7 @@ TARGETS = (BAYES, "score_y", "score", "network_bayes_gradient", "network_score_y
 NETWORK_ALIGNMENTS = ((MARGIN, f"{NETWORK}{BAYES}"),)  # what a trained score adds to the alignments
 LARGE, REDUCED = 128 * 128, 64  # pixels of a channel above which the working size is 64 where nothing is said
 # The score that a scalar is an estimate of, so that it is compared with it where nothing else is said.
-_NATURAL = dict.fromkeys(("logp_y", MARGIN, "loss"), BAYES)
+_NATURAL = dict.fromkeys(("logp_y", CALIBRATED, MARGIN, "loss"), BAYES)
 _NATURAL |= dict.fromkeys(("logit_y", "logit_pred"), "score_y") | dict.fromkeys(("sum_logits", "lse"), "score")
 _PUBLISHED_SIGMA = 0.25  # 0.5 in the published code's [−1, 1]
 
@@ -159,6 +159,11 @@ class MeasureConfig:
     def scalars(self) -> tuple[str, ...]:
         """Every scalar whose gradient is needed, each once."""
         return tuple(name for name in self.quantities if name in SCALARS)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a quantity needs the classifier's temperature."""
+        return any(map(is_calibrated, self.quantities))
 
     @property
     def maps(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tangency.autodiff import check_logits, undisturbed
+from tangency.autodiff import Temperature, check_logits, undisturbed
 from tangency.data.partners import BLOCK
 from tangency.errors import NumericsError, listed
 from tangency.files import journal
@@ -38,10 +38,13 @@ class Subject:
         classifier: images (N, C, H, W) to logits, in eval mode.
         attributions: name to a function (model, images, labels) -> maps, or to maps (M, C, H, W) or (M, H, W) that are
             indexed as the images of the measurement are.
+        temperature: of the classifier, see `tangency.autodiff.fit_temperature`; without one its calibrated log p is
+            NaN.
     """
 
     classifier: nn.Module
     attributions: Mapping[str, Attribution] = field(default_factory=dict)
+    temperature: Temperature | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Driver:
                 maps |= check_maps({name: given[at.to(given.device)]}, batch.x)
             else:
                 maps |= attributed(model, batch.x, comparison.y, {name: given})
-        rows = measure_batch(model, comparison, self.config.with_maps(maps), maps)
+        rows = measure_batch(model, comparison, self.config.with_maps(maps), maps, subject.temperature)
         # the controls of maps stand among what all subjects share
         columns = {key: values for key, values in rows.columns.items() if maps or ".map(" not in key}
         return dataclasses.replace(rows, columns=columns)
@@ -133,10 +136,17 @@ def chosen_labels(model: nn.Module, x: Tensor, truth: Tensor, config: MeasureCon
 
 
 def measure_batch(
-    model: nn.Module, comparison: Comparison, config: MeasureConfig, maps: Mapping[str, Tensor] | None = None
+    model: nn.Module,
+    comparison: Comparison,
+    config: MeasureConfig,
+    maps: Mapping[str, Tensor] | None = None,
+    temperature: Temperature | None = None,
 ) -> Rows:
-    """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name."""
-    batch = Batch(model, comparison, config, maps or {})
+    """Every measure of one classifier on one batch of prepared images, and of maps (N, C, H, W) of them by name.
+
+    Without its temperature a classifier's calibrated log p is NaN.
+    """
+    batch = Batch(model, comparison, config, maps or {}, temperature)
     columns: Columns = {}
     with undisturbed(model), torch.no_grad():
         for function, family in functions(config.extra).items():

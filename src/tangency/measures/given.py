@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class GivenImages:
         images: (N, C, H, W), floating, in [0, 1] unless the training images are of a world.
         truth: (N,) int64, on their device.
         ids: (N,) int64, their places in the pool.
-        train_data, pool: with int64 labels, of the same shape and classes.
+        train_data, pool, validation: with int64 labels, of the same shape and classes.
     """
 
     images: Tensor
@@ -28,6 +29,7 @@ class GivenImages:
     ids: Tensor
     train_data: LabelledImages
     pool: LabelledImages
+    validation: LabelledImages | None = None
 
 
 def given_images(
@@ -36,13 +38,14 @@ def given_images(
     train_data: LabelledImages | None,
     pool: LabelledImages | None,
     ids: Tensor | None,
+    validation: LabelledImages | None = None,
 ) -> GivenImages:
     """The arguments of `measure`, with bytes and half precision as float32, and the images themselves as the pool.
 
     Raises:
         NumericsError, DataError: one of another type, shape or range.
     """
-    train_data = _checked_training(images, labels, train_data, pool)
+    train_data = _checked_training(images, labels, train_data, {"pool": pool, "validation": validation})
     images = images.float() / 255 if images.dtype == torch.uint8 else images
     check_images(images, unit_range=train_data.unit_range)
     images = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
@@ -63,6 +66,7 @@ def given_images(
         ids=places.long().to(images.device),
         train_data=_checked(train_data, "train_data"),
         pool=_checked(pool, "pool"),
+        validation=None if validation is None else _checked(validation, "validation"),
     )
 
 
@@ -81,7 +85,7 @@ def _check_ids(ids: object, images: int, pool: int) -> None:
 
 
 def _checked_training(
-    images: Tensor, labels: Tensor, train_data: LabelledImages | None, pool: LabelledImages | None
+    images: Tensor, labels: Tensor, train_data: LabelledImages | None, others: Mapping[str, LabelledImages | None]
 ) -> LabelledImages:
     """The training images; raises where an argument has another type, or images of another shape."""
     for name, value in (("images", images), ("labels", labels)):
@@ -92,7 +96,7 @@ def _checked_training(
             "train_data: got None, expected LabelledImages of the same distribution (training images): the global "
             "principal components and the default score are fitted to them."
         )
-    for name, data in (("train_data", train_data), ("pool", pool)):
+    for name, data in {"train_data": train_data, **others}.items():
         if data is not None and not isinstance(data, LabelledImages):
             raise NumericsError(
                 f"{name}: got {type(data).__name__}, expected tangency.LabelledImages(pixels, labels, class_names)."

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import (
+    CALIBRATED,
     SHIFT_INVARIANT_SCALARS,
     AttributionOptions,
+    Temperature,
+    TemperatureScaled,
     attribution_maps,
     input_gradients,
     split_attribution,
@@ -38,6 +42,11 @@ def is_map(quantity: str) -> bool:
     return _MAP.fullmatch(quantity) is not None
 
 
+def is_calibrated(quantity: str) -> bool:
+    """Whether a quantity is the calibrated log p(y|x), or an attribution map of it."""
+    return not is_map(quantity) and split_attribution(quantity)[1] == CALIBRATED
+
+
 def check_quantity(quantity: str) -> None:
     """Raise a `SpecError` unless it is a scalar, an attribution map of one, or map(NAME)."""
     if not is_map(quantity):
@@ -62,6 +71,7 @@ def quantity_directions(
     quantities: Iterable[str],
     options: AttributionOptions,
     maps: Mapping[str, Tensor],
+    temperature: Temperature | None = None,
 ) -> dict[str, Tensor]:
     """Each quantity as a direction in image space, (N, C, H, W).
 
@@ -71,13 +81,23 @@ def quantity_directions(
         quantities: scalars, "METHOD(SCALAR)" and "map(NAME)".
         options: of attribution maps.
         maps: name to (N, C, H, W), of these very images.
+        temperature: of the classifier, for calibrated quantities; they are NaN without one.
     """
     quantities = list(quantities)
     given = {q: maps[q[4:-1]] for q in quantities if is_map(q)}
-    attributed = [q for q in quantities if "(" in q and q not in given]
-    plain = [q for q in quantities if "(" not in q]
-    gradients = input_gradients(model, x, y, plain) | attribution_maps(model, x, y, attributed, ids, options)
-    return {q: given[q] if q in given else gradients[q].direction for q in quantities}
+
+    def directions(net: nn.Module, wanted: list[str]) -> dict[str, Tensor]:
+        attributed = [q for q in wanted if "(" in q]
+        plain = [q for q in wanted if "(" not in q]
+        gradients = input_gradients(net, x, y, plain) | attribution_maps(net, x, y, attributed, ids, options)
+        return {q: gradients[q].direction for q in wanted}
+
+    scaled = {q: q.replace(CALIBRATED, "logp_y") for q in quantities if is_calibrated(q)}
+    made = given | directions(model, [q for q in quantities if q not in given and q not in scaled])
+    if scaled and temperature is not None:
+        behind = directions(TemperatureScaled(model, temperature.value), list(scaled.values()))
+        made |= {q: behind[plain] for q, plain in scaled.items()}
+    return {q: made[q] if q in made else torch.full_like(x, torch.nan) for q in quantities}
 
 
 def check_maps(maps: Mapping[str, Tensor], images: Tensor, what: str = "map") -> dict[str, Tensor]:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tangency.autodiff import CALIBRATED, Temperature
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.attributed import Attribution, attribution_notes, check_attributions
 from tangency.measures.batching import BatchSize, check_batch_size
+from tangency.measures.calibration import given_temperature
 from tangency.measures.comparison.chosen import Given, compared, named_score
 from tangency.measures.comparison.source import ComparisonSource, ImageBatch, check_network
 from tangency.measures.config import MeasureConfig, check_signal
@@ -20,6 +22,7 @@ from tangency.measures.given import GivenImages, given_images
 from tangency.measures.quantities import check_given
 from tangency.measures.rows import Rows
 from tangency.measures.similarity.metrics import check_size
+from tangency.measures.working import WorkingSize
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, mapped_outputs
 from tangency.score import Denoiser, ScoreChoice
@@ -45,6 +48,7 @@ def measure(
     class_map: ClassMap | None = None,
     outputs: str | None = None,
     allow_random: bool = False,
+    validation: LabelledImages | None = None,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
 
@@ -92,13 +96,16 @@ def measure(
         outputs: what the model returns, "logits", "softmax" or "sigmoid", where that cannot be told.
         allow_random: whether a model that is random in eval mode is measured as the logarithm of its mean softmax over
             passes with fixed random numbers (see `tangency.models.Averaged`), at 16 times the cost.
+        validation: images that the model was not trained on, for the scalar "calibrated_logp_y" of `config`, log
+            softmax(f/T)_y: T has the least negative log-likelihood on them, those left out that are measured or in
+            `train_data`. It stands in `Rows.notes` with its interval, see `tangency.autodiff.fit_temperature`.
 
     Returns:
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
 
     Raises:
-        NumericsError: images, labels or attributions that do not fit, a class map that names no outputs, or a
-            model without logits of the classes, or gradients.
+        NumericsError: images, labels or attributions that do not fit, a class map that names no outputs, a model
+            without logits of the classes, or gradients, or too few errors on `validation` to identify T.
         SpecError: a name of no closed form, or measures that need a score where there is none.
         DataError: a class of `train_data` with too few images for what is fitted to it.
         ModelError: a model whose logits of an image depend on the rest of the batch, or on chance, or for which it
@@ -118,7 +125,7 @@ def measure(
         torch.Size([8])
     """
     closed = named_score(score)
-    given = given_images(images, labels, train_data, pool, ids)
+    given = given_images(images, labels, train_data, pool, ids, validation)
     check_batch_size(batch_size)
     attributions = check_attributions(attributions or {}, given.images)
     config = _requested(config or MeasureConfig(), closed, network).with_maps(attributions)
@@ -130,11 +137,12 @@ def measure(
     # an unfit model is refused before anything is fitted
     model, notes = _ready(model, given, outputs, allow_random, class_map)
     notes += _tried(model, attributions, given, config)
-    notes += () if working.whole else (working.sentence,)
+    temperature = given_temperature(model, config, given)
+    notes += _words(working, temperature)
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
     base = compared(closed, tangents, shown, device)
     source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-    rows = _rows(Subject(model, attributions), given, source, batch_size)
+    rows = _rows(Subject(model, attributions, temperature), given, source, batch_size)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
 
@@ -165,6 +173,14 @@ def _ready(
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
     return model, notes
+
+
+def _words(working: WorkingSize, temperature: Temperature | None) -> tuple[str, ...]:
+    """Notes on the working size and on the temperature."""
+    return (
+        *(() if working.whole else (working.sentence,)),
+        *((f"{CALIBRATED}: {temperature.sentence}",) if temperature else ()),
+    )
 
 
 def _tried(

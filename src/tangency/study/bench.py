@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from tangency.errors import ModelError, RunError, quoted
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.filters import FilterSearch, FilterSource
 from tangency.evaluate.fitting.closed import Estimators, estimators, exact_world
 from tangency.evaluate.fitting.tangents import study_tangents
-from tangency.measures import ComparisonSource
+from tangency.files import write_json
+from tangency.measures import Calibration, ComparisonSource, Subject, validation_images
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.filtering import filter_search, filtered
@@ -29,6 +32,7 @@ class Workbench:
 
     def __init__(self, plan: StudyPlan, run: Path, device: str) -> None:
         self.plan, self.spec, self.layout, self.device = plan, plan.spec, Layout(run), device
+        self._calibrations: dict[str, Calibration] = {}  # by identity of the rows
 
     @cached_property
     def data(self) -> Dataset:
@@ -91,6 +95,17 @@ class Workbench:
     def generation(self) -> GenerationBench:
         """What pictures are made and judged with."""
         return GenerationBench(self, self.classifier)
+
+    def subject(self, trial: Trial) -> Subject:
+        """The classifier of a trial with its temperature where a scalar needs one, which is kept beside its rows."""
+        net = self.classifier(trial)
+        if not self.plan.measures.calibrated:
+            return Subject(net)
+        if trial.measure_hash not in self._calibrations:
+            own = Calibration.of(net, validation_images(self.data.test), torch.zeros((), device=self.device))
+            write_json(self.layout.calibration(trial), fields_json(own))
+            self._calibrations[trial.measure_hash] = own
+        return Subject(net, temperature=self._calibrations[trial.measure_hash].temperature)
 
     def classifier(self, trial: Trial) -> nn.Module:
         """The trained network of a trial, last or best as the spec says, maybe filtered; or the world's Bayes rule."""

@@ -77,6 +77,10 @@ class Layout:
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
         return self.trial(trial) / "rows" / trial.measure_hash / name
 
+    def calibration(self, trial: Trial) -> Path:
+        """The temperature of a trial's network, beside its rows; there where a scalar needs it."""
+        return self.trial(trial) / "rows" / trial.measure_hash / "calibration.json"
+
     def generated(self, trial: Trial | None, digest: str) -> Path:
         """Folder of what a trial's gradients made in one task, or of what it is compared with (trial None)."""
         return (self.trial(trial) if trial else self.artefacts) / "generation" / digest
@@ -98,6 +102,11 @@ class Layout:
         if not isinstance(outcome, dict) or not {"outcome", "seconds", "epochs"} <= outcome.keys():
             raise RunError(f"'{path}': holds no outcome of a training; delete it and run the study again.")
         return outcome
+
+    def calibrated(self, trial: Trial) -> dict[str, Any]:
+        """The temperature of a trial's network as "calibration"; nothing where no scalar needs it."""
+        path = self.calibration(trial)
+        return {"calibration": read_json(path)} if path.exists() else {}
 
     def measured(self, trial: Trial, images: list[int]) -> bool:
         """Whether a shard of rows is there and whole; a damaged one is measured again."""

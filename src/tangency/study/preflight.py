@@ -8,7 +8,7 @@ from tangency.data import KINDS
 from tangency.errors import DataError, SpecError
 from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.scores import check_answers
-from tangency.measures import MEASURES, METRICS, WorkingSize, check_signal, check_size
+from tangency.measures import MEASURES, METRICS, WorkingSize, check_signal, check_size, check_unmeasured
 from tangency.mixtures import affordable
 from tangency.models import build
 from tangency.references import as_reference, parse
@@ -35,6 +35,8 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
     if spec.train.batch_size == 1:
         refuse_lone_images(network)
     check_signal(spec.measures, data.test)
+    if spec.measures.calibrated:
+        check_unmeasured(spec.measured, data.test, "measured")
     working = working_of(spec, data)
     _refuse_working(spec, working)
     check_size(spec.measures.metrics, working.shape)

@@ -224,7 +224,7 @@ def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
 def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
     spec = plan.spec
     trials = [*plan.trials, *(to_lengthen(plan, layout) if plan.longer else [])]
-    outcomes = {trial.id: layout.outcome(trial) for trial in trials}
+    outcomes = {trial.id: layout.outcome(trial) | layout.calibrated(trial) for trial in trials}
     usable = [trial for trial in trials if outcomes[trial.id]["outcome"] == "ok"]
     assemble_rows(layout, usable, plan.shards)
     card = score_card(layout.score(plan.score_hash))

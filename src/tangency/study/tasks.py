@@ -15,7 +15,7 @@ from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
 from tangency.files import journal, write_json
-from tangency.measures import Driver, Subject, write_measured
+from tangency.measures import Driver, write_measured
 from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
@@ -180,7 +180,7 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     """Rows of several trials for one shard of images."""
     images = bench.plan.shards[task.index]
     trials = [bench.plan.networks[number] for number in task.trials]
-    targets = {bench.layout.shard(trial, images): Subject(bench.classifier(trial)) for trial in trials}
+    targets = {bench.layout.shard(trial, images): bench.subject(trial) for trial in trials}
     driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
     done = 0
 

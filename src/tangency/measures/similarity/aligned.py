@@ -69,8 +69,9 @@ def _at_gallery(batch: Batch, quantity: str) -> Tensor | None:
     held = batch.comparison.gallery
     if held is None or "cka" not in held.metrics or is_map(quantity):
         return None
+    options, temperature = batch.config.attributions, batch.temperature
     parts = [
-        quantity_directions(batch.model, x, y, ids, [quantity], batch.config.attributions, {})[quantity]
+        quantity_directions(batch.model, x, y, ids, [quantity], options, {}, temperature)[quantity]
         for x, y, ids in zip(*(torch.split(t, len(batch.x)) for t in (held.x, held.y, held.ids)), strict=True)
     ]
     return batch.comparison.working.gradient(torch.cat(parts))

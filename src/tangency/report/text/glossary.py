@@ -45,6 +45,7 @@ TARGETS = {
 }
 SCALARS = {
     "logp_y": "log p(y|x)",
+    "calibrated_logp_y": "the calibrated log p(y|x)",
     "logit_y": "the true class's logit",
     "logit_pred": "the predicted class's logit",
     "sum_logits": "the sum of the logits",

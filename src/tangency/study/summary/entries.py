@@ -19,6 +19,7 @@ from tangency.evaluate.entries import (
     fields_json,
 )
 from tangency.evaluate.verdicts.entries import RecipeVerdict
+from tangency.measures import Calibration
 from tangency.statistics import KappaThresholds
 from tangency.statistics.regimes import Thresholds
 from tangency.study.generation.entries import GenerationEntry
@@ -69,6 +70,7 @@ class TrialEntry:
 
     Args:
         filter: of a filtered standard network.
+        calibration: its temperature, on test images that are not measured, or why it has no calibrated scalar.
         regime: the label of this one network, images its unit; None for a trial that is not judged, and where the label
             is withheld.
         withheld: why there is no label, in a sentence.
@@ -87,6 +89,7 @@ class TrialEntry:
     seconds: float | None = None
     epochs: int | None = None
     filter: FilterEntry | None = field(default=None, metadata=ABSENT)
+    calibration: Calibration | None = field(default=None, metadata=ABSENT)
     measures: dict[str, MeasureEntry] = field(default_factory=dict)
     excess: dict[str, ExcessEntry] = field(default_factory=dict)
     excess_risk: EstimateEntry | None = field(default=None, metadata=ABSENT)

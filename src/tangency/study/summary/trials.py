@@ -7,10 +7,12 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tangency.autodiff import Temperature
 from tangency.evaluate.entries import MeasureEntry, Numbers, with_holm
 from tangency.evaluate.numbers import Columns, TrialNumbers, fraction_null
 from tangency.evaluate.significance import excess_entries
 from tangency.evaluate.verdicts.entries import RecipeVerdict
+from tangency.measures import Calibration
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
@@ -129,6 +131,7 @@ def trial_entries(
                 seconds=outcome["seconds"],
                 epochs=outcome["epochs"],
                 filter=FilterEntry.of(outcome),
+                calibration=calibration_of(outcome),
                 measures=_measures(numbers, untrained, null) if numbers else {},
                 excess=excess_entries(numbers.excess, columns[trial.id]) if numbers else {},
                 excess_risk=risks.get(trial.id),
@@ -142,6 +145,14 @@ def trial_entries(
     trained = [entry for entry in entries if entry.objective not in REFERENCES]
     adjusted = {entry.id: excess for entry, excess in zip(trained, with_holm([e.excess for e in trained]), strict=True)}
     return [dataclasses.replace(entry, excess=adjusted.get(entry.id, entry.excess)) for entry in entries]
+
+
+def calibration_of(outcome: Mapping[str, Any]) -> Calibration | None:
+    """That of a trial's outcome; None where no scalar needs one."""
+    if "calibration" not in outcome:
+        return None
+    content = outcome["calibration"]
+    return Calibration(content["temperature"] and Temperature(**content["temperature"]), content["refused"])
 
 
 def _measures(
