@@ -164,5 +164,5 @@ def test_few_repetitions_show_what_covers_and_what_does_not() -> None:
     assert 0.91 <= still["crossed"] <= 0.99
     assert 0.91 <= moving["crossed"] <= 0.99
     assert still["plain t"] < 0.6
-    assert moving["images of the mean"] < 0.7
+    assert moving["image interval of the mean"] < 0.7
     assert moving["mean of image intervals"] < 0.7
