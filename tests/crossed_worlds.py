@@ -74,7 +74,7 @@ def rivals(found: CrossedEstimate, table: Array) -> dict[str, tuple[float, float
     level, of_images, root = float(table.mean()), table.mean(0), table.shape[1] ** 0.5
     return {
         "plain t": (found.mean, t),
-        "images of the mean": (level, Z * float(of_images.std(ddof=1)) / root),
+        "image interval of the mean": (level, Z * float(of_images.std(ddof=1)) / root),
         "mean of image intervals": (level, Z * float(table.std(1, ddof=1).mean()) / root),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
 
 from crossed_worlds import Cell, coverage
 from tangency.errors import NumericsError
@@ -12,16 +13,27 @@ from tangency.statistics import crossed, crossed_difference, crossed_log_ratio, 
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.resamples import Array
 
-Z, T2 = stats.norm.ppf(0.975), stats.t.ppf(0.975, 2)
+T2, T3 = stats.t.ppf(0.975, 2), stats.t.ppf(0.975, 3)
 TABLE = np.array([[1.0, 2.0, 4.0, 5.0], [2.0, 4.0, 6.0, 8.0], [3.0, 3.0, 8.0, 10.0]])
+Halves = tuple[float, float]
 
 
-def half(estimate: CrossedEstimate) -> float:
-    assert estimate.high - estimate.mean == pytest.approx(estimate.mean - estimate.low)
-    return estimate.high - estimate.mean
+def halves(estimate: CrossedEstimate) -> Halves:
+    return estimate.mean - estimate.low, estimate.high - estimate.mean
 
 
-def slow_half(table: Array) -> float:
+def slow_ends(values: Array, level: float = 0.95) -> Halves:
+    """Roots of Hall's cubic, in standard errors: below and above the mean of skewed values."""
+    n, t = len(values), stats.t.ppf((1 + level) / 2, len(values) - 1)
+    g = stats.skew(values) / np.sqrt(n)
+
+    def cubic(x: float, end: float) -> float:
+        return float(x + g * x**2 / 3 + g**2 * x**3 / 27 + g / 6 - end)
+
+    return brentq(cubic, -1e3, 1e3, args=(t,)), -brentq(cubic, -1e3, 1e3, args=(-t,))
+
+
+def slow_halves(table: Array, level: float = 0.95) -> Halves:
     """The formula of a mean, cell by cell, from the sums of squares of a two-way table."""
     networks, images = table.shape
     grand = table.mean()
@@ -33,37 +45,49 @@ def slow_half(table: Array) -> float:
             error += (table[s, i] - table[s].mean() - table[:, i].mean() + grand) ** 2
     error /= (networks - 1) * (images - 1)
     cells = networks * images
-    t = stats.t.ppf(0.975, networks - 1)
-    return float(np.sqrt(t**2 * net / cells + Z**2 * max(0.0, image / images - error / cells)))
+    t = stats.t.ppf((1 + level) / 2, networks - 1)
+    part = max(0.0, image / images - error / cells)
+    below, above = (np.sqrt(t**2 * net / cells + end**2 * part) for end in slow_ends(table.mean(0), level))
+    return float(below), float(above)
 
 
 def test_a_table_by_hand() -> None:
-    """Rows have means 3, 5, 6, columns 2, 3, 6, 23/3; MS_net = 28/3, s²_image = 62/9, MSE = 1."""
+    """Rows have means 3, 5, 6, columns 2, 3, 6, 23/3 of skewness .123; MS_net = 28/3, s²_image = 62/9, MSE = 1."""
     found = crossed_mean(TABLE)
     assert (found.mean, found.each, found.networks, found.unit, found.images) == (14 / 3, (3, 5, 6), 3, "networks", 4)
-    assert half(found) == pytest.approx(np.sqrt(T2**2 * (28 / 3) / 12 + Z**2 * (62 / 9 / 4 - 1 / 12)))
+    a = 156 / 108 / (186 / 36) ** 1.5 / 6 / 2
+    below, above = ((np.cbrt(1 + 6 * a * (t - a)) - 1) / (2 * a) for t in (T3, -T3))
+    wanted = [np.sqrt(T2**2 * (28 / 3) / 12 + end**2 * (62 / 9 / 4 - 1 / 12)) for end in (below, above)]
+    assert halves(found) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_equals_the_slow_formula_on_random_tables(seed: int) -> None:
     rng = np.random.default_rng(seed)
     table = rng.normal(size=(2 + seed, 7)) + 2 * rng.normal(size=7) + rng.normal(size=(2 + seed, 1))
-    assert half(crossed_mean(table)) == pytest.approx(slow_half(table))
-    other = rng.normal(size=table.shape)
-    assert half(crossed_difference(table, other)) == pytest.approx(slow_half(table - other))
+    assert halves(crossed_mean(table)) == pytest.approx(slow_halves(table))
+    assert halves(crossed_mean(table, level=0.8)) == pytest.approx(slow_halves(table, 0.8))
+    other = rng.exponential(size=table.shape)
+    assert halves(crossed_difference(table, other)) == pytest.approx(slow_halves(table - other))
 
 
-def test_the_level_moves_both_parts() -> None:
-    wide = half(crossed_mean(TABLE, level=0.99))
-    t, z = stats.t.ppf(0.995, 2), stats.norm.ppf(0.995)
-    assert wide == pytest.approx(np.sqrt(t**2 * (28 / 3) / 12 + z**2 * (62 / 9 / 4 - 1 / 12)))
+def test_the_interval_of_skewed_values_reaches_further_to_their_tail() -> None:
+    """Symmetric values have Student's t; mirrored ones a mirrored interval; rare ones nearly that of a proportion."""
+    symmetric = np.array([-3.0, -1.0, 0.0, 1.0, 3.0])
+    found = crossed_mean(symmetric)
+    assert (found.low, found.high) == pytest.approx(stats.t.interval(0.95, 4, 0, stats.sem(symmetric)))
+    assert halves(crossed_mean(-TABLE)) == pytest.approx(halves(crossed_mean(TABLE))[::-1])
+    rare = crossed_mean(np.eye(1, 500)[0])  # 1 of 500; by z the upper end would be .0059
+    exact = stats.binomtest(1, 500).proportion_ci().high
+    assert rare.high == pytest.approx(exact, rel=0.3)
+    assert rare.low > -0.001
 
 
 @pytest.mark.parametrize("values", [TABLE[0], TABLE[:1]])
 def test_one_network_has_the_interval_of_its_images_and_says_so(values: Array) -> None:
     found = crossed_mean(values)
     assert (found.unit, found.networks, found.each) == ("images", 1, (3.0,))
-    assert half(found) == pytest.approx(Z * TABLE[0].std(ddof=1) / 2)
+    assert halves(found) == pytest.approx((T3 * TABLE[0].std(ddof=1) / 2,) * 2)
 
 
 def test_without_image_effects_it_is_students_t_over_networks() -> None:
@@ -81,12 +105,12 @@ def test_a_fixed_network_stands_for_all_seeds_and_keeps_its_image_part() -> None
     fixed = TABLE[2]
     repeated = crossed_mean(np.broadcast_to(fixed, (5, 4)))
     assert (repeated.networks, repeated.unit) == (5, "networks")
-    assert half(repeated) == pytest.approx(Z * fixed.std(ddof=1) / 2)
+    assert halves(repeated) == pytest.approx([end * fixed.std(ddof=1) / 2 for end in slow_ends(fixed)])
     assert crossed_difference(TABLE, fixed) == crossed_difference(TABLE, np.broadcast_to(fixed, TABLE.shape))
     assert crossed_difference(fixed, TABLE).mean == -crossed_difference(TABLE, fixed).mean
     of_two = crossed_difference(TABLE[0], TABLE[1])
     assert (of_two.unit, of_two.networks) == ("images", 1)
-    assert half(of_two) == pytest.approx(Z * (TABLE[0] - TABLE[1]).std(ddof=1) / 2)
+    assert halves(of_two) == pytest.approx((T3 * (TABLE[0] - TABLE[1]).std(ddof=1) / 2,) * 2)
 
 
 def test_a_log_ratio_is_the_mean_of_the_networks_logs_with_a_delta_method_image_part() -> None:
@@ -96,9 +120,9 @@ def test_a_log_ratio_is_the_mean_of_the_networks_logs_with_a_delta_method_image_
     assert found.each == pytest.approx(tuple(logs))
     linear = np.array([[np.log(a[s].mean() / b[s].mean()) + a[s, i] / a[s].mean() - b[s, i] / b[s].mean()
                         for i in range(4)] for s in range(3)])  # fmt: skip
-    assert half(found) == pytest.approx(slow_half(linear))
+    assert halves(found) == pytest.approx(slow_halves(linear))
     scaled = crossed_log_ratio(1000 * a, b, floor=0.01)
-    assert (scaled.mean, half(scaled)) == pytest.approx((found.mean + np.log(1000), half(found)))
+    assert (scaled.mean, *halves(scaled)) == pytest.approx((found.mean + np.log(1000), *halves(found)))
 
 
 def test_a_floored_mean_is_the_floor_and_its_interval_no_narrower() -> None:
@@ -108,8 +132,8 @@ def test_a_floored_mean_is_the_floor_and_its_interval_no_narrower() -> None:
     b = np.ones((3, 50))
     below, at, above = (crossed_log_ratio(level + 0.05 * noise, b, floor=0.1) for level in (0.02, 0.1, 0.2))
     assert below.each == pytest.approx([np.log(0.1)] * 3)
-    assert half(below) == pytest.approx(half(at))
-    assert half(below) == pytest.approx(2 * half(above))
+    assert halves(below) == pytest.approx(halves(at))
+    assert halves(below) == pytest.approx([2 * half for half in halves(above)])
     negative = crossed_log_ratio(-np.ones((2, 3)), b[:2, :3], floor=0.1)
     assert (negative.low, negative.high) == pytest.approx((np.log(0.1), np.log(0.1)))
 
@@ -121,7 +145,7 @@ def test_an_image_without_a_value_is_left_out_for_all_networks() -> None:
     assert crossed_difference(holed, other) == crossed_mean(TABLE[:, [1, 3]] - 1)
     assert crossed_log_ratio(holed, other, 0.1) == crossed_log_ratio(TABLE[:, [1, 3]], np.ones((3, 2)), 0.1)
     estimates = TABLE[:, [0, 1, 3]].mean(1)
-    assert half(crossed(estimates, holed)) == pytest.approx(half(crossed_mean(holed)))
+    assert halves(crossed(estimates, holed)) == pytest.approx(halves(crossed_mean(holed)))
 
 
 def test_below_two_images_there_is_no_interval_and_without_any_no_number() -> None:
@@ -164,5 +188,5 @@ def test_few_repetitions_show_what_covers_and_what_does_not() -> None:
     assert 0.91 <= still["crossed"] <= 0.99
     assert 0.91 <= moving["crossed"] <= 0.99
     assert still["plain t"] < 0.6
-    assert moving["images of the mean"] < 0.7
+    assert moving["image interval of the mean"] < 0.7
     assert moving["mean of image intervals"] < 0.7

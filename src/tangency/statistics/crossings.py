@@ -148,7 +148,8 @@ def fall_crossing(
     Where t* lies is not known: every strength counts as t* whose mean is not shown (at the same level, in pairs) to be
     below L*. The low end is the first t that is not shown to lie before the crossing for one of them, the high end
     the first past all of them that is shown to lie past it. With the strength of the largest mean as if it were the
-    peak, intervals of a small drop from a flat peak hold the crossing in as few as two cases of three.
+    peak, intervals of a small drop from a flat peak hold the crossing in as few as two cases of three. After several
+    equal maxima L* is too large, and intervals of .95 hold the crossing in .92 where ten networks are alike.
 
     Args:
         values: (m, S) estimates L of S networks (seeds) at each of m ≥ 2 strengths.

@@ -123,11 +123,14 @@ def test_networks_are_ranked_by_estimated_directions_as_by_the_exact_one(name: s
         level.append(rough[key] - rough[f"{key}.shuffled"])
         rivals.append((np.nanmean(exact["tangent_fraction.margin"]), -np.nanmean(exact["log_kappa.margin"])))
     cosines, levels = np.nanmean(truth, 1), np.nanmean(level, 1)
+    order_of_rivals = [float(spearmanr(cosines, rival)[0]) for rival in zip(*rivals, strict=True)]
+    print(name, "cosines", cosines.round(3), "L", levels.round(3), "Spearman", spearmanr(cosines, levels)[0])
+    print("Spearman of F² and −log κ", order_of_rivals, "discordant", discordant(np.array(truth), np.array(level)))
     assert np.ptp(cosines) >= 0.15
     assert spearmanr(cosines, levels)[0] >= 0.9
     assert discordant(np.array(truth), np.array(level)) == []
     if name == "offset":
-        assert all(spearmanr(cosines, rival)[0] < 0.5 for rival in zip(*rivals, strict=True))
+        assert max(order_of_rivals) < 0.5
 
 
 def discordant(truth: np.ndarray, level: np.ndarray) -> list[tuple[int, int]]:
