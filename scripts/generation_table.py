@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tangency.report.text.generation import over_words
+
 # Entry, measure, heading and digits of each column.
 SHOWN = (
     ("generate", "judge_accuracy", "judge accuracy", 3),
@@ -45,7 +47,9 @@ def _cells(sources: list[Mapping[str, Any]]) -> list[str]:
 
 
 def table(entries: Mapping[str, Mapping[str, Any]], alignment: str) -> None:
-    """One row a reference and a cell."""
+    """One row a reference and a cell, with what brackets are over."""
+    unit = over_words(entries["generate"]["networks"])
+    print(f"Brackets are 95 % intervals: of references over images, of recipes over {unit}.\n")
     heads = [*(head for _, _, head, _ in SHOWN), "F² − shuffled", "alignment − shuffled", "regime"]
     print(f"| | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 1)}")
     for source, name in REFERENCES.items():
@@ -62,7 +66,9 @@ def correlations(entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Rank correlations over all cells and within each objective."""
     named = dict.fromkeys((each["scope"], each["against"]) for each in entries["generate"]["correlations"])
     heads = [head.partition(",")[0] for *_, head, _ in SHOWN]
-    print(f"\n| cells | with | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
+    unit = over_words(entries["generate"]["networks"])
+    print(f"\nSpearman's ρ over recipes; brackets are 95 % intervals over recipes, and {unit}.")
+    print(f"\n| recipes | with | {' | '.join(heads)} |\n|{'---|' * (len(heads) + 2)}")
     for scope, against in named:
         cells = []
         for entry, key, _, _ in SHOWN:

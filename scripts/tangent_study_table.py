@@ -15,7 +15,7 @@ from tangency.measures.keys import FRACTION, Key
 
 
 def cell(trials: list[Mapping[str, Any]], key: str) -> str:
-    """Mean over seeds, and the range that holds the 95 % interval of each."""
+    """Mean over seeds, and the range that holds each network's 95 % interval over images: no interval of the recipe."""
     excesses = [trial["excess"][key] for trial in trials]
     mean = sum(entry["mean"] for entry in excesses) / len(excesses)
     low, high = min(entry["low"] for entry in excesses), max(entry["high"] for entry in excesses)

@@ -6,11 +6,12 @@ import math
 from functools import cache
 from itertools import product
 
+import numpy as np
 import pytest
 from scipy.special import ndtr
 
 from crossed_worlds import Cell, Kind, Z, coverage, draws
-from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
+from tangency.statistics import CrossedDraws, PairedBootstrap, crossed_sets
 
 pytestmark = pytest.mark.slow
 REPETITIONS = 2000
@@ -84,11 +85,29 @@ def test_the_mean_of_image_intervals_has_the_width_of_one_network(share: float, 
 
 @pytest.mark.parametrize("ratio", [2.0, 6.0])
 def test_the_seed_bootstrap_misses_with_three_networks(ratio: float) -> None:
+    """Replicate b is the mean over three seeds, drawn with replacement, of what each has on images drawn anew."""
     cell = Cell("levels", 0.5, ratio, 3)
-    images, seeds = PairedBootstrap(cell.images, replicates=1000), SeedBootstrap(3, replicates=1000)
+    images, drawn = PairedBootstrap(cell.images, 1000), np.random.default_rng(0).integers(3, size=(1000, 3))
     covered = 0
     for _, truth, table in draws(cell, REPETITIONS):
-        estimate = Estimate.of(seeds.mean(images.mean(table)), cell.images)
-        covered += estimate.low <= truth <= estimate.high
+        each = images.mean(table)
+        resamples = [each[seeds, 1 + b].mean() for b, seeds in enumerate(drawn)]
+        low, high = np.quantile(resamples, [0.025, 0.975])
+        covered += low <= truth <= high
     print(cell, "seed bootstrap", covered / REPETITIONS)
     assert 0.7 < covered / REPETITIONS < 0.92
+
+
+@pytest.mark.parametrize(("share", "ratio", "networks"), GRID)
+def test_draws_of_networks_and_images_cover_as_often(share: float, ratio: float, networks: int) -> None:
+    """Percentiles of `CrossedDraws`; those of `crossed_sets` cover at least as often, whatever the networks share."""
+    cell = Cell("levels", share, ratio, networks)
+    images, by_draws, by_sets = PairedBootstrap(cell.images, 500), 0, 0
+    for number, (_, truth, table) in enumerate(draws(cell, REPETITIONS)):
+        made = CrossedDraws(networks, 500, number).of(images.mean(table), table - table.mean(1, keepdims=True))
+        low, high = np.quantile(made[1:], [0.025, 0.975])
+        by_draws += low <= truth <= high
+        whole = crossed_sets(table.mean(1), table.std(1, ddof=1) / cell.images**0.5, cell.images)
+        by_sets += whole.low <= truth <= whole.high
+    assert by_draws / REPETITIONS == pytest.approx(0.955, abs=0.03)
+    assert by_sets / REPETITIONS > 0.935

@@ -9,8 +9,9 @@ import torch
 from tangency.evaluate.entries import fields_json
 from tangency.evaluate.generation.numbers import SetNumbers, long_table
 from tangency.statistics import PairedBootstrap
+from tangency.study.generation.cells import RecipeNumbers, SweepCell
 from tangency.study.generation.entries import Correlation
-from tangency.study.generation.join import SweepCell, peaks, rank_correlations
+from tangency.study.generation.join import peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures
 from tangency.study.generation.summary import qualities, trial_draws
 
@@ -30,7 +31,11 @@ def cells(
         draws = {"psnr": q + noise[0], "lpips": -q + noise[0], "f": a + noise[1]}
         sweep.append(
             SweepCell(
-                f"{name}-{strength}", name, float(strength), "bayes_aligned" if a == max(aligned) else "weak", draws
+                f"{name}-{strength}",
+                name,
+                float(strength),
+                "bayes_aligned" if a == max(aligned) else "weak",
+                RecipeNumbers(draws=draws),
             )
         )
     return sweep
@@ -42,7 +47,7 @@ def of(correlations: list[Correlation], quality: str, against: str, scope: str) 
 
 
 def peaks_of(sweep: list[SweepCell], qualities: dict[str, str]) -> list[dict]:
-    return [each.to_json() for each in peaks(sweep, qualities, {"f": "F²"}, "standard")]
+    return [each.to_json() for each in peaks(sweep, qualities, {"f": "F²"}, "standard", 3)]
 
 
 def test_the_rank_correlation_of_a_known_order() -> None:
@@ -89,7 +94,8 @@ def test_a_constant_quality_has_no_correlation() -> None:
 )
 def test_peaks_and_their_words(quality: list[float], aligned: list[float], spread: float, words: str) -> None:
     (found,) = (
-        each.to_json() for each in peaks(cells(quality, aligned, spread), {"psnr": "higher"}, {"f": "F²"}, "standard")
+        each.to_json()
+        for each in peaks(cells(quality, aligned, spread), {"psnr": "higher"}, {"f": "F²"}, "standard", 3)
     )
     assert words in found["words"]
     assert found["peak"]["strength"] == 1
@@ -101,7 +107,8 @@ def test_peaks_and_their_words(quality: list[float], aligned: list[float], sprea
 
 def test_two_that_rise_to_the_end_have_no_peak_to_compare() -> None:
     (found,) = (
-        each.to_json() for each in peaks(cells([1, 2, 5], [1, 2, 5], 0.1), {"psnr": "higher"}, {"f": "F²"}, "standard")
+        each.to_json()
+        for each in peaks(cells([1, 2, 5], [1, 2, 5], 0.1), {"psnr": "higher"}, {"f": "F²"}, "standard", 3)
     )
     assert "neither peak is seen" in found["words"]
     assert found["F²"]["together"] == 1
@@ -109,7 +116,7 @@ def test_two_that_rise_to_the_end_have_no_peak_to_compare() -> None:
 
 def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
     (found,) = (
-        each.to_json() for each in peaks(cells([1, 5, 2], [3, 3, 3]), {"lpips": "lower"}, {"f": "F²"}, "standard")
+        each.to_json() for each in peaks(cells([1, 5, 2], [3, 3, 3]), {"lpips": "lower"}, {"f": "F²"}, "standard", 3)
     )
     assert found["peak"]["strength"] == 1
     assert found["peak"]["share"] == 1
@@ -120,14 +127,20 @@ def test_lower_is_better_for_distances_and_ties_are_shared() -> None:
 
 def test_a_peak_at_the_standard_network_is_told() -> None:
     (found,) = (
-        each.to_json() for each in peaks(cells([5, 2, 1], [1, 2, 3]), {"psnr": "higher"}, {"f": "F²"}, "standard")
+        each.to_json() for each in peaks(cells([5, 2, 1], [1, 2, 3]), {"psnr": "higher"}, {"f": "F²"}, "standard", 3)
     )
     assert found["words"].startswith("Best PSNR at the standard network")
 
 
+@pytest.mark.parametrize(("networks", "says"), [(1, True), (3, False)])
+def test_the_peak_of_one_network_is_no_claim_about_its_recipe(networks: int, says: bool) -> None:
+    (found,) = peaks(cells([1, 5, 2], [1, 5, 2]), {"psnr": "higher"}, {"f": "F²"}, "standard", networks)
+    assert found.words.endswith(" This is of one network at each strength: other seeds may peak elsewhere.") == says
+
+
 def test_each_objective_is_told_apart() -> None:
     both = cells([1, 5, 2], [1, 5, 2]) + cells([1, 2, 5], [1, 5, 2], objective="pgd_l2")[1:]
-    found = peaks(both, {"psnr": "higher"}, {"f": "F²"}, "standard")
+    found = peaks(both, {"psnr": "higher"}, {"f": "F²"}, "standard", 3)
     assert [(each.objective, each.peak.strength) for each in found] == [("gradient_norm", 1), ("pgd_l2", 2)]
 
 

@@ -15,11 +15,12 @@ from tangency.statistics.crossed import (
     crossed_difference,
     crossed_log_ratio,
     crossed_mean,
+    crossed_sets,
 )
+from tangency.statistics.crossed_draws import CrossedDraws
 from tangency.statistics.crossings import Crossing, drop_crossing, fall_crossing, rise_crossing
 from tangency.statistics.effects import cohens_dz, null_sd_units, pair_dz
 from tangency.statistics.excess import Excess, excess_over_best, excesses_over_best
-from tangency.statistics.hierarchical import SeedBootstrap
 from tangency.statistics.intervals import Interval, bca_interval, percentile_interval
 from tangency.statistics.kappa_rule import (
     KappaCriteria,
@@ -36,6 +37,7 @@ from tangency.statistics.resamples import SignFlips
 __all__ = [
     "Contrast",
     "ControlCorrelation",
+    "CrossedDraws",
     "CrossedEstimate",
     "Crossing",
     "Estimate",
@@ -52,7 +54,6 @@ __all__ = [
     "Pooled",
     "RankCorrelation",
     "Ratio",
-    "SeedBootstrap",
     "SignFlips",
     "Statistic",
     "StrengthMean",
@@ -66,6 +67,7 @@ __all__ = [
     "crossed_difference",
     "crossed_log_ratio",
     "crossed_mean",
+    "crossed_sets",
     "drop_crossing",
     "excess_over_best",
     "excesses_over_best",

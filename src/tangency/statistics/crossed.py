@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from tangency.errors import NumericsError
 from tangency.statistics.resamples import Array
+
+Ends = Callable[[float], tuple[float, float]]  # from a quantile's level to the ends of an interval, in standard errors
 
 
 @dataclass(frozen=True)
@@ -67,29 +71,84 @@ def crossed(estimates: Array, influence: Array, level: float = 0.95) -> CrossedE
     are about equal: Satterthwaite's degrees of freedom on the sum would give .922 to .950 at S = 3. With 200 images of
     skewness 6 whose effects dominate it is .935 to .950; with z for h∓ it would be .922 to .943.
     """
-    from scipy.special import stdtrit
-
     if estimates.ndim != 1 or influence.ndim != 2 or len(influence) != len(estimates) or not len(estimates):
         raise NumericsError(
             f"crossed: got estimates {estimates.shape} and influence {influence.shape}, expected (S,) and (S, N)."
         )
-    if not 0 < level < 1:
-        raise NumericsError(f"crossed: got the level {level}, expected a coverage between 0 and 1, such as 0.95.")
-    networks = len(estimates)
     influence = influence[:, np.isfinite(influence).all(0)]
     images = influence.shape[1]
-    mean, below, above = float(estimates.mean()), math.nan, math.nan
-    if images >= 2:
-        influence = influence - influence.mean(1, keepdims=True)
-        shared = influence.mean(0)
-        upper = (1 + level) / 2
-        image_part = float((shared**2).sum()) / (images - 1) / images
-        network_part = 0.0
-        if networks > 1:
-            interaction = float(((influence - shared) ** 2).sum()) / ((networks - 1) * (images - 1))
-            image_part = max(0.0, image_part - interaction / (networks * images))
-            network_part = float(stdtrit(networks - 1, upper)) ** 2 * float(estimates.var(ddof=1)) / networks
-        below, above = (math.sqrt(network_part + end**2 * image_part) for end in _image_ends(shared, upper))
+    if images < 2:
+        return _added(estimates, math.nan, images, level)
+    ends = partial(_image_ends, influence.mean(0) - influence.mean())
+    return _added(estimates, image_variances(influence)[1], images, level, ends)
+
+
+def crossed_sets(estimates: Array, errors: Array, images: int, level: float = 0.95) -> CrossedEstimate:
+    """Interval of a recipe's mean where images give one value for a whole set: √(t²_{S−1} s²/S + z² mean e²).
+
+    How much of the images' errors the networks share cannot be known from one value for each, so all of it counts as
+    shared, which is never too little: where they share nothing, the second part is already in s²/S.
+
+    Args:
+        estimates: (S,), of each network, such as a KID.
+        errors: (S,), ≥ 0, standard error of each by its images.
+        images: of one network.
+        level: coverage, in (0, 1).
+
+    Raises:
+        NumericsError: shapes do not fit, no network, or a level outside (0, 1).
+
+    Example:
+        >>> of_one = crossed_sets(np.array([0.5]), np.array([0.1]), 1000)
+        >>> round(of_one.high, 3), of_one.unit
+        (0.696, 'images')
+
+    Source: as `crossed`. Coverage of .95 is at least that, and up to 1 where the networks share nothing.
+    """
+    if estimates.ndim != 1 or errors.shape != estimates.shape or not len(estimates):
+        raise NumericsError(
+            f"crossed sets: got estimates {estimates.shape} and errors {errors.shape}, expected (S,) of both."
+        )
+    return _added(estimates, float((errors**2).mean()), images, level)
+
+
+def image_variances(influence: Array) -> tuple[float, float]:
+    """Variance by images of the networks' mean, s²_image/N, and the part of it that is common to them, ≥ 0.
+
+    The common part is max(0, s²_image/N − MSE/(S·N)); of one network both are equal.
+
+    Args:
+        influence: (S, N ≥ 2), finite, as of `crossed`.
+    """
+    networks, images = influence.shape
+    influence = influence - influence.mean(1, keepdims=True)
+    shared = influence.mean(0)
+    whole = float((shared**2).sum()) / (images - 1) / images
+    if networks == 1:
+        return whole, whole
+    interaction = float(((influence - shared) ** 2).sum()) / ((networks - 1) * (images - 1))
+    return whole, max(0.0, whole - interaction / (networks * images))
+
+
+def _symmetric_ends(upper: float) -> tuple[float, float]:
+    from scipy.special import ndtri
+
+    return float(ndtri(upper)), float(ndtri(upper))
+
+
+def _added(
+    estimates: Array, image_part: float, images: int, level: float, ends: Ends = _symmetric_ends
+) -> CrossedEstimate:
+    """Howe's root of the network part and the image part, end by end; NaN ends where the latter is NaN."""
+    from scipy.special import stdtrit
+
+    if not 0 < level < 1:
+        raise NumericsError(f"crossed: got the level {level}, expected a coverage between 0 and 1, such as 0.95.")
+    networks, mean, upper = len(estimates), float(estimates.mean()), (1 + level) / 2
+    network_part = 0.0
+    if networks > 1:
+        network_part = float(stdtrit(networks - 1, upper)) ** 2 * float(estimates.var(ddof=1)) / networks
+    below, above = (math.sqrt(network_part + end**2 * image_part) for end in ends(upper))
     unit: Literal["networks", "images"] = "networks" if networks > 1 else "images"
     return CrossedEstimate(mean, mean - below, mean + above, networks, unit, tuple(estimates.tolist()), images)
 

@@ -73,12 +73,20 @@ def bayes_rule_words(kind: str, accuracies: Sequence[PosteriorAccuracy]) -> str:
         >>> bayes_rule_words("mfa", two)
         'Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)'
     """
-    if not accuracies:
-        return ""
+    return f"Bayes rule of {_WHOSE.get(kind, 'the score')}{ends_words(accuracies)}" if accuracies else ""
+
+
+def ends_words(accuracies: Sequence[PosteriorAccuracy]) -> str:
+    """The accuracies at the smallest and at the largest σ, in brackets; "" without any.
+
+    Example:
+        >>> ends_words([PosteriorAccuracy(mean=0.83, low=None, high=None, sigma=0.0)])
+        ' (accuracy 0.830)'
+    """
     ordered = sorted(accuracies, key=lambda each: each.sigma)
     ends = ordered[:1] + ordered[1:][-1:]
     said = [f"{each.mean:.3f}" + (f" at σ = {each.sigma:g}" if each.sigma else "") for each in ends]
-    return f"Bayes rule of {_WHOSE.get(kind, 'the score')} (accuracy {'; '.join(said)})"
+    return f" (accuracy {'; '.join(said)})" if said else ""
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -23,11 +23,12 @@ from tangency.report.draw.curves import (
     white_patch,
 )
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, UNTRAINED, swept
+from tangency.report.read.trials import BAYES, UNTRAINED, column, swept
 from tangency.report.text.generation import (
     REFERENCE_NAMES,
     better_words,
     correlation_words,
+    over_words,
     quality_label,
     quality_shown,
 )
@@ -86,7 +87,11 @@ def _quality(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
     def draw(at: Axes, row: int, objective: str, place: Place) -> None:
         for mean, (name, colour, line) in levels(entry, shown[row]):
             at.axhline(mean, color=colour, linestyle=line, linewidth=0.9, label=name)
-        draw_curve(at, series(entry.cells, objective, shown[row]), place, marker="o", color=INK, label="classifiers")
+        label = f"classifiers, 95 % over {over_words(entry.networks)}"
+        draw_curve(at, series(entry.cells, objective, shown[row]), place, marker="o", color=INK, label=label)
+        points = _networks(entry, objective, shown[row])
+        if points:
+            at.scatter([place(s) for s, _ in points], [y for _, y in points], s=3, color=SOFT, label="each network")
 
     labels = [f"{quality_label(quality, about[quality])}\n{better_words(about[quality])}" for quality in shown]
     figure, axes = sweep_figure(entry.cells, labels, 1.7 * len(shown) + 0.9, draw)
@@ -96,6 +101,12 @@ def _quality(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
         lines[REGIMES["undetermined"][0]] = white_patch()
     legend_below(figure, lines)
     return figure
+
+
+def _networks(entry: TaskEntry, objective: str, quality: str) -> list[tuple[float, float]]:
+    """(strength, number) of each network of an objective, where recipes have several."""
+    cells = [cell for cell in column(entry.cells, objective) if quality in cell.measures and entry.networks > 1]
+    return [(cell.strength, each) for cell in cells for each in cell.measures[quality].each if each is not None]
 
 
 def _alignment(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
@@ -108,7 +119,7 @@ def _alignment(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
     figure, axes = new_figure(1, len(keys), 2.9, sharey=True)
     for at, key in zip(axes[0], keys, strict=True):
         _scatter(at, entry.cells, quality, key)
-        at.set_xlabel(f"{names[key][1]} minus shuffled")
+        at.set_xlabel(f"{names[key][1]} minus shuffled\n(95 % over {over_words(entry.networks)})")
         at.set_title(correlation_words(entry, quality, names[key][0]), fontsize=7)
     axes[0, 0].set_ylabel(quality_label(quality, about[quality]))
     legend_below(figure, lines_by_label([axes[0, 0]]))

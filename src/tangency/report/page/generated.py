@@ -20,6 +20,7 @@ from tangency.report.text.generation import (
     REFERENCE_NAMES,
     correlation_words,
     judge_words,
+    over_words,
     peak_sentences,
     quality_label,
     task_lead,
@@ -35,12 +36,13 @@ _FIRST = ("truth", "real", "input", "score", "mixture", "bayes")  # order of the
 
 @dataclass(frozen=True)
 class QualityRow:
-    """A reference or a cell: its qualities, and F² and alignment minus shuffled."""
+    """A reference or a cell: its qualities, and F² and alignment minus shuffled, with what intervals are over."""
 
     name: str
     regime: str
-    cells: list[MeasureEntry | None]
-    excess: list[MeasureEntry | None]
+    unit: str
+    cells: Sequence[MeasureEntry | None]
+    excess: Sequence[MeasureEntry | None]
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,15 @@ class PictureTable:
 class TaskSection:
     """All that the page shows of one task.
 
-    `quality` and `alignment` are figures, None where they cannot be drawn; `heads` are (title, text) of each quality.
+    `networks` are those of a recipe, `unit` is what its intervals are over; `quality` and `alignment` are figures, None
+    where they cannot be drawn; `heads` are (title, text) of each quality.
     """
 
     id: str
     title: str
     lead: str
+    networks: int
+    unit: str
     peaks: list[str]
     quality: str | None
     alignment: str | None
@@ -117,6 +122,8 @@ def _entry(run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figure
         id=entry.name,
         title=task_title(entry),
         lead=task_lead(entry),
+        networks=entry.networks,
+        unit=over_words(entry.networks),
         peaks=peak_sentences(entry),
         quality=figures.get(f"generation-{entry.name}"),
         alignment=figures.get(f"generation-{entry.name}-alignment"),
@@ -136,11 +143,13 @@ def _rows(entry: TaskEntry, shown: Sequence[str]) -> list[QualityRow]:
     for source in _FIRST:
         if source in entry.references:
             cells = [entry.references[source].measures.get(name) for name in shown]
-            rows += [QualityRow(REFERENCE_NAMES[source], "reference", cells, [None, None])] if any(cells) else []
+            row = QualityRow(REFERENCE_NAMES[source], "reference", "images", cells, [None, None])
+            rows += [row] if any(cells) else []
     for cell in entry.cells:
         regime = REGIMES[cell.regime][0] if cell.regime in REGIMES else ""
         excess = [cell.excess.get(key) for key in (FRACTION, entry.alignment)]
-        rows.append(QualityRow(trial_name(cell), regime, [cell.measures.get(name) for name in shown], excess))
+        unit = over_words(len(cell.trials))
+        rows.append(QualityRow(trial_name(cell), regime, unit, [cell.measures.get(name) for name in shown], excess))
     return rows
 
 

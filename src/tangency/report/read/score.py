@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tangency.evaluate.fitting.posterior import PosteriorAccuracy
 from tangency.report.read.summary import from_json
 from tangency.study.summary.entries import StudySummary
 
@@ -19,14 +20,6 @@ class DenoisingError:
     mse: float | None
     identity: float
     gaussian: float | None = None
-
-
-@dataclass(frozen=True)
-class BayesAccuracy:
-    """Accuracy of the Bayes rule of a closed form on test images with noise σ."""
-
-    sigma: float
-    mean: float
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class ScoreDescription:
     cut: str | None = None
     log_likelihood: Likelihood = field(default_factory=Likelihood)
     denoising: list[DenoisingError] = field(default_factory=list)
-    posterior_accuracy: list[BayesAccuracy] = field(default_factory=list)
+    posterior_accuracy: list[PosteriorAccuracy] = field(default_factory=list)
     network: dict[str, Any] | None = None
 
 

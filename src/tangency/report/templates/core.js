@@ -41,9 +41,10 @@ function points(objective, key, kind = "raw") {
     const lost = entries.filter(f => f.trial.outcome !== "ok");
     const regime = lost.length ? "lost" : regimes.size > 1 ? "undetermined" : [...regimes][0] || "control";
     const cell = kind === "excess" ? null : (run.cells[key] || []).find(c => c[0] === entries[0].trial.objective && c[1] === strength && c[2] !== null);
+    const bare = !cell && known.length > 1; // an average of the intervals of single networks says nothing of their recipe
     const end = at => cell ? cell[2 + at] ?? cell[2] : average(known.map(f => f.value[at] === null ? f.value[MEAN] : f.value[at]));
     return {strength, entries, regime, label: lost.length ? lost[0].trial.label : regimes.size > 1 ? "seeds differ" : entries[0].trial.label,
-      mean: end(MEAN), low: end(LOW), high: end(HIGH), chance: average(known.map(f => f.value[CHANCE]).filter(v => v !== null && v !== undefined)),
+      mean: end(MEAN), low: bare ? null : end(LOW), high: bare ? null : end(HIGH), chance: average(known.map(f => f.value[CHANCE]).filter(v => v !== null && v !== undefined)),
       text: known.map(f => `${f.trial.id}: ${say(f.value[MEAN])}${span(f.value)}`).join("<br>")};
   });
 }

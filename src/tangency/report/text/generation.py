@@ -105,6 +105,16 @@ def better_words(about: Quality) -> str:
     return {"higher": "(higher is better)", "lower": "(lower is better)"}.get(about.better, "")
 
 
+def over_words(networks: int) -> str:
+    """What intervals of recipes with this many networks are over.
+
+    Example:
+        >>> over_words(3), over_words(1)
+        ('3 networks crossed with images', 'images of one network')
+    """
+    return f"{networks} networks crossed with images" if networks > 1 else "images of one network"
+
+
 def correlation_words(entry: TaskEntry, quality: str, against: str, scope: str = "all") -> str:
     """Spearman's ρ of a quality with its interval, or that it is undefined; "" where it was not computed."""
     for each in entry.correlations:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tangency.evaluate.fitting.posterior import ends_words
 from tangency.report.read.score import ScoreDescription, score_card
 from tangency.report.text.glossary import SCORES, TARGETS
 from tangency.report.text.numbers import capital, estimate, number
@@ -37,12 +38,7 @@ def direction_label(summary: StudySummary, target: str) -> str:
 
 def bayes_accuracy(card: ScoreDescription) -> str:
     """Whose Bayes rule it is, with its accuracy on clean test images and at the largest σ, where these are known."""
-    whose = FITTED.get(card.kind, "the fitted score")
-    known = card.posterior_accuracy
-    said = [
-        f"{each.mean:.3f}" + (f" at σ = {each.sigma:g}" if each.sigma else "") for each in known[:1] + known[1:][-1:]
-    ]
-    return f"{whose} (accuracy {'; '.join(said)})" if said else whose
+    return FITTED.get(card.kind, "the fitted score") + ends_words(card.posterior_accuracy)
 
 
 def world_sentence(summary: StudySummary) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tangency.evaluate.entries import ABSENT, MeasureEntry, fields_json
 from tangency.evaluate.generation.qualities import Quality
+from tangency.study.summary.sweep_entries import CellMeasureEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +47,20 @@ class GeneratedTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedCell:
-    """The networks of one objective and strength: qualities, and the excess of F² and alignment over shuffled."""
+    """The networks of one recipe: qualities, and the excess of F² and alignment over shuffled."""
 
     id: str
     objective: str
     strength: float
     regime: str | None
     trials: list[str]
-    measures: dict[str, MeasureEntry]
-    excess: dict[str, MeasureEntry]
+    measures: dict[str, CellMeasureEntry]
+    excess: dict[str, CellMeasureEntry]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's ρ over cells, with its interval and p; None where there are fewer than three cells, or they tie.
+    """Spearman's ρ over cells, its interval (of the task's unit) and p; None below three cells, and where they tie.
 
     Args:
         quality: of the pictures.
@@ -129,7 +130,15 @@ class SweepPeaks:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskEntry:
-    """One task of a study; `qualities` says which way each is better, `unavailable` why one is missing."""
+    """One task of a study.
+
+    Args:
+        qualities: which way each is better.
+        networks: of each recipe, S.
+        unit: "networks": intervals of cells, correlations and peaks hold for further seeds; "images": S = 1, they are
+            about these networks alone. Intervals of references and trials are always over images.
+        unavailable: why a quality is missing.
+    """
 
     name: str
     task: str
@@ -139,6 +148,8 @@ class TaskEntry:
     qualities: dict[str, str]
     references: dict[str, SourceEntry]
     trials: list[GeneratedTrial]
+    networks: int
+    unit: str
     cells: list[GeneratedCell]
     alignment: str
     correlations: list[Correlation]

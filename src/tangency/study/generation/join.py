@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from tangency.evaluate.entries import plain_number
 from tangency.statistics import spearman
 from tangency.statistics.resamples import Array
+from tangency.study.generation.cells import SweepCell
 from tangency.study.generation.entries import Correlation, Peak, SweepPeaks
 
 _REGIMES = {"bayes_aligned": "Bayes-aligned"}
 _SHORT = {"psnr": "PSNR", "psnr_gain": "PSNR gain", "ssim": "SSIM", "lpips": "LPIPS", "kid": "KID"}
+_ONE = " This is of one network at each strength: other seeds may peak elsewhere."
 SURE = 0.95  # share of resamples from which something is said to be so
-
-
-@dataclass(frozen=True)
-class SweepCell:
-    """Trials that differ in their seed only.
-
-    Args:
-        id, objective, strength: of the trials.
-        regime: of the cell, None where it has none.
-        draws: (1 + B,) of each number: the estimate, then its resamples, the same seeds in each.
-    """
-
-    id: str
-    objective: str
-    strength: float
-    regime: str | None
-    draws: Mapping[str, Array]
 
 
 def rank_correlations(
@@ -80,7 +64,7 @@ def _of(cells: Sequence[SweepCell], objective: str, standard: str) -> list[Sweep
 
 
 def peaks(
-    cells: Sequence[SweepCell], qualities: Mapping[str, str], others: Mapping[str, str], standard: str
+    cells: Sequence[SweepCell], qualities: Mapping[str, str], others: Mapping[str, str], standard: str, networks: int
 ) -> list[SweepPeaks]:
     """At which strength each quality is best, where each other number is largest, and whether that is one strength.
 
@@ -89,6 +73,7 @@ def peaks(
         qualities: key of draws to which way is better, "higher" or "lower".
         others: key of draws to its name.
         standard: as of `rank_correlations`.
+        networks: of each cell; of one, the words say that other seeds may peak elsewhere.
     """
     entries = []
     for objective in objectives(cells, standard):
@@ -108,7 +93,7 @@ def peaks(
                     peak=peak,
                     others=places,
                     together=together,
-                    words=_words(quality, peak, places, together),
+                    words=_words(quality, peak, places, together) + (_ONE if networks == 1 else ""),
                 )
             )
     return entries

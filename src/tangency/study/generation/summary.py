@@ -12,14 +12,15 @@ from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.generation.judges import JudgeQuality
 from tangency.evaluate.generation.numbers import SourceNumbers
 from tangency.evaluate.generation.qualities import ABOUT, KID, Quality, chance
-from tangency.evaluate.numbers import TrialNumbers
+from tangency.evaluate.numbers import Columns
 from tangency.evaluate.verdicts.recipes import STANDARD
 from tangency.generation.tasks.config import task_settings
 from tangency.generation.tasks.inputs import OWN
 from tangency.generation.tasks.table import TASKS
 from tangency.measures.keys import FRACTION
-from tangency.statistics import Estimate, PairedBootstrap, SeedBootstrap
+from tangency.statistics import PairedBootstrap
 from tangency.statistics.resamples import Array
+from tangency.study.generation.cells import RecipeNumbers, SweepCell, distance_of_networks, means_of_networks
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.entries import (
     GeneratedCell,
@@ -29,19 +30,33 @@ from tangency.study.generation.entries import (
     SourceEntry,
     TaskEntry,
 )
-from tangency.study.generation.join import SweepCell, peaks, rank_correlations
+from tangency.study.generation.join import peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures, identity
 from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
 _SETS = {KID: Quality("", "lower", "kernel distance to training images, unbiased; 0 for equal sets")}
-METHOD = (
-    "Intervals: 95 %. A cell is the mean over seeds; its resamples draw seeds with replacement, the same for every "
-    "number, then images: those of the pictures, and apart from them those that alignment is measured on. KID is a "
-    "number of a whole set: its resamples are normal, with the standard error of both orders of its variance. A rank "
-    "correlation resamples cells on top of that; p permutes cells. F² and alignment are less their shuffled control."
-)
+_KID = "KID is a number of a whole set"
+_DRAWN = "p of a rank correlation permutes recipes. F² and alignment are less their shuffled control."
+
+
+def method(networks: int) -> str:
+    """How intervals are made, of studies with this many networks a recipe."""
+    if networks == 1:
+        return (
+            "Intervals: 95 %, over images (pictures, or the images that alignment is measured on): there is one "
+            "network a recipe, so they are about this network, and nothing is said of other seeds. "
+            f"{_KID}: its standard error has both orders of its variance. Rank correlations and peaks draw images "
+            f"anew, correlations recipes, too: they are about these networks alone. {_DRAWN}"
+        )
+    return (
+        f"Intervals: 95 %. Those of a recipe hold for further seeds: {networks} networks crossed with the images "
+        "(pictures, or the images that alignment is measured on), which all of them share. "
+        f"{_KID}: Student's t over {networks} networks, and the standard error by images on top, as though all of it "
+        "were shared. Those of references are over images. Rank correlations and peaks draw networks and images anew, "
+        f"correlations recipes, too. {_DRAWN}"
+    )
 
 
 @dataclass(frozen=True)
@@ -49,13 +64,13 @@ class Joined:
     """The measurements of a study that generation is compared with.
 
     Args:
-        numbers: of each trial that was measured.
+        columns: rows of each trial that was measured.
         collapsed: trials that are not compared.
         regimes: of each cell that has one.
         alignment: key of the headline's alignment; "" where it was not measured.
     """
 
-    numbers: Mapping[str, TrialNumbers]
+    columns: Mapping[str, Columns]
     collapsed: set[str]
     regimes: Mapping[str, str | None]
     alignment: str
@@ -71,6 +86,7 @@ def summarise_generation(
 ) -> GenerationEntry:
     """The entry "generation" of summary.json."""
     model, saved = judge_model(spec), spec.judge.reference
+    gradients = _gradients(spec, planned, joined)
     return GenerationEntry(
         judge=JudgeEntry(
             reference=saved or None,
@@ -80,9 +96,9 @@ def summarise_generation(
             accuracy=judge.accuracy,
             warning=judge.warning,
         ),
-        method=METHOD,
+        method=method(len(spec.seeds)),
         about=ABOUT | _SETS,
-        entries=[_entry(spec, data, planned, one, joined) for one in generated],
+        entries=[_entry(spec, data, planned, one, joined, gradients) for one in generated],
     )
 
 
@@ -96,13 +112,20 @@ def qualities(task: str, keys: Mapping[str, Any]) -> dict[str, str]:
     return {name: "lower" if name in ("lpips", KID) else "higher" for name in TASKS[task].qualities if name in keys}
 
 
-def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: GeneratedEntry, joined: Joined) -> TaskEntry:
+def _entry(
+    spec: StudySpec,
+    data: Dataset,
+    planned: Sequence[Trial],
+    one: GeneratedEntry,
+    joined: Joined,
+    gradients: Mapping[str, RecipeNumbers],
+) -> TaskEntry:
     """One entry of `generate:`."""
     entry, classes = one.entry, len(data.test.classes)
     boot = PairedBootstrap(len(entry.ids), spec.replicates, seed_of(entry.own))
     trials = [trial for trial in planned if trial.id in one.trials]
     draws = {t.id: trial_draws(one.trials[t.id], boot, (entry.own, t.train_hash)) for t in trials}
-    cells = _cells(spec, trials, draws, joined)
+    cells = _cells(trials, one, boot, joined, gradients, classes)
     trained = [cell for cell in cells if cell.objective not in REFERENCES]
     better = qualities(entry.config.task, next(iter(draws.values()), {}))
     others = {FRACTION: "F²"} | ({joined.alignment: "alignment"} if joined.alignment else {})
@@ -130,10 +153,12 @@ def _entry(spec: StudySpec, data: Dataset, planned: Sequence[Trial], one: Genera
             )
             for trial in trials
         ],
-        cells=[_cell(cell, one, trials, classes) for cell in cells],
+        networks=len(spec.seeds),
+        unit="networks" if len(spec.seeds) > 1 else "images",
+        cells=[_cell(cell, trials) for cell in cells],
         alignment=joined.alignment,
         correlations=rank_correlations(trained, list(better), others, STANDARD),
-        peaks=peaks(trained, better, others, STANDARD),
+        peaks=peaks(trained, better, others, STANDARD, len(spec.seeds)),
         unavailable={name: why for judged in one.trials.values() for name, why in judged.unavailable.items()}
         | _absent(one),
     )
@@ -180,23 +205,58 @@ def _numbers(judged: JudgedPictures, draws: Mapping[str, Array], classes: int, s
     return {"set": own.set.to_json() if own.set else {}, "measures": own.measures, "counts": own.counts}
 
 
-def _cells(
-    spec: StudySpec, trials: Sequence[Trial], draws: Mapping[str, Mapping[str, Array]], joined: Joined
-) -> list[SweepCell]:
-    """Cells whose every seed was measured and did not collapse, with F² and alignment less their shuffled controls."""
+def _groups(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    """Cell to its trials."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(cell_of(trial), []).append(trial)
-    cells, curves = [], _curves(trials)
-    for name, group in groups.items():
-        usable = [trial for trial in group if trial.id in joined.numbers and trial.id not in joined.collapsed]
+    return groups
+
+
+def _gradients(spec: StudySpec, planned: Sequence[Trial], joined: Joined) -> dict[str, RecipeNumbers]:
+    """F² and alignment less their shuffled controls, of cells whose every seed was measured and did not collapse."""
+    images = len(next(iter(next(iter(joined.columns.values())).values())))
+    boot = PairedBootstrap(images, spec.replicates)
+    usable = joined.columns.keys() - joined.collapsed
+    numbers = {}
+    for name, group in _groups(planned).items():
         # the Bayes rule is one, for all seeds
-        if len(usable) != len(spec.seeds) and not (len(group) == 1 and group[0].name in REFERENCES):
+        whole = len(group) == len(spec.seeds) or (len(group) == 1 and group[0].name in REFERENCES)
+        if not whole or not {trial.id for trial in group} <= usable:
             continue
-        seeds = SeedBootstrap(len(usable), spec.replicates)
-        own = [dict(draws[trial.id]) | _aligned(joined, trial) for trial in usable]
-        pooled = {key: seeds.mean(np.stack([one[key] for one in own])) for key in own[0] if all(key in o for o in own)}
-        cells.append(SweepCell(name, curves[group[0].id], group[0].strength, joined.regimes.get(name), pooled))
+        own = [joined.columns[trial.id] for trial in group]
+        keys = [key for key in (FRACTION, joined.alignment) if all(f"{key}.shuffled" in each for each in own)]
+        tables = {key: np.stack([each[key] - each[f"{key}.shuffled"] for each in own]) for key in keys}
+        numbers[name] = means_of_networks(tables, boot, {})
+    return numbers
+
+
+def _cells(
+    trials: Sequence[Trial],
+    one: GeneratedEntry,
+    boot: PairedBootstrap,
+    joined: Joined,
+    gradients: Mapping[str, RecipeNumbers],
+    classes: int,
+) -> list[SweepCell]:
+    """The cells of `gradients`, with the qualities that all of their networks have."""
+    cells, curves = [], _curves(trials)
+    for name, group in _groups(trials).items():
+        if name not in gradients:
+            continue
+        judged = [one.trials[trial.id] for trial in group]
+        columns = [_columns(each, OWN) for each in judged]
+        names = [key for key in columns[0] if key in ABOUT and all(key in each for each in columns)]
+        tables = {key: np.stack([each[key] for each in columns]) for key in names}
+        numbers = means_of_networks(tables, boot, {key: chance(key, classes) for key in names})
+        sets = [each.sets[OWN] for each in judged if OWN in each.sets and KID in each.sets[OWN].distances]
+        if len(sets) == len(group):
+            whose = seed_of(one.entry.own, *(trial.train_hash for trial in group), OWN)
+            numbers |= distance_of_networks(sets, boot.resamples.rows, whose)
+        first = group[0]
+        cells.append(
+            SweepCell(name, curves[first.id], first.strength, joined.regimes.get(name), numbers | gradients[name])
+        )
     return cells
 
 
@@ -209,26 +269,15 @@ def _curves(trials: Sequence[Trial]) -> dict[str, str]:
     return {t.id: t.name + (variants[t.id] if t.name in several and t.id in variants else "") for t in trials}
 
 
-def _aligned(joined: Joined, trial: Trial) -> dict[str, Array]:
-    numbers = joined.numbers[trial.id].draws
-    keys = [key for key in (FRACTION, joined.alignment) if f"{key}.shuffled" in numbers]
-    return {key: numbers[key] - numbers[f"{key}.shuffled"] for key in keys}
-
-
-def _cell(cell: SweepCell, one: GeneratedEntry, trials: Sequence[Trial], classes: int) -> GeneratedCell:
-    own = [trial.id for trial in trials if cell_of(trial) == cell.id]
-    count = len(one.entry.ids) * len(own)
-    numbers = {
-        name: MeasureEntry.of(Estimate.of(values, count), chance=chance(name, classes))
-        for name, values in cell.draws.items()
-    }
+def _cell(cell: SweepCell, trials: Sequence[Trial]) -> GeneratedCell:
     known = ABOUT | _SETS
+    measures = cell.numbers.measures
     return GeneratedCell(
         id=cell.id,
         objective=cell.objective,
         strength=cell.strength,
         regime=cell.regime,
-        trials=own,
-        measures={name: entry for name, entry in numbers.items() if name in known},
-        excess={name: entry for name, entry in numbers.items() if name not in known},
+        trials=[trial.id for trial in trials if cell_of(trial) == cell.id],
+        measures={name: entry for name, entry in measures.items() if name in known},
+        excess={name: entry for name, entry in measures.items() if name not in known},
     )

@@ -61,7 +61,7 @@ def summarise(
     results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
     cells = cell_entries(sweep, results, own, judged.cells)
-    joined = _joined(spec, results, cells)
+    joined = _joined(spec, results, cells, own)
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
@@ -97,10 +97,10 @@ def _numbers(columns: Mapping[str, Columns], spec: StudySpec, dimension: int, cl
     return {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
 
 
-def _joined(spec: StudySpec, results: Results, cells: Sequence[CellEntry]) -> Joined:
+def _joined(spec: StudySpec, results: Results, cells: Sequence[CellEntry], columns: Mapping[str, Columns]) -> Joined:
     """What generation is compared with."""
     regimes = {cell.id: cell.regime for cell in cells}
-    return Joined(results.numbers, results.collapsed, regimes, main_alignment(spec, results.numbers))
+    return Joined(columns, results.collapsed, regimes, main_alignment(spec, results.numbers))
 
 
 def main_alignment(spec: StudySpec, numbers: Mapping[str, TrialNumbers]) -> str:
