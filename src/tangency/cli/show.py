@@ -33,6 +33,8 @@ def print_study(summary: Mapping[str, Any]) -> None:
     """One line a trial: accuracy, L and its rise over the filter, log F² over its worst control, κ, regime."""
     title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval over images"
     screen = console(_WIDE)
+    for sentence in summary["absent"]:
+        screen.print(sentence, markup=False, soft_wrap=True)
     whose = ORIGINS.get(summary["score"]["kind"], "the score's")
     if summary["regimes"]["rule"] == "kappa":
         screen.print(table(KAPPA_TITLES, map(_kappa_row, summary["trials"]), title=title))
