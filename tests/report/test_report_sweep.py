@@ -31,6 +31,7 @@ from tangency.study.summary.sweep_entries import (
 )
 
 MIXTURE = "the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
+LOST = "Strength 300: its one network diverged; the curve ends before it."
 ONE = "One network a strength: this is said of these networks, not of their recipes."
 
 
@@ -46,7 +47,7 @@ def sentence(content, objective="gradient_norm"):
 def test_a_thesis_that_holds_says_why():
     assert sentence(summary_of()) == (
         "Gradient norm: holds. Of 4 strengths, L and log F²/control change in one direction at 4, both shown. "
-        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. {ONE}"
+        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. {LOST} {ONE}"
     )
 
 
@@ -69,7 +70,7 @@ def test_signs_are_counted_from_the_reasons(reasons, signs):
     summary = summary_of()
     thesis = curve_of(summary)["thesis"]
     thesis.update(status="fails", reasons=reasons, best={})
-    assert sentence(summary) == f"Gradient norm: fails. {signs} {ONE}"
+    assert sentence(summary) == f"Gradient norm: fails. {signs} {LOST} {ONE}"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_withheld_thesis_is_not_claimed():
 def test_without_a_standard_network_nothing_is_tested():
     summary = summary_of()
     curve_of(summary)["thesis"] = None
-    assert sentence(summary) == ("Gradient norm: not tested, as no change from a standard network is measured.")
+    assert sentence(summary) == (f"Gradient norm: not tested, as no change from a standard network is measured. {LOST}")
 
 
 def test_one_network_has_no_peaks_and_change_points():
@@ -131,9 +132,8 @@ def test_peaks_and_change_points_of_three_networks(tmp_path):
     own = curve_of(content)["directions"]["bayes_gradient"]
     rows = turn_rows(typed(content))
     assert [row[:2] for row in rows[:3]] == [
-        ("Gradient norm", f"L, {MIXTURE}"),
-        ("Gradient norm", "L, the trained score"),
-        ("Gradient norm", "accuracy"),
+        ("Gradient norm", f"{curve}; strength 300: all 3 networks diverged; the curve ends before it")
+        for curve in (f"L, {MIXTURE}", "L, the trained score", "accuracy")
     ]
     assert rows[0][2].startswith("shown at 3, p = ")
     assert rows[0][3].startswith(f"{own['t1']['estimate']:.4f} [")
