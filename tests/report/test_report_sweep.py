@@ -47,7 +47,8 @@ def sentence(content, objective="gradient_norm"):
 def test_a_thesis_that_holds_says_why():
     assert sentence(summary_of()) == (
         "Gradient norm: holds. Of 4 strengths, L and log F²/control change in one direction at 4, both shown. "
-        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. {LOST} {ONE}"
+        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. "
+        f"{LOST} {ONE}"
     )
 
 
