@@ -83,6 +83,7 @@ def test_correlations_are_within_seeds_and_only_their_differences_to_controls_ha
     sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": strengths}]
     made = {
         f"gradient_norm-{t:g}-s{seed}": columns(fraction=0.2 + t, cosine=0.3 + t, noise=int(100 * t) + seed)
+        | {"radius": np.random.default_rng([seed, int(100 * t)]).uniform(0.5, 1.5, N)}
         for t in strengths
         for seed in range(5)
     }
