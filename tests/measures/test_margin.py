@@ -172,6 +172,21 @@ def test_an_overlap_is_the_trace_of_the_product_of_the_projectors(soft: bool) ->
     torch.testing.assert_close(frame.overlaps["dct"], torch.ones(4, dtype=torch.float64))
 
 
+def test_the_overlap_of_a_lower_rank_is_of_the_directions_that_are_not_the_images_own() -> None:
+    """One direction at a right angle among 40: with 39 of the image's own it would lie in its space to 97.5 %."""
+    eye, rank = torch.eye(50, dtype=torch.float64)[None], torch.tensor([40])
+    own = TangentSpace(eye[:, :, :40], rank)
+    filled = TangentSpace(torch.cat([eye[:, :, 49:], eye[:, :, 1:40]], 2), rank)
+    nothing = torch.zeros(1, 1, 50)
+    half = TangentSpace(filled.basis.clone(), rank)
+    half.basis[0, :, 0] = (eye[0, :, 0] + eye[0, :, 49]) / 2**0.5
+    ones = {"shuffled": torch.ones(1, dtype=torch.float64), "shuffled_class": torch.ones(1, dtype=torch.float64)}
+    frame = Frame("", own, {"shuffled": filled, "shuffled_class": half, "pca": filled}, ones, nothing, nothing)
+    overlaps = {name: float(each) for name, each in frame.overlaps.items()}
+    assert overlaps == {"shuffled": 0.0, "shuffled_class": pytest.approx(0.5), "pca": pytest.approx(39 / 40)}
+    assert {name: float(each) for name, each in frame.common.items()} == {"shuffled": 1.0, "shuffled_class": 1.0}
+
+
 def test_overlaps_of_a_world_stand_beside_their_controls_and_are_no_matter_of_the_classifier() -> None:
     mixture, data = toy_world(SHAPE, N)
     found, other = (measured(network(scale), mixture, data, CONFIG) for scale in (1.0, 5.0))

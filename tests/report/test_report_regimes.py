@@ -54,10 +54,30 @@ def test_each_recipe_has_its_label_as_made():
     assert {row.name: row.label for row in found.recipes} == LABELS
     assert {row.name: row.label for row in found.references} == {
         "untrained": "collapsed",
-        "standard, filtered": "undetermined",
-        "standard, filtered (score)": "undetermined",
+        "standard, filtered, for both directions": "undetermined",
     }
     assert found.networks == []
+
+
+def test_one_filter_for_both_directions_is_one_row_that_names_both(page, capsys):
+    glance = re.search(r'<table[^>]*id="glance">.*?</table>', page, re.DOTALL)[0]
+    assert [visible(head) for head in re.findall(r'<th scope="row".*?</th>', glance) if "filtered" in head] == [
+        "filtered-s0, filtered_network-s0"
+    ]
+    summary = summary_of(seeds=(0, 1, 2))
+    print_study(summary)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("filtered")]
+    assert [row[: len("filtered-s0, filtered_network-s0")] for row in rows] == [
+        f"filtered-s{seed}, filtered_network-s{seed}" for seed in range(3)
+    ]
+    for trial in summary["trials"]:
+        if trial["id"] == "filtered_network-s1":  # of one seed, another one
+            trial["filter"]["name"] = "blur-1"
+    print_study(summary)
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("filtered")]
+    assert rows == ["filtered-s0,", "filtered-s1", "filtered_network-s1", "filtered-s2,"]
+    references = [row.name for row in regimes_section(typed(summary)).references]
+    assert references == ["untrained", "standard, filtered", "standard, filtered (score)"]
 
 
 def test_the_order_of_tests_and_all_thresholds_are_printed(page):

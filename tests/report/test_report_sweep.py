@@ -6,6 +6,7 @@ import pytest
 
 from report.helpers import page_of, section, typed
 from report.synthetic_run import build_run, summary_of
+from tangency.cli.show import print_study
 from tangency.report.draw.story import effective_figure
 from tangency.report.read.run import read_run
 from tangency.report.text.effective import effective_rows, explained
@@ -30,6 +31,7 @@ from tangency.study.summary.sweep_entries import (
 )
 
 MIXTURE = "the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
+LOST = "Strength 300: its one network diverged; the curve ends before it."
 ONE = "One network a strength: this is said of these networks, not of their recipes."
 
 
@@ -45,7 +47,8 @@ def sentence(content, objective="gradient_norm"):
 def test_a_thesis_that_holds_says_why():
     assert sentence(summary_of()) == (
         "Gradient norm: holds. Of 4 strengths, L and log F²/control change in one direction at 4, both shown. "
-        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. {ONE}"
+        f"The largest L, under {MIXTURE} and the trained score, is that of gradient norm 3, which is on-manifold. "
+        f"{LOST} {ONE}"
     )
 
 
@@ -68,7 +71,7 @@ def test_signs_are_counted_from_the_reasons(reasons, signs):
     summary = summary_of()
     thesis = curve_of(summary)["thesis"]
     thesis.update(status="fails", reasons=reasons, best={})
-    assert sentence(summary) == f"Gradient norm: fails. {signs} {ONE}"
+    assert sentence(summary) == f"Gradient norm: fails. {signs} {LOST} {ONE}"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_a_withheld_thesis_is_not_claimed():
 def test_without_a_standard_network_nothing_is_tested():
     summary = summary_of()
     curve_of(summary)["thesis"] = None
-    assert sentence(summary) == ("Gradient norm: not tested, as no change from a standard network is measured.")
+    assert sentence(summary) == (f"Gradient norm: not tested, as no change from a standard network is measured. {LOST}")
 
 
 def test_one_network_has_no_peaks_and_change_points():
@@ -130,9 +133,8 @@ def test_peaks_and_change_points_of_three_networks(tmp_path):
     own = curve_of(content)["directions"]["bayes_gradient"]
     rows = turn_rows(typed(content))
     assert [row[:2] for row in rows[:3]] == [
-        ("Gradient norm", f"L, {MIXTURE}"),
-        ("Gradient norm", "L, the trained score"),
-        ("Gradient norm", "accuracy"),
+        ("Gradient norm", f"{curve}; strength 300: all 3 networks diverged; the curve ends before it")
+        for curve in (f"L, {MIXTURE}", "L, the trained score", "accuracy")
     ]
     assert rows[0][2].startswith("shown at 3, p = ")
     assert rows[0][3].startswith(f"{own['t1']['estimate']:.4f} [")
@@ -291,6 +293,34 @@ def test_only_differences_to_a_control_are_claims():
     assert correlation_sentence(entries[:1]).startswith("After Holm's correction for 2 differences, 1 is shown: ")
     none = [correlation(0.25, shuffled=control(-0.1, 0.4))]
     assert correlation_sentence(none) == "After Holm's correction for 1 difference, none is shown."
+
+
+def test_a_difference_to_a_flat_control_is_withheld_in_a_sentence():
+    flat = dataclasses.replace(control(-0.3, None), low=None, high=None, withheld="the control is flat")
+    words = "Withheld: cos Bayes gradient, σ = 0.5 minus another image's target: the control is flat."
+    assert correlation_sentence([correlation(0.5, shuffled=flat)]) == f"No difference to a control is claimed. {words}"
+    both = correlation(0.5, shuffled=flat, dct=control(-0.2, 0.01))
+    assert correlation_sentence([both]) == (
+        "After Holm's correction for 1 difference, 1 is shown: cos Bayes gradient, σ = 0.5 minus a cosine-frequency "
+        f"subspace −0.20. {words}"
+    )
+
+
+def test_what_a_curve_lacks_is_said_beside_thesis_peak_and_change_points(page, capsys):
+    lacks = "strength 300: its one network diverged; the curve ends before it"
+    assert f"gradient_norm, {lacks}." in section(page, "thesis")
+    summary = summary_of(seeds=(0, 1, 2))
+    own = typed(summary)
+    lacks = lacks.replace("its one network", "all 3 networks")
+    assert f"{lacks[0].upper()}{lacks[1:]}." in thesis_sentence(own, own.curves[0])
+    curves = [row[1] for row in turn_rows(own) if row[0] == "Gradient norm"]
+    assert len(curves) == 3
+    assert all(words.endswith(f"; {lacks}") for words in curves)
+    assert not any("diverged" in row[1] for row in turn_rows(own) if row[0] != "Gradient norm")
+    print_study(summary)
+    assert f"gradient_norm, {lacks}." in capsys.readouterr().out
+    without = dataclasses.replace(own.curves[0], withheld="Nothing is claimed.")
+    assert thesis_sentence(own, without).endswith(f"{lacks[1:]}.")
 
 
 def test_one_seed_tests_no_difference(page):

@@ -41,6 +41,15 @@ FAST = {
 }
 
 
+# The phase that trains twice as long: by then 2 networks have made 12 steps, 4 trials have been measured in 2 shards.
+LONGER = [
+    ("driver", "train.step#16", "trials/*-long-*/checkpoint.safetensors"),
+    ("driver", "rename:trial.json#6", "trials/*-long-*/.trial.json.*.tmp"),  # of the second one
+    ("driver", "measure.trial#11", "trials/*-long-*/rows/*/*.parquet"),
+    ("worker", "train.step#16", "train.epoch"),
+]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
     """Spec, and the rows of a run that nobody killed."""
@@ -97,3 +106,53 @@ def test_running_again_does_nothing_twice(undisturbed: tuple[Path, pl.DataFrame]
     assert "train.step" not in reached
     assert "measure.trial" not in reached
     assert pl.read_parquet(run / "rows.parquet").equals(expected)
+
+
+@pytest.fixture(scope="module")
+def converged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
+    """The same of a study that trains its networks twice as long, too."""
+    folder = tmp_path_factory.mktemp("longer")
+    spec = write_spec(folder, tiny_spec(write_data(folder), convergence=True))
+    done = tangency("study", "run", spec, "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return spec, pl.read_parquet(folder / "run" / "rows.parquet")
+
+
+def finished(run: Path) -> dict[Path, int]:
+    """Files of finished work with the times of their writing."""
+    kept = [path for name in ("trial.json", "model.safetensors", "*.parquet") for path in run.glob(f"trials/**/{name}")]
+    return {
+        path: path.stat().st_mtime_ns for path in kept if (path.parent / "trial.json").exists() or "rows" in path.parts
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("whom", "point", "proof"), [pytest.param(*p, id=f"{p[0]} at {p[1]}") for p in LONGER])
+def test_a_study_that_is_killed_while_it_trains_longer_goes_on(
+    whom: str, point: str, proof: str, converged: tuple[Path, pl.DataFrame], tmp_path: Path
+) -> None:
+    spec, expected = converged
+    run, journal = tmp_path / "run", tmp_path / "journal"
+    command = ("study", "run", spec, "--out", run)
+    suffix = "@driver" if whom == "driver" else ""
+    first = tangency(*command, TANGENCY_JOURNAL=str(journal), TANGENCY_KILL=point + suffix)
+    if whom == "worker":
+        assert first.returncode == 0, first.stderr
+        lines = journal.read_text().splitlines()
+        assert lines.count("worker.start") == 2, "nobody was killed"
+        second = len(lines) - lines[::-1].index("worker.start") - 1
+        assert (lines[:second].count("train.finished"), lines[:second].count("measure.trial")) == (2, 8)
+        assert lines[:second].count(proof) > 4, "no partial work"  # epochs beyond those of the two networks
+    else:
+        assert first.returncode == -9, first.stderr
+        assert list(run.glob(proof)), f"no partial work: {sorted(run.rglob('*'))}"
+        before = finished(run)
+        assert any("-long-" in str(path) for path in before) == (point != "train.step#16")
+        again = tangency(*command, TANGENCY_JOURNAL=str(journal))
+        assert again.returncode == 0, again.stderr
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert trained(journal) == 4  # two networks, and the same two for longer
+    assert {"standard-0-long-s0", "gradient_norm-0.1-long-s0"} <= set(expected["trial"])
+    assert pl.read_parquet(run / "rows.parquet").equals(expected)
+    assert not list(run.rglob("*.tmp"))
+    assert not list(run.rglob("checkpoint.safetensors"))

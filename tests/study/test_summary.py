@@ -14,7 +14,7 @@ from tangency.data import load
 from tangency.evaluate.numbers import trial_numbers
 from tangency.statistics import PairedBootstrap
 from tangency.study import parse_spec
-from tangency.study.plan import plan_trials
+from tangency.study.plan import measured_images, plan_trials
 from tangency.study.summary.summarise import summarise
 
 pytestmark = pytest.mark.processes  # Python asks `uname` for the platform that a summary names, once in a process
@@ -45,7 +45,7 @@ def summary(
     folder: Path, made: dict[str, dict[str, np.ndarray] | None], slack: float | None = 0.0, **changes: object
 ) -> dict:
     """The summary of a study whose rows are `made`, by the start of a trial's name."""
-    spec = parse_spec(tiny_spec(write_data(folder), **changes), "test")
+    spec = parse_spec(tiny_spec(write_data(folder), **{"measured": 30, **changes}), "test")
     data = load(spec.data)
     planned = plan_trials(spec, data)
     rows = {t.id: next((made[start] for start in made if t.id.startswith(start)), columns()) for t in planned}
@@ -66,10 +66,15 @@ def test_a_collapsed_standard_trial_is_no_baseline(tmp_path: Path) -> None:
 
 
 def test_always_answering_the_largest_class_is_a_collapse(tmp_path: Path) -> None:
-    labels = load(f"npz:{write_data(tmp_path)}").test.labels
-    share = float((labels.bincount().max() / len(labels)).item())
-    assert share > 1 / 3 + 0.05
-    found = summary(tmp_path, {"gradient_norm": columns(accuracy=share)})
+    """Of the measured images: those are what accuracy is of."""
+    data = load(f"npz:{write_data(tmp_path)}")
+    spec = parse_spec(tiny_spec(tmp_path / "tiny.npz"), "test")
+    labels = data.test.labels[[i for shard in measured_images(spec, data) for i in shard]]
+    share = int(labels.bincount().max()) / len(labels)
+    assert len(labels) == 12
+    assert share != int(data.test.labels.bincount().max()) / len(data.test)
+    found = summary(tmp_path, {"gradient_norm": columns(accuracy=share)}, measured=12)
+    assert found["regimes"]["constant"] == share
     assert {t["objective"]: t["outcome"] for t in found["trials"]}["gradient_norm"] == "collapsed"
 
 
@@ -78,6 +83,7 @@ def test_correlations_are_within_seeds_and_only_their_differences_to_controls_ha
     sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": strengths}]
     made = {
         f"gradient_norm-{t:g}-s{seed}": columns(fraction=0.2 + t, cosine=0.3 + t, noise=int(100 * t) + seed)
+        | {"radius": np.random.default_rng([seed, int(100 * t)]).uniform(0.5, 1.5, N)}
         for t in strengths
         for seed in range(5)
     }
@@ -88,6 +94,10 @@ def test_correlations_are_within_seeds_and_only_their_differences_to_controls_ha
     assert (entry["seeds"] <= 5, entry["cells"]) == (True, 6)
     assert set(entry["controls"]) == {"shuffled", "dct"}
     assert all({"difference", "low", "high", "p_holm"} <= set(each) for each in entry["controls"].values())
+    flat = entry["controls"]["shuffled"]  # noise about 0 at every strength
+    assert flat["withheld"].startswith("the control is flatter over strengths than y within seeds")
+    assert (flat["low"], flat["high"], flat["p"], flat["p_holm"]) == (None, None, None, None)
+    assert "withheld" not in entry["controls"]["dct"]
 
 
 def test_extreme_gradients_leave_strict_json_with_right_counts(tmp_path: Path) -> None:
@@ -206,6 +216,18 @@ def test_a_sweep_has_its_peak_change_points_and_thesis(tmp_path: Path) -> None:
     assert curve["thesis"]["best"] == dict.fromkeys(["bayes_gradient", "network_bayes_gradient"], "gradient_norm-1")
 
 
+def test_a_collapsed_cell_is_no_point_of_the_common_curve(tmp_path: Path) -> None:
+    other = {"noise_augmentation-0.1": 0.3, "noise_augmentation-0.3": 0.35}
+    sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
+    sweep.append({"objective": "noise_augmentation", "strengths": [0.1, 0.3]})
+    made = sweep_of(LEVELS | other, 3)
+    for folder, dead in (("all", {}), ("dead", {f"gradient_norm-3-s{s}": columns(accuracy=0.05) for s in range(3)})):
+        (tmp_path / folder).mkdir()
+        curves = summary(tmp_path / folder, made | dead, sweep=sweep, seeds=[0, 1, 2])["common_curves"]
+        assert [curve["cells"] for curve in curves] == 2 * [7 - bool(dead)]
+        assert all(curve["r2"] is not None for curve in curves)
+
+
 def test_a_curve_from_a_collapsed_standard_network_claims_nothing(tmp_path: Path) -> None:
     strengths = {f"{name}-s{seed}": own for name in RISE for seed in range(3) for own in (columns(cosine=RISE[name]),)}
     sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
@@ -238,6 +260,39 @@ def test_a_lost_network_is_said_of_every_label_and_curve_that_misses_it(tmp_path
         assert ("withheld" in summed["curves"][0]) == bool(missing), name
         assert bool((summed["headline"] or {}).get("regime")) == (len(missing) < 2), name
         assert not any(trial.get("withheld") for trial in summed["trials"]), name
+
+
+GRADIENT_NORM = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": STRENGTHS}]
+
+
+@pytest.mark.parametrize(
+    ("lost", "seeds", "words"),
+    [
+        ("3", 3, "strength 3: all 3 networks diverged; the curve ends before it"),
+        ("0.3", 3, "strength 0.3: all 3 networks diverged; the curve has no point there"),
+        ("3", 1, "strength 3: its one network diverged; the curve ends before it"),
+    ],
+)
+def test_a_cell_whose_networks_all_diverged_is_named(lost: str, seeds: int, words: str, tmp_path: Path) -> None:
+    dead = {f"gradient_norm-{lost}-s{seed}": None for seed in range(seeds)}
+    summed = summary(tmp_path, sweep_of(LEVELS, seeds) | dead, sweep=GRADIENT_NORM, seeds=list(range(seeds)))
+    (curve,) = summed["curves"]
+    assert curve["strengths"] == [0, *(t for t in STRENGTHS if t != float(lost))]
+    assert curve["lacks"] == [words]
+    assert summed["absent"] == [f"gradient_norm, {words}."]
+    whole = summary(tmp_path, sweep_of(LEVELS, seeds), sweep=GRADIENT_NORM, seeds=list(range(seeds)))
+    assert (whole["absent"], whole["curves"][0]["lacks"]) == ([], [])
+
+
+def test_an_objective_that_shares_no_seed_with_the_standard_recipe_has_no_curve_and_this_is_said(
+    tmp_path: Path,
+) -> None:
+    dead = {"standard-0-s0": None} | {f"gradient_norm-{t:g}-s1": None for t in STRENGTHS}
+    summed = summary(tmp_path, sweep_of(LEVELS, 2) | dead, sweep=GRADIENT_NORM, seeds=[0, 1])
+    assert summed["curves"] == []
+    assert summed["absent"] == [
+        f"gradient_norm has no curve: no seed is shared by the networks of standard-0, {', '.join(RISE)}."
+    ]
 
 
 def test_the_headline_is_the_largest_alignment_among_the_aligned_with_its_worst_estimator(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tangency.cli.tables import console, number, table
 from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_words
 from tangency.measures.keys import FRACTION, KAPPA, TANGENT_CONTROLS
 from tangency.report.read.keys import alignment_key
+from tangency.report.read.trials import filter_twins
 from tangency.report.text.glossary import REFERENCE_TEXTS
 
 ORIGINS = {"mfa": "the mixture's", "exact": "the world's exact"}  # kind of score: whose Bayes direction it gives
@@ -34,6 +35,8 @@ def print_study(summary: Mapping[str, Any]) -> None:
     """One line a trial: accuracy, L and its rise over the filter, log F² over its worst control, κ, regime."""
     title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval over images"
     screen = console(_WIDE)
+    for sentence in summary["absent"]:
+        screen.print(sentence, markup=False, soft_wrap=True)
     whose = ORIGINS.get(summary["score"]["kind"], "the score's")
     if summary["regimes"]["rule"] == "kappa":
         screen.print(table(KAPPA_TITLES, map(_kappa_row, summary["trials"]), title=title))
@@ -46,7 +49,11 @@ def print_study(summary: Mapping[str, Any]) -> None:
     direction = _direction(summary["trials"])
     level = "L (closed form)" if direction == _CLOSED else "L (trained score)"
     titles = ("trial", "accuracy", level, "L over filter", "log F²/worst control", "κ", "regime")
-    screen.print(table(titles, [_trial_row(trial, direction) for trial in summary["trials"]], title=title))
+    twins = filter_twins(
+        (t["id"], t["objective"], t["seed"], (t.get("filter") or {}).get("name")) for t in summary["trials"]
+    )
+    rows = [_trial_row(trial, direction, twins) for trial in summary["trials"] if trial["id"] not in twins]
+    screen.print(table(titles, rows, title=title))
     if cells := _recipes(summary["cells"]):
         screen.print(f"Recipes, with networks as the unit: {cells}.", markup=False, soft_wrap=True)
     target = f"{whose} Bayes direction" if direction == _CLOSED else "the trained score's Bayes direction"
@@ -65,13 +72,13 @@ def _direction(trials: Sequence[Mapping[str, Any]]) -> str:
     return _CLOSED if _CLOSED in measured or not measured else next(iter(measured))
 
 
-def _trial_row(trial: Mapping[str, Any], direction: str) -> list[str]:
+def _trial_row(trial: Mapping[str, Any], direction: str, twins: Mapping[str, str]) -> list[str]:
     verdict = trial.get("verdict") or {}
     aligned = verdict.get("aligned", {}).get(direction, {})
     worst = [under["worst"] for under in verdict.get("manifold", {}).values() if under["worst"]]
     least = min(worst, key=lambda each: each["low"], default=None)
     return [
-        trial["id"],
+        ", ".join([trial["id"], *(other for other, same in twins.items() if same == trial["id"])]),
         _half_width(trial["measures"].get("accuracy")),
         _half_width(aligned.get("alignment")),
         _half_width(aligned.get("over_filter"), "+.3f"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tangency.evaluate.entries import ABSENT, EstimateEntry, ExcessEntry, MeasureEntry, Numbers
+from tangency.evaluate.numbers import best_constant
 from tangency.evaluate.regimes.chosen import ChosenFilters
 from tangency.evaluate.regimes.kappa import REPLICATES, bands, change_key, criteria, judge_regimes, rows_numbers
 from tangency.evaluate.regimes.rows import columns_of
@@ -170,7 +171,7 @@ def regime_against(
     standard = Recipe("the baseline", STANDARD, 0.0, {0: columns_of(base.rows)})
     sweep = SweepRows(
         [standard, own],
-        constant=best_constant(data),
+        constant=best_constant(data.test.labels[rows.ids.cpu()]),
         dimension=rows.dimension,
         exact=exact,
         filtered={
@@ -238,7 +239,7 @@ def kappa_against(rows: Rows, base_of: MeasuredBaseline, data: Dataset, estimato
         missing = "κ of the margin" if KAPPA not in own.draws else "on-manifold changes (--epsilons)"
         text = f"No regime: it needs {missing}, which are not measured."
         return KappaAgainst(baseline=name, warnings=warnings, text=text)
-    guessing = best_constant(data)
+    guessing = best_constant(data.test.labels[rows.ids.cpu()])
     for who, numbers in (("model", own), ("baseline", base)):
         if not numbers.estimates["accuracy"].low > guessing:
             text = f"No regime: the accuracy of the {who} is not shown to be above a constant answer's, {guessing:.3f}."
@@ -259,11 +260,6 @@ def kappa_against(rows: Rows, base_of: MeasuredBaseline, data: Dataset, estimato
         f"{_span(verdict.accuracy_difference)}, R_on/R_on(0) in {_span(verdict.change_on_ratio)} (simultaneous 95 % "
         "bands over images: they hold for these two networks, not for others of the same training).",
     )
-
-
-def best_constant(data: Dataset) -> float:
-    """Accuracy of the best constant answer on the test images."""
-    return float(data.test.class_counts.max()) / len(data.test)
 
 
 def _over(images: int) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tangency.errors import NumericsError
 from tangency.measures.definition import LevelContext, needed_column, rank_key
@@ -48,6 +49,11 @@ class TrialNumbers:
     draws: dict[str, Array]
     chance: dict[str, float | None]
     excess: dict[str, Excess]
+
+
+def best_constant(labels: Tensor) -> float:
+    """Accuracy of the best constant answer on images of these labels (N,)."""
+    return float(labels.cpu().long().bincount().max()) / len(labels)
 
 
 def check_replicates(replicates: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tangency.errors import NumericsError
 from tangency.statistics.permutation import holm
@@ -14,6 +15,8 @@ from tangency.statistics.resamples import Array
 
 _PERMUTATIONS = 9999
 _ROUNDING = 1e-12
+_MOST = 0.95  # rank correlation between seeds above which orders are taken as equal
+_SHARE = 0.5  # of y's variance over strengths, in units of the rest, that a control has at least
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,13 @@ class ControlCorrelation:
 
     Args:
         rho: mean over seeds of x's partial correlation with the control.
-        plain: the same without covariates. Where it is far below y's, the control cannot take up what they leave, and
-            the difference is no claim.
+        plain: the same without covariates.
         difference: mean over seeds of own − control: the only claim.
         low, high: ends of its t interval over seeds; NaN below three seeds, or where all seeds have the same one.
         p: two-sided, of a difference of 0; NaN below three seeds. Of seeds that all have the same one: 2^{1−S}.
         p_holm: adjusted over all differences that were computed together.
         each: difference of each seed.
+        withheld: why nothing is claimed, so that low, high and both p are NaN; "" where something may be.
     """
 
     rho: float
@@ -103,6 +106,7 @@ class ControlCorrelation:
     p: float
     p_holm: float
     each: tuple[float, ...]
+    withheld: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,16 +155,23 @@ def within_seeds(pairs: Mapping[str, SweepPair], level: float = 0.95) -> dict[st
 
     Deviation: covariates that are measured with error, or act otherwise than in proportion to ranks, are not wholly
     regressed out. Of simulated numbers that follow radius and accuracy alone, p < .05 has been seen in at most 6.5 %
-    of sweeps where the control follows them too, and in up to 36 % (12 strengths, 10 seeds) where it is flat: compare
-    `plain`. With 6 to 8 strengths whose order hardly varies by seed ρ is mostly not defined.
+    of sweeps where the control follows them too, and in up to 45 % (20 strengths, 10 seeds) where it is flat. The claim
+    is withheld therefore where the control varies less than half as much as y: that leaves 0 % where it is flat, 6.5 %
+    at most where its slope is half of y's, and up to 9 % at 0.6 of it (20 strengths, 10 seeds, little noise). With 6 to
+    8 strengths whose order hardly varies by seed ρ is mostly not defined.
     Source: partial Spearman correlation, Kendall and Stuart, "The Advanced Theory of Statistics", vol. 2.
     """
     if not 0 < level < 1:
         raise NumericsError(f"within seeds: got the level {level}, expected a coverage between 0 and 1, such as 0.95.")
     own_and_controls = {name: _each_seed(name, pair) for name, pair in pairs.items()}
     without = {name: _each_seed(name, dataclasses.replace(pair, covariates={})) for name, pair in pairs.items()}
+    flat = {
+        (name, control): _flat(pair.y, values, np.isfinite(own_and_controls[name][0]))
+        for name, pair in pairs.items()
+        for control, values in pair.controls.items()
+    }
     tests = {
-        (name, control): _over_seeds((own - other)[np.isfinite(own)], level)
+        (name, control): _over_seeds((own - other)[np.isfinite(own)], level, claimed=not flat[name, control])
         for name, (own, others) in own_and_controls.items()
         for control, other in others.items()
     }
@@ -175,6 +186,7 @@ def within_seeds(pairs: Mapping[str, SweepPair], level: float = 0.95) -> dict[st
                 *tests[name, control],
                 adjusted[name, control],
                 tuple((own - other).tolist()),
+                flat[name, control],
             )
             for control, other in others.items()
         }
@@ -217,12 +229,41 @@ def _partial_ranks(rows: Array, sides: int) -> Array:
     return correlations.clip(-1, 1)
 
 
-def _over_seeds(differences: Array, level: float) -> tuple[float, float, float, float]:
-    """Mean, ends of the t interval and two-sided p of differences (S,); NaN ends and p below three seeds."""
+def _flat(y: Array, control: Array, seeds: NDArray[np.bool_]) -> str:
+    """Why a control (m, S) takes up too little of what covariates leave of y to be one; "" where it does.
+
+    r̄ is the mean rank correlation between two seeds. r̄/(1 − r̄) estimates the variance over strengths that all seeds
+    share in units of the rest, and must be at least half of y's.
+    """
+    if seeds.sum() < 3:
+        return ""
+    both = np.stack([y, control])[..., seeds]
+    own, other = (min(_repeated(values), _MOST) for values in both[:, np.isfinite(both).all((0, 2))])
+    if other / (1 - other) >= _SHARE * own / (1 - own):
+        return ""
+    return (
+        f"the control is flatter over strengths than y within seeds (rank correlation between seeds {other:+.2f}, that "
+        f"of y {own:+.2f}), so that it cannot stand for what the covariates leave of y"
+    )
+
+
+def _repeated(values: Array) -> float:
+    """Mean Spearman correlation of the columns (m, S) over pairs of seeds."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values, axis=0)
+    ranks = ranks - ranks.mean(0)
+    norms, seeds = np.linalg.norm(ranks, axis=0), int(values.shape[1])
+    unit = ranks / np.where(norms > 0, norms, 1.0)
+    return (float((unit.sum(1) ** 2).sum()) - seeds) / (seeds * (seeds - 1))
+
+
+def _over_seeds(differences: Array, level: float, claimed: bool = True) -> tuple[float, float, float, float]:
+    """Mean, ends of the t interval and two-sided p of differences (S,); NaN ends and p without a claim."""
     from scipy.special import stdtr, stdtrit
 
     seeds, mean, nan = len(differences), _mean(differences), float("nan")
-    if seeds < 3:
+    if seeds < 3 or not claimed:
         return mean, nan, nan, nan
     if np.ptp(differences) <= _ROUNDING:  # t has no scale: a sign test
         return mean, nan, nan, 2.0 ** (1 - seeds) if abs(mean) > _ROUNDING else 1.0

@@ -21,10 +21,10 @@ from tangency.evaluate.filters import (
     InputFilter,
     SeparableFilter,
     best_filter,
-    choose_filters,
     filter_bank,
     filter_named,
 )
+from tangency.evaluate.filters import bank as bank_module
 from tangency.measures.working import WorkingSize
 from tangency.numerics import cosine
 from tangency.score import MixtureScore
@@ -226,22 +226,37 @@ class Times(nn.Module):
 def test_choosing_takes_a_fixed_subset_and_the_directions_of_the_scores() -> None:
     score = MixtureScore(make_mixture(SHAPE))
     train, net = drawn(50), network()
-    best = choose_filters(net, {"bayes_gradient": score}, train, 0.5, count=20)
+    best = FilterSearch.prepared({"bayes_gradient": score}, train, 0.5, count=20).best(net)
     assert len(best.images) == 20 == len(set(best.images))
     assert best.data == train.digest
     assert best.margin is None  # on images that it may know by heart accuracy says nothing
-    again = FilterSearch.prepared({"bayes_gradient": score}, train, 0.5, count=20).best(net)
-    assert again == best
     subset = train.subset(torch.tensor(best.images))
     x, y = subset.images(), subset.labels
     direction = score.bayes_direction(x, y, 0.5).direction
     direct = best_filter(net, filter_bank(train), subset, {"bayes_gradient": direction}, margin=None)
     assert direct.candidates == best.candidates
     assert direct.chosen == best.chosen
-    other = choose_filters(net, {"bayes_gradient": score}, train, 0.5, images=drawn(60, seed=9), count=20, seed=1)
+    others = drawn(60, seed=9)
+    other = FilterSearch.prepared({"bayes_gradient": score}, train, 0.5, images=others, count=20, seed=1).best(net)
     assert other.data == "drawn 60"
     assert other.margin == 0.05
     assert other.images != best.images
+
+
+def test_the_axes_of_training_images_are_made_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every seed's search and of the networks behind the chosen filters, with the same filters to the bit."""
+    made: list[int] = []
+    axes = bank_module.principal_axes
+    monkeypatch.setattr(bank_module, "principal_axes", lambda *given: made.append(1) or axes(*given))
+    train = drawn(50)
+    x = train.images()
+    first, second = filter_bank(train), filter_bank(train)
+    assert len(made) == 1
+    named = [filter_named(one.name, train) for one in first]
+    fresh = filter_bank(drawn(50))  # equal images that are other ones
+    assert len(made) == 2
+    for several in (second, named, fresh):
+        assert all(torch.equal(one(x), other(x)) for one, other in zip(first, several, strict=True))
 
 
 def test_directions_of_a_working_size_are_compared_with_gradients_brought_to_it() -> None:

@@ -55,6 +55,15 @@ def test_each_recipe_gets_its_label(seeds: int) -> None:
     assert got == {"standard": "weak", **{name: label for name, (_, label) in TRUTHS.items()}}
 
 
+def test_a_collapsed_recipe_of_smaller_strength_makes_nothing_excessive() -> None:
+    """Its gradients may point anywhere: only recipes that classify are what L falls from."""
+    for accuracy, label in ((0.09, "bayes_aligned"), (0.9, "excessive")):
+        own = verdicts(sweep({"first": Truth(alignment=0.4, accuracy=accuracy), "good": Truth(alignment=0.25)}))
+        assert own.recipes["good"].regime == label
+        weaker = [set(under.over_weaker) for under in own.recipes["good"].aligned.values()]
+        assert weaker == 2 * [set() if label == "bayes_aligned" else {"first"}]
+
+
 def test_reasons_hold_the_test_that_decided_with_its_numbers() -> None:
     own = verdicts(sweep(SWEEP)).recipes
     assert own["dead"].reason.startswith("accuracy − the best constant answer's is -0.")

@@ -8,7 +8,6 @@ from tangency.evaluate.filters.search import (
     FilterSearch,
     bayes_directions,
     best_filter,
-    choose_filters,
 )
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "SpectralFilter",
     "bayes_directions",
     "best_filter",
-    "choose_filters",
     "filter_bank",
     "filter_named",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -29,10 +29,12 @@ _RANKS, _SIDES = 10, 8  # projections of each kind, log-spaced
 _NAME = re.compile(r"(pca)-(\d+)|(dct)-(\d+)x(\d+)|(blur)-([\d.e+-]+)|(wiener)-([\d.e+-]+)")
 _FULL = 4096  # pixels up to which all principal directions are known
 _LEADING = 64  # principal directions above that
+# Axes by device, for as long as their training images are held: they do not depend on the network behind a filter.
+_AXES: WeakKeyDictionary[LabelledImages, dict[str, PrincipalAxes]] = WeakKeyDictionary()
 
 
 class FilterSource:
-    """Filters from the training images, which share one eigendecomposition of their covariance.
+    """Filters from the training images, which share one eigendecomposition of their covariance in a process.
 
     "pca-K" projects on the K leading principal directions about the mean. "wiener-C" is V diag(λ/(λ + C)) Vᵀ about the
     mean, with λ the variances along the principal directions: the best linear removal of white noise of variance C, in
@@ -51,9 +53,15 @@ class FilterSource:
         self.train, self.device = train, device
         self.pixels = math.prod(train.shape)
 
-    @cached_property
+    @property
     def axes(self) -> PrincipalAxes:
         """Mean, principal directions and their variances, in float32 on the device but for the variances."""
+        held = _AXES.setdefault(self.train, {})
+        if str(self.device) not in held:
+            held[str(self.device)] = self._axes()
+        return held[str(self.device)]
+
+    def _axes(self) -> PrincipalAxes:
         rank = self.pixels if self.pixels <= _FULL else self.largest_rank
         axes = principal_axes(self.train, rank)
         mean, vectors = (t.float().to(self.device) for t in (axes.mean, axes.vectors))

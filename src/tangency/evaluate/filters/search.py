@@ -120,7 +120,30 @@ class FilterSearch:
     ) -> FilterSearch:
         """The bank of the training images and the Bayes directions at a fixed random subset of `images`.
 
-        Arguments are those of `choose_filters`; `working` is the size of the images that the scores know.
+        The images of the search must be others than those of a verdict, as the choice is fitted to them. Training
+        images say nothing of accuracy: a network that knows them by heart loses more there than on new ones
+        (Fashion-MNIST, Wiener c = .3: .948 to .834 against .861 to .839). Without `images` accuracy does not count
+        therefore; a filter that costs accuracy then only raises what a network must surpass.
+
+        Args:
+            scores: by the name of the direction, such as bayes_gradient and network_bayes_gradient; what gives them.
+            train: training images, from which the filters are made.
+            sigma: noise level of the directions, in [0, 1] pixel units.
+            images: new ones that the images of the search are drawn from; None takes training images.
+            count: how many of them.
+            seed: of their choice, and of the other images.
+            device: where.
+            working: the size of the images that the scores know; None for their own.
+
+        Example:
+            >>> from tangency.worlds import make_world
+            >>> world = make_world("linear?rank=3&classes=2&shape=1x8x8")
+            >>> drawn = world.sample(60, seed=0)
+            >>> train = LabelledImages(drawn.x.float(), drawn.y, ("a", "b"), unit_range=False)
+            >>> search = FilterSearch.prepared({"bayes_gradient": world}, train, 0.1)
+            >>> best = search.best(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)))
+            >>> best.chosen["bayes_gradient"] in {one.name for one in best.candidates}
+            True
         """
         pool = train if images is None else images
         places = permutation(len(pool), seed, "input filters")[:count].sort().values
@@ -189,51 +212,6 @@ class FilterSearch:
         for values in excess.values():
             values[:, ~usable] = torch.nan
         return _Passes(right, excess)
-
-
-def choose_filters(
-    net: nn.Module,
-    scores: Mapping[str, Denoiser],
-    train: LabelledImages,
-    sigma: float,
-    images: LabelledImages | None = None,
-    count: int = _IMAGES,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-) -> BestFilters:
-    """The fixed linear filter A for which the gradients of f₀∘A are closest to each Bayes direction.
-
-    The images of the search are a fixed random subset, and must be others than those of a verdict, as the choice is
-    fitted to them. Training images say nothing of accuracy: a network that knows them by heart loses more there than on
-    new ones (Fashion-MNIST, Wiener c = .3: .948 to .834 against .861 to .839). Without `images` accuracy does not count
-    therefore; a filter that costs accuracy then only raises what a network must surpass. For several networks
-    `FilterSearch.prepared(…).best(net)` computes bank and directions once.
-
-    Args:
-        net: f₀, maps (N, C, H, W) in [0, 1] to (N, classes) logits; run in eval mode.
-        scores: by the name of the direction, such as bayes_gradient and network_bayes_gradient; what gives them.
-        train: training images, from which the filters are made.
-        sigma: noise level of the directions, in [0, 1] pixel units.
-        images: new ones that the images of the search are drawn from; None takes training images.
-        count: how many of them.
-        seed: of their choice.
-        device: where.
-
-    Returns:
-        The filters by name, with the table that they are chosen from.
-
-    Example:
-        >>> from tangency.worlds import make_world
-        >>> world = make_world("linear?rank=3&classes=2&shape=1x8x8")
-        >>> drawn = world.sample(60, seed=0)
-        >>> train = LabelledImages(drawn.x.float(), drawn.y, ("a", "b"), unit_range=False)
-        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
-        >>> best = choose_filters(net, {"bayes_gradient": world}, train, 0.1)
-        >>> best.chosen["bayes_gradient"] in {one.name for one in best.candidates}
-        True
-    """
-    search = FilterSearch.prepared(scores, train, sigma, images, count, seed, device)
-    return search.best(net, device=device)
 
 
 def best_filter(

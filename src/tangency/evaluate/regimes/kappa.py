@@ -7,11 +7,10 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError, listed
-from tangency.evaluate.numbers import TrialNumbers, trial_numbers
+from tangency.evaluate.numbers import TrialNumbers, best_constant, trial_numbers
 from tangency.measures import Rows
 from tangency.measures.keys import KAPPA, Key
 from tangency.statistics import KappaCriteria, KappaThresholds, KappaVerdict, PairedBootstrap, classify_by_kappa
@@ -48,7 +47,7 @@ def kappa_regimes(
     base = rows_numbers(baseline, boot)
     every = {**{f"'{name}'": own for name, own in numbers.items()}, "the baseline": base}
     change = _shared_change(every, base)
-    constant = float(torch.bincount(labels.cpu().long()).max()) / len(labels)
+    constant = best_constant(labels)
     poor = [name for name, own in every.items() if not own.estimates["accuracy"].low > constant]
     if poor:
         raise NumericsError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tangency.errors import NumericsError, unknown_name
+from tangency.evaluate.numbers import best_constant
 from tangency.evaluate.regimes.filtered import TARGETS
 from tangency.evaluate.regimes.kappa import kappa_regimes
 from tangency.evaluate.verdicts import Recipe, RecipeVerdict, SweepRows, verdicts
@@ -124,7 +125,7 @@ def regimes(
         raise NumericsError(unknown_name("Bayes direction of filtered", unknown[0], TARGETS))
     sweep = SweepRows(
         [Recipe(BASELINE, STANDARD, 0.0, _seeds(base)), *(_recipe(n, r, len(base)) for n, r in rows.items())],
-        constant=float(torch.bincount(labels.cpu().long()).max()) / len(labels),
+        constant=best_constant(labels),
         dimension=base[0].dimension,
         exact=exact,
         filtered={target: _recipe(f"behind the filter for {target}", s, len(base)) for target, s in behind.items()},

@@ -11,6 +11,7 @@ from tangency.statistics.crossed import CrossedEstimate, crossed, crossed_mean
 from tangency.statistics.regimes import DirectionEvidence, Thresholds
 from tangency.statistics.resamples import Array
 
+ACCURACY = "accuracy"
 WORDS = {"bayes_gradient": "closed form", "network_bayes_gradient": "trained score"}
 
 
@@ -40,6 +41,12 @@ def alignment_difference(a: Recipe, b: Recipe | None, key: str, level: float) ->
     return None if own is None or other is None else mean_of(own - other, level)
 
 
+def is_collapsed(rows: SweepRows, recipe: Recipe, level: float) -> bool:
+    """Whether a recipe is not shown to do better than the best constant answer; False without accuracies."""
+    accuracy = mean_of(recipe.values(ACCURACY), level) if recipe.has(ACCURACY) else None
+    return accuracy is not None and not accuracy.low > rows.constant
+
+
 def aligned(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: Thresholds) -> AlignmentUnder | None:
     """L of a recipe under one direction, with all that it is compared with; None where it is not measured.
 
@@ -55,7 +62,8 @@ def aligned(rows: SweepRows, recipe: Recipe, target: str, key: str, thresholds: 
     cosine = mean_of(recipe.values(key), level) if recipe.has(key) else None
     if level_of is None or cosine is None:
         return None
-    filtered, weaker = rows.filter_under(target), rows.weaker(recipe)
+    filtered = rows.filter_under(target)
+    weaker = [other for other in rows.weaker(recipe) if not is_collapsed(rows, other, level)]
     differences = {
         other.name: alignment_difference(recipe, other, key, 1 - (1 - level) / len(weaker)) for other in weaker
     }

@@ -26,7 +26,8 @@ class AlignmentUnder:
         beyond_filter: the same less `Thresholds.filter_margin` of that filter's own rise over the standard recipe, or
             less the slack of the search where that is more.
         filtered: name of the filtered standard recipe.
-        over_weaker: recipe of the same objective at a smaller strength to L − its L; levels corrected for their number.
+        over_weaker: recipe of the same objective at a smaller strength that is not collapsed to L − its L; levels are
+            corrected for their number.
     """
 
     column: str

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tangency.evaluate.verdicts.aligned import WORDS, aligned, difference, disattenuated, evidence_under, mean_of
+from tangency.evaluate.verdicts.aligned import (
+    ACCURACY,
+    WORDS,
+    aligned,
+    difference,
+    disattenuated,
+    evidence_under,
+    is_collapsed,
+    mean_of,
+)
 from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, Radius, RecipeVerdict
 from tangency.evaluate.verdicts.manifold import combined, on_manifold
 from tangency.evaluate.verdicts.recipes import Recipe, SweepRows
@@ -16,7 +25,6 @@ from tangency.measures.keys import RADIUS
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.statistics.regimes import MARGINS, RegimeEvidence, Thresholds, regime_of
 
-ACCURACY = "accuracy"
 ALONE = "; said of this one network on its images, not of other seeds"
 _UNKNOWN_SLACK = "too few images of its search to know how good the best filter is"
 ONE_SHARED = "; against the one standard network that shares a seed, so that nothing is said of other seeds"
@@ -46,7 +54,7 @@ def recipe_verdict(
         {WORDS.get(target, target): evidence_under(rows, under) for target, under in by_direction.items()},
         exact=rows.exact and by_direction.get(BAYES) is not None,
         standard=recipe is rows.standard,
-        baseless=_collapsed(rows, thresholds.level),
+        baseless=rows.standard is not None and is_collapsed(rows, rows.standard, thresholds.level),
     )
     label, radius = regime_of(evidence, thresholds), _radius(recipe)
     one_shared = _one_shared(recipe, difference_to, by_direction)
@@ -94,14 +102,6 @@ def _missing(
     missing += [] if manifold else ["F² of the margin"]
     missing += [] if radius else ["the effective strength"]
     return missing + [f"F²: {each} ({name or 'first estimator'})" for name, m in manifold.items() for each in m.missing]
-
-
-def _collapsed(rows: SweepRows, level: float) -> bool:
-    """Whether the standard recipe is not shown to do better than the best constant answer."""
-    if rows.standard is None or not rows.standard.has(ACCURACY):
-        return False
-    accuracy = mean_of(rows.standard.values(ACCURACY), level)
-    return accuracy is not None and not accuracy.low > rows.constant
 
 
 def _shifted(estimate: CrossedEstimate | None, by: float) -> CrossedEstimate | None:

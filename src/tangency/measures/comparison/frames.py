@@ -33,7 +33,7 @@ class Frame:
         controls: directions as many as the rank, by name; NaN where no other image has another tangent space. A space
             of a lower rank k stands in for the first k directions of the image's own and leaves it the others, so that
             F² minus its control is the difference of the two spaces cut to their common rank.
-        common: tr P (N,) of `space` cut to the rank of the other image's, for the controls that are of one.
+        ranks: of the other image's space (N,) float64, for the controls that are of one; NaN where the control is.
         on, off: (R, N, C, H, W) unit vectors, uniform in the tangent and the normal space.
         curved: images after walking each length along the manifold, (lengths, R, N, C, H, W); None where not walked.
         residual_on, residual_curved: (lengths, N) l2 distance from the manifold after straight and curved steps of
@@ -43,7 +43,7 @@ class Frame:
     label: str
     space: TangentSpace
     controls: dict[str, TangentSpace]
-    common: dict[str, Tensor]
+    ranks: dict[str, Tensor]
     on: Tensor
     off: Tensor
     curved: Tensor | None = None
@@ -51,22 +51,40 @@ class Frame:
     residual_curved: Tensor | None = None
 
     @property
+    def common(self) -> dict[str, Tensor]:
+        """tr P (N,) of `space` cut to the rank of the other image's, for the controls that are of one."""
+        traces = {name: (self._weights * self._theirs(name)).sum(1) for name in self.ranks}
+        return {name: trace.where(self.ranks[name].isfinite(), torch.nan) for name, trace in traces.items()}
+
+    @property
     def overlaps(self) -> dict[str, Tensor]:
         """tr(P P′)/tr(P²) of each control's P′, (N,) float64: tr(P P′)/k of hard spaces, 1 for the same space.
 
-        NaN where a control is, and where the rank is 0 or d.
+        P′ is of the control's own directions, and P² cut to as many: with those of the image that fill it up to its
+        rank, any control of a low rank would be nearly the same space. NaN where a control is, and where the rank is 0
+        or d.
         """
-        own = self.space
-        weights = torch.ones_like(own.basis[:, 0]) if own.weights is None else own.weights
+        own, weights = self.space, self._weights
         usable = (own.trace > 0) & (own.trace < own.dimension)
-        whole = own.trace if own.weights is None else weights.double().square().sum(1)
         overlaps = {}
         for name, other in self.controls.items():
-            inside = (own.basis.mT @ other.basis.to(own.basis)).double().square()
-            theirs = torch.ones_like(inside[:, 0]) if other.weights is None else other.weights.double()
-            shared = torch.einsum("nkl,nk,nl->n", inside, weights.double(), theirs)
-            overlaps[name] = (shared / whole).clamp(max=1).where(usable, torch.nan)
+            inside = (own.basis.mT @ other.basis.to(own.basis)).double().square()[:, :, : weights.shape[1]]
+            theirs = weights * self._theirs(name)
+            shared = torch.einsum("nkl,nk,nl->n", inside, weights, theirs[:, : inside.shape[2]])
+            overlaps[name] = (shared / (weights * theirs).sum(1)).clamp(max=1).where(usable, torch.nan)
         return overlaps
+
+    @property
+    def _weights(self) -> Tensor:
+        """Those of the columns of `space`, (N, k) float64: of a hard one 1 up to the rank."""
+        own = self.space
+        columns = torch.arange(own.basis.shape[2], device=own.rank.device)
+        return (columns < own.rank[:, None]).double() if own.weights is None else own.weights.double()
+
+    def _theirs(self, control: str) -> Tensor:
+        """Which columns of a control are its own, (N, k) bool; the others fill it up with the image's."""
+        columns = torch.arange(self.space.basis.shape[2], device=self.space.rank.device)
+        return columns < self.ranks.get(control, self.space.rank)[:, None]
 
 
 class FrameSource:
@@ -129,7 +147,7 @@ class FrameSource:
     def spaces(
         self, x: Tensor, y: Tensor, ids: Tensor, of_pool: bool = False
     ) -> tuple[TangentSpace, dict[str, TangentSpace], dict[str, Tensor]]:
-        """`space`, `controls` and `common` of the frame at the same images."""
+        """`space`, `controls` and `ranks` of the frame at the same images."""
         space = TangentSpace(**self._held.at(ids)) if of_pool else self.estimator.at(x, ids)
         drawn = {"shuffled": self.partners.any(ids), "shuffled_class": self.partners.of_class(ids, y)}
         others = {name: self._space_of(*partner, space) for name, partner in drawn.items()}
@@ -162,7 +180,7 @@ class FrameSource:
         return torch.stack(rows)
 
     def _space_of(self, index: Tensor, usable: Tensor, own: TangentSpace) -> tuple[TangentSpace, Tensor]:
-        """Tangent spaces of other images in place of as many directions of `own`, and tr P of those (N,).
+        """Tangent spaces of other images in place of as many directions of `own`, and how many these are, (N,).
 
         NaN where there is no other image, or the two spaces are equal at their common rank.
         """
@@ -173,8 +191,8 @@ class FrameSource:
         theirs = torch.nn.functional.pad(space.basis, (0, width - space.basis.shape[2]))  # cut off where it is wider
         basis = torch.where(first[:, None], theirs, own.basis)
         basis = basis.masked_fill(~usable[:, None, None], torch.nan)
-        common = space.rank.double() if own.weights is None else (own.weights.double() * first).sum(1)
-        return _alike(TangentSpace(basis, own.rank), own), common.where(usable, torch.nan)
+        ranks = space.rank.double().where(usable, torch.nan)
+        return _alike(TangentSpace(basis, own.rank), own), ranks
 
     def _distance(self, x: Tensor, ids: Tensor) -> Tensor | None:
         """Distance of each image from the manifold; NaN for images that are NaN, since there was no direction."""

@@ -8,7 +8,7 @@ from tangency.evaluate.entries import IntervalEntry
 from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, RecipeVerdict
 from tangency.evaluate.verdicts.manifold import CONTROLS
 from tangency.measures.keys import KAPPA
-from tangency.report.read.sweep import directions, estimators, filter_names, judged, least_networks
+from tangency.report.read.sweep import directions, estimators, filter_names, judged, least_networks, twins
 from tangency.report.read.trials import REFERENCES, STANDARD, mean_of
 from tangency.report.text.glossary import control_name
 from tangency.report.text.panels import story_keys
@@ -18,6 +18,7 @@ from tangency.report.text.verdict import interval_of
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary, TrialEntry
 
+_BOTH = ", for both directions"  # a filter that was chosen for both
 FEW = 5  # networks; below it every one of them is shown
 
 
@@ -111,10 +112,18 @@ def regimes_section(summary: StudySummary) -> RegimesSection | None:
     """The section; None for a study by rule: kappa."""
     if summary.regimes.rule == "kappa":
         return None
+    same = twins(summary)
     rows = {
-        cell.id: _row(summary, cell.id, trial_name(cell), label_of(cell), cell.withheld, cell.verdict)
+        cell.id: _row(
+            summary,
+            cell.id,
+            f"{trial_name(cell)}{_BOTH * (cell.id in same.values())}",
+            label_of(cell),
+            cell.withheld,
+            cell.verdict,
+        )
         for cell in judged(summary)
-        if cell.verdict
+        if cell.verdict and cell.id not in same
     }
     references = {cell.id for cell in summary.cells if cell.objective in REFERENCES}
     several = least_networks(summary) > 1

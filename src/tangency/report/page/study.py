@@ -16,6 +16,7 @@ from tangency.report.page.tables import glance, provenance, tiles
 from tangency.report.read.keys import all_keys
 from tangency.report.read.run import RunFiles
 from tangency.report.read.score import score_card
+from tangency.report.read.sweep import twins
 from tangency.report.read.trials import BAYES
 from tangency.report.text import glossary
 from tangency.report.text.measures import definitions
@@ -60,6 +61,7 @@ def context(run: RunFiles) -> dict[str, Any]:
         "panels": panels(trials),
         "pictures": PictureGrid.of(columns, run.pictures, summary.data.classes),
         "glance": glance(summary),
+        "twins": twins(summary),
         "denoising": card.denoising,
         "tangents": tangents_section(run),
         "generation": generated_section(run),

@@ -50,6 +50,7 @@ class SweepSection:
 
     Args:
         thesis: by objective.
+        absent: sentences on cells without a network, and objectives without a curve.
         turns: objective, curve, peak, t₁, t₂; none with fewer than three networks, as `no_turns` says.
         drop: Δ of t₂, in units of L.
         explained: sentences on one curve of the effective strength.
@@ -60,6 +61,7 @@ class SweepSection:
     """
 
     thesis: list[ThesisText]
+    absent: list[str]
     turns: list[tuple[str, str, str, str, str]]
     no_turns: str
     drop: float | None
@@ -75,16 +77,17 @@ def sweep_section(run: RunFiles) -> SweepSection | None:
     import matplotlib as mpl
 
     summary = run.summary
-    if not summary.curves:
+    if summary.regimes.rule == "kappa" or not (summary.curves or summary.absent):
         return None
     no_turns = turn_sentence(summary)
     with mpl.rc_context(STYLE):
         figure = effective_figure(run)
     return SweepSection(
         thesis=[_thesis(summary, curve) for curve in summary.curves],
+        absent=summary.absent,
         turns=[] if no_turns else turn_rows(summary),
         no_turns=no_turns,
-        drop=summary.curves[0].alignment_drop,
+        drop=summary.curves[0].alignment_drop if summary.curves else None,
         explained=explained(summary),
         figure=None if figure is None else png_uri(figure),
         convergence=convergence_sentence(summary.convergence),

@@ -36,7 +36,8 @@ def tiles(summary: StudySummary) -> list[Tile]:
 
     def tile(label: str, e: WorstControl | CrossedEstimate, note: str) -> Tile:
         bracket = estimate(interval_of(e)).partition(" ")[2]
-        interval = f"95 % interval {bracket} over {headline.unit}" if bracket else "no interval"
+        kind = "corrected 95 %" if isinstance(e, CrossedEstimate) and headline.among > 1 else "95 %"
+        interval = f"{kind} interval {bracket} over {headline.unit}" if bracket else "no interval"
         return label, estimate(interval_of(e), signed=True).partition(" ")[0], interval, note
 
     direction, out = f"under {direction_label(summary, headline.direction)}", list[Tile]()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tangency.evaluate.verdicts.entries import ManifoldUnder, RecipeVerdict
 from tangency.report.read.score import score_card
-from tangency.report.read.trials import REFERENCES
+from tangency.report.read.trials import REFERENCES, filter_twins
 from tangency.study.plan import FILTERED
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import CellEntry
@@ -49,6 +49,21 @@ def filter_names(summary: StudySummary, direction: str) -> str:
     """The filters that were chosen for a direction, each seed having its own; "" for none."""
     own = [trial.filter.name for trial in summary.trials if trial.objective == FILTERED.get(direction) and trial.filter]
     return ", ".join(dict.fromkeys(own))
+
+
+def twins(summary: StudySummary) -> dict[str, str]:
+    """Trial or cell behind the filter of the second direction to that of the first, where they are the same networks.
+
+    A cell is where all of its networks are.
+    """
+    trials = [t for t in summary.trials if t.filter]
+    own = filter_twins((t.id, t.objective, t.seed, t.filter.name) for t in trials if t.filter)
+    seeds = {t.seed for t in trials if t.id in own}
+    cells = {cell.objective: cell for cell in summary.cells if cell.objective in FILTERED.values()}
+    first, second = (cells.get(name) for name in FILTERED.values())
+    if first and second and set(first.seeds) == set(second.seeds) == seeds:
+        own[second.id] = first.id
+    return own
 
 
 def least_each(under: ManifoldUnder) -> list[float]:

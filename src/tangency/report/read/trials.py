@@ -48,6 +48,21 @@ def trained(trials: Iterable[Point]) -> list[Point]:
     return [trial for trial in trials if trial.objective not in REFERENCES]
 
 
+def filter_twins(filters: Iterable[tuple[str, str, int, str | None]]) -> dict[str, str]:
+    """Network behind the filter of the second direction to that of the first, where one filter was chosen for both.
+
+    Args:
+        filters: id, objective, seed and filter of each trial.
+    """
+    rows = list(filters)
+    first = {(seed, name): own for own, objective, seed, name in rows if objective == FILTERED[0] and name}
+    return {
+        own: first[seed, name]
+        for own, objective, seed, name in rows
+        if objective == FILTERED[1] and name and (seed, name) in first
+    }
+
+
 def swept(trials: Iterable[Named]) -> list[str]:
     """The objectives that have strengths, all trained ones but the standard, in the order of the summary."""
     return [o for o in dict.fromkeys(trial.objective for trial in trained(trials)) if o != STANDARD]

@@ -38,16 +38,20 @@ def thesis_sentence(summary: StudySummary, curve: SweepCurveEntry) -> str:
     """Whether the paper's thesis holds of an objective's sweep, fails or is open, and why."""
     name = capital(objective_name(curve.objective))
     if curve.withheld:
-        return f"{name}: withheld. {curve.withheld.rstrip('.')}."
+        return f"{name}: withheld. {_sentences([curve.withheld, *curve.lacks])}"
     thesis = curve.thesis
     if not is_tested(thesis):
-        return f"{name}: not tested, as no change from a standard network is measured."
+        return _sentences([f"{name}: not tested, as no change from a standard network is measured", *curve.lacks])
     sentences = [f"{name}: {thesis.status}", _signs(thesis.reasons), *_best(summary, thesis)]
     if thesis.left_out:
         left_out = [trial_name(cell) for cell in summary.cells if cell.id in thesis.left_out]
         sentences.append(f"Collapsed and left out: {', '.join(left_out)}")
-    sentences += [_unit(len(curve.seeds)), _alone(summary, curve)]
-    return " ".join(f"{capital(sentence)}." for sentence in sentences if sentence)
+    sentences += [*curve.lacks, _unit(len(curve.seeds)), _alone(summary, curve)]
+    return _sentences(sentences)
+
+
+def _sentences(parts: Sequence[str]) -> str:
+    return " ".join(f"{capital(part.rstrip('.'))}." for part in parts if part)
 
 
 def is_tested(thesis: ThesisVerdict | None) -> TypeGuard[ThesisVerdict]:
@@ -110,14 +114,14 @@ def turn_rows(summary: StudySummary) -> list[tuple[str, str, str, str, str]]:
     """Objective, what turns, and the peak, t₁ and t₂ of it in words: L under each direction, then accuracy."""
     rows = []
     for curve in summary.curves:
-        name = capital(objective_name(curve.objective))
+        name, lacks = capital(objective_name(curve.objective)), "".join(f"; {each}" for each in curve.lacks)
         if curve.withheld:
             rows.append((name, "withheld", "–", "–", "–"))
             continue
         for target, own in curve.directions.items():
             turns = (peak_words(own.peak), crossing_words(own.t1), crossing_words(own.t2))
-            rows.append((name, f"L, {direction_name(summary, target)}", *turns))
-        rows.append((name, "accuracy", "–", "–", crossing_words(curve.t2_accuracy)))
+            rows.append((name, f"L, {direction_name(summary, target)}{lacks}", *turns))
+        rows.append((name, f"accuracy{lacks}", "–", "–", crossing_words(curve.t2_accuracy)))
     return rows
 
 
@@ -180,6 +184,12 @@ def correlation_sentence(entries: Sequence[CorrelationEntry]) -> str:
     """Which differences to a control are shown, after Holm's correction for all of them."""
     tested = [(entry, name, each) for entry in entries for name, each in entry.controls.items()]
     known = [(entry, name, each) for entry, name, each in tested if each.p_holm is not None]
+    words = [
+        f"{heading(e.y)} minus {control_words(name)}: {each.withheld}" for e, name, each in tested if each.withheld
+    ]
+    withheld = f" Withheld: {'; '.join(words)}." if words else ""
+    if not known and withheld:
+        return f"No difference to a control is claimed.{withheld}"
     if not known:
         seeds = entries[0].seeds if entries else 0
         few = f" (intervals are over seeds, of which there {'is' if seeds == 1 else 'are'} {seeds})" if seeds else ""
@@ -191,7 +201,7 @@ def correlation_sentence(entries: Sequence[CorrelationEntry]) -> str:
         f"{heading(entry.y)} minus {control_words(name)} {number(each.difference, 2, signed=True)}"
         for entry, name, each in shown
     ]
-    return f"{start}{': ' if words else ''}{'; '.join(words)}."
+    return f"{start}{': ' if words else ''}{'; '.join(words)}.{withheld}"
 
 
 def _is_shown(each: CorrelationControlEntry) -> bool:

@@ -90,7 +90,17 @@ def alignment_sentence(summary: StudySummary, headline: HeadlineEntry) -> str:
     if headline.over_filter:
         behind = f"it behind the best fixed linear filter, {filter_names(summary, headline.direction)}"
         words += f", and {against(headline.over_filter, behind)}"
-    return f"{words}."
+    return f"{words}. {chosen_words(headline)}".rstrip()
+
+
+def chosen_words(headline: HeadlineEntry) -> str:
+    """That the intervals of L are corrected, as its recipe and direction were chosen; "" where there was no choice."""
+    if headline.among < 2:
+        return ""
+    return (
+        f"It was chosen among {headline.among} levels of L, of recipes and directions, and its 95 % intervals are "
+        "corrected for that (Bonferroni)."
+    )
 
 
 def against(e: CrossedEstimate, whom: str) -> str:

@@ -60,8 +60,9 @@ def correlations(rows: SweepRows) -> list[CorrelationEntry]:
 
 
 def _control(own: ControlCorrelation) -> CorrelationControlEntry:
-    names = CorrelationControlEntry.__dataclass_fields__
-    return CorrelationControlEntry(**{name: plain_number(getattr(own, name)) for name in names})
+    names = ("rho", "difference", "low", "high", "p", "p_holm")
+    numbers = {name: plain_number(getattr(own, name)) for name in names}
+    return CorrelationControlEntry(**numbers, withheld=own.withheld or None)
 
 
 def _alignments(recipes: Sequence[Recipe]) -> list[str]:

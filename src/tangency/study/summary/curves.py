@@ -9,16 +9,17 @@ import numpy as np
 
 from tangency.evaluate.entries import plain_number
 from tangency.evaluate.verdicts import Recipe, SweepRows, SweepVerdicts
-from tangency.evaluate.verdicts.aligned import alignment
+from tangency.evaluate.verdicts.aligned import ACCURACY, alignment, is_collapsed
 from tangency.evaluate.verdicts.entries import ThesisVerdict
-from tangency.evaluate.verdicts.label import ACCURACY
 from tangency.evaluate.verdicts.recipes import directions, shared_seeds
 from tangency.measures.keys import RADIUS
 from tangency.statistics import crossed_mean
 from tangency.statistics.crossings import Crossing, drop_crossing, fall_crossing, rise_crossing
 from tangency.statistics.peaks import interior_peak, shared_image_covariance
+from tangency.statistics.regimes import Thresholds
 from tangency.statistics.resamples import Array
-from tangency.study.summary.sweep import curves_of
+from tangency.study.summary.gaps import lacking
+from tangency.study.summary.sweep import LostCell, curves_of
 from tangency.study.summary.sweep_entries import (
     CommonCurveEntry,
     CrossingEntry,
@@ -37,6 +38,7 @@ def curve_entries(
     verdicts: SweepVerdicts,
     by_estimator: Mapping[str, Mapping[str, ThesisVerdict]],
     withheld: Mapping[str, str],
+    lost: Sequence[LostCell] = (),
 ) -> list[SweepCurveEntry]:
     """An entry for each objective of at least one strength.
 
@@ -45,6 +47,7 @@ def curve_entries(
         verdicts: on them.
         by_estimator: estimator to objective to the thesis under it alone.
         withheld: objective to why nothing is claimed of its sweep.
+        lost: cells without a network.
     """
     entries = []
     collapsed = rows.standard is not None and verdicts.recipes[rows.standard.name].regime == "collapsed"
@@ -70,6 +73,7 @@ def curve_entries(
                 thesis=thesis,
                 thesis_by_estimator={n: each[objective] for n, each in by_estimator.items() if objective in each},
                 withheld=withheld.get(objective) or (_BASELESS if collapsed else None),
+                lacks=lacking(lost, objective, strengths.tolist()),
             )
         )
     return entries
@@ -114,12 +118,13 @@ def _shared(values: Array) -> Array | None:
 
 
 def common_curves(rows: SweepRows) -> list[CommonCurveEntry]:
-    """R² of one curve L(radius) over the cells of all objectives, under each Bayes direction."""
+    """R² of one curve L(radius) over the cells of all objectives that are not collapsed, under each Bayes direction."""
+    sound = [recipe for recipe in rows.recipes if not is_collapsed(rows, recipe, Thresholds().level)]
     entries = []
     for target, key in directions(rows.recipes).items():
         points: list[tuple[float, float]] = []
         objectives = set()
-        for recipe in rows.recipes:
+        for recipe in sound:
             level = alignment(recipe, key)
             if level is None or not recipe.has(RADIUS):
                 continue

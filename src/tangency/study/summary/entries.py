@@ -180,7 +180,7 @@ class RegimesEntry:
         thresholds: of rule: regimes.
         kappa: of rule: kappa.
         epsilon: step length at which rule: kappa judges the on-manifold change.
-        constant: accuracy of the best constant answer on the test images.
+        constant: accuracy of the best constant answer on the measured images.
         bands: how intervals are made.
         text: what a label is a statement about.
     """
@@ -199,7 +199,8 @@ class RegimesEntry:
 class StudySummary:
     """The content of summary.json.
 
-    `score` is the card of the study's score, and `provenance` versions, hashes and settings to be printed as they are.
+    `absent` says in sentences which cells have no network, and which objectives no curve. `score` is the card of the
+    study's score, and `provenance` versions, hashes and settings to be printed as they are.
     """
 
     schema: int
@@ -213,6 +214,7 @@ class StudySummary:
     noise_curves: NoiseCurvesEntry = field(default_factory=NoiseCurvesEntry)
     cells: list[CellEntry] = field(default_factory=list)
     curves: list[SweepCurveEntry] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
     common_curves: list[CommonCurveEntry] = field(default_factory=list)
     convergence: list[ConvergenceEntry] = field(default_factory=list)
     regimes: RegimesEntry

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.evaluate.numbers import Columns
-from tangency.evaluate.verdicts import SweepVerdicts
+from tangency.evaluate.verdicts import SweepRows, SweepVerdicts
+from tangency.evaluate.verdicts.aligned import aligned
 from tangency.evaluate.verdicts.entries import AlignmentUnder, RecipeVerdict
+from tangency.evaluate.verdicts.manifold import corrected
 from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
+from tangency.statistics.regimes import Thresholds
 from tangency.study.spec import STANDARD, StudySpec
 from tangency.study.summary.entries import EstimatorEntry
 from tangency.study.summary.sweep import Sweep
@@ -34,24 +38,27 @@ def headline(
     """
     standard = sweep.rows.standard
     judged = [each for each in verdicts.recipes.values() if each.objective != STANDARD and each.aligned]
-    aligned = [each for each in judged if each.regime == "bayes_aligned"]
-    candidates = aligned or [each for each in judged if _not_inferior(each, verdicts.thresholds.accuracy_margin)]
+    best = [each for each in judged if each.regime == "bayes_aligned"]
+    candidates = best or [each for each in judged if _not_inferior(each, verdicts.thresholds.accuracy_margin)]
     if standard is None or not candidates:
         return None
     chosen = max(candidates, key=_level)
-    direction, under = min(chosen.aligned.items(), key=lambda item: _bound(item[1]))
+    direction, plain = min(chosen.aligned.items(), key=lambda item: _bound(item[1]))
+    among = sum(len(each.aligned) for each in judged)
+    under = _corrected(sweep.rows, chosen.name, direction, plain, verdicts.thresholds, among) or plain
     claims = _claims(chosen, verdicts, spec)
     return HeadlineEntry(
         recipe=chosen.name,
         trials=[trial.id for trial in sweep.trials[chosen.name]],
         baseline=standard.name,
         baseline_trials=[trial.id for trial in sweep.trials[standard.name]],
-        rule=_RULES["bayes_aligned" if aligned else ""],
+        rule=_RULES["bayes_aligned" if best else ""],
         regime=None if chosen.name in withheld else chosen.regime,
         withheld=withheld.get(chosen.name),
         unit=chosen.unit,
         networks=chosen.networks,
         direction=direction,
+        among=among,
         alignment=under.alignment,
         over_standard=under.over_standard,
         over_filter=under.over_filter,
@@ -59,6 +66,18 @@ def headline(
         on_manifold=chosen.on_manifold,
         claims=claims,
     )
+
+
+def _corrected(
+    rows: SweepRows, name: str, direction: str, under: AlignmentUnder, thresholds: Thresholds, among: int
+) -> AlignmentUnder | None:
+    """The same with intervals of a level corrected for all those that it was chosen among (Bonferroni).
+
+    They then hold for all recipes and directions at once, and so for the one that was chosen.
+    """
+    recipe = next(each for each in rows.recipes if each.name == name)
+    wide = dataclasses.replace(thresholds, level=corrected(thresholds.level, among))
+    return aligned(rows, recipe, direction, under.column, wide)
 
 
 def _not_inferior(verdict: RecipeVerdict, margin: float) -> bool:

@@ -13,6 +13,7 @@ from tangency.study.plan import Trial, cell_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.curves import curve_entries
 from tangency.study.summary.entries import RegimesEntry
+from tangency.study.summary.gaps import absent, unshared
 from tangency.study.summary.gate import convergence_entries, withheld
 from tangency.study.summary.headline import headline
 from tangency.study.summary.kappa import judged_epsilon, kappa_labels
@@ -37,6 +38,7 @@ class JudgedStudy:
         trials, cells: id to label.
         rule: how they were labelled.
         headline, curves, convergence: as in summary.json; none by rule: kappa.
+        absent: cells without a network and objectives without a curve, in sentences.
     """
 
     trials: Mapping[str, Labelled]
@@ -45,6 +47,7 @@ class JudgedStudy:
     headline: HeadlineEntry | None = None
     curves: list[SweepCurveEntry] = field(default_factory=list)
     convergence: list[ConvergenceEntry] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -70,7 +73,7 @@ def judge(
             bands=_KAPPA_BANDS,
             text=_KAPPA_TEXT,
         )
-        return JudgedStudy(trials, cells, rule)
+        return JudgedStudy(trials, cells, rule, absent=absent(sweep, []))
     thresholds = Thresholds()
     together = verdicts(sweep.rows, thresholds)
     gate = convergence_entries(sweep.rows, longer, columns, thresholds)
@@ -81,6 +84,7 @@ def judge(
     alone = withheld(sweep.rows, gate, {})  # a lost network of another seed says nothing of this one
     by_trial = verdicts_by_trial(sweep, together)
     cell_names = {trial.id: cell_of(trial) for own in sweep.trials.values() for trial in own}
+    curves = curve_entries(sweep.rows, together, thesis_by_estimator(sweep.rows), why, sweep.diverged)
     everyone = {**together.recipes, **together.references}
     return JudgedStudy(
         trials={name: Labelled.of(each, alone.get(cell_names[name])) for name, each in by_trial.items()},
@@ -89,6 +93,7 @@ def judge(
             rule=spec.rule, order=list(ORDER), thresholds=thresholds, constant=constant, bands=_BANDS, text=_TEXT
         ),
         headline=None if collapsed else headline(sweep, together, why, spec),
-        curves=curve_entries(sweep.rows, together, thesis_by_estimator(sweep.rows), why),
+        curves=curves,
         convergence=gate,
+        absent=absent(sweep, curves) + unshared(sweep),
     )

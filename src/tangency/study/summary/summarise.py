@@ -74,6 +74,7 @@ def summarise(
         noise_curves=noise_curves(spec, numbers, results.standard_of()),
         cells=cells,
         curves=judged.curves,
+        absent=judged.absent,
         common_curves=common_curves(sweep.rows),
         convergence=judged.convergence,
         regimes=judged.rule,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tangency.evaluate.numbers import Columns
+from tangency.evaluate.numbers import Columns, best_constant
 from tangency.evaluate.verdicts import Recipe, SweepRows, SweepVerdicts, verdicts
 from tangency.evaluate.verdicts.entries import RecipeVerdict, ThesisVerdict
 from tangency.evaluate.verdicts.recipes import estimators
@@ -18,9 +18,27 @@ from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Kappa
 from tangency.statistics.resamples import Array
-from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of
+from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of, measured_images
 from tangency.study.spec import STANDARD, StudySpec
 from tangency.types import Dataset
+
+
+@dataclass(frozen=True)
+class LostCell:
+    """A trained cell of which every network diverged; no recipe of a sweep."""
+
+    objective: str
+    strength: float
+    networks: int
+
+    @property
+    def words(self) -> str:
+        """ "strength 30: all 5 networks diverged"."""
+        return f"strength {self.strength:g}: {_all_of(self.networks)} diverged"
+
+
+def _all_of(networks: int) -> str:
+    return f"all {networks} networks" if networks > 1 else "its one network"
 
 
 @dataclass(frozen=True)
@@ -31,11 +49,13 @@ class Sweep:
         rows: of all seeds.
         trials: cell id to its measured trials.
         lost: cell id to how many of its networks diverged.
+        diverged: the trained cells of which all did.
     """
 
     rows: SweepRows
     trials: Mapping[str, Sequence[Trial]]
     lost: Mapping[str, int]
+    diverged: Sequence[LostCell] = ()
 
     @classmethod
     def of(
@@ -63,6 +83,11 @@ class Sweep:
         lost = {name: len(cells[name]) - len(own) for name, own in trials.items()}
         trials = {name: own for name, own in trials.items() if own}
         curves = _curves(planned)
+        diverged = [
+            LostCell(curves[name], group[0].strength, len(group))
+            for name, group in cells.items()
+            if name not in trials and group[0].name not in REFERENCES
+        ]
         recipes = {
             name: Recipe(
                 name,
@@ -73,17 +98,18 @@ class Sweep:
             )
             for name, own in trials.items()
         }
+        measured = [i for shard in measured_images(spec, data) for i in shard]
         trained = [recipe for recipe in recipes.values() if recipe.objective not in REFERENCES]
         rows = SweepRows(
             trained,
-            constant=best_constant(data),
+            constant=best_constant(data.test.labels[measured]),
             dimension=dimension,
             exact=spec.score.kind == "exact",
             filtered={target: recipes[name] for target, name in FILTERED.items() if name in recipes},
             slack=_slack(trials, outcomes),
             references=[recipe for recipe in recipes.values() if recipe.objective in REFERENCES],
         )
-        return cls(rows, trials, lost)
+        return cls(rows, trials, lost, diverged)
 
     def alone(self, seed: int) -> SweepRows | None:
         """The rows of one seed, a fixed recipe among them; None where no network of it was trained."""
@@ -115,11 +141,6 @@ def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping
     """Bayes direction to how much another filter may exceed the chosen one in L: the most of any seed, ∞ if unknown."""
     each = {target: [outcomes[t.id].get("slack") for t in trials.get(name, ())] for target, name in FILTERED.items()}
     return {t: max(math.inf if slack is None else slack for slack in own) for t, own in each.items() if own}
-
-
-def best_constant(data: Dataset) -> float:
-    """Accuracy of the best constant answer on the test images."""
-    return float(data.test.class_counts.max()) / len(data.test)
 
 
 def log_kappa(columns: Mapping[str, Array], dimension: int, control: str = "") -> float:

@@ -161,6 +161,7 @@ class SweepCurveEntry:
         thesis: the paper's thesis under all estimators of the tangent space.
         thesis_by_estimator: the same under each one alone, where there are several.
         withheld: why thesis, peak and change points are not claimed, in a sentence.
+        lacks: strengths of which all networks diverged, in words: peak and change points are those of the rest.
     """
 
     objective: str
@@ -175,6 +176,7 @@ class SweepCurveEntry:
     thesis: ThesisVerdict | None = None
     thesis_by_estimator: dict[str, ThesisVerdict] = field(default_factory=dict)
     withheld: str | None = field(default=None, metadata=ABSENT)
+    lacks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +185,8 @@ class CommonCurveEntry:
 
     Args:
         direction: of L.
-        objectives, cells: that it is fitted to; `r2` is None for fewer than two objectives or six cells.
+        objectives, cells: that it is fitted to, none of them collapsed; `r2` is None for fewer than two objectives or
+            six cells.
         r2: 1 − Σ(L − L̂)²/Σ(L − L̄)², L̂ a cubic in log radius.
         r2_out: the same with each cell predicted from the others.
     """
@@ -219,7 +222,9 @@ class HeadlineEntry:
         regime: its label; None where it is withheld, as `withheld` says.
         unit, networks: of the intervals.
         direction: the Bayes direction under which its L is the least beyond smoothing.
-        alignment, over_standard, over_filter: L under that direction, and its rises.
+        among: how many recipes and directions it was chosen among.
+        alignment, over_standard, over_filter: L under that direction, and its rises; of a chosen maximum, so that the
+            level of their intervals is corrected for `among` (Bonferroni).
         estimator: the estimator of the tangent space under which log F²/control is the lowest.
         on_manifold: over all estimators.
         claims: under each estimator, the worst first.
@@ -235,6 +240,7 @@ class HeadlineEntry:
     unit: str
     networks: int
     direction: str
+    among: int = 1
     alignment: CrossedEstimate
     over_standard: CrossedEstimate | None
     over_filter: CrossedEstimate | None
@@ -245,7 +251,10 @@ class HeadlineEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class CorrelationControlEntry:
-    """The correlation with a control in place of a target; only own − control, `difference`, is a claim."""
+    """The correlation with a control in place of a target; only own − control, `difference`, is a claim.
+
+    `withheld` says why it is none, as where the control is flat; then interval and p are None.
+    """
 
     rho: float | None
     difference: float | None
@@ -253,6 +262,7 @@ class CorrelationControlEntry:
     high: float | None
     p: float | None
     p_holm: float | None
+    withheld: str | None = field(default=None, metadata=ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
