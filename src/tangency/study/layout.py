@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tangency.errors import ModelError, RunError
-from tangency.files import locked, read_json
+from tangency.files import is_locked, locked, read_json
 from tangency.measures.tables import is_shard
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
@@ -37,6 +37,11 @@ class Layout:
     def summary(self) -> Path:
         """The numbers that a script wants."""
         return self.run / "summary.json"
+
+    @property
+    def going(self) -> Path:
+        """How the run goes on, or ended."""
+        return self.run / "progress.json"
 
     @property
     def pictures(self) -> Path:
@@ -132,6 +137,10 @@ class Layout:
         # The file stays: it tells a run from a folder of somebody else's.
         with locked(self.run, f"run '{self.run}'", keep=True):
             yield
+
+    def held(self) -> bool:
+        """Whether a process works on this run now."""
+        return is_locked(self.run)
 
 
 def weights_file(folder: Path, weights: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.engines import EngineConfig, Event, Job, open_engine
+from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_engine, read_going
 from tangency.engines.deaths import leave_if_imported
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card, shares_mixture
@@ -46,11 +46,13 @@ class Status:
         trials: id to "waiting", "trained", "measured", or "generated" where the spec asks for that too.
         score: whether the score is fitted.
         report: whether there is a report, and of this very spec.
+        going: how the work goes on; None where no process works on the folder.
     """
 
     score: bool
     trials: dict[str, str]
     report: bool
+    going: Going | None = None
 
 
 def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
@@ -67,7 +69,8 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
         steps = [layout.trained(trial), measured, pictured]
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
-    return Status(layout.score(plan.score_hash).exists(), states, report)
+    going = read_going(layout.going) if layout.held() else None
+    return Status(layout.score(plan.score_hash).exists(), states, report, going)
 
 
 def run_study(
@@ -116,6 +119,7 @@ def run_study(
     data = load_dataset(spec.data)
     plan = checked_plan(spec, data)
     resolve_device(spec.device)
+    bulletin = Bulletin(Layout(run).going)
     layout = Layout(run)
     with layout.locked():
         refuse_other_study(layout, spec)
@@ -127,8 +131,10 @@ def run_study(
         with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:
             for phase, tasks in _phases(plan, data, layout):
                 jobs = study_jobs(tasks, plan, layout)
+                bulletin.begin(phase, jobs)
                 watch(phase, jobs, None)
-                hands.do(jobs, partial(watch, phase, jobs))
+                hands.do(jobs, partial(_happened, bulletin, partial(watch, phase, jobs)))
+                bulletin.write()
         summary = _sum_up(plan, data, layout)
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
@@ -138,6 +144,11 @@ def run_study(
         journal("summary")
         write_json(layout.summary, summary)
     return summary
+
+
+def _happened(bulletin: Bulletin, watch: Callable[[Event], None], event: Event) -> None:
+    bulletin.take(event)
+    watch(event)
 
 
 def _as_spec(spec: StudySpec | Mapping[str, Any] | str | Path) -> StudySpec:
