@@ -16,6 +16,8 @@ from tangency.measures.tables import is_shard
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
 
+NO_MEMORY = "ran out of memory"  # outcome of a training, which is tried again when the study is run again
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -81,6 +83,10 @@ class Layout:
         """Rows of one trial for one shard of images, named by the images."""
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
         return self.trial(trial) / "rows" / trial.measure_hash / name
+
+    def halved(self, trial: Trial, images: list[int]) -> Path:
+        """Says that a shard was measured with half the batch, since memory ran out; beside its rows."""
+        return self.shard(trial, images).with_suffix(".halved.json")
 
     def generated(self, trial: Trial | None, digest: str) -> Path:
         """Folder of what a trial's gradients made in one task, or of what it is compared with (trial None)."""

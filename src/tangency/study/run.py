@@ -23,7 +23,7 @@ from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import load_judge, refuse_failed_judge
 from tangency.study.jobs import StudyWork, study_jobs
-from tangency.study.layout import Layout
+from tangency.study.layout import NO_MEMORY, Layout
 from tangency.study.network import examination, examined
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
@@ -141,6 +141,7 @@ def run_study(
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
+        summary["provenance"]["halved"] = _halved(plan, layout)
         journal("summary")
         write_json(layout.summary, summary)
     return summary
@@ -220,7 +221,8 @@ def _to_measure(plan: StudyPlan, usable: list[int], layout: Layout) -> list[Task
 def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
     spec, images = plan.spec, len(data.train)
-    untrained = [(i, t) for i, t in enumerate(plan.trials) if t.base is None and not layout.trained(t)]
+    numbered = [(i, trial) for i, trial in enumerate(plan.trials) if trial.base is None]
+    untrained = [(i, t) for i, t in numbered if not layout.trained(t) or layout.outcome(t)["outcome"] == NO_MEMORY]
     tasks = [Task("train", i, cost=max(trial.cost, 1.0)) for i, trial in untrained]
     largest = max((task.cost for task in tasks), default=0.0)
     examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
@@ -234,6 +236,12 @@ def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     if plan.judge is not None and not layout.trained(plan.judge):
         tasks.append(Task("train_judge", cost=max(plan.judge.cost, largest)))
     return tasks
+
+
+def _halved(plan: StudyPlan, layout: Layout) -> dict[str, int]:
+    """How many images of each trial were measured with half the batch, since memory ran out; of no others."""
+    counts = {t.id: sum(len(s) for s in plan.shards if layout.halved(t, s).exists()) for t in plan.networks}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
