@@ -1,12 +1,14 @@
-"""Why a worker process ended, in words: signals, exit codes, and scripts without a guard."""
+"""Why a worker process ended or failed, in words: signals, exit codes, memory, and scripts without a guard."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import sys
+import traceback
 
-from tangency.errors import RunError
+from tangency.engines.contract import Job
+from tangency.errors import RunError, TangencyError
 
 _KILLED = 9  # SIGKILL, which Windows does not have
 IMPORTED = 76  # exit code of a worker that reached the study's own call while it imported the script
@@ -58,15 +60,29 @@ def why(code: int | None, begun: bool) -> str:
     return f"it ended with exit code {code}; its own words, if any, stand above"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that no memory is left, of the machine or of an accelerator."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
+
+
 def out_of_memory(error: BaseException, work: str) -> RunError | None:
     """The error to raise where one says that no memory is left; None for others."""
     text = str(error)
-    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+    if is_out_of_memory(error):
         return RunError(
             f"{work}: memory ran out ({' '.join(text.split())[:200] or 'MemoryError'}). Finished work is kept: run "
             "the study again, with fewer --workers, or smaller batches."
         )
     return None
+
+
+def as_reported(error: Exception, job: Job) -> Exception:
+    """What the driver raises for an error of a job: a user's mistake as it is, all else with its traceback."""
+    if isinstance(error, TangencyError):
+        return error
+    known = out_of_memory(error, f"task '{job.name}'")
+    return known or RuntimeError(f"in worker, task '{job.name}':\n{traceback.format_exc()}")
 
 
 def _script() -> str:
