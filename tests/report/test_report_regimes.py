@@ -67,15 +67,13 @@ def test_one_filter_for_both_directions_is_one_row_that_names_both(page, capsys)
     summary = summary_of(seeds=(0, 1, 2))
     print_study(summary)
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("filtered")]
-    assert [row[: len("filtered-s0, filtered_network-s0")] for row in rows] == [
-        f"filtered-s{seed}, filtered_network-s{seed}" for seed in range(3)
-    ]
+    assert [row.split("  ")[0] for row in rows] == [f"filtered-s{seed} (both)" for seed in range(3)]
     for trial in summary["trials"]:
         if trial["id"] == "filtered_network-s1":  # of one seed, another one
             trial["filter"]["name"] = "blur-1"
     print_study(summary)
-    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("filtered")]
-    assert rows == ["filtered-s0,", "filtered-s1", "filtered_network-s1", "filtered-s2,"]
+    rows = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("filtered")]
+    assert rows == ["filtered-s0 (both)", "filtered-s1", "filtered_network-s1", "filtered-s2 (both)"]
     references = [row.name for row in regimes_section(typed(summary)).references]
     assert references == ["untrained", "standard, filtered", "standard, filtered (score)"]
 

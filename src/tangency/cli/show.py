@@ -54,6 +54,8 @@ def print_study(summary: Mapping[str, Any]) -> None:
     )
     rows = [_trial_row(trial, direction, twins) for trial in summary["trials"] if trial["id"] not in twins]
     screen.print(table(titles, rows, title=title))
+    if twins:
+        screen.print("(both): one filter was chosen for both Bayes directions.", soft_wrap=True)
     if cells := _recipes(summary["cells"]):
         screen.print(f"Recipes, with networks as the unit: {cells}.", markup=False, soft_wrap=True)
     target = f"{whose} Bayes direction" if direction == _CLOSED else "the trained score's Bayes direction"
@@ -78,7 +80,7 @@ def _trial_row(trial: Mapping[str, Any], direction: str, twins: Mapping[str, str
     worst = [under["worst"] for under in verdict.get("manifold", {}).values() if under["worst"]]
     least = min(worst, key=lambda each: each["low"], default=None)
     return [
-        ", ".join([trial["id"], *(other for other, same in twins.items() if same == trial["id"])]),
+        trial["id"] + " (both)" * (trial["id"] in twins.values()),
         _half_width(trial["measures"].get("accuracy")),
         _half_width(aligned.get("alignment")),
         _half_width(aligned.get("over_filter"), "+.3f"),

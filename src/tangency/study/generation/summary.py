@@ -136,23 +136,8 @@ def _entry(
         budget=entry.config.budget,
         settings=task_settings(entry.config),
         qualities=better,
-        references={
-            source: SourceEntry(
-                how=how,
-                **_numbers(one.references, trial_draws(one.references, boot, (entry.own,), source), classes, source),
-            )
-            for source, how in one.references.how.items()
-        },
-        trials=[
-            GeneratedTrial(
-                id=trial.id,
-                objective=trial.name,
-                strength=trial.strength,
-                seed=trial.seed,
-                **_numbers(one.trials[trial.id], draws[trial.id], classes),
-            )
-            for trial in trials
-        ],
+        references=_references(one, boot, classes),
+        trials=[_trial(trial, one, draws[trial.id], classes) for trial in trials],
         networks=len(spec.seeds),
         unit="networks" if len(spec.seeds) > 1 else "images",
         cells=[_cell(cell, trials) for cell in cells],
@@ -162,6 +147,19 @@ def _entry(
         unavailable={name: why for judged in one.trials.values() for name, why in judged.unavailable.items()}
         | _absent(one),
     )
+
+
+def _trial(trial: Trial, one: GeneratedEntry, draws: Mapping[str, Array], classes: int) -> GeneratedTrial:
+    numbers = _numbers(one.trials[trial.id], draws, classes)
+    return GeneratedTrial(id=trial.id, objective=trial.name, strength=trial.strength, seed=trial.seed, **numbers)
+
+
+def _references(one: GeneratedEntry, boot: PairedBootstrap, classes: int) -> dict[str, SourceEntry]:
+    made, entries = one.references, {}
+    for source, how in made.how.items():
+        draws = trial_draws(made, boot, (one.entry.own,), source)
+        entries[source] = SourceEntry(how=how, **_numbers(made, draws, classes, source))
+    return entries
 
 
 def _absent(one: GeneratedEntry) -> dict[str, str]:
