@@ -44,6 +44,19 @@ def test_intervals_hold_the_true_temperature_as_often_as_they_say() -> None:
     assert narrowed < 0.85  # half as wide holds it .67 of the time
 
 
+def test_intervals_hold_the_best_temperature_also_where_none_is_true() -> None:
+    def noisy(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, labels = drawn(n, 30.0, 1.0, seed)
+        generator = torch.Generator().manual_seed(1000 + seed)
+        other = torch.randint(10, (n,), generator=generator)
+        return logits, torch.where(torch.rand(n, generator=generator) < 0.2, other, labels)
+
+    best = fit_temperature(*noisy(40000, 500)).value
+    assert best > 10  # the true one is 1 for four images in five
+    intervals = [fit_temperature(*noisy(500, seed)) for seed in range(60)]
+    assert sum(each.low <= best <= each.high for each in intervals) >= 51  # the unadjusted likelihood's: .77 of 60
+
+
 def test_three_errors_do_not_identify_a_temperature_and_five_do() -> None:
     logits = 4 * torch.nn.functional.one_hot(torch.arange(200) % 5, 5).double()
     labels = torch.arange(200) % 5
