@@ -65,7 +65,7 @@ def crossed(estimates: Array, influence: Array, level: float = 0.95) -> CrossedE
     measures", Statistics in Medicine 27 (2008); the two-way random model: Searle, Casella and McCulloch, "Variance
     Components" (1992). Coverage of .95 lies between .950 and .977 for S ≥ 3, and up to .987 for S = 2, where both parts
     are about equal: Satterthwaite's degrees of freedom on the sum would give .922 to .950 at S = 3. With 200 images of
-    skewness 6 whose effects dominate it is .935 to .950; with z for h∓ it would be .922 to .943.
+    skewness 6 whose effects dominate it is .939 to .956; with z for h∓ it would be .922 to .943.
     """
     from scipy.special import stdtrit
 
