@@ -115,7 +115,7 @@ def test_two_sds_of_networks_are_allowed_and_of_one_network_two_of_its_images(tm
     alone, _ = gate(tmp_path / "one", 1, 1.01)
     values = network(0.2, 0)["tangent_fraction.margin"]
     error = values.std(ddof=1) / values.mean() / np.sqrt(N)
-    assert alone[1].fraction[""].allowed == pytest.approx(2 * error, rel=1e-3)
+    assert alone[1].fraction[""].allowed == pytest.approx(2 * error, rel=5e-3)
     assert alone[1].fraction[""].unit == "images"
 
 

@@ -28,7 +28,7 @@ def verdicts(rows: SweepRows, thresholds: Thresholds | None = None) -> SweepVerd
 
     Example:
         >>> import numpy as np
-        >>> columns = {"accuracy": np.array([1.0, 1.0, 0.0, 1.0])}
+        >>> columns = {"accuracy": np.array([1.0, 1, 0, 1, 1, 1, 1, 1])}
         >>> rows = SweepRows([Recipe("plain", "standard", 0.0, {0: columns})], constant=0.1, dimension=64)
         >>> verdicts(rows).recipes["plain"].regime
         'weak'

@@ -22,7 +22,7 @@ from tangency.study.summary.sweep_entries import ConvergenceEntry, MovedEntry
 MOST_LOG_KAPPA = 0.08  # nats that ln κ may move by
 MOST_SDS = 2.0  # sds of networks that log F²/control may move by
 _LEFT = "its sweep is made of the seeds that are left, a selection"
-_Z = 1.959964  # half-widths of 95 % image intervals to standard errors
+_Z = 1.959964  # half-widths of 95 % image intervals to standard errors, nearly
 
 
 def convergence_entries(
