@@ -130,13 +130,13 @@ def test_the_former_rule_has_its_bands_and_chooses_no_filters(run: Path, tmp_pat
 
 def test_a_baseline_that_is_not_standard_is_warned_of_and_one_that_guesses_is_none(run: Path) -> None:
     own, other = trial(run, "standard-0-s0"), trial(run, "gradient_norm-0.1-s0")
-    found = _measured(own, limit=20, baseline=other)["regime"]
+    found = _measured(own, limit=30, baseline=other)["regime"]
     assert "trained with gradient_norm" in found["warnings"][0]
-    untrained = _measured(own, limit=20, baseline=trial(run, "untrained-s0"))["regime"]
+    untrained = _measured(own, limit=30, baseline=trial(run, "untrained-s0"))["regime"]
     assert untrained["regime"] == "undetermined"
     assert "the standard network is collapsed, and so no baseline" in untrained["text"]
     with pytest.raises(ModelError):
-        _measured(own, limit=20, baseline="nothing.onnx")
+        _measured(own, limit=30, baseline="nothing.onnx")
 
 
 def test_a_baseline_of_another_architecture_is_warned_of_in_folder_and_leaderboard(run: Path, tmp_path: Path) -> None:
