@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ FITTED = "world:fitted?train=400&test=150"
 def source_of(data: Dataset, *references: str) -> tuple[ComparisonSource, list[str]]:
     world = world_of(data.name)
     assert world is not None
-    named = study_tangents(references, WorldTangents(world), ground_of(data, world, "cpu"), Path())
+    with TemporaryDirectory() as folder:
+        named = study_tangents(references, WorldTangents(world), ground_of(data, world, "cpu"), Path(folder))
     return ComparisonSource(world, named, data.test, data.train, MeasureConfig(), "cpu"), list(named)
 
 
