@@ -112,15 +112,15 @@ class Ledger:
 
 
 class _Here:
-    """In place of the pool of processes: every task in this one, as one worker would do it."""
+    """In place of an engine: every job in this process, as one worker would do it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    def __call__(self, plan: Any, run: Path, devices: list[str]) -> _Here:
-        from tangency.study.bench import Workbench
+    def __call__(self, config: Any, work: Any, run: Path, workers: int, device: str) -> _Here:
+        from tangency.devices import resolve_device
 
-        self.bench = Workbench(plan, run, devices[0])
+        self.do_job = work.open(run, resolve_device(device))
         return self
 
     def __enter__(self) -> _Here:
@@ -129,13 +129,11 @@ class _Here:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         return None
 
-    def do(self, tasks: list[Any], on_progress: Callable[..., None]) -> None:
-        """Do all tasks, each as a phase of its kind."""
-        from tangency.study.tasks import do_task
-
-        for task in sorted(tasks, key=lambda task: -task.cost):
-            with self.ledger.of(task.kind):
-                do_task(self.bench, task, lambda share: None)
+    def do(self, jobs: list[Any], on_event: Callable[..., None]) -> None:
+        """Do all jobs, each as a phase of its kind."""
+        for job in sorted(jobs, key=lambda job: -job.cost):
+            with self.ledger.of(job.payload["kind"]):
+                self.do_job(job.payload, lambda share: None)
 
 
 def measured() -> dict[str, float]:
@@ -188,7 +186,7 @@ def measured() -> dict[str, float]:
         return passed
 
     torch.Tensor.backward, torch.autograd.grad = timed(original), timed(grad)  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(driver, "Pool", _Here(ledger)):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(driver, "open_engine", _Here(ledger)):
         driver.run_study(quickstart_spec(**COPY), folder)
         tangency.report.write.write_report(folder)
     ledger._switch()

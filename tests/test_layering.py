@@ -12,6 +12,7 @@ LEVEL = {
     **dict.fromkeys(["errors"], 0),
     **dict.fromkeys(["types", "seeding", "files", "devices", "validation"], 0.5),
     **dict.fromkeys(["tensors", "formats", "references"], 0.7),
+    "engines": 0.9,
     "numerics": 1,
     **dict.fromkeys(["autodiff", "data", "mixtures"], 2),
     **dict.fromkeys(["worlds", "models", "attacks", "smoothing"], 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tangency.cli.progress import advancing, watching
-from tangency.study.tasks import Task
+from tangency.engines import Event, Job
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -35,13 +35,15 @@ def test_the_time_left_is_that_of_the_present_part(
 
 
 def test_tasks_of_a_study_count_by_their_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = [Task("train", 0, cost=1.0), Task("train", 1, cost=3.0)]
+    jobs = [Job("train-0", "train a", {}, cost=1.0), Job("train-1", "train b", {}, cost=3.0)]
     with watching(quiet=False) as watch:
-        watch("training", tasks, None, 0.0)
-        watch("training", tasks, tasks[0], 1.0)
-        watch("training", tasks, tasks[1], 0.5)
-        watch("measuring", [], None, 0.0)
+        watch("training", jobs, None)
+        watch("training", jobs, Event(jobs[0], "done", 1.0))
+        watch("training", jobs, Event(jobs[1], "progress", 0.5))
+        watch("training", jobs, Event(jobs[1], "lost", 0.0))
+        watch("measuring", [], None)
     wanted = ["training:   0% of 2 tasks", "training:  25% of 2 tasks", "training:  62% of 2 tasks"]
+    wanted.append("training:  25% of 2 tasks, 1 lost and tried again")
     assert lines(capsys) == [*wanted, "measuring: 100% was done before"]
 
 
@@ -49,5 +51,5 @@ def test_nothing_is_written_if_quiet(capsys: pytest.CaptureFixture[str]) -> None
     with advancing("training", quiet=True) as advance:
         advance("epoch 1/2", 0.5)
     with watching(quiet=True) as watch:
-        watch("training", [], None, 0.0)
+        watch("training", [], None)
     assert capsys.readouterr() == ("", "")

@@ -9,15 +9,14 @@ from unittest import mock
 from fuzz.mutations import TEXT
 from fuzz.subjects import RAW, SAFETENSORS, Subject, _by_kind, _resealed, _whole_or_text
 from study_support import tiny_spec, write_data
+from tangency.engines import Job, Work
 
 
 class _Here:
-    """In place of the pool of processes: every task in this one."""
+    """In place of an engine: every job in this process."""
 
-    def __init__(self, plan: object, run: Path, devices: list[str]) -> None:
-        from tangency.study.bench import Workbench
-
-        self.bench = Workbench(plan, run, devices[0])  # type: ignore[arg-type]
+    def __init__(self, config: object, work: Work, run: Path, workers: int, device: str) -> None:
+        self.do_job = work.open(run, "cpu")
 
     def __enter__(self) -> _Here:
         return self
@@ -25,11 +24,9 @@ class _Here:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def do(self, tasks: list[object], on_progress: Callable[..., None]) -> None:
-        from tangency.study.tasks import do_task
-
-        for task in tasks:
-            do_task(self.bench, task, lambda _: None)  # type: ignore[arg-type]
+    def do(self, jobs: list[Job], on_event: Callable[..., None]) -> None:
+        for job in jobs:
+            self.do_job(job.payload, lambda _: None)
 
 
 def _study(folder: Path) -> None:
@@ -43,7 +40,7 @@ def _study(folder: Path) -> None:
         asked = load_spec(spec)
     else:
         asked = parse_spec(tiny_spec(folder / "data" / "tiny.npz", sweep=[{"objective": "standard"}]), "fuzz")
-    with mock.patch("tangency.study.run.Pool", _Here):
+    with mock.patch("tangency.study.run.open_engine", _Here):
         run_study(asked, run)
 
 

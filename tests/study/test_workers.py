@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from study_support import tiny_spec, write_data, write_spec
+from tangency.engines.deaths import leave_if_imported, out_of_memory, refuse_daemon, why
 from tangency.errors import RunError
-from tangency.study.deaths import leave_if_imported, out_of_memory, refuse_daemon, why
 
 pytestmark = pytest.mark.processes
 
 LAST_RESORT = 900  # seconds; nothing here takes a minute on an idle machine
 
 GUARDED = """
-import tangency, tangency.study.pool as pool
+import tangency, tangency.study.jobs as jobs
 
 def hurt(bench, task, progress):
     {body}
 
-pool.do_task = hurt  # in the workers, too, which import this script
+jobs.do_task = hurt  # in the workers, too, which import this script
 if __name__ == "__main__":
     tangency.run_study("{spec}", "{out}")
 """
@@ -79,7 +79,7 @@ def test_a_script_without_a_guard_is_told_so(spec: Path, tmp_path: Path) -> None
 def test_the_traceback_of_a_worker_is_shown(spec: Path, tmp_path: Path) -> None:
     body = "return surprise[task.kind]"
     told = said(tmp_path, GUARDED.format(body=body, spec=spec, out=tmp_path / "run"))
-    assert "RuntimeError: in worker, Task(kind='train'" in told
+    assert "RuntimeError: in worker, task 'train standard-0-s0'" in told
     assert "return surprise[task.kind]" in told
     assert "NameError: name 'surprise' is not defined" in told
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from tangency.types import OnProgress
 
 if TYPE_CHECKING:
+    from tangency.engines import Event, Job
     from tangency.study.run import Watcher
-    from tangency.study.tasks import Task
 
 _TENTH = 0.1
 Report = Callable[[str, str, float], None]  # what is done, its present part, and the share of it that is done
@@ -78,15 +78,18 @@ def advancing(title: str, quiet: bool) -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def watching(quiet: bool) -> Iterator[Watcher]:
-    """Progress of the phases of a study, whose tasks are weighted by their cost."""
+    """Progress of the phases of a study, whose jobs are weighted by their cost; what is lost is counted."""
     with reporting(quiet) as report:
-        shares: dict[Task, float] = {}
+        shares: dict[str, float] = {}
+        lost: dict[str, int] = {}
 
-        def watch(phase: str, tasks: list[Task], task: Task | None, share: float) -> None:
-            if task is not None:
-                shares[task] = share
-            whole = sum(each.cost for each in tasks)
-            done = sum(each.cost * shares.get(each, 0.0) for each in tasks)
-            report(phase, f"of {len(tasks)} tasks" if tasks else "was done before", done / whole if whole else 1.0)
+        def watch(phase: str, jobs: list[Job], event: Event | None) -> None:
+            if event is not None:
+                shares[event.job.id] = event.share
+                lost[phase] = lost.get(phase, 0) + (event.state == "lost")
+            whole = sum(each.cost for each in jobs)
+            done = sum(each.cost * shares.get(each.id, 0.0) for each in jobs)
+            words = f"of {len(jobs)} tasks" + (f", {lost[phase]} lost and tried again" if lost.get(phase) else "")
+            report(phase, words if jobs else "was done before", done / whole if whole else 1.0)
 
         yield watch

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
+from tangency.engines import EngineConfig, Event, Job, open_engine
+from tangency.engines.deaths import leave_if_imported
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card, shares_mixture
 from tangency.evaluate.fitting.tangents import unfinished
@@ -18,13 +20,12 @@ from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
-from tangency.study.deaths import leave_if_imported
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import load_judge, refuse_failed_judge
+from tangency.study.jobs import StudyWork, study_jobs
 from tangency.study.layout import Layout
 from tangency.study.network import examination, examined
 from tangency.study.planning import StudyPlan, plan_study
-from tangency.study.pool import Pool
 from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
@@ -33,8 +34,8 @@ from tangency.study.tasks import Task
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
-# (phase, task, share done) as work goes on; the task list of a phase is announced with share None
-Watcher = Callable[[str, list[Task], Task | None, float], None]
+# (phase, its jobs, what happened to one of them) as work goes on; a phase is announced with None
+Watcher = Callable[[str, list[Job], Event | None], None]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def run_study(
     watch: Watcher = lambda *_: None,
     *,
     replace: bool = False,
+    engine: EngineConfig | None = None,
 ) -> dict[str, Any]:
     """Train, measure and sum up; killed at any moment, it goes on from there when run again.
 
@@ -86,6 +88,7 @@ def run_study(
         watch: called as work goes on, for a progress display.
         replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
             A spec that only adds trials or measures does not need it.
+        engine: where the work is done; what the spec says by default, which is processes on this machine.
 
     Returns:
         The content of summary.json.
@@ -112,7 +115,7 @@ def run_study(
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load_dataset(spec.data)
     plan = checked_plan(spec, data)
-    devices = [resolve_device(spec.device, worker) for worker in range(spec.workers)]
+    resolve_device(spec.device)
     layout = Layout(run)
     with layout.locked():
         refuse_other_study(layout, spec)
@@ -121,10 +124,11 @@ def run_study(
         remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
-        with Pool(plan, run, devices) as pool:
+        with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:
             for phase, tasks in _phases(plan, data, layout):
-                watch(phase, tasks, None, 0.0)
-                pool.do(tasks, partial(watch, phase, tasks))
+                jobs = study_jobs(tasks, plan, layout)
+                watch(phase, jobs, None)
+                hands.do(jobs, partial(watch, phase, jobs))
         summary = _sum_up(plan, data, layout)
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])

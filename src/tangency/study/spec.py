@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tangency.engines.config import EngineConfig
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.tangents import WITHOUT_MIXTURE, refuse_scoreless
@@ -131,6 +132,7 @@ class StudySpec(_Strict):
         shard: measured images to a task; part of how work is cut, not of any result.
         workers, threads: processes, and threads of each; threads belong to a trial's identity, since the order of
             floating-point sums depends on them.
+        engine: where the work is done: `local` processes, `ray` or `slurm`, with its options; no result depends on it.
         replicates: bootstrap resamples.
         rule: how networks are labelled: "regimes" by Bayes directions and tangent spaces with their controls, networks
             as the unit; "kappa" by the ratio of κ to the standard network's, the former rule.
@@ -159,6 +161,7 @@ class StudySpec(_Strict):
     workers: int = Field(2, ge=1, le=1024)
     threads: int = Field(1, ge=1, le=1024)
     device: str = "auto"
+    engine: EngineConfig = EngineConfig()
     replicates: int = Field(2000, ge=100, le=10_000_000)
     rule: Literal["regimes", "kappa"] = "regimes"
     convergence: bool = False
@@ -256,7 +259,7 @@ class StudySpec(_Strict):
 
     def digest(self) -> str:
         """Hash of everything that can change a result."""
-        content = self.model_dump(mode="json", exclude={"workers", "shard", "device"})
+        content = self.model_dump(mode="json", exclude={"workers", "shard", "device", "engine"})
         if not self.network_score:  # a key that older specs do not have
             del content["network_score"]
         if not self.tangents:
@@ -364,6 +367,7 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
         "sweep": SweepEntry.model_fields,
         "generate": GenerationConfig.__dataclass_fields__,
         "judge": JudgeSpec.model_fields,
+        "engine": EngineConfig.model_fields,
     }
     if len(location) == 1:
         return list(StudySpec.model_fields)

@@ -188,7 +188,7 @@ def fitted_tangents(
         folder: gets what is trained or fitted, under a name of its own; what is there is not repeated.
         on_progress: called with what is done, and the share.
     """
-    file, (name, _, query) = _fitted_file(reference, ground.data.train.digest, folder), reference.partition("?")
+    file, (name, _, query) = fitted_file(reference, ground.data.train.digest, folder), reference.partition("?")
     if file is None:
         return open_tangents(reference, ground)
     if name == "mfa":
@@ -261,13 +261,13 @@ def unfinished(references: Sequence[str], digest: str, folder: Path, own: str = 
     """
     files: dict[Path, int] = {}
     for number, reference in enumerate(references):
-        file = None if reference == own else _fitted_file(reference, digest, folder)
+        file = None if reference == own else fitted_file(reference, digest, folder)
         if file is not None:
             files.setdefault(file, number)
     return [number for file, number in files.items() if not file.exists()]
 
 
-def _fitted_file(reference: str, digest: str, folder: Path) -> Path | None:
+def fitted_file(reference: str, digest: str, folder: Path) -> Path | None:
     """Where that stands which is trained or fitted first; its name follows from its options and the training images."""
     name, _, query = reference.partition("?")
     if name == "mfa":

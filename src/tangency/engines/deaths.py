@@ -1,12 +1,14 @@
-"""Why a worker process ended, in words: signals, exit codes, and scripts without a guard."""
+"""Why a worker process ended or failed, in words: signals, exit codes, memory, and scripts without a guard."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
 import sys
+import traceback
 
-from tangency.errors import RunError
+from tangency.engines.contract import Job
+from tangency.errors import RunError, TangencyError
 
 _KILLED = 9  # SIGKILL, which Windows does not have
 IMPORTED = 76  # exit code of a worker that reached the study's own call while it imported the script
@@ -67,6 +69,14 @@ def out_of_memory(error: BaseException, work: str) -> RunError | None:
             "the study again, with fewer --workers, or smaller batches."
         )
     return None
+
+
+def as_reported(error: Exception, job: Job) -> Exception:
+    """What the driver raises for an error of a job: a user's mistake as it is, all else with its traceback."""
+    if isinstance(error, TangencyError):
+        return error
+    known = out_of_memory(error, f"task '{job.name}'")
+    return known or RuntimeError(f"in worker, task '{job.name}':\n{traceback.format_exc()}")
 
 
 def _script() -> str:

@@ -1,0 +1,37 @@
+"""Engines: the processes that do the jobs of a study, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tangency.engines.config import EngineConfig
+from tangency.engines.contract import ATTEMPTS, DoJob, Engine, Event, Job, OnEvent, Progress, Resources, Work
+from tangency.engines.local import LocalEngine
+
+__all__ = [
+    "ATTEMPTS",
+    "DoJob",
+    "Engine",
+    "EngineConfig",
+    "Event",
+    "Job",
+    "LocalEngine",
+    "OnEvent",
+    "Progress",
+    "Resources",
+    "Work",
+    "open_engine",
+]
+
+
+def open_engine(config: EngineConfig, work: Work, run: Path, workers: int, device: str) -> Engine:
+    """The engine of a configuration.
+
+    Args:
+        config: kind and options.
+        work: what its workers do.
+        run: folder that jobs read and write.
+        workers: how many there are at most.
+        device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
+    """
+    return LocalEngine(work, run, workers, device)
