@@ -38,4 +38,8 @@ def open_engine(config: EngineConfig, work: Work, run: Path, workers: int, devic
         workers: how many there are at most.
         device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
     """
+    if config.kind == "slurm":
+        from tangency.engines.slurm import SlurmEngine
+
+        return SlurmEngine(config, work, run, workers, device)
     return LocalEngine(work, run, workers, device)

@@ -13,6 +13,7 @@ from typing import Any
 from tangency.devices import resolve_device
 from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_engine, read_going
 from tangency.engines.deaths import leave_if_imported
+from tangency.engines.queue import busy
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card, shares_mixture
 from tangency.evaluate.fitting.tangents import unfinished
@@ -125,7 +126,8 @@ def run_study(
         refuse_other_study(layout, spec)
         if not replace:
             refuse_replacing(layout, spec, data, plan.trials)
-        remove_leftovers(run)
+        if not busy(run):  # else they are files that workers on other machines are writing
+            remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
         with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:

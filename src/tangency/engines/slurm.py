@@ -1,0 +1,275 @@
+"""A study on Slurm: workers that stay and take job after job from a folder; a driver that looks after them.
+
+What has happened to a job is read from the queue; whether a worker is gone, from `squeue` and `scontrol` together with
+the heartbeat of its claim. A killed driver ends nothing: the next one takes over what is done and who works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tangency import errors
+from tangency.engines.config import EngineConfig
+from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Work
+from tangency.engines.queue import Marker, Pace, Queue, Report
+from tangency.engines.serving import versions
+from tangency.engines.slurm_control import SlurmState, cancel, check_commands, ending, states, time_limit
+from tangency.engines.slurm_jobs import SlurmWorker, Submission
+from tangency.errors import RunError, TangencyError, listed
+from tangency.files import read_json, remove_leftovers, write_json
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
+
+
+class SlurmEngine(Engine):
+    """Workers in Slurm jobs, submitted when there is work for them.
+
+    Args:
+        config: options of Slurm.
+        work: what they do.
+        run: folder that all nodes see.
+        workers: how many there are at most.
+        device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
+        pace: how often and how long.
+    """
+
+    def __init__(
+        self, config: EngineConfig, work: Work, run: Path, workers: int, device: str, pace: Pace | None = None
+    ) -> None:
+        run = run.absolute()
+        self._workers, self._queue = workers, Queue(run, pace)
+        self._pace = self._queue.pace
+        identity = hashlib.sha256(pickle.dumps((work, versions(), str(run), device))).hexdigest()[:16]
+        self._worker = SlurmWorker(work, identity, run, device, self._pace)
+        self._name = f"tangency-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
+        token = secrets.token_hex(8)
+        self._submission = Submission(config, self._name, self._queue.folder / "slurm", token, work.threads)
+        self._config = config
+        self._lease: SoftFileLease | None = None
+        self._care: _Care | None = None
+
+    def __enter__(self) -> SlurmEngine:
+        _require_submitit()
+        check_commands()
+        time_limit(self._config.partition)
+        self._queue.folder.mkdir(parents=True, exist_ok=True)
+        self._lease = self._queue.hold()
+        (self._queue.folder / "token").write_text(self._submission.token)
+        self._queue.clear()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Idle workers end, busy ones leave their job at its next report; what still runs then is cancelled."""
+        if self._care is not None:
+            self._queue.publish([], self._worker.identity, "stopped" if any(error) else "closed")
+            self._care.end()
+        remove_leftovers(self._queue.run)
+        if self._lease is not None:
+            self._lease.release()
+
+    def do(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
+        """Do all jobs, the most costly first; raises the first error of a job."""
+        if not jobs:
+            return
+        if self._care is None:
+            self._care = _Care(self._queue, self._worker, self._submission, self._name)
+        self._queue.publish(jobs, self._worker.identity)
+        watch, asked, pause = _Watch(self._queue, jobs, on_event), 0.0, 0.1
+        while True:
+            changed = watch.look()
+            if changed:
+                self._care.hope()
+            if not watch.left:
+                return
+            if time.monotonic() - asked >= self._pace.ask or not asked:
+                self._care.look(min(self._workers, watch.left), watch)
+                asked = time.monotonic()
+            pause = 0.1 if changed else min(2 * pause, self._pace.poll)
+            time.sleep(pause)
+
+
+class _Watch:
+    """What happens to the jobs of a phase, from the files of the queue."""
+
+    def __init__(self, queue: Queue, jobs: Sequence[Job], on_event: OnEvent) -> None:
+        self._queue, self._on_event = queue, on_event
+        self._jobs = {job.id: job for job in jobs}
+        self._open = set(self._jobs)
+        self._seen: dict[str, tuple[str, int, float]] = {}  # job: worker, workers lost, share
+
+    @property
+    def left(self) -> int:
+        """How many jobs are not done."""
+        return len(self._open)
+
+    def look(self) -> bool:
+        """Pass on what is new; whether there was anything."""
+        _, new = self._queue.reports()
+        for report in new:
+            self._take(report)
+        for job in sorted(self._queue.names("failed") & self._open):
+            raise _raised(read_json(self._queue.path("failed", job)))
+        done = sorted(self._queue.names("done") & self._open)
+        for job in done:
+            self._open.discard(job)
+            where = str(read_json(self._queue.path("done", job)).get("where", ""))
+            self._on_event(Event(self._jobs[job], "done", 1.0, where))
+        return bool(new or done)
+
+    def lost(self, job: str, where: str, why: str) -> None:
+        """A job has lost its worker."""
+        if job in self._open:
+            worker, lost, _ = self._seen.get(job, ("", 0, 0.0))
+            self._seen[job] = (worker, lost + 1, 0.0)
+            self._on_event(Event(self._jobs[job], "lost", 0.0, where, why))
+
+    def _take(self, report: Report) -> None:
+        if report.job not in self._open:
+            return
+        job, (worker, lost, share) = self._jobs[report.job], self._seen.get(report.job, ("", 0, 0.0))
+        if report.lost > lost:
+            self._on_event(Event(job, "lost", 0.0, worker, "its worker ended without a word"))
+        if report.where != worker or report.lost != lost:
+            self._on_event(Event(job, "running", 0.0, report.where))
+        elif report.share != share:
+            self._on_event(Event(job, "progress", report.share, report.where))
+        self._seen[report.job] = (report.where, report.lost, report.share)
+
+
+class _Care:
+    """The Slurm jobs that are the workers of a run: enough of them, and none that is lost unnoticed."""
+
+    def __init__(self, queue: Queue, worker: SlurmWorker, submission: Submission, name: str) -> None:
+        self._queue, self._worker, self._submission, self._name = queue, worker, submission, name
+        self._file = queue.folder / "slurm.json"
+        self._silence: dict[str, tuple[Marker, float]] = {}
+        self._ids = self._earlier()
+        self._fruitless = 0  # workers submitted since anything went on
+
+    def hope(self) -> None:
+        """Something went on."""
+        self._fruitless = 0
+
+    def look(self, wanted: int, watch: _Watch) -> None:
+        """Ask Slurm: free the claims of workers that are gone, and submit as many as are missing.
+
+        Args:
+            wanted: how many workers there is work for.
+            watch: is to know what is lost.
+        """
+        known = states(self._name)
+        if known is None:  # Slurm's controller is away: nothing can be decided
+            return
+        self._refuse(known)
+        self._free(known, watch)
+        alive = [job for job in self._ids if known.get(job, SlurmState("")).alive]
+        stuck = [job for job in self._ids if known.get(job, SlurmState("")).held]
+        cancel(stuck)
+        missing = wanted - len(alive)
+        if missing > 0:
+            if self._fruitless >= ATTEMPTS * wanted:
+                raise self._given_up()
+            self._ids = alive + self._submission.submit(self._worker, missing)
+            self._fruitless += missing
+            write_json(self._file, {"work": self._worker.identity, "jobs": self._ids})
+
+    def end(self) -> None:
+        """Wait until the workers have ended, and cancel those that have not."""
+        last = time.monotonic() + self._queue.pace.ending
+        known = states(self._name) or {}
+        cancel([job for job, state in known.items() if state.alive and not state.runs])
+        while time.monotonic() < last and any(state.runs for state in (states(self._name) or {}).values()):
+            time.sleep(min(1.0, self._queue.pace.poll))
+        cancel([job for job, state in (states(self._name) or {}).items() if state.alive])
+        self._file.unlink(missing_ok=True)
+        self._queue.forget([report.worker for report in self._queue.reports()[0]])
+
+    def _earlier(self) -> list[str]:
+        """Workers that an earlier driver of the same work left; those of another work end, or are cancelled."""
+        known = states(self._name) or {}
+        reports, _ = self._queue.reports()
+        self._queue.forget([r.worker for r in reports if not known.get(r.slurm, SlurmState("")).runs])
+        earlier = read_json(self._file) if self._file.exists() else {"work": "", "jobs": []}
+        if earlier["work"] == self._worker.identity:
+            return [job for job in earlier["jobs"] if job in known]
+        cancel([job for job, state in known.items() if not state.runs])
+        return []
+
+    def _refuse(self, known: dict[str, SlurmState]) -> None:
+        """Raise where a worker never began since its node does not see the folder, or has other packages."""
+        reports, _ = self._queue.reports()
+        begun = {report.slurm for report in reports}
+        for job in self._ids:
+            if job in begun or known.get(job, SlurmState("")).alive:
+                continue
+            end = ending(job)
+            if end.unseen:
+                raise RunError(
+                    f"engine slurm: node '{end.node}' does not see the run folder '{self._queue.run}', expected one "
+                    "that all nodes share; use --out on a shared file system."
+                )
+        own = versions()
+        for report in reports:
+            if report.slurm in self._ids and report.versions != own:
+                raise RunError(
+                    f"engine slurm: {report.where} has {listed(report.versions)}, expected {listed(own)} as here; "
+                    "install the same versions on all nodes."
+                )
+
+    def _free(self, known: dict[str, SlurmState], watch: _Watch) -> None:
+        """Free claims whose worker is gone and silent; cancel workers that run, by Slurm's word, and are silent."""
+        reports, _ = self._queue.reports()
+        holders = {report.job: report for report in reports if report.job and not report.ended}
+        for job in self._queue.names("claims"):
+            silent = self._silent(job)
+            holder = holders.get(job)
+            state = known.get(holder.slurm, SlurmState("")) if holder else SlurmState("")
+            if state.runs:
+                if holder and silent > self._queue.pace.hung:
+                    cancel([holder.slurm])
+            elif silent > self._queue.pace.silence and self._queue.claim_marker(job) == self._silence[job][0]:
+                self._queue.lease(job).force_break()
+                where = holder.where if holder else ""
+                watch.lost(job, where, f"its Slurm job is {state.name.lower() or 'gone'}, and its heartbeat stopped")
+
+    def _silent(self, job: str) -> float:
+        """Seconds for which a claim was not touched, by the clock of this process."""
+        marker, now = self._queue.claim_marker(job), time.monotonic()
+        if marker is None:
+            return 0.0
+        if job not in self._silence or self._silence[job][0] != marker:
+            self._silence[job] = marker, now
+        return now - self._silence[job][1]
+
+    def _given_up(self) -> RunError:
+        job = self._ids[-1] if self._ids else ""
+        words = self._submission.log(job)
+        return RunError(
+            f"engine slurm: {self._fruitless} workers ended and none did anything; the last one, Slurm job {job}, "
+            f"says: {words or 'nothing'} (logs in '{self._submission.folder}'). Finished work is kept: run the study "
+            "again."
+        )
+
+
+def _raised(content: dict[str, str]) -> Exception:
+    """The error of a job, as its worker wrote it down."""
+    kind = getattr(errors, content["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, TangencyError):
+        return kind(content["text"])
+    return RuntimeError(content["text"])
+
+
+def _require_submitit() -> None:
+    try:
+        import submitit  # noqa: F401
+    except ImportError:
+        raise RunError(
+            "engine slurm: the package submitit is missing; install it with: pip install 'tangency[slurm]'."
+        ) from None

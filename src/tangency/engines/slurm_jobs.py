@@ -1,0 +1,155 @@
+"""Workers of a queue as jobs of Slurm, which submitit submits and requeues."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tangency.engines.config import EngineConfig
+from tangency.engines.contract import Work
+from tangency.engines.queue import Pace, Queue, Report
+from tangency.engines.serving import Leave, QueueWorker
+from tangency.engines.slurm_control import UNSEEN, time_limit
+from tangency.errors import RunError, quoted
+
+if TYPE_CHECKING:
+    from submitit.core.utils import DelayedSubmission
+
+ARRAY = 1000  # jobs of an array at most, as clusters bound it
+_TIME = 24 * 60  # minutes of a job where neither user nor partition limit it
+_REQUEUES = 10_000  # how often submitit may requeue a job whose time is over: as often as it takes
+
+
+@dataclass(frozen=True)
+class SlurmWorker:
+    """What submitit runs in each Slurm job; on USR2 it is requeued, and goes on where its job was checkpointed.
+
+    Args:
+        work: what is done.
+        identity: of the work.
+        run: folder of the run.
+        device: of the worker.
+        pace: of the queue.
+    """
+
+    work: Work
+    identity: str
+    run: Path
+    device: str
+    pace: Pace
+
+    def __call__(self) -> None:
+        from submitit import JobEnvironment
+
+        place = JobEnvironment()
+        node = os.environ.get("SLURMD_NODENAME", place.hostname)
+        report = Report(f"slurm-{place.job_id}", f"Slurm job {place.job_id} on {node}", place.job_id)
+        worker = QueueWorker(Queue(self.run, self.pace), self.work, self.identity, self.device, report)
+        _handle_signals(worker)
+        worker.serve()
+
+    def checkpoint(self) -> DelayedSubmission:
+        """What a requeued job runs: the same, since its work is checkpointed in the run folder."""
+        from submitit.core.utils import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _handle_signals(worker: QueueWorker) -> None:
+    """SIGTERM ends a worker at the next report of its job; USR2 at once, and submitit requeues its Slurm job."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        worker.leaving = True
+
+    requeue: Any = signal.getsignal(signal.SIGUSR2)
+
+    def leave_at_once(number: int, frame: FrameType | None) -> None:
+        worker.leaving = True
+        with contextlib.suppress(Exception):  # where Slurm refuses to requeue, the driver submits another job
+            requeue(number, frame)  # raises SystemExit
+        raise Leave
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGUSR2, leave_at_once)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How workers are submitted.
+
+    Args:
+        config: partition, time and other options.
+        name: of the jobs.
+        folder: for submitit's files and the logs.
+        token: that nodes must read in `folder/../token`.
+        threads: of a worker.
+    """
+
+    config: EngineConfig
+    name: str
+    folder: Path
+    token: str
+    threads: int
+
+    def submit(self, worker: SlurmWorker, number: int) -> list[str]:
+        """Submit workers in arrays: their job ids.
+
+        Raises:
+            RunError: Slurm refuses.
+        """
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        executor = SlurmExecutor(self.folder, max_num_timeout=_REQUEUES)
+        executor.update_parameters(**self._parameters())
+        ids: list[str] = []
+        while len(ids) < number:
+            size = min(number - len(ids), ARRAY)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    with executor.batch():
+                        jobs = [executor.submit(worker) for _ in range(size)]
+                ids += [job.job_id for job in jobs]
+            except (FailedJobError, FailedSubmissionError, OSError) as error:
+                raise RunError(f"engine slurm: sbatch refuses the workers ({quoted(error)}).") from error
+        return ids
+
+    def log(self, job: str) -> str:
+        """The last lines of a job's log."""
+        with contextlib.suppress(OSError):
+            lines = (self.folder / f"{job}_0_log.err").read_text(encoding="utf-8", errors="replace").splitlines()
+            return " ".join(line.strip() for line in lines[-3:])[-300:]
+        return ""
+
+    def _parameters(self) -> dict[str, Any]:
+        """Of sbatch, as submitit names them."""
+        config = self.config
+        limit = time_limit(config.partition)
+        token, cores = shlex.quote(str(self.folder.parent / "token")), max(1, self.threads)
+        more: dict[str, Any] = {"requeue": True, **config.sbatch}
+        parameters: dict[str, Any] = {
+            "job_name": self.name,
+            "time": config.time or min(limit or _TIME, _TIME),
+            "cpus_per_task": cores,
+            "srun_args": [f"--cpus-per-task={cores}"],  # since Slurm 22.05 srun does not take it from sbatch
+            "array_parallelism": ARRAY,
+            "setup": [f'[ "$(cat {token} 2>/dev/null)" = {self.token} ] || exit {UNSEEN}'],
+            "additional_parameters": more,
+        }
+        if config.partition:
+            parameters["partition"] = config.partition
+        if config.account:
+            parameters["account"] = config.account
+        if config.mem:
+            parameters["mem"] = f"{round(config.mem * 1000)}MB"
+        if config.gpus_per_task:
+            parameters["gpus_per_node"] = int(config.gpus_per_task)
+        return parameters
