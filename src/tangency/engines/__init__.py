@@ -7,6 +7,7 @@ from pathlib import Path
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, DoJob, Engine, Event, Job, OnEvent, Progress, Resources, Work
 from tangency.engines.local import LocalEngine
+from tangency.engines.ray import RayEngine
 
 __all__ = [
     "ATTEMPTS",
@@ -18,6 +19,7 @@ __all__ = [
     "LocalEngine",
     "OnEvent",
     "Progress",
+    "RayEngine",
     "Resources",
     "Work",
     "open_engine",
@@ -34,4 +36,6 @@ def open_engine(config: EngineConfig, work: Work, run: Path, workers: int, devic
         workers: how many there are at most.
         device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
     """
+    if config.kind == "ray":
+        return RayEngine(work, run, workers, device, config.address, config.gpus_per_task)
     return LocalEngine(work, run, workers, device)
