@@ -1,12 +1,13 @@
 """A real Ray cluster on this one machine, for tests: a head without CPUs, two nodes of one CPU and a pretended GPU.
 
     python scripts/ray_here.py start FOLDER            starts it; prints the line that names its address
-    python scripts/ray_here.py node FOLDER n1          starts a node again, after a test killed it
+    python scripts/ray_here.py kill FOLDER n1          ends a node as a power cut does
+    python scripts/ray_here.py node FOLDER n1          starts it again
     python scripts/ray_here.py stop FOLDER             ends all of its processes
 
-With `--hide PATH` the nodes that are started do not see PATH: they have a mount namespace of their own, with an empty
-file system there (wants root). All that it writes is in FOLDER, so that several can run side by side. FOLDER/NAME.pid
-holds the number of the session of a node: `kill -9 -- -NUMBER` ends the node as a power cut does.
+With `--hide PATH` the node n2 does not see PATH: it has a mount namespace of its own, with an empty file system there
+(wants root). All that it writes is in FOLDER, so that several can run side by side; FOLDER/NAME.pid holds the number of
+the process that keeps a node.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_worker_register_timeout_seconds": "600",
-    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_agent_register_timeout_ms": "600000",
 }
 
 
@@ -49,24 +50,14 @@ def start(folder: Path, hide: Path | None = None) -> str:
     """Start all nodes and wait until they are there; the address of the cluster."""
     folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    _begin(
-        folder,
-        HEAD,
-        [
-            "--head",
-            f"--port={port}",
-            "--num-cpus=0",
-            "--num-gpus=0",
-            "--include-dashboard=false",
-            f"--temp-dir={folder / 'ray'}",
-        ],
-    )
+    room = ["--num-cpus=0", "--num-gpus=0", "--include-dashboard=false", f"--temp-dir={folder / 'ray'}"]
+    _begin(folder, HEAD, ["--head", f"--port={port}", *room])
     address = f"{_own_ip()}:{port}"
     (folder / "address").write_text(address)
     _wait(folder, 1)
-    for name in NODES:
-        start_node(folder, name, hide)
-    _wait(folder, 1 + len(NODES))
+    for number, name in enumerate(NODES, start=2):  # one by one: Ray gives up on nodes that start slowly
+        start_node(folder, name, hide if name == NODES[1] else None)
+        _wait(folder, number)
     return address
 
 
@@ -157,9 +148,9 @@ def _own_ip() -> str:
 
 
 def main() -> int:
-    """Start, start a node again, or stop."""
+    """Start, end a node, start it again, or stop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["start", "node", "stop"])
+    parser.add_argument("action", choices=["start", "kill", "node", "stop"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("node", nargs="?", choices=NODES, default=NODES[0])
     parser.add_argument("--hide", type=Path)
@@ -172,6 +163,8 @@ def main() -> int:
         print(f"--address {start(folder, chosen.hide)}")
     elif chosen.action == "node":
         start_node(folder, chosen.node, chosen.hide)
+    elif chosen.action == "kill":
+        kill(folder, chosen.node)
     else:
         stop(folder)
     return 0

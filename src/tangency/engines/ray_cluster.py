@@ -113,7 +113,7 @@ def checked_address(address: str) -> str:
         place = str(canonicalize_bootstrap_address(address))
     except ConnectionError:
         raise RunError(
-            f"engine ray: no Ray runs on this machine, which --address {address} looks for; {_WAY_OUT}."
+            f"engine ray: --address {address} found no Ray on this machine; {_WAY_OUT}."
         ) from None
     except Exception as error:
         raise RunError(f"engine ray: the address '{address}' cannot be used ({quoted(error)}); {_WAY_OUT}.") from error
@@ -173,7 +173,7 @@ def check_nodes(work: Work, setting: Setting) -> None:
             raise RunError(
                 f"engine ray: {looks[one]} cannot run tangency ({last_line(error)}); install the same version there."
             ) from None
-        _check(seen, looks[one], own, data)
+        refuse_unfit(seen, looks[one], own, data)
 
 
 def last_line(error: BaseException) -> str:
@@ -181,7 +181,15 @@ def last_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[-1][:300]
 
 
-def _check(seen: Seen, node: str, own: Mapping[str, str], data: str) -> None:
+def refuse_unfit(seen: Seen, node: str, own: Mapping[str, str], data: str) -> None:
+    """Raise where a node has not what its workers need.
+
+    Args:
+        seen: what it has.
+        node: its name, in words.
+        own: versions of the driver.
+        data: digest of the data that the driver sees.
+    """
     other = [f"{name} {seen.versions.get(name)}" for name in own if seen.versions.get(name) != own[name]]
     if other:
         expected = listed(f"{name} {value}" for name, value in own.items() if seen.versions.get(name) != value)
