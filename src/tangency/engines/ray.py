@@ -14,10 +14,11 @@ from typing import Any
 from tangency.engines.carried import Version, versions, write_changes
 from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Resources, Work, most_costly_first
 from tangency.engines.ray_cluster import check_nodes, connected, last_line, refuse_impossible, token_file
-from tangency.engines.ray_worker import News, Opened, RayWorker, Setting, remove_folders_of_the_dead
+from tangency.engines.ray_worker import News, Opened, RayWorker, Setting
 from tangency.errors import RunError
 
 _PATIENCE = 60.0  # seconds without any worker after which the cluster is examined
+_TIDY = 10.0  # seconds that idle workers have to remove their folders
 _KEPT = "Finished work is kept: run the study again."
 Files = dict[str, tuple[Version, list[Any]]]
 
@@ -215,24 +216,13 @@ class RayEngine(Engine):
             return
         import ray
 
+        with contextlib.suppress(Exception):  # of a cluster that is gone
+            idle = [actor for actor in self._actors if not (actor.opening or actor.job or actor.shared)]
+            ray.get([actor.handle.tidy.remote() for actor in idle], timeout=_TIDY)
         for actor in self._actors:
-            with contextlib.suppress(Exception):  # of a cluster that is gone
+            with contextlib.suppress(Exception):
                 ray.kill(actor.handle)
-        if any(not actor.shared for actor in self._actors):
-            _clean_up()
         self._actors = []
-
-
-def _clean_up() -> None:
-    """Remove the folders of workers that were ended, on every node; a node that does not answer keeps them."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    task = ray.remote(num_cpus=0, max_retries=0)(remove_folders_of_the_dead)
-    with contextlib.suppress(Exception):
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        on = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-        ray.wait([task.options(scheduling_strategy=node).remote() for node in on], num_returns=len(on), timeout=10)
 
 
 def _why(error: BaseException) -> str:
@@ -244,8 +234,7 @@ def _why(error: BaseException) -> str:
         return f"since it could not begin ({last_line(error)})"
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory monitor" in text:
         return "killed by Ray since the memory of its node ran out; use fewer --workers, or smaller batches"
-    if isinstance(error, ray.exceptions.NodeDiedError) or "node has died" in text or "node is dead" in text:
-        return "with its node, which left the cluster"
-    if isinstance(error, ray.exceptions.ActorUnavailableError):
-        return "out of reach of the driver"
+    lost = ray.exceptions.NodeDiedError, ray.exceptions.ActorUnavailableError
+    if isinstance(error, lost) or "node has died" in text or "node is dead" in text:
+        return "with its node, which left the cluster or cannot be reached"
     return "killed, as systems do when memory runs out, or ended by a fault of its own; see Ray's logs on its node"

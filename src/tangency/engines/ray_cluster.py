@@ -112,9 +112,7 @@ def checked_address(address: str) -> str:
     try:
         place = str(canonicalize_bootstrap_address(address))
     except ConnectionError:
-        raise RunError(
-            f"engine ray: --address {address} found no Ray on this machine; {_WAY_OUT}."
-        ) from None
+        raise RunError(f"engine ray: --address {address} found no Ray on this machine; {_WAY_OUT}.") from None
     except Exception as error:
         raise RunError(f"engine ray: the address '{address}' cannot be used ({quoted(error)}); {_WAY_OUT}.") from error
     host, _, port = place.rpartition(":")

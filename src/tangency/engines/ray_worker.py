@@ -24,7 +24,7 @@ from tangency.errors import TangencyError
 from tangency.files import journal
 
 PACKAGES = ("tangency", "torch", "numpy", "ray")
-_OWN = "tangency-ray-"  # start of the names of workers' own folders; then the number of the process
+_OWN = "tangency-ray-"  # begins the names of own folders of workers; then host and number of the process
 _PAUSE = 0.05  # seconds between reports of progress
 
 
@@ -185,6 +185,11 @@ class RayWorker:
         except Exception as error:  # the driver raises it
             reports.put(News("error", error=as_reported(error, job)))
 
+    def tidy(self) -> None:
+        """Remove the own folder: there is no more work."""
+        if self._carried:
+            shutil.rmtree(self._carried.folder, ignore_errors=True)
+
     def _changes(self) -> Changes | None:
         return self._carried.changes() if self._carried else None
 
@@ -196,16 +201,12 @@ def _end_process(done: Future[None]) -> None:
 
 
 def _own_folder() -> Path:
-    """A fresh folder for this process; those that dead ones left are removed."""
-    remove_folders_of_the_dead()
-    return Path(tempfile.mkdtemp(prefix=f"{_OWN}{os.getpid()}-"))
-
-
-def remove_folders_of_the_dead() -> None:
-    """Remove what workers that were killed left on this node."""
+    """A fresh folder for this process; those that killed ones left on this host are removed."""
     import psutil
 
-    for folder in Path(tempfile.gettempdir()).glob(f"{_OWN}*"):
-        number = folder.name.removeprefix(_OWN).partition("-")[0]
+    own = f"{_OWN}{socket.gethostname()}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{own}*"):
+        number = folder.name.removeprefix(own).partition("-")[0]
         if number.isdigit() and not psutil.pid_exists(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{own}{os.getpid()}-"))
