@@ -31,6 +31,12 @@ def resolve_device(name: str = "auto", worker: int = 0) -> str:
     raise SpecError(f"device: got '{name}', expected auto, cpu, cuda or cuda:N.")
 
 
+def free_memory() -> None:
+    """Give back to the accelerator what PyTorch keeps for later."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def chunk_bytes(device: torch.device | str) -> int:
     """Bytes that a chunk of a computation may take: a quarter of what is free, and no more than serves speed.
 

@@ -110,7 +110,7 @@ def locked(folder: Path, what: str, keep: bool = False) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0, preserve_lock_file=keep)
+        lock = FileLock(folder / ".lock", timeout=0.5, preserve_lock_file=keep)
         lock.acquire()
     except Timeout:
         raise RunError(f"{what}: another process is working on it; wait for it, or use another --out.") from None
@@ -127,6 +127,19 @@ def locked(folder: Path, what: str, keep: bool = False) -> Iterator[None]:
         raise
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process holds a folder; looking takes the lock for a moment, which `locked` waits for."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0, preserve_lock_file=True):
+            return False
+    except (Timeout, OSError):
+        return True
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -11,6 +11,20 @@ import typer
 
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
+from tangency.cli.engines import (
+    Account,
+    Address,
+    EngineKind,
+    GpusPerTask,
+    Memory,
+    Partition,
+    Sbatch,
+    TimeLimit,
+    Watch,
+    chosen_engine,
+    print_going,
+    watch_run,
+)
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
 from tangency.cli.options import Json, Out, Replace, StudyEpochs
@@ -99,6 +113,14 @@ def study_run(
     out: RunOut = None,
     workers: Workers = None,
     device: Device = None,
+    engine: EngineKind = None,
+    address: Address = None,
+    partition: Partition = None,
+    time: TimeLimit = None,
+    mem: Memory = None,
+    gpus_per_task: GpusPerTask = None,
+    account: Account = None,
+    sbatch: Sbatch = None,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
@@ -106,6 +128,9 @@ def study_run(
     from tangency.study import load_spec
 
     loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
+    options = _given(address=address, partition=partition, time=time, mem=mem, account=account, sbatch=sbatch)
+    options |= _given(kind=engine, gpus_per_task=gpus_per_task)
+    loaded = loaded.model_copy(update={"engine": chosen_engine(loaded.engine, options)})
     _run(loaded, out or _folder(loaded.name), as_json, replace)
 
 
@@ -138,20 +163,26 @@ def study_plan(spec: SpecFile, as_json: Json = False) -> None:
 def study_status_command(
     spec: SpecFile,
     out: RunOut = None,
+    watch: Watch = False,
     as_json: Json = False,
 ) -> None:
-    """List the trials of a study as waiting, trained, measured or generated."""
+    """List the trials of a study as waiting, trained, measured or generated, and what is being done."""
     import dataclasses
 
     from tangency.study import load_spec, study_status
 
     loaded = load_spec(spec)
-    status = study_status(loaded, out or _folder(loaded.name))
+    folder = out or _folder(loaded.name)
+    if watch:
+        watch_run(folder)
+    status = study_status(loaded, folder)
     if as_json:
         print_json(dataclasses.asdict(status))
         return
     for trial, state in status.trials.items():
         typer.echo(f"{state:9} {trial}")
+    if status.going is not None:
+        print_going(status.going)
     typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
 
 

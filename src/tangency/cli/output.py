@@ -49,4 +49,7 @@ def run_and_report(
         show(summary)
         if summary["unused_networks"]:
             typer.echo(f"left out: {summary['unused_networks']} trained networks of other settings in {out / 'trials'}")
+        if halved := summary["provenance"]["halved"]:
+            names = ", ".join(f"{name} ({count} images)" for name, count in halved.items())
+            typer.echo(f"measured with half the batch, since memory ran out: {names}")
         typer.echo(f"report: {page}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tangency.engines.bulletin import Bulletin, Going, read_going
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, DoJob, Engine, Event, Job, OnEvent, Progress, Resources, Work
 from tangency.engines.local import LocalEngine
@@ -11,10 +12,12 @@ from tangency.engines.ray import RayEngine
 
 __all__ = [
     "ATTEMPTS",
+    "Bulletin",
     "DoJob",
     "Engine",
     "EngineConfig",
     "Event",
+    "Going",
     "Job",
     "LocalEngine",
     "OnEvent",
@@ -23,6 +26,7 @@ __all__ = [
     "Resources",
     "Work",
     "open_engine",
+    "read_going",
 ]
 
 

@@ -60,10 +60,16 @@ def why(code: int | None, begun: bool) -> str:
     return f"it ended with exit code {code}; its own words, if any, stand above"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that no memory is left, of the machine or of an accelerator."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
+
+
 def out_of_memory(error: BaseException, work: str) -> RunError | None:
     """The error to raise where one says that no memory is left; None for others."""
     text = str(error)
-    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+    if is_out_of_memory(error):
         return RunError(
             f"{work}: memory ran out ({' '.join(text.split())[:200] or 'MemoryError'}). Finished work is kept: run "
             "the study again, with fewer --workers, or smaller batches."

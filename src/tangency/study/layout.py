@@ -11,10 +11,12 @@ from typing import Any
 import yaml
 
 from tangency.errors import ModelError, RunError
-from tangency.files import locked, read_json
+from tangency.files import is_locked, locked, read_json
 from tangency.measures.tables import is_shard
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
+
+NO_MEMORY = "ran out of memory"  # outcome of a training, which is tried again when the study is run again
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Layout:
     def summary(self) -> Path:
         """The numbers that a script wants."""
         return self.run / "summary.json"
+
+    @property
+    def going(self) -> Path:
+        """How the run goes on, or ended."""
+        return self.run / "progress.json"
 
     @property
     def pictures(self) -> Path:
@@ -76,6 +83,10 @@ class Layout:
         """Rows of one trial for one shard of images, named by the images."""
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"
         return self.trial(trial) / "rows" / trial.measure_hash / name
+
+    def halved(self, trial: Trial, images: list[int]) -> Path:
+        """Says that a shard was measured with half the batch, since memory ran out; beside its rows."""
+        return self.shard(trial, images).with_suffix(".halved.json")
 
     def generated(self, trial: Trial | None, digest: str) -> Path:
         """Folder of what a trial's gradients made in one task, or of what it is compared with (trial None)."""
@@ -132,6 +143,10 @@ class Layout:
         # The file stays: it tells a run from a folder of somebody else's.
         with locked(self.run, f"run '{self.run}'", keep=True):
             yield
+
+    def held(self) -> bool:
+        """Whether a process works on this run now."""
+        return is_locked(self.run)
 
 
 def weights_file(folder: Path, weights: str) -> Path:

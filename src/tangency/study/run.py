@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.engines import EngineConfig, Event, Job, open_engine
+from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_engine, read_going
 from tangency.engines.deaths import leave_if_imported
 from tangency.errors import RunError
 from tangency.evaluate.fitting.closed import score_card, shares_mixture
@@ -23,7 +23,7 @@ from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import load_judge, refuse_failed_judge
 from tangency.study.jobs import StudyWork, study_jobs
-from tangency.study.layout import Layout
+from tangency.study.layout import NO_MEMORY, Layout
 from tangency.study.network import examination, examined
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
@@ -46,11 +46,13 @@ class Status:
         trials: id to "waiting", "trained", "measured", or "generated" where the spec asks for that too.
         score: whether the score is fitted.
         report: whether there is a report, and of this very spec.
+        going: how the work goes on; None where no process works on the folder.
     """
 
     score: bool
     trials: dict[str, str]
     report: bool
+    going: Going | None = None
 
 
 def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
@@ -67,7 +69,8 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
         steps = [layout.trained(trial), measured, pictured]
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
-    return Status(layout.score(plan.score_hash).exists(), states, report)
+    going = read_going(layout.going) if layout.held() else None
+    return Status(layout.score(plan.score_hash).exists(), states, report, going)
 
 
 def run_study(
@@ -116,6 +119,7 @@ def run_study(
     data = load_dataset(spec.data)
     plan = checked_plan(spec, data)
     resolve_device(spec.device)
+    bulletin = Bulletin(Layout(run).going)
     layout = Layout(run)
     with layout.locked():
         refuse_other_study(layout, spec)
@@ -127,17 +131,25 @@ def run_study(
         with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:
             for phase, tasks in _phases(plan, data, layout):
                 jobs = study_jobs(tasks, plan, layout)
+                bulletin.begin(phase, jobs)
                 watch(phase, jobs, None)
-                hands.do(jobs, partial(watch, phase, jobs))
+                hands.do(jobs, partial(_happened, bulletin, partial(watch, phase, jobs)))
+                bulletin.write()
         summary = _sum_up(plan, data, layout)
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
+        summary["provenance"]["halved"] = _halved(plan, layout)
         journal("summary")
         write_json(layout.summary, summary)
     return summary
+
+
+def _happened(bulletin: Bulletin, watch: Callable[[Event], None], event: Event) -> None:
+    bulletin.take(event)
+    watch(event)
 
 
 def _as_spec(spec: StudySpec | Mapping[str, Any] | str | Path) -> StudySpec:
@@ -209,7 +221,8 @@ def _to_measure(plan: StudyPlan, usable: list[int], layout: Layout) -> list[Task
 def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
     spec, images = plan.spec, len(data.train)
-    untrained = [(i, t) for i, t in enumerate(plan.trials) if t.base is None and not layout.trained(t)]
+    numbered = [(i, trial) for i, trial in enumerate(plan.trials) if trial.base is None]
+    untrained = [(i, t) for i, t in numbered if not layout.trained(t) or layout.outcome(t)["outcome"] == NO_MEMORY]
     tasks = [Task("train", i, cost=max(trial.cost, 1.0)) for i, trial in untrained]
     largest = max((task.cost for task in tasks), default=0.0)
     examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
@@ -223,6 +236,12 @@ def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     if plan.judge is not None and not layout.trained(plan.judge):
         tasks.append(Task("train_judge", cost=max(plan.judge.cost, largest)))
     return tasks
+
+
+def _halved(plan: StudyPlan, layout: Layout) -> dict[str, int]:
+    """How many images of each trial were measured with half the batch, since memory ran out; of no others."""
+    counts = {t.id: sum(len(s) for s in plan.shards if layout.halved(t, s).exists()) for t in plan.networks}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from tangency.autodiff import input_gradient
+from tangency.devices import free_memory
+from tangency.engines.deaths import is_out_of_memory
 from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.pictures import closed_pictures
@@ -21,12 +23,13 @@ from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.bench import Workbench
 from tangency.study.filtering import filter_outcome
+from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
 from tangency.study.plan import BAYES, Trial, judge_model
 from tangency.study.spec import ModelSpec
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
-from tangency.training import train
+from tangency.training import Step, train
 
 Progress = Callable[[float], None]
 
@@ -146,15 +149,17 @@ def _optimise(
     bench: Workbench, classifier: Classifier, objective: Objective, trial: Trial, progress: Progress
 ) -> dict[str, Any]:
     config = dataclasses.replace(bench.spec.train, seed=trial.seed, epochs=trial.epochs)
-    result = train(
-        classifier,
-        bench.data.train,
-        objective,
-        config,
-        bench.layout.trial(trial),
-        device=bench.device,
-        on_step=lambda step: progress(step.share),
-    )
+    folder = bench.layout.trial(trial)
+
+    def on_step(step: Step) -> None:
+        progress(step.share)
+
+    try:
+        result = train(classifier, bench.data.train, objective, config, folder, device=bench.device, on_step=on_step)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return {"outcome": NO_MEMORY, "seconds": 0.0, "epochs": config.epochs}
     return {
         "outcome": result.outcome,
         "seconds": result.seconds,
@@ -182,14 +187,31 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     trials = [bench.plan.networks[number] for number in task.trials]
     targets = {bench.layout.shard(trial, images): Subject(bench.classifier(trial)) for trial in trials}
     driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
-    done = 0
 
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done / (len(images) + 1))
+    def write(driver: Driver) -> None:
+        done = 0
 
-    write_measured(driver, targets, torch.tensor(images), advance)
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done / (len(images) + 1))
+
+        write_measured(driver, targets, torch.tensor(images), advance)
+
+    for trial in trials:
+        bench.layout.halved(trial, images).unlink(missing_ok=True)  # of rows that are written anew
+    try:
+        write(driver)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or driver.batch_size == 1:
+            raise
+    else:
+        return
+    half = driver.batch_size // 2  # outside of the handler, whose traceback holds what the batch took
+    free_memory()
+    for trial in trials:
+        write_json(bench.layout.halved(trial, images), {"images": len(images), "batch": half})
+    write(dataclasses.replace(driver, batch_size=half))
 
 
 def _draw(bench: Workbench, task: Task, progress: Progress) -> None:

@@ -20,7 +20,7 @@ from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
-from tangency.training.job import Job, Step, Training, validation_batches
+from tangency.training.job import Step, Training, TrainingJob, validation_batches
 from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
@@ -36,7 +36,7 @@ class AutoencoderResult(TrainingResult):
     card: AutoencoderCard
 
 
-class _AutoencoderJob(Job):
+class _AutoencoderJob(TrainingJob):
     files = AUTOENCODER, BEST_AUTOENCODER
 
     def __init__(self, autoencoder: ConvAutoencoder, card: AutoencoderCard) -> None:

@@ -19,7 +19,7 @@ from tangency.training import processes
 from tangency.training.batches import batch_bounds, load_batch, refuse_lone_images, split
 from tangency.training.checkpoint import fingerprint, restore_checkpoint, save_checkpoint
 from tangency.training.config import TrainConfig, learning_rate
-from tangency.training.job import Job, Step, Training
+from tangency.training.job import Step, Training, TrainingJob
 from tangency.training.result import CHECKPOINT, TrainingRecord, TrainingResult, finite, read_history, write_history
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run_job(
-    job: Job, training: Training, about: Mapping[str, object], settings: Mapping[str, object]
+    job: TrainingJob, training: Training, about: Mapping[str, object], settings: Mapping[str, object]
 ) -> TrainingResult:
     """Train, from the last checkpoint where there is one; a finished training is loaded instead.
 
@@ -52,7 +52,7 @@ def run_job(
             return run.to_the_end()
 
 
-def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> TrainingResult:
+def _finished(job: TrainingJob, training: Training, identity: Mapping[str, str]) -> TrainingResult:
     """The finished training in this folder, its weights loaded; raises if it is another one."""
     path = training.folder / job.files[0]
     tensors, header = read_tensors(path)
@@ -73,7 +73,9 @@ def _finished(job: Job, training: Training, identity: Mapping[str, str]) -> Trai
 class _TrainingRun:
     """One training in progress."""
 
-    def __init__(self, job: Job, training: Training, identity: dict[str, str], settings: Mapping[str, object]) -> None:
+    def __init__(
+        self, job: TrainingJob, training: Training, identity: dict[str, str], settings: Mapping[str, object]
+    ) -> None:
         config, data, validation = training.config, training.data, training.validation
         self.accelerator: Accelerator = processes.accelerator_for(training.device)
         self.device = processes.device_of(self.accelerator, training.device)

@@ -1,4 +1,4 @@
-"""What is trained (`Job`), and on what and how (`Training`): the input of the loop in `engine`."""
+"""What is trained (`TrainingJob`), and on what and how (`Training`): the input of the loop in `engine`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Training:
                 check_labels(images.labels, len(images.pixels), len(images.classes), what)
 
 
-class Job(ABC):
+class TrainingJob(ABC):
     """A module, its loss, and what is kept of it: what differs between kinds of training.
 
     Args:

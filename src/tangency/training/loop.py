@@ -19,7 +19,7 @@ from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
-from tangency.training.job import Job, Step, Training
+from tangency.training.job import Step, Training, TrainingJob
 from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
@@ -78,7 +78,7 @@ def evaluate(
     return Evaluation(loss, accuracy, gradient_norm)
 
 
-class _ClassifierJob(Job):
+class _ClassifierJob(TrainingJob):
     """A classifier and the objective that it minimises; the best has the highest validation accuracy."""
 
     files = "model.safetensors", "best.safetensors"

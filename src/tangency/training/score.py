@@ -20,7 +20,7 @@ from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig
 from tangency.training.engine import run_job
-from tangency.training.job import Job, Step, Training, validation_batches
+from tangency.training.job import Step, Training, TrainingJob, validation_batches
 from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
@@ -74,7 +74,7 @@ class ScoreResult(TrainingResult):
     score: NetworkScore
 
 
-class _ScoreJob(Job):
+class _ScoreJob(TrainingJob):
     """A network in training with the average of its weights, which is evaluated and saved."""
 
     files = SCORE, BEST_SCORE

@@ -1,0 +1,91 @@
+"""Engines on the command line: which one is chosen, what is refused, and how a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from study_support import tiny_spec, write_data, write_spec
+from tangency.cli.app import app
+from tangency.cli.engines import chosen_engine
+from tangency.engines import Bulletin, EngineConfig, Event, Job, read_going
+from tangency.errors import SpecError
+from tangency.files import is_locked, locked
+from tangency.study import parse_spec
+
+JOBS = [Job("a", "train a", {}, cost=1.0), Job("b", "train b", {}, cost=3.0)]
+
+
+def test_options_replace_those_of_the_spec_and_another_kind_begins_anew() -> None:
+    own = EngineConfig(kind="slurm", partition="gpu", time=60, sbatch={"constraint": "a100"})
+    assert chosen_engine(own, {"time": 30}) == own.model_copy(update={"time": 30})
+    assert chosen_engine(own, {"kind": "ray", "address": "auto"}) == EngineConfig(kind="ray", address="auto")
+    assert chosen_engine(own, {"sbatch": ["qos=low", "reservation=a=b"]}).sbatch == {"qos": "low", "reservation": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "kubernetes"}, "engine: kind"),
+        ({"address": "auto"}, "engine.address: got it with the engine local"),
+        ({"kind": "ray", "partition": "gpu"}, "engine.partition: got it with the engine ray"),
+        ({"kind": "slurm", "gpus_per_task": 0.5}, "engine.gpus_per_task: got 0.5 with the engine slurm"),
+        ({"kind": "slurm", "sbatch": ["qos"]}, "--sbatch: got 'qos', expected KEY=VALUE"),
+        ({"kind": "slurm", "time": -1}, "engine: time"),
+    ],
+)
+def test_options_that_fit_no_engine_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        chosen_engine(EngineConfig(), options)
+
+
+def test_no_identity_depends_on_the_engine(tmp_path: Path) -> None:
+    content = tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}])
+    plain = parse_spec(content, "a")
+    assert parse_spec(content | {"engine": {"kind": "ray"}}, "b").digest() == plain.digest()
+    with pytest.raises(SpecError, match=r"engine\.knid"):
+        parse_spec(content | {"engine": {"knid": "ray"}}, "c")
+
+
+def test_a_run_says_how_it_goes_on(tmp_path: Path) -> None:
+    bulletin = Bulletin(tmp_path / "progress.json")
+    bulletin.begin("training", JOBS)
+    for event in (
+        Event(JOBS[0], "running", 0.0, "worker 1"),
+        Event(JOBS[0], "done", 1.0, "worker 1"),
+        Event(JOBS[1], "lost", 0.0, "worker 2", "killed"),
+        Event(JOBS[1], "progress", 0.5, "worker 3"),
+    ):
+        bulletin.take(event)
+    bulletin.write()
+    going = read_going(bulletin.path)
+    assert going is not None
+    assert (going.phase, going.jobs, going.done, going.share) == ("training", 2, 1, (1.0 + 3.0 * 0.5) / 4.0)
+    assert [(job.name, job.where, job.share) for job in going.running] == [("train b", "worker 3", 0.5)]
+    assert [(lost.name, lost.where, lost.why) for lost in going.lost] == [("train b", "worker 2", "killed")]
+    bulletin.begin("measuring", [])
+    after = read_going(bulletin.path)
+    assert after is not None
+    assert (after.phase, after.share, after.running, len(after.lost)) == ("measuring", 1.0, (), 1)
+
+
+def test_status_says_what_is_being_done_while_a_process_holds_the_run(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), untrained=False, sweep=[{"objective": "standard"}]))
+    run = tmp_path / "run"
+    arguments = ["study", "status", str(spec), "--out", str(run)]
+    with locked(run, "run", keep=True):
+        bulletin = Bulletin(run / "progress.json")
+        bulletin.begin("training", JOBS)
+        bulletin.take(Event(JOBS[0], "running", 0.25, "worker 1"))
+        bulletin.write()
+        assert is_locked(run)
+        said = CliRunner().invoke(app, arguments)
+    assert said.exit_code == 0, said.output
+    assert "training: 0 of 2 tasks done, 6%" in said.output
+    assert "running  train a, 25%, on worker 1" in said.output
+    assert not is_locked(run)
+    later = CliRunner().invoke(app, [*arguments, "--watch"])  # nothing holds it: it ends at once
+    assert later.exit_code == 0
+    assert "training:" not in later.output
