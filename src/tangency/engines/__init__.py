@@ -8,6 +8,7 @@ from tangency.engines.bulletin import Bulletin, Going, read_going
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, DoJob, Engine, Event, Job, OnEvent, Progress, Resources, Work
 from tangency.engines.local import LocalEngine
+from tangency.engines.ray import RayEngine
 
 __all__ = [
     "ATTEMPTS",
@@ -21,6 +22,7 @@ __all__ = [
     "LocalEngine",
     "OnEvent",
     "Progress",
+    "RayEngine",
     "Resources",
     "Work",
     "open_engine",
@@ -42,4 +44,6 @@ def open_engine(config: EngineConfig, work: Work, run: Path, workers: int, devic
         from tangency.engines.slurm import SlurmEngine
 
         return SlurmEngine(config, work, run, workers, device)
+    if config.kind == "ray":
+        return RayEngine(work, run, workers, device, config.address, config.gpus_per_task)
     return LocalEngine(work, run, workers, device)
