@@ -12,10 +12,11 @@ from tangency.evaluate.verdicts import SweepVerdicts
 from tangency.evaluate.verdicts.entries import AlignmentUnder, RecipeVerdict
 from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
-from tangency.study.spec import STANDARD, StudySpec
+from tangency.study.spec import StudySpec
 from tangency.study.summary.entries import EstimatorEntry
 from tangency.study.summary.sweep import Sweep
 from tangency.study.summary.sweep_entries import ClaimEntry, HeadlineEntry
+from tangency.study.sweep import STANDARD
 from tangency.tangents.references import kind_of
 
 _RULES = {

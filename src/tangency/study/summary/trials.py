@@ -14,9 +14,11 @@ from tangency.evaluate.verdicts.entries import RecipeVerdict
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
-from tangency.study.spec import STANDARD
 from tangency.study.summary.entries import FilterEntry, TrialEntry
 from tangency.study.summary.optimum import excess_risks
+from tangency.study.sweep import STANDARD
+
+_OF_TRAINING = ("cpu_seconds", "gpu_seconds", "learning_rate")  # which untrained networks do not have
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def trial_entries(
                 measure_hash=trial.measure_hash,
                 seconds=outcome["seconds"],
                 epochs=outcome["epochs"],
+                **{name: outcome.get(name) for name in _OF_TRAINING},
                 filter=FilterEntry.of(outcome),
                 measures=_measures(numbers, untrained, null) if numbers else {},
                 excess=excess_entries(numbers.excess, columns[trial.id]) if numbers else {},
