@@ -56,7 +56,8 @@ def files(folder):
     found = {}
     for name in ("model", "best"):
         tensors, header = read_tensors(folder / f"{name}.safetensors")
-        del header["provenance"]["training"]["seconds"], header["provenance"]["training"]["config"]
+        for name in ("seconds", "cpu_seconds", "config"):
+            del header["provenance"]["training"][name]
         found[name] = ({key: value.tolist() for key, value in tensors.items()}, header)
     return found
 

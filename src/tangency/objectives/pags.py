@@ -6,6 +6,8 @@ updates its running statistics. The mean over the losses has the published value
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,14 @@ from tangency.seeding import Draw
 
 # Part of the published penalty; with the mean over the batch it makes the effective weight 1e5 / N².
 PENALTY_FACTOR = 1e5
+# Strengths above which the published sweep (run_experiments.py) trains at a learning rate that falls as 1 / strength.
+SLOWED_ABOVE = {"gradient_norm": 0.01, "noise_consistency": 10.0, "pgd_l2": 100.0}
+
+
+def learning_rate(name: str, strength: float, base: float) -> float:
+    """The published rate: base / (strength / s₀) above s₀ = `SLOWED_ABOVE`[name], else base."""
+    threshold = SLOWED_ABOVE.get(name, math.inf)
+    return base / (strength / threshold) if strength > threshold else base
 
 
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:

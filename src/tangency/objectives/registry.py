@@ -77,6 +77,18 @@ class Objective:
             )
         return losses
 
+    def learning_rate(self, base: float) -> float:
+        """The rate to train at where others are trained at `base`: the same, or as published where legacy is "pags".
+
+        Published strengths above 0.01 (gradient_norm), 10 (noise_consistency) and 100 (pgd_l2) are trained at a rate
+        that falls as 1 / strength, which confounds strength and training; ours are not.
+
+        Example:
+            >>> make("gradient_norm", 1.0).learning_rate(0.025), make("gnorm", 1.0, legacy="pags").learning_rate(0.025)
+            (0.025, 0.00025)
+        """
+        return base if self.legacy is None else pags.learning_rate(self.name, self.strength, base)
+
     @property
     def identity(self) -> dict[str, object]:
         """All fields as JSON values, with the distribution that the loss is from where it is not ours."""

@@ -12,7 +12,8 @@ from tangency.study.assemble import shard_columns
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial, cell_of, curve_of, directions
 from tangency.study.planning import StudyPlan
-from tangency.study.spec import STANDARD, StudySpec
+from tangency.study.spec import StudySpec
+from tangency.study.sweep import STANDARD
 
 
 def to_lengthen(plan: StudyPlan, layout: Layout) -> list[Trial]:

@@ -20,8 +20,9 @@ from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
-from tangency.study.spec import STANDARD, ModelSpec, StudySpec, SweepEntry
-from tangency.training import TRAINING_SCHEMA
+from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.sweep import STANDARD, SweepEntry
+from tangency.training import TRAINING_SCHEMA, TrainConfig
 from tangency.types import Dataset
 
 UNTRAINED = "untrained"
@@ -204,6 +205,11 @@ def plan_judge(spec: StudySpec, data: Dataset) -> Trial | None:
     return dataclasses.replace(trial, id=f"judge-s{spec.judge.seed}")
 
 
+def at_strength(config: TrainConfig, objective: Objective) -> TrainConfig:
+    """How an objective is trained at its strength: as all are, or at the learning rate that was published."""
+    return dataclasses.replace(config, learning_rate=objective.learning_rate(config.learning_rate))
+
+
 def _trial(
     spec: StudySpec,
     data: Dataset,
@@ -217,7 +223,7 @@ def _trial(
     name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
     suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
     options = entry.options if entry else {}
-    training = None if objective is None else dataclasses.asdict(spec.train)
+    training = None if objective is None else dataclasses.asdict(at_strength(spec.train, objective))
     if training:
         del training["checkpoint_seconds"]  # changes no weight
     identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]

@@ -27,20 +27,18 @@ from tangency.measures import (
     check_network,
 )
 from tangency.measures.keys import MARGIN
-from tangency.objectives import make
 from tangency.score import parse_choice
 from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries
+from tangency.study.sweep import STANDARD, SweepEntry, refuse_options
 from tangency.training import TrainConfig
 from tangency.validation import complaints
 
-# What a study decides elsewhere, so that it cannot stand among the options of a model or an objective.
+# What a study decides elsewhere, so that it cannot stand among the options of a model.
 _NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
-_NO_OBJECTIVE_OPTIONS = ("name", "strength", "legacy")
 # Studies that come with the package: the quickstart, one of five seeds with regimes and change points, two on worlds
-# with a known Bayes rule, the paper's Figure 5, one of several estimators of the tangent space, and one of what the
-# gradients can make.
-SHIPPED = ("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation")
-STANDARD = "standard"  # the objective that every other one is compared with
+# with a known Bayes rule, the paper's Figure 5, one of several estimators of the tangent space, one of what the
+# gradients can make, and the paper's sweep.
+SHIPPED = ("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation", "paper/cifar10")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -49,13 +47,6 @@ _WITH_TANGENTS = ("mfa", "exact")  # kinds of a score that give tangent spaces, 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _refuse_options(options: dict[str, Any], reserved: tuple[str, ...], where: str) -> dict[str, Any]:
-    for option in options:
-        if option in reserved:
-            raise SpecError(f"{where}.options: '{option}' is no option, expected it outside of `options`.")
-    return options
 
 
 class ModelSpec(_Strict):
@@ -67,7 +58,7 @@ class ModelSpec(_Strict):
     @field_validator("options")
     @classmethod
     def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return _refuse_options(options, _NO_MODEL_OPTIONS, "model")
+        return refuse_options(options, _NO_MODEL_OPTIONS, "model")
 
 
 def chosen_scores(content: Any) -> Any:
@@ -79,31 +70,6 @@ def chosen_scores(content: Any) -> Any:
         raise SpecError(f"score: got '{content['score']}' with network_score '{named}', expected one trained score.")
     score = {"kind": choice.closed, **choice.options}
     return content | {"score": score} | ({"network_score": choice.network} if choice.network else {})
-
-
-class SweepEntry(_Strict):
-    """One objective at one or more strengths."""
-
-    objective: str
-    strengths: tuple[float, ...] = Field((0.0,), min_length=1)
-    options: dict[str, Any] = Field(default_factory=dict)
-    legacy: Literal["pags"] | None = None
-
-    @field_validator("options")
-    @classmethod
-    def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return _refuse_options(options, _NO_OBJECTIVE_OPTIONS, "sweep")
-
-    @model_validator(mode="after")
-    def _known(self) -> SweepEntry:
-        for strength in self.strengths:
-            self.build(strength)
-        return self
-
-    def build(self, strength: float) -> Any:
-        """The objective at one strength; a `SpecError` where there is none such."""
-        options = self.options | ({"legacy": self.legacy} if self.legacy else {})
-        return make(self.objective, strength, **options)
 
 
 class StudySpec(_Strict):
@@ -250,7 +216,7 @@ class StudySpec(_Strict):
             )
         for entry in self.generate:
             refuse_unguided(entry, bool(self.network_score) or self.score.kind == "exact")
-        _refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
+        refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
         if self.generate:
             check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
         elif self.judge != JudgeSpec():
@@ -320,8 +286,8 @@ def load_spec(path: str | Path) -> StudySpec:
             f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."
         )
     path = Path(path)
-    if str(path) in SHIPPED and not path.exists():
-        return shipped_spec(str(path))
+    if path.as_posix() in SHIPPED and not path.exists():
+        return shipped_spec(path.as_posix())
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
     except OSError as error:

@@ -25,7 +25,7 @@ from tangency.study.bench import Workbench
 from tangency.study.filtering import filter_outcome
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
-from tangency.study.plan import BAYES, Trial, judge_model
+from tangency.study.plan import BAYES, Trial, at_strength, judge_model
 from tangency.study.spec import ModelSpec
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
@@ -148,7 +148,8 @@ def _identity(trial: Trial) -> dict[str, Any]:
 def _optimise(
     bench: Workbench, classifier: Classifier, objective: Objective, trial: Trial, progress: Progress
 ) -> dict[str, Any]:
-    config = dataclasses.replace(bench.spec.train, seed=trial.seed, epochs=trial.epochs)
+    config = at_strength(bench.spec.train, objective)
+    config = dataclasses.replace(config, seed=trial.seed, epochs=trial.epochs)
     folder = bench.layout.trial(trial)
 
     def on_step(step: Step) -> None:
@@ -163,7 +164,10 @@ def _optimise(
     return {
         "outcome": result.outcome,
         "seconds": result.seconds,
+        "cpu_seconds": result.cpu_seconds,
+        "gpu_seconds": result.seconds if bench.device.startswith("cuda") else 0.0,
         "epochs": config.epochs,
+        "learning_rate": config.learning_rate,
         "ended_at": {"epoch": result.epoch, "step": result.step},
         "best": {"epoch": result.best_epoch, "accuracy": result.best_accuracy},
     }

@@ -26,12 +26,13 @@ Row = dict[str, float | int | None]
 
 @dataclass
 class Progress:
-    """Progress of a run: `epoch` and `step` come next."""
+    """Progress of a run: `epoch` and `step` come next; `seconds` are of the epoch, `cpu_seconds` of all processes."""
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     best_epoch: int | None = None
     best_merit: float | None = None
     history: list[Row] = field(default_factory=list)

@@ -98,6 +98,7 @@ class _TrainingRun:
         self.progress = restore_checkpoint(checkpoint, job.module, self.optimiser, identity, job.state())
         self.accelerator.wait_for_everyone()  # no process writes before all have read
         self.clock = self.saved = time.monotonic()
+        self.cpu_clock = time.process_time()
 
     def to_the_end(self) -> TrainingResult:
         """Train what is left."""
@@ -193,7 +194,9 @@ class _TrainingRun:
     def _tick(self) -> None:
         now = time.monotonic()
         self.progress.seconds += now - self.clock
-        self.clock = now
+        self.clock, before = now, self.cpu_clock
+        self.cpu_clock = time.process_time()
+        self.progress.cpu_seconds += self.cpu_clock - before
 
     def _checkpoint(self) -> None:
         self._tick()
@@ -214,6 +217,7 @@ class _TrainingRun:
             best_epoch=progress.best_epoch,
             best_merit=progress.best_merit,
             seconds=progress.seconds + sum(float(row["seconds"] or 0) for row in progress.history),
+            cpu_seconds=progress.cpu_seconds,
             settings=self.settings,
         )
         if self.accelerator.is_main_process:

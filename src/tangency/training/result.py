@@ -26,6 +26,7 @@ class TrainingRecord:
         epoch, step: epochs finished and steps into the next; where a diverged run diverged.
         best_epoch, best_merit: of the best weights on the validation images; None without any.
         seconds: wall time, over all interruptions.
+        cpu_seconds: processor time of the process, with all its threads; None in files of older versions.
         settings: of the loss, by name.
     """
 
@@ -39,6 +40,7 @@ class TrainingRecord:
     best_epoch: int | None
     best_merit: float | None
     seconds: float
+    cpu_seconds: float | None
     settings: Mapping[str, object]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,6 +84,11 @@ class TrainingResult:
     def seconds(self) -> float:
         """Wall time of training, over all interruptions."""
         return self.record.seconds
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """Processor time of training, over all interruptions; None where an older version trained."""
+        return self.record.cpu_seconds
 
 
 def finite(value: float) -> float | None:

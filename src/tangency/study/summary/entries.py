@@ -69,6 +69,8 @@ class TrialEntry:
     """One trial: how its training ended, its numbers, and its label against the standard network of its seed.
 
     Args:
+        seconds, cpu_seconds, gpu_seconds: of its training: wall time, processor time, and time on an accelerator.
+        learning_rate: at the peak of the schedule; None for a trial that is not trained.
         filter: of a filtered standard network.
         calibration: its temperature, on test images that are not measured, or why it has no calibrated scalar.
         regime: the label of this one network, images its unit; None for a trial that is not judged, and where the label
@@ -87,7 +89,10 @@ class TrialEntry:
     train_hash: str = ""
     measure_hash: str = ""
     seconds: float | None = None
+    cpu_seconds: float | None = field(default=None, metadata=ABSENT)
+    gpu_seconds: float | None = field(default=None, metadata=ABSENT)
     epochs: int | None = None
+    learning_rate: float | None = field(default=None, metadata=ABSENT)
     filter: FilterEntry | None = field(default=None, metadata=ABSENT)
     calibration: Calibration | None = field(default=None, metadata=ABSENT)
     measures: dict[str, MeasureEntry] = field(default_factory=dict)

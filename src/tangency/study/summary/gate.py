@@ -15,9 +15,9 @@ from tangency.evaluate.verdicts.recipes import estimators
 from tangency.statistics.regimes import Thresholds
 from tangency.statistics.resamples import Array
 from tangency.study.plan import LONGER, Trial, cell_of
-from tangency.study.spec import STANDARD
 from tangency.study.summary.sweep import log_kappa
 from tangency.study.summary.sweep_entries import ConvergenceEntry, MovedEntry
+from tangency.study.sweep import STANDARD
 
 MOST_LOG_KAPPA = 0.08  # nats that ln κ may move by
 MOST_SDS = 2.0  # sds of networks that log F²/control may move by

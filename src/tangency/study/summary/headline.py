@@ -16,10 +16,11 @@ from tangency.evaluate.verdicts.manifold import corrected
 from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
 from tangency.statistics.regimes import Thresholds
-from tangency.study.spec import STANDARD, StudySpec
+from tangency.study.spec import StudySpec
 from tangency.study.summary.entries import EstimatorEntry
 from tangency.study.summary.sweep import Sweep
 from tangency.study.summary.sweep_entries import ClaimEntry, HeadlineEntry
+from tangency.study.sweep import STANDARD
 from tangency.tangents.references import kind_of
 
 _RULES = {

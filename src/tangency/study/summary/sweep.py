@@ -19,7 +19,8 @@ from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Kappa
 from tangency.statistics.resamples import Array
 from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of, measured_images
-from tangency.study.spec import STANDARD, StudySpec
+from tangency.study.spec import StudySpec
+from tangency.study.sweep import STANDARD
 from tangency.types import Dataset
 
 

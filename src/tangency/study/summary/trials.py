@@ -16,9 +16,11 @@ from tangency.measures import Calibration
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
 from tangency.study.plan import REFERENCES, UNTRAINED, Trial
-from tangency.study.spec import STANDARD
 from tangency.study.summary.entries import FilterEntry, TrialEntry
 from tangency.study.summary.optimum import excess_risks
+from tangency.study.sweep import STANDARD
+
+_OF_TRAINING = ("cpu_seconds", "gpu_seconds", "learning_rate")  # which untrained networks do not have
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def trial_entries(
                 measure_hash=trial.measure_hash,
                 seconds=outcome["seconds"],
                 epochs=outcome["epochs"],
+                **{name: outcome.get(name) for name in _OF_TRAINING},
                 filter=FilterEntry.of(outcome),
                 calibration=calibration_of(outcome),
                 measures=_measures(numbers, untrained, null) if numbers else {},
