@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from tangency.devices import arithmetic
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.attributed import Attribution, attribution_notes, check_attributions
 from tangency.measures.batching import BatchSize, check_batch_size
@@ -132,9 +133,10 @@ def measure(
     notes += _tried(model, attributions, given, config)
     notes += () if working.whole else (working.sentence,)
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
-    base = compared(closed, tangents, shown, device)
-    source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-    rows = _rows(Subject(model, attributions), given, source, batch_size)
+    with arithmetic():
+        base = compared(closed, tangents, shown, device)
+        source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
+        rows = _rows(Subject(model, attributions), given, source, batch_size)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
 
