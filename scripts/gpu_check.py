@@ -40,15 +40,24 @@ NEAR, FLOOR = 0.9, 1e-4
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done: images and epochs of a training, images that are measured, and passes that are timed."""
+    """How much is done.
+
+    Args:
+        train, epochs: of a training.
+        measured: images.
+        passes: that are timed.
+        fitted, closed: training images of the closed form that gives scores and tangent spaces, and its name.
+    """
 
     train: int
     epochs: int
     measured: int
     passes: int
+    fitted: int
+    closed: str
 
 
-WHOLE, DRY = Sizes(2000, 2, 100, 30), Sizes(120, 1, 6, 2)
+WHOLE, DRY = Sizes(2000, 2, 100, 30, 5000, "mfa"), Sizes(120, 1, 4, 2, 300, "mfa?components=1&rank=4")
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,13 @@ def trained(device: str, objective: str, sizes: Sizes, precision: str = "float32
     return result.classifier, float(result.history[-1]["train_loss"] or "nan"), sizes.epochs * len(data) / seconds
 
 
-def measured(net: Classifier, data: Dataset, score: Denoiser, count: int, device: str) -> Rows:
+def measured(net: Classifier, data: Dataset, score: Denoiser, sizes: Sizes, device: str) -> Rows:
     """The rows of the quickstart for some test images."""
-    x, y = data.test.images()[:count].to(device), data.test.labels[:count].to(device)
+    x, y = data.test.images(slice(0, sizes.measured)).to(device), data.test.labels[: sizes.measured].to(device)
     alignments = ("margin", "bayes_gradient"), ("margin", "network_bayes_gradient")
     config = MeasureConfig(alignments=alignments, directions=2)
-    return measure(net.to(device), x, y, train_data=data.train, config=config, network=score)
+    seen = data.train.subset(slice(0, sizes.fitted))
+    return measure(net.to(device), x, y, train_data=seen, score=sizes.closed, config=config, network=score)
 
 
 def differences(ours: Rows, theirs: Rows) -> dict[str, float]:
@@ -107,7 +117,7 @@ def same_numbers(device: str, sizes: Sizes) -> list[Line]:
     rows = []
     for place in (device, "cpu"):  # the same weights: those of the CPU
         score = tangency.load_score(SCORE, data, place)
-        rows.append(measured(net, data, score, sizes.measured, place))
+        rows.append(measured(net, data, score, sizes, place))
     worst = differences(*rows)
     key = max(worst, key=lambda name: worst[name])
     return [*lines, Line(f"measuring, {len(worst)} measures: {key}", worst[key], ROWS)]
@@ -143,7 +153,7 @@ def speed(device: str, sizes: Sizes) -> list[Line]:
         rate = trained(device, "standard", sizes, precision)[2]
         lines.append(Line(f"training, {precision}, with evaluation and files", rate, unit="images/s"))
     score = tangency.load_score(SCORE, data, device)
-    taken = seconds_of(lambda: measured(net.eval(), data, score, sizes.measured, device), device, 1)
+    taken = seconds_of(lambda: measured(net.eval(), data, score, sizes, device), device, 1)
     return [*lines, Line("measuring, with fitted mixtures", sizes.measured / taken, unit="images/s")]
 
 

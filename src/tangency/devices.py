@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import torch
@@ -65,7 +66,8 @@ def arithmetic(precision: str = "float32") -> Iterator[None]:
     Args:
         precision: "float32", "tf32" or "bfloat16"; the last is float32 outside of `autocast`.
     """
-    parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    backends: Any = torch.backends
+    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
     kept = [part.fp32_precision for part in parts]
     try:
         for part in parts:
