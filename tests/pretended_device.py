@@ -111,6 +111,7 @@ class PretendedCuda(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.transfers: Counter[tuple[str, str]] = Counter()
+        self.pinned = 0  # tensors that were copied to page-locked memory
         self._operations = _Operations(self.transfers)
         self._stack = contextlib.ExitStack()
 
@@ -213,6 +214,13 @@ class PretendedCuda(TorchFunctionMode):
             raise DeviceMistake("assigned grad has data located on a different device")
         return func(*args, **own)
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        """`Tensor.pin_memory`."""
+        if place(tensor) != CPU:
+            raise DeviceMistake("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
+        self.pinned += 1
+        return tensor.clone()
+
 
 def _type(device: Any) -> str:
     if type(device) is int:
@@ -233,14 +241,8 @@ _ANSWERS: dict[Any, Any] = {
     Tensor.tolist: PretendedCuda.listed,
     Tensor.__deepcopy__: PretendedCuda.copied,
     Tensor.grad.__set__: PretendedCuda.with_gradient,
-    Tensor.pin_memory: lambda mode, func, args, own: _pinned(args[0]),
+    Tensor.pin_memory: lambda mode, func, args, own: mode.pin(args[0]),
 }
-
-
-def _pinned(tensor: Tensor) -> Tensor:
-    if place(tensor) != CPU:
-        raise DeviceMistake("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
-    return tensor.clone()
 
 
 def _check_generator(result: object, generator: torch.Generator | None) -> None:
