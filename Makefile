@@ -6,7 +6,7 @@ OUT ?= runs/quickstart
 TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help quickstart test test-data test-slow bench lint types format wheel clean
+.PHONY: help quickstart test test-data test-slow bench gpu-check lint types format wheel clean
 
 help:
 	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-data    of it, what wants full data sets: TANGENCY_DATA=DIR make test-data"
 	@echo "make test-slow    the slow tests too"
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
+	@echo "make gpu-check    does the GPU of this machine give the numbers of the CPU, and how fast? (5 minutes at most)"
 	@echo "make lint types   ruff and mypy"
 
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ test-slow: $(BIN)/.installed-test
 
 bench: $(BIN)/.installed-test
 	$(BIN)/python -m benchmarks $(BENCH)
+
+gpu-check: $(BIN)/.installed
+	$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 lint: $(BIN)/.installed-test
 	$(BIN)/ruff check .

@@ -1,11 +1,18 @@
-"""Which device a computation runs on."""
+"""Which device a computation runs on, how images come there, and in which arithmetic it is done."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import psutil
 import torch
+from torch import Tensor
 
 from tangency.errors import SpecError
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def resolve_device(name: str = "auto", worker: int = 0) -> str:
@@ -46,3 +53,37 @@ def chunk_bytes(device: torch.device | str) -> int:
     if device.type == "cuda":
         return min(int(torch.cuda.mem_get_info(device)[0]) // 4, 1 << 30)
     return min(int(psutil.virtual_memory().available) // 4, 1 << 25)
+
+
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device; from the CPU to CUDA through page-locked memory, without waiting for the copy."""
+    device = torch.device(device)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str = "float32") -> Iterator[None]:
+    """Within it, CUDA multiplies and convolves float32 numbers in float32, or in TF32 (10 bits after the point).
+
+    torch's own default differs between the two: products in float32, convolutions in TF32.
+
+    Args:
+        precision: "float32", "tf32" or "bfloat16"; the last is float32 outside of `autocast`.
+    """
+    backends: Any = torch.backends
+    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    kept = [part.fp32_precision for part in parts]
+    try:
+        for part in parts:
+            part.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for part, before in zip(parts, kept, strict=True):
+            part.fp32_precision = before
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Within it, layers compute in bfloat16 where that is the precision; weights and gradients stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -15,6 +15,7 @@ from typing import cast
 import torch
 
 from tangency.data.partners import measured_order
+from tangency.devices import arithmetic
 from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.baseline import (
     KappaAgainst,
@@ -116,6 +117,7 @@ class _Setting:
     temperatures: Temperatures
 
 
+@arithmetic()
 def measure_models(request: MeasureRequest, on_progress: OnProgress | None = None) -> list[MeasuredModel]:
     """Every measure of saved classifiers on a data set, with intervals.
 

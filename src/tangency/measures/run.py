@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tangency.autodiff import CALIBRATED, Temperature
+from tangency.devices import arithmetic
 from tangency.errors import ModelError, NumericsError, TangencyWarning
 from tangency.measures.attributed import Attribution, attribution_notes, check_attributions
 from tangency.measures.batching import BatchSize, check_batch_size
@@ -140,9 +141,10 @@ def measure(
     temperature = given_temperature(model, config, given)
     notes += _words(working, temperature)
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
-    base = compared(closed, tangents, shown, device)
-    source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-    rows = _rows(Subject(model, attributions, temperature), given, source, batch_size)
+    with arithmetic():
+        base = compared(closed, tangents, shown, device)
+        source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
+        rows = _rows(Subject(model, attributions, temperature), given, source, batch_size)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
 

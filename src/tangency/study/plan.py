@@ -223,7 +223,7 @@ def _trial(
     name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
     suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
     options = entry.options if entry else {}
-    training = None if objective is None else dataclasses.asdict(at_strength(spec.train, objective))
+    training = None if objective is None else at_strength(spec.train, objective).plain()
     if training:
         del training["checkpoint_seconds"]  # changes no weight
     identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]

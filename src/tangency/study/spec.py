@@ -226,6 +226,7 @@ class StudySpec(_Strict):
     def digest(self) -> str:
         """Hash of everything that can change a result."""
         content = self.model_dump(mode="json", exclude={"workers", "shard", "device", "engine"})
+        content["train"] = self.train.plain()
         if not self.network_score:  # a key that older specs do not have
             del content["network_score"]
         if not self.tangents:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tangency.autodiff import input_gradient
-from tangency.devices import free_memory
+from tangency.devices import arithmetic, free_memory
 from tangency.engines.deaths import is_out_of_memory
 from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
@@ -57,6 +57,7 @@ class Task:
     cost: float = 1.0
 
 
+@arithmetic()
 def do_task(bench: Workbench, task: Task, progress: Progress) -> None:
     """Do one task; its result is a file that stands, whole, when this returns.
 

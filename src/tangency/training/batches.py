@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tangency.devices import moved
 from tangency.errors import SpecError
 from tangency.objectives.coupling import batch_coupled
 from tangency.seeding import Draw, permutation
@@ -57,8 +58,8 @@ class Minibatch:
 def load_batch(data: LabelledImages, ids: Tensor, config: TrainConfig, epoch: int, device: torch.device) -> Minibatch:
     """The images `ids` of the data, moved to the device as bytes, converted and augmented there."""
     chosen = ids.to(data.pixels.device)
-    part = LabelledImages(data.pixels[chosen].to(device), data.labels[chosen].to(device), data.classes)
-    here = ids.to(device)
+    part = LabelledImages(moved(data.pixels[chosen], device), moved(data.labels[chosen], device), data.classes)
+    here = moved(ids, device)
     x = augment(part.images(), Draw(config.seed, here, f"augmentation/epoch {epoch}"), config.flip, config.crop)
     return Minibatch(x, part.labels, here)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from tangency.devices import PRECISIONS
 from tangency.errors import SpecError, unknown_name
 
 OPTIMISERS = ("adamw", "sgd")
@@ -34,9 +35,11 @@ class TrainConfig:
         flip: mirror each image left to right with probability ½.
         crop: pad by this many pixels and cut out the original size at random, for each image; 0 for off.
         clip_norm: largest l2 norm of the gradient of a step; None for no clipping.
+        precision: of products and convolutions: "float32"; "tf32", on CUDA, faster and to 10 bits after the point;
+            "bfloat16", losses under autocast with weights in float32. Evaluations are in float32 or TF32.
 
     Raises:
-        SpecError: an unknown optimiser or schedule, or a number out of its range.
+        SpecError: an unknown optimiser, schedule or precision, or a number out of its range.
 
     Example:
         >>> TrainConfig(epochs=3, schedule="step").learning_rate
@@ -57,12 +60,15 @@ class TrainConfig:
     flip: bool = False
     crop: int = 0
     clip_norm: float | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise SpecError(unknown_name("optimiser", self.optimiser, OPTIMISERS))
         if self.schedule not in SCHEDULES:
             raise SpecError(unknown_name("schedule", self.schedule, SCHEDULES))
+        if self.precision not in PRECISIONS:
+            raise SpecError(unknown_name("precision", self.precision, PRECISIONS))
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
@@ -80,8 +86,11 @@ class TrainConfig:
                 raise SpecError(f"training: {name} is {getattr(self, name)}, expected {expected}.")
 
     def plain(self) -> dict[str, object]:
-        """The options that every kind of training has, as JSON."""
-        return {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+        """The options that every kind of training has, as JSON, without the precision where it is float32."""
+        options = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+        if self.precision == "float32":
+            del options["precision"]
+        return options
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from tangency.devices import arithmetic, autocast
 from tangency.errors import RunError
 from tangency.files import journal, remove_leftovers
 from tangency.seeding import Draw, derive_seed, permutation
@@ -48,7 +49,7 @@ def run_job(
         return _finished(job, training, identity)
     with _undone_if_stopped(job.module), torch.inference_mode(False), torch.enable_grad():
         run = _TrainingRun(job, training, identity, settings)
-        with _own_random_state(run.device):
+        with _own_random_state(run.device), arithmetic(training.config.precision):
             return run.to_the_end()
 
 
@@ -146,7 +147,9 @@ class _TrainingRun:
         batch = load_batch(self.data, own, config, progress.epoch, self.device)
         self.optimiser.zero_grad(set_to_none=True)
         draw = Draw(config.seed, batch.ids, f"objective/epoch {progress.epoch}")
-        loss = self.job.losses(batch, draw).sum() / len(ids)
+        with autocast(config.precision, self.device):
+            losses = self.job.losses(batch, draw)
+        loss = losses.to(torch.promote_types(losses.dtype, torch.float32)).sum() / len(ids)
         self.accelerator.backward(loss)
         total = processes.sum_gradients(self.accelerator, self.parameters, loss)
         processes.average_statistics(self.accelerator, self.job.module)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tangency.devices import arithmetic
 from tangency.evaluate.classifiers.saved import check_fits
 from tangency.evaluate.entries import fields_json, to_json
 from tangency.evaluate.generation.judges import (
@@ -128,6 +129,7 @@ class Generated:
         return {name: values.cpu().numpy() for name, values in tensors.items()}
 
 
+@arithmetic()
 def generate_with(
     classifier: Classifier,
     data: Dataset,

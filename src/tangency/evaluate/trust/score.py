@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.devices import resolve_device
+from tangency.devices import arithmetic, resolve_device
 from tangency.errors import RunError, TangencyError
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.evaluate.trust.results import (
@@ -113,6 +113,7 @@ def evaluate_score(
     return examine_score(score, data, config or TrustConfig(), device, reference=named, on_progress=on_progress)
 
 
+@arithmetic()
 def examine_score(
     score: Denoiser,
     data: Dataset,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import Partners
-from tangency.devices import resolve_device
+from tangency.devices import arithmetic, resolve_device
 from tangency.errors import RunError
 from tangency.evaluate.fitting.tangents import check_tangents, fitted_tangents, ground_of, tangent_names
 from tangency.evaluate.trust.known import NEIGHBOUR, TRANSFORMATION, mean_estimate, probe_shares, share_columns
@@ -105,6 +105,7 @@ def evaluate_tangents(
     return examine_tangents(named, ground_of(loaded, score, device), config, place, on_progress).to_json()
 
 
+@arithmetic()
 def examine_tangents(
     references: Sequence[str],
     ground: Ground,
