@@ -10,6 +10,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from tangency.devices import resolve_device
 from tangency.engines.contract import ATTEMPTS, DoJob, Job, Work
 from tangency.engines.deaths import as_reported
 from tangency.engines.queue import Marker, Phase, Queue, QueuedJob, Report, driver_marker
@@ -140,7 +141,7 @@ class QueueWorker:
         import torch
 
         torch.set_num_threads(self._work.threads)
-        return self._work.open(self._queue.run, self._device)
+        return self._work.open(self._queue.run, resolve_device(self._device))
 
     def _begin(self, job: QueuedJob) -> tuple[int, str]:
         """Note that a job begins: (how many workers it has lost, where the last one was)."""
