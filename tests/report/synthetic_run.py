@@ -33,7 +33,7 @@ LEVELS = {
     ("gradient_norm", 3.0): (0.81, 0.499, 0.088, 0.011, 0.39),  # undetermined: accuracy at δ
     ("gradient_norm", 30.0): (0.70, 0.576, 0.056, 0.010, 0.26),  # excessive
     ("pgd_l2", 0.3): (0.855, 0.293, 0.125, 0.023, 0.31),  # Bayes-aligned
-    ("pgd_l2", 1.0): (0.85, 0.495, 0.085, 0.011, 0.36),  # Bayes-aligned
+    ("pgd_l2", 1.0): (0.855, 0.495, 0.085, 0.011, 0.36),  # Bayes-aligned
     ("pgd_l2", 3.0): (0.70, 0.640, 0.059, 0.010, 0.28),  # excessive
     ("pgd_l2", 10.0): (0.10, 0.427, 0.0004, 0.0004, 0.09),  # collapsed
     ("noise_augmentation", 0.1): (0.86, 0.144, 0.130, 0.043, 0.18),  # weak
