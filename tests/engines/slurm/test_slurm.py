@@ -23,7 +23,7 @@ from tangency.errors import DataError, RunError
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
-DRIVER = Path(__file__).parents[1] / "drive_simulated.py"
+DRIVER = Path(__file__).parents[2] / "drive_simulated.py"
 
 
 class Driving:

@@ -11,7 +11,7 @@ import pytest
 import tangency
 from slurm_support import IMPOSSIBLE, Slurm
 
-PATHS = (str(Path(__file__).parents[1]), str(Path(tangency.__file__).parents[1]))  # of the tests, and of the package
+PATHS = (str(Path(__file__).parents[2]), str(Path(tangency.__file__).parents[1]))  # of the tests, and of the package
 
 
 @pytest.fixture(scope="module")
