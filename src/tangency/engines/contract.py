@@ -63,6 +63,9 @@ class Work(Protocol):
     def threads(self) -> int:
         """Threads of each worker."""
 
+    def data_digest(self) -> str:
+        """SHA-256 of the data that jobs read, as this process sees them: the same on every node."""
+
     def open(self, run: Path, device: str) -> DoJob:
         """What does jobs in this process: called with the payload of a job and told of its progress.
 

@@ -16,6 +16,7 @@ from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.planning import StudyPlan
 from tangency.study.tasks import Task, do_task
+from tangency.worlds import load_dataset
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class StudyWork:
     def threads(self) -> int:
         """Threads of each worker."""
         return self.plan.spec.threads
+
+    def data_digest(self) -> str:
+        """Of training and test images, as this process reads them."""
+        data = load_dataset(self.plan.spec.data)
+        return f"{data.train.digest} {data.test.digest}"
 
     def open(self, run: Path, device: str) -> DoJob:
         """Does tasks with a workbench that this process keeps."""

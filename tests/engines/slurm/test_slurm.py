@@ -237,5 +237,15 @@ def test_a_folder_that_a_node_does_not_see(slurm: Slurm, tmp_path: Path) -> None
         assert slurm.run("node", "n1").returncode == 0
 
 
+def test_a_node_with_other_data(slurm: Slurm, tmp_path: Path) -> None:
+    """Read from a file that differs by the time that a worker begins."""
+    data = tmp_path / "data"
+    data.write_text("first")
+    engine = SlurmEngine(EngineConfig(kind="slurm"), SimulatedWork(data=str(data)), tmp_path / "run", 1, "cpu", BRISK)
+    with pytest.raises(RunError, match=r"Slurm job .* on n. has other data than this machine"), engine:  # noqa: PT012
+        data.write_text("second")
+        engine.do(long_jobs(1), lambda event: None)
+
+
 def test_minutes_of_a_limit() -> None:
     assert minutes("2-03:04:00") == (2 * 24 + 3) * 60 + 4
