@@ -25,6 +25,11 @@ class SimulatedWork:
     """Steps of `seconds` each, checkpointed after each; a line in `log` for every step, and the whole at the end."""
 
     threads: int = 1
+    data: str = ""  # file whose content is the data
+
+    def data_digest(self) -> str:
+        """Its content."""
+        return Path(self.data).read_text() if self.data else ""
 
     def open(self, run: Path, device: str) -> DoJob:
         """Does payloads {"name", "steps", "seconds", "error"}."""

@@ -8,7 +8,9 @@ from tangency.engines.bulletin import Bulletin, Going, read_going
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, DoJob, Engine, Event, Job, OnEvent, Progress, Resources, Work
 from tangency.engines.local import LocalEngine
+from tangency.engines.queue import dismiss
 from tangency.engines.ray import RayEngine
+from tangency.engines.slurm import SlurmEngine
 
 __all__ = [
     "ATTEMPTS",
@@ -24,6 +26,7 @@ __all__ = [
     "Progress",
     "RayEngine",
     "Resources",
+    "SlurmEngine",
     "Work",
     "open_engine",
     "read_going",
@@ -40,10 +43,10 @@ def open_engine(config: EngineConfig, work: Work, run: Path, workers: int, devic
         workers: how many there are at most.
         device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
     """
-    if config.kind == "slurm":
-        from tangency.engines.slurm import SlurmEngine
-
-        return SlurmEngine(config, work, run, workers, device)
+    if config.kind != "slurm":
+        dismiss(run)  # workers that a killed driver left on Slurm
     if config.kind == "ray":
         return RayEngine(work, run, workers, device, config.address, config.gpus_per_task)
+    if config.kind == "slurm":
+        return SlurmEngine(config, work, run, workers, device)
     return LocalEngine(work, run, workers, device)

@@ -30,6 +30,7 @@ from tangency.files import write_json
 if TYPE_CHECKING:
     from filelock import SoftFileLease
 
+_ALIVE, _DISMISSAL = 3.0, 30.0  # heartbeats: silence of a claim that is alive, and how long workers may take to end
 Marker = tuple[int, int]  # inode and time of change of a file: another one where it was touched or replaced
 
 
@@ -98,7 +99,7 @@ class Report:
         lost: how many workers that job had lost before.
         share: of the job that is done.
         ended: whether the worker has left.
-        versions: of Python and packages.
+        unfit: why it cannot work where it is, as with other data; "" for nothing.
     """
 
     worker: str
@@ -108,7 +109,7 @@ class Report:
     lost: int = 0
     share: float = 0.0
     ended: bool = False
-    versions: tuple[str, ...] = ()
+    unfit: str = ""
 
 
 class Queue:
@@ -215,8 +216,7 @@ class Queue:
             marker = _marker_of(path)
             if marker is not None and self._reports.get(path.stem, (None,))[0] != marker:
                 with contextlib.suppress(FileNotFoundError):
-                    content = json.loads(path.read_text(encoding="utf-8"))
-                    report = Report(**{**content, "versions": tuple(content["versions"])})
+                    report = Report(**json.loads(path.read_text(encoding="utf-8")))
                     self._reports[path.stem] = marker, report
                     new.append(report)
         return [report for _, report in self._reports.values()], new
@@ -238,7 +238,29 @@ def busy(run: Path, pace: Pace | None = None) -> bool:
     clock.write_text("")
     now = clock.stat().st_mtime
     ages = [now - path.stat().st_mtime for path in claims if path.exists()]
-    return any(age < 3 * queue.pace.heartbeat for age in ages)
+    return any(age < _ALIVE * queue.pace.heartbeat for age in ages)
+
+
+def dismiss(run: Path, pace: Pace | None = None) -> None:
+    """End the workers that an earlier driver left, before others do their work.
+
+    Raises:
+        RunError: they do not end.
+    """
+    queue = Queue(run, pace)
+    phase = queue.phase()
+    if phase is None:
+        return
+    if phase.state != "stopped":
+        queue.publish([], phase.work, "stopped")
+    last = time.monotonic() + _DISMISSAL * queue.pace.heartbeat
+    while busy(run, queue.pace):
+        if time.monotonic() > last:
+            raise RunError(
+                f"run '{run}': workers of Slurm still work on it, and do not end; cancel them (squeue --me, scancel), "
+                "then run the study again."
+            )
+        time.sleep(queue.pace.poll)
 
 
 def driver_marker(queue: Queue) -> Marker | None:

@@ -40,7 +40,7 @@ class QueueWorker:
 
     def __init__(self, queue: Queue, work: Work, identity: str, device: str, report: Report) -> None:
         self._queue, self._work, self._identity, self._device = queue, work, identity, device
-        self._report = dataclasses.replace(report, versions=versions())
+        self._report = report
         self._do_job: DoJob | None = None
         self._leases: dict[str, SoftFileLease] = {}  # of jobs that others have: each watches its claim
         self._tried: dict[str, float] = {}

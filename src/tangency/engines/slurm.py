@@ -7,21 +7,19 @@ the heartbeat of its claim. A killed driver ends nothing: the next one takes ove
 from __future__ import annotations
 
 import hashlib
-import pickle
 import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tangency import errors
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Work
 from tangency.engines.queue import Marker, Pace, Queue, Report
-from tangency.engines.serving import versions
 from tangency.engines.slurm_control import SlurmState, cancel, check_commands, ending, states, time_limit
 from tangency.engines.slurm_jobs import SlurmWorker, Submission
-from tangency.errors import RunError, TangencyError, listed
+from tangency.errors import RunError, TangencyError
 from tangency.files import read_json, remove_leftovers, write_json
 
 if TYPE_CHECKING:
@@ -45,13 +43,8 @@ class SlurmEngine(Engine):
     ) -> None:
         run = run.absolute()
         self._workers, self._queue = workers, Queue(run, pace)
-        self._pace = self._queue.pace
-        identity = hashlib.sha256(pickle.dumps((work, versions(), str(run), device))).hexdigest()[:16]
-        self._worker = SlurmWorker(work, identity, run, device, self._pace)
+        self._config, self._work, self._device = config, work, device
         self._name = f"tangency-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
-        token = secrets.token_hex(8)
-        self._submission = Submission(config, self._name, self._queue.folder / "slurm", token, work.threads)
-        self._config = config
         self._lease: SoftFileLease | None = None
         self._care: _Care | None = None
 
@@ -59,28 +52,30 @@ class SlurmEngine(Engine):
         _require_submitit()
         check_commands()
         time_limit(self._config.partition)
-        self._queue.folder.mkdir(parents=True, exist_ok=True)
+        worker = SlurmWorker.here(self._work, self._queue.run, self._device, self._queue.pace)
+        folder, token = self._queue.folder, secrets.token_hex(8)
+        folder.mkdir(parents=True, exist_ok=True)
         self._lease = self._queue.hold()
-        (self._queue.folder / "token").write_text(self._submission.token)
+        (folder / "token").write_text(token)
         self._queue.clear()
+        submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
+        self._care = _Care(self._queue, worker, submission, self._name)
         return self
 
     def __exit__(self, *error: object) -> None:
         """Idle workers end, busy ones leave their job at its next report; what still runs then is cancelled."""
         if self._care is not None:
-            self._queue.publish([], self._worker.identity, "stopped" if any(error) else "closed")
-            self._care.end()
+            self._care.end("stopped" if any(error) else "closed")
         remove_leftovers(self._queue.run)
         if self._lease is not None:
             self._lease.release()
 
     def do(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         """Do all jobs, the most costly first; raises the first error of a job."""
+        assert self._care is not None  # since it is entered
         if not jobs:
             return
-        if self._care is None:
-            self._care = _Care(self._queue, self._worker, self._submission, self._name)
-        self._queue.publish(jobs, self._worker.identity)
+        self._care.publish(jobs)
         watch, asked, pause = _Watch(self._queue, jobs, on_event), 0.0, 0.1
         while True:
             changed = watch.look()
@@ -88,10 +83,10 @@ class SlurmEngine(Engine):
                 self._care.hope()
             if not watch.left:
                 return
-            if time.monotonic() - asked >= self._pace.ask or not asked:
+            if time.monotonic() - asked >= self._queue.pace.ask or not asked:
                 self._care.look(min(self._workers, watch.left), watch)
                 asked = time.monotonic()
-            pause = 0.1 if changed else min(2 * pause, self._pace.poll)
+            pause = 0.1 if changed else min(2 * pause, self._queue.pace.poll)
             time.sleep(pause)
 
 
@@ -153,6 +148,10 @@ class _Care:
         self._ids = self._earlier()
         self._fruitless = 0  # workers submitted since anything went on
 
+    def publish(self, jobs: Sequence[Job]) -> None:
+        """Let workers claim jobs."""
+        self._queue.publish(jobs, self._worker.identity)
+
     def hope(self) -> None:
         """Something went on."""
         self._fruitless = 0
@@ -180,8 +179,9 @@ class _Care:
             self._fruitless += missing
             write_json(self._file, {"work": self._worker.identity, "jobs": self._ids})
 
-    def end(self) -> None:
-        """Wait until the workers have ended, and cancel those that have not."""
+    def end(self, state: Literal["closed", "stopped"]) -> None:
+        """Close the queue, wait until the workers have ended, and cancel those that have not."""
+        self._queue.publish([], self._worker.identity, state)
         last = time.monotonic() + self._queue.pace.ending
         known = states(self._name) or {}
         cancel([job for job, state in known.items() if state.alive and not state.runs])
@@ -215,13 +215,9 @@ class _Care:
                     f"engine slurm: node '{end.node}' does not see the run folder '{self._queue.run}', expected one "
                     "that all nodes share; use --out on a shared file system."
                 )
-        own = versions()
         for report in reports:
-            if report.slurm in self._ids and report.versions != own:
-                raise RunError(
-                    f"engine slurm: {report.where} has {listed(report.versions)}, expected {listed(own)} as here; "
-                    "install the same versions on all nodes."
-                )
+            if report.slurm in self._ids and report.unfit:
+                raise RunError(f"engine slurm: {report.where} {report.unfit}")
 
     def _free(self, known: dict[str, SlurmState], watch: _Watch) -> None:
         """Free claims whose worker is gone and silent; cancel workers that run, by Slurm's word, and are silent."""

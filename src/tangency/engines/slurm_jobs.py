@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import os
+import pickle
 import shlex
 import signal
 import warnings
@@ -15,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import Work
 from tangency.engines.queue import Pace, Queue, Report
-from tangency.engines.serving import Leave, QueueWorker
+from tangency.engines.serving import Leave, QueueWorker, versions
 from tangency.engines.slurm_control import UNSEEN, time_limit
-from tangency.errors import RunError, quoted
+from tangency.errors import RunError, TangencyError, listed, quoted
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -33,17 +36,28 @@ class SlurmWorker:
 
     Args:
         work: what is done.
-        identity: of the work.
         run: folder of the run.
         device: of the worker.
         pace: of the queue.
+        versions: that it must have, as the driver has them.
+        data: digest that its data must have.
+        identity: of all this; a driver takes up the workers of an earlier one that has the same.
     """
 
     work: Work
-    identity: str
     run: Path
     device: str
     pace: Pace
+    versions: tuple[str, ...]
+    data: str
+
+    identity: str = ""
+
+    @classmethod
+    def here(cls, work: Work, run: Path, device: str, pace: Pace) -> SlurmWorker:
+        """A worker that has what this process has."""
+        worker = cls(work, run, device, pace, versions(), work.data_digest())
+        return dataclasses.replace(worker, identity=hashlib.sha256(pickle.dumps(worker)).hexdigest()[:16])
 
     def __call__(self) -> None:
         from submitit import JobEnvironment
@@ -51,9 +65,27 @@ class SlurmWorker:
         place = JobEnvironment()
         node = os.environ.get("SLURMD_NODENAME", place.hostname)
         report = Report(f"slurm-{place.job_id}", f"Slurm job {place.job_id} on {node}", place.job_id)
-        worker = QueueWorker(Queue(self.run, self.pace), self.work, self.identity, self.device, report)
+        queue = Queue(self.run, self.pace)
+        if reason := self._unfit():
+            queue.report(dataclasses.replace(report, unfit=reason, ended=True))
+            return
+        worker = QueueWorker(queue, self.work, self.identity, self.device, report)
         _handle_signals(worker)
         worker.serve()
+
+    def _unfit(self) -> str:
+        """Why results of this node could differ, or nothing could be made; "" for no reason."""
+        if (own := versions()) != self.versions:
+            return (
+                f"has {listed(own)}, expected {listed(self.versions)} as here; install the same versions on all nodes."
+            )
+        try:
+            data = self.work.data_digest()
+        except TangencyError as error:
+            return f"cannot read the data: {quoted(error)}"
+        if data != self.data:
+            return "has other data than this machine, expected the same files; copy them, or set TANGENCY_DATA there."
+        return ""
 
     def checkpoint(self) -> DelayedSubmission:
         """What a requeued job runs: the same, since its work is checkpointed in the run folder."""

@@ -23,7 +23,7 @@ from tangency.errors import DataError, RunError
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
-DRIVER = Path(__file__).parents[1] / "drive_simulated.py"
+DRIVER = Path(__file__).parents[2] / "drive_simulated.py"
 
 
 class Driving:
@@ -235,6 +235,16 @@ def test_a_folder_that_a_node_does_not_see(slurm: Slurm, tmp_path: Path) -> None
     finally:
         slurm.node("n1").kill()
         assert slurm.run("node", "n1").returncode == 0
+
+
+def test_a_node_with_other_data(slurm: Slurm, tmp_path: Path) -> None:
+    """Read from a file that differs by the time that a worker begins."""
+    data = tmp_path / "data"
+    data.write_text("first")
+    engine = SlurmEngine(EngineConfig(kind="slurm"), SimulatedWork(data=str(data)), tmp_path / "run", 1, "cpu", BRISK)
+    with pytest.raises(RunError, match=r"Slurm job .* on n. has other data than this machine"), engine:  # noqa: PT012
+        data.write_text("second")
+        engine.do(long_jobs(1), lambda event: None)
 
 
 def test_minutes_of_a_limit() -> None:
