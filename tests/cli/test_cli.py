@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import tangency as tangency_package
 from study_support import tangency, tiny_spec, write_data, write_spec
 from tangency.cli.app import app
+from tangency.study.layout import Layout
 
 pytestmark = pytest.mark.processes
 
@@ -52,21 +53,55 @@ def test_plan_prints_trials_and_trains_nothing(tmp_path: Path) -> None:
         "filtered-s0",
     ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["spec.yaml", "tiny.npz"]
-    text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
+    assert json.loads(result.output)["forecast"]["kinds"][0]["kind"] == "initialise"
+    text = CliRunner().invoke(app, ["study", "plan", str(spec), "--no-calibrate"]).output
     assert "learning_rate" in text
-    assert "4 trials" in text
+    assert "4 trials (1 of the sweep, 1 untrained, 1 standard, 1 filtered): untrained-s0, standard-0-s0" in text
+    assert f"data npz:{tmp_path / 'tiny.npz'}: there" in text
     assert "judge to train" not in text
+    assert "worker:" not in text
+
+
+def test_a_plan_says_what_a_study_takes_and_what_is_there(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path)))
+    own = Layout(tmp_path / "run").run / "trials"
+    plan = ["study", "plan", str(spec), "--out", str(tmp_path / "run")]
+    first = json.loads(CliRunner().invoke(app, [*plan, "--json", "--no-calibrate"]).output)["trials"][1]["train_hash"]
+    (own / first).mkdir(parents=True)
+    (own / first / "trial.json").write_text('{"outcome": "diverged", "seconds": 1.0, "epochs": 2}')
+    text = CliRunner().invoke(app, plan).output
+    assert "already there: 1 trials trained, 0 of them measured" in text
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines() if "  " in line}
+    assert "train standard" not in lines
+    assert lines["train gradient_norm"][2] == "1"
+    assert lines["measure"][-1] == "GB"
+    ends = text.splitlines()[-3:]
+    assert [line.split(":")[0] for line in ends] == ["1 worker", "8 workers", "64 workers"]
+
+
+def test_a_plan_without_its_data_says_where_they_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TANGENCY_DATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    text = CliRunner().invoke(app, ["study", "plan", "paper/cifar10"]).output
+    assert "(360 of the sweep, 3 untrained, 3 standard, 3 filtered): untrained-s0" in text
+    assert "data cifar10: missing: cifar10: the full data set was not found" in text
+    assert f"Put it at {tmp_path / 'edm-cifar10-32x32-uncond-vp.pkl'}" in text
+    assert "pgd_l2: learning rate 0.0182 at strength 137.382 to 0.00025 at 10000 instead of 0.025, as published" in text
+    told = json.loads(CliRunner().invoke(app, ["study", "plan", "paper/cifar10", "--json"]).output)
+    assert {(t["train_hash"], t["measure_hash"]) for t in told["trials"]} == {(None, None)}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_counts_the_judge_and_the_pictures(tmp_path: Path) -> None:
     generated = [{"task": "generate", "count": 9}, {"task": "denoise", "count": 6}]
     judge = {"options": {"width": 2}}
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), generate=generated, judge=judge))
-    told = json.loads(CliRunner().invoke(app, ["study", "plan", str(spec), "--json"]).output)
+    told = json.loads(CliRunner().invoke(app, ["study", "plan", str(spec), "--json", "--no-calibrate"]).output)
     assert told["judge"] == "judge-s1000"
     assert told["pictures"] == {"generate": 27, "denoise": 18}
     assert "sigma" not in told["spec"]["generate"][0]
-    text = CliRunner().invoke(app, ["study", "plan", str(spec)]).output
+    text = CliRunner().invoke(app, ["study", "plan", str(spec), "--no-calibrate"]).output
     assert "1 judge to train: judge-s1000\ngenerate: 27 pictures, 9 by each trial\n" in text
 
 

@@ -81,7 +81,10 @@ Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker pr
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        help="YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation.",
+        help=(
+            "YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation, "
+            "paper/cifar10."
+        ),
         metavar="SPEC",
     ),
 ]
@@ -135,28 +138,29 @@ def study_run(
 
 
 @study_app.command("plan")
-def study_plan(spec: SpecFile, as_json: Json = False) -> None:
-    """Print a spec with all defaults filled in, and its trials. Trains nothing."""
-    from tangency.study import checked_plan, dump_spec, load_spec
-    from tangency.study.spec import spec_content
-    from tangency.worlds import load_dataset
+def study_plan(
+    spec: SpecFile,
+    out: RunOut = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Print a spec with all defaults filled in, its trials, what they take, and what data and weights are missing.
+
+    Time, memory and cost of each kind of task come from a few steps of training and a few measured images; what --out
+    holds already is not counted again. Nothing is written.
+    """
+    from tangency.cli.show_plan import plan_json, print_plan
+    from tangency.study import load_spec
+    from tangency.study.forecast import foresee
 
     loaded = load_spec(spec)
-    plan = checked_plan(loaded, load_dataset(loaded.data))
-    trials, judge = plan.trials, plan.judge
-    makers = [trial for trial in trials if trial.base is None]  # filtered networks make no pictures
-    pictures = {entry.name: len(entry.ids) * len(makers) for entry in plan.entries}
+    foreseen = foresee(loaded, out or _folder(loaded.name), calibrated=calibrate)
     if as_json:
-        entries = [{"id": t.id, "train_hash": t.train_hash, "measure_hash": t.measure_hash} for t in trials]
-        more = {"judge": None if judge is None else judge.id, "pictures": pictures}
-        print_json({"spec": spec_content(loaded), "spec_hash": loaded.digest(), "trials": entries} | more)
-        return
-    typer.echo(dump_spec(loaded))
-    typer.echo(f"{len(trials)} trials: {', '.join(trial.id for trial in trials)}")
-    if judge is not None:
-        typer.echo(f"1 judge to train: {judge.id}")
-    for name, count in pictures.items():
-        typer.echo(f"{name}: {count} pictures, {count // len(makers)} by each trial")
+        print_json(plan_json(loaded, foreseen))
+    else:
+        print_plan(loaded, foreseen)
 
 
 @study_app.command("status")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tangency.evaluate.fitting.tangents import check_tangents
 from tangency.evaluate.working import measures_at
 from tangency.measures import MeasureConfig, WorkingSize
+from tangency.models import build
 from tangency.score.references import fingerprint
 from tangency.study.generation.plan import PlannedEntry, plan_entries
 from tangency.study.network import network_hash
@@ -21,6 +22,8 @@ from tangency.study.plan import (
 )
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
+
+HELD = 10**9  # bytes of the networks that one task measures
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class StudyPlan:
         judge: the held-out classifier that is trained; None where there is none.
         entries: every entry of `generate`.
         shards: indices of the measured images, by shard.
+        held: networks that one task measures at most, since it holds all of them at once.
         pictured: indices of the images that the report shows.
         score_hash: identity of the closed form.
         network_hash: identity of the trained score and of its examination; "" for none.
@@ -53,6 +57,7 @@ class StudyPlan:
     judge: Trial | None
     entries: list[PlannedEntry]
     shards: list[list[int]]
+    held: int
     pictured: list[int]
     score_hash: str
     network_hash: str
@@ -86,7 +91,16 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
         judge=plan_judge(spec, data),
         entries=plan_entries(spec, data, network),
         shards=measured_images(spec, data),
+        held=_held(spec, data),
         pictured=pictured_images(spec, data),
         score_hash=score_hash(spec, data),
         network_hash=network_hash(network, data),
     )
+
+
+def _held(spec: StudySpec, data: Dataset) -> int:
+    """How many networks of a study weigh a gigabyte; at least one."""
+    model = spec.model
+    network = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
+    weights: int = sum(value.nbytes for value in network.state_dict().values())
+    return max(1, HELD // weights)

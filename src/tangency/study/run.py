@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,23 +15,22 @@ from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_eng
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import RunError
-from tangency.evaluate.fitting.closed import score_card, shares_mixture
-from tangency.evaluate.fitting.tangents import unfinished
+from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
-from tangency.study.generation.collect import collect, finished, pictures_to_judge, pictures_to_make
-from tangency.study.generation.judge import load_judge, refuse_failed_judge
+from tangency.study.generation.collect import collect, finished
+from tangency.study.generation.judge import load_judge
 from tangency.study.jobs import StudyWork, study_jobs
-from tangency.study.layout import NO_MEMORY, Layout
-from tangency.study.network import examination, examined
+from tangency.study.layout import Layout
+from tangency.study.network import examination
+from tangency.study.phases import generating_trials, phases, usable_trials
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.summarise import summarise
-from tangency.study.tasks import Task
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
@@ -131,7 +130,7 @@ def run_study(
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
         with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:
-            for phase, tasks in _phases(plan, data, layout):
+            for phase, tasks in phases(plan, data, layout):
                 jobs = study_jobs(tasks, plan, layout)
                 bulletin.begin(phase, jobs)
                 watch(phase, jobs, None)
@@ -168,78 +167,6 @@ def _earlier(layout: Layout, spec: StudySpec) -> dict[str, Any]:
     return summary if summary.get("spec_hash") == spec.digest() else {}
 
 
-def _phases(plan: StudyPlan, data: Dataset, layout: Layout) -> Iterator[tuple[str, list[Task]]]:
-    """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
-    yield "training", _to_train(plan, data, layout)
-    refuse_failed_judge(plan.judge, plan.trials, layout)
-    if filters := _to_filter(plan, layout):
-        yield "filtering", filters
-    usable = _usable(plan, layout)
-    tasks = _to_measure(plan, usable, layout)
-    if layout.pictured() != ([plan.trials[i].measure_hash for i in usable], plan.pictured):
-        tasks.append(Task("pictures", 0, tuple(usable), cost=1.0))
-    yield "measuring", tasks
-    if plan.longer:
-        numbers = [plan.networks.index(trial) for trial in to_lengthen(plan, layout)]
-        longer = [(i, plan.networks[i]) for i in numbers]
-        yield "training longer", [Task("train", i, cost=t.cost) for i, t in longer if not layout.trained(t)]
-        sound = [i for i, trial in longer if layout.outcome(trial)["outcome"] == "ok"]
-        yield "measuring longer", _to_measure(plan, sound, layout)
-    if plan.entries:
-        generating = _generating(plan, usable)
-        yield "generating", pictures_to_make(plan.entries, plan.trials, generating, layout)
-        yield "judging", pictures_to_judge(plan.entries, plan.trials, generating, layout)
-
-
-def _usable(plan: StudyPlan, layout: Layout) -> list[int]:
-    """Numbers of the trials that have a network to measure."""
-    return [i for i, trial in enumerate(plan.trials) if layout.outcome(trial)["outcome"] == "ok"]
-
-
-def _generating(plan: StudyPlan, usable: list[int]) -> list[int]:
-    """Numbers of the trials whose gradients make pictures: filtered networks are for verdicts alone."""
-    return [i for i in usable if plan.trials[i].base is None]
-
-
-def _to_filter(plan: StudyPlan, layout: Layout) -> list[Task]:
-    """A task for each seed whose filters are not chosen."""
-    seeds: dict[int, list[int]] = {}
-    for number, trial in enumerate(plan.trials):
-        if trial.base is not None and not layout.trained(trial):
-            seeds.setdefault(trial.seed, []).append(number)
-    return [Task("filter", numbers[0], tuple(numbers)) for numbers in seeds.values()]
-
-
-def _to_measure(plan: StudyPlan, usable: list[int], layout: Layout) -> list[Task]:
-    """The shards of these trials that are missing."""
-    tasks, networks = [], plan.networks
-    for number, images in enumerate(plan.shards):
-        missing = tuple(i for i in usable if not layout.measured(networks[i], images))
-        if missing:
-            tasks.append(Task("measure", number, missing, cost=float(len(missing) * len(images))))
-    return tasks
-
-
-def _to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
-    """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
-    spec, images = plan.spec, len(data.train)
-    numbered = [(i, trial) for i, trial in enumerate(plan.trials) if trial.base is None]
-    untrained = [(i, t) for i, t in numbered if not layout.trained(t) or layout.outcome(t)["outcome"] == NO_MEMORY]
-    tasks = [Task("train", i, cost=max(trial.cost, 1.0)) for i, trial in untrained]
-    largest = max((task.cost for task in tasks), default=0.0)
-    examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
-    if not layout.score(plan.score_hash).exists() and not (examining and shares_mixture(spec.score, images)):
-        tasks.append(Task("score", cost=max(2.0 * images, largest)))
-    for number in unfinished(spec.tangents, plan.shown_digest, layout.artefacts, own=spec.score.kind):
-        tasks.append(Task("tangents", number, cost=30.0 * images))
-    largest = max((task.cost for task in tasks), default=0.0)
-    if examining:
-        tasks.append(Task("trust", cost=largest))
-    if plan.judge is not None and not layout.trained(plan.judge):
-        tasks.append(Task("train_judge", cost=max(plan.judge.cost, largest)))
-    return tasks
-
-
 def _halved(plan: StudyPlan, layout: Layout) -> dict[str, int]:
     """How many images of each trial were measured with half the batch, since memory ran out; of no others."""
     counts = {t.id: sum(len(s) for s in plan.shards if layout.halved(t, s).exists()) for t in plan.networks}
@@ -260,6 +187,6 @@ def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
         for left in (layout.generation, layout.generated_pictures):  # of an earlier spec of this run
             left.unlink(missing_ok=True)
         return summary()
-    made = [plan.trials[i] for i in _generating(plan, _usable(plan, layout))]
+    made = [plan.trials[i] for i in generating_trials(plan, usable_trials(plan, layout))]
     generated, device = collect(plan.entries, made, layout), resolve_device(spec.device)
     return summary(generated, judge_quality(load_judge(spec, plan.judge, device, data, layout), data, device))

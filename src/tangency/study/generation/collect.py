@@ -55,12 +55,17 @@ def _missing(
 
 
 def pictures_to_make(entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout) -> list[Task]:
-    """Batches that are not made; batches of what is judged, left by a killed run, are removed."""
+    """`missing_batches`; batches of what is judged, left by a killed run, are removed."""
     for entry in entries:
         for trial in (None, *(trials[number] for number in usable)):
             files = entry.files(layout, trial)
             if files.done():
                 files.clear()
+    return missing_batches(entries, trials, usable, layout)
+
+
+def missing_batches(entries: list[PlannedEntry], trials: list[Trial], usable: list[int], layout: Layout) -> list[Task]:
+    """Batches of pictures that are not made."""
     return [
         Task("generate", entry.number, numbers, part, cost=float(entry.config.budget * len(ids)))
         for entry, trial, numbers in _missing(entries, trials, usable, layout)
