@@ -20,6 +20,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import one_hot
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -195,6 +196,14 @@ class PretendedCuda(TorchFunctionMode):
             raise DeviceMistake("can't convert cuda:0 device type tensor to numpy; use Tensor.cpu() first")
         return func(*args, **own)
 
+    def uncounted(self, func: Any, args: Any, own: dict[str, Any]) -> Any:
+        """A function that looks at numbers on a CPU, and not on CUDA."""
+        kept = self.transfers.copy()
+        result = self._settled(func(*args, **own), args, own)
+        self.transfers.clear()
+        self.transfers.update(kept)
+        return result
+
     def listed(self, func: Any, args: Any, own: dict[str, Any]) -> Any:
         """`Tensor.tolist`, which copies to the CPU."""
         if place(args[0]) == CUDA:
@@ -239,6 +248,7 @@ _ANSWERS: dict[Any, Any] = {
     Tensor.numpy: PretendedCuda.read,
     Tensor.__array__: PretendedCuda.read,
     Tensor.tolist: PretendedCuda.listed,
+    one_hot: PretendedCuda.uncounted,
     Tensor.__deepcopy__: PretendedCuda.copied,
     Tensor.grad.__set__: PretendedCuda.with_gradient,
     Tensor.pin_memory: lambda mode, func, args, own: mode.pin(args[0]),
@@ -328,6 +338,14 @@ def _check_kernel(func: Any, values: list[Tensor], own: Mapping[str, Any]) -> No
         raise DeviceMistake(f"linalg.lstsq in {_source()}: only the driver gels is on CUDA")
 
 
+def _grouped(function: Any, lists: Any, with_indices: bool) -> Any:
+    """Tensors by device and type, as optimisers take them; their own devices would be the CPU."""
+    groups = function(lists, with_indices)
+    homes = ((key, [t for part in values[0] for t in part if t is not None]) for key, values in groups.items())
+    where = {key: DEVICE if tensors and place(tensors[0]) == CUDA else key[0] for key, tensors in homes}
+    return {(where[key], key[1]): values for key, values in groups.items()}
+
+
 def _for_package(function: Any, answer: Any) -> Any:
     """What the package is answered; others, such as accelerate, would go on to use the device."""
     return answer if sys._getframe(1).f_code.co_filename.startswith(_PACKAGE) else function()
@@ -349,4 +367,6 @@ def _pretended_functions() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name, answer in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        grouped = torch._C._group_tensors_by_device_and_dtype
+        stack.enter_context(mock.patch.object(torch._C, grouped.__name__, functools.partial(_grouped, grouped)))
         yield

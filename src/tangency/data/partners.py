@@ -42,6 +42,7 @@ class Partners:
     ) -> None:
         self.pool, self.seed, self._typical, self._kinds_known = pool, seed, typical, kinds is not None
         self._kinds = torch.arange(len(pool)) if kinds is None else torch.unique(kinds, return_inverse=True)[1].cpu()
+        self._sent: dict[tuple[int, torch.device], Tensor] = {}
 
     @cached_property
     def blocks(self) -> Tensor:
@@ -64,10 +65,16 @@ class Partners:
         """Another image of class y, typical of it, for each id, (N,), and whether there is one, (N,) bool."""
         near = self._block_of(ids) * (len(self.pool.classes) + 1) + y
         partner, usable = self._nearest(ids, [(self._class_near, near), (self._class_places, y)], "class partner")
-        return partner, usable & self._several.to(ids.device)[y]
+        return partner, usable & self._on(ids.device, self._several)[y]
 
     def _block_of(self, ids: Tensor) -> Tensor:
-        return self.blocks.to(ids.device)[ids]
+        return self._on(ids.device, self.blocks)[ids]
+
+    def _on(self, device: torch.device, held: Tensor) -> Tensor:
+        """A tensor of the pool's size that is held here, on a device, where it is sent once."""
+        if held.device != device and (id(held), device) not in self._sent:
+            self._sent[id(held), device] = held.to(device)
+        return held if held.device == device else self._sent[id(held), device]
 
     def _nearest(self, ids: Tensor, groups: list[tuple[Places, Tensor]], purpose: str) -> tuple[Tensor, Tensor]:
         """A partner from the first of the groups (places, group of each image) that has one."""
@@ -84,9 +91,9 @@ class Partners:
         In `places` (order, key) they are sorted by group, then by kind: the draw counts those before and after
         its kind.
         """
-        order, key = (t.to(ids.device) for t in places)
+        order, key = (self._on(ids.device, t) for t in places)
         kinds = int(self._kinds.max()) + 1
-        own = group * kinds + self._kinds.to(ids.device)[ids]
+        own = group * kinds + self._on(ids.device, self._kinds)[ids]
         start, stop = (torch.searchsorted(key, edge * kinds) for edge in (group, group + 1))
         first, beyond = torch.searchsorted(key, own), torch.searchsorted(key, own, right=True)
         others = stop - start - (beyond - first)

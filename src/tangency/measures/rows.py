@@ -74,7 +74,8 @@ class Rows:
 
     def at(self, places: Tensor) -> Rows:
         """The rows at some places, in their order."""
-        columns = {key: values[places.to(values.device)] for key, values in self.columns.items()}
+        here = {device: places.to(device) for device in {values.device for values in self.columns.values()}}
+        columns = {key: values[here[values.device]] for key, values in self.columns.items()}
         return dataclasses.replace(self, ids=self.ids[places.to(self.ids.device)], columns=columns)
 
     @staticmethod

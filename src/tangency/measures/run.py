@@ -203,7 +203,8 @@ def _rows(subject: Subject, given: GivenImages, source: ComparisonSource, batch_
     """Rows of all images, in their order; they are measured block by block of the pool."""
 
     def batch(at: Tensor) -> ImageBatch:
-        return source.placed(given.images[at], given.ids[at], given.truth[at])
+        here = at.to(given.images.device)
+        return source.placed(given.images[here], given.ids[here], given.truth[here])
 
     order = source.order(given.ids)
     driver = Driver.fitting(source, source.config, [subject], batch_size, batch=batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import torch
@@ -51,7 +52,7 @@ def ssim(a: Tensor, b: Tensor, value_range: float = 2.0) -> Tensor:
 def _blurred(x: Tensor) -> Tensor:
     """Gaussian means over the window around every pixel, each channel for itself."""
     width = min(WINDOW, 2 * min(x.shape[2:]) - 1)
-    return blurred(x, gaussian_kernel(SIGMA, width), "reflect")
+    return blurred(x, gaussian_kernel(SIGMA, width, x.device), "reflect")
 
 
 def blurred(x: Tensor, kernel: Tensor, border: Literal["reflect", "replicate"]) -> Tensor:
@@ -64,8 +65,10 @@ def blurred(x: Tensor, kernel: Tensor, border: Literal["reflect", "replicate"]) 
     return F.conv2d(rows, kernel.reshape(1, 1, 1, -1)).reshape(x.shape)
 
 
-def gaussian_kernel(sigma: float, width: int) -> Tensor:
-    """exp(−t²/2σ²) at an odd number of pixels around 0, summing to 1, (width,) float64."""
-    at = torch.arange(width, dtype=torch.float64) - width // 2
-    weights = (-at.square() / (2 * sigma**2)).exp()
-    return weights / weights.sum()
+@cache
+def gaussian_kernel(sigma: float, width: int, device: torch.device) -> Tensor:
+    """exp(−t²/2σ²) at an odd number of pixels around 0, summing to 1, (width,) float64; made once for a device."""
+    with torch.inference_mode(False):
+        at = torch.arange(width, dtype=torch.float64, device=device) - width // 2
+        weights = (-at.square() / (2 * sigma**2)).exp()
+        return weights / weights.sum()

@@ -155,12 +155,13 @@ class _TrainingRun:
         processes.average_statistics(self.accelerator, self.job.module)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         length = torch.nn.utils.get_total_norm(gradients)
-        if finite(float(total + 0 * length)) is None:
+        mean, size = torch.stack([total, length.to(total)]).tolist()  # together: a device is waited for once
+        if finite(mean + 0 * size) is None:
             return float("nan")
         if config.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, config.clip_norm, length)
         self.optimiser.step()
-        return float(total)
+        return float(mean)
 
     def _learning_rate(self, step: int) -> float:
         """Of a step of the present epoch, counted from zero."""

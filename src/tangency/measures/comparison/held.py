@@ -54,7 +54,8 @@ class Held:
         return (self._place[ids.cpu()] >= 0).to(ids.device)
 
     def _read(self, rows: Tensor) -> Values:
-        return {name: held[rows.to(held.device)] for name, held in self._values.items()}
+        here = {device: rows.to(device) for device in {held.device for held in self._values.values()}}
+        return {name: held[here[held.device]] for name, held in self._values.items()}
 
     def _keep(self, ids: Tensor, values: Values) -> None:
         if not self._values:

@@ -95,4 +95,4 @@ def high_pass(x: Tensor) -> Tensor:
 
     For Gaussian data D(x) − x, the score times σ², is such a high-pass of the image itself.
     """
-    return blurred(x, gaussian_kernel(EDGE_BLUR, 7), "replicate") - x
+    return blurred(x, gaussian_kernel(EDGE_BLUR, 7, x.device), "replicate") - x
