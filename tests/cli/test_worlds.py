@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from study_support import tangency
-from tangency.cli import show_worlds
 from tangency.cli.app import app
+from tangency.cli.show import worlds as show_worlds
 from tangency.theory import Claim
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tangency.cli.show import print_measures
+from tangency.cli.show.study import print_measures
 from tangency.errors import ModelError, SpecError
 from tangency.evaluate import MeasureRequest, measure_models
 from tangency.models import build, save_classifier

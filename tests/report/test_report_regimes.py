@@ -6,7 +6,7 @@ import pytest
 
 from report.helpers import page_of, section, typed, visible, without_scripts
 from report.synthetic_run import build_run, summary_of
-from tangency.cli.show import print_study
+from tangency.cli.show.study import print_study
 from tangency.report.page.regimes import kappa_rows, regimes_section
 from tangency.report.read.run import read_run
 from tangency.report.text.trials import label_of, regime_label, regime_legend, regime_sentences

@@ -6,7 +6,7 @@ import pytest
 
 from report.helpers import page_of, section, typed
 from report.synthetic_run import build_run, summary_of
-from tangency.cli.show import print_study
+from tangency.cli.show.study import print_study
 from tangency.report.draw.story import effective_figure
 from tangency.report.read.run import read_run
 from tangency.report.text.effective import effective_rows, explained

@@ -6,7 +6,7 @@ import pytest
 
 from report.helpers import rewrite
 from report.synthetic_run import build_run
-from tangency.cli.show import print_study
+from tangency.cli.show.study import print_study
 
 
 @pytest.mark.parametrize(

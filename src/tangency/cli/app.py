@@ -151,7 +151,7 @@ def study_plan(
     Time, memory and cost of each kind of task come from a few steps of training and a few measured images; what --out
     holds already is not counted again. Nothing is written.
     """
-    from tangency.cli.show_plan import plan_json, print_plan
+    from tangency.cli.show.plan import plan_json, print_plan
     from tangency.study import load_spec
     from tangency.study.forecast import foresee
 
@@ -203,7 +203,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _run(spec: StudySpec, out: Path, as_json: bool, replace: bool) -> None:
-    from tangency.cli.show import print_study
+    from tangency.cli.show.study import print_study
 
     run_and_report(spec, out, as_json, print_study, replace)
 

@@ -31,7 +31,7 @@ def compare(
 
     Example: tangency compare run:runs/quickstart/trials/standard-0-s0 run:runs/quickstart/trials/gradient_norm-0.3-s0
     """
-    from tangency.cli.show_compare import print_comparison
+    from tangency.cli.show.compare import print_comparison
     from tangency.evaluate.compare import compare as compared
 
     chosen = tuple(key.strip() for key in keys.split(",") if key.strip()) if keys else ()

@@ -181,7 +181,7 @@ def measure(
 
 
 def _print(measured: list[dict[str, Any]], out: Path | None) -> None:
-    from tangency.cli.show import print_measures
+    from tangency.cli.show.study import print_measures
 
     for summary in measured:
         print_measures(summary)

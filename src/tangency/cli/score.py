@@ -71,7 +71,7 @@ def score_eval(
     Ends with a verdict and the noise levels at which it is better than every closed form.
     """
     from tangency.cli.progress import advancing
-    from tangency.cli.show_score import print_trust
+    from tangency.cli.show.score import print_trust
     from tangency.devices import resolve_device
     from tangency.evaluate.trust.config import THOROUGH, TrustConfig
     from tangency.evaluate.trust.score import evaluate_score

@@ -74,7 +74,7 @@ def tangents_eval(
 ) -> None:
     """Validate tangent spaces: known directions against controls, agreement, and worlds where the truth is known."""
     from tangency.cli.progress import advancing
-    from tangency.cli.show_tangents import print_tangents
+    from tangency.cli.show.tangents import print_tangents
     from tangency.evaluate.trust.tangents import TangentTrustConfig, evaluate_tangents
     from tangency.files import write_json
     from tangency.report.write import refuse_file

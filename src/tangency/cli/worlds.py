@@ -23,7 +23,7 @@ def worlds_list(as_json: Json = False) -> None:
     """List the worlds with their options, and what is undefined on clean images (σ = 0), and why."""
     from dataclasses import asdict
 
-    from tangency.cli.show_worlds import print_worlds
+    from tangency.cli.show.worlds import print_worlds
     from tangency.worlds.registry import describe_worlds
 
     worlds = describe_worlds()
@@ -46,7 +46,7 @@ def worlds_check(
     import torch
 
     from tangency.cli.progress import advancing
-    from tangency.cli.show_worlds import print_claims
+    from tangency.cli.show.worlds import print_claims
     from tangency.theory import steps
 
     torch.set_num_threads(1)  # many small matrices: more threads only wait for each other
@@ -87,7 +87,7 @@ def worlds_trial(
     errors of score and denoiser against σ, bias and interval coverage of every measure.
     """
     from tangency.cli.progress import advancing
-    from tangency.cli.show_worlds import print_trial
+    from tangency.cli.show.worlds import print_trial
     from tangency.files import write_json
     from tangency.theory import TrialConfig
     from tangency.theory import trial as run_trial
@@ -120,7 +120,7 @@ def worlds_distractor(
     Trains a standard and two robust networks on images beside a letter, and compares how noise on either half changes
     the softmax. A few minutes on two cores.
     """
-    from tangency.cli.show_worlds import print_noise
+    from tangency.cli.show.worlds import print_noise
     from tangency.study import shipped_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from tangency.autodiff import CALIBRATED, Temperature
-from tangency.cli.show_tangents import PROBE_NAMES
+from tangency.cli.show.tangents import PROBE_NAMES
 from tangency.cli.tables import console, number, table
 from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_words
 from tangency.measures.keys import FRACTION, KAPPA, TANGENT_CONTROLS

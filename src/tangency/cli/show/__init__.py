@@ -1,0 +1,1 @@
+"""What commands print: results in tables and words."""
