@@ -31,10 +31,10 @@ from tangency.score.networks.loss import EDMLoss
 from tangency.seeding import Draw
 from tangency.smoothing import Smoothed
 from tangency.study import checked_plan, parse_spec
-from tangency.study.bench import Workbench
 from tangency.study.layout import Layout
 from tangency.study.run import _phases
-from tangency.study.tasks import do_task
+from tangency.study.work.bench import Workbench
+from tangency.study.work.tasks import do_task
 from tangency.tangents import Ground, WorldTangents, open_tangents
 from tangency.training import ScoreConfig, Step, TrainConfig, train, train_score
 from tangency.types import Dataset, LabelledImages

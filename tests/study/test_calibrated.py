@@ -20,10 +20,10 @@ from tangency.measures import validation_images
 from tangency.models import load_model
 from tangency.report.read.summary import read_summary
 from tangency.study import run_study
-from tangency.study.bench import Workbench
 from tangency.study.plan import measured_images
 from tangency.study.spec import parse_spec
-from tangency.study.tasks import do_task
+from tangency.study.work.bench import Workbench
+from tangency.study.work.tasks import do_task
 from tangency.worlds import load_dataset
 
 SCALAR = "calibrated_logp_y"

@@ -178,7 +178,7 @@ def test_seconds_of_tasks_grow_with_what_they_do(calibrated: tuple[Foreseen, Pat
     assert plan is not None
     data = load_dataset(plan.spec.data)
     from tangency.study.forecast.calibrate import Calibration
-    from tangency.study.tasks import Task
+    from tangency.study.work.tasks import Task
 
     made = Calibration({"standard": 0.5, "gradient_norm": 2.0}, 3.0, (1.0, 0.1), {"pictures": 4.0}, 0.01)
     spec = dataclasses.replace(plan.spec.train, epochs=2, batch_size=40)

@@ -65,7 +65,7 @@ def limited(most: int) -> Callable[..., None]:
 def test_measuring_goes_on_with_half_the_batch_and_says_so(spec: StudySpec, tmp_path: Path) -> None:
     whole = done(spec, tmp_path / "whole")
     assert whole["provenance"]["halved"] == {}
-    with mock.patch("tangency.study.tasks.write_measured", limited(12)):
+    with mock.patch("tangency.study.work.tasks.write_measured", limited(12)):
         halved = done(spec, tmp_path / "halved")
     assert set(halved["provenance"]["halved"]) == {trial["id"] for trial in halved["trials"]}
     assert set(halved["provenance"]["halved"].values()) == {spec.measured}
@@ -82,7 +82,7 @@ def test_measuring_goes_on_with_half_the_batch_and_says_so(spec: StudySpec, tmp_
 
 def test_half_of_the_batch_is_tried_once(spec: StudySpec, tmp_path: Path) -> None:
     with (
-        mock.patch("tangency.study.tasks.write_measured", limited(3)),
+        mock.patch("tangency.study.work.tasks.write_measured", limited(3)),
         pytest.raises(RuntimeError, match="allocate memory"),
     ):
         done(spec, tmp_path / "run")
@@ -94,7 +94,7 @@ def test_a_training_without_memory_stays_in_the_table_and_is_tried_again_later(s
             raise MemoryError
         return train(classifier, data, objective, *arguments, **options)
 
-    with mock.patch("tangency.study.tasks.train", starved):
+    with mock.patch("tangency.study.work.tasks.train", starved):
         summary = done(spec, tmp_path / "run")
     outcomes = {trial["id"]: trial["outcome"] for trial in summary["trials"]}
     assert outcomes["gradient_norm-0.1-s0"] == "ran out of memory"
@@ -105,7 +105,7 @@ def test_a_training_without_memory_stays_in_the_table_and_is_tried_again_later(s
 
 def test_other_errors_are_raised_as_they_are(spec: StudySpec, tmp_path: Path) -> None:
     with (
-        mock.patch("tangency.study.tasks.train", side_effect=RunError("no such thing")),
+        mock.patch("tangency.study.work.tasks.train", side_effect=RunError("no such thing")),
         pytest.raises(RunError, match="no such thing"),
     ):
         done(spec, tmp_path / "run")

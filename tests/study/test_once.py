@@ -16,7 +16,7 @@ from tangency.score import ScoreCard, build_network, save_score
 from tangency.score.references import FITTED
 
 SCRIPT = """
-import os, sys, tangency, tangency.study.jobs, tangency.study.run
+import os, sys, tangency, tangency.study.work.jobs, tangency.study.run
 from pathlib import Path
 
 def count(module, name):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.processes
 LAST_RESORT = 900  # seconds; nothing here takes a minute on an idle machine
 
 GUARDED = """
-import tangency, tangency.study.jobs as jobs
+import tangency, tangency.study.work.jobs as jobs
 
 def hurt(bench, task, progress):
     {body}

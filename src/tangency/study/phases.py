@@ -12,7 +12,7 @@ from tangency.study.generation.judge import refuse_failed_judge
 from tangency.study.layout import NO_MEMORY, Layout
 from tangency.study.network import examined
 from tangency.study.planning import StudyPlan
-from tangency.study.tasks import Task
+from tangency.study.work.tasks import Task
 from tangency.types import Dataset
 
 

@@ -22,7 +22,6 @@ from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import collect, finished
 from tangency.study.generation.judge import load_judge
-from tangency.study.jobs import StudyWork, study_jobs
 from tangency.study.layout import Layout
 from tangency.study.network import examination
 from tangency.study.phases import generating_trials, phases, usable_trials
@@ -31,6 +30,7 @@ from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.summarise import summarise
+from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 

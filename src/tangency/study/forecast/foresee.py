@@ -22,7 +22,7 @@ from tangency.study.plan import Trial, curve_of, plan_trials
 from tangency.study.planning import HELD, StudyPlan
 from tangency.study.preflight import checked_plan
 from tangency.study.spec import StudySpec
-from tangency.study.tasks import Task
+from tangency.study.work.tasks import Task
 from tangency.types import Dataset, LabelledImages
 
 WORKERS = (1, 8, 64)

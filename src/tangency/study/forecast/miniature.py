@@ -11,14 +11,14 @@ from torch import Tensor
 
 from tangency.evaluate.fitting.tangents import unfinished
 from tangency.evaluate.trust.score import conditional_only
-from tangency.study.bench import Workbench
 from tangency.study.forecast.clock import clock_for
 from tangency.study.generation.spec import JudgeSpec
 from tangency.study.layout import Layout
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.spec import StudySpec
 from tangency.study.sweep import STANDARD, SweepEntry
-from tangency.study.tasks import Task, do_task
+from tangency.study.work.bench import Workbench
+from tangency.study.work.tasks import Task, do_task
 from tangency.types import Dataset
 
 _SEEDS = (0, 1, 2)  # of untrained networks, two for each

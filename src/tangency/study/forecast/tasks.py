@@ -8,7 +8,7 @@ from tangency.study.layout import Layout
 from tangency.study.phases import generating_trials, to_filter, to_measure, to_train
 from tangency.study.plan import cell_of
 from tangency.study.planning import StudyPlan
-from tangency.study.tasks import Task
+from tangency.study.work.tasks import Task
 from tangency.types import Dataset
 
 

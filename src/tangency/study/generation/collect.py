@@ -13,7 +13,7 @@ from tangency.study.generation.plan import PlannedEntry
 from tangency.study.generation.shards import JudgedPictures
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
-from tangency.study.tasks import Task
+from tangency.study.work.tasks import Task
 from tangency.tensors import write_tensors
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import Any
 
 from tangency.engines import DoJob, Job, Progress
 from tangency.evaluate.fitting.tangents import fitted_file
-from tangency.study.bench import Workbench
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.planning import StudyPlan
-from tangency.study.tasks import Task, do_task
+from tangency.study.work.bench import Workbench
+from tangency.study.work.tasks import Task, do_task
 from tangency.worlds import load_dataset
 
 

@@ -17,11 +17,11 @@ from tangency.files import write_json
 from tangency.measures import Calibration, ComparisonSource, Subject, validation_images
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
-from tangency.study.filtering import filter_search, filtered
 from tangency.study.generation.bench import GenerationBench
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, Trial, directions
 from tangency.study.planning import StudyPlan
+from tangency.study.work.filtering import filter_search, filtered
 from tangency.tangents import Ground
 from tangency.types import Dataset
 from tangency.worlds import BayesClassifier, load_dataset

@@ -21,12 +21,12 @@ from tangency.measures import Driver, write_measured
 from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
-from tangency.study.bench import Workbench
-from tangency.study.filtering import filter_outcome
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
 from tangency.study.plan import BAYES, Trial, at_strength, judge_model
 from tangency.study.spec import ModelSpec
+from tangency.study.work.bench import Workbench
+from tangency.study.work.filtering import filter_outcome
 from tangency.tangents import Ground
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
