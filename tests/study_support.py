@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 
 from processes import run
 from support import make_mixture
+from tangency.engines import Job, Work
 
 SWEEP = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
 
@@ -60,3 +62,20 @@ def tangency(*arguments: object, **environment: str) -> subprocess.CompletedProc
     """The command line in a process of its own."""
     command = [sys.executable, "-m", "tangency", *map(str, arguments)]
     return run(command, {"OMP_NUM_THREADS": "1", **environment}, check=False)
+
+
+class InProcess:
+    """In place of `tangency.study.run.open_engine`: every job in this process."""
+
+    def __init__(self, config: object, work: Work, run: Path, workers: int, device: str) -> None:
+        self.do_job = work.open(run, "cpu")
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def do(self, jobs: list[Job], on_event: Callable[..., None]) -> None:
+        for job in jobs:
+            self.do_job(job.payload, lambda _: None)

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 from fuzz.mutations import TEXT
 from fuzz.subjects import RAW, SAFETENSORS, Subject, _by_kind, _resealed, _whole_or_text
-from study_support import tiny_spec, write_data
-from tangency.engines import Job, Work
-
-
-class _Here:
-    """In place of an engine: every job in this process."""
-
-    def __init__(self, config: object, work: Work, run: Path, workers: int, device: str) -> None:
-        self.do_job = work.open(run, "cpu")
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def do(self, jobs: list[Job], on_event: Callable[..., None]) -> None:
-        for job in jobs:
-            self.do_job(job.payload, lambda _: None)
+from study_support import InProcess, tiny_spec, write_data
 
 
 def _study(folder: Path) -> None:
@@ -40,7 +21,7 @@ def _study(folder: Path) -> None:
         asked = load_spec(spec)
     else:
         asked = parse_spec(tiny_spec(folder / "data" / "tiny.npz", sweep=[{"objective": "standard"}]), "fuzz")
-    with mock.patch("tangency.study.run.open_engine", _Here):
+    with mock.patch("tangency.study.run.open_engine", InProcess):
         run_study(asked, run)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from study_support import tiny_spec
+from study_support import InProcess, tiny_spec
 from support import make_mixture
 from tangency.autodiff import fit_temperature
 from tangency.errors import SpecError
@@ -22,28 +21,9 @@ from tangency.report.read.summary import read_summary
 from tangency.study import run_study
 from tangency.study.plan import measured_images
 from tangency.study.spec import parse_spec
-from tangency.study.work.bench import Workbench
-from tangency.study.work.tasks import do_task
 from tangency.worlds import load_dataset
 
 SCALAR = "calibrated_logp_y"
-
-
-class Here:
-    """In place of the pool of processes: every task in this one."""
-
-    def __init__(self, plan: object, run: Path, devices: list[str]) -> None:
-        self.bench = Workbench(plan, run, devices[0])
-
-    def __enter__(self) -> Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def do(self, tasks: list[object], on_progress: Callable[..., None]) -> None:
-        for task in tasks:
-            do_task(self.bench, task, lambda _: None)
 
 
 def noisy(folder: Path) -> Path:
@@ -67,7 +47,7 @@ def spec(folder: Path, **changes: object) -> dict:
 @pytest.mark.processes  # platform.platform() asks uname
 def test_a_study_reports_temperatures_and_leaves_out_networks_that_have_none(tmp_path: Path) -> None:
     study = parse_spec(spec(tmp_path), "test")
-    with mock.patch("tangency.study.run.Pool", Here):
+    with mock.patch("tangency.study.run.open_engine", InProcess):
         run_study(study, tmp_path / "run")
     text = (tmp_path / "run" / "summary.json").read_text()
     trials = {trial["id"]: trial for trial in json.loads(text)["trials"]}

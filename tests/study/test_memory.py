@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from study_support import tiny_spec, write_data
-from tangency.engines import Job, Work
+from study_support import InProcess, tiny_spec, write_data
 from tangency.errors import RunError
 from tangency.measures import Driver, write_measured
 from tangency.study import StudySpec, parse_spec, run_study
@@ -23,23 +22,6 @@ pytestmark = pytest.mark.processes  # torch asks the system for the processor
 NO_MEMORY = "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried"
 
 
-class _Here:
-    """In place of an engine: every job in this process."""
-
-    def __init__(self, config: object, work: Work, run: Path, workers: int, device: str) -> None:
-        self.do_job = work.open(run, "cpu")
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def do(self, jobs: list[Job], on_event: Callable[..., None]) -> None:
-        for job in jobs:
-            self.do_job(job.payload, lambda _: None)
-
-
 @pytest.fixture
 def spec(tmp_path: Path) -> StudySpec:
     sweep = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
@@ -47,7 +29,7 @@ def spec(tmp_path: Path) -> StudySpec:
 
 
 def done(spec: StudySpec, run: Path) -> dict[str, Any]:
-    with mock.patch("tangency.study.run.open_engine", _Here):
+    with mock.patch("tangency.study.run.open_engine", InProcess):
         return run_study(spec, run)
 
 

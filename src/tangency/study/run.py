@@ -118,9 +118,9 @@ def run_study(
     started, clock = datetime.now(UTC), time.perf_counter()
     data = load_dataset(spec.data)
     plan = checked_plan(spec, data)
-    resolve_device(spec.device)
-    bulletin = Bulletin(Layout(run).going)
-    layout = Layout(run)
+    layout, chosen = Layout(run), engine or spec.engine
+    if chosen.kind == "local":  # else the machines that do the work have it
+        resolve_device(spec.device)
     with layout.locked():
         refuse_other_study(layout, spec)
         if not replace:
@@ -129,14 +129,8 @@ def run_study(
             remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
-        with open_engine(engine or spec.engine, StudyWork(plan), run, spec.workers, spec.device) as hands:
-            for phase, tasks in phases(plan, data, layout):
-                jobs = study_jobs(tasks, plan, layout)
-                bulletin.begin(phase, jobs)
-                watch(phase, jobs, None)
-                hands.do(jobs, partial(_happened, bulletin, partial(watch, phase, jobs)))
-                bulletin.write()
-        summary = _sum_up(plan, data, layout)
+        _work_through(plan, data, layout, chosen, watch)
+        summary = _sum_up(plan, data, layout, spec.device if chosen.kind == "local" else "auto")
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
@@ -146,6 +140,18 @@ def run_study(
         journal("summary")
         write_json(layout.summary, summary)
     return summary
+
+
+def _work_through(plan: StudyPlan, data: Dataset, layout: Layout, config: EngineConfig, watch: Watcher) -> None:
+    """Do all phases on an engine, and say in the run folder how they go on."""
+    spec, bulletin = plan.spec, Bulletin(layout.going)
+    with open_engine(config, StudyWork(plan), layout.run, spec.workers, spec.device) as engine:
+        for phase, tasks in phases(plan, data, layout):
+            jobs = study_jobs(tasks, plan, layout)
+            bulletin.begin(phase, jobs)
+            watch(phase, jobs, None)
+            engine.do(jobs, partial(_happened, bulletin, partial(watch, phase, jobs)))
+            bulletin.write()
 
 
 def _happened(bulletin: Bulletin, watch: Callable[[Event], None], event: Event) -> None:
@@ -173,7 +179,7 @@ def _halved(plan: StudyPlan, layout: Layout) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
+def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout, place: str) -> dict[str, Any]:
     spec = plan.spec
     trials = [*plan.trials, *(to_lengthen(plan, layout) if plan.longer else [])]
     outcomes = {trial.id: layout.outcome(trial) | layout.calibrated(trial) for trial in trials}
@@ -188,5 +194,5 @@ def _sum_up(plan: StudyPlan, data: Dataset, layout: Layout) -> dict[str, Any]:
             left.unlink(missing_ok=True)
         return summary()
     made = [plan.trials[i] for i in generating_trials(plan, usable_trials(plan, layout))]
-    generated, device = collect(plan.entries, made, layout), resolve_device(spec.device)
+    generated, device = collect(plan.entries, made, layout), resolve_device(place)
     return summary(generated, judge_quality(load_judge(spec, plan.judge, device, data, layout), data, device))

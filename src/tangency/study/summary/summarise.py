@@ -24,8 +24,7 @@ from tangency.study.summary.headline import estimator_entries
 from tangency.study.summary.judged import judge
 from tangency.study.summary.optimum import about_world, noise_curves
 from tangency.study.summary.sweep import Sweep
-from tangency.study.summary.sweep_entries import CellEntry
-from tangency.study.summary.trials import Results, trial_entries
+from tangency.study.summary.trials import Labelled, Results, trial_entries
 from tangency.types import Dataset
 
 _PACKAGES = ("tangency", "torch", "torchvision", "accelerate", "numpy", "scipy", "polars", "safetensors", "pydantic")
@@ -52,16 +51,15 @@ def summarise(
         generated: pictures of each entry of `generate`.
         rated: how good the judge of these is.
     """
-    longer = [trial for trial in planned if trial.epochs > spec.train.epochs]
-    trials = [trial for trial in planned if trial not in longer]
+    trials, longer = _apart(planned, spec)
     own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
     dimension = math.prod(working_of(spec, data).shape)
     numbers = _numbers(own, spec, dimension, len(data.test.classes))
     sweep = Sweep.of(spec, data, trials, outcomes, own, dimension)
     results = Results.of(sweep.rows.constant, trials, numbers)
     judged = judge(sweep, results, spec, longer, columns)
-    cells = cell_entries(sweep, results, own, judged.cells)
-    joined = _joined(spec, results, cells, own)
+    joined = _joined(spec, results, judged.cells, own)
+    generation = summarise_generation(spec, data, trials, generated, rated, joined) if generated and rated else None
     return StudySummary(
         schema=SUMMARY_SCHEMA,
         name=spec.name,
@@ -72,17 +70,23 @@ def summarise(
         trials=trial_entries(results, outcomes, own, dimension, judged.trials),
         world=about_world(spec),
         noise_curves=noise_curves(spec, numbers, results.standard_of()),
-        cells=cells,
+        cells=cell_entries(sweep, results, own, judged.cells),
         curves=judged.curves,
         absent=judged.absent,
         common_curves=common_curves(sweep.rows),
         convergence=judged.convergence,
         regimes=judged.rule,
         tangents=_tangents(spec, own),
-        generation=summarise_generation(spec, data, trials, generated, rated, joined) if generated and rated else None,
+        generation=generation,
         correlations=correlations(sweep.rows),
         provenance=_provenance(spec, data, planned),
     ).to_json()
+
+
+def _apart(planned: Sequence[Trial], spec: StudySpec) -> tuple[list[Trial], list[Trial]]:
+    """Trials of the spec, and those that were trained longer."""
+    longer = [trial for trial in planned if trial.epochs > spec.train.epochs]
+    return [trial for trial in planned if trial not in longer], longer
 
 
 def _tangents(spec: StudySpec, columns: Mapping[str, Columns]) -> TangentsEntry | None:
@@ -98,9 +102,11 @@ def _numbers(columns: Mapping[str, Columns], spec: StudySpec, dimension: int, cl
     return {name: trial_numbers(rows, boot, dimension, classes) for name, rows in columns.items()}
 
 
-def _joined(spec: StudySpec, results: Results, cells: Sequence[CellEntry], columns: Mapping[str, Columns]) -> Joined:
+def _joined(
+    spec: StudySpec, results: Results, labels: Mapping[str, Labelled], columns: Mapping[str, Columns]
+) -> Joined:
     """What generation is compared with."""
-    regimes = {cell.id: cell.regime for cell in cells}
+    regimes = {name: label.regime for name, label in labels.items()}
     return Joined(columns, results.collapsed, regimes, main_alignment(spec, results.numbers))
 
 

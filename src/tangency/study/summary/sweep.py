@@ -89,16 +89,7 @@ class Sweep:
             for name, group in cells.items()
             if name not in trials and group[0].name not in REFERENCES
         ]
-        recipes = {
-            name: Recipe(
-                name,
-                curves[name],
-                own[0].strength,
-                {trial.seed: columns[trial.id] for trial in own},
-                fixed=own[0].name == BAYES,
-            )
-            for name, own in trials.items()
-        }
+        recipes = {name: _recipe(name, curves[name], own, columns) for name, own in trials.items()}
         measured = [i for shard in measured_images(spec, data) for i in shard]
         trained = [recipe for recipe in recipes.values() if recipe.objective not in REFERENCES]
         rows = SweepRows(
@@ -136,6 +127,12 @@ def _curves(planned: Sequence[Trial]) -> dict[str, str]:
     for trial in planned:
         variants.setdefault(trial.name, set()).add(curve_of(trial))
     return {cell_of(trial): curve_of(trial) if len(variants[trial.name]) > 1 else trial.name for trial in planned}
+
+
+def _recipe(name: str, curve: str, trials: Sequence[Trial], columns: Mapping[str, Columns]) -> Recipe:
+    """The networks of a cell that were measured."""
+    own = {trial.seed: columns[trial.id] for trial in trials}
+    return Recipe(name, curve, trials[0].strength, own, fixed=trials[0].name == BAYES)
 
 
 def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -145,6 +145,11 @@ def trial_entries(
                 verdict=label.verdict,
             )
         )
+    return _adjusted(entries)
+
+
+def _adjusted(entries: Sequence[TrialEntry]) -> list[TrialEntry]:
+    """These entries, with p-values of the trained ones adjusted over all of them."""
     trained = [entry for entry in entries if entry.objective not in REFERENCES]
     adjusted = {entry.id: excess for entry, excess in zip(trained, with_holm([e.excess for e in trained]), strict=True)}
     return [dataclasses.replace(entry, excess=adjusted.get(entry.id, entry.excess)) for entry in entries]
