@@ -44,8 +44,8 @@ def files(folder: Path) -> dict[str, Any]:
     found = {}
     for name in ("score", "best-score"):
         tensors, header = read_tensors(folder / f"{name}.safetensors")
-        for name in ("seconds", "cpu_seconds", "config"):
-            del header["score"]["provenance"]["training"][name]
+        for time in ("seconds", "cpu_seconds", "config"):
+            del header["score"]["provenance"]["training"][time]
         found[name] = ({key: value.tolist() for key, value in tensors.items()}, header)
     return found
 
