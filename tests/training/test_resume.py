@@ -56,8 +56,8 @@ def files(folder):
     found = {}
     for name in ("model", "best"):
         tensors, header = read_tensors(folder / f"{name}.safetensors")
-        for name in ("seconds", "cpu_seconds", "config"):
-            del header["provenance"]["training"][name]
+        for time in ("seconds", "cpu_seconds", "config"):
+            del header["provenance"]["training"][time]
         found[name] = ({key: value.tolist() for key, value in tensors.items()}, header)
     return found
 
