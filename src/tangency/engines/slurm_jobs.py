@@ -66,14 +66,14 @@ class SlurmWorker:
         node = os.environ.get("SLURMD_NODENAME", place.hostname)
         report = Report(f"slurm-{place.job_id}", f"Slurm job {place.job_id} on {node}", place.job_id)
         queue = Queue(self.run, self.pace)
-        if reason := self._unfit():
+        if reason := self.unfit():
             queue.report(dataclasses.replace(report, unfit=reason, ended=True))
             return
         worker = QueueWorker(queue, self.work, self.identity, self.device, report)
         _handle_signals(worker)
         worker.serve()
 
-    def _unfit(self) -> str:
+    def unfit(self) -> str:
         """Why results of this node could differ, or nothing could be made; "" for no reason."""
         if (own := versions()) != self.versions:
             return (
