@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from simulated_work import SimulatedWork, simulated
-from tangency.engines import EngineConfig, Event, Job
+from tangency.engines import EngineConfig, Event, Job, slurm_jobs
 from tangency.engines import slurm as engine
 from tangency.engines import slurm_control as control
 from tangency.engines.queue import Pace, Queue, Report, busy, dismiss
 from tangency.engines.slurm import SlurmEngine, _Care, _Watch
 from tangency.engines.slurm_control import Ending, SlurmState
-from tangency.engines.slurm_jobs import SlurmWorker
+from tangency.engines.slurm_jobs import SlurmWorker, Submission
 from tangency.errors import RunError
 
 PACE = Pace(poll=0.01, heartbeat=0.1, silence=0.0, hung=0.0, lease=900.0)
@@ -240,3 +240,20 @@ def test_what_squeue_and_scontrol_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (control.time_limit("short"), control.time_limit("")) == (30, None)
     with pytest.raises(RunError, match=r"unknown partition 'shrt'. Did you mean 'short'\?"):
         control.time_limit("shrt")
+
+
+def test_options_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"gpu": 4 * 60, "": None}
+    monkeypatch.setattr(slurm_jobs, "time_limit", limits.get)
+    plain = Submission(EngineConfig(kind="slurm"), "name", tmp_path / "queue" / "slurm", "abc", 2).parameters()
+    assert (plain["time"], plain["signal_delay_s"], plain["cpus_per_task"]) == (24 * 60, 90, 2)
+    assert plain["additional_parameters"] == {"requeue": True}
+    assert not {"partition", "account", "mem", "gpus_per_node"} & set(plain)
+    options = {"partition": "gpu", "account": "a", "mem": 1.5, "gpus_per_task": 1, "sbatch": {"qos": "low"}}
+    chosen = Submission(EngineConfig(kind="slurm", **options), "name", tmp_path / "queue" / "slurm", "abc", 1)
+    more = chosen.parameters()
+    assert (more["time"], more["partition"], more["account"]) == (4 * 60, "gpu", "a")
+    assert (more["mem"], more["gpus_per_node"]) == ("1500MB", 1)
+    assert more["additional_parameters"] == {"requeue": True, "qos": "low"}
+    short = dataclasses.replace(chosen, config=EngineConfig(kind="slurm", time=2))
+    assert (short.parameters()["time"], short.parameters()["signal_delay_s"]) == (2, 30)
