@@ -70,7 +70,8 @@ class SlurmWorker:
         if reason := self.unfit():
             queue.report(dataclasses.replace(report, unfit=reason, ended=True))
             return
-        worker = QueueWorker(queue, self.work, self.identity, self.device, report)
+        number = int(place.array_task_id or 0)
+        worker = QueueWorker(queue, self.work, self.identity, self.device, report, number)
         _handle_signals(worker)
         worker.serve()
 

@@ -23,7 +23,7 @@ SPEC = {
     "score": "exact",
     "measured": 6,
     "shard": 3,
-    "sweep": [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1, 1.0]}],
+    "sweep": [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}],
     "untrained": False,
     "train": {"epochs": 2},
     "workers": 1,
@@ -65,7 +65,7 @@ def test_rows_of_slurm_are_those_of_one_process(slurm: Slurm, undisturbed: Path,
     study(write(tmp_path, workers=2), run, "--engine", "slurm")
     assert rows(run) == rows(undisturbed)
     assert networks(run) == networks(undisturbed)
-    assert len(networks(run)) >= 3
+    assert len(networks(run)) >= 2
     done = [json.loads(path.read_text())["where"] for path in (run / "queue" / "done").glob("*.json")]
     assert done
     assert all(where.startswith("Slurm job ") for where in done)
