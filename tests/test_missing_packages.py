@@ -14,7 +14,7 @@ import torch
 
 from models.onnx_graphs import network
 from processes import run
-from study_support import write_data
+from study_support import tiny_spec, write_data, write_spec
 from tangency import cli
 from tangency.data.search import Neighbours
 from tangency.models import build, load_model, save_classifier
@@ -173,7 +173,32 @@ def test_without_faiss_the_search_is_exact_all_the_same(
     assert torch.equal(found, distance.argsort(1)[:, :3])
 
 
+# package that is blocked, its extra, which is the engine
+ENGINES = [("ray", "ray")]
+
+
+@pytest.mark.parametrize(("package", "extra"), ENGINES)
+def test_an_engine_without_its_package(
+    package: str,
+    extra: str,
+    block: Callable[[str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path)))
+    block(package)
+    command = ["tangency", "study", "run", str(spec), "--engine", extra, "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2, said
+    assert f"error: engine {extra}: " in said
+    assert f"pip install 'tangency[{extra}]'" in said
+
+
 def test_every_optional_package_is_blocked_here() -> None:
     """But those of the tests, and the extra that is the sum of others."""
-    blocked = {entry[1] for entry in WANTED} | {"faiss"}
+    blocked = {entry[1] for entry in [*WANTED, *ENGINES]} | {"faiss"}
     assert blocked == set(EXTRAS) - {"test", "models"}
