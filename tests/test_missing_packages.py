@@ -174,7 +174,7 @@ def test_without_faiss_the_search_is_exact_all_the_same(
 
 
 # package that is blocked, its extra, which is the engine
-ENGINES = [("ray", "ray")]
+ENGINES = [("ray", "ray"), ("submitit", "slurm")]
 
 
 @pytest.mark.parametrize(("package", "extra"), ENGINES)

@@ -35,6 +35,7 @@ _EXTRAS = {
     "robustbench": ("robustbench",),
     "faiss": ("faiss-cpu",),
     "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 _WEIGHTS = {"lpips_alex": LPIPS, "edm-fashion-mnist": partial(load_score, "edm-fashion-mnist")}
 _DATA = ("fashion-mnist-5k", "fashion-mnist", "mnist", "cifar10")
