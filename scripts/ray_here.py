@@ -72,7 +72,8 @@ def start_node(folder: Path, name: str, hide: Path | None = None) -> None:
 def _begin(folder: Path, name: str, options: list[str], hide: Path | None = None) -> None:
     """Start a node in a session of its own, whose parent is no process of ours."""
     ray = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
-    command = [*ray, f"--node-name={name}", f"--object-store-memory={STORE}", *options]
+    quiet = [f"--node-name={name}", f"--object-store-memory={STORE}", "--include-log-monitor=false"]
+    command = [*ray, *quiet, *options]
     if hide:
         mount = f"mount -t tmpfs -o size=16m none {shlex.quote(str(hide))} && exec {shlex.join(command)}"
         command = ["unshare", "--mount", "sh", "-c", mount]

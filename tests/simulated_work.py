@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tangency.engines import DoJob, Job, Progress
 from tangency.engines.queue import Pace, Queue, Report
 from tangency.engines.serving import QueueWorker
@@ -36,6 +38,7 @@ class SimulatedWork:
 
         def do_job(payload: Mapping[str, Any], progress: Progress) -> None:
             name, steps = payload["name"], payload["steps"]
+            assert torch.device(device).type in ("cpu", "cuda"), device  # resolved: no "auto"
             if payload.get("error") == "data":
                 raise DataError(f"{name}: no such data.")
             if payload.get("error"):
@@ -72,7 +75,7 @@ def lines(run: Path, ending: str = "") -> list[str]:
 def worker(run: Path, pace: Pace, name: str = "") -> QueueWorker:
     """A worker of a queue in this process."""
     name = name or f"worker-{os.getpid()}"
-    return QueueWorker(Queue(run, pace), SimulatedWork(), "simulated", "cpu", Report(name, name))
+    return QueueWorker(Queue(run, pace), SimulatedWork(), "simulated", "auto", Report(name, name))
 
 
 if __name__ == "__main__":

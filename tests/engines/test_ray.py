@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -206,6 +207,15 @@ def test_a_node_without_the_data_is_refused_before_work_begins(driver, ray_here:
     with pytest.raises(RunError, match=words):
         one.do(counting_job("a"))
     assert one.work.noted() == []
+
+
+def test_a_node_without_the_package_is_refused(driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "only_here.py").write_text("from engines.simulated import Counting\nclass Own(Counting): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    one = driver()
+    one.engine._work = importlib.import_module("only_here").Own(one.work.log)
+    with pytest.raises(RunError, match=r"cannot run tangency \(ModuleNotFoundError: No module named 'only_here'\)"):
+        one.do(counting_job("a"))
 
 
 def test_a_share_of_an_accelerator_is_a_resource(driver) -> None:

@@ -34,6 +34,8 @@ _EXTRAS = {
     "hf": ("transformers",),
     "robustbench": ("robustbench",),
     "faiss": ("faiss-cpu",),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 _WEIGHTS = {"lpips_alex": LPIPS, "edm-fashion-mnist": partial(load_score, "edm-fashion-mnist")}
 _DATA = ("fashion-mnist-5k", "fashion-mnist", "mnist", "cifar10")

@@ -57,12 +57,14 @@ def connected(address: str, workers: int, need: Resources, device: str) -> Itera
     before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     handler = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # of workers that were ended on purpose
     try:
         if address:
             context = _joined(ray, checked_address(address), quiet)
         else:
             context = _started(ray, workers * need.cpus, device, quiet)
-        yield f"http://{context.dashboard_url}" if context.dashboard_url else ""
+        with _silent():
+            yield f"http://{context.dashboard_url}" if context.dashboard_url else ""
     finally:
         ray.shutdown()
         for name in [name for name in os.environ if name.startswith("RAY_")]:
@@ -70,6 +72,19 @@ def connected(address: str, workers: int, need: Resources, device: str) -> Itera
         os.environ.update(before)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Ray prints on standard output, whatever one asks for, that nodes and workers are lost: the engine says so."""
+    from ray._private import worker
+
+    before = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 def _joined(ray: Any, address: str, quiet: dict[str, Any]) -> Any:
@@ -167,10 +182,12 @@ def check_nodes(work: Work, setting: Setting) -> None:
     for one in ready:
         try:
             seen = ray.get(one)
-        except ray.exceptions.RayError as error:
+        except ray.exceptions.RayTaskError as error:
             raise RunError(
                 f"engine ray: {looks[one]} cannot run tangency ({last_line(error)}); install the same version there."
             ) from None
+        except ray.exceptions.RayError:  # a node that was lost, which the cluster notices late
+            continue
         refuse_unfit(seen, looks[one], own, data)
 
 

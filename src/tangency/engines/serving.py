@@ -36,10 +36,12 @@ class QueueWorker:
         identity: of the work; jobs of another one are not touched.
         device: "auto", "cpu", "cuda" or "cuda:N".
         report: name and place of this worker.
+        number: of this worker; "auto" and "cuda" give each the next device that it sees.
     """
 
-    def __init__(self, queue: Queue, work: Work, identity: str, device: str, report: Report) -> None:
-        self._queue, self._work, self._identity, self._device = queue, work, identity, device
+    def __init__(self, queue: Queue, work: Work, identity: str, device: str, report: Report, number: int = 0) -> None:
+        self._queue, self._work, self._identity = queue, work, identity
+        self._device, self._number = device, number
         self._report = report
         self._do_job: DoJob | None = None
         self._leases: dict[str, SoftFileLease] = {}  # of jobs that others have: each watches its claim
@@ -141,7 +143,7 @@ class QueueWorker:
         import torch
 
         torch.set_num_threads(self._work.threads)
-        return self._work.open(self._queue.run, resolve_device(self._device))
+        return self._work.open(self._queue.run, resolve_device(self._device, self._number))
 
     def _begin(self, job: QueuedJob) -> tuple[int, str]:
         """Note that a job begins: (how many workers it has lost, where the last one was)."""

@@ -53,11 +53,13 @@ class SlurmEngine(Engine):
         check_commands()
         time_limit(self._config.partition)
         worker = SlurmWorker.here(self._work, self._queue.run, self._device, self._queue.pace)
-        folder, token = self._queue.folder, secrets.token_hex(8)
+        folder = self._queue.folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lease = self._queue.hold()
-        (folder / "token").write_text(token)
+        if not (folder / "token").exists():  # workers that an earlier driver submitted may still want theirs
+            (folder / "token").write_text(secrets.token_hex(8))
         self._queue.clear()
+        token = (folder / "token").read_text()
         submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
         self._care = _Care(self._queue, worker, submission, self._name)
         return self

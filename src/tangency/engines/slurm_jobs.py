@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ARRAY = 1000  # jobs of an array at most, as clusters bound it
 _TIME = 24 * 60  # minutes of a job where neither user nor partition limit it
+_WARNING, _SHARE = 90, 15  # seconds before that limit when USR2 is sent: at most, and for each minute of it
 _REQUEUES = 10_000  # how often submitit may requeue a job whose time is over: as often as it takes
 
 
@@ -66,14 +67,15 @@ class SlurmWorker:
         node = os.environ.get("SLURMD_NODENAME", place.hostname)
         report = Report(f"slurm-{place.job_id}", f"Slurm job {place.job_id} on {node}", place.job_id)
         queue = Queue(self.run, self.pace)
-        if reason := self._unfit():
+        if reason := self.unfit():
             queue.report(dataclasses.replace(report, unfit=reason, ended=True))
             return
-        worker = QueueWorker(queue, self.work, self.identity, self.device, report)
+        number = int(place.array_task_id or 0)
+        worker = QueueWorker(queue, self.work, self.identity, self.device, report, number)
         _handle_signals(worker)
         worker.serve()
 
-    def _unfit(self) -> str:
+    def unfit(self) -> str:
         """Why results of this node could differ, or nothing could be made; "" for no reason."""
         if (own := versions()) != self.versions:
             return (
@@ -140,7 +142,7 @@ class Submission:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         executor = SlurmExecutor(self.folder, max_num_timeout=_REQUEUES)
-        executor.update_parameters(**self._parameters())
+        executor.update_parameters(**self.parameters())
         ids: list[str] = []
         while len(ids) < number:
             size = min(number - len(ids), ARRAY)
@@ -161,15 +163,17 @@ class Submission:
             return " ".join(line.strip() for line in lines[-3:])[-300:]
         return ""
 
-    def _parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, Any]:
         """Of sbatch, as submitit names them."""
         config = self.config
         limit = time_limit(config.partition)
         token, cores = shlex.quote(str(self.folder.parent / "token")), max(1, self.threads)
         more: dict[str, Any] = {"requeue": True, **config.sbatch}
+        time = config.time or min(limit or _TIME, _TIME)
         parameters: dict[str, Any] = {
             "job_name": self.name,
-            "time": config.time or min(limit or _TIME, _TIME),
+            "time": time,
+            "signal_delay_s": min(_WARNING, _SHARE * time),
             "cpus_per_task": cores,
             "srun_args": [f"--cpus-per-task={cores}"],  # since Slurm 22.05 srun does not take it from sbatch
             "array_parallelism": ARRAY,

@@ -152,6 +152,20 @@ def test_the_end_of_the_time_checkpoints_and_requeues(slurm: Slurm, tmp_path: Pa
     assert job in {event.where.split()[2] for event in events}
 
 
+def test_a_worker_whose_time_is_over_goes_on_in_its_requeued_job(slurm: Slurm, tmp_path: Path) -> None:
+    """Slurm's own signal, at the end of a limit of one minute."""
+    driving = Driving(tmp_path / "run", long_jobs(1, 240), 1, time=1)
+    driving.working()
+    job = next(iter(workers_of(driving.run)))
+    until(lambda: states(driving.name)[job].name == "PENDING", "its time is over, and submitit has requeued it")
+    before = len(lines(driving.run))
+    slurm.command("scontrol", "update", f"JobId={job}", "StartTime=now", "TimeLimit=30")
+    events = driving.end()
+    assert 10 < before < 240
+    assert lost(events) == []
+    assert len(list((driving.run / "queue" / "slurm").glob("*_log.out"))) == 1  # one Slurm job did it all
+
+
 def test_a_killed_node_loses_nothing(slurm: Slurm, tmp_path: Path) -> None:
     driving = Driving(tmp_path / "run", long_jobs())
     driving.working()
