@@ -16,7 +16,7 @@ from engines.simulated import Counting, counting_job
 from processes import run
 from tangency.engines import EngineConfig, open_engine
 from tangency.engines.ray_cluster import checked_address, refuse_unfit
-from tangency.engines.ray_worker import Seen, package_versions
+from tangency.engines.ray_worker import NodeSeen, package_versions
 from tangency.errors import RunError
 
 ray = pytest.importorskip("ray")
@@ -105,17 +105,20 @@ OWN = {"python": "3.11.7", "torch": "2.14.1"}
     ("seen", "words"),
     [
         (
-            Seen("n1", OWN | {"torch": "2.9.0"}, True, 10**9, "abc"),
+            NodeSeen("n1", OWN | {"torch": "2.9.0"}, True, 10**9, "abc"),
             "node n1 has torch 2.9.0, expected torch 2.14.1 as on this machine",
         ),
-        (Seen("n1", {"python": "3.11.7"}, True, 10**9, "abc"), "node n1 has torch None, expected torch 2.14.1"),
-        (Seen("n1", OWN, True, 10**9, "abd"), "node n1 has not the data of this study: they hold other images"),
-        (Seen("n1", OWN, True, 10**9, "", "no folder 'x'"), "has not the data of this study: no folder 'x'. Put the"),
-        (Seen("n1", OWN, True, 5 << 20, "abc"), "node n1 has 5 MB free where its workers write, expected 100 MB"),
+        (NodeSeen("n1", {"python": "3.11.7"}, True, 10**9, "abc"), "node n1 has torch None, expected torch 2.14.1"),
+        (NodeSeen("n1", OWN, True, 10**9, "abd"), "node n1 has not the data of this study: they hold other images"),
+        (
+            NodeSeen("n1", OWN, True, 10**9, "", "no folder 'x'"),
+            "has not the data of this study: no folder 'x'. Put the",
+        ),
+        (NodeSeen("n1", OWN, True, 5 << 20, "abc"), "node n1 has 5 MB free where its workers write, expected 100 MB"),
     ],
 )
-def test_a_node_that_has_not_what_it_needs_is_refused(seen: Seen, words: str) -> None:
-    refuse_unfit(Seen("n1", OWN, False, 10**9, "abc"), "node n1", OWN, "abc")
+def test_a_node_that_has_not_what_it_needs_is_refused(seen: NodeSeen, words: str) -> None:
+    refuse_unfit(NodeSeen("n1", OWN, False, 10**9, "abc"), "node n1", OWN, "abc")
     with pytest.raises(RunError, match=re.escape(words)):
         refuse_unfit(seen, "node n1", OWN, "abc")
 

@@ -14,7 +14,7 @@ from typing import Any
 from tangency.engines.carried import Version, versions, write_changes
 from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Resources, Work, most_costly_first
 from tangency.engines.ray_cluster import check_nodes, connected, last_line, refuse_impossible, token_file
-from tangency.engines.ray_worker import News, Opened, RayWorker, Setting
+from tangency.engines.ray_worker import News, RayWorker, WorkerOpened, WorkerSetting
 from tangency.errors import RunError
 
 _PATIENCE = 60.0  # seconds without any worker after which the cluster is examined
@@ -52,7 +52,7 @@ class RayEngine(Engine):
         self._work, self._run, self._count, self._device = work, run.absolute(), workers, device
         self._address, self._gpus = address, gpus
         self._ends = contextlib.ExitStack()
-        self._setting: Callable[[int], Setting] | None = None
+        self._setting: Callable[[int], WorkerSetting] | None = None
         self._have = Resources()
         self._actors: list[_Actor] = []
         self._waiting: list[Job] = []
@@ -107,7 +107,7 @@ class RayEngine(Engine):
             return
         if isinstance(said, Exception):
             raise said
-        if isinstance(said, Opened):
+        if isinstance(said, WorkerOpened):
             actor.opening, actor.where, actor.shared, self._unopened = None, said.where, said.shared, 0
             self._hand_out(actor, on_event)
         else:
@@ -197,8 +197,8 @@ class RayEngine(Engine):
         self._ends.callback(token.unlink, missing_ok=True)
         environment = {name: value for name, value in os.environ.items() if name.startswith("TANGENCY_")}
 
-        def setting(number: int) -> Setting:
-            return Setting(self._run, token.name, os.getcwd(), environment, self._device, number)
+        def setting(number: int) -> WorkerSetting:
+            return WorkerSetting(self._run, token.name, os.getcwd(), environment, self._device, number)
 
         if self._address:  # a cluster of our own has what this machine has
             check_nodes(self._work, setting(0))

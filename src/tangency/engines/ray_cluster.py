@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.engines.contract import Resources, Work
-from tangency.engines.ray_worker import Seen, Setting, look, package_versions
+from tangency.engines.ray_worker import NodeSeen, WorkerSetting, look, package_versions
 from tangency.errors import RunError, listed, quoted
 
 _ANSWER = 10.0  # seconds that a cluster has to answer
@@ -155,7 +155,7 @@ def _speaks_http2(host: str, port: int) -> bool:
         return len(head) == 9 and head[3] == _SETTINGS
 
 
-def check_nodes(work: Work, setting: Setting) -> None:
+def check_nodes(work: Work, setting: WorkerSetting) -> None:
     """Look at every node of the cluster, before anything is queued.
 
     Raises:
@@ -196,7 +196,7 @@ def last_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[-1][:300]
 
 
-def refuse_unfit(seen: Seen, node: str, own: Mapping[str, str], data: str) -> None:
+def refuse_unfit(seen: NodeSeen, node: str, own: Mapping[str, str], data: str) -> None:
     """Raise where a node has not what its workers need.
 
     Args:

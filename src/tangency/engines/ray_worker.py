@@ -29,7 +29,7 @@ _PAUSE = 0.05  # seconds between reports of progress
 
 
 @dataclass(frozen=True)
-class Setting:
+class WorkerSetting:
     """What a worker is told of the driver.
 
     Args:
@@ -61,7 +61,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NodeSeen:
     """What a node has.
 
     Args:
@@ -88,12 +88,12 @@ def package_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def look(work: Work, setting: Setting) -> Seen:
+def look(work: Work, setting: WorkerSetting) -> NodeSeen:
     """What this node has; for a task on each of them."""
     setting.adopt()
     shared = setting.shared()
     free = free_bytes(setting.run if shared else Path(tempfile.gettempdir()))
-    seen = Seen(socket.gethostname(), package_versions(), shared, free, "")
+    seen = NodeSeen(socket.gethostname(), package_versions(), shared, free, "")
     try:
         return replace(seen, data=work.data_digest())
     except TangencyError as error:
@@ -112,7 +112,7 @@ class News:
 
 
 @dataclass(frozen=True)
-class Opened:
+class WorkerOpened:
     """That a worker is ready: where it is, in words, and whether it sees the run folder."""
 
     where: str
@@ -122,7 +122,7 @@ class Opened:
 class RayWorker:
     """A process of Ray's that does jobs, each in the same thread; its folder is the run's, or one of its own."""
 
-    def __init__(self, work: Work, setting: Setting) -> None:
+    def __init__(self, work: Work, setting: WorkerSetting) -> None:
         setting.adopt()
         self._work, self._setting = work, setting
         self._shared = setting.shared()
@@ -130,11 +130,11 @@ class RayWorker:
         self._carried = None if self._shared else CarriedFolder(_own_folder())
         self._reported = 0.0
 
-    def open(self) -> Opened | Exception:
+    def open(self) -> WorkerOpened | Exception:
         """Get ready; or the error that the driver raises."""
         return self._thread.submit(self._open).result()
 
-    def _open(self) -> Opened | Exception:
+    def _open(self) -> WorkerOpened | Exception:
         journal("worker.start")
         import torch
 
@@ -145,7 +145,7 @@ class RayWorker:
             self._do_job = self._work.open(folder, device)
         except Exception as error:  # the driver raises it
             return as_reported(error, Job("open", "begin to work", {}))
-        return Opened(f"{socket.gethostname()}:{os.getpid()}", self._shared)
+        return WorkerOpened(f"{socket.gethostname()}:{os.getpid()}", self._shared)
 
     def do(self, job: Job, files: Mapping[str, tuple[Version, list[Any]]]) -> Iterator[News]:
         """Do a job; the last report says that it is done, or why it is not.

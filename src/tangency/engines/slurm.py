@@ -57,9 +57,9 @@ class SlurmEngine(Engine):
         folder.mkdir(parents=True, exist_ok=True)
         self._lease = self._queue.hold()
         if not (folder / "token").exists():  # workers that an earlier driver submitted may still want theirs
-            (folder / "token").write_text(secrets.token_hex(8))
+            (folder / "token").write_text(secrets.token_hex(8), encoding="utf-8")
         self._queue.clear()
-        token = (folder / "token").read_text()
+        token = (folder / "token").read_text(encoding="utf-8")
         submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
         self._care = _Care(self._queue, worker, submission, self._name)
         return self
@@ -78,21 +78,21 @@ class SlurmEngine(Engine):
         if not jobs:
             return
         self._care.publish(jobs)
-        watch, asked, pause = _Watch(self._queue, jobs, on_event), 0.0, 0.1
+        watch, queried, pause = _JobWatch(self._queue, jobs, on_event), 0.0, 0.1
         while True:
             changed = watch.look()
             if changed:
                 self._care.hope()
             if not watch.left:
                 return
-            if time.monotonic() - asked >= self._queue.pace.ask or not asked:
+            if time.monotonic() - queried >= self._queue.pace.ask or not queried:
                 self._care.look(min(self._workers, watch.left), watch)
-                asked = time.monotonic()
+                queried = time.monotonic()
             pause = 0.1 if changed else min(2 * pause, self._queue.pace.poll)
             time.sleep(pause)
 
 
-class _Watch:
+class _JobWatch:
     """What happens to the jobs of a phase, from the files of the queue."""
 
     def __init__(self, queue: Queue, jobs: Sequence[Job], on_event: OnEvent) -> None:
@@ -158,7 +158,7 @@ class _Care:
         """Something went on."""
         self._fruitless = 0
 
-    def look(self, wanted: int, watch: _Watch) -> None:
+    def look(self, wanted: int, watch: _JobWatch) -> None:
         """Ask Slurm: free the claims of workers that are gone, and submit as many as are missing.
 
         Args:
@@ -221,7 +221,7 @@ class _Care:
             if report.slurm in self._ids and report.unfit:
                 raise RunError(f"engine slurm: {report.where} {report.unfit}")
 
-    def _free(self, known: dict[str, SlurmState], watch: _Watch) -> None:
+    def _free(self, known: dict[str, SlurmState], watch: _JobWatch) -> None:
         """Free claims whose worker is gone and silent; cancel workers that run, by Slurm's word, and are silent."""
         reports, _ = self._queue.reports()
         holders = {report.job: report for report in reports if report.job and not report.ended}

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class Calibration:
+class TaskTimings:
     """Seconds and bytes of the parts of tasks.
 
     Args:
@@ -55,7 +55,7 @@ class Calibration:
     memory: dict[str, int] = field(default_factory=dict)
 
 
-def calibrate(plan: StudyPlan, data: Dataset, device: str) -> Calibration:
+def calibrate(plan: StudyPlan, data: Dataset, device: str) -> TaskTimings:
     """Train each objective for a few steps, fit and measure a little, as tasks do it; seconds for small networks.
 
     Args:
@@ -64,9 +64,9 @@ def calibrate(plan: StudyPlan, data: Dataset, device: str) -> Calibration:
         device: where is computed.
 
     Returns:
-        `Calibration`; a step that takes long is timed on a smaller batch, and counted for the whole one in proportion.
+        `TaskTimings`; a step that takes long is timed on a smaller batch, and counted for the whole one in proportion.
     """
-    calibration = Calibration()
+    calibration = TaskTimings()
     with TemporaryDirectory() as folder, _threads(plan.spec.threads):
         _time_training(calibration, plan, data, Path(folder) / "training", device)
         _time_other(calibration, Miniature.of(plan, data, Path(folder) / "run", device), device)
@@ -103,7 +103,7 @@ def _network(spec: StudySpec, data: Dataset, device: str) -> Classifier:
     return build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options).to(device)
 
 
-def _time_training(calibration: Calibration, plan: StudyPlan, data: Dataset, folder: Path, device: str) -> None:
+def _time_training(calibration: TaskTimings, plan: StudyPlan, data: Dataset, folder: Path, device: str) -> None:
     spec = plan.spec
     size = _batch(plan, data, folder, device)
     whole = min(spec.train.batch_size, len(data.train))
@@ -157,7 +157,7 @@ def _step(spec: StudySpec, data: Dataset, trial: Trial, size: int, folder: Path,
     return statistics.median(between) if between else (ends or [clock()])[0] - began
 
 
-def _time_other(calibration: Calibration, small: Miniature, device: str) -> None:
+def _time_other(calibration: TaskTimings, small: Miniature, device: str) -> None:
     """Everything but training: what is fitted, filters, pictures, measuring."""
 
     def watched(kind: str, timed: Callable[[], _T]) -> _T:

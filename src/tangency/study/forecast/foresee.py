@@ -12,7 +12,7 @@ import torch
 
 from tangency.devices import resolve_device
 from tangency.measures.config import NETWORK
-from tangency.study.forecast.calibrate import Calibration, calibrate, recipe
+from tangency.study.forecast.calibrate import TaskTimings, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
@@ -105,7 +105,7 @@ def _label(task: Task, plan: StudyPlan) -> str:
     return "initialise" if trial.objective is None else f"train {recipe(trial)}"
 
 
-def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: Calibration) -> float:
+def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: TaskTimings) -> float:
     """Of one task on one worker."""
     networks, spec = len(task.trials), plan.spec
     if task.kind == "train":
@@ -129,7 +129,7 @@ def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: Calibration) 
     return cost * each
 
 
-def _kinds(tasks: Iterable[Task], plan: StudyPlan, data: Dataset, made: Calibration) -> tuple[KindEntry, ...]:
+def _kinds(tasks: Iterable[Task], plan: StudyPlan, data: Dataset, made: TaskTimings) -> tuple[KindEntry, ...]:
     """Tasks by kind, in the order of the phases."""
     grouped: dict[str, list[Task]] = {}
     for task in tasks:
