@@ -112,7 +112,7 @@ OWN = {"python": "3.11.7", "torch": "2.14.1"}
         (NodeSeen("n1", OWN, True, 10**9, "abd"), "node n1 has not the data of this study: they hold other images"),
         (
             NodeSeen("n1", OWN, True, 10**9, "", "no folder 'x'"),
-            "has not the data of this study: no folder 'x'. Put the",
+            "not the data of this study: no folder 'x'. Put the",
         ),
         (NodeSeen("n1", OWN, True, 5 << 20, "abc"), "node n1 has 5 MB free where its workers write, expected 100 MB"),
     ],
