@@ -235,7 +235,7 @@ def busy(run: Path, pace: Pace | None = None) -> bool:
     if not claims:
         return False
     clock = queue.folder / ".clock"
-    clock.write_text("")
+    clock.write_text("", encoding="utf-8")
     now = clock.stat().st_mtime
     ages = [now - path.stat().st_mtime for path in claims if path.exists()]
     return any(age < _ALIVE * queue.pace.heartbeat for age in ages)
