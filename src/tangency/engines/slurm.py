@@ -107,7 +107,7 @@ class _JobWatch:
         return len(self._open)
 
     def look(self) -> bool:
-        """Pass on what is new; whether there was anything."""
+        """Pass on what is new; whether work went on."""
         _, new = self._queue.reports()
         for report in new:
             self._take(report)
@@ -118,7 +118,7 @@ class _JobWatch:
             self._open.discard(job)
             where = str(read_json(self._queue.path("done", job)).get("where", ""))
             self._on_event(Event(self._jobs[job], "done", 1.0, where))
-        return bool(new or done)
+        return bool(done) or any(report.share for report in new)
 
     def lost(self, job: str, where: str, why: str) -> None:
         """A job has lost its worker."""
@@ -177,9 +177,13 @@ class _Care:
         if missing > 0:
             if self._fruitless >= ATTEMPTS * wanted:
                 raise self._given_up()
-            self._ids = alive + self._submission.submit(self._worker, missing)
+            self._note(alive)  # before: the next driver is to know whose the workers are, even if this one dies now
+            self._note(alive + self._submission.submit(self._worker, missing))
             self._fruitless += missing
-            write_json(self._file, {"work": self._worker.identity, "jobs": self._ids})
+
+    def _note(self, ids: list[str]) -> None:
+        self._ids = ids
+        write_json(self._file, {"work": self._worker.identity, "jobs": ids})
 
     def end(self, state: Literal["closed", "stopped"]) -> None:
         """Close the queue, wait until the workers have ended, and cancel those that have not."""
@@ -198,9 +202,8 @@ class _Care:
         known = states(self._name) or {}
         reports, _ = self._queue.reports()
         self._queue.forget([r.worker for r in reports if not known.get(r.slurm, SlurmState("")).runs])
-        earlier = read_json(self._file) if self._file.exists() else {"work": "", "jobs": []}
-        if earlier["work"] == self._worker.identity:
-            return [job for job in earlier["jobs"] if job in known]
+        if self._file.exists() and read_json(self._file)["work"] == self._worker.identity:
+            return [job for job, state in known.items() if state.alive]
         cancel([job for job, state in known.items() if not state.runs])
         return []
 

@@ -116,8 +116,8 @@ def minutes(limit: str) -> int | None:
 
 
 def states(name: str) -> dict[str, SlurmState] | None:
-    """State of every job of this name, by id ("12" or "12_3"); None where Slurm does not answer now."""
-    output = _run("squeue", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i|%T|%N|%r")
+    """State of every job of this user and name, by id ("12" or "12_3"); None where Slurm does not answer now."""
+    output = _run("squeue", "--me", "--noheader", "--array", "--states=all", f"--name={name}", "--format=%i|%T|%N|%r")
     if output is None:
         return None
     rows = [line.strip().split("|") for line in output.splitlines() if line.count("|") == 3]
