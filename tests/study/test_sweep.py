@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -116,7 +115,7 @@ def test_the_learning_rate_is_part_of_a_trials_identity_only_where_it_differs() 
 def as_ever(_: str, strength: float, rate: float) -> str:
     """The identity of a trial, written out: what it was before learning rates depended on strengths."""
     spec = swept({"objective": "gradient_norm", "strengths": [strength], "legacy": "pags"})
-    training = dataclasses.asdict(spec.train) | {"learning_rate": rate}
+    training = spec.train.plain() | {"learning_rate": rate}
     del training["checkpoint_seconds"]
     model = {"architecture": "convnet", "options": {}}
     parts = [DATA.train.digest, model, "gradient_norm", strength, "-pags", {}, training, 0, 1]
