@@ -57,7 +57,7 @@ class SlurmEngine(Engine):
         folder.mkdir(parents=True, exist_ok=True)
         self._lease = self._queue.hold()
         (folder / "token").write_text(token)
-        self._queue.clear()
+        self._queue.renew(worker.identity)
         submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
         self._care = _Care(self._queue, worker, submission, self._name)
         return self
