@@ -230,10 +230,10 @@ def _fill(study: Study) -> list[str]:
                 while file.write(bytes(1 << 12)):
                     pass
             time.sleep(0.1)
-    hit = [name for name in running if name in study.unfinished()]
+    missing = study.missing()
     refused = b"o space left" in (study.folder / "driver.log").read_bytes()
     filler.unlink()
-    return hit if refused and study.code() is not None else []
+    return [name for name in running if name in missing] if refused and study.code() is not None else []
 
 
 def _second(study: Study) -> list[str]:
@@ -352,6 +352,7 @@ def main() -> int:
     def enough() -> bool:
         return time.monotonic() > last or sum(bool(one["hit"]) for one in _records(log)) >= chosen.faults
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # in good order: the cluster is ended
     draw, place = random.Random(f"{chosen.seed} {len(_records(log))}"), PLACES[chosen.engine]()
     due: list[str] = []
     try:
