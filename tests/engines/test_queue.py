@@ -20,6 +20,7 @@ from processes import Processes, until
 from simulated_work import SimulatedWork, lines, simulated, worker
 from tangency.engines.contract import ATTEMPTS, Job
 from tangency.engines.queue import Pace, Queue, Report, busy
+from tangency.engines.serving import QueueWorker
 from tangency.errors import RunError
 
 QUICK = Pace(poll=0.05, heartbeat=0.2, report=0.05, lease=30.0, driver=1.0, linger=0.3)
@@ -61,6 +62,27 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     publish(tmp_path, [simulated("a"), simulated("b"), simulated("c")])
     worker(tmp_path, QUICK).serve()
     assert sorted(lines(tmp_path, "done")) == ["a done", "b done", "c done"]
+
+
+class LateQueue(Queue):
+    """A new driver renews the queue while a worker, which has claimed a job, looks whether it is done."""
+
+    def path(self, kind: str, job: str) -> Path:
+        if kind == "done" and self.names("done"):
+            Queue(self.run, self.pace).renew("simulated")
+        return super().path(kind, job)
+
+
+def test_a_worker_does_nothing_again_whose_outcome_a_new_driver_forgets(tmp_path: Path) -> None:
+    queue = publish(tmp_path, [simulated("a")])
+    worker(tmp_path, QUICK).serve()
+    late = LateQueue(tmp_path, QUICK)
+    hasty = QueueWorker(late, SimulatedWork(), "simulated", "cpu", Report("late", "late"))
+    late.finished = set  # it looked before the first worker had done the job
+    hasty.serve()
+    assert queue.names("done") == set()  # forgotten
+    assert lines(tmp_path, "done") == ["a done"]
+    assert queue.names("claims") == set()
 
 
 @pytest.mark.processes

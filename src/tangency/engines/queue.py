@@ -125,8 +125,12 @@ class Queue:
         self._phase: tuple[Marker, Phase] | None = None
         self._reports: dict[str, tuple[Marker, Report]] = {}
 
-    def clear(self) -> None:
-        """Forget outcomes of earlier drivers: what they made stands, and is not asked for again."""
+    def renew(self, work: str) -> None:
+        """Forget jobs and outcomes of earlier drivers: what they made stands, and is not asked for again.
+
+        The jobs go first: else a worker could do those again whose outcomes are gone.
+        """
+        self.publish([], work)
         for name in ("done", "failed", "begun"):
             for path in (self.folder / name).glob("*.json"):
                 path.unlink(missing_ok=True)

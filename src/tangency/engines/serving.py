@@ -92,6 +92,8 @@ class QueueWorker:
                 if self._queue.path("done", job.id).exists() or self._queue.path("failed", job.id).exists():
                     self._finished.add(job.id)
                     continue
+                if self._queue.phase() is not phase:  # a new driver has forgotten what is done
+                    return True
                 self._do(job, lease)
             finally:
                 lease.release()

@@ -58,7 +58,7 @@ class SlurmEngine(Engine):
         self._lease = self._queue.hold()
         if not (folder / "token").exists():  # workers that an earlier driver submitted may still want theirs
             (folder / "token").write_text(secrets.token_hex(8), encoding="utf-8")
-        self._queue.clear()
+        self._queue.renew(worker.identity)
         token = (folder / "token").read_text(encoding="utf-8")
         submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
         self._care = _Care(self._queue, worker, submission, self._name)
