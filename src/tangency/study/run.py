@@ -120,8 +120,7 @@ def run_study(
     data = load_dataset(spec.data)
     plan = checked_plan(spec, data)
     resolve_device(spec.device)
-    bulletin = Bulletin(Layout(run).going)
-    layout = Layout(run)
+    layout, bulletin = Layout(run), Bulletin(Layout(run).going)
     with layout.locked():
         refuse_other_study(layout, spec)
         if not replace:
