@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,5 +88,4 @@ class CarriedFolder:
 
 def free_bytes(folder: Path) -> int:
     """What is free where a folder is."""
-    state = os.statvfs(folder)
-    return state.f_bavail * state.f_frsize
+    return shutil.disk_usage(folder).free

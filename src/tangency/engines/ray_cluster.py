@@ -17,7 +17,7 @@ from tangency.engines.ray_worker import Seen, Setting, look, package_versions
 from tangency.errors import RunError, listed, quoted
 
 _ANSWER = 10.0  # seconds that a cluster has to answer
-_LOOK = 120.0  # and a node to say what it has: it imports torch first
+_LOOK = 300.0  # and a node to say what it has: it imports torch first, maybe from a slow disk
 _STORE = 80 << 20  # bytes of the object store of a cluster of our own, whose workers read and write files
 _FREE = 100 << 20  # bytes without which no worker begins
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2, and empty settings
