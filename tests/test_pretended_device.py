@@ -32,7 +32,7 @@ from tangency.seeding import Draw
 from tangency.smoothing import Smoothed
 from tangency.study import checked_plan, parse_spec
 from tangency.study.layout import Layout
-from tangency.study.run import _phases
+from tangency.study.phases import phases
 from tangency.study.work.bench import Workbench
 from tangency.study.work.tasks import do_task
 from tangency.tangents import Ground, WorldTangents, open_tangents
@@ -266,7 +266,7 @@ def test_a_study(pretended: PretendedCuda, tmp_path: Path) -> None:
     )
     plan = checked_plan(parse_spec(content, "test"), load_dataset(content["data"]))
     bench, kinds = Workbench(plan, tmp_path / "run", NAME), set()
-    for _, tasks in _phases(plan, bench.data, Layout(tmp_path / "run")):
+    for _, tasks in phases(plan, bench.data, Layout(tmp_path / "run")):
         for task in tasks:
             do_task(bench, task, lambda share: None)
             kinds.add(task.kind)

@@ -13,7 +13,7 @@ from tangency.engines import EngineConfig, Event, Job, slurm_jobs
 from tangency.engines import slurm as engine
 from tangency.engines import slurm_control as control
 from tangency.engines.queue import Pace, Queue, Report, busy, dismiss
-from tangency.engines.slurm import SlurmEngine, _Care, _JobWatch
+from tangency.engines.slurm import SlurmEngine, _Care, _PhaseWatch
 from tangency.engines.slurm_control import Ending, SlurmState
 from tangency.engines.slurm_jobs import SlurmWorker, Submission
 from tangency.errors import RunError
@@ -50,11 +50,11 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
-def begin(run: Path, cluster: Cluster, jobs: list[Job]) -> tuple[Queue, _Care, _JobWatch, list[Event]]:
+def begin(run: Path, cluster: Cluster, jobs: list[Job]) -> tuple[Queue, _Care, _PhaseWatch, list[Event]]:
     queue, events = Queue(run, PACE), []
     care = _Care(queue, SlurmWorker.here(SimulatedWork(), run, "cpu", PACE), cluster, "tangency-test")
     care.publish(jobs)
-    return queue, care, _JobWatch(queue, jobs, events.append), events
+    return queue, care, _PhaseWatch(queue, jobs, events.append), events
 
 
 def claimed(queue: Queue, job: Job, slurm: str = "100_0") -> Path:

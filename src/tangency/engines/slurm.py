@@ -78,21 +78,21 @@ class SlurmEngine(Engine):
         if not jobs:
             return
         self._care.publish(jobs)
-        watch, queried, pause = _JobWatch(self._queue, jobs, on_event), 0.0, 0.1
+        watch, last, pause = _PhaseWatch(self._queue, jobs, on_event), 0.0, 0.1
         while True:
             changed = watch.look()
             if changed:
                 self._care.hope()
             if not watch.left:
                 return
-            if time.monotonic() - queried >= self._queue.pace.ask or not queried:
+            if time.monotonic() - last >= self._queue.pace.ask or not last:
                 self._care.look(min(self._workers, watch.left), watch)
-                queried = time.monotonic()
+                last = time.monotonic()
             pause = 0.1 if changed else min(2 * pause, self._queue.pace.poll)
             time.sleep(pause)
 
 
-class _JobWatch:
+class _PhaseWatch:
     """What happens to the jobs of a phase, from the files of the queue."""
 
     def __init__(self, queue: Queue, jobs: Sequence[Job], on_event: OnEvent) -> None:
@@ -158,7 +158,7 @@ class _Care:
         """Something went on."""
         self._fruitless = 0
 
-    def look(self, wanted: int, watch: _JobWatch) -> None:
+    def look(self, wanted: int, watch: _PhaseWatch) -> None:
         """Ask Slurm: free the claims of workers that are gone, and submit as many as are missing.
 
         Args:
@@ -224,7 +224,7 @@ class _Care:
             if report.slurm in self._ids and report.unfit:
                 raise RunError(f"engine slurm: {report.where} {report.unfit}")
 
-    def _free(self, known: dict[str, SlurmState], watch: _JobWatch) -> None:
+    def _free(self, known: dict[str, SlurmState], watch: _PhaseWatch) -> None:
         """Free claims whose worker is gone and silent; cancel workers that run, by Slurm's word, and are silent."""
         reports, _ = self._queue.reports()
         holders = {report.job: report for report in reports if report.job and not report.ended}
