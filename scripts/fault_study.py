@@ -48,7 +48,6 @@ SPEC = {
     "seeds": [0, 1, 2],
     "untrained": False,
     "rule": "kappa",  # no filtered networks
-    "train": {"epochs": 3, "batch_size": 30},
     "pictures": 2,
     "replicates": 100,
     "workers": 2,
@@ -130,8 +129,7 @@ class Study:
 
     def count(self, *points: str) -> int:
         """How often points of the journal were reached."""
-        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
-        return sum(line in points for line in lines)
+        return _count(self.journal, *points)
 
     def keep(self) -> None:
         """Note the times of what is finished."""
@@ -158,6 +156,11 @@ def _read(path: Path) -> Any:
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
     return None
+
+
+def _count(journal: Path, *points: str) -> int:
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return sum(line in points for line in lines)
 
 
 def strike(study: Study, kind: str, draw: random.Random) -> list[str]:
@@ -300,6 +303,7 @@ def verdict(study: Study, expected: Path) -> dict[str, Any]:
         "lost": len(_read(expected / "summary.json")["trials"]) - trials.count("ok"),
         "trainings": study.count("train.finished"),
         "epochs": study.count("train.epoch"),
+        "steps repeated": study.count("train.step") - _count(expected.parent / "whole.journal", "train.step"),
         "finished files": len(study.kept),
         "repeated": len(study.kept) - sum(same.values()),
     }
@@ -342,11 +346,13 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=30, help="that must hit work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=20.0, help="after which no fault is begun")
+    parser.add_argument("--epochs", type=int, default=12, help="of each of the 24 trainings")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     out, folder = chosen.out.resolve(), chosen.out.resolve() / chosen.engine
     folder.mkdir(parents=True, exist_ok=True)
-    (out / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+    spec = {**SPEC, "train": {"batch_size": 30, "epochs": chosen.epochs}}
+    (out / "spec.yaml").write_text(yaml.safe_dump(spec))
     last, log = time.monotonic() + 60 * chosen.minutes, folder / "faults.jsonl"
 
     def enough() -> bool:
