@@ -224,6 +224,7 @@ def _kill_driver(study: Study) -> list[str]:
 def _fill(study: Study) -> list[str]:
     """A full disk for a while: the driver must end in words, and what runs is left."""
     running, filler, begin = study.unfinished(), study.folder / "disk" / "filler", time.monotonic()
+    words = (study.folder / "driver.log").stat().st_size
     with open(filler, "wb", buffering=0) as file:
         while study.code() is None and time.monotonic() - begin < 40:
             with contextlib.suppress(OSError):
@@ -234,7 +235,7 @@ def _fill(study: Study) -> list[str]:
                     pass
             time.sleep(0.1)
     missing = study.missing()
-    refused = b"o space left" in (study.folder / "driver.log").read_bytes()
+    refused = b"cannot be written" in (study.folder / "driver.log").read_bytes()[words:]
     filler.unlink()
     return [name for name in running if name in missing] if refused and study.code() is not None else []
 
