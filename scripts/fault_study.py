@@ -48,7 +48,6 @@ SPEC = {
     "seeds": [0, 1, 2],
     "untrained": False,
     "rule": "kappa",  # no filtered networks
-    "train": {"epochs": 3, "batch_size": 30},
     "pictures": 2,
     "replicates": 100,
     "workers": 2,
@@ -130,8 +129,7 @@ class Study:
 
     def count(self, *points: str) -> int:
         """How often points of the journal were reached."""
-        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
-        return sum(line in points for line in lines)
+        return _count(self.journal, *points)
 
     def keep(self) -> None:
         """Note the times of what is finished."""
@@ -158,6 +156,11 @@ def _read(path: Path) -> Any:
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
     return None
+
+
+def _count(journal: Path, *points: str) -> int:
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return sum(line in points for line in lines)
 
 
 def strike(study: Study, kind: str, draw: random.Random) -> list[str]:
@@ -221,6 +224,7 @@ def _kill_driver(study: Study) -> list[str]:
 def _fill(study: Study) -> list[str]:
     """A full disk for a while: the driver must end in words, and what runs is left."""
     running, filler, begin = study.unfinished(), study.folder / "disk" / "filler", time.monotonic()
+    words = (study.folder / "driver.log").stat().st_size
     with open(filler, "wb", buffering=0) as file:
         while study.code() is None and time.monotonic() - begin < 40:
             with contextlib.suppress(OSError):
@@ -231,24 +235,27 @@ def _fill(study: Study) -> list[str]:
                     pass
             time.sleep(0.1)
     missing = study.missing()
-    refused = b"o space left" in (study.folder / "driver.log").read_bytes()
+    refused = b"cannot be written" in (study.folder / "driver.log").read_bytes()[words:]
     filler.unlink()
     return [name for name in running if name in missing] if refused and study.code() is not None else []
 
 
 def _second(study: Study) -> list[str]:
-    """A second driver must be refused while the first one works."""
-    second = subprocess.Popen(
-        study.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    if not study.until(lambda: second.poll() is not None or study.code() is not None) or second.poll() is None:
+    """A second driver must be refused while the first one works: on jobs that were not done while it was there."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    second = subprocess.Popen(study.command(), start_new_session=True, **quiet)
+    hit: list[str] = []
+    while second.poll() is None and study.code() is None:
+        hit = study.unfinished() or hit
+        time.sleep(0.1)
+    if second.poll() is None:  # the first one has ended: this one may work
         os.killpg(second.pid, signal.SIGKILL)
         second.wait()
         return []
     words = " ".join(second.stderr.read().decode().split()) if second.stderr else ""
     if second.returncode != 2 or "another process is working on it" not in words:
         raise SystemExit(f"fault_study: a second driver was not refused: {second.returncode} {words[-500:]}")
-    return study.unfinished() if study.code() is None else []
+    return hit
 
 
 def disturb(study: Study, due: list[str], draw: random.Random, enough: Callable[[], bool], log: Path) -> dict[str, int]:
@@ -300,6 +307,7 @@ def verdict(study: Study, expected: Path) -> dict[str, Any]:
         "lost": len(_read(expected / "summary.json")["trials"]) - trials.count("ok"),
         "trainings": study.count("train.finished"),
         "epochs": study.count("train.epoch"),
+        "steps repeated": study.count("train.step") - _count(expected.parent / "whole.journal", "train.step"),
         "finished files": len(study.kept),
         "repeated": len(study.kept) - sum(same.values()),
     }
@@ -342,11 +350,13 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=30, help="that must hit work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=20.0, help="after which no fault is begun")
+    parser.add_argument("--epochs", type=int, default=12, help="of each of the 24 trainings")
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     out, folder = chosen.out.resolve(), chosen.out.resolve() / chosen.engine
     folder.mkdir(parents=True, exist_ok=True)
-    (out / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+    spec = {**SPEC, "train": {"batch_size": 30, "epochs": chosen.epochs}}
+    (out / "spec.yaml").write_text(yaml.safe_dump(spec))
     last, log = time.monotonic() + 60 * chosen.minutes, folder / "faults.jsonl"
 
     def enough() -> bool:

@@ -16,8 +16,8 @@ _SCRIPT = Path(__file__).parents[2] / "scripts" / "fault_study.py"
 
 
 def test_three_faults_on_local_processes_change_and_repeat_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, str(_SCRIPT), "--engine", "local", "--faults", "3", "--out", str(tmp_path)]
-    done = run(command, check=False)
+    command = [sys.executable, str(_SCRIPT), "--engine", "local", "--faults", "3", "--epochs", "3"]
+    done = run([*command, "--out", str(tmp_path)], check=False)
     faults = [json.loads(line) for line in (tmp_path / "local" / "faults.jsonl").read_text().splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
     assert sum(bool(fault["hit"]) for fault in faults) == 3
