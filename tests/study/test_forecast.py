@@ -16,13 +16,14 @@ from tangency.errors import DataError, SpecError
 from tangency.models import build
 from tangency.study import checked_plan, parse_spec, run_study
 from tangency.study.forecast import foresee, makespan
-from tangency.study.forecast.calibrate import representatives
+from tangency.study.forecast.calibrate import Calibration, representatives
 from tangency.study.forecast.foresee import Foreseen, task_seconds
 from tangency.study.forecast.memory import PeakMemory
 from tangency.study.forecast.tasks import foreseen_phases
 from tangency.study.layout import Layout
 from tangency.study.phases import phases, to_measure
 from tangency.study.spec import StudySpec
+from tangency.study.tasks import Task
 from tangency.worlds import load_dataset
 
 WORLD = "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=12"
@@ -119,6 +120,9 @@ def test_the_gate_and_pictures_are_foreseen(tmp_path: Path) -> None:
     assert {len(task.trials) for task in measuring_longer} == {3}
     assert [len(making), len(judging)] == [6, 6]  # the references, and each network but the filtered one
     assert {task.kind for task in measuring} == {"measure", "pictures"}
+    made = Calibration({"standard": 0.5, "gradient_norm": 2.0})
+    steps = math.ceil(57 / 40)
+    assert sorted(task_seconds(task, plan, data, made) for task in longer) == [4 * steps * each for each in (0.5, 2, 2)]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,12 +181,7 @@ def test_seconds_of_tasks_grow_with_what_they_do(calibrated: tuple[Foreseen, Pat
     plan = calibrated[0].plan
     assert plan is not None
     data = load_dataset(plan.spec.data)
-    from tangency.study.forecast.calibrate import Calibration
-    from tangency.study.tasks import Task
-
     made = Calibration({"standard": 0.5, "gradient_norm": 2.0}, 3.0, (1.0, 0.1), {"pictures": 4.0}, 0.01)
-    spec = dataclasses.replace(plan.spec.train, epochs=2, batch_size=40)
-    assert spec.epochs == plan.trials[1].epochs
     steps = math.ceil(len(data.train) * 0.95 / 40)
     assert task_seconds(Task("train", 1), plan, data, made) == pytest.approx(2 * (steps * 0.5 + 3))
     assert task_seconds(Task("train", 2), plan, data, made) == pytest.approx(2 * (steps * 2.0 + 3))

@@ -141,6 +141,7 @@ def study_run(
 def study_plan(
     spec: SpecFile,
     out: RunOut = None,
+    device: Device = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
     ] = True,
@@ -155,7 +156,7 @@ def study_plan(
     from tangency.study import load_spec
     from tangency.study.forecast import foresee
 
-    loaded = load_spec(spec)
+    loaded = load_spec(spec).model_copy(update=_given(device=device))
     foreseen = foresee(loaded, out or _folder(loaded.name), calibrated=calibrate)
     if as_json:
         print_json(plan_json(loaded, foreseen))

@@ -37,7 +37,7 @@ class Calibration:
     """Seconds and bytes of the parts of tasks.
 
     Args:
-        step: of one training step of a whole batch, by `curve_of` of the trial.
+        step: of one training step of a whole batch, by `recipe` of the trial.
         epoch: at the end of each epoch: evaluation and checkpoint.
         per_image: of measuring an image for all networks of a task together, and for each of them.
         whole: of a whole task of other kinds, of "pictures" without its networks, of "tangents 0", … by number.
@@ -84,12 +84,17 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def recipe(trial: Trial) -> str:
+    """Objective and options of a trained trial, whatever its strength, seed and length."""
+    return curve_of(trial).removesuffix("-long")
+
+
 def representatives(trials: Sequence[Trial]) -> dict[str, Trial]:
-    """Of each objective with its options, by `curve_of`, the trial of the middle strength."""
+    """Of each objective with its options, by `recipe`, the trial of the middle strength."""
     curves: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.objective is not None:
-            curves.setdefault(curve_of(trial), []).append(trial)
+            curves.setdefault(recipe(trial), []).append(trial)
     return {curve: sorted(own, key=lambda t: t.strength)[len(own) // 2] for curve, own in curves.items()}
 
 

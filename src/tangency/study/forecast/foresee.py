@@ -12,13 +12,13 @@ import torch
 
 from tangency.devices import resolve_device
 from tangency.measures.config import NETWORK
-from tangency.study.forecast.calibrate import Calibration, calibrate
+from tangency.study.forecast.calibrate import Calibration, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
 from tangency.study.forecast.wants import wanted
 from tangency.study.layout import Layout
-from tangency.study.plan import Trial, curve_of, plan_trials
+from tangency.study.plan import Trial, plan_trials
 from tangency.study.planning import HELD, StudyPlan
 from tangency.study.preflight import checked_plan
 from tangency.study.spec import StudySpec
@@ -102,7 +102,7 @@ def _label(task: Task, plan: StudyPlan) -> str:
     if task.kind != "train":
         return task.kind
     trial = plan.networks[task.index]
-    return "initialise" if trial.objective is None else f"train {curve_of(trial)}"
+    return "initialise" if trial.objective is None else f"train {recipe(trial)}"
 
 
 def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: Calibration) -> float:
@@ -112,7 +112,7 @@ def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: Calibration) 
         trial = plan.networks[task.index]
         images = len(data.train) * (1 - spec.train.validation_fraction)
         steps = math.ceil(images / spec.train.batch_size)
-        return trial.epochs * (steps * made.step[curve_of(trial)] + made.epoch) if trial.objective else 0.0
+        return trial.epochs * (steps * made.step[recipe(trial)] + made.epoch) if trial.objective else 0.0
     if task.kind == "measure":
         shared, each = made.per_image
         return len(plan.shards[task.index]) * (shared + networks * each)
