@@ -168,14 +168,14 @@ def _serve(connection: Connection, work: Work, run: Path, device: str) -> None:
         except EOFError:
             return
         try:
-            do_job(job.payload, _now_and_then(lambda share: connection.send(("progress", share))))
+            do_job(job.payload, now_and_then(lambda share: connection.send(("progress", share))))
         except Exception as error:  # the driver raises it
             connection.send(("error", as_reported(error, job)))
         else:
             connection.send(("done", None))
 
 
-def _now_and_then(report: Progress) -> Progress:
+def now_and_then(report: Progress) -> Progress:
     """The same reports, but for those that come too soon after the last one."""
     last = float("-inf")
 
