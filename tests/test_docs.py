@@ -6,13 +6,16 @@ import configparser
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tangency.cli.app import app
 from tangency.data import KINDS as DATA_KINDS
 from tangency.data.registry import COUNTS
+from tangency.engines import EngineConfig
 from tangency.measures import ATTACKS, METRICS, describe
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
@@ -156,3 +159,26 @@ def test_the_example_of_extending_is_the_package_that_the_tests_install() -> Non
     installed = configparser.ConfigParser(delimiters="=")
     installed.read(outside / "acme_things-1.2.dist-info" / "entry_points.txt")
     assert said == {group: dict(installed[group]) for group in installed.sections()}
+
+
+SCALING_PAGE, README = ((ROOT / name).read_text() for name in ("docs/scaling.md", "README.md"))
+
+
+def test_every_command_of_the_page_on_scaling_and_of_the_readme_exists() -> None:
+    commands = re.findall(r"^\$ tangency (study \w+) (.*?)(?:  +#.*)?$", SCALING_PAGE + README, re.M)
+    assert {command for command, _ in commands} == {"study plan", "study run", "study status"}
+    for command, options in commands:
+        known = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "400"}).output
+        for option in re.findall(r"--[a-z-]+", options):
+            assert option in known, (command, option)
+    for script in re.findall(r"python (scripts/\w+\.py)", SCALING_PAGE):
+        assert (ROOT / script).exists()
+
+
+def test_every_engine_is_explained_with_its_options() -> None:
+    (text,) = re.findall(r"^engine: .*$", SCALING_PAGE, re.M)
+    assert EngineConfig.model_validate(yaml.safe_load(text)["engine"]).kind == "slurm"
+    for name in set(EngineConfig.model_fields) - {"kind"}:
+        assert f"`--{name.replace('_', '-')}" in SCALING_PAGE
+    for kind in get_args(EngineConfig.model_fields["kind"].annotation):
+        assert f"`{kind}`" in SCALING_PAGE

@@ -14,6 +14,7 @@ import pytest
 
 from study_support import tiny_spec, write_data, write_spec
 from tangency.engines.deaths import leave_if_imported, out_of_memory, refuse_daemon, why
+from tangency.engines.local import now_and_then
 from tangency.errors import RunError
 
 pytestmark = pytest.mark.processes
@@ -137,3 +138,14 @@ def test_a_process_that_may_start_no_others_says_so(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SystemExit) as left:
         leave_if_imported()
     assert left.value.code == 76
+
+
+def test_a_worker_reports_its_progress_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand steps in ten seconds."""
+    steps, reports = iter(range(1000)), list[float]()
+    monkeypatch.setattr("time.monotonic", lambda: next(steps) * 0.01)
+    advance = now_and_then(reports.append)
+    for step in range(1000):
+        advance(step / 1000)
+    assert reports[0] == 0.0
+    assert 90 <= len(reports) <= 100

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Work, most_costly_first
+from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Progress, Work, most_costly_first
 from tangency.engines.deaths import IMPORTED, as_reported, refuse_daemon, unguarded, why
 from tangency.errors import RunError
 from tangency.files import journal
+
+_PAUSE = 0.1  # seconds between reports of a worker on its job: small networks make hundreds of steps in a second
 
 Message = tuple[str, Any]  # of a worker: "begun", "progress" with the share, "error" with what is raised, "done"
 
@@ -165,11 +168,25 @@ def _serve(connection: Connection, work: Work, run: Path, device: str) -> None:
         except EOFError:
             return
         try:
-            do_job(job.payload, lambda share: connection.send(("progress", share)))
+            do_job(job.payload, now_and_then(lambda share: connection.send(("progress", share))))
         except Exception as error:  # the driver raises it
             connection.send(("error", as_reported(error, job)))
         else:
             connection.send(("done", None))
+
+
+def now_and_then(report: Progress) -> Progress:
+    """The same reports, but for those that come too soon after the last one."""
+    last = float("-inf")
+
+    def advance(share: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PAUSE:
+            last = now
+            report(share)
+
+    return advance
 
 
 def _end_with_parent() -> None:

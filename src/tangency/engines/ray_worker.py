@@ -25,7 +25,8 @@ from tangency.files import journal
 
 PACKAGES = ("tangency", "torch", "numpy", "ray")
 _OWN = "tangency-ray-"  # begins the names of own folders of workers; then host and number of the process
-_PAUSE = 0.05  # seconds between reports of progress
+_PAUSE, _LONG_PAUSE = 0.05, 1.0  # seconds between reports of progress, at first and once a job has run for a while
+_SHARE = 0.1  # of a job's time so far, that pass between reports: each costs the driver half a millisecond
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,13 @@ class RayWorker:
                 return
 
     def _do(self, job: Job, files: Mapping[str, tuple[Version, list[Any]]], reports: queue.SimpleQueue[News]) -> None:
+        begun = time.monotonic()
+
         def progress(share: float) -> None:
             now = time.monotonic()
-            if now - self._reported < _PAUSE:
+            # Files come with reports: where they are carried, a report that is left out would be work at risk.
+            longest = _PAUSE if self._carried else _LONG_PAUSE
+            if now - self._reported < min(max(_PAUSE, _SHARE * (now - begun)), longest):
                 return
             self._reported = now
             reports.put(News("progress", share, self._changes()))
