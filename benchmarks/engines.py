@@ -136,8 +136,9 @@ def driven(config: EngineConfig, workers: int, jobs: list[Job], compute: bool, e
 
 def planned() -> Numbers:
     """From the spec of 10,000 trainings to the jobs of their phase."""
-    from tangency.study import parse_spec
     from tangency.study.jobs import study_jobs
+
+    from tangency.study import parse_spec
     from tangency.study.layout import Layout
     from tangency.study.phases import phases
     from tangency.study.preflight import checked_plan

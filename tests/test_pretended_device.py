@@ -15,7 +15,7 @@ from study_support import tiny_spec, write_data
 from support import make_mixture
 from tangency.attacks import pgd
 from tangency.autodiff import ATTRIBUTIONS, SCALARS
-from tangency.evaluate.filters import choose_filters
+from tangency.evaluate.filters import FilterSearch
 from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.generation.run import generate_with
 from tangency.generation.options import Climb
@@ -225,7 +225,8 @@ def test_worlds(world: str, pretended: PretendedCuda) -> None:
 def test_filters(strict: PretendedCuda, data: Dataset) -> None:
     scores = {"bayes_gradient": load_score("gaussian", data, NAME), "network_bayes_gradient": score_network()}
     scores["network_bayes_gradient"] = score_network().to(NAME)
-    best = choose_filters(network().to(NAME), scores, data.train, 0.3, data.test, 20, device=NAME)
+    search = FilterSearch.prepared(scores, data.train, 0.3, data.test, 20, device=NAME)
+    best = search.best(network().to(NAME), device=NAME)
     assert set(best.chosen) == set(scores)
 
 
