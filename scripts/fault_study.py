@@ -295,22 +295,28 @@ def _kinds(study: Study) -> list[str]:
 
 
 def verdict(study: Study, expected: Path) -> dict[str, Any]:
-    """What of a finished study is as it must be."""
+    """What of a finished study is as it must be; a lost trial is missing, or ended otherwise."""
     same = {}
     for path, changed in study.kept.items():
         with contextlib.suppress(FileNotFoundError):
             same[path] = (study.run / path).stat().st_mtime_ns == changed
-    trials = [trial["outcome"] for trial in (_read(study.run / "summary.json") or {"trials": []})["trials"]]
+    trials, whole = (
+        {t["id"]: t["outcome"] for t in _read(f / "summary.json")["trials"]} for f in (study.run, expected)
+    )
     return {
         "rows equal": (study.run / "rows.parquet").read_bytes() == (expected / "rows.parquet").read_bytes(),
         "trials": len(trials),
-        "lost": len(_read(expected / "summary.json")["trials"]) - trials.count("ok"),
+        "lost": sum(trials.get(name) != outcome for name, outcome in whole.items()),
         "trainings": study.count("train.finished"),
         "epochs": study.count("train.epoch"),
         "steps repeated": study.count("train.step") - _count(expected.parent / "whole.journal", "train.step"),
         "finished files": len(study.kept),
         "repeated": len(study.kept) - sum(same.values()),
     }
+
+
+def _outcomes(run: Path) -> dict[str, str]:
+    return {trial["id"]: trial["outcome"] for trial in _read(run / "summary.json")["trials"]}
 
 
 def undisturbed(folder: Path) -> Path:
