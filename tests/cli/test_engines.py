@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from simulated_work import SimulatedWork
 from study_support import tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 from tangency.cli.engines import chosen_engine
-from tangency.engines import Bulletin, EngineConfig, Event, Job, read_going
+from tangency.engines import Bulletin, EngineConfig, Event, Job, LocalEngine, read_going
 from tangency.errors import SpecError
 from tangency.files import is_locked, locked
 from tangency.study import parse_spec
@@ -75,8 +76,9 @@ def test_status_says_what_is_being_done_while_a_process_holds_the_run(tmp_path: 
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), untrained=False, sweep=[{"objective": "standard"}]))
     run = tmp_path / "run"
     arguments = ["study", "status", str(spec), "--out", str(run)]
-    with locked(run, "run", keep=True):
-        bulletin = Bulletin(run / "progress.json")
+    with locked(run, "run", keep=True), LocalEngine(SimulatedWork(), run, 1, "cpu") as engine:
+        engine.dashboard = "http://127.0.0.1:8265"
+        bulletin = Bulletin(run / "progress.json", engine)
         bulletin.begin("training", JOBS)
         bulletin.take(Event(JOBS[0], "running", 0.25, "worker 1"))
         bulletin.write()
@@ -85,6 +87,7 @@ def test_status_says_what_is_being_done_while_a_process_holds_the_run(tmp_path: 
     assert said.exit_code == 0, said.output
     assert "training: 0 of 2 tasks done, 6%" in said.output
     assert "running  train a, 25%, on worker 1" in said.output
+    assert "dashboard  http://127.0.0.1:8265" in said.output
     assert not is_locked(run)
     later = CliRunner().invoke(app, [*arguments, "--watch"])  # nothing holds it: it ends at once
     assert later.exit_code == 0

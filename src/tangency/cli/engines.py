@@ -66,6 +66,8 @@ def print_going(going: Going) -> None:
     """What is done, running, lost, and the time that is left."""
     left = "" if going.left is None else f", about {going.left:.0f} s left"
     typer.echo(f"{going.phase}: {going.done} of {going.jobs} tasks done, {going.share:.0%}{left}")
+    if going.dashboard:
+        typer.echo(f"  dashboard  {going.dashboard}")
     for job in going.running:
         typer.echo(f"  running  {job.name}, {job.share:.0%}, on {job.where}")
     for lost in going.lost:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tangency.engines.contract import Event, Job
+from tangency.engines.contract import Engine, Event, Job
 from tangency.files import read_json, write_json
 
 _PAUSE = 1.0  # seconds between two writings at least
@@ -55,6 +55,7 @@ class Going:
         running: what workers have.
         lost: what was lost in the whole run.
         written: when this was so, in seconds of the epoch.
+        dashboard: URL of the engine's own display; "" for none.
     """
 
     phase: str
@@ -65,6 +66,7 @@ class Going:
     running: tuple[RunningJob, ...] = ()
     lost: tuple[LostJob, ...] = ()
     written: float = 0.0
+    dashboard: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -87,9 +89,11 @@ class Bulletin:
 
     Args:
         path: of the file.
+        engine: that does the jobs.
     """
 
     path: Path
+    engine: Engine | None = None
     _phase: str = ""
     _jobs: Sequence[Job] = ()
     _running: dict[str, RunningJob] = field(default_factory=dict)
@@ -125,7 +129,8 @@ class Bulletin:
         share = sum(job.cost * shares.get(job.id, 0.0) for job in self._jobs) / whole if whole else 1.0
         left = (now - self._began) * (1 - share) / share if share > 0 else None
         running, lost = tuple(self._running.values()), tuple(self._lost)
-        return Going(self._phase, len(self._jobs), len(self._done), share, left, running, lost, now)
+        dashboard = self.engine.dashboard if self.engine else ""
+        return Going(self._phase, len(self._jobs), len(self._done), share, left, running, lost, now, dashboard)
 
     def write(self) -> None:
         """Write the file, whole."""

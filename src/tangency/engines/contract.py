@@ -99,6 +99,8 @@ OnEvent = Callable[[Event], None]
 class Engine(ABC):
     """Does jobs somewhere. A context manager: workers start when there is work, stay, and end with it."""
 
+    dashboard = ""  # URL of a display that the engine has of its own, once it is known
+
     def __enter__(self) -> Self:
         return self
 

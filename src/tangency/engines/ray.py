@@ -59,7 +59,6 @@ class RayEngine(Engine):
         self._attempts: dict[str, int] = {}
         self._unopened = 0  # workers in a row that ended before they were ready
         self._kept: Files = {}  # what was put into Ray's object store
-        self.dashboard = ""  # URL of Ray's own display, once it is known
 
     def __exit__(self, *_: object) -> None:
         self._end_actors()

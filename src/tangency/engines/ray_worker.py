@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -197,12 +197,6 @@ class RayWorker:
 
     def _changes(self) -> Changes | None:
         return self._carried.changes() if self._carried else None
-
-
-def _end_process(done: Future[None]) -> None:
-    """A job that leaves the interpreter ends its process, as it does with other engines."""
-    if done.exception() is not None:
-        os._exit(1)
 
 
 def _own_folder() -> Path:

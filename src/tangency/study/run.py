@@ -144,8 +144,9 @@ def run_study(
 
 def _work_through(plan: StudyPlan, data: Dataset, layout: Layout, config: EngineConfig, watch: Watcher) -> None:
     """Do all phases on an engine, and say in the run folder how they go on."""
-    spec, bulletin = plan.spec, Bulletin(layout.going)
+    spec = plan.spec
     with open_engine(config, StudyWork(plan), layout.run, spec.workers, spec.device) as engine:
+        bulletin = Bulletin(layout.going, engine)
         for phase, tasks in phases(plan, data, layout):
             jobs = study_jobs(tasks, plan, layout)
             bulletin.begin(phase, jobs)
