@@ -89,6 +89,9 @@ def test_a_killed_study_goes_on(
         again = tangency(*command, TANGENCY_JOURNAL=str(journal))
         assert again.returncode == 0, again.stderr
     assert trained(journal) == 2  # two trained networks, and none of them twice
+    if point.startswith("measure"):  # and no shard
+        written = fnmatch.filter(journal.read_text().splitlines(), "rename:*-6.parquet")
+        assert len(written) == len(list(run.glob("trials/*/rows/*/*-6.parquet")))
     assert pl.read_parquet(run / "rows.parquet").equals(expected)
     assert (run / "report" / "index.html").exists()
     assert not list(run.rglob("*.tmp"))

@@ -187,9 +187,11 @@ def _provenance(bench: Workbench, trial: Trial) -> dict[str, object]:
 
 
 def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
-    """Rows of several trials for one shard of images."""
-    images = bench.plan.shards[task.index]
-    trials = [bench.plan.networks[number] for number in task.trials]
+    """Rows of several trials for one shard of images; those that a worker wrote before it was lost stay."""
+    images, networks = bench.plan.shards[task.index], bench.plan.networks
+    trials = [networks[i] for i in task.trials if not bench.layout.measured(networks[i], images)]
+    if not trials:
+        return
     targets = {bench.layout.shard(trial, images): bench.subject(trial) for trial in trials}
     driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
 
