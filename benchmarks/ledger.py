@@ -114,6 +114,8 @@ class Ledger:
 class _Here:
     """In place of an engine: every job in this process, as one worker would do it."""
 
+    dashboard = ""
+
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 

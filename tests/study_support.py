@@ -12,7 +12,7 @@ import yaml
 
 from processes import run
 from support import make_mixture
-from tangency.engines import Job, Work
+from tangency.engines import Engine, Job, Work
 
 SWEEP = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
 
@@ -64,14 +64,11 @@ def tangency(*arguments: object, **environment: str) -> subprocess.CompletedProc
     return run(command, {"OMP_NUM_THREADS": "1", **environment}, check=False)
 
 
-class InProcess:
+class InProcess(Engine):
     """In place of `tangency.study.run.open_engine`: every job in this process."""
 
     def __init__(self, config: object, work: Work, run: Path, workers: int, device: str) -> None:
         self.do_job = work.open(run, "cpu")
-
-    def __enter__(self) -> InProcess:
-        return self
 
     def __exit__(self, *_: object) -> None:
         return None

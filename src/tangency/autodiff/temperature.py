@@ -75,6 +75,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Temperature:
         NumericsError: logits that are not finite, labels of another shape, or a temperature that is not identified.
 
     Example:
+        >>> import torch
         >>> logits = 3 * torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
         >>> labels = torch.distributions.Categorical(logits=logits / 1.5).sample()
         >>> T = fit_temperature(logits, labels)
