@@ -171,7 +171,7 @@ def measured() -> dict[str, float]:
     ):
         ledger.everywhere(module, name, kind)
     ledger.methods(Classifier, ("forward",), ": classifier")
-    ledger.methods(NetworkScore, ("_answer",), ": network")
+    ledger.methods(NetworkScore, ("_denoise",), ": network")
     ledger.methods(LPIPS, ("embed", "pooled"), ": LPIPS")
     ledger.methods(MixtureScore, ("score", "denoise", "bayes_direction"), ": closed")
     ledger.methods(MixtureTangents, ("at",), ": closed")
