@@ -53,7 +53,7 @@ SPEC = {
     "workers": 2,
     "measures": {"directions": 1, "sigmas": [0.5], "rho_sigmas": [0.05], "epsilons": [2.0], "metrics": ["cosine"]},
 }
-DISK = "100m"
+DISK = "256m"  # Ray refuses to begin with less than 100 MB free
 PATIENCE = 300.0  # seconds until something must have happened, on busy machines
 WORK = ("train.step", "measure.batch")
 
