@@ -3,7 +3,7 @@
 Work is simulated, so that only the engines are measured: jobs of small steps that sleep, on any machine; with --compute
 they multiply matrices, which wants idle cores. Slurm is the one that sbatch knows; to have one on this machine:
 
-    eval "$(python scripts/slurm_here.py start /tmp/slurm-here)"
+    eval "$(python scripts/slurm_here.py start ~/slurm-here)"
 
 Each measurement is made in a fresh process, the driver, with the file of progress that a study writes.
 """
