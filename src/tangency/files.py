@@ -7,6 +7,9 @@ import fnmatch
 import hashlib
 import json
 import os
+import secrets
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from tangency.errors import RunError, quoted
 _UNWRITTEN = ("(os error ", "Invalid thrift: transport error")  # how libraries quote a system that refuses to write
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+_FORSAKEN = 24 * 3600.0  # seconds after which nobody writes an untouched temporary file any more, wherever he was
 
 
 def journal(point: str) -> None:
@@ -47,17 +51,30 @@ def journal(point: str) -> None:
         own.kill()
 
 
+def temporary_path(path: Path) -> Path:
+    """A name beside `path` that holds host and number of this process, and letters that no other call has."""
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _host() -> str:
+    """Eight letters that stand for where process numbers are this process's own: a host, or a container on it."""
+    space = ""
+    with contextlib.suppress(OSError):  # containers of one host may share its name
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it into place, else remove it.
 
-    The temporary name holds the process number, so two processes never write the same file.
+    The temporary name is this call's own: no two writers on any machines share a file.
 
     Raises:
         RunError: the system refuses to write (a full disk, a folder that is read-only, a folder in the file's place).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -158,11 +175,34 @@ def read_json(path: Path) -> Any:
         raise RunError(f"'{path}': unreadable ({quoted(error)}); delete it and run the study again.") from None
 
 
-def remove_leftovers(folder: Path, names: Sequence[str] = ()) -> None:
-    """Delete temporary files that a killed process left under `folder`; or those of some files in it alone."""
+def remove_leftovers(folder: Path, names: Sequence[str] = (), nobody_else: bool = False) -> None:
+    """Delete temporary files that a killed process left under a folder.
+
+    A process of another host cannot be asked for: what it wrote is deleted once it was not touched for a day.
+
+    Args:
+        folder: that is searched, with all below it.
+        names: files in the folder itself whose temporary ones alone are meant; all where none is named.
+        nobody_else: whether surely no process of another host is alive that writes here.
+    """
     own = [path for name in names for path in folder.glob(f".{name}.*.tmp")]
     for leftover in own if names else folder.rglob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # renamed in the meantime
+            if _ended(leftover.name, nobody_else) or time.time() - leftover.stat().st_mtime > _FORSAKEN:
+                leftover.unlink(missing_ok=True)
+
+
+def _ended(temporary: str, otherwise: bool) -> bool:
+    """Whether the process of this host that wrote a temporary file has ended; `otherwise` of another host's."""
+    import psutil
+
+    host, number = ["", "", *temporary.split(".")[:-2]][-2:]
+    if host != _host() or not number.isdigit():
+        return otherwise
+    try:
+        return bool(psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def file_digest(path: Path) -> str:

@@ -21,7 +21,7 @@ from study_support import write_data
 from tangency.cli.app import app
 from tangency.errors import RunError
 from tangency.evaluate import MeasureRequest, measure_models
-from tangency.files import locked
+from tangency.files import locked, temporary_path
 from tangency.models import build, save_classifier
 from tangency.study import quickstart_spec, run_study
 from tangency.worlds import load_dataset
@@ -46,12 +46,16 @@ def measured(folder: Path, *options: str) -> dict:
     return dict(json.loads(result.stdout))
 
 
-def test_a_folder_is_measured_into_by_one_process_at_a_time(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_measured_into_by_one_process_at_a_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, out = str(folder / "net0.safetensors"), tmp_path / "out"
     request = MeasureRequest(model, f"npz:{next(folder.glob('*.npz'))}", limit=12, out=out, metrics=("cosine",))
     with locked(out / "shards", "the test"), pytest.raises(RunError, match="out': another process is working on it"):
         measure_models(request)
-    left = out / ".rows.parquet.123.tmp"
+    with monkeypatch.context() as patch:
+        patch.setattr("tangency.files.os.getpid", lambda: 1 << 22)  # above all process numbers
+        left = temporary_path(out / "rows.parquet")
     left.write_bytes(b"of a process that was killed")
     measured(folder, "--model", model, "--limit", "12", "--out", str(out))
     assert not left.exists()

@@ -15,6 +15,7 @@ from typing import Any
 from tangency.engines.contract import Resources, Work
 from tangency.engines.ray_worker import NodeSeen, WorkerSetting, look, package_versions
 from tangency.errors import RunError, listed, quoted
+from tangency.files import temporary_path
 
 _ANSWER = 10.0  # seconds that a cluster has to answer
 _LOOK = 300.0  # and a node to say what it has: it imports torch first, maybe from a slow disk
@@ -243,9 +244,7 @@ def refuse_impossible(need: Resources) -> None:
 
 def token_file(run: Path) -> Path:
     """A fresh file in the run folder, by which nodes know that they see it."""
-    import uuid
-
-    path = run / f".{uuid.uuid4().hex}.ray.tmp"
+    path = temporary_path(run / "ray")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
