@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from tangency.engines.slurm import SlurmEngine, _Care, _PhaseWatch
 from tangency.engines.slurm_control import Ending, SlurmState
 from tangency.engines.slurm_jobs import SlurmWorker, Submission
 from tangency.errors import RunError
+from tangency.files import temporary_path
 
 PACE = Pace(poll=0.01, heartbeat=0.1, silence=0.0, hung=0.0, lease=900.0)
 RUNS, GONE, WAITS = SlurmState("RUNNING", "n1"), SlurmState("CANCELLED"), SlurmState("PENDING")
@@ -207,6 +211,86 @@ def test_another_engine_first_ends_the_workers_that_are_left(tmp_path: Path, clu
     assert (phase.state, phase.jobs) == ("stopped", ())
     assert path.exists()
     assert not busy(tmp_path, PACE)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[], SlurmEngine]:
+    """Makes an engine whose Slurm is made up."""
+    for name in ("_require_submitit", "check_commands", "time_limit"):
+        monkeypatch.setattr(engine, name, lambda *_: None)
+    monkeypatch.setattr(engine, "Submission", lambda *_: cluster)
+    return lambda: SlurmEngine(EngineConfig(kind="slurm"), SimulatedWork(), tmp_path / "run", 2, "cpu", PACE)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_on_a_full_disk_the_workers_are_cancelled_though_they_cannot_be_told(
+    tmp_path: Path,
+    cluster: Cluster,
+    opened: Callable[[], SlurmEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    answers: bool,
+) -> None:
+    def submit(worker: SlurmWorker, number: int) -> list[str]:
+        cluster.known = {"7_0": WAITS, "7_1": RUNS} if answers else None
+        monkeypatch.setattr("tangency.files.os.replace", refuse)
+        return ["7_0", "7_1"]
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cluster, "submit", submit)
+    jobs, begun = [simulated("a"), simulated("b")], time.monotonic()
+    with pytest.raises(RunError, match=r"slurm.json': cannot be written \(No space left on device\)"), opened() as one:
+        one.do(jobs, lambda event: None)
+    assert set(cluster.cancelled) == {"7_0", "7_1"}
+    assert time.monotonic() - begun < PACE.ending / 2  # nobody is waited for
+    assert not (tmp_path / "run" / "queue" / "driver.lock").exists()
+
+
+def test_workers_that_are_gone_leave_nothing_half_written_behind(
+    tmp_path: Path, cluster: Cluster, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("tangency.files.socket.gethostname", lambda: "n1")
+        half = temporary_path(tmp_path / "run" / "model.safetensors")
+    cluster.known = {"7_0": dataclasses.replace(WAITS)}
+    with opened():
+        half.write_text("half")
+    assert half.exists()  # as Slurm says that one may still come
+    cluster.known = {"7_0": GONE}
+    with opened():
+        pass
+    assert not half.exists()
+
+
+def test_what_it_writes_itself_is_whole_or_absent(
+    tmp_path: Path, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file that is written atomically says so to the journal of fault injection."""
+    monkeypatch.setenv("TANGENCY_JOURNAL", str(tmp_path / "journal"))
+    queue = Queue(tmp_path / "run", PACE)
+    with opened():
+        token = (queue.folder / "token").read_text()
+        claimed(queue, simulated("a"))
+        assert busy(tmp_path / "run", PACE)
+    with opened():
+        assert (queue.folder / "token").read_text() == token != ""
+    points = (tmp_path / "journal").read_text().splitlines()
+    assert (points.count("rename:token"), points.count("rename:.clock")) == (1, 1)
+
+
+def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_queued_and_by_each_worker(
+    tmp_path: Path, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = [100 << 20]
+    monkeypatch.setattr(slurm_jobs, "free_bytes", lambda folder: free[0])
+    worker = SlurmWorker.here(SimulatedWork(), tmp_path, "cpu", PACE)
+    assert worker.unfit() == ""
+    free[0] = 99 << 20
+    assert worker.unfit().startswith("has 99 MB free, expected 100 MB at least; free some space")
+    with pytest.raises(RunError, match=r"^engine slurm: run '.*/run' has 99 MB free, expected 100 MB at least;"):
+        opened().__enter__()
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_submitit_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from tangency.files import atomic
 
 Version = tuple[int, int, int]  # when a file was changed, in ns, its size, and its number in the file system
 Changes = dict[str, bytes | None]  # content by path under the run folder, in the order of making; None where it is gone
+LEAST_FREE = 100 << 20  # bytes without which no worker begins
 _TEMPORARY = ".*.tmp"  # what `tangency.files.atomic` has not finished
 
 

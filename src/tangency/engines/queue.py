@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tangency.engines.contract import Job, most_costly_first
 from tangency.errors import RunError
-from tangency.files import write_json
+from tangency.files import atomic, write_json
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -238,9 +238,9 @@ def busy(run: Path, pace: Pace | None = None) -> bool:
     claims = [*(queue.folder / "claims").glob("*.lock")]
     if not claims:
         return False
-    clock = queue.folder / ".clock"
-    clock.touch()
-    now = clock.stat().st_mtime
+    with atomic(queue.folder / ".clock") as clock:
+        clock.touch()
+        now = clock.stat().st_mtime
     ages = [now - path.stat().st_mtime for path in claims if path.exists()]
     return any(age < _ALIVE * queue.pace.heartbeat for age in ages)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tangency.engines.carried import LEAST_FREE
 from tangency.engines.contract import Resources, Work
 from tangency.engines.ray_worker import NodeSeen, WorkerSetting, look, package_versions
 from tangency.errors import RunError, listed, quoted
@@ -20,7 +21,6 @@ from tangency.files import temporary_path
 _ANSWER = 10.0  # seconds that a cluster has to answer
 _LOOK = 300.0  # and a node to say what it has: it imports torch first, maybe from a slow disk
 _STORE = 80 << 20  # bytes of the object store of a cluster of our own, whose workers read and write files
-_FREE = 100 << 20  # bytes without which no worker begins
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2, and empty settings
 _SETTINGS = 4  # type of the frame that every HTTP/2 server begins with
 _WAY_OUT = "start Ray there with `ray start --head`, or leave --address out, which starts it on this machine"
@@ -219,10 +219,10 @@ def refuse_unfit(seen: NodeSeen, node: str, own: Mapping[str, str], data: str) -
             f"engine ray: {node} has not the data of this study: {reason}. Put the same data there, or set "
             "TANGENCY_DATA on the node before `ray start`."
         )
-    if seen.free < _FREE:
+    if seen.free < LEAST_FREE:
         raise RunError(
-            f"engine ray: {node} has {seen.free >> 20} MB free where its workers write, expected {_FREE >> 20} MB at "
-            "least; free some space there."
+            f"engine ray: {node} has {seen.free >> 20} MB free where its workers write, expected {LEAST_FREE >> 20} MB "
+            "at least; free some space there."
         )
 
 

@@ -6,6 +6,7 @@ the heartbeat of its claim. A killed driver ends nothing: the next one takes ove
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
@@ -18,9 +19,9 @@ from tangency.engines.config import EngineConfig
 from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Work
 from tangency.engines.queue import Marker, Pace, Queue, Report
 from tangency.engines.slurm_control import SlurmState, cancel, check_commands, ending, states, time_limit
-from tangency.engines.slurm_jobs import SlurmWorker, Submission
+from tangency.engines.slurm_jobs import SlurmWorker, Submission, full
 from tangency.errors import RunError, TangencyError
-from tangency.files import read_json, remove_leftovers, write_json
+from tangency.files import atomic, read_json, remove_leftovers, write_json
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -53,24 +54,35 @@ class SlurmEngine(Engine):
         check_commands()
         time_limit(self._config.partition)
         worker = SlurmWorker.here(self._work, self._queue.run, self._device, self._queue.pace)
-        folder = self._queue.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        if reason := full(self._queue.run):
+            raise RunError(f"engine slurm: run '{self._queue.run}' {reason}")
+        self._queue.folder.mkdir(parents=True, exist_ok=True)
         self._lease = self._queue.hold()
-        if not (folder / "token").exists():  # workers that an earlier driver submitted may still want theirs
-            (folder / "token").write_text(secrets.token_hex(8), encoding="utf-8")
-        self._queue.renew(worker.identity)
-        token = (folder / "token").read_text(encoding="utf-8")
-        submission = Submission(self._config, self._name, folder / "slurm", token, self._work.threads)
-        self._care = _Care(self._queue, worker, submission, self._name)
+        try:
+            self._care = self._begin(worker)
+        except BaseException:
+            self._lease.release()
+            raise
         return self
+
+    def _begin(self, worker: SlurmWorker) -> _Care:
+        token = self._queue.folder / "token"
+        if not token.exists():  # workers that an earlier driver submitted may still want theirs
+            with atomic(token) as temporary:
+                temporary.write_text(secrets.token_hex(8), encoding="utf-8")
+        self._queue.renew(worker.identity)
+        words = token.read_text(encoding="utf-8")
+        submission = Submission(self._config, self._name, self._queue.folder / "slurm", words, self._work.threads)
+        return _Care(self._queue, worker, submission, self._name)
 
     def __exit__(self, *error: object) -> None:
         """Idle workers end, busy ones leave their job at its next report; what still runs then is cancelled."""
-        if self._care is not None:
-            self._care.end("stopped" if any(error) else "closed")
-        remove_leftovers(self._queue.run)
-        if self._lease is not None:
-            self._lease.release()
+        try:
+            ended = self._care is not None and self._care.end("stopped" if any(error) else "closed")
+            remove_leftovers(self._queue.run, nobody_else=ended)
+        finally:
+            if self._lease is not None:
+                self._lease.release()
 
     def do(self, jobs: Sequence[Job], on_event: OnEvent) -> None:
         """Do all jobs, the most costly first; raises the first error of a job."""
@@ -185,17 +197,29 @@ class _Care:
         self._ids = ids
         write_json(self._file, {"work": self._worker.identity, "jobs": ids})
 
-    def end(self, state: Literal["closed", "stopped"]) -> None:
-        """Close the queue, wait until the workers have ended, and cancel those that have not."""
-        self._queue.publish([], self._worker.identity, state)
-        last = time.monotonic() + self._queue.pace.ending
+    def end(self, state: Literal["closed", "stopped"]) -> bool:
+        """Close the queue, wait until the workers have ended, and cancel those that have not; whether all have ended.
+
+        Where nothing can be written, as on a full disk, they cannot be told, and are cancelled at once.
+        """
+        last = time.monotonic()
+        with contextlib.suppress(RunError):
+            self._queue.publish([], self._worker.identity, state)
+            last += self._queue.pace.ending
         known = states(self._name) or {}
         cancel([job for job, state in known.items() if state.alive and not state.runs])
         while time.monotonic() < last and any(state.runs for state in (states(self._name) or {}).values()):
             time.sleep(min(1.0, self._queue.pace.poll))
-        cancel([job for job, state in (states(self._name) or {}).items() if state.alive])
-        self._file.unlink(missing_ok=True)
-        self._queue.forget([report.worker for report in self._queue.reports()[0]])
+        cancel(self._alive())
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
+            self._queue.forget([report.worker for report in self._queue.reports()[0]])
+        return not self._alive()
+
+    def _alive(self) -> list[str]:
+        """Jobs that run or will; all that this driver knows where Slurm does not answer."""
+        known = states(self._name)
+        return self._ids if known is None else [job for job, state in known.items() if state.alive]
 
     def _earlier(self) -> list[str]:
         """Workers that an earlier driver of the same work left; those of another work end, or are cancelled."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tangency.engines.carried import LEAST_FREE, free_bytes
 from tangency.engines.config import EngineConfig
 from tangency.engines.contract import Work
 from tangency.engines.queue import Pace, Queue, Report
@@ -29,6 +30,14 @@ ARRAY = 1000  # jobs of an array at most, as clusters bound it
 _TIME = 24 * 60  # minutes of a job where neither user nor partition limit it
 _WARNING, _SHARE = 90, 15  # seconds before that limit when USR2 is sent: at most, and for each minute of it
 _REQUEUES = 10_000  # how often submitit may requeue a job whose time is over: as often as it takes
+
+
+def full(run: Path) -> str:
+    """Why too little can be written in a run folder, which need not be there yet; "" for no reason."""
+    free = free_bytes(next(folder for folder in (run, *run.parents) if folder.exists()))
+    if free >= LEAST_FREE:
+        return ""
+    return f"has {free >> 20} MB free, expected {LEAST_FREE >> 20} MB at least; free some space, or use another --out."
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ class SlurmWorker:
             return f"cannot read the data: {quoted(error)}"
         if data != self.data:
             return "has other data than this machine, expected the same files; copy them, or set TANGENCY_DATA there."
-        return ""
+        return full(self.run)
 
     def checkpoint(self) -> DelayedSubmission:
         """What a requeued job runs: the same, since its work is checkpointed in the run folder."""
