@@ -1,4 +1,4 @@
-"""One small Ray cluster for all tests of this folder that want one."""
+"""One small Ray cluster for the tests of this folder that want one, and a Slurm whose answers are made up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from engines.pretended_slurm import cluster, opened
 from processes import run
+
+__all__ = ["RayHere", "cluster", "opened", "ray_here"]
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "ray_here.py"
 

@@ -11,54 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from engines.pretended_slurm import GONE, PACE, RUNS, WAITS, Cluster, begin
 from simulated_work import SimulatedWork, simulated
-from tangency.engines import EngineConfig, Event, Job, slurm_jobs
-from tangency.engines import slurm as engine
+from tangency.engines import EngineConfig, Job, slurm_jobs
 from tangency.engines import slurm_control as control
-from tangency.engines.queue import Pace, Queue, Report, busy, dismiss
-from tangency.engines.slurm import SlurmEngine, _Care, _PhaseWatch
+from tangency.engines.queue import Queue, Report, busy, dismiss
+from tangency.engines.slurm import SlurmEngine, _Care
 from tangency.engines.slurm_control import Ending, SlurmState
-from tangency.engines.slurm_jobs import SlurmWorker, Submission
+from tangency.engines.slurm_jobs import SlurmWorker
 from tangency.errors import RunError
 from tangency.files import temporary_path
-
-PACE = Pace(poll=0.01, heartbeat=0.1, silence=0.0, hung=0.0, lease=900.0)
-RUNS, GONE, WAITS = SlurmState("RUNNING", "n1"), SlurmState("CANCELLED"), SlurmState("PENDING")
-
-
-@dataclasses.dataclass
-class Cluster:
-    """Slurm's answers, and what it was ordered to do."""
-
-    known: dict[str, SlurmState] | None
-    endings: dict[str, Ending] = dataclasses.field(default_factory=dict)
-    submitted: list[int] = dataclasses.field(default_factory=list)
-    cancelled: list[str] = dataclasses.field(default_factory=list)
-    folder: Path = Path("logs")
-
-    def submit(self, worker: SlurmWorker, number: int) -> list[str]:
-        self.submitted.append(number)
-        first = 100 * len(self.submitted)
-        return [f"{first}_{i}" for i in range(number)]
-
-    def log(self, job: str) -> str:
-        return f"the log of {job}"
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    made = Cluster({})
-    monkeypatch.setattr(engine, "states", lambda name: made.known)
-    monkeypatch.setattr(engine, "ending", lambda job: made.endings.get(job, Ending("FAILED", "n1", 1)))
-    monkeypatch.setattr(engine, "cancel", made.cancelled.extend)
-    return made
-
-
-def begin(run: Path, cluster: Cluster, jobs: list[Job]) -> tuple[Queue, _Care, _PhaseWatch, list[Event]]:
-    queue, events = Queue(run, PACE), []
-    care = _Care(queue, SlurmWorker.here(SimulatedWork(), run, "cpu", PACE), cluster, "tangency-test")
-    care.publish(jobs)
-    return queue, care, _PhaseWatch(queue, jobs, events.append), events
 
 
 def claimed(queue: Queue, job: Job, slurm: str = "100_0") -> Path:
@@ -213,24 +175,15 @@ def test_another_engine_first_ends_the_workers_that_are_left(tmp_path: Path, clu
     assert not busy(tmp_path, PACE)
 
 
-@pytest.fixture
-def opened(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Callable[[], SlurmEngine]:
-    """Makes an engine whose Slurm is made up."""
-    for name in ("_require_submitit", "check_commands", "time_limit"):
-        monkeypatch.setattr(engine, name, lambda *_: None)
-    monkeypatch.setattr(engine, "Submission", lambda *_: cluster)
-    return lambda: SlurmEngine(EngineConfig(kind="slurm"), SimulatedWork(), tmp_path / "run", 2, "cpu", PACE)
-
-
 @pytest.mark.parametrize("answers", [True, False])
 def test_on_a_full_disk_the_workers_are_cancelled_though_they_cannot_be_told(
     tmp_path: Path,
     cluster: Cluster,
-    opened: Callable[[], SlurmEngine],
+    opened: Callable[..., SlurmEngine],
     monkeypatch: pytest.MonkeyPatch,
     answers: bool,
 ) -> None:
-    def submit(worker: SlurmWorker, number: int) -> list[str]:
+    def submit(worker: SlurmWorker, number: int, memory: int) -> list[str]:
         cluster.known = {"7_0": WAITS, "7_1": RUNS} if answers else None
         monkeypatch.setattr("tangency.files.os.replace", refuse)
         return ["7_0", "7_1"]
@@ -248,7 +201,7 @@ def test_on_a_full_disk_the_workers_are_cancelled_though_they_cannot_be_told(
 
 
 def test_workers_that_are_gone_leave_nothing_half_written_behind(
-    tmp_path: Path, cluster: Cluster, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cluster: Cluster, opened: Callable[..., SlurmEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("tangency.files.socket.gethostname", lambda: "n1")
@@ -264,7 +217,7 @@ def test_workers_that_are_gone_leave_nothing_half_written_behind(
 
 
 def test_what_it_writes_itself_is_whole_or_absent(
-    tmp_path: Path, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opened: Callable[..., SlurmEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file that is written atomically says so to the journal of fault injection."""
     monkeypatch.setenv("TANGENCY_JOURNAL", str(tmp_path / "journal"))
@@ -280,7 +233,7 @@ def test_what_it_writes_itself_is_whole_or_absent(
 
 
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_queued_and_by_each_worker(
-    tmp_path: Path, opened: Callable[[], SlurmEngine], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, opened: Callable[..., SlurmEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = [100 << 20]
     monkeypatch.setattr(slurm_jobs, "free_bytes", lambda folder: free[0])
@@ -324,20 +277,3 @@ def test_what_squeue_and_scontrol_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (control.time_limit("short"), control.time_limit("")) == (30, None)
     with pytest.raises(RunError, match=r"unknown partition 'shrt'. Did you mean 'short'\?"):
         control.time_limit("shrt")
-
-
-def test_options_of_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"gpu": 4 * 60, "": None}
-    monkeypatch.setattr(slurm_jobs, "time_limit", limits.get)
-    plain = Submission(EngineConfig(kind="slurm"), "name", tmp_path / "queue" / "slurm", "abc", 2).parameters()
-    assert (plain["time"], plain["signal_delay_s"], plain["cpus_per_task"]) == (24 * 60, 90, 2)
-    assert plain["additional_parameters"] == {"requeue": True}
-    assert not {"partition", "account", "mem", "gpus_per_node"} & set(plain)
-    options = {"partition": "gpu", "account": "a", "mem": 1.5, "gpus_per_task": 1, "sbatch": {"qos": "low"}}
-    chosen = Submission(EngineConfig(kind="slurm", **options), "name", tmp_path / "queue" / "slurm", "abc", 1)
-    more = chosen.parameters()
-    assert (more["time"], more["partition"], more["account"]) == (4 * 60, "gpu", "a")
-    assert (more["mem"], more["gpus_per_node"]) == ("1500MB", 1)
-    assert more["additional_parameters"] == {"requeue": True, "qos": "low"}
-    short = dataclasses.replace(chosen, config=EngineConfig(kind="slurm", time=2))
-    assert (short.parameters()["time"], short.parameters()["signal_delay_s"]) == (2, 30)

@@ -19,8 +19,8 @@ class EngineConfig(BaseModel):
         address: of a Ray cluster, "auto" or HOST:PORT; "" starts one on this machine.
         partition, account: of Slurm.
         time: limit of a Slurm job, in minutes; work goes on in another one where it is reached.
-        mem: of a worker, in GB; 0 leaves it to the cluster. Slurm only.
-        gpus_per_task: of each worker; a fraction where workers share one, with Ray.
+        mem: of a worker, in GB; 0 for what its tasks need. Slurm only.
+        gpus_per_task: of each worker; a fraction where several share one.
         sbatch: further options of Slurm's sbatch, by name.
     """
 
@@ -41,8 +41,14 @@ class EngineConfig(BaseModel):
         for name in foreign:
             if getattr(self, name):
                 raise SpecError(f"engine.{name}: got it with the engine {self.kind}, which has no such option.")
-        if self.kind == "slurm" and self.gpus_per_task != int(self.gpus_per_task):
+        if self.kind == "slurm" and self.gpus_per_task > 1 and self.gpus_per_task != int(self.gpus_per_task):
             raise SpecError(
-                f"engine.gpus_per_task: got {self.gpus_per_task:g} with the engine slurm, expected a whole number."
+                f"engine.gpus_per_task: got {self.gpus_per_task:g} with the engine slurm, expected a whole number, or "
+                "a fraction of one, as 0.25 where four workers share a GPU."
             )
         return self
+
+    @property
+    def sharing(self) -> int:
+        """Workers that share a GPU."""
+        return int(1 / self.gpus_per_task + 1e-9) if 0 < self.gpus_per_task < 1 else 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import traceback
+from multiprocessing.connection import wait
 
 from tangency.engines.contract import Job
 from tangency.errors import RunError, TangencyError
@@ -44,6 +47,19 @@ def unguarded() -> RunError:
         f"study: its worker processes import '{_script()}', and that starts the study again, since the call is not "
         f"guarded. Put it into a function:\n{_GUARD}"
     )
+
+
+def end_with_parent() -> None:
+    """Leave at once when the process that started this one is killed: nobody would take the result."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def why(code: int | None, begun: bool) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +15,7 @@ from typing import Any
 
 from tangency.devices import resolve_device
 from tangency.engines.contract import ATTEMPTS, Engine, Event, Job, OnEvent, Progress, Work, most_costly_first
-from tangency.engines.deaths import IMPORTED, as_reported, refuse_daemon, unguarded, why
+from tangency.engines.deaths import IMPORTED, as_reported, end_with_parent, refuse_daemon, unguarded, why
 from tangency.errors import RunError
 from tangency.files import journal
 
@@ -155,7 +153,7 @@ def _without_interrupts() -> Iterator[None]:
 def _serve(connection: Connection, work: Work, run: Path, device: str) -> None:
     """Body of a worker process: jobs in, progress and outcomes out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     connection.send(("begun", None))
     journal("worker.start")
     import torch
@@ -187,16 +185,3 @@ def now_and_then(report: Progress) -> Progress:
             report(share)
 
     return advance
-
-
-def _end_with_parent() -> None:
-    """Leave at once when the driver is killed: nobody would take the result."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

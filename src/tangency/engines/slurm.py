@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tangency import errors
 from tangency.engines.config import EngineConfig
@@ -34,7 +35,7 @@ class SlurmEngine(Engine):
         config: options of Slurm.
         work: what they do.
         run: folder that all nodes see.
-        workers: how many there are at most.
+        workers: how many there are at most; where they share GPUs, several of them in each Slurm job.
         device: of the workers: "auto", "cpu", "cuda" or "cuda:N".
         pace: how often and how long.
     """
@@ -43,7 +44,10 @@ class SlurmEngine(Engine):
         self, config: EngineConfig, work: Work, run: Path, workers: int, device: str, pace: Pace | None = None
     ) -> None:
         run = run.absolute()
-        self._workers, self._queue = workers, Queue(run, pace)
+        self._queue = Queue(run, pace)
+        # As many Slurm jobs as GPUs are wanted, all with the same number of workers, and no more workers than allowed.
+        self._processes = workers // math.ceil(workers / config.sharing)
+        self._jobs = workers // self._processes
         self._config, self._work, self._device = config, work, device
         self._name = f"tangency-{hashlib.sha256(str(run).encode()).hexdigest()[:12]}"
         self._lease: SoftFileLease | None = None
@@ -53,7 +57,7 @@ class SlurmEngine(Engine):
         _require_submitit()
         check_commands()
         time_limit(self._config.partition)
-        worker = SlurmWorker.here(self._work, self._queue.run, self._device, self._queue.pace)
+        worker = SlurmWorker.here(self._work, self._queue.run, self._device, self._queue.pace, self._processes)
         if reason := full(self._queue.run):
             raise RunError(f"engine slurm: run '{self._queue.run}' {reason}")
         self._queue.folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ class SlurmEngine(Engine):
             if not watch.left:
                 return
             if time.monotonic() - last >= self._queue.pace.ask or not last:
-                self._care.look(min(self._workers, watch.left), watch)
+                self._care.look(min(self._jobs, math.ceil(watch.left / self._processes)), watch)
                 last = time.monotonic()
             pause = 0.1 if changed else min(2 * pause, self._queue.pace.poll)
             time.sleep(pause)
@@ -159,11 +163,16 @@ class _Care:
         self._queue, self._worker, self._submission, self._name = queue, worker, submission, name
         self._file = queue.folder / "slurm.json"
         self._silence: dict[str, tuple[Marker, float]] = {}
+        self._memory = 0  # MB that each worker has, where it was asked for
         self._ids = self._earlier()
         self._fruitless = 0  # workers submitted since anything went on
 
     def publish(self, jobs: Sequence[Job]) -> None:
-        """Let workers claim jobs."""
+        """Let workers claim jobs; those that have less memory than these need end first, and are replaced."""
+        memory = self._submission.memory(max(job.resources.memory for job in jobs))
+        if memory > self._memory:
+            cancel(self._ids)
+            self._memory = memory
         self._queue.publish(jobs, self._worker.identity)
 
     def hope(self) -> None:
@@ -174,7 +183,7 @@ class _Care:
         """Ask Slurm: free the claims of workers that are gone, and submit as many as are missing.
 
         Args:
-            wanted: how many workers there is work for.
+            wanted: how many Slurm jobs there is work for.
             watch: is to know what is lost.
         """
         known = states(self._name)
@@ -190,12 +199,12 @@ class _Care:
             if self._fruitless >= ATTEMPTS * wanted:
                 raise self._given_up()
             self._note(alive)  # before: the next driver is to know whose the workers are, even if this one dies now
-            self._note(alive + self._submission.submit(self._worker, missing))
+            self._note(alive + self._submission.submit(self._worker, missing, self._memory))
             self._fruitless += missing
 
     def _note(self, ids: list[str]) -> None:
         self._ids = ids
-        write_json(self._file, {"work": self._worker.identity, "jobs": ids})
+        write_json(self._file, {"work": self._worker.identity, "jobs": ids, "memory": self._memory})
 
     def end(self, state: Literal["closed", "stopped"]) -> bool:
         """Close the queue, wait until the workers have ended, and cancel those that have not; whether all have ended.
@@ -226,7 +235,9 @@ class _Care:
         known = states(self._name) or {}
         reports, _ = self._queue.reports()
         self._queue.forget([r.worker for r in reports if not known.get(r.slurm, SlurmState("")).runs])
-        if self._file.exists() and read_json(self._file)["work"] == self._worker.identity:
+        earlier: dict[str, Any] = read_json(self._file) if self._file.exists() else {"work": ""}
+        if earlier["work"] == self._worker.identity:
+            self._memory = earlier["memory"]
             return [job for job, state in known.items() if state.alive]
         cancel([job for job, state in known.items() if not state.runs])
         return []

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from tangency.errors import RunError, listed, unknown_name
 
@@ -89,6 +90,33 @@ def time_limit(partition: str) -> int | None:
     Raises:
         RunError: Slurm has no such partition.
     """
+    return minutes(_partition(partition).get("MaxTime", "UNLIMITED"))
+
+
+def memory_given(partition: str) -> Literal["nothing", "default", "node"]:
+    """What memory Slurm gives a job that asks for none.
+
+    Args:
+        partition: of the job; "" for the default one.
+
+    Returns:
+        "nothing" where this cluster does not allocate memory, "default" where somebody set one, and "node" where it is
+        all that the node has.
+
+    Raises:
+        RunError: Slurm has no such partition.
+    """
+    row = _partition(partition)
+    config = dict(re.findall(r"^(\w+) *= (.*)$", _run("scontrol", "show", "config") or "", re.MULTILINE))
+    if "MEMORY" not in f"{row.get('SelectTypeParameters')} {config.get('SelectTypeParameters')}".upper():
+        return "nothing"
+    set_ones = [where.get(name, "UNLIMITED") for where in (row, config) for name in ("DefMemPerNode", "DefMemPerCPU")]
+    by_gpu = "DefMemPerGPU" in f"{row.get('JobDefaults')} {config.get('JobDefaults')}"
+    return "default" if by_gpu or set(set_ones) != {"UNLIMITED"} else "node"
+
+
+def _partition(partition: str) -> dict[str, str]:
+    """What Slurm says of a partition."""
     output = _run("scontrol", "--oneliner", "show", "partition") or ""
     rows = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in output.splitlines() if line.startswith("Partition")]
     names = [row["PartitionName"] for row in rows]
@@ -97,7 +125,7 @@ def time_limit(partition: str) -> int | None:
         raise RunError(f"engine slurm: {unknown_name('partition', partition, names)} Use --partition.")
     if not chosen:
         raise RunError(f"engine slurm: Slurm has no default partition; choose one with --partition: {listed(names)}.")
-    return minutes(chosen[0].get("MaxTime", "UNLIMITED"))
+    return chosen[0]
 
 
 def minutes(limit: str) -> int | None:

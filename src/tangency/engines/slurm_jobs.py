@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 import pickle
 import shlex
 import signal
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +22,8 @@ from tangency.engines.config import EngineConfig
 from tangency.engines.contract import Work
 from tangency.engines.queue import Pace, Queue, Report
 from tangency.engines.serving import Leave, QueueWorker, versions
-from tangency.engines.slurm_control import UNSEEN, time_limit
+from tangency.engines.slurm_control import UNSEEN, memory_given, time_limit
+from tangency.engines.slurm_group import WorkerGroup
 from tangency.errors import RunError, TangencyError, listed, quoted
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 ARRAY = 1000  # jobs of an array at most, as clusters bound it
 _TIME = 24 * 60  # minutes of a job where neither user nor partition limit it
 _WARNING, _SHARE = 90, 15  # seconds before that limit when USR2 is sent: at most, and for each minute of it
+_MARGIN, _UNKNOWN = 1.5, 4000  # times what tasks need; MB of a worker of whose tasks nothing is known
+_MEMORY = ("mem", "mem_per_cpu", "mem_per_gpu")  # options of sbatch
 _REQUEUES = 10_000  # how often submitit may requeue a job whose time is over: as often as it takes
 
 
@@ -51,6 +56,7 @@ class SlurmWorker:
         pace: of the queue.
         versions: that it must have, as the driver has them.
         data: digest that its data must have.
+        processes: that work side by side in each Slurm job.
         identity: of all this; a driver takes up the workers of an earlier one that has the same.
     """
 
@@ -60,13 +66,13 @@ class SlurmWorker:
     pace: Pace
     versions: tuple[str, ...]
     data: str
-
+    processes: int = 1
     identity: str = ""
 
     @classmethod
-    def here(cls, work: Work, run: Path, device: str, pace: Pace) -> SlurmWorker:
+    def here(cls, work: Work, run: Path, device: str, pace: Pace, processes: int = 1) -> SlurmWorker:
         """A worker that has what this process has."""
-        worker = cls(work, run, device, pace, versions(), work.data_digest())
+        worker = cls(work, run, device, pace, versions(), work.data_digest(), processes)
         return dataclasses.replace(worker, identity=hashlib.sha256(pickle.dumps(worker)).hexdigest()[:16])
 
     def __call__(self) -> None:
@@ -79,10 +85,23 @@ class SlurmWorker:
         if reason := self.unfit():
             queue.report(dataclasses.replace(report, unfit=reason, ended=True))
             return
-        number = int(place.array_task_id or 0)
-        worker = QueueWorker(queue, self.work, self.identity, self.device, report, number)
-        _handle_signals(worker)
-        worker.serve()
+        first = int(place.array_task_id or 0) * self.processes
+        workers = [self._worker(queue, report, first + i, i + 1) for i in range(self.processes)]
+        if len(workers) > 1:
+            group = WorkerGroup(workers)
+            _handle_signals(group.leave)
+            with contextlib.suppress(Leave):
+                group.serve()
+        else:
+            _handle_signals(lambda _: setattr(workers[0], "leaving", True))
+            workers[0].serve()
+
+    def _worker(self, queue: Queue, report: Report, number: int, place: int) -> QueueWorker:
+        """One of those in this Slurm job, by its place among them."""
+        if self.processes > 1:
+            name, where = f"{report.worker}-{place}", f"{report.where}, worker {place}"
+            report = dataclasses.replace(report, worker=name, where=where)
+        return QueueWorker(queue, self.work, self.identity, self.device, report, number)
 
     def unfit(self) -> str:
         """Why results of this node could differ, or nothing could be made; "" for no reason."""
@@ -105,21 +124,21 @@ class SlurmWorker:
         return DelayedSubmission(self)
 
 
-def _handle_signals(worker: QueueWorker) -> None:
-    """SIGTERM ends a worker at the next report of its job; USR2 at once, and submitit requeues its Slurm job."""
+def _handle_signals(leave: Callable[[int], None]) -> None:
+    """SIGTERM ends workers at the next report of their job; USR2 at once, and submitit requeues their Slurm job."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
-        worker.leaving = True
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        leave(number)
 
     requeue: Any = signal.getsignal(signal.SIGUSR2)
 
     def leave_at_once(number: int, frame: FrameType | None) -> None:
-        worker.leaving = True
+        leave(number)
         with contextlib.suppress(Exception):  # where Slurm refuses to requeue, the driver submits another job
             requeue(number, frame)  # raises SystemExit
         raise Leave
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGUSR2, leave_at_once)
 
 
@@ -141,8 +160,31 @@ class Submission:
     token: str
     threads: int
 
-    def submit(self, worker: SlurmWorker, number: int) -> list[str]:
-        """Submit workers in arrays: their job ids.
+    def memory(self, needed: int) -> int:
+        """MB that each worker asks for; 0 for nothing, where the cluster allocates none, or has a default of its own.
+
+        What the user says holds, then what tasks need with half as much again. Where nothing is known and Slurm would
+        give a job all memory of its node, so that a node had one job, it is 4 GB.
+
+        Args:
+            needed: bytes that the largest task takes; 0 where it is not known.
+        """
+        if self.config.mem:
+            return round(1000 * self.config.mem)
+        if any(key.replace("-", "_") in _MEMORY for key in self.config.sbatch):
+            return 0
+        given = memory_given(self.config.partition)
+        if given == "nothing":
+            return 0
+        return math.ceil(_MARGIN * needed / 1e6) or (_UNKNOWN if given == "node" else 0)
+
+    def submit(self, worker: SlurmWorker, number: int, memory: int) -> list[str]:
+        """Submit jobs in arrays: their ids.
+
+        Args:
+            worker: what each of them does.
+            number: of jobs.
+            memory: MB for each of its processes; 0 for none that is asked for.
 
         Raises:
             RunError: Slurm refuses.
@@ -151,7 +193,7 @@ class Submission:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         executor = SlurmExecutor(self.folder, max_num_timeout=_REQUEUES)
-        executor.update_parameters(**self.parameters())
+        executor.update_parameters(**self.parameters(worker.processes, memory))
         ids: list[str] = []
         while len(ids) < number:
             size = min(number - len(ids), ARRAY)
@@ -172,11 +214,11 @@ class Submission:
             return " ".join(line.strip() for line in lines[-3:])[-300:]
         return ""
 
-    def parameters(self) -> dict[str, Any]:
-        """Of sbatch, as submitit names them."""
+    def parameters(self, processes: int, memory: int) -> dict[str, Any]:
+        """Of sbatch, as submitit names them; of a job of some processes that ask for so many MB each."""
         config = self.config
         limit = time_limit(config.partition)
-        token, cores = shlex.quote(str(self.folder.parent / "token")), max(1, self.threads)
+        token, cores = shlex.quote(str(self.folder.parent / "token")), processes * max(1, self.threads)
         more: dict[str, Any] = {"requeue": True, **config.sbatch}
         time = config.time or min(limit or _TIME, _TIME)
         parameters: dict[str, Any] = {
@@ -193,8 +235,8 @@ class Submission:
             parameters["partition"] = config.partition
         if config.account:
             parameters["account"] = config.account
-        if config.mem:
-            parameters["mem"] = f"{round(config.mem * 1000)}MB"
+        if memory:
+            parameters["mem"] = f"{processes * memory}MB"
         if config.gpus_per_task:
-            parameters["gpus_per_node"] = int(config.gpus_per_task)
+            parameters["gpus_per_node"] = math.ceil(config.gpus_per_task)
         return parameters
