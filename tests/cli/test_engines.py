@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from simulated_work import SimulatedWork
+from engines.pretended_slurm import Cluster
+from simulated_work import SimulatedWork, simulated
 from study_support import tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 from tangency.cli.engines import chosen_engine
-from tangency.engines import Bulletin, EngineConfig, Event, Job, LocalEngine, read_going
+from tangency.engines import Bulletin, EngineConfig, Event, Job, LocalEngine, read_going, slurm_control
+from tangency.engines.queue import Pace, Queue, Report
+from tangency.engines.slurm import _Care, _PhaseWatch
+from tangency.engines.slurm_jobs import SlurmWorker
 from tangency.errors import SpecError
-from tangency.files import is_locked, locked
+from tangency.files import is_locked, locked, write_json
 from tangency.study import parse_spec
 
 JOBS = [Job("a", "train a", {}, cost=1.0), Job("b", "train b", {}, cost=3.0)]
@@ -95,3 +100,39 @@ def test_status_says_what_is_being_done_while_a_process_holds_the_run(tmp_path: 
     later = CliRunner().invoke(app, [*arguments, "--watch"])  # nothing holds it: it ends at once
     assert later.exit_code == 0
     assert "training:" not in later.output
+
+
+def status(spec: Path, run: Path, *options: str) -> str:
+    said = CliRunner().invoke(app, ["study", "status", str(spec), "--out", str(run), *options])
+    assert said.exit_code == 0, said.output
+    return said.output
+
+
+def test_status_says_that_slurm_jobs_go_on_after_their_driver_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), untrained=False, sweep=[{"objective": "standard"}]))
+    run, said = tmp_path / "run", {"squeue": ""}
+    monkeypatch.setattr(
+        slurm_control, "_run", lambda *words: said.get(words[0] if "--name=tangency-x" in words else "")
+    )
+    assert "Slurm" not in status(spec, run)
+    queue = Queue(run)
+    care = _Care(queue, SlurmWorker.here(SimulatedWork(), run, "cpu", Pace()), Cluster({}), "tangency-x")
+    care.publish([simulated("a"), simulated("b"), simulated("c")])
+    care.look(2, _PhaseWatch(queue, [], lambda event: None))  # submits; then this driver is killed
+    queue.report(Report("slurm-100_0", "Slurm job 100_0 on n1", "100_0", "job-b", share=0.25))
+    write_json(queue.path("done", "job-a"), {})
+    said["squeue"] = "100_0|RUNNING|n1|None\n100_1|PENDING||Resources\n"
+    printed = status(spec, run)
+    assert "its Slurm jobs go on: 100_0 (runs on n1), 100_1 (waits)" in printed
+    assert "1 of 3 tasks of their phase done; `tangency study run` takes them up" in printed
+    assert "running  job b, 25%, on Slurm job 100_0 on n1" in printed
+    assert json.loads(status(spec, run, "--json"))["slurm"]["jobs"] == {"100_0": "runs on n1", "100_1": "waits"}
+    with locked(run, "run", keep=True):
+        assert "Slurm" not in status(spec, run)  # a driver says itself how it goes on
+    said["squeue"] = "100_0|COMPLETED|n1|None\n100_1|CANCELLED||None\n"
+    assert "Slurm" not in status(spec, run)
+    assert json.loads(status(spec, run, "--json"))["slurm"] is None
+    said.clear()
+    assert "Slurm does not answer (squeue), its jobs may go on: 100_0, 100_1" in status(spec, run)

@@ -23,6 +23,7 @@ from tangency.cli.engines import (
     Watch,
     chosen_engine,
     print_going,
+    print_left,
     watch_run,
 )
 from tangency.cli.generate import generate
@@ -172,8 +173,7 @@ def study_status_command(
     as_json: Json = False,
 ) -> None:
     """List the trials of a study as waiting, trained, measured or generated, and what is being done."""
-    import dataclasses
-
+    from tangency.engines import left_on_slurm
     from tangency.study import load_spec, study_status
 
     loaded = load_spec(spec)
@@ -181,13 +181,16 @@ def study_status_command(
     if watch:
         watch_run(folder)
     status = study_status(loaded, folder)
+    left = left_on_slurm(folder)
     if as_json:
-        print_json(dataclasses.asdict(status))
+        print_json(dataclasses.asdict(status) | {"slurm": left and left.to_json()})
         return
     for trial, state in status.trials.items():
         typer.echo(f"{state:9} {trial}")
     if status.going is not None:
         print_going(status.going)
+    if left is not None:
+        print_left(left)
     typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
 
 

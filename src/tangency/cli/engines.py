@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tangency.errors import SpecError
+from tangency.errors import SpecError, listed
 
 if TYPE_CHECKING:
-    from tangency.engines import EngineConfig, Going
+    from tangency.engines import EngineConfig, Going, SlurmLeft
 
 _PANEL = "Clusters"
+_NAMED = 8  # Slurm jobs that are named at most
 _PAUSE = 2.0  # seconds between two looks at a run
 
 EngineKind = Annotated[
@@ -72,6 +73,19 @@ def print_going(going: Going) -> None:
         typer.echo(f"  running  {job.name}, {job.share:.0%}, on {job.where}")
     for lost in going.lost:
         typer.echo(f"  lost and tried again  {lost.name}, on {lost.where}: {lost.why}")
+
+
+def print_left(left: SlurmLeft) -> None:
+    """What goes on in Slurm jobs without a driver."""
+    if left.sure:
+        jobs = listed((f"{job} ({does})" for job, does in left.jobs.items()), _NAMED)
+        typer.echo(f"no process here drives this run, but its Slurm jobs go on: {jobs}")
+    else:
+        jobs = listed(left.jobs, _NAMED)
+        typer.echo(f"no process here drives this run; Slurm does not answer (squeue), its jobs may go on: {jobs}")
+    typer.echo(f"  {left.done} of {left.tasks} tasks of their phase done; `tangency study run` takes them up")
+    for task in left.running:
+        typer.echo(f"  running  {task.name}, {task.share:.0%}, on {task.where}")
 
 
 def watch_run(folder: Path) -> None:

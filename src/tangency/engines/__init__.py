@@ -11,6 +11,7 @@ from tangency.engines.local import LocalEngine
 from tangency.engines.queue import dismiss
 from tangency.engines.ray import RayEngine
 from tangency.engines.slurm import SlurmEngine
+from tangency.engines.slurm_left import SlurmLeft, left_on_slurm
 
 __all__ = [
     "ATTEMPTS",
@@ -27,7 +28,9 @@ __all__ = [
     "RayEngine",
     "Resources",
     "SlurmEngine",
+    "SlurmLeft",
     "Work",
+    "left_on_slurm",
     "open_engine",
     "read_going",
 ]

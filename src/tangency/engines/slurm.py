@@ -204,7 +204,8 @@ class _Care:
 
     def _note(self, ids: list[str]) -> None:
         self._ids = ids
-        write_json(self._file, {"work": self._worker.identity, "jobs": ids, "memory": self._memory})
+        noted = {"work": self._worker.identity, "name": self._name, "jobs": ids, "memory": self._memory}
+        write_json(self._file, noted)
 
     def end(self, state: Literal["closed", "stopped"]) -> bool:
         """Close the queue, wait until the workers have ended, and cancel those that have not; whether all have ended.
