@@ -27,7 +27,10 @@ Address = Annotated[
 ]
 Partition = Annotated[str | None, typer.Option(help="Slurm partition.", rich_help_panel=_PANEL)]
 TimeLimit = Annotated[int | None, typer.Option("--time", help="Minutes of a Slurm job.", rich_help_panel=_PANEL)]
-Memory = Annotated[float | None, typer.Option("--mem", help="GB of each Slurm worker.", rich_help_panel=_PANEL)]
+Memory = Annotated[
+    float | None,
+    typer.Option("--mem", help="GB of each Slurm worker; what its tasks need by default.", rich_help_panel=_PANEL),
+]
 GpusPerTask = Annotated[
     float | None, typer.Option(help="GPUs of each worker; a fraction where they share one.", rich_help_panel=_PANEL)
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import pytest
 from processes import Processes, until
 from simulated_work import BRISK, SimulatedWork, lines, simulated
 from slurm_support import SCRIPT, Slurm
-from tangency.engines import EngineConfig, Event, Job, open_engine
+from tangency.engines import EngineConfig, Event, Job, Resources, open_engine
 from tangency.engines.slurm import SlurmEngine
 from tangency.engines.slurm_control import minutes, states
 from tangency.errors import DataError, RunError
@@ -53,6 +55,10 @@ class Driving:
         check(self.run, self.jobs)
         until(lambda: not any(state.alive for state in (states(self.name) or {}).values()), "all workers end")
         return self.events
+
+    def works(self) -> bool:
+        """Whether the driver has not ended."""
+        return self._thread.is_alive()
 
     def working(self, steps: int = 3) -> None:
         """Wait until some steps are done."""
@@ -138,9 +144,10 @@ def test_a_requeued_worker_goes_on(slurm: Slurm, tmp_path: Path) -> None:
     driving.end()
 
 
-def test_the_end_of_the_time_checkpoints_and_requeues(slurm: Slurm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"gpus_per_task": 0.5, "mem": 1}], ids=["alone", "sharing"])
+def test_the_end_of_the_time_checkpoints_and_requeues(slurm: Slurm, tmp_path: Path, options: dict[str, object]) -> None:
     """USR2 is what `--signal` sends before the limit of `--time`."""
-    driving = Driving(tmp_path / "run", long_jobs(2, 40))
+    driving = Driving(tmp_path / "run", long_jobs(2, 40), **options)
     driving.working()
     job, process = next(iter(workers_of(driving.run).items()))
     slurm.command("scancel", "--signal=USR2", job)
@@ -164,6 +171,58 @@ def test_a_worker_whose_time_is_over_goes_on_in_its_requeued_job(slurm: Slurm, t
     assert 10 < before < 240
     assert lost(events) == []
     assert len(list((driving.run / "queue" / "slurm").glob("*_log.out"))) == 1  # one Slurm job did it all
+
+
+def test_two_workers_share_a_gpu_in_one_slurm_job_and_one_that_is_killed_is_started_again(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    driving = Driving(tmp_path / "run", long_jobs(4, 12), 2, gpus_per_task=0.5, mem=1)
+    driving.working(4)
+    (job,) = (name for name, state in states(driving.name).items() if state.alive)
+    asked = slurm.command("scontrol", "show", "job", "--oneliner", job)
+    assert "gres/gpu:1" in asked or "gres:gpu:1" in asked or "gres/gpu=1" in asked, asked
+    assert "mem=2000M" in asked or "MinMemoryNode=2000M" in asked, asked
+    parent = workers_of(driving.run)[job]
+    victim = next(child for child in parent.children() if "spawn_main" in " ".join(child.cmdline()))
+    victim.kill()
+    events = driving.end()
+    assert {event.where.partition(", ")[2] for event in events if event.state == "done"} == {"worker 1", "worker 2"}
+    assert {event.where.split()[2] for event in events if event.state == "done"} == {job}
+    assert len(lost(events)) == 1
+
+
+def test_without_mem_no_job_takes_a_whole_node(slurm: Slurm, tmp_path: Path) -> None:
+    """The nodes have 4000 MB, and Slurm gives all of it to a job that asks for none."""
+    needs = [dataclasses.replace(job, resources=Resources(memory=500_000_000)) for job in long_jobs(4, 8)]
+    driving = Driving(tmp_path / "run", needs, 4)
+    driving.working()
+    together: list[int] = []
+
+    def all_run() -> bool:
+        together.append(sum(state.runs for state in states(driving.name).values()))
+        return together[-1] == 4 or not driving.works()
+
+    until(all_run, "all four run, two on each node")
+    driving.end()
+    assert max(together) == 4
+
+
+def test_a_full_disk_ends_the_driver_in_words_and_leaves_no_slurm_job(slurm: Slurm, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "none", str(disk)], check=True)
+    try:
+        driving = Driving(disk / "run", long_jobs(4, 200))
+        driving.working()
+        with contextlib.suppress(OSError), open(disk / "filler", "wb") as filler:
+            while True:
+                filler.write(bytes(1 << 16))
+        until(lambda: not driving.works(), "the driver ends")
+        assert isinstance(driving.error, RunError)
+        assert "cannot be written (No space left on device)" in str(driving.error)
+        until(lambda: not any(state.alive for state in states(driving.name).values()), "no Slurm job is left")
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_killed_node_loses_nothing(slurm: Slurm, tmp_path: Path) -> None:
