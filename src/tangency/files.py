@@ -203,6 +203,8 @@ def _ended(temporary: str, otherwise: bool) -> bool:
         return bool(psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:
+        return False
 
 
 def file_digest(path: Path) -> str:

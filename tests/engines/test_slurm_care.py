@@ -210,6 +210,10 @@ def test_workers_that_are_gone_leave_nothing_half_written_behind(
     with opened():
         half.write_text("half")
     assert half.exists()  # as Slurm says that one may still come
+    cluster.known = None
+    with opened():
+        pass
+    assert half.exists()  # Slurm says nothing
     cluster.known = {"7_0": GONE}
     with opened():
         pass
