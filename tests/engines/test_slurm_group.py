@@ -41,8 +41,12 @@ def start(processes: Processes, run: Path) -> tuple[Queue, subprocess.Popen, lis
     queue.publish([simulated("a", steps=60), simulated("b", steps=60)], "simulated")
     group = processes.start([sys.executable, "-c", SCRIPT, str(run)], {"OMP_NUM_THREADS": "1"})
     until(lambda: {"a 1", "b 1"} <= set(lines(run)) or group.poll() is not None, "both work")
-    children = psutil.Process(group.pid).children()
-    return queue, group, [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return queue, group, children(group)
+
+
+def children(group: subprocess.Popen) -> list[psutil.Process]:
+    """Its workers."""
+    return [c for c in psutil.Process(group.pid).children() if "spawn_main" in " ".join(c.cmdline())]
 
 
 def begun(queue: Queue) -> list[tuple[int, bool]]:
@@ -55,6 +59,8 @@ def test_a_killed_worker_is_started_again_and_goes_on_with_its_job(tmp_path: Pat
     queue, group, workers = start(processes, tmp_path)
     assert len(workers) == 2
     workers[0].kill()
+    until(lambda: group.poll() is not None or set(children(group)) - set(workers), "another one is started")
+    assert group.poll() is None
     assert processes.codes(group) == [0]
     assert queue.names("done") == {"job-a", "job-b"}
     assert begun(queue) == [(0, False), (1, False)]  # the other one was not disturbed

@@ -224,8 +224,8 @@ class _Care:
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
             self._queue.forget([report.worker for report in self._queue.reports()[0]])
-        known = states(self._name)
-        return known is not None and not any(state.alive for state in known.values())
+        left = states(self._name)
+        return left is not None and not any(state.alive for state in left.values())
 
     def _alive(self) -> list[str]:
         """Jobs that run or will; all that this driver knows where Slurm does not answer."""

@@ -18,7 +18,7 @@ import pytest
 from processes import Processes, until
 from simulated_work import BRISK, SimulatedWork, lines, simulated
 from slurm_support import SCRIPT, Slurm
-from tangency.engines import EngineConfig, Event, Job, Resources, open_engine
+from tangency.engines import EngineConfig, Event, Job, Resources, left_on_slurm, open_engine
 from tangency.engines.slurm import SlurmEngine
 from tangency.engines.slurm_control import minutes, states
 from tangency.errors import DataError, RunError
@@ -253,6 +253,11 @@ def test_jobs_go_on_without_their_driver_and_the_next_one_takes_them_up(
     first.wait()
     before = len(lines(run))
     until(lambda: len(lines(run)) >= before + 6, "the jobs go on")
+    left = left_on_slurm(run)
+    assert left is not None
+    assert set(left.jobs) == set(workers)
+    assert sorted(left.jobs.values()) == ["runs on n1", "runs on n2"]
+    assert (left.tasks, len(left.running)) == (4, 2)
     second = drive(processes, run)
     assert processes.codes(second) == [0]
     check(run, jobs, repeated=0)  # the same workers did it all
