@@ -52,9 +52,9 @@ class WorkerGroup:
         process.start()
         self._processes[number] = process
         if self._leaving:  # the signal came while it was started
-            self._tell(process)
+            self._pass_on(process)
 
-    def _tell(self, process: BaseProcess) -> None:
+    def _pass_on(self, process: BaseProcess) -> None:
         with contextlib.suppress(ProcessLookupError):
             if process.pid is not None:
                 os.kill(process.pid, self._leaving)
@@ -63,7 +63,7 @@ class WorkerGroup:
         """Pass on a signal; before a requeue, wait until they have left their jobs."""
         self._leaving = number
         for process in list(self._processes.values()):
-            self._tell(process)
+            self._pass_on(process)
         last = time.monotonic() + (_ENDING if number == signal.SIGUSR2 else 0.0)
         for process in list(self._processes.values()):
             process.join(max(0.0, last - time.monotonic()))
