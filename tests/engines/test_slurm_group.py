@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -45,8 +46,13 @@ def start(processes: Processes, run: Path) -> tuple[Queue, subprocess.Popen, lis
 
 
 def children(group: subprocess.Popen) -> list[psutil.Process]:
-    """Its workers."""
-    return [c for c in psutil.Process(group.pid).children() if "spawn_main" in " ".join(c.cmdline())]
+    """Its workers that are alive."""
+    alive = []
+    for child in psutil.Process(group.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # a zombie, too
+            if "spawn_main" in " ".join(child.cmdline()):
+                alive.append(child)
+    return alive
 
 
 def begun(queue: Queue) -> list[tuple[int, bool]]:
