@@ -22,6 +22,7 @@ from tangency.cli.engines import (
     TimeLimit,
     Watch,
     chosen_engine,
+    costs_sentence,
     print_going,
     watch_run,
 )
@@ -188,6 +189,7 @@ def study_status_command(
         typer.echo(f"{state:9} {trial}")
     if status.going is not None:
         print_going(status.going)
+    typer.echo(costs_sentence(dataclasses.asdict(status.costs.total)))
     typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
 
 

@@ -36,6 +36,7 @@ def run_and_report(
     spec: StudySpec, out: Path, as_json: bool, show: Callable[[dict[str, Any]], None], replace: bool = False
 ) -> None:
     """Run a study with progress, write its report, then print its summary as JSON or by `show`."""
+    from tangency.cli.engines import costs_sentence
     from tangency.cli.progress import watching
     from tangency.report import write_report
     from tangency.study import run_study
@@ -52,4 +53,5 @@ def run_and_report(
         if halved := summary["provenance"]["halved"]:
             names = ", ".join(f"{name} ({count} images)" for name, count in halved.items())
             typer.echo(f"measured with half the batch, since memory ran out: {names}")
+        typer.echo(costs_sentence(summary["costs"]["total"]))
         typer.echo(f"report: {page}")

@@ -46,6 +46,11 @@ class Layout:
         return self.run / "progress.json"
 
     @property
+    def costs(self) -> Path:
+        """What each job has cost, a file for each."""
+        return self.run / "costs"
+
+    @property
     def pictures(self) -> Path:
         """Gradients and scores that the report shows."""
         return self.run / "artefacts" / "pictures.safetensors"
@@ -54,6 +59,10 @@ class Layout:
     def artefacts(self) -> Path:
         """What estimators were fitted."""
         return self.run / "artefacts"
+
+    def cost(self, job: str) -> Path:
+        """What the job of this identity has cost."""
+        return self.costs / f"{job}.json"
 
     def score(self, digest: str) -> Path:
         """The fitted score of this identity."""

@@ -15,6 +15,7 @@ from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_eng
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import RunError
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
@@ -29,6 +30,7 @@ from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
+from tangency.study.summary.costs import CostsEntry, study_costs
 from tangency.study.summary.summarise import summarise
 from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.types import Dataset
@@ -46,12 +48,14 @@ class Status:
         trials: id to "waiting", "trained", "measured", or "generated" where the spec asks for that too.
         score: whether the score is fitted.
         report: whether there is a report, and of this very spec.
+        costs: of the jobs so far.
         going: how the work goes on; None where no process works on the folder.
     """
 
     score: bool
     trials: dict[str, str]
     report: bool
+    costs: CostsEntry
     going: Going | None = None
 
 
@@ -70,7 +74,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
     going = read_going(layout.going) if layout.held() else None
-    return Status(layout.score(plan.score_hash).exists(), states, report, going)
+    return Status(layout.score(plan.score_hash).exists(), states, report, study_costs(layout, plan.networks), going)
 
 
 def run_study(
@@ -134,6 +138,7 @@ def run_study(
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
+        summary["costs"] = fields_json(study_costs(layout, plan.networks))
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
         summary["provenance"]["halved"] = _halved(plan, layout)
