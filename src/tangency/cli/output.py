@@ -33,7 +33,13 @@ def print_training(kind: str, path: Path, result: TrainingResult, data: str, as_
 
 
 def run_and_report(
-    spec: StudySpec, out: Path, as_json: bool, show: Callable[[dict[str, Any]], None], replace: bool = False
+    spec: StudySpec,
+    out: Path,
+    as_json: bool,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    extend: bool = False,
+    replace: bool = False,
 ) -> None:
     """Run a study with progress, write its report, then print its summary as JSON or by `show`."""
     from tangency.cli.engines import costs_sentence
@@ -42,7 +48,7 @@ def run_and_report(
     from tangency.study import run_study
 
     with watching(quiet=as_json) as watch:
-        summary = run_study(spec, out, watch, replace=replace)
+        summary = run_study(spec, out, watch, extend=extend, replace=replace)
     page = write_report(out)
     if as_json:
         print_json(summary | {"report": str(page)})

@@ -28,7 +28,7 @@ from tangency.study.network import examination
 from tangency.study.phases import generating_trials, phases, usable_trials
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
-from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
+from tangency.study.replaced import refuse_changed, refuse_other_study, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.costs import CostsEntry, study_costs
 from tangency.study.summary.summarise import summarise
@@ -82,6 +82,7 @@ def run_study(
     run: str | Path,
     watch: Watcher = lambda *_: None,
     *,
+    extend: bool = False,
     replace: bool = False,
     engine: EngineConfig | None = None,
 ) -> dict[str, Any]:
@@ -93,8 +94,10 @@ def run_study(
         spec: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
         run: output folder; made where there is none.
         watch: called as work goes on, for a progress display.
-        replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
-            A spec that only adds trials or measures does not need it.
+        extend: whether a spec goes on in the folder of another one that it only adds to, as strengths, seeds, measures
+            or measured images. The same spec does not need it, wherever the work is done.
+        replace: whether any spec of this name goes on here, though networks that were trained and what was measured may
+            be left out of summary and report.
         engine: where the work is done; what the spec says by default, which is processes on this machine.
 
     Returns:
@@ -102,8 +105,8 @@ def run_study(
 
     Raises:
         SpecError: a key that is unknown or out of its range, all of them in one sentence.
-        RunError: the folder is a file, or held by another process, or holds networks that would be left out, or a
-            worker died again and again, or could not start.
+        RunError: the folder is a file, or held by another process, or was made by another spec, or a worker died again
+            and again, or could not start.
 
     Example:
         >>> import tempfile
@@ -128,7 +131,7 @@ def run_study(
     with layout.locked():
         refuse_other_study(layout, spec)
         if not replace:
-            refuse_replacing(layout, spec, data, plan.trials)
+            refuse_changed(layout, spec, data, plan.trials, extend=extend)
         if not busy(run):  # else they are files that workers on other machines are writing
             remove_leftovers(run)
         with atomic(layout.spec) as temporary:
