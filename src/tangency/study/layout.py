@@ -88,6 +88,10 @@ class Layout:
         """Whether a trial's training ended here, well or not."""
         return self.trial_json(trial).exists()
 
+    def settled(self, trial: Trial) -> bool:
+        """Whether a trial's training ended here and is not tried again, as it is where memory ran out."""
+        return self.trained(trial) and self.outcome(trial)["outcome"] != NO_MEMORY
+
     def shard(self, trial: Trial, images: list[int]) -> Path:
         """Rows of one trial for one shard of images, named by the images."""
         name = f"{images[0]}-{images[-1]}-{len(images)}.parquet"

@@ -49,9 +49,9 @@ class CostsEntry:
     Args:
         total: of all jobs.
         phases: training, measuring, filters, fits (of score and tangent spaces, with the examination of a trained
-            score), generation (with the judging of pictures), pictures; exact, as jobs were noted. Trials that no
-            spec uses any more, networks that were trained longer and the judge are among them.
-        trials: id to phase to its part: a job for several trials counts for each in equal shares. Fits belong to none.
+            score), generation (with the judging of pictures), pictures; exact, as jobs were noted.
+        trials: id to phase to its part: a job for several trials counts for each in equal shares. Fits belong to none;
+            the judge and trials that the spec does not use stand in the phases alone.
     """
 
     total: CostEntry = CostEntry()
