@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from study_support import tiny_spec, write_data, write_spec
+from tangency.cli import main
 from tangency.errors import RunError
 from tangency.study import load_spec, parse_spec, run_study
 from tangency.study.layout import Layout
@@ -179,6 +180,24 @@ def test_extend_trains_only_what_is_new(data: Path, tmp_path: Path) -> None:
     assert next(trial for trial in trials if trial["id"] == kept["id"])["measures"] == kept["measures"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     run_study(second, folder)  # which is the spec of the run now
+
+
+def test_the_command_line_says_so_in_one_paragraph(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    spec = write_spec(tmp_path, spec_of(data, seeds=[0, 1]).model_dump(mode="json"))
+    monkeypatch.setattr("sys.argv", ["tangency", "study", "run", str(spec), "--out", str(run)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert "seeds gains 1. This spec keeps all" in " ".join(said.split())
+    assert "--extend" in said
+    monkeypatch.setattr("sys.argv", ["tangency", "study", "status", str(run / "spec.yaml"), "--out", str(run)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    assert "s of processors" in capsys.readouterr().out
 
 
 def test_another_study_is_refused_by_its_name(run: Path, data: Path) -> None:
