@@ -108,14 +108,18 @@ def status(spec: Path, run: Path, *options: str) -> str:
     return said.output
 
 
-def test_status_says_that_slurm_jobs_go_on_after_their_driver_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), untrained=False, sweep=[{"objective": "standard"}]))
-    run, said = tmp_path / "run", {"squeue": ""}
+BOTH = "100_0|RUNNING|n1|None\n100_1|PENDING||Resources\n"
+GONE = "100_0|COMPLETED|n1|None\n100_1|CANCELLED||None\n"
+
+
+def left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, dict[str, str]]:
+    """Spec, run folder with what a killed driver left, and what Slurm's commands say."""
+    spec = write_spec(folder, tiny_spec(write_data(folder), untrained=False, sweep=[{"objective": "standard"}]))
+    run, said = folder / "run", {"squeue": ""}
     monkeypatch.setattr(
         slurm_control, "_run", lambda *words: said.get(words[0] if "--name=tangency-x" in words else "")
     )
+    monkeypatch.setattr("tangency.engines.slurm_left.shutil.which", lambda name: f"/usr/bin/{name}")
     assert "Slurm" not in status(spec, run)
     queue = Queue(run)
     care = _Care(queue, SlurmWorker.here(SimulatedWork(), run, "cpu", Pace()), Cluster({}), "tangency-x")
@@ -123,7 +127,14 @@ def test_status_says_that_slurm_jobs_go_on_after_their_driver_was_killed(
     care.look(2, _PhaseWatch(queue, [], lambda event: None))  # submits; then this driver is killed
     queue.report(Report("slurm-100_0", "Slurm job 100_0 on n1", "100_0", "job-b", share=0.25))
     write_json(queue.path("done", "job-a"), {})
-    said["squeue"] = "100_0|RUNNING|n1|None\n100_1|PENDING||Resources\n"
+    said["squeue"] = BOTH
+    return spec, run, said
+
+
+def test_status_says_that_slurm_jobs_go_on_after_their_driver_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, run, said = left_behind(tmp_path, monkeypatch)
     printed = status(spec, run)
     assert "its Slurm jobs go on: 100_0 (runs on n1), 100_1 (waits)" in printed
     assert "1 of 3 tasks of their phase done; `tangency study run` takes them up" in printed
@@ -131,8 +142,45 @@ def test_status_says_that_slurm_jobs_go_on_after_their_driver_was_killed(
     assert json.loads(status(spec, run, "--json"))["slurm"]["jobs"] == {"100_0": "runs on n1", "100_1": "waits"}
     with locked(run, "run", keep=True):
         assert "Slurm" not in status(spec, run)  # a driver says itself how it goes on
-    said["squeue"] = "100_0|COMPLETED|n1|None\n100_1|CANCELLED||None\n"
+    said["squeue"] = GONE
     assert "Slurm" not in status(spec, run)
     assert json.loads(status(spec, run, "--json"))["slurm"] is None
     said.clear()
-    assert "Slurm does not answer (squeue), its jobs may go on: 100_0, 100_1" in status(spec, run)
+    assert "its Slurm jobs may go on: 100_0, 100_1 (Slurm does not answer (squeue))" in status(spec, run)
+    monkeypatch.setattr("tangency.engines.slurm_left.shutil.which", lambda name: None)
+    assert "may go on: 100_0, 100_1 (there is no squeue on this machine" in status(spec, run, "--watch")
+
+
+def test_what_an_older_version_noted_of_slurm_jobs_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, run, _ = left_behind(tmp_path, monkeypatch)
+    noted = run / "queue" / "slurm.json"
+    write_json(noted, {"work": json.loads(noted.read_text())["work"], "jobs": ["100_0", "100_1"]})
+    printed = status(spec, run, "--watch")  # cannot be watched, and ends
+    assert printed.count("may go on: 100_0, 100_1 (an older version of tangency submitted them; `squeue --me` says") == 1
+    again = _Care(Queue(run), SlurmWorker.here(SimulatedWork(), run, "cpu", Pace()), Cluster({}), "tangency-x")
+    assert (again._ids, again._memory) == (["100_0", "100_1"], 0)  # a driver of the same work takes them up
+
+
+def test_watch_shows_what_slurm_jobs_do_without_their_driver_until_they_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, run, said = left_behind(tmp_path, monkeypatch)
+    later = [{"squeue": "100_0|COMPLETED|n1|None\n100_1|RUNNING|n2|None\n"}, {}, {"squeue": GONE}]
+    paused: list[float] = []
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        said.clear()
+        said.update(later[len(paused) - 1])
+
+    monkeypatch.setattr("tangency.cli.engines.time.sleep", pause)
+    printed = status(spec, run, "--watch")
+    seen = [line.partition("its Slurm jobs ")[2] for line in printed.splitlines() if "its Slurm jobs " in line]
+    assert seen == [
+        "go on: 100_0 (runs on n1), 100_1 (waits)",
+        "go on: 100_1 (runs on n2)",
+        "may go on: 100_0, 100_1 (Slurm does not answer (squeue))",
+    ]
+    assert paused == [15.0, 15.0, 15.0]  # the controller is not asked more often than a driver does

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PANEL = "Clusters"
 _NAMED = 8  # Slurm jobs that are named at most
-_PAUSE = 2.0  # seconds between two looks at a run
+_PAUSE, _ASK = 2.0, 15.0  # seconds between two looks at a run, and between two questions to Slurm
 
 EngineKind = Annotated[
     str | None, typer.Option("--engine", help="local, ray or slurm; the spec's by default.", rich_help_panel=_PANEL)
@@ -38,7 +38,7 @@ Account = Annotated[str | None, typer.Option(help="Slurm account.", rich_help_pa
 Sbatch = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further sbatch options.", rich_help_panel=_PANEL)
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Look again every two seconds while a process works on the run.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Look again and again while a process, or a Slurm job, works on the run.")]
 
 
 def chosen_engine(own: EngineConfig, options: Mapping[str, Any]) -> EngineConfig:
@@ -80,12 +80,12 @@ def print_going(going: Going) -> None:
 
 def print_left(left: SlurmLeft) -> None:
     """What goes on in Slurm jobs without a driver."""
-    if left.sure:
+    if left.why:
+        jobs = listed(left.jobs, _NAMED)
+        typer.echo(f"no process here drives this run; its Slurm jobs may go on: {jobs} ({left.why})")
+    else:
         jobs = listed((f"{job} ({does})" for job, does in left.jobs.items()), _NAMED)
         typer.echo(f"no process here drives this run, but its Slurm jobs go on: {jobs}")
-    else:
-        jobs = listed(left.jobs, _NAMED)
-        typer.echo(f"no process here drives this run; Slurm does not answer (squeue), its jobs may go on: {jobs}")
     typer.echo(f"  {left.done} of {left.tasks} tasks of their phase done; `tangency study run` takes them up")
     for task in left.running:
         typer.echo(f"  running  {task.name}, {task.share:.0%}, on {task.where}")
@@ -98,13 +98,20 @@ def costs_sentence(total: Mapping[str, float]) -> str:
 
 
 def watch_run(folder: Path) -> None:
-    """Print how a run goes on until no process works on it."""
-    from tangency.engines import read_going
+    """Print how a run goes on until no process works on it, nor a Slurm job whose driver was killed."""
+    from tangency.engines import left_on_slurm, read_going
     from tangency.study.layout import Layout
 
     layout = Layout(folder)
-    while layout.held():
-        going = read_going(layout.going)
-        if going is not None:
-            print_going(going)
-        time.sleep(_PAUSE)
+    while True:
+        if layout.held():
+            going = read_going(layout.going)
+            if going is not None:
+                print_going(going)
+            time.sleep(_PAUSE)
+            continue
+        left = left_on_slurm(folder)
+        if left is None or not left.later:  # what is left is said once, behind the states of the trials
+            return
+        print_left(left)
+        time.sleep(_ASK)

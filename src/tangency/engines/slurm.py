@@ -239,7 +239,7 @@ class _Care:
         self._queue.forget([r.worker for r in reports if not known.get(r.slurm, SlurmState("")).runs])
         earlier: dict[str, Any] = read_json(self._file) if self._file.exists() else {"work": ""}
         if earlier["work"] == self._worker.identity:
-            self._memory = earlier["memory"]
+            self._memory = earlier.get("memory", 0)  # none in what an older version noted
             return [job for job, state in known.items() if state.alive]
         cancel([job for job, state in known.items() if not state.runs])
         return []
