@@ -158,7 +158,9 @@ def test_what_an_older_version_noted_of_slurm_jobs_is_said_in_words(
     noted = run / "queue" / "slurm.json"
     write_json(noted, {"work": json.loads(noted.read_text())["work"], "jobs": ["100_0", "100_1"]})
     printed = status(spec, run, "--watch")  # cannot be watched, and ends
-    assert printed.count("may go on: 100_0, 100_1 (an older version of tangency submitted them; `squeue --me` says") == 1
+    assert (
+        printed.count("may go on: 100_0, 100_1 (an older version of tangency submitted them; `squeue --me` says") == 1
+    )
     again = _Care(Queue(run), SlurmWorker.here(SimulatedWork(), run, "cpu", Pace()), Cluster({}), "tangency-x")
     assert (again._ids, again._memory) == (["100_0", "100_1"], 0)  # a driver of the same work takes them up
 

@@ -233,7 +233,7 @@ def test_without_a_share_the_workers_divide_the_accelerators(driver) -> None:
 def test_a_worker_that_no_node_can_hold_is_refused(driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tangency.engines.ray._PATIENCE", 1.0)
     one = driver(gpus=2.0, device="auto")
-    with pytest.raises(RunError, match="no node has room for a worker of 1 CPUs, 2 GPUs and 0 MB; the nodes have"):
+    with pytest.raises(RunError, match=r"no node has room for a worker of 1 CPUs, 2 GPUs and 0\.0 GB; the nodes have"):
         one.do(counting_job("a"))
 
 

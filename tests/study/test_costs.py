@@ -18,6 +18,7 @@ from tangency.study.planning import plan_study
 from tangency.study.work import costs as costs_module
 from tangency.study.work.costs import noted, read_attempts
 from tangency.study.work.jobs import study_jobs
+from tangency.study.work.needs import Needs
 from tangency.study.work.tasks import Task
 from tangency.worlds import load_dataset
 
@@ -129,9 +130,10 @@ def test_the_report_reads_them_and_engines_bring_them_back(study: tuple[dict, Pa
     assert fields_json(read_summary(run / "summary.json").costs) == costs
     spec, layout = parse_spec(content, "test"), Layout(run)
     plan = plan_study(spec, load_dataset(spec.data))
-    (job,) = study_jobs([Task("measure", 0, (0, 1))], plan, layout)
+    needs = Needs.of(plan, load_dataset(spec.data), spec.engine)
+    (job,) = study_jobs([Task("measure", 0, (0, 1))], needs, layout)
     assert job.outputs[-1] == f"costs/{job.id}.json"
-    (other,) = study_jobs([Task("measure", 0, (0,))], plan, layout)
+    (other,) = study_jobs([Task("measure", 0, (0,))], needs, layout)
     assert job.id != other.id
 
 

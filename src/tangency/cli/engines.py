@@ -38,7 +38,9 @@ Account = Annotated[str | None, typer.Option(help="Slurm account.", rich_help_pa
 Sbatch = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further sbatch options.", rich_help_panel=_PANEL)
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Look again and again while a process, or a Slurm job, works on the run.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Look again and again while a process, or a Slurm job, works on the run.")
+]
 
 
 def chosen_engine(own: EngineConfig, options: Mapping[str, Any]) -> EngineConfig:

@@ -203,12 +203,14 @@ class RayEngine(Engine):
             check_nodes(self._work, setting(0))
         self._setting = setting
 
-    def _share_of_gpu(self, wanted: float) -> float:
-        """Of each worker: where nothing is said, the workers divide what the cluster has."""
+    def _share_of_gpu(self, needed: float) -> float:
+        """Of each worker: where nothing is said, they divide what the cluster has, if that is enough."""
         import ray
 
-        there = 0.0 if self._device == "cpu" or wanted else ray.cluster_resources().get("GPU", 0.0)
-        return 1 / math.ceil(self._count / there) if there >= 1 else wanted
+        if self._device == "cpu" or self._gpus:
+            return needed
+        there = ray.cluster_resources().get("GPU", 0.0)
+        return max(needed, 1 / math.ceil(self._count / there)) if there >= 1 else 0.0
 
     def _end_actors(self) -> None:
         if not self._actors:

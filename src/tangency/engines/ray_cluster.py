@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tangency.engines.carried import LEAST_FREE
 from tangency.engines.contract import Resources, Work
 from tangency.engines.ray_worker import NodeSeen, WorkerSetting, look, package_versions
@@ -100,9 +102,11 @@ def _joined(ray: Any, address: str, quiet: dict[str, Any]) -> Any:
 
 def _started(ray: Any, cpus: int, device: str, quiet: dict[str, Any]) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    accelerators = {"num_gpus": 0} if device == "cpu" else {}
+    room: dict[str, Any] = {"num_gpus": 0} if device == "cpu" else {}
+    # As on the engine local all workers run; by itself Ray counts only what is free when it starts.
+    room |= {"_memory": psutil.virtual_memory().total, "object_store_memory": _STORE}
     try:
-        return ray.init(address="local", num_cpus=cpus, object_store_memory=_STORE, **accelerators, **quiet)
+        return ray.init(address="local", num_cpus=cpus, **room, **quiet)
     except (Exception, SystemExit) as error:
         raise RunError(
             f"engine ray: Ray cannot be started on this machine ({quoted(error)}); use --engine local, or --address "
@@ -234,12 +238,16 @@ def refuse_impossible(need: Resources) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
         return
-    has = listed(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+    has = listed(_room(node.get("CPU", 0), node.get("GPU", 0), node.get("memory", 0)) for node in nodes)
     raise RunError(
-        f"engine ray: no node has room for a worker of {need.cpus} CPUs, {need.gpus:g} GPUs and {need.memory >> 20} "
-        f"MB; the nodes have {has or 'nothing'}. Use fewer threads or a smaller share of a GPU, or add nodes with "
-        "`ray start`."
+        f"engine ray: no node has room for a worker of {_room(need.cpus, need.gpus, need.memory)}; the nodes have "
+        f"{has or 'nothing'}. Use fewer threads, smaller batches or a smaller share of a GPU, or add larger nodes with "
+        "`ray start` (its --memory says how much of theirs may be used)."
     )
+
+
+def _room(cpus: float, gpus: float, memory: float) -> str:
+    return f"{cpus:g} CPUs, {gpus:g} GPUs and {memory / 1e9:.1f} GB"
 
 
 def token_file(run: Path) -> Path:

@@ -14,9 +14,9 @@ from tangency.autodiff import undisturbed
 from tangency.errors import NumericsError
 
 BatchSize = int | Literal["auto"]
-_BUDGET = 1 << 30  # bytes on a CPU at most
+BUDGET = 1 << 30  # bytes on a CPU at most
 _SHARE = 4  # of what is free
-_TRANSIENT = 1.25  # what a pass needs for each byte that it keeps for the backward pass
+TRANSIENT = 1.25  # what a pass needs for each byte that it keeps for the backward pass
 _MEMORY = Path("/proc/meminfo")
 
 
@@ -61,7 +61,7 @@ def fitting_batch(batch_size: BatchSize, models: Iterable[nn.Module], x: Tensor,
     if batch_size != "auto":
         return batch_size
     largest = max((kept_bytes(model, x) for model in models), default=0)
-    return max(1, min(most, int(free_bytes(x.device) // (_TRANSIENT * largest + more + 1))))
+    return max(1, min(most, int(free_bytes(x.device) // (TRANSIENT * largest + more + 1))))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -71,9 +71,9 @@ def free_bytes(device: torch.device) -> int:
     try:
         lines = _MEMORY.read_text(encoding="ascii").splitlines()
     except OSError:  # not Linux
-        return _BUDGET
+        return BUDGET
     free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-    return min([_BUDGET, *(each // _SHARE for each in free)])
+    return min([BUDGET, *(each // _SHARE for each in free)])
 
 
 def held_bytes(shape: tuple[int, ...], own: tuple[int, ...], ranks: Iterable[int], signals: int, steps: int) -> int:

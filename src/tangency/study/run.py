@@ -33,6 +33,7 @@ from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.costs import CostsEntry, study_costs
 from tangency.study.summary.summarise import summarise
 from tangency.study.work.jobs import StudyWork, study_jobs
+from tangency.study.work.needs import Needs
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
@@ -152,11 +153,11 @@ def run_study(
 
 def _work_through(plan: StudyPlan, data: Dataset, layout: Layout, config: EngineConfig, watch: Watcher) -> None:
     """Do all phases on an engine, and say in the run folder how they go on."""
-    spec = plan.spec
+    spec, needs = plan.spec, Needs.of(plan, data, config)
     with open_engine(config, StudyWork(plan), layout.run, spec.workers, spec.device) as engine:
         bulletin = Bulletin(layout.going, engine)
         for phase, tasks in phases(plan, data, layout):
-            jobs = study_jobs(tasks, plan, layout)
+            jobs = study_jobs(tasks, needs, layout)
             bulletin.begin(phase, jobs)
             watch(phase, jobs, None)
             engine.do(jobs, partial(_happened, bulletin, partial(watch, phase, jobs)))

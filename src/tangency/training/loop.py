@@ -23,7 +23,7 @@ from tangency.training.job import Step, Training, TrainingJob
 from tangency.training.result import TrainingRecord, TrainingResult, finite
 from tangency.types import LabelledImages
 
-TRAIN_ACCURACY_IMAGES = 1000
+TRAIN_ACCURACY_IMAGES, EVALUATED_AT_ONCE = 1000, 256
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,11 @@ class Evaluation:
 
 
 def evaluate(
-    classifier: Classifier, data: LabelledImages, index: Tensor, device: torch.device, batch_size: int = 256
+    classifier: Classifier,
+    data: LabelledImages,
+    index: Tensor,
+    device: torch.device,
+    batch_size: int = EVALUATED_AT_ONCE,
 ) -> Evaluation:
     """Evaluate in eval mode on the images `index` of the data; NaN for no images."""
     totals = torch.zeros(3, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +17,7 @@ from tangency.study.plan import Trial
 from tangency.study.planning import StudyPlan
 from tangency.study.work.bench import Workbench
 from tangency.study.work.costs import noted
+from tangency.study.work.needs import Needs
 from tangency.study.work.tasks import Task, do_task
 from tangency.worlds import load_dataset
 
@@ -54,9 +56,9 @@ class StudyWork:
         return do_job
 
 
-def study_jobs(tasks: Iterable[Task], plan: StudyPlan, layout: Layout) -> list[Job]:
-    """Jobs of these tasks, in their order."""
-    return [_job(task, plan, layout) for task in tasks]
+def study_jobs(tasks: Iterable[Task], needs: Needs, layout: Layout) -> list[Job]:
+    """Jobs of these tasks of a plan, in their order, with what each needs of its worker."""
+    return [dataclasses.replace(_job(task, needs.plan, layout), resources=needs.resources(task)) for task in tasks]
 
 
 def _job(task: Task, plan: StudyPlan, layout: Layout) -> Job:

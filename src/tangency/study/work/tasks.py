@@ -33,7 +33,7 @@ from tangency.training import Step, train
 
 Progress = Callable[[float], None]
 
-_MEASURED_AT_ONCE = 25  # images at most: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
+MEASURED_AT_ONCE = 25  # images at most: bounds the memory of their LPIPS embeddings, about 20 of 130 kB each
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
     if not trials:
         return
     targets = {bench.layout.shard(trial, images): bench.subject(trial) for trial in trials}
-    driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=_MEASURED_AT_ONCE)
+    driver = Driver.fitting(bench.source, bench.plan.measures, [*targets.values()], most=MEASURED_AT_ONCE)
 
     def write(driver: Driver) -> None:
         done = 0
