@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 from engines.conftest import RayHere
 from engines.simulated import Counting, counting_job, value
 from processes import Processes, run, until
-from tangency.engines import Event, Job, RayEngine
+from tangency.engines import Event, Job, RayEngine, Resources
 from tangency.errors import DataError, RunError
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
@@ -235,6 +236,15 @@ def test_a_worker_that_no_node_can_hold_is_refused(driver, monkeypatch: pytest.M
     one = driver(gpus=2.0, device="auto")
     with pytest.raises(RunError, match=r"no node has room for a worker of 1 CPUs, 2 GPUs and 0\.0 GB; the nodes have"):
         one.do(counting_job("a"))
+
+
+def test_a_job_that_needs_more_memory_than_any_node_has_is_refused(driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tangency.engines.ray._PATIENCE", 1.0)
+    one = driver()
+    one.do(counting_job("a"))
+    with pytest.raises(RunError, match=r"no node has room for a worker of 1 CPUs, 0 GPUs and 1000000\.0 GB; the nodes"):
+        one.do(dataclasses.replace(counting_job("b"), resources=Resources(memory=10**15)))
+    assert one.order("done") == ["a"]
 
 
 OWN = """

@@ -14,8 +14,8 @@ import pytest
 
 from engines.simulated import Counting, counting_job
 from processes import run
-from tangency.engines import EngineConfig, open_engine
-from tangency.engines.ray_cluster import checked_address, refuse_unfit
+from tangency.engines import EngineConfig, RayEngine, Resources, open_engine
+from tangency.engines.ray_cluster import checked_address, refuse_impossible, refuse_unfit
 from tangency.engines.ray_worker import NodeSeen, package_versions
 from tangency.errors import RunError
 
@@ -121,6 +121,47 @@ def test_a_node_that_has_not_what_it_needs_is_refused(seen: NodeSeen, words: str
     refuse_unfit(NodeSeen("n1", OWN, False, 10**9, "abc"), "node n1", OWN, "abc")
     with pytest.raises(RunError, match=re.escape(words)):
         refuse_unfit(seen, "node n1", OWN, "abc")
+
+
+@pytest.mark.parametrize(
+    ("need", "fits"),
+    [
+        (Resources(1, 0.0, 3_000_000_000), True),
+        (Resources(1, 0.0, 5_000_000_000), False),
+        (Resources(4, 0.0, 1_000_000_000), True),
+        (Resources(4, 0.5, 1_000_000_000), False),  # each node has one of both
+    ],
+)
+def test_a_worker_that_no_node_can_hold_is_refused_with_what_the_nodes_have(
+    need: Resources, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [{"CPU": 1.0, "GPU": 1.0, "memory": 4.2e9}, {"CPU": 4.0, "memory": 1e9}]
+    seen = [{"Alive": True, "Resources": node} for node in nodes]
+    monkeypatch.setattr(ray, "nodes", lambda: [*seen, {"Alive": False, "Resources": {"CPU": 99.0, "memory": 1e15}}])
+    if fits:
+        refuse_impossible(need)
+        return
+    words = rf"{need.memory / 1e9:.1f} GB; the nodes have 1 CPUs, 1 GPUs and 4.2 GB; 4 CPUs, 0 GPUs and 1.0 GB\."
+    with pytest.raises(RunError, match=words):
+        refuse_impossible(need)
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "needed", "there", "share"),
+    [
+        ("auto", 0.0, 0.1, 2.0, 0.5),  # four workers divide two GPUs
+        ("auto", 0.0, 0.7, 2.0, 0.7),  # and need more than that
+        ("auto", 0.0, 0.7, 0.0, 0.0),  # this machine has GPUs, the cluster's workers have none
+        ("auto", 0.25, 0.25, 2.0, 0.25),
+        ("cpu", 0.0, 0.0, 2.0, 0.0),
+    ],
+)
+def test_the_share_of_a_gpu_is_what_workers_need_or_can_have(
+    device: str, asked: float, needed: float, there: float, share: float, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": there} if there else {"CPU": 8.0})
+    engine = RayEngine(Counting(str(tmp_path / "log")), tmp_path, 4, device, "", asked)
+    assert engine._share_of_gpu(needed) == share
 
 
 def test_versions_are_those_that_run_here() -> None:

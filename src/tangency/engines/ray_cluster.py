@@ -238,7 +238,7 @@ def refuse_impossible(need: Resources) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
         return
-    has = listed(_room(node.get("CPU", 0), node.get("GPU", 0), node.get("memory", 0)) for node in nodes)
+    has = "; ".join(_room(node.get("CPU", 0), node.get("GPU", 0), node.get("memory", 0)) for node in nodes)
     raise RunError(
         f"engine ray: no node has room for a worker of {_room(need.cpus, need.gpus, need.memory)}; the nodes have "
         f"{has or 'nothing'}. Use fewer threads, smaller batches or a smaller share of a GPU, or add larger nodes with "
