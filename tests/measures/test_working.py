@@ -92,7 +92,7 @@ def test_images_beyond_a_gigabyte_are_made_when_asked_for(monkeypatch: pytest.Mo
     data = LabelledImages(torch.randint(0, 256, (7, 1, 6, 6), dtype=torch.uint8), torch.arange(7), tuple("abcdefg"))
     working = WorkingSize(data.shape, (3, 3))
     held = working.images(data)
-    monkeypatch.setattr("tangency.measures.working._HELD", 100)
+    monkeypatch.setattr("tangency.measures.working.HELD_REDUCED", 100)
     drawn = working.images(data)
     assert len(held.pixels) == 7
     assert len(drawn.pixels) == 0

@@ -12,7 +12,7 @@ from tangency.devices import chunk_bytes
 from tangency.numerics import flat
 from tangency.types import LabelledImages
 
-_QUERIES, _IMAGES = 256, 4096  # at once
+_QUERIES, SEARCHED_AT_ONCE = 256, 4096  # images that are looked for, and looked at, at once
 _SPARE = 8  # images beyond K on the short list
 _GRAIN = 1e-13  # of the squares of both norms: rounding of a distance
 _INDEXED = 200_000  # images above which faiss searches, where it is installed
@@ -27,7 +27,7 @@ class Neighbours:
 
     def __init__(self, data: LabelledImages, device: str | torch.device = "cpu") -> None:
         self.data, self.device = data, torch.device(device)
-        self._centre = flat(data.images(slice(0, _IMAGES))).double().mean(0)
+        self._centre = flat(data.images(slice(0, SEARCHED_AT_ONCE))).double().mean(0)
         self._index = _faiss_index(data, self._centre) if len(data) > _INDEXED else None
 
     @torch.no_grad()
@@ -55,7 +55,7 @@ class Neighbours:
         own = rows.square().sum(1, keepdim=True)
         least = rows.new_zeros(len(rows), 0)
         chosen = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
-        for index in torch.split(torch.arange(len(self.data)), _IMAGES):
+        for index in torch.split(torch.arange(len(self.data)), SEARCHED_AT_ONCE):
             images = flat(self.data.images(index)).to(rows) - self._centre.to(rows)
             norms = images.square().sum(1)
             square = norms + own - 2 * rows @ images.mT
@@ -73,6 +73,6 @@ def _faiss_index(data: LabelledImages, centre: Tensor) -> Any | None:
     except ImportError:
         return None
     index = faiss.IndexFlatL2(centre.numel())
-    for part in torch.split(torch.arange(len(data)), _IMAGES):
+    for part in torch.split(torch.arange(len(data)), SEARCHED_AT_ONCE):
         index.add((flat(data.images(part)).double() - centre).float().numpy())
     return index

@@ -18,7 +18,7 @@ from tangency.numerics import flat, per_example
 from tangency.types import Dataset, LabelledImages
 
 Shape = tuple[int, int, int]
-_HELD = 1 << 30  # bytes of reduced images that are kept; more are made anew for each use
+HELD_REDUCED = 1 << 30  # bytes of reduced images that are kept; more are made anew for each use
 _AT_ONCE = 1 << 22  # pixels that are reduced at once
 
 
@@ -192,7 +192,7 @@ class WorkingSize:
         return dataclasses.replace(made, drawn=lambda index: self.reduce(data.images(index)))
 
     def _held(self, data: LabelledImages) -> Tensor:
-        if 4 * len(data) * math.prod(self.shape) > _HELD:
+        if 4 * len(data) * math.prod(self.shape) > HELD_REDUCED:
             return torch.empty(0, *self.shape)
         precise = data.pixels.dtype == torch.float64
         pixels = torch.empty(len(data), *self.shape, dtype=torch.float64 if precise else torch.float32)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from tangency.data.search import SEARCHED_AT_ONCE
 from tangency.engines import EngineConfig, Resources
 from tangency.measures.batching import BUDGET, TRANSIENT, held_bytes, kept_bytes
+from tangency.measures.working import HELD_REDUCED
+from tangency.mixtures.budget import BUDGET as BUDGET_OF_MIXTURES
+from tangency.mixtures.budget import mixture_bytes
 from tangency.models import build
 from tangency.score.closed.gaussian import LARGEST
 from tangency.study.plan import Trial, judge_model
@@ -23,7 +27,7 @@ _CUDA, _CONTEXT = 3_000_000_000, 600_000_000  # of a process that uses a GPU, an
 _CHUNKS = 250_000_000  # of what measuring computes piece by piece, and of the networks of its metrics
 _STEP = 500_000_000  # memory is asked for in whole multiples
 _COPIES = 6  # of weights: their gradients, the state of the optimiser, the best ones, those that are being written
-_FITTED = 4  # copies of the images in a fit
+_FITTED = 4  # copies of the images of a class in a fit
 _RANK = 16  # of tangent spaces that are named without one
 # What a loss keeps for its backward pass, in passes of the network; a gradient in it keeps its own backward pass, too.
 _GRAPHS = {"standard": 1, "noise_augmentation": 1, "pgd_l2": 1, "pgd_linf": 1, "noise_consistency": 3}
@@ -145,24 +149,36 @@ def _smallest_gpu() -> int:
     return min((torch.cuda.get_device_properties(i).total_memory for i in range(count)), default=0)
 
 
-def _floats(plan: StudyPlan, images: int) -> int:
-    """Bytes of images as they are compared."""
-    return 4 * images * math.prod(plan.working.shape)
+def _reduced(plan: StudyPlan, data: Dataset) -> int:
+    """Bytes of the images at the working size, where that is not their own."""
+    images = 0 if plan.working.whole else len(data.train) + len(data.test)
+    return min(4 * images * math.prod(plan.working.shape), 2 * HELD_REDUCED)
+
+
+def _mixture(plan: StudyPlan, data: Dataset) -> int:
+    """Bytes of the closed form, in double precision."""
+    score, pixels = plan.spec.score, math.prod(plan.working.shape)
+    if score.kind != "mfa":
+        return 0
+    return 2 * min(mixture_bytes(len(data.train.classes), pixels, score.components, score.rank), BUDGET_OF_MIXTURES)
 
 
 def _fitted(plan: StudyPlan, data: Dataset) -> int:
-    """Copies of the images, and covariances of their pixels in double precision."""
-    pixels = math.prod(plan.working.shape)
-    images = len(data.train) if plan.spec.tangents else min(len(data.train), plan.spec.score.images)
-    return _FITTED * _floats(plan, images) + (3 * 8 * pixels**2 if pixels <= LARGEST else 0)
+    """The images of a class and covariances of all pixels, in double precision."""
+    pixels, fullest = math.prod(plan.working.shape), int(data.train.class_counts.max())
+    if not plan.spec.tangents:
+        fullest = math.ceil(fullest * min(1.0, plan.spec.score.images / len(data.train)))
+    covariances = 3 * 8 * pixels**2 if pixels <= LARGEST else 0
+    return _reduced(plan, data) + _mixture(plan, data) + _FITTED * 8 * fullest * pixels + covariances
 
 
 def _measured(plan: StudyPlan, data: Dataset, network: NetworkSize) -> int:
-    """A batch of images with all that they are compared with, as `Driver.fitting` bounds it."""
-    spec, measures = plan.spec, plan.measures
+    """A batch of images with all that they are compared with, as `Driver.fitting` bounds it, and the references."""
+    spec, measures, shape = plan.spec, plan.measures, plan.working.shape
     ranks = [_RANK] * len(spec.tangents) if spec.tangents else [spec.score.rank]
     signals = 4 * len(measures.targets) * len(measures.sigmas) + 6
-    compared = held_bytes(plan.working.shape, data.test.shape, ranks, signals, measures.directions)
+    compared = held_bytes(shape, data.test.shape, ranks, signals, measures.directions)
     batch = min(BUDGET, round(MEASURED_AT_ONCE * (TRANSIENT * network.kept + compared)))
-    neighbours = 2 * _floats(plan, len(data.train)) if spec.tangents or spec.score.kind == "empirical" else 0
-    return batch + _CHUNKS + neighbours + (_SCORE if spec.network_score else 0)
+    searched = 3 * 8 * SEARCHED_AT_ONCE * math.prod(shape) if spec.tangents or spec.score.kind == "empirical" else 0
+    references = _reduced(plan, data) + _mixture(plan, data) + (_SCORE if spec.network_score else 0)
+    return batch + _CHUNKS + searched + references
