@@ -26,7 +26,7 @@ def test_a_run_of_the_former_rule_is_labelled_anew_without_training(tmp_path: Pa
     assert former["regimes"]["rule"] == "kappa"
     assert not [trial for trial in former["trials"] if trial["objective"] == "filtered"]
     before = networks(tmp_path / "run")
-    summary = run_study(parse_spec(content, "test"), tmp_path / "run")
+    summary = run_study(parse_spec(content, "test"), tmp_path / "run", replace=True)
     assert networks(tmp_path / "run") == before
     assert summary["regimes"]["rule"] == "regimes"
     assert [trial["id"] for trial in summary["trials"]][-1] == "filtered-s0"

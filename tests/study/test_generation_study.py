@@ -282,7 +282,7 @@ def test_numbers_do_not_depend_on_what_else_is_asked_for(ran: tuple[Path, dict],
     run = shutil.copytree(ran[0], tmp_path / "run")
     first = {e["name"]: e for e in json.loads((run / "summary.json").read_text())["generation"]["entries"]}
     fewer = ran[1] | {"generate": [ENTRIES[2], ENTRIES[1]]}
-    for entry in run_study(parse_spec(fewer, "test"), run)["generation"]["entries"]:
+    for entry in run_study(parse_spec(fewer, "test"), run, replace=True)["generation"]["entries"]:
         assert entry["trials"] == first[entry["name"]]["trials"]
         assert entry["references"] == first[entry["name"]]["references"]
 
@@ -302,9 +302,8 @@ def test_what_a_spec_no_longer_asks_for_is_removed(ran: tuple[Path, dict], tmp_p
     left.append(run / "artefacts" / "generation.safetensors")
     left[0].parent.mkdir(parents=True)
     left[0].touch()
-    run_study(
-        parse_spec({key: value for key, value in ran[1].items() if key not in ("generate", "judge")}, "test"), run
-    )
+    fewer = {key: value for key, value in ran[1].items() if key not in ("generate", "judge")}
+    run_study(parse_spec(fewer, "test"), run, replace=True)
     write_report(run)
     assert (run / "report" / "index.html").exists()
     assert not any(path.exists() for path in left)

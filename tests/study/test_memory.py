@@ -15,7 +15,12 @@ from study_support import InProcess, tiny_spec, write_data
 from tangency.errors import RunError
 from tangency.measures import Driver, write_measured
 from tangency.study import StudySpec, parse_spec, run_study
+from tangency.study.forecast import foresee
+from tangency.study.forecast.tasks import foreseen_phases
+from tangency.study.layout import Layout
+from tangency.study.planning import plan_study
 from tangency.training import train
+from tangency.worlds import load_dataset
 
 pytestmark = pytest.mark.processes  # torch asks the system for the processor
 
@@ -70,17 +75,31 @@ def test_half_of_the_batch_is_tried_once(spec: StudySpec, tmp_path: Path) -> Non
         done(spec, tmp_path / "run")
 
 
-def test_a_training_without_memory_stays_in_the_table_and_is_tried_again_later(spec: StudySpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("starving", "lost"),
+    [("gradient_norm", {"gradient_norm-0.1-s0"}), ("standard", {"standard-0-s0", "filtered-s0"})],
+)
+def test_a_training_without_memory_stays_in_the_table_and_is_tried_again_later(
+    starving: str, lost: set[str], spec: StudySpec, tmp_path: Path
+) -> None:
     def starved(classifier: Any, data: Any, objective: Any, *arguments: Any, **options: Any) -> Any:
-        if objective.name == "gradient_norm":
+        if objective.name == starving:
             raise MemoryError
         return train(classifier, data, objective, *arguments, **options)
 
     with mock.patch("tangency.study.work.tasks.train", starved):
         summary = done(spec, tmp_path / "run")
     outcomes = {trial["id"]: trial["outcome"] for trial in summary["trials"]}
-    assert outcomes["gradient_norm-0.1-s0"] == "ran out of memory"
-    assert outcomes["standard-0-s0"] == "ok"
+    assert {name for name, outcome in outcomes.items() if outcome == "ran out of memory"} == lost
+    assert len(outcomes) == 3
+    data = load_dataset(spec.data)
+    plan, layout = plan_study(spec, data), Layout(tmp_path / "run")
+    training, filtering, measuring = foreseen_phases(plan, data, layout)
+    names = [{plan.trials[i].id for i in task.trials} for task in measuring if task.kind == "measure"]
+    assert [plan.trials[task.index].id for task in training] == sorted(lost - {"filtered-s0"})
+    assert len(filtering) == len(lost & {"filtered-s0"})
+    assert names == [lost] * len(plan.shards)
+    assert foresee(spec, tmp_path / "run", calibrated=False).forecast.trained == 3 - len(lost)
     later = done(spec, tmp_path / "run")
     assert {trial["outcome"] for trial in later["trials"]} == {"ok"}
 

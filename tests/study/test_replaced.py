@@ -1,19 +1,21 @@
-"""A spec that is changed under an existing run: more is done in silence, what would leave networks out is refused."""
+"""A spec that is changed under a run is refused with the difference; --extend and --replace are the ways on."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from study_support import tiny_spec, write_data, write_spec
+from tangency.cli import main
 from tangency.errors import RunError
 from tangency.study import load_spec, parse_spec, run_study
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_trials
-from tangency.study.replaced import refuse_replacing, unused_networks
+from tangency.study.replaced import refuse_changed, refuse_other_study, unused_networks
 from tangency.study.spec import StudySpec
 from tangency.worlds import load_dataset
 
@@ -33,10 +35,11 @@ def spec_of(data: Path, /, **changes: object) -> StudySpec:
     return parse_spec(tiny_spec(data) | base | changes, "test")
 
 
-def check(run: Path, spec: StudySpec) -> None:
+def check(run: Path, spec: StudySpec, extend: bool = False) -> None:
     """As `run_study` does before anything is written."""
     loaded = load_dataset(spec.data)
-    refuse_replacing(Layout(run), spec, loaded, plan_trials(spec, loaded))
+    refuse_other_study(Layout(run), spec)
+    refuse_changed(Layout(run), spec, loaded, plan_trials(spec, loaded), extend=extend)
 
 
 @pytest.fixture(scope="module")
@@ -47,40 +50,102 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-MORE: dict[str, dict] = {
+SAME: dict[str, dict] = {
     "the same": {},
-    "strengths": {"sweep": [*ONE, {"objective": "gradient_norm", "strengths": [0.1, 0.2]}]},
-    "an objective": {"sweep": [*ONE, NORM, {"objective": "pgd_l2", "strengths": [1.0]}]},
-    "seeds": {"seeds": [0, 1]},
-    "measured images": {"measured": 20},
-    "a control": {"untrained": True},
     "workers": {"workers": 2},
+    "an engine": {"engine": {"kind": "slurm"}},
+    "a device": {"device": "cpu"},
     "checkpoints": {"train": {"epochs": 1, "batch_size": 40, "checkpoint_seconds": 5.0}},
-    "other measures": {"measures": {"directions": 1, "sigmas": [0.25], "rho_sigmas": [], "epsilons": [1.0]}},
-}  # fmt: skip
+    "the name on the report": {"name": "other"},
+    "a list written otherwise": {"sweep": [NORM, {"objective": "standard", "strengths": [0]}]},
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_where_and_how_work_is_done_is_no_change(case: str, run: Path, data: Path) -> None:
+    check(run, spec_of(data, **SAME[case]))
+
+
+MEASURES = {"directions": 1, "sigmas": [0.5], "rho_sigmas": [0.05], "epsilons": [2.0], "metrics": ["cosine"]}
+MORE: dict[str, tuple[dict, str]] = {
+    "strengths": (
+        {"sweep": [*ONE, {"objective": "gradient_norm", "strengths": [0.1, 0.2]}]},
+        "sweep.gradient_norm gains 0.2",
+    ),
+    "an objective": (
+        {"sweep": [*ONE, NORM, {"objective": "pgd_l2", "strengths": [1.0]}]},
+        "sweep.pgd_l2 gains 1.0",
+    ),
+    "seeds": ({"seeds": [0, 1]}, "seeds gains 1"),
+    "measured images": ({"measured": 20}, "measured was 12, is 20"),
+    "pictures": ({"pictures": 4}, "pictures was 3, is 4"),
+    "a control": ({"untrained": True}, "untrained was False, is True"),
+    "resamples": ({"replicates": 200}, "replicates was 100, is 200"),
+    "measures": ({"measures": MEASURES | {"epsilons": [1.0, 2.0]}}, "measures.epsilons gains 1.0"),
+    "a curved step": ({"measures": MEASURES | {"curved": 2}}, "measures.curved was 0, is 2"),
+    "an estimator": ({"tangents": ["mfa", "local-pca"]}, "tangents gains 'local-pca'"),
+}
 
 
 @pytest.mark.parametrize("case", MORE)
-def test_asking_for_more_goes_on_without_a_word(case: str, run: Path, data: Path) -> None:
-    check(run, spec_of(data, **MORE[case]))
+def test_asking_for_more_shows_the_difference_and_wants_extend(case: str, run: Path, data: Path) -> None:
+    changes, words = MORE[case]
+    spec = spec_of(data, **changes)
+    with pytest.raises(RunError) as told:
+        check(run, spec)
+    assert words in str(told.value)
+    assert "use --extend (extend=True in Python)" in str(told.value)
+    assert ("measured anew" in str(told.value)) == (words.startswith(("measures", "tangents")))
+    check(run, spec, extend=True)
+
+
+OTHER: dict[str, tuple[dict, str]] = {
+    "fewer images": ({"measured": 6}, "measured was 12, is 6"),
+    "other measures": (
+        {"measures": MEASURES | {"sigmas": [0.25]}},
+        "measures.sigmas gains 0.25 and loses 0.5",
+    ),
+    "another size": ({"measures": MEASURES | {"working_size": 4}}, "measures.working_size was absent, is 4"),
+    "another score": ({"score": {"components": 1, "rank": 2}}, "score.rank was 3, is 2"),
+    "another first estimator": (
+        {"tangents": ["local-pca", "mfa"]},
+        "tangents gains 'local-pca'",
+    ),
+    "best weights": ({"weights": "best"}, "weights was 'last', is 'best'"),
+    "the former rule": ({"rule": "kappa"}, "rule was 'regimes', is 'kappa'"),
+}
+
+
+@pytest.mark.parametrize("extend", [False, True])
+@pytest.mark.parametrize("case", OTHER)
+def test_what_would_leave_numbers_out_wants_replace(case: str, extend: bool, run: Path, data: Path) -> None:
+    changes, words = OTHER[case]
+    with pytest.raises(RunError) as told:
+        check(run, spec_of(data, **changes), extend)
+    assert words in str(told.value)
+    assert "--replace (replace=True in Python)" in str(told.value)
+    assert "--extend" not in str(told.value)
 
 
 LESS: dict[str, tuple[dict, int, str]] = {
     "epochs": ({"train": {"epochs": 2, "batch_size": 40}}, 2, "train.epochs was 1, is 2"),
-    "model": ({"model": {"options": {"channels": [2, 2, 2]}}}, 2, "model.options"),
+    "model": ({"model": {"options": {"channels": [2, 2, 2]}}}, 2, "model.options.channels was absent, is [2, 2, 2]"),
     "threads": ({"threads": 2}, 2, "threads was 1, is 2"),
-    "a strength left out": ({"sweep": ONE}, 1, "sweep is another one"),
-    "another seed": ({"seeds": [1]}, 2, "seeds is another one"),
+    "a strength left out": ({"sweep": ONE}, 1, "sweep.gradient_norm loses 0.1"),
+    "another seed": ({"seeds": [1]}, 2, "seeds gains 1 and loses 0"),
     "other data": ({"data": "fashion-mnist-5k"}, 2, "data was "),
 }
 
 
+@pytest.mark.parametrize("extend", [False, True])
 @pytest.mark.parametrize("case", LESS)
-def test_what_leaves_networks_out_is_refused_and_nothing_is_written(case: str, run: Path, data: Path) -> None:
+def test_what_leaves_networks_out_is_refused_and_nothing_is_written(
+    case: str, extend: bool, run: Path, data: Path
+) -> None:
     changes, count, words = LESS[case]
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
-    with pytest.raises(RunError, match=words.replace(".", r"\.")) as told:
-        run_study(spec_of(data, **changes), run)
+    with pytest.raises(RunError, match=re.escape(words)) as told:
+        run_study(spec_of(data, **changes), run, extend=extend)
     assert f"holds {count} trained network" in str(told.value)
     assert "gradient_norm-0.1-s0" in str(told.value)
     assert "--replace (replace=True in Python)" in str(told.value)
@@ -95,12 +160,49 @@ def test_leave_to_replace_keeps_the_networks_and_counts_them(data: Path, tmp_pat
     assert json.loads((folder / "summary.json").read_text())["unused_networks"] == 1
     assert len(list(folder.glob("trials/*/model.safetensors"))) == 2
     run_study(second, folder)  # nothing is left out that was not before
-    with pytest.raises(RunError, match=r"holds 1 trained network .standard-0-s1. .* since seeds is another one"):
+    with pytest.raises(RunError, match=r"seeds gains 0 and loses 1\. The run holds 1 trained network .standard-0-s1."):
         run_study(first, folder)
     again = run_study(first, folder, replace=True)["trials"][0]
     assert again["measures"] == kept["measures"]
     trials = plan_trials(first, load_dataset(first.data))
     assert unused_networks(Layout(folder), trials) == 1
+
+
+def test_extend_trains_only_what_is_new(data: Path, tmp_path: Path) -> None:
+    folder, first, second = tmp_path / "run", spec_of(data, sweep=ONE), spec_of(data, sweep=ONE, seeds=[0, 1])
+    kept = run_study(first, folder)["trials"][0]
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/model.safetensors")}
+    with pytest.raises(RunError, match="seeds gains 1"):
+        run_study(second, folder)
+    assert load_spec(folder / "spec.yaml") == first
+    trials = run_study(second, folder, extend=True)["trials"]
+    assert [trial["seed"] for trial in trials if trial["objective"] == "standard"] == [0, 1]
+    assert next(trial for trial in trials if trial["id"] == kept["id"])["measures"] == kept["measures"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    run_study(second, folder)  # which is the spec of the run now
+
+
+def test_the_command_line_says_so_in_one_paragraph(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    spec = write_spec(tmp_path, spec_of(data, seeds=[0, 1]).model_dump(mode="json"))
+    monkeypatch.setattr("sys.argv", ["tangency", "study", "run", str(spec), "--out", str(run)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert "seeds gains 1. This spec keeps all" in " ".join(said.split())
+    assert "--extend" in said
+    monkeypatch.setattr("sys.argv", ["tangency", "study", "status", str(run / "spec.yaml"), "--out", str(run)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    assert "s of processors" in capsys.readouterr().out
+
+
+def test_another_study_is_refused_by_its_name(run: Path, data: Path) -> None:
+    with pytest.raises(RunError, match="holds the study 'tiny', got a spec of the name 'other'"):
+        check(run, spec_of(data, name="other", seeds=[0, 1]), extend=True)
 
 
 def test_other_images_behind_the_same_name_are_noticed(run: Path, data: Path, tmp_path: Path) -> None:
@@ -121,9 +223,11 @@ def test_a_spec_that_cannot_be_read_is_no_licence(run: Path, data: Path) -> None
     spec, held = run / "spec.yaml", (run / "spec.yaml").read_text()
     try:
         spec.write_text(held + "another_version: 1\n")
-        check(run, spec_of(data, seeds=[0, 1]))
-        with pytest.raises(RunError, match=r"spec\.yaml that they were trained by cannot be read"):
-            check(run, spec_of(data, seeds=[1]))
+        with pytest.raises(RunError, match=r"spec\.yaml cannot be read by this version.* use --extend"):
+            check(run, spec_of(data, seeds=[0, 1]))
+        check(run, spec_of(data, seeds=[0, 1]), extend=True)
+        with pytest.raises(RunError, match=r"spec\.yaml cannot be read by this version.* --replace"):
+            check(run, spec_of(data, seeds=[1]), extend=True)
     finally:
         spec.write_text(held)
     assert load_spec(str(spec)) == load_spec(spec)
@@ -133,8 +237,8 @@ def test_a_run_that_was_broken_off_counts_what_it_had_finished(run: Path, data: 
     summary, held = run / "summary.json", (run / "summary.json").read_text()
     try:
         summary.unlink()
-        check(run, spec_of(data, seeds=[0, 1]))
+        check(run, spec_of(data, seeds=[0, 1]), extend=True)
         with pytest.raises(RunError, match="holds 2 trained networks"):
-            check(run, spec_of(data, seeds=[1]))
+            check(run, spec_of(data, seeds=[1]), extend=True)
     finally:
         summary.write_text(held)

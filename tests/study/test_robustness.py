@@ -134,7 +134,7 @@ def test_a_damaged_outcome_is_named(finished: tuple[dict, Path]) -> None:
 def test_another_number_of_pictures_is_drawn_anew(finished: tuple[dict, Path]) -> None:
     content, run = finished
     spec = parse_spec(content | {"pictures": 5}, "test")
-    run_study(spec, run)
+    run_study(spec, run, extend=True)
     shown = Layout(run).pictured()
     assert shown is not None
     assert shown[1] == pictured_images(spec, load(spec.data))

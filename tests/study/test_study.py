@@ -225,7 +225,7 @@ def test_the_quickstart_has_the_trials_that_it_promises() -> None:
 def test_a_folder_belongs_to_the_study_of_one_name(study: tuple[dict, Path, dict]) -> None:
     content, run, summary = study
     with pytest.raises(RunError, match="holds the study 'tiny', got a spec of the name 'other'"):
-        run_study(parse_spec(content | {"name": "other"}, "test"), run)
+        run_study(parse_spec(content | {"name": "other", "measured": 13}, "test"), run)
     assert json.loads((run / "summary.json").read_text()) == summary
     assert load_spec(run / "spec.yaml").name == "tiny"
 

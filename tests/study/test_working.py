@@ -100,7 +100,7 @@ def test_another_working_size_is_measured_anew_and_nothing_is_trained_again(done
     run_study(parse_spec(content, "test"), run)
     (weights,) = run.glob("trials/*/model.safetensors")
     before, whole = weights.stat().st_mtime_ns, pl.read_parquet(run / "rows.parquet")
-    run_study(parse_spec(content | {"measures": MEASURES}, "test"), run)
+    run_study(parse_spec(content | {"measures": MEASURES}, "test"), run, replace=True)
     small = pl.read_parquet(run / "rows.parquet")
     assert weights.stat().st_mtime_ns == before
     name = "standard-0-s0"
@@ -108,7 +108,7 @@ def test_another_working_size_is_measured_anew_and_nothing_is_trained_again(done
     assert "working_share.margin" not in shown(whole, name)
     fractions = [shown(rows, name)["tangent_fraction.margin"] for rows in (small, whole)]
     assert (fractions[0] != fractions[1]).all()
-    run_study(parse_spec(content, "test"), run)
+    run_study(parse_spec(content, "test"), run, replace=True)
     assert pl.read_parquet(run / "rows.parquet").equals(whole)
 
 

@@ -22,13 +22,14 @@ from tangency.cli.engines import (
     TimeLimit,
     Watch,
     chosen_engine,
+    costs_sentence,
     print_going,
     print_left,
     watch_run,
 )
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
-from tangency.cli.options import Json, Out, Replace, StudyEpochs
+from tangency.cli.options import Extend, Json, Out, Replace, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
 from tangency.cli.tangents import tangents_app
@@ -97,6 +98,7 @@ def quickstart(
     epochs: StudyEpochs = None,
     workers: Workers = None,
     device: Device = None,
+    extend: Extend = False,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
@@ -108,7 +110,13 @@ def quickstart(
     from tangency.study import quickstart_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    _run(quickstart_spec(**changes, **_given(workers=workers, device=device)), out, as_json, replace)
+    _run(
+        quickstart_spec(**changes, **_given(workers=workers, device=device)),
+        out,
+        as_json,
+        extend=extend,
+        replace=replace,
+    )
 
 
 @study_app.command("run")
@@ -125,6 +133,7 @@ def study_run(
     gpus_per_task: GpusPerTask = None,
     account: Account = None,
     sbatch: Sbatch = None,
+    extend: Extend = False,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
@@ -135,7 +144,7 @@ def study_run(
     options = _given(address=address, partition=partition, time=time, mem=mem, account=account, sbatch=sbatch)
     options |= _given(kind=engine, gpus_per_task=gpus_per_task)
     loaded = loaded.model_copy(update={"engine": chosen_engine(loaded.engine, options)})
-    _run(loaded, out or _folder(loaded.name), as_json, replace)
+    _run(loaded, out or _folder(loaded.name), as_json, extend=extend, replace=replace)
 
 
 @study_app.command("plan")
@@ -191,6 +200,7 @@ def study_status_command(
         print_going(status.going)
     if left is not None:
         print_left(left)
+    typer.echo(costs_sentence(dataclasses.asdict(status.costs.total)))
     typer.echo(f"score {'fitted' if status.score else 'waiting'}, report {'written' if status.report else 'waiting'}")
 
 
@@ -206,10 +216,10 @@ def doctor(as_json: Json = False) -> None:
         print_examination(report)
 
 
-def _run(spec: StudySpec, out: Path, as_json: bool, replace: bool) -> None:
+def _run(spec: StudySpec, out: Path, as_json: bool, *, extend: bool, replace: bool) -> None:
     from tangency.cli.show.study import print_study
 
-    run_and_report(spec, out, as_json, print_study, replace)
+    run_and_report(spec, out, as_json, print_study, extend=extend, replace=replace)
 
 
 def _folder(name: str) -> Path:

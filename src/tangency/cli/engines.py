@@ -91,6 +91,12 @@ def print_left(left: SlurmLeft) -> None:
         typer.echo(f"  running  {task.name}, {task.share:.0%}, on {task.where}")
 
 
+def costs_sentence(total: Mapping[str, float]) -> str:
+    """What the jobs of all runs in a folder took, from `costs.total` of a summary."""
+    gpus = f", {total['gpu_seconds']:.0f} s of GPUs" if total["gpu_seconds"] else ""
+    return f"all jobs so far: {total['cpu_seconds']:.0f} s of processors{gpus}, {total['seconds']:.0f} s of workers"
+
+
 def watch_run(folder: Path) -> None:
     """Print how a run goes on until no process works on it."""
     from tangency.engines import read_going

@@ -14,7 +14,8 @@ Out = Annotated[Path, typer.Option("--out", help="Output folder; an interrupted 
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images per training step.")]
 LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learning rate; decays to zero.")]
+Extend = Annotated[bool, typer.Option("--extend", help="Go on where the spec only adds to that of the run.")]
 Replace = Annotated[
-    bool, typer.Option("--replace", help="Continue even if networks that an earlier spec trained are left out.")
+    bool, typer.Option("--replace", help="Go on with any spec, even if networks that are trained are left out.")
 ]
 StudyEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")]

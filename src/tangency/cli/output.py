@@ -33,15 +33,22 @@ def print_training(kind: str, path: Path, result: TrainingResult, data: str, as_
 
 
 def run_and_report(
-    spec: StudySpec, out: Path, as_json: bool, show: Callable[[dict[str, Any]], None], replace: bool = False
+    spec: StudySpec,
+    out: Path,
+    as_json: bool,
+    show: Callable[[dict[str, Any]], None],
+    *,
+    extend: bool = False,
+    replace: bool = False,
 ) -> None:
     """Run a study with progress, write its report, then print its summary as JSON or by `show`."""
+    from tangency.cli.engines import costs_sentence
     from tangency.cli.progress import watching
     from tangency.report import write_report
     from tangency.study import run_study
 
     with watching(quiet=as_json) as watch:
-        summary = run_study(spec, out, watch, replace=replace)
+        summary = run_study(spec, out, watch, extend=extend, replace=replace)
     page = write_report(out)
     if as_json:
         print_json(summary | {"report": str(page)})
@@ -52,4 +59,5 @@ def run_and_report(
         if halved := summary["provenance"]["halved"]:
             names = ", ".join(f"{name} ({count} images)" for name, count in halved.items())
             typer.echo(f"measured with half the batch, since memory ran out: {names}")
+        typer.echo(costs_sentence(summary["costs"]["total"]))
         typer.echo(f"report: {page}")

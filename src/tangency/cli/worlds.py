@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tangency.cli.options import Json, Out, Replace, Seed, StudyEpochs
+from tangency.cli.options import Extend, Json, Out, Replace, Seed, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.errors import RunError
 
@@ -112,6 +112,7 @@ def worlds_distractor(
     ] = "fashion-mnist-5k",
     out: Out = Path("runs/distractor"),
     epochs: StudyEpochs = None,
+    extend: Extend = False,
     replace: Replace = False,
     as_json: Json = False,
 ) -> None:
@@ -124,4 +125,5 @@ def worlds_distractor(
     from tangency.study import shipped_spec
 
     changes: dict[str, Any] = {} if epochs is None else {"train": {"epochs": epochs}}
-    run_and_report(shipped_spec("distractor", data=f"distractor:{data}", **changes), out, as_json, print_noise, replace)
+    spec = shipped_spec("distractor", data=f"distractor:{data}", **changes)
+    run_and_report(spec, out, as_json, print_noise, extend=extend, replace=replace)

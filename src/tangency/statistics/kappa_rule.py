@@ -102,10 +102,11 @@ def classify_by_kappa(
     contrasts = np.concatenate([criteria.contrasts() for criteria in trials.values()])
     low, high = (side.reshape(-1, 4) for side in simultaneous_bands(contrasts))
     estimates = contrasts[:, 0].reshape(-1, 4)
-    return {name: _verdict(estimates[i], low[i], high[i], thresholds) for i, name in enumerate(trials)}
+    return {name: kappa_verdict(estimates[i], low[i], high[i], thresholds) for i, name in enumerate(trials)}
 
 
-def _verdict(estimate: Array, low: Array, high: Array, thresholds: KappaThresholds) -> KappaVerdict:
+def kappa_verdict(estimate: Array, low: Array, high: Array, thresholds: KappaThresholds) -> KappaVerdict:
+    """The label of four contrasts, as `KappaCriteria.contrasts` has them, (4,), with the ends of their bands."""
     steeper = high[0] <= np.log(thresholds.kappa_ratio)
     aligned = steeper and high[1] < np.log(thresholds.kappa) and estimate[3] >= np.log(thresholds.change_on_ratio)
     non_inferior = low[2] > -thresholds.accuracy_margin

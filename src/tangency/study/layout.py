@@ -46,6 +46,11 @@ class Layout:
         return self.run / "progress.json"
 
     @property
+    def costs(self) -> Path:
+        """What each job has cost, a file for each."""
+        return self.run / "costs"
+
+    @property
     def pictures(self) -> Path:
         """Gradients and scores that the report shows."""
         return self.run / "artefacts" / "pictures.safetensors"
@@ -54,6 +59,10 @@ class Layout:
     def artefacts(self) -> Path:
         """What estimators were fitted."""
         return self.run / "artefacts"
+
+    def cost(self, job: str) -> Path:
+        """What the job of this identity has cost."""
+        return self.costs / f"{job}.json"
 
     def score(self, digest: str) -> Path:
         """The fitted score of this identity."""
@@ -78,6 +87,10 @@ class Layout:
     def trained(self, trial: Trial) -> bool:
         """Whether a trial's training ended here, well or not."""
         return self.trial_json(trial).exists()
+
+    def settled(self, trial: Trial) -> bool:
+        """Whether a trial's training ended here and is not tried again, as it is where memory ran out."""
+        return self.trained(trial) and self.outcome(trial)["outcome"] != NO_MEMORY
 
     def shard(self, trial: Trial, images: list[int]) -> Path:
         """Rows of one trial for one shard of images, named by the images."""

@@ -9,7 +9,7 @@ from tangency.evaluate.fitting.tangents import unfinished
 from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import refuse_failed_judge
-from tangency.study.layout import NO_MEMORY, Layout
+from tangency.study.layout import Layout
 from tangency.study.network import examined
 from tangency.study.planning import StudyPlan
 from tangency.study.work.tasks import Task
@@ -30,7 +30,7 @@ def phases(plan: StudyPlan, data: Dataset, layout: Layout) -> Iterator[tuple[str
     if plan.longer:
         numbers = [plan.networks.index(trial) for trial in to_lengthen(plan, layout)]
         longer = [(i, plan.networks[i]) for i in numbers]
-        yield "training longer", [Task("train", i, cost=t.cost) for i, t in longer if not layout.trained(t)]
+        yield "training longer", [Task("train", i, cost=t.cost) for i, t in longer if not layout.settled(t)]
         sound = [i for i, trial in longer if layout.outcome(trial)["outcome"] == "ok"]
         yield "measuring longer", to_measure(plan, sound, layout)
     if plan.entries:
@@ -53,7 +53,7 @@ def to_filter(plan: StudyPlan, layout: Layout) -> list[Task]:
     """A task for each seed whose filters are not chosen."""
     seeds: dict[int, list[int]] = {}
     for number, trial in enumerate(plan.trials):
-        if trial.base is not None and not layout.trained(trial):
+        if trial.base is not None and not layout.settled(trial):
             seeds.setdefault(trial.seed, []).append(number)
     return [Task("filter", numbers[0], tuple(numbers)) for numbers in seeds.values()]
 
@@ -73,7 +73,7 @@ def to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     """What is still to be trained or fitted; the examination of a trained score fits the mixture that it shares."""
     spec, images = plan.spec, len(data.train)
     numbered = [(i, trial) for i, trial in enumerate(plan.trials) if trial.base is None]
-    untrained = [(i, t) for i, t in numbered if not layout.trained(t) or layout.outcome(t)["outcome"] == NO_MEMORY]
+    untrained = [(i, trial) for i, trial in numbered if not layout.settled(trial)]
     tasks = [Task("train", i, cost=max(trial.cost, 1.0)) for i, trial in untrained]
     largest = max((task.cost for task in tasks), default=0.0)
     examining = bool(spec.network_score) and not examined(layout.trust(plan.network_hash))
@@ -84,6 +84,6 @@ def to_train(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
     largest = max((task.cost for task in tasks), default=0.0)
     if examining:
         tasks.append(Task("trust", cost=largest))
-    if plan.judge is not None and not layout.trained(plan.judge):
+    if plan.judge is not None and not layout.settled(plan.judge):
         tasks.append(Task("train_judge", cost=max(plan.judge.cost, largest)))
     return tasks

@@ -15,6 +15,7 @@ from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_eng
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import RunError
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
@@ -27,8 +28,9 @@ from tangency.study.network import examination
 from tangency.study.phases import generating_trials, phases, usable_trials
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
-from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
+from tangency.study.replaced import refuse_changed, refuse_other_study, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
+from tangency.study.summary.costs import CostsEntry, study_costs
 from tangency.study.summary.summarise import summarise
 from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.types import Dataset
@@ -46,12 +48,14 @@ class Status:
         trials: id to "waiting", "trained", "measured", or "generated" where the spec asks for that too.
         score: whether the score is fitted.
         report: whether there is a report, and of this very spec.
+        costs: of the jobs so far.
         going: how the work goes on; None where no process works on the folder.
     """
 
     score: bool
     trials: dict[str, str]
     report: bool
+    costs: CostsEntry
     going: Going | None = None
 
 
@@ -70,7 +74,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
         states[trial.id] = done[2 if measured and not steps[2] else sum(steps)]
     report = (run / "report" / "index.html").exists() and bool(_earlier(layout, spec))
     going = read_going(layout.going) if layout.held() else None
-    return Status(layout.score(plan.score_hash).exists(), states, report, going)
+    return Status(layout.score(plan.score_hash).exists(), states, report, study_costs(layout, plan.networks), going)
 
 
 def run_study(
@@ -78,6 +82,7 @@ def run_study(
     run: str | Path,
     watch: Watcher = lambda *_: None,
     *,
+    extend: bool = False,
     replace: bool = False,
     engine: EngineConfig | None = None,
 ) -> dict[str, Any]:
@@ -89,8 +94,10 @@ def run_study(
         spec: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
         run: output folder; made where there is none.
         watch: called as work goes on, for a progress display.
-        replace: whether networks that an earlier spec trained in this folder may be left out of summary and report.
-            A spec that only adds trials or measures does not need it.
+        extend: whether a spec goes on in the folder of another one that it only adds to, as strengths, seeds, measures
+            or measured images. The same spec does not need it, wherever the work is done.
+        replace: whether any spec of this name goes on here, though networks that were trained and what was measured may
+            be left out of summary and report.
         engine: where the work is done; what the spec says by default, which is processes on this machine.
 
     Returns:
@@ -98,8 +105,8 @@ def run_study(
 
     Raises:
         SpecError: a key that is unknown or out of its range, all of them in one sentence.
-        RunError: the folder is a file, or held by another process, or holds networks that would be left out, or a
-            worker died again and again, or could not start.
+        RunError: the folder is a file, or held by another process, or was made by another spec, or a worker died again
+            and again, or could not start.
 
     Example:
         >>> import tempfile
@@ -124,7 +131,7 @@ def run_study(
     with layout.locked():
         refuse_other_study(layout, spec)
         if not replace:
-            refuse_replacing(layout, spec, data, plan.trials)
+            refuse_changed(layout, spec, data, plan.trials, extend=extend)
         if not busy(run):  # else they are files that workers on other machines are writing
             remove_leftovers(run)
         with atomic(layout.spec) as temporary:
@@ -134,6 +141,7 @@ def run_study(
         earlier = _earlier(layout, spec)
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
+        summary["costs"] = fields_json(study_costs(layout, plan.networks))
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
         summary["provenance"]["started"] = begun
         summary["provenance"]["halved"] = _halved(plan, layout)

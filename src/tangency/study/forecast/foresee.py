@@ -67,7 +67,7 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
         return Foreseen(plan_trials(spec, _stand_in(), "unknown"), None, Forecast(wants=wants))
     lacking = any(want.missing for want in wants if want.key == "network_score")
     plan, layout = checked_plan(_without_network(spec) if lacking else spec, data), Layout(Path(run))
-    there = [trial for trial in plan.trials if layout.trained(trial)]
+    there = [trial for trial in plan.trials if layout.settled(trial)]
     measured = [t for t in there if all(layout.measured(t, images) for images in plan.shards)]
     forecast = Forecast(wants=wants, trained=len(there), measured=len(measured))
     if calibrated:

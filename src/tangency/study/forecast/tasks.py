@@ -17,7 +17,7 @@ def foreseen_phases(plan: StudyPlan, data: Dataset, layout: Layout) -> list[list
 
     Where the convergence gate will look for a peak, the lowest strength stands in its place.
     """
-    usable = [i for i, t in enumerate(plan.trials) if not layout.trained(t) or layout.outcome(t)["outcome"] == "ok"]
+    usable = [i for i, t in enumerate(plan.trials) if not layout.settled(t) or layout.outcome(t)["outcome"] == "ok"]
     measuring = to_measure(plan, usable, layout)
     if layout.pictured() != ([plan.trials[i].measure_hash for i in usable], plan.pictured):
         measuring.append(Task("pictures", 0, tuple(usable)))
@@ -30,7 +30,7 @@ def foreseen_phases(plan: StudyPlan, data: Dataset, layout: Layout) -> list[list
             for number, trial in enumerate(plan.longer, start=len(plan.trials))
             if cell_of(trial).removesuffix("-long") in cells
         ]
-        phases.append([Task("train", i, cost=trial.cost) for i, trial in longer if not layout.trained(trial)])
+        phases.append([Task("train", i, cost=trial.cost) for i, trial in longer if not layout.settled(trial)])
         phases.append(to_measure(plan, [i for i, _ in longer], layout))
     if plan.entries:
         makers = generating_trials(plan, usable)

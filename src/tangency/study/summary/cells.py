@@ -73,17 +73,17 @@ def of_networks(statistics: Sequence[Statistic]) -> CrossedEstimate:
     The influence of an image is that of a mean, for medians from the density at the median, else (n − 1) times the
     change when the image is left out. Positive ratios are taken as logarithms, so that their mean is the geometric one.
     """
-    parts = [_influence(statistic) for statistic in statistics]
-    values, influence = np.array([value for value, _ in parts]), np.stack([each for _, each in parts])
+    parts = [influence(statistic) for statistic in statistics]
+    values, influences = np.array([value for value, _ in parts]), np.stack([each for _, each in parts])
     logs = isinstance(statistics[0], Kappa | Ratio) and bool((np.isfinite(values) & (values > 0)).all())
     if not logs:
-        return crossed(values, influence)
-    estimate = crossed(np.log(values), influence / values[:, None])
+        return crossed(values, influences)
+    estimate = crossed(np.log(values), influences / values[:, None])
     mean, low, high = np.exp([estimate.mean, estimate.low, estimate.high]).tolist()
     return CrossedEstimate(mean, low, high, estimate.networks, estimate.unit, tuple(values.tolist()), estimate.images)
 
 
-def _influence(statistic: Statistic) -> tuple[float, Array]:
+def influence(statistic: Statistic) -> tuple[float, Array]:
     """The number, and the influence of each image on it, (N,); NaN for images that do not enter."""
     if isinstance(statistic, Mean):
         values = np.where(np.isfinite(statistic.values), statistic.values, np.nan)

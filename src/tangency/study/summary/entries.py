@@ -23,6 +23,7 @@ from tangency.measures import Calibration
 from tangency.statistics import KappaThresholds
 from tangency.statistics.regimes import Thresholds
 from tangency.study.generation.entries import GenerationEntry
+from tangency.study.summary.costs import CostsEntry
 from tangency.study.summary.sweep_entries import (
     CellEntry,
     CommonCurveEntry,
@@ -205,7 +206,8 @@ class StudySummary:
     """The content of summary.json.
 
     `absent` says in sentences which cells have no network, and which objectives no curve. `score` is the card of the
-    study's score, and `provenance` versions, hashes and settings to be printed as they are.
+    study's score, and `provenance` versions, hashes and settings to be printed as they are. `seconds` is the time of
+    all runs of this spec, `costs` what all jobs in the folder took.
     """
 
     schema: int
@@ -229,6 +231,7 @@ class StudySummary:
     provenance: dict[str, Any]
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)
+    costs: CostsEntry | None = field(default=None, metadata=ABSENT)
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""

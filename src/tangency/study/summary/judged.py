@@ -26,8 +26,14 @@ _TEXT = (
     "A regime is a statement about a sweep: each network is judged against the standard network of its seed, and the "
     "network of a trial alone over images only. Cells are recipes: all seeds together."
 )
-_KAPPA_BANDS = "simultaneous over trials and criteria (bootstrap of max |t| over images), 95 %"
-_KAPPA_TEXT = "The former rule, on κ: each trial is judged against the standard network of its seed."
+_KAPPA_BANDS = (
+    "95 %; of trials, simultaneous over trials and criteria (bootstrap of max |t| over images), which says nothing of "
+    "other seeds; of cells of several seeds, of each criterion, networks crossed with images"
+)
+_KAPPA_TEXT = (
+    "The former rule, on κ: each trial is judged against the standard network of its seed. Cells are recipes: all "
+    "seeds together."
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def judge(
     """
     constant = sweep.rows.constant
     if spec.rule == "kappa":
-        trials, cells = kappa_labels(results, spec)
+        trials, cells = kappa_labels(results, spec, columns, sweep.rows.dimension)
         rule = RegimesEntry(
             rule=spec.rule,
             kappa=KappaThresholds(),

@@ -15,6 +15,7 @@ from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.planning import StudyPlan
 from tangency.study.work.bench import Workbench
+from tangency.study.work.costs import noted
 from tangency.study.work.tasks import Task, do_task
 from tangency.worlds import load_dataset
 
@@ -44,7 +45,11 @@ class StudyWork:
         bench = Workbench(self.plan, run, device)
 
         def do_job(payload: Mapping[str, Any], progress: Progress) -> None:
-            do_task(bench, Task(**{**payload, "trials": tuple(payload["trials"])}), progress)
+            task = Task(**{**payload, "trials": tuple(payload["trials"])})
+            job = _job(task, self.plan, bench.layout)
+            file, trials = bench.layout.cost(job.id), _trials_of(task, self.plan)
+            with noted(file, task.kind, trials, device, progress) as advance:
+                do_task(bench, task, advance)
 
         return do_job
 
@@ -60,7 +65,17 @@ def _job(task: Task, plan: StudyPlan, layout: Layout) -> Job:
     identity = hashlib.sha256(json.dumps([task.kind, task.part, *sorted(made)]).encode()).hexdigest()[:16]
     payload = {"kind": task.kind, "index": task.index, "trials": list(task.trials), "part": task.part}
     read = dict.fromkeys(str(path.relative_to(layout.run)) for path in inputs)
-    return Job(f"{task.kind}-{identity}", name, payload, task.cost, tuple(read), tuple(made))
+    number = f"{task.kind}-{identity}"
+    noted_in = str(layout.cost(number).relative_to(layout.run))  # no part of the identity: it says what making it took
+    return Job(number, name, payload, task.cost, tuple(read), (*made, noted_in))
+
+
+def _trials_of(task: Task, plan: StudyPlan) -> list[str]:
+    """Train hashes of the trials that a task is done for."""
+    if task.kind == "train_judge":
+        return [] if plan.judge is None else [plan.judge.train_hash]
+    numbers = [task.index] if task.kind == "train" else task.trials
+    return [plan.networks[number].train_hash for number in numbers]
 
 
 _Files = tuple[str, list[Path], list[Path]]  # name in words, inputs, outputs
