@@ -1,10 +1,10 @@
-"""What ships of a run: the columns that claims need, a row for each network and image, float32 with ten bits after the point."""
+"""What ships of a run: the columns that claims need, a row for each network and image, as float32 of ten bits."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tangency.study.sweep import STANDARD
 
 ROWS = Path(__file__).parents[1] / "reproduction" / "rows"
 BITS = 10  # of the mantissa: a value is off by 5·10⁻⁴ of itself at most, without a bias
+NOISE = 0.5  # σ of the noise on signal and distractor, named in docs/theory.md before looking
 _ALIGNED = ("accuracy", "alignment_")
 _CONSTANT = ("tangent_rank", "tangent_overlap")  # the same for all networks, so that they compress to little
 
@@ -56,14 +57,21 @@ def pack_study(run: Path, name: str, folder: Path = ROWS) -> None:
     """Write the rows of a finished run, without untrained networks, and what its recipes are."""
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(run / "rows.parquet").filter(~pl.col("trial").str.starts_with("untrained"))
-    chosen = [column for column in rows.columns[3:] if _needed(column)]
     kinds = [_kind(trial) for trial in rows["trial"]]
+    frame = pack_frame(rows, lambda column: np.array([_kept(column, kind) for kind in kinds]))
+    write_table(frame, name, _about(summary, rows["trial"].unique().to_list()), folder)
+
+
+def pack_frame(rows: pl.DataFrame, kept: Callable[[str], np.ndarray] | None = None) -> pl.DataFrame:
+    """Trial, image and the columns that claims need, rounded; null where `kept` (column to (N,)) says no."""
     columns: dict[str, Any] = {"trial": rows["trial"].cast(pl.Categorical), "image": rows["image"].cast(pl.Int32)}
-    for column in chosen:
-        kept = np.array([_kept(column, kind) for kind in kinds])
-        values = np.where(kept, rows[column].cast(pl.Float64).to_numpy(), np.nan)
-        columns[column] = pl.Series(values=rounded(values)).fill_nan(None)
-    write_table(pl.DataFrame(columns), name, _about(summary, rows["trial"].unique().to_list()), folder)
+    for column in rows.columns:
+        if column in ("trial", "image", "seed") or not _needed(column):
+            continue
+        values = rows[column].cast(pl.Float64).to_numpy()
+        own = rounded(values if kept is None else np.where(kept(column), values, np.nan))
+        columns[column] = pl.Series(values=own).fill_nan(None)
+    return pl.DataFrame(columns)
 
 
 def _needed(column: str) -> bool:
@@ -72,7 +80,9 @@ def _needed(column: str) -> bool:
         return True
     if key.family in ("change_on", "change_off"):
         return not key.tangents
-    if key.family in ("change_signal", "change_distractor", "signal_fraction"):
+    if key.family in ("noise_signal", "noise_distractor"):
+        return key.value == NOISE
+    if key.family == "signal_fraction":
         return not key.control
     return key.family.startswith("alignment_") and key.control in ("", "shuffled")
 
@@ -91,7 +101,8 @@ def _kept(column: str, kind: str) -> bool:
 def _about(summary: dict[str, Any], measured: Sequence[str]) -> dict[str, Any]:
     curves = {cell: curve["objective"] for curve in summary["curves"] for cell in curve["cells"][1:]}
     recipes = [
-        {key: cell[key] for key in ("id", "strength", "seeds")} | {"objective": curves.get(cell["id"], cell["objective"])}
+        {key: cell[key] for key in ("id", "strength", "seeds")}
+        | {"objective": curves.get(cell["id"], cell["objective"])}
         for cell in summary["cells"]
         if cell["objective"] != "untrained"
     ]
@@ -160,7 +171,7 @@ def _columns(frame: pl.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     columns = {}
     for (trial,), own in frame.partition_by("trial", as_dict=True, maintain_order=True).items():
         ordered = own.sort("image")
-        kept = [name for name in frame.columns[2:] if ordered[name].null_count() < len(ordered)]
+        kept = [name for name in frame.columns[2:] if _kept(name, _kind(str(trial)))]
         columns[str(trial)] = {name: ordered[name].fill_null(np.nan).cast(pl.Float64).to_numpy() for name in kept}
     return columns
 
