@@ -126,6 +126,30 @@ def world_claims(folder: Path = ROWS) -> list[Claim]:
     return [Claim("C", "worlds", "ours", measure, answer, estimates, "", "on-manifold: " + "; ".join(spoken))]
 
 
+def onnx_claims(folder: Path = ROWS) -> list[Claim]:
+    """B: two standard networks of others, each alone; with nothing to compare them with there is no verdict."""
+    table = read_table("onnx", folder)
+    if table is None:
+        return []
+    frame, about = table
+    estimates = []
+    for name, own in about["networks"].items():
+        mine = frame.filter(pl.col("trial") == name)
+        columns = {c: mine[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in mine.columns[2:]}
+        recipe = Recipe(name, "standard", 0.0, {0: columns})
+        rows = SweepRows([recipe], constant=0.1, dimension=math.prod(own["shape"]))
+        verdict = verdicts(rows).recipes[name]
+        if verdict.accuracy:
+            estimates.append(Estimate.of(f"{name}: accuracy", verdict.accuracy))
+        estimates += [
+            Estimate.of(f"{name}, {estimator or 'mfa'}: log F²/{under.worst.control}", under.worst)
+            for estimator, under in verdict.manifold.items()
+            if under.worst
+        ]
+    note = "two standard networks, each alone; unit: images"
+    return [Claim("B", "onnx", "ours", "log F²/worst control", OPEN, estimates, "", note)]
+
+
 def distractor_claims(folder: Path = ROWS) -> list[Claim]:
     """H: gradient energy on the digit, and the change under noise on it over that on the letter."""
     sweep = read_study("distractor", folder)

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from reproduction_claims import Claim, claim_json, sweep_claims
-from reproduction_others import cause_claims, distractor_claims, foreign_claims, generation_claims, world_claims
+from reproduction_others import (
+    cause_claims,
+    distractor_claims,
+    foreign_claims,
+    generation_claims,
+    onnx_claims,
+    world_claims,
+)
 from reproduction_rows import ROWS, read_study, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +71,7 @@ def parts(folder: Path = ROWS) -> list[Part]:
         made.append(Part(name, letters, [] if sweep is None else sweep_claims(name, sweep, letters)))
     others = [
         *foreign_claims(folder),
+        *onnx_claims(folder),
         *world_claims(folder),
         *distractor_claims(folder),
         *generation_claims(folder),
