@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -374,3 +375,15 @@ def test_the_rows_are_small_and_every_part_has_a_spec(scripts: Any, tmp_path: Pa
     assert load_spec("regimes").name == reproduce.spec_of("fashion", tmp_path, {}).name
     registered = (ROOT / "docs" / "preregistration.md").read_text(encoding="utf-8")
     assert all(f"`{part.removesuffix('-score')}" in registered for part in specs)
+
+
+def test_beliefs_rest_on_these_numbers_alone() -> None:
+    """Every decimal of docs/beliefs.md stands in docs/regimes.md or docs/reproduction.md, but for thresholds."""
+    pages = {
+        name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for name in ("beliefs", "regimes", "reproduction")
+    }
+    numbers = {name: {float(each) for each in re.findall(r"\d*\.\d+", text)} for name, text in pages.items()}
+    registered = {0.02, 0.75, 2305.19101}  # the smallest difference and the size that docs/preregistration.md names
+    assert numbers["beliefs"] - registered <= numbers["regimes"] | numbers["reproduction"]
+    assert len(numbers["beliefs"]) > 30
