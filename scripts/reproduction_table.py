@@ -113,6 +113,7 @@ def page(claims: dict[str, list[dict[str, Any]]], made: Sequence[Part], folder: 
         if missing:
             lines += [f"Not run yet: {', '.join(f'`{name}`' for name in missing)}."]
         lines.append("")
+    lines += ["## How verdicts hang on accuracy", "", *_by_accuracy(made), ""]
     lines += ["## What was run", "", *_runs(made, folder), ""]
     return "\n".join(lines)
 
@@ -129,6 +130,23 @@ def _summary(claims: dict[str, list[dict[str, Any]]], made: Sequence[Part]) -> l
             published = next((_verdict(row) for row in own if row["definition"] == "pags"), "–")
             figure, command = FIGURES.get(part.name, "–"), f"`make reproduce ARGS={part.name}`"
             lines.append(f"| {letter}: {words} | `{part.name}` | {ours} | {published} | {figure} | {command} |")
+    return lines
+
+
+def _by_accuracy(made: Sequence[Part]) -> list[str]:
+    """The best of each objective in every sweep that was run, beside the accuracy of its standard networks."""
+    lines = ["| part | accuracy of the standard networks | L − standard | log F²/control |", "|---|---|---|---|"]
+    for part in made:
+        if part.name not in SWEEPS:
+            continue
+        rows = [claim_json(claim)["estimates"] for claim in part.claims if claim.definition == "ours"]
+        estimates = {own["name"]: own for row in rows for own in row}
+        columns = [
+            [own for name, own in estimates.items() if words in name]
+            for words in ("accuracy of the standard", ": L − standard", ": log F²/")
+        ]
+        spoken_of = ["<br>".join(spoken(own) for own in each) or "not run yet" for each in columns]
+        lines.append(f"| `{part.name}` | {' | '.join(spoken_of)} |".replace("accuracy of the standard networks ", ""))
     return lines
 
 
