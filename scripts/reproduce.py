@@ -103,8 +103,8 @@ def worlds(out: Path) -> None:
         world = make_world(reference)
         train, test = drawn(world, 2000, seed=0), drawn(world, WORLD_IMAGES, seed=1)
         rule = BayesClassifier(world, WORLD_SIGMA)
-        given = {"train_data": train, "score": world, "tangents": WorldTangents(world), "config": config}
-        rows = measure(rule, test.images(), test.labels, **given)
+        exact = WorldTangents(world)
+        rows = measure(rule, test.images(), test.labels, train_data=train, score=world, tangents=exact, config=config)
         name = reference.split("?")[0]
         columns = {key: values.cpu().double().numpy() for key, values in rows.columns.items()}
         frames.append(pl.DataFrame({"trial": [name] * len(test), "image": rows.ids.tolist(), **columns}))

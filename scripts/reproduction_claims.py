@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 
 from reproduction_rows import PackedSweep
 from tangency.evaluate.verdicts import Recipe, SweepVerdicts, verdicts
-from tangency.evaluate.verdicts.aligned import ACCURACY, AlignmentUnder, aligned, difference
-from tangency.evaluate.verdicts.entries import ManifoldUnder, WorstControl
+from tangency.evaluate.verdicts.aligned import ACCURACY, aligned, difference
+from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, WorstControl
 from tangency.evaluate.verdicts.manifold import change, corrected, on_manifold
 from tangency.evaluate.verdicts.recipes import directions, estimators, shared_seeds
 from tangency.measures.keys import Key
@@ -246,8 +246,9 @@ def correlation_claim(judged: Judged) -> Claim:
     )
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _number(value: float | str | None) -> float:
+    """NaN for what is not defined, and for ends that lie outside the grid, which are words."""
+    return float("nan") if value is None or isinstance(value, str) else value
 
 
 def regimes_claim(judged: Judged) -> Claim:

@@ -43,7 +43,8 @@ class PackedSweep:
 def rounded(values: np.ndarray, bits: int = BITS) -> np.ndarray:
     """The nearest float32 with so many bits after the point; NaN stays."""
     whole, exponent = np.frexp(np.asarray(values, np.float64))
-    return np.ldexp(np.round(whole * 2 ** (bits + 1)) / 2 ** (bits + 1), exponent).astype(np.float32)
+    nearest: np.ndarray = np.ldexp(np.round(whole * 2 ** (bits + 1)) / 2 ** (bits + 1), exponent).astype(np.float32)
+    return nearest
 
 
 def write_table(frame: pl.DataFrame, name: str, about: dict[str, Any], folder: Path = ROWS) -> None:

@@ -151,7 +151,7 @@ def _by_accuracy(made: Sequence[Part]) -> list[str]:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    return row["verdict"] + (f" (without the gate: {row['ungated']})" if row["ungated"] else "")
+    return f"{row['verdict']} (without the gate: {row['ungated']})" if row["ungated"] else str(row["verdict"])
 
 
 def _row(row: dict[str, Any]) -> str:
