@@ -24,9 +24,10 @@ from reproduction_rows import ROWS, pack_frame, pack_study, read_table, rounded,
 from tangency.evaluate.numbers import best_constant
 from tangency.measures import MeasureConfig, measure
 from tangency.study import StudySpec, load_spec, run_study
+from tangency.study.plan import cell_of, plan_trials
 from tangency.study.spec import parse_spec
 from tangency.tangents import WorldTangents
-from tangency.worlds import BayesClassifier, drawn, make_world
+from tangency.worlds import BayesClassifier, drawn, load_dataset, make_world
 
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "reproduction" / "specs"
@@ -138,15 +139,26 @@ def onnx(out: Path) -> None:
 
 
 def cause(name: str, out: Path) -> None:
-    """A causal study, and the rows of its matched networks."""
+    """A causal study, the rows of its matched networks, and which recipe each arm is."""
+    from tangency.cause.spec import load_cause
+    from tangency.cause.stages import trials_of
+
     folder = out / f"cause-{name}"
     tangency("cause", "run", name, "--out", str(folder))
     pack_study(folder / "matched", f"cause-{name}")
     table = read_table(f"cause-{name}")
     assert table is not None
+    spec, study = load_cause(folder / "cause.yaml"), load_spec(folder / "matched" / "spec.yaml")
+    planned = plan_trials(study, load_dataset(study.data))
     result = json.loads((folder / "cause.json").read_text(encoding="utf-8"))
-    kept = {key: result[key] for key in ("verdict", "arms", "judges", "guide", "base")}
-    write_table(table[0], f"cause-{name}", table[1] | {"kind": "cause", "cause": kept})
+    arms = {}
+    for arm, own in zip(spec.arms, result["arms"], strict=True):
+        if own["seeds"]:
+            recipe = cell_of(trials_of(arm, spec.guide, own["strength"], planned)[0])
+            arms[arm.name] = {"recipe": recipe, "sham": arm.is_sham, "matched": own["matched"]}
+    kept = [{key: own[key] for key in ("criterion", "column", "held_out", "verdict")} for own in result["criteria"]]
+    about = {"kind": "cause", "cause": {"arms": arms, "criteria": kept, "verdict": result["verdict"]}}
+    write_table(table[0], f"cause-{name}", table[1] | about)
 
 
 def generation(out: Path) -> None:

@@ -16,7 +16,12 @@ from reproduction_claims import FEWEST, HOLDS, LEVEL, NOT, OPEN, PART, Claim, Es
 from reproduction_rows import NOISE, ROWS, read_study, read_table
 from tangency.evaluate.verdicts import Recipe, SweepRows, verdicts
 from tangency.evaluate.verdicts.aligned import mean_of
-from tangency.statistics.crossed import crossed
+from tangency.evaluate.verdicts.manifold import corrected
+from tangency.evaluate.verdicts.recipes import shared_seeds
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import Key
+from tangency.statistics import CrossedEstimate, crossed, crossed_difference, crossed_log_ratio
+from tangency.statistics.regimes import Thresholds
 from tangency.study.summary.sweep import curves_of
 
 _FRACTION, _COSINE = "tangent_fraction.logp_y", "alignment_cosine.logp_y.bayes_gradient.sigma=0.5"
@@ -188,32 +193,48 @@ def _relative(recipe: Recipe, standard: Recipe) -> Any:
 
 
 def cause_claims(names: Sequence[str], folder: Path = ROWS) -> list[Claim]:
-    """F: what `tangency cause run` said of own tangent spaces against the best sham, judge by judge."""
+    """F: own tangent spaces against the best sham that is matched, criterion by criterion, from the rows."""
     answers = {"holds": HOLDS, "does not hold": NOT, "cannot be decided": OPEN, "no claim": OPEN}
     claims = []
     for name in names:
-        table = read_table(f"cause-{name}", folder)
-        if table is None:
+        sweep = read_study(f"cause-{name}", folder)
+        if sweep is None:
             continue
-        judges: list[Mapping[str, Any]] = table[1]["cause"]["judges"]
-        estimates = [
-            Estimate(
-                f"{j['judge']}: off-own − {j['best']['sham']}", j["best"]["mean"], j["best"]["low"], j["best"]["high"]
-            )
-            for j in judges
-            if j["held_out"] and j["best"]
-        ]
-        said = [answers[j["verdict"]] for j in judges if j["held_out"]]
-        verdict = (
-            HOLDS
-            if said and all(s == HOLDS for s in said)
-            else PART
-            if HOLDS in said
-            else answers[table[1]["cause"]["verdict"]]
-        )
-        measure = "own − best sham at matched radius and accuracy, held-out judges"
-        claims.append(Claim("F", f"cause-{name}", "ours", measure, verdict, estimates))
+        cause = sweep.about["cause"]
+        arms = {
+            arm: next(r for r in sweep.rows.recipes if r.name == own["recipe"]) for arm, own in cause["arms"].items()
+        }
+        shams = [arm for arm, own in cause["arms"].items() if own["sham"] and own["matched"]]
+        estimates, said = [], []
+        for criterion in (own for own in cause["criteria"] if own["held_out"]):
+            said.append(answers[criterion["verdict"]])
+            if shams and cause["arms"]["off-own"]["matched"]:
+                at = f"{criterion['criterion']}: off-own − best sham"
+                estimates.append(_over_best(at, criterion["column"], arms, shams, sweep.rows.dimension))
+        whole = answers[cause["verdict"]]
+        verdict = HOLDS if said and all(s == HOLDS for s in said) else PART if HOLDS in said else whole
+        note = f"`tangency cause`: {cause['verdict']}; matched shams: {', '.join(shams) or 'none'}"
+        measure = "own − best sham at matched radius and accuracy, held-out criteria; cosines, or log F²"
+        claims.append(Claim("F", f"cause-{name}", "ours", measure, verdict, estimates, "", note))
     return claims
+
+
+def _over_best(at: str, column: str, arms: Mapping[str, Recipe], shams: Sequence[str], dimension: int) -> Estimate:
+    """Least mean and lower end of own − sham, least upper end at a level for their number."""
+    seeds = shared_seeds(*arms.values())
+    values = {arm: arms[arm].values(column, seeds) for arm in ("off-own", *shams)}
+    usable = np.isfinite(np.stack(list(values.values()))).all((0, 1))
+
+    def difference(sham: str, level: float) -> CrossedEstimate:
+        own, other = values["off-own"][:, usable], values[sham][:, usable]
+        if not column.startswith("tangent_fraction"):
+            return crossed_difference(own, other, level)
+        rank = float(np.nanmean(arms["off-own"].values(str(rank_key(Key.parse(column))))))
+        return crossed_log_ratio(own, other, Thresholds().floor * rank / dimension, level)
+
+    each = [difference(sham, LEVEL) for sham in shams]
+    high = min(difference(sham, corrected(LEVEL, len(shams))).high for sham in shams)
+    return Estimate(at, min(own.mean for own in each), min(own.low for own in each), high)
 
 
 def generation_claims(folder: Path = ROWS) -> list[Claim]:

@@ -300,68 +300,6 @@ def test_ten_bits_after_the_point(scripts: Any) -> None:
     assert kept[-2:].tolist() == [0.0, 1.0]
 
 
-def test_judges_of_the_causal_study_decide_together(scripts: Any, tmp_path: Path) -> None:
-    best = {"sham": "off-dct", "mean": 0.04, "low": 0.02, "high": 0.06}
-    for name, second, answer in (("linear", "holds", "holds"), ("offset", "cannot be decided", "in part")):
-        judges = [
-            {"judge": "bayes_gradient", "held_out": True, "best": best, "verdict": "holds"},
-            {"judge": "local-pca", "held_out": True, "best": best | {"mean": 0.01}, "verdict": second},
-            {"judge": "mfa", "held_out": False, "best": best, "verdict": "does not hold"},  # the guide itself: no say
-        ]
-        about = {"cause": {"judges": judges, "verdict": second}}
-        scripts.rows.write_table(pl.DataFrame({"trial": ["a"]}), f"cause-{name}", about, tmp_path)
-        (claim,) = scripts.others.cause_claims([name], tmp_path)
-        assert claim.verdict == answer
-        assert [own.mean for own in claim.estimates] == [0.04, 0.01]
-
-
-def test_generation_is_compared_network_by_network(scripts: Any, tmp_path: Path) -> None:
-    rows = [
-        {"task": task, "objective": objective, "strength": strength, "seed": seed, "value": value + 0.01 * seed}
-        for task in ("denoise", "inpaint")
-        for objective, strength, value in (("standard", 0.0, 1.0), ("pgd_l2", 0.5, 1.5), ("pgd_l2", 1.0, 2.0))
-        for seed in range(3)
-    ]
-    rows = [row | {"value": row["value"] + 0.1 * (row["seed"] == 1) * (row["strength"] > 0)} for row in rows]
-    scripts.rows.write_table(pl.DataFrame(rows), "generation", {}, tmp_path)
-    (claim,) = scripts.others.generation_claims(tmp_path)
-    half = student.ppf(1 - 0.025 / 2, 2) * np.std([0, 0.1, 0], ddof=1) / math.sqrt(3)
-    assert claim.ungated == "holds"
-    assert [own.name for own in claim.estimates] == [f"{task}, PGD ℓ₂ 1: − standard" for task in ("denoise", "inpaint")]
-    assert claim.estimates[0].mean == pytest.approx(1 + 0.1 / 3)
-    assert claim.estimates[0].high - claim.estimates[0].mean == pytest.approx(half)
-
-
-def test_signal_against_distractor_by_hand(scripts: Any, tmp_path: Path) -> None:
-    generator, frames = np.random.default_rng(0), []
-    levels = {"standard-0": (0.6, 0.2, 0.1), "pgd_l2-1": (0.9, 0.4, 0.05)}
-    for name, (energy, signal, distractor) in levels.items():
-        for seed in range(5):
-            spread = generator.uniform(0.9, 1.1, 40)
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "trial": [f"{name}-s{seed}"] * 40,
-                        "image": range(40),
-                        "accuracy": 1.0,
-                        "signal_fraction.margin": energy * spread,
-                        "noise_signal.sigma=0.5": signal * spread,
-                        "noise_distractor.sigma=0.5": distractor * spread,
-                    }
-                )
-            )
-    recipes = [
-        {"id": "standard-0", "objective": "standard", "strength": 0.0, "seeds": [0, 1, 2, 3, 4]},
-        {"id": "pgd_l2-1", "objective": "pgd_l2", "strength": 1.0, "seeds": [0, 1, 2, 3, 4]},
-    ]
-    about = {"recipes": recipes, "gate": [], "slack": {}, "constant": 0.1, "dimension": 64, "exact": False}
-    scripts.rows.write_table(scripts.rows.pack_frame(pl.concat(frames)), "distractor", about, tmp_path)
-    (claim,) = scripts.others.distractor_claims(tmp_path)
-    assert claim.verdict == "holds"
-    assert claim.estimates[0].mean == pytest.approx(0.3, rel=0.05)
-    assert claim.estimates[1].mean == pytest.approx(math.log(4), rel=1e-3)  # (.4/.05) / (.2/.1)
-
-
 def test_the_rows_are_small_and_every_part_has_a_spec(scripts: Any, tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (ROOT / "reproduction").rglob("*") if path.is_file()) <= 5e6
     specs = {path.stem for path in (ROOT / "reproduction" / "specs").glob("*.yaml")}
