@@ -115,7 +115,8 @@ class Judged:
     def said(self, verdict: str, gated: bool) -> tuple[str, str, str]:
         """Verdict, what would be said without the gate, and why."""
         if self.networks < FEWEST:
-            return OPEN, "", f"{self.networks} networks of each recipe: points, no verdict"
+            several = "networks" if self.networks > 1 else "network"
+            return OPEN, "", f"{self.networks} {several} of each recipe: points, no verdict"
         if not gated:
             return verdict, "", ""
         if not self.sweep.longer:

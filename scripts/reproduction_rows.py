@@ -114,7 +114,7 @@ def _about(summary: dict[str, Any], measured: Sequence[str]) -> dict[str, Any]:
     slack: dict[str, float] = {}
     for trial in summary["trials"]:
         target = next((t for t, own in FILTERED.items() if own == trial["objective"]), None)
-        if target:
+        if target and "filter" in trial:
             slack[target] = max(slack.get(target, 0.0), trial["filter"]["slack"])
     return {
         "kind": "study",

@@ -183,8 +183,8 @@ Every claim of the abstract of arXiv 2305.19101 has a hypothesis, a measure and 
 [preregistration.md](preregistration.md), committed before the runs. Here is what came out. All numbers are computed
 from `reproduction/rows` by `python scripts/reproduction_table.py`, and a test computes them anew in another way.
 `make reproduce` runs every part (`ARGS=PART` one of them; hours stand in the preregistration), goes on where it was
-killed, and writes this page again. Intervals are 95 %, networks crossed with images; of the best of m strengths at
-level 1 − .05/m.
+killed, and writes this page again; parts on CIFAR-10, MNIST and all of Fashion-MNIST want `TANGENCY_DATA`. Intervals
+are 95 %, networks crossed with images; of the best of m strengths at level 1 − .05/m.
 
 *Ours* are the definitions of tangency; *as published* are those of the paper's code (`legacy: pags`). *Without the
 gate* is what would be said if networks were taken to have converged though they have not. A part that was not run says
