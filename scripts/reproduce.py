@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "reproduction" / "specs"
 ROUNDS: dict[str, tuple[dict[str, Any], ...]] = {  # what is run first; each round ends with rows
     "cifar10": (
+        {"sweep": [{"objective": "standard"}], "seeds": [0], "convergence": False},  # for the size rule alone
         {"seeds": [0], "convergence": False},
         {"seeds": [0, 1, 2], "convergence": False},
         {"convergence": False},
@@ -48,6 +49,7 @@ WORLDS = (
     "offset?shape=1x12x12&rank=4&classes=4",
     "rotated?shape=1x12x12&rank=4&classes=4",
 )
+SIZE = 0.75  # least accuracy of a standard network on CIFAR-10
 WORLD_SIGMA, WORLD_IMAGES = 0.25, 500
 
 
@@ -65,8 +67,21 @@ def study(part: str, out: Path) -> None:
     """Run a study in its rounds, and pack its rows after each."""
     for changes in ROUNDS.get(part, ({},)):
         say(f"{part}: {changes or 'as in its spec'}")
-        run_study(spec_of(part, out, changes), out / part)
-        pack_study(out / part, part)
+        summary = run_study(spec_of(part, out, changes), out / part)
+        if "sweep" in changes:
+            check_size(part, summary)
+        else:
+            pack_study(out / part, part)
+
+
+def check_size(part: str, summary: Mapping[str, Any]) -> None:
+    """The size rule of docs/preregistration.md, from the accuracy of the standard networks alone."""
+    accuracy = min(t["measures"]["accuracy"]["mean"] for t in summary["trials"] if t["objective"] == "standard")
+    say(f"{part}: the standard network has an accuracy of {accuracy:.3f}")
+    if accuracy < SIZE:
+        raise SystemExit(
+            f"{part}: expected at least {SIZE}; set width 16 in reproduction/specs/{part}.yaml, and say so."
+        )
 
 
 def score(out: Path) -> None:

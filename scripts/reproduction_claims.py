@@ -132,7 +132,9 @@ def words(name: str) -> str:
 
 
 def of_all(shown: Sequence[bool], partly: Sequence[bool], refuted: Sequence[bool]) -> str:
-    """Holds for all, in part for some, or for all in part; does not where it is refuted for all."""
+    """Holds for all, in part for some, or for all in part; does not where it is refuted for all; open for none."""
+    if not shown:
+        return OPEN
     if all(shown):
         return HOLDS
     if any(shown) or all(partly):

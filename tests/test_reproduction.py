@@ -325,3 +325,14 @@ def test_beliefs_rest_on_these_numbers_alone() -> None:
     registered = {0.02, 0.75, 2305.19101}  # the smallest difference and the size that docs/preregistration.md names
     assert numbers["beliefs"] - registered <= numbers["regimes"] | numbers["reproduction"]
     assert len(numbers["beliefs"]) > 30
+
+
+def test_the_size_rule_looks_at_accuracy_alone(scripts: Any) -> None:
+    trials = [
+        {"objective": "standard", "measures": {"accuracy": {"mean": 0.76}}},
+        {"objective": "untrained", "measures": {"accuracy": {"mean": 0.1}}},
+    ]
+    scripts.reproduce.check_size("cifar10", {"trials": trials})
+    trials[0]["measures"]["accuracy"]["mean"] = 0.74
+    with pytest.raises(SystemExit, match="width 16"):
+        scripts.reproduce.check_size("cifar10", {"trials": trials})
