@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 OUT ?= runs/quickstart
+REPRODUCTION ?= runs/reproduction
 TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help quickstart test test-data test-slow bench gpu-check lint types format wheel clean
+.PHONY: help reproduce quickstart test test-data test-slow bench gpu-check lint types format wheel clean
 
 help:
 	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
@@ -15,6 +16,7 @@ help:
 	@echo "make test-slow    the slow tests too"
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
 	@echo "make gpu-check    does the GPU of this machine give the numbers of the CPU, and how fast? (5 minutes at most)"
+	@echo "make reproduce    the paper's claims, one by one (hours: docs/preregistration.md); ARGS=PART for one part of them"
 	@echo "make lint types   ruff and mypy"
 
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -45,6 +47,9 @@ bench: $(BIN)/.installed-test
 
 gpu-check: $(BIN)/.installed
 	$(BIN)/python scripts/gpu_check.py $(ARGS)
+
+reproduce: $(BIN)/.installed
+	$(BIN)/python scripts/reproduce.py $(ARGS) --out $(REPRODUCTION)
 
 lint: $(BIN)/.installed-test
 	$(BIN)/ruff check .
