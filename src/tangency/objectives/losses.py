@@ -7,7 +7,9 @@ depends on its neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ from torch.nn import functional as F
 from tangency.attacks import pgd
 from tangency.autodiff import double_backward
 from tangency.numerics import flat
+from tangency.objectives.cost import INPUT_GRADIENT, SECOND_ORDER, declare
 from tangency.objectives.coupling import batch_coupled, running_statistics
 from tangency.seeding import Draw
 
@@ -30,6 +33,7 @@ def standard(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float
     return cross_entropy(model(x), y)
 
 
+@declare(lambda options, classes: SECOND_ORDER)
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
     """ℓ_i + strength · ‖∇_x ℓ_i‖₂² (double backpropagation, Drucker & LeCun 1992), pixels in [0, 1].
 
@@ -51,6 +55,7 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     return losses + penalty
 
 
+@declare(lambda options, classes: 2.0)
 def noise_consistency(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
 ) -> Tensor:
@@ -97,6 +102,12 @@ class InnerAttack:
 INNER_ATTACK = InnerAttack()
 
 
+def attacked_passes(options: Mapping[str, Any], classes: int) -> float:
+    """Of a step at attacked images: an input gradient for each step of the attack, and the step itself."""
+    return 1 + int(options["steps"]) * INPUT_GRADIENT
+
+
+@declare(attacked_passes)
 def pgd_l2(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
 ) -> Tensor:
@@ -104,6 +115,7 @@ def pgd_l2(
     return _adversarial("l2", model, x, y, draw, strength, attack)
 
 
+@declare(attacked_passes)
 def pgd_linf(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
 ) -> Tensor:
@@ -114,6 +126,8 @@ def pgd_linf(
 def _adversarial(
     norm: str, model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, attack: InnerAttack
 ) -> Tensor:
+    if strength == 0:
+        return cross_entropy(model(x), y)
     ascended = pgd(
         model,
         x,

@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from tangency.errors import SpecError, unknown_name
-from tangency.objectives import losses, pags
+from tangency.objectives import denoising, derivatives, features, losses, pags
+from tangency.objectives.cost import declaration
 from tangency.references import Registry, defaults_of, makes
 from tangency.seeding import Draw
 
@@ -26,6 +27,11 @@ OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
         "noise_augmentation": losses.noise_augmentation,
         "pgd_l2": losses.pgd_l2,
         "pgd_linf": losses.pgd_linf,
+        "jacobian": derivatives.jacobian,
+        "curvature": derivatives.curvature,
+        "finite_difference_gradient": derivatives.finite_difference_gradient,
+        "feature_smoothing": features.feature_smoothing,
+        "joint_denoising": denoising.joint_denoising,
     },
     "a function (model, x, y, draw, strength, *, options) to one loss an image, options with numbers or switches for "
     "defaults",
@@ -76,6 +82,17 @@ class Objective:
                 f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
             )
         return losses
+
+    def passes(self, classes: int) -> float:
+        """What a training step takes in bare passes (forward and backward, as of "standard"); see `Declaration`.
+
+        Example:
+            >>> make("pgd_l2", 0.5, steps=3).passes(10), make("jacobian", 0.1, exact=True).passes(10)
+            (3.0, 11)
+        """
+        if self.strength == 0:
+            return 1.0
+        return declaration(_function(self.name, self.legacy)).passes(self.options, classes)
 
     def learning_rate(self, base: float) -> float:
         """The rate to train at where others are trained at `base`: the same, or as published where legacy is "pags".
@@ -132,6 +149,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
             raise SpecError(unknown_name(f"option of objective {name}", option, defaults))
         _check_option(name, option, value, defaults[option])
     _check_option(name, "strength", strength, 0.0)
+    declaration(loss).check(name, {**defaults, **options})
     if name == "standard" and strength != 0:
         raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
     return Objective(name, float(strength), {**defaults, **options}, legacy)
