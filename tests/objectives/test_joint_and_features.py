@@ -89,8 +89,7 @@ def test_joint_denoising_fixes_the_shift_of_the_logits_and_cross_entropy_does_no
 
 
 def test_the_true_density_has_the_least_mismatch():
-    """Images at μ_c + 0.3 n: of joint densities of three widths, the one of the data has the least mean at small noise."""
-    _, _, _, _ = setting()
+    """Images at μ_c + 0.3 n: of densities of three widths, that of the data has the least mean at small noise."""
     count, ids = 600, torch.arange(600)
     y = ids % CLASSES
     x = (means()[y] + 0.3 * Draw(9, ids, "data").normal((D,), torch.float64)).reshape(count, *SHAPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,8 +14,10 @@ from tangency.attacks.pgd import attack as attacked
 from tangency.autodiff import undisturbed
 from tangency.objectives.cost import FORWARD, INPUT_GRADIENT, declare, positive
 from tangency.objectives.coupling import layer_chance, repeat_chance, wide, with_penalty
-from tangency.objectives.losses import INNER_ATTACK, InnerAttack, cross_entropy
+from tangency.objectives.losses import INNER_ATTACK, InnerAttack, attacked_passes, cross_entropy
+from tangency.objectives.projected import spaces_at
 from tangency.seeding import Draw
+from tangency.tangents import TangentEstimator
 
 _needs_budget = positive("epsilon")
 
@@ -94,3 +97,67 @@ def trades(
 def divergence(first: Tensor, second: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ_c p_c (log p_c − log q_c), (N, classes) log-probabilities twice to (N,)."""
     return (first.exp() * (first - second)).sum(1)
+
+
+WITHIN = InnerAttack(clip=False)
+
+
+@declare(attacked_passes)
+def tangent_attack(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    draw: Draw,
+    strength: float,
+    *,
+    tangents: TangentEstimator,
+    part: Literal["on", "off"] = "on",
+    attack: InnerAttack = WITHIN,
+) -> Tensor:
+    """max over ‖δ_i‖₂ ≤ strength, δ_i = Q_i δ_i, of −log p(y_i | x_i + δ_i); Q_i = P_i ("on") or I − P_i ("off").
+
+    P_i projects to the tangent space of the image as it is augmented, or to a sham in its place. Gradients, steps and
+    starts are projected, so that perturbations stay in the space exactly. An image that has no such direction, of rank
+    0 "on", stays where it is.
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to (N, classes) logits.
+        x: (N, C, H, W), in [0, 1].
+        y: (N,) int64.
+        draw: random numbers of the attack's starts; its `ids` are the places of the images in the training data.
+        strength: budget of each image, ≥ 0, l2 in [0, 1] pixel units.
+        tangents: fixed tangent spaces; of a soft one the span is used.
+        part: the space that perturbations are confined to.
+        attack: its steps; with clip=True images are clipped to [0, 1], which leaves the space.
+
+    Returns:
+        (N,) losses.
+
+    Example:
+        >>> import tangency
+        >>> from tangency.models import build
+        >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+        >>> model, images = build("convnet", (1, 8, 8), 2), data.train.subset(torch.arange(5))
+        >>> x, y, draw = images.images(), images.labels, Draw(0, torch.arange(5))
+        >>> exact = tangency.load_tangents("exact", data)
+        >>> bool((tangent_attack(model, x, y, draw, 0.5, tangents=exact) > cross_entropy(model(x), y)).all())
+        True
+
+    Source: Yi, Lai & Li, "TART: boosting clean accuracy through tangent direction guided adversarial training", arXiv
+        2408.14728; attacks on the manifold: Stutz, Hein & Schiele, arXiv 1812.00740.
+    Deviation: TART scales the budget of each image by the tangential part of a free attack; here the attack itself is
+        confined, so that "on" and "off" can be compared at equal budgets.
+    """
+    if strength == 0:
+        return cross_entropy(model(x), y)
+    space = dataclasses.replace(spaces_at(tangents, x, draw), weights=None)
+    threat = Threat(
+        strength,
+        "l2",
+        attack.steps,
+        attack.relative_step * strength / attack.steps,
+        (0.0, 1.0) if attack.clip else None,
+        attack.random_start,
+        project=space.project if part == "on" else space.reject,
+    )
+    return cross_entropy(model(attacked(model, x, y, threat, draw.of("attack")).images), y)

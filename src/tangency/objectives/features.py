@@ -32,6 +32,7 @@ def feature_smoothing(
         ModelError: the classifier's last layer with weights is not an nn.Linear.
 
     Example:
+        >>> import torch
         >>> body = nn.Linear(4, 2)
         >>> model, draw = nn.Sequential(nn.Flatten(), body, nn.Linear(2, 3)), Draw(0, torch.arange(5))
         >>> x, y = torch.rand(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64)

@@ -7,7 +7,7 @@ depends on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from tangency.attacks import pgd
 from tangency.autodiff import double_backward
 from tangency.numerics import flat
 from tangency.objectives.cost import INPUT_GRADIENT, SECOND_ORDER, declare
-from tangency.objectives.coupling import batch_coupled, running_statistics
+from tangency.objectives.coupling import batch_coupled, running_statistics, wide
 from tangency.seeding import Draw
 
 
@@ -41,18 +41,33 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     """
     if strength == 0:
         return cross_entropy(model(x), y)
+    losses, gradient = losses_and_gradient(model, x, y)
+    penalty: Tensor = strength * flat(gradient).square().sum(1)
+    return losses + penalty
+
+
+def losses_and_gradient(
+    model: nn.Module, x: Tensor, y: Tensor, scalar: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+) -> tuple[Tensor, Tensor]:
+    """ℓ_i, (N,), and ∇_x s_i under running statistics, (N, C, H, W), both with their graph to the parameters.
+
+    Args:
+        model, x, y: as of the objectives.
+        scalar: s, of logits (N, classes) and labels, (N,).
+    """
     inputs = x.detach().requires_grad_(True)
     with double_backward(), torch.enable_grad():
         if batch_coupled(model):
             # Before the pass that updates the statistics, which would make each gradient depend on the other images.
             with running_statistics(model):
-                penalised = cross_entropy(model(inputs), y)
+                penalised = scalar(wide(model(inputs)), y)
             losses = cross_entropy(model(x), y)
         else:
-            losses = penalised = cross_entropy(model(inputs), y)
+            logits = model(inputs)
+            losses = cross_entropy(logits, y)
+            penalised = losses if scalar is cross_entropy else scalar(wide(logits), y)
         (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
-    penalty: Tensor = strength * flat(gradient).square().sum(1)
-    return losses + penalty
+    return losses, gradient
 
 
 @declare(lambda options, classes: 2.0)
