@@ -1,5 +1,7 @@
 """Penalties on derivatives against explicit Jacobians and Hessians of each image, and closed forms of linear ones."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -170,12 +172,19 @@ def test_dropout_is_the_same_on_both_sides_of_a_difference(batch_norm):
     _, x, y, draw = setting()
     model = nn.Sequential(nn.BatchNorm2d(SHAPE[0]), Dropped()) if batch_norm else Dropped()
     model = model.double().train()
-    for function, options in ((finite_difference_gradient, {"h": 1e-4}), (curvature, {"h": 1e-9})):
-        torch.manual_seed(5)
-        got = function(model, x, y, draw, 1.0, **options)
-        torch.manual_seed(5)
-        exact = gradient_norm(model, x, y, draw, 1.0 if function is finite_difference_gradient else 0.0)
-        torch.testing.assert_close(got, exact, rtol=1e-3, atol=1e-9)
+
+    def drawn_alike(function, **options):
+        """Strength 2 less strength 1, each on a copy and with the layers' generator at the same place."""
+        losses = []
+        for strength in (2.0, 1.0):
+            torch.manual_seed(5)
+            losses.append(function(copy.deepcopy(model), x, y, draw, strength, **options))
+        return losses[0] - losses[1]
+
+    slopes = drawn_alike(gradient_norm)
+    assert (slopes > 1e-3).all()
+    torch.testing.assert_close(drawn_alike(finite_difference_gradient, h=1e-5), slopes, rtol=1e-3, atol=0)
+    assert (drawn_alike(curvature, h=1e-6) < 1e-6 * slopes).all()
 
 
 @pytest.mark.parametrize("function", [curvature, finite_difference_gradient])
