@@ -33,8 +33,6 @@ FILTERED = {"bayes_gradient": "filtered", "network_bayes_gradient": "filtered_ne
 REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
-# Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
-_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
 
 @dataclass(frozen=True)
@@ -239,9 +237,14 @@ def _trial(
         train_hash=train_hash,
         measure_hash=_hash("measure", train_hash, *measured),
         objective=objective,
-        cost=0.0 if objective is None else _PASSES.get(name, 1.0) * spec.train.epochs * len(data.train),
+        cost=0.0 if objective is None else _cost(objective, spec, data),
         epochs=0 if objective is None else spec.train.epochs,
     )
+
+
+def _cost(objective: Objective, spec: StudySpec, data: Dataset) -> float:
+    """Images that a training passes through its network, counted in bare passes."""
+    return objective.passes(len(data.train.classes)) * spec.train.epochs * len(data.train)
 
 
 def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:
