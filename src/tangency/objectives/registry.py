@@ -151,7 +151,7 @@ class Objective:
         return losses
 
     def passes(self, classes: int) -> float:
-        """What a training step takes in bare passes (forward and backward, as of "standard"); see `Declaration`.
+        """What a training step takes in bare passes (forward and backward, as of "standard"); see `LossDeclaration`.
 
         Example:
             >>> make("pgd_l2", 0.5, steps=3).passes(10), make("jacobian", 0.1, exact=True).passes(10)
