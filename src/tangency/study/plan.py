@@ -35,13 +35,7 @@ REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
 # Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
-_PASSES = {
-    "gradient_norm": 3.0,
-    "projected_gradient_norm": 3.0,
-    "noise_consistency": 2.0,
-    "pgd_l2": 11.0,
-    "pgd_linf": 11.0,
-}
+_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
 
 @dataclass(frozen=True)
