@@ -136,6 +136,13 @@ def test_a_study_with_guides(data, tmp_path, in_process):
 
     plan, loaded = planned(guided_spec(data))
     layout = Layout(tmp_path / "run")
+    about = summary["guides"]
+    assert (about["fraction"], about["images"]) == (0.25, len(loaded.guide))
+    assert about["references"] == {"tangents": [MFA]}
+    assert [(sham["sham"], 0 <= sham["overlap"] < 0.95) for sham in about["shams"]] == [
+        ("random", True),
+        ("other", True),
+    ]
     (guide,) = plan.guides
     file = guide.file(loaded.guide.digest, layout.artefacts)
     assert file.exists()
