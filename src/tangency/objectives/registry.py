@@ -190,8 +190,8 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
 
     With ℓ = −log p(y|x), strength λ and n ~ N(0, I): "standard" ℓ; "gradient_norm" ℓ + λ‖∇ₓℓ‖²; "noise_consistency"
     ℓ + λ‖f(x + sigma n) − f(x)‖²; "noise_augmentation" ℓ at x + λn; "pgd_l2" and "pgd_linf" the largest ℓ within
-    ‖δ‖ ≤ λ; "projected_gradient_norm" ℓ + λ‖P ∇ₓℓ‖², of a part of the gradient. Images are in [0, 1], and so are noise
-    and budgets.
+    ‖δ‖ ≤ λ; "projected_gradient_norm" ℓ + λ‖P ∇ₓℓ‖², of a part of the gradient; docs/objectives.md has the others.
+    Images are in [0, 1], and so are noise and budgets.
 
     Args:
         name: a name in `OBJECTIVES` or `ALIASES`.
