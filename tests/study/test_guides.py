@@ -14,7 +14,8 @@ import torch
 import tangency.study.run
 from study_support import InProcess, tiny_spec, write_data, write_spec
 from study_support import tangency as command_line
-from tangency.errors import DataError, SpecError
+from tangency.cli.show.plan import plan_json, print_plan
+from tangency.errors import DataError, ModelError, SpecError
 from tangency.study import checked_plan, parse_spec, run_study
 from tangency.study.forecast.foresee import foresee
 from tangency.study.guides import Guide, guide_data, load_study_data
@@ -256,6 +257,27 @@ def test_the_forecast_times_fits_and_guided_trainings(data, tmp_path):
     assert kinds["sham"].tasks == 2
     assert kinds["guide"].seconds > 0
     assert sum(name.startswith(f"train {PENALTY}") for name in kinds) == 4
+
+
+def test_what_a_guide_lacks_is_named_by_the_plan_and_refused_by_the_study(data, tmp_path):
+    sweep = [{"objective": "standard"}, entry(tangents="denoiser?score=nowhere.safetensors")]
+    spec = parse_spec(guided_spec(data, sweep=sweep), "spec")
+    foreseen = foresee(spec, tmp_path / "none", calibrated=False)
+    (want,) = (want for want in foreseen.forecast.wants if want.key == "sweep.options")
+    assert "nowhere.safetensors" in want.missing
+    assert foreseen.plan is None
+    assert [trial.id[:8] for trial in foreseen.trials] == ["untraine", "standard", "projecte", "filtered"]
+    with pytest.raises(ModelError, match=r"nowhere\.safetensors"):
+        planned(guided_spec(data, sweep=sweep))
+
+
+def test_the_plan_says_what_guides_are_fitted_to(data, tmp_path, capsys):
+    spec = parse_spec(guided_spec(data), "spec")
+    foreseen = foresee(spec, tmp_path / "none", calibrated=False)
+    text = "fitted to 25% of the training images, which no network is trained on"
+    assert plan_json(spec, foreseen)["guides"] == {MFA: text}
+    print_plan(spec, foreseen)
+    assert f"tangents {MFA} of objectives: {text}" in capsys.readouterr().out
 
 
 def test_scores_are_guides_too(data, tmp_path):
