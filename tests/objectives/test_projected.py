@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from objective_support import OwnSpaces
-from tangency.devices import autocast
+from tangency.devices import arithmetic, autocast
 from tangency.models import build
 from tangency.objectives import make, projected
 from tangency.seeding import Draw
@@ -191,11 +191,29 @@ def test_spaces_are_those_of_the_augmented_images_by_their_places_in_the_trainin
 
 
 class Recording(OwnSpaces):
-    """Notes whether products are taken in less than float32 where spaces are made."""
+    """Notes the precision of products where spaces are made."""
 
     def at(self, x, ids=None):
-        self.seen.append((x @ x.mT).dtype)
+        self.precisions = {(x @ x.mT).dtype, torch.backends.cuda.matmul.fp32_precision}
         return super().at(x, ids)
+
+
+def test_under_tf32_spaces_and_parts_are_in_float32(monkeypatch):
+    model, x, y, draw = setting()
+    recording, kept = Recording(True), []
+    part_of = projected.part_of
+
+    def watched(gradients, space, part):
+        kept.append(part_of(gradients, space, part))
+        return kept[-1]
+
+    monkeypatch.setattr(projected, "part_of", watched)
+    objective = make(PENALTY, 0.7, tangents="own").guided(tangents=recording)
+    with arithmetic("tf32"):
+        objective.losses(model.float(), x.float(), y, draw)
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    assert recording.precisions == {torch.float32, "ieee"}
+    assert kept[0].dtype == torch.float32
 
 
 def test_under_bfloat16_only_the_network_is_in_bfloat16():
@@ -208,7 +226,7 @@ def test_under_bfloat16_only_the_network_is_in_bfloat16():
         )
         clean = F.cross_entropy(model(x), y, reduction="none")
         exact = make(PENALTY, 0.7, tangents="own").guided(tangents=recording).losses(model, x, y, draw)
-    assert {seen for seen in recording.seen if isinstance(seen, torch.dtype)} == {torch.float32}
+    assert recording.precisions == {torch.float32, "ieee"}
     # parts of one gradient, which is rounded to bfloat16; projections of 2⁻⁸ would leave 1e-3 and more
     torch.testing.assert_close(on + off - clean - whole, torch.zeros_like(whole), rtol=0, atol=2e-6)
     assert torch.equal(exact, off)
