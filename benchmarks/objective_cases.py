@@ -57,7 +57,7 @@ def _passes(architecture: str, shape: tuple[int, int, int], images: int, **optio
     def more(_: float) -> dict[str, float]:
         works: dict[str, Work] = {"bare": bare}
         works |= {variant: partial(step, _made(variant, shape)) for variant in VARIANTS}
-        seconds = interleaved(works, 3)
+        seconds = interleaved(works)
         return {variant: seconds[variant] / seconds["bare"] for variant in VARIANTS}
 
     size = "×".join(map(str, shape))
