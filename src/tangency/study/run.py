@@ -15,7 +15,7 @@ from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_eng
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import RunError
-from tangency.evaluate.entries import to_json
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
@@ -135,7 +135,7 @@ def run_study(
         summary = _sum_up(plan, data, layout, spec.device if chosen.kind == "local" else "auto")
         earlier = _earlier(layout, spec)
         if plan.guides:
-            summary["guides"] = to_json(guides_entry(plan, data, layout))
+            summary["guides"] = fields_json(guides_entry(plan, data, layout))
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))
