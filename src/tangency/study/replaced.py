@@ -8,14 +8,15 @@ from typing import Any
 
 from tangency.errors import RunError, SpecError, TangencyError, listed
 from tangency.files import read_json
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.plan import REFERENCES, Trial, plan_trials
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 _FREE = ("name", "engine", "workers", "device")  # keys that no result depends on
-_TRAINING = ("data", "model", "train", "threads", "sweep", "seeds")  # which networks there are: these are looked for
+# Keys that say which networks there are: these are looked for.
+_TRAINING = ("data", "guide_fraction", "model", "train", "threads", "sweep", "seeds")
 _MEASURING = ("data", "measures", "score", "network_score", "tangents", "weights")  # what the rows of each depend on
 _SUMMING = ("shard", "replicates")  # change nothing that is kept
 _GROWING = ("measured", "pictures")  # more of them keep those that there are
@@ -116,7 +117,8 @@ def _recorded(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: 
     if earlier is None:
         return {}
     try:
-        planned = plan_trials(earlier, data if earlier.data == spec.data else load_dataset(earlier.data))
+        then, now = ((each.data, each.guide_fraction) for each in (earlier, spec))
+        planned = plan_trials(earlier, data if then == now else load_study_data(*then))
     except TangencyError:  # data that are gone
         planned = plan_trials(earlier, data)
     return {trial.train_hash: trial.id for trial in planned if trial.objective is not None}

@@ -13,6 +13,8 @@ _PHASES = {
     "score": "fits",
     "tangents": "fits",
     "trust": "fits",
+    "guide": "fits",
+    "sham": "fits",
     "train": "training",
     "train_judge": "training",
     "filter": "filters",
@@ -48,8 +50,8 @@ class CostsEntry:
 
     Args:
         total: of all jobs.
-        phases: training, measuring, filters, fits (of score and tangent spaces, with the examination of a trained
-            score), generation (with the judging of pictures), pictures; exact, as jobs were noted.
+        phases: training, measuring, filters, fits (of score, tangent spaces and guides, with the examination of a
+            trained score and of shams), generation (with the judging of pictures), pictures; exact, as jobs were noted.
         trials: id to phase to its part: a job for several trials counts for each in equal shares. Fits belong to none;
             the judge and trials that the spec does not use stand in the phases alone.
     """

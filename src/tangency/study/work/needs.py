@@ -41,10 +41,12 @@ class NetworkSize:
     Args:
         weights: with its buffers.
         kept: what a pass of one image keeps for the backward pass.
+        classes: of its logits.
     """
 
     weights: int
     kept: int
+    classes: int
 
     @classmethod
     def of(cls, model: ModelSpec, data: Dataset) -> NetworkSize:
@@ -52,11 +54,14 @@ class NetworkSize:
         shape = data.train.shape
         network = build(model.architecture, shape, data.train.classes, seed=0, **model.options)
         weights = sum(value.nbytes for value in network.state_dict().values())
-        return cls(weights, kept_bytes(network, torch.zeros(1, *shape)))
+        return cls(weights, kept_bytes(network, torch.zeros(1, *shape)), len(data.train.classes))
 
     def trained(self, trial: Trial, batch: int) -> int:
         """What its training takes, or the evaluation behind each epoch where that is more."""
-        images = max(batch * _GRAPHS.get(trial.name, _GRAPHS_AT_MOST), EVALUATED_AT_ONCE)
+        graphs = _GRAPHS.get(trial.name, _GRAPHS_AT_MOST)
+        if trial.objective is not None and trial.objective.options.get("exact"):
+            graphs += 2 * self.classes  # a backward pass of each logit
+        images = max(batch * graphs, EVALUATED_AT_ONCE)
         return _COPIES * self.weights + round(TRANSIENT * self.kept * images)
 
 
@@ -125,7 +130,7 @@ class Needs:
         if task.kind == "train_judge":
             assert self.plan.judge is not None  # else there is no such task
             return self.judge.trained(self.plan.judge, batch)
-        if task.kind in ("score", "tangents"):
+        if task.kind in ("score", "tangents", "guide"):
             return self.fitted
         if task.kind == "trust":
             return self.fitted + self.measured
