@@ -7,6 +7,7 @@ depends on its neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -37,18 +38,38 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     """
     if strength == 0:
         return cross_entropy(model(x), y)
+    losses, gradient = losses_and_gradient(model, x, y)
+    penalty: Tensor = strength * flat(gradient).square().sum(1)
+    return losses + penalty
+
+
+def losses_and_gradient(
+    model: nn.Module, x: Tensor, y: Tensor, scalar: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+) -> tuple[Tensor, Tensor]:
+    """ℓ_i, (N,), and ∇_x s_i under running statistics, (N, C, H, W), both with their graph to the parameters.
+
+    Args:
+        model, x, y: as of the objectives.
+        scalar: s, of logits (N, classes) and labels, (N,).
+    """
     inputs = x.detach().requires_grad_(True)
     with double_backward(), torch.enable_grad():
         if batch_coupled(model):
             # Before the pass that updates the statistics, which would make each gradient depend on the other images.
             with running_statistics(model):
-                penalised = cross_entropy(model(inputs), y)
+                penalised = scalar(_full(model(inputs)), y)
             losses = cross_entropy(model(x), y)
         else:
-            losses = penalised = cross_entropy(model(inputs), y)
+            logits = model(inputs)
+            losses = cross_entropy(logits, y)
+            penalised = losses if scalar is cross_entropy else scalar(_full(logits), y)
         (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
-    penalty: Tensor = strength * flat(gradient).square().sum(1)
-    return losses + penalty
+    return losses, gradient
+
+
+def _full(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: differences of them, under autocast."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def noise_consistency(
