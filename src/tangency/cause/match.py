@@ -133,9 +133,11 @@ def match(arm: Recipe, base: Recipe, tolerance: MatchSpec) -> MatchEntry:
     ratio = _radius_ratio(radii(arm, seeds), radii(base, seeds))
     accuracy = crossed_difference(arm.values(ACCURACY, seeds), base.values(ACCURACY, seeds))
     reasons = []
-    if tolerance.radius is not None and not abs(ratio.mean - 1) <= tolerance.radius:
+    if tolerance.radius is not None and math.isnan(ratio.mean):
+        reasons.append("a median radius is not positive")
+    elif tolerance.radius is not None and abs(ratio.mean - 1) > tolerance.radius:
         reasons.append(f"radius {100 * (ratio.mean - 1):+.1f} %")
-    if tolerance.accuracy is not None and not abs(accuracy.mean) <= tolerance.accuracy:
+    if tolerance.accuracy is not None and abs(accuracy.mean) > tolerance.accuracy:
         reasons.append(f"accuracy {100 * accuracy.mean:+.1f} points")
     return MatchEntry(radius_ratio=ratio, accuracy_difference=accuracy, matched=not reasons, reason=", ".join(reasons))
 

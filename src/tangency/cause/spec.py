@@ -16,7 +16,7 @@ from tangency.cause.arms import WHOLE, Arm, Sham, arms_of
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.measures import MeasureConfig
 from tangency.study.spec import StudySpec, parse_spec, read_yaml
-from tangency.tangents.references import kind_of
+from tangency.tangents.references import ESTIMATORS, kind_of
 from tangency.validation import complaints
 
 CAUSE_SCHEMA = 1
@@ -92,9 +92,9 @@ class CauseSpec(_Strict):
     shams: tuple[Sham, ...] = Field(min_length=1)
     base: str = WHOLE
     base_strength: _Strength
-    strengths: tuple[_Strength, ...] = Field(min_length=2)
+    strengths: tuple[_Strength, ...]
     arm_strengths: dict[str, tuple[_Strength, ...]] = Field(default_factory=dict)
-    seeds: tuple[_Seed, ...] = Field((0, 1, 2, 3, 4), min_length=2)
+    seeds: tuple[_Seed, ...] = (0, 1, 2, 3, 4)
     calibration_seeds: tuple[_Seed, ...] = Field((100, 101), min_length=1)
     refinements: int = Field(1, ge=0, le=3)
     match: MatchSpec = MatchSpec()
@@ -111,8 +111,18 @@ class CauseSpec(_Strict):
             if name not in penalised or name == self.base:
                 others = [arm for arm in penalised if arm != self.base]
                 raise SpecError(f"arm_strengths: {unknown_name('arm that is matched', name, others)}")
-            if len(own) < 2:
-                raise SpecError(f"arm_strengths.{name}: got {list(own)}, expected at least two strengths.")
+        several = {"strengths": self.strengths, "seeds": self.seeds}
+        several |= {f"arm_strengths.{name}": own for name, own in self.arm_strengths.items()}
+        for key, numbers in several.items():
+            if len(set(numbers)) < max(2, len(numbers)):
+                raise SpecError(f"{key}: got {list(numbers)}, expected at least two distinct numbers.")
+        return self
+
+    @model_validator(mode="after")
+    def _guide_known(self) -> CauseSpec:
+        known = (*ESTIMATORS, "autoencoder")
+        if kind_of(self.guide) not in known:
+            raise SpecError(f"guide: {unknown_name('tangent spaces', self.guide, known)}")
         return self
 
     @model_validator(mode="after")
@@ -152,8 +162,8 @@ class CauseSpec(_Strict):
         return (self.base_strength,) if arm.name == self.base else self.arm_strengths.get(arm.name, self.strengths)
 
     def matched(self, strengths: Mapping[str, float]) -> StudySpec:
-        """The study of all arms at these strengths, by arm."""
-        sweep = {arm.name: (strengths[arm.name],) for arm in self.arms}
+        """The study of all arms at these strengths, by arm; of the one without a penalty none is needed."""
+        sweep = {arm.name: (strengths.get(arm.name, 0.0),) for arm in self.arms}
         return self._study("matched", sweep, self.seeds, {"untrained": False} | self.study)
 
     def calibration(self, strengths: Mapping[str, Sequence[float]], stage: str = "calibration") -> StudySpec:
