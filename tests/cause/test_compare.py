@@ -196,5 +196,5 @@ def test_the_result_is_strict_json() -> None:
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert content["verdict"] == "no claim"
     assert content["arms"][2]["radius"] is None
-    assert content["judges"][0] == to_json(list(judges.values())[0])
+    assert content["judges"][0] == to_json(next(iter(judges.values())))
     assert content["arms"][2]["match"]["radius_ratio"]["mean"] is None

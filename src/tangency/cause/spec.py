@@ -107,7 +107,7 @@ class CauseSpec(_Strict):
         penalised = [arm.name for arm in self.arms if arm.part]
         if self.base not in penalised:
             raise SpecError(f"base: {unknown_name('arm with a penalty', self.base, penalised)}")
-        for name, own in self.arm_strengths.items():
+        for name in self.arm_strengths:
             if name not in penalised or name == self.base:
                 others = [arm for arm in penalised if arm != self.base]
                 raise SpecError(f"arm_strengths: {unknown_name('arm that is matched', name, others)}")
