@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
@@ -21,7 +20,10 @@ from tangency.statistics import CrossedEstimate, crossed_difference, crossed_log
 from tangency.statistics.regimes import Thresholds
 from tangency.statistics.resamples import Array
 
-HOLDS, FAILS, OPEN, UNCLAIMED = get_args(Verdict)
+HOLDS: Verdict = "holds"
+FAILS: Verdict = "does not hold"
+OPEN: Verdict = "cannot be decided"
+UNCLAIMED: Verdict = "no claim"
 FEWEST = 3  # networks of an arm, below which nothing is claimed
 
 

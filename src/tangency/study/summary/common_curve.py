@@ -131,7 +131,8 @@ def _explained(means: dict[str, Array], of: str, beyond: str) -> tuple[float, fl
 
 
 def _standard(x: Array) -> Array:
-    return (x - x.mean()) / max(float(x.std()), 1e-12)
+    standard: Array = (x - x.mean()) / max(float(x.std()), 1e-12)
+    return standard
 
 
 def _residuals(design: Array, y: Array) -> tuple[Array, Array]:
