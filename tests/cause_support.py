@@ -11,14 +11,14 @@ from tangency.evaluate.verdicts import Recipe
 from verdict_support import CLOSED, FRACTION, TRAINED, Truth, columns, shared_images
 
 MEASURES = {"metrics": ["cosine"], "directions": 1, "sigmas": [0], "epsilons": [1], "rho_sigmas": []}
-WORLD = "world:linear?rank=2&classes=2&shape=1x8x8&train=80&test=20"
+WORLD = "world:linear?rank=2&classes=2&shape=1x8x8&train=200&test=40"
 LOCAL = f"{FRACTION}.tangents=local-pca"
 
 
 def cause_content(**changes: object) -> dict:
     """Keys of a study of seconds."""
     study = {
-        "data": WORLD, "score": "exact", "train": {"epochs": 1}, "measured": 10, "shard": 5, "workers": 1,
+        "data": WORLD, "score": "exact", "train": {"epochs": 3, "batch_size": 20}, "measured": 10, "shard": 5, "workers": 1,
         "pictures": 2, "replicates": 100, "measures": MEASURES,
     }  # fmt: skip
     study |= changes.pop("study", {})

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from cause_support import cause_content, real_content, real_spec
-from tangency.cause import SHIPPED, dump_cause, load_cause, parse_cause
+from tangency.cause import SHIPPED, CauseSpec, dump_cause, load_cause, parse_cause
+from tangency.cause.arms import Sham
+from tangency.cli.app import app
 from tangency.errors import SpecError
 
 
@@ -107,3 +112,19 @@ def test_shipped_specs_are_sound(name: str) -> None:
     spec = load_cause(name)
     assert len(spec.seeds) == 5
     assert spec.shams
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cause.md").read_text()
+
+
+def test_the_page_has_a_sound_spec_and_commands_that_exist() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    assert parse_cause(yaml.safe_load(text), "page").name == "mine"
+    for command in re.findall(r"\$ tangency (\w+ ?(?:plan|run)?) ", PAGE):
+        assert CliRunner().invoke(app, [*command.split(), "--help"]).exit_code == 0
+    for name in SHIPPED:
+        assert f"| `{name}` |" in PAGE
+    for sham in get_args(Sham):
+        assert f"`off-{sham}`" in PAGE
+    for key in CauseSpec.model_fields:
+        assert re.search(rf"^{key}:", text, re.M)

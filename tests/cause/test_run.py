@@ -1,0 +1,169 @@
+"""Whole causal studies of seconds: stages, resume after a kill, what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from cause_support import cause_content
+from study_support import InProcess, tangency
+from tangency.cause import CauseResult, parse_cause, run_cause
+from tangency.cause.match import chosen_strengths
+from tangency.cause.plan import plan_cause
+from tangency.cause.stages import Stages
+from tangency.cause.tables import markdown, tables
+from tangency.errors import RunError
+from tangency.report import write_cause
+from tangency.statistics import crossed_difference
+from tangency.study import load_run
+
+ARMS = ["none", "whole", "off-own", "on-own", "off-dct", "off-random"]
+STRICT = {"radius": 1e-6, "accuracy": None}  # so that every arm is refined
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CauseResult]:
+    """A study that nobody killed, in this process."""
+    folder = tmp_path_factory.mktemp("cause")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tangency.study.run.open_engine", InProcess)
+        return folder, run_cause(cause_content(match=STRICT), folder)
+
+
+def test_each_stage_is_an_ordinary_study(finished: tuple[Path, CauseResult]) -> None:
+    folder, result = finished
+    assert result.studies == {name: name for name in ("calibration", "matched", "refined-1")}
+    calibration, refined, matched = (load_run(folder / name) for name in ("calibration", "refined-1", "matched"))
+    assert calibration.spec.seeds == refined.spec.seeds == (10,)
+    assert matched.spec.seeds == (0, 1, 2)
+    assert [arm.arm for arm in result.arms] == ARMS
+    assert len([t for t in matched.trials if not t.startswith("filtered")]) == 3 * len(ARMS)
+    tried = {(p.arm, p.stage) for p in result.calibration}
+    assert tried == {(arm, "calibration") for arm in ARMS[1:]} | {(arm, "refined-1") for arm in ARMS[2:]}
+    assert json.loads((folder / "cause.json").read_text()) == json.loads(json.dumps(result.to_json()))
+
+
+def test_arms_are_trained_at_the_strengths_that_their_radii_ask_for(finished: tuple[Path, CauseResult]) -> None:
+    folder, result = finished
+    strengths = chosen_strengths(result.calibration, "whole")
+    assert {arm.arm: arm.strength for arm in result.arms} == {"none": 0.0} | strengths
+    own = load_run(folder / "matched").spec.sweep
+    found = {(e.options["part"], e.options["sham"]): e.strengths for e in own if e.options}
+    assert found["off", "none"] == (strengths["off-own"],)
+    assert found["on", "none"] == (strengths["on-own"],)
+    assert found["off", "random"] == (strengths["off-random"],)
+    assert found["whole", "none"] == (0.1,)
+    # the refinement was trained where the calibration alone pointed to
+    first = [point for point in result.calibration if point.stage == "calibration"]
+    aims = chosen_strengths(first, "whole")
+    assert {p.arm: p.strength for p in result.calibration if p.stage == "refined-1"} == {
+        arm: aims[arm] for arm in ARMS[2:]
+    }
+
+
+def test_numbers_are_those_of_the_rows(finished: tuple[Path, CauseResult]) -> None:
+    folder, result = finished
+    run = load_run(folder / "matched")
+    arms = [(entry.options.get("part"), entry.options.get("sham")) for entry in run.spec.sweep]
+
+    def values(part: str, sham: str, column: str) -> np.ndarray:
+        made = []
+        for seed in range(3):
+            names = [n for n in run.trials if n.endswith(f"-s{seed}") and not n.startswith("filtered")]
+            name = names[arms.index((part, sham))]  # trials of a seed stand in the order of the spec
+            made.append(run.rows.filter(run.rows["trial"] == name).sort("image")[column].to_numpy())
+        return np.stack(made)
+
+    judge = next(judge for judge in result.judges if judge.judge == "bayes_gradient")
+    own, random = (values("off", sham, judge.column) for sham in ("none", "random"))
+    each = next(each for each in judge.differences if each.arm == "off-random")
+    assert each.difference.mean == pytest.approx(crossed_difference(own, random).mean)
+    assert judge.levels["off-own"].mean == pytest.approx(own.mean())
+    arm = next(arm for arm in result.arms if arm.arm == "off-own")
+    medians = np.median(values("off", "none", "radius"), axis=1)
+    assert (medians > 0).all()
+    assert arm.radius == pytest.approx(np.exp(np.log(medians).mean()))
+
+
+def test_run_again_nothing_is_trained_and_nothing_changes(
+    finished: tuple[Path, CauseResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Idle(InProcess):
+        def do(self, jobs: list, on_event: object) -> None:
+            assert not jobs
+
+    folder, result = finished
+    monkeypatch.setattr("tangency.study.run.open_engine", Idle)
+    assert run_cause(folder / "cause.yaml", folder).to_json() == result.to_json()
+
+
+def test_a_folder_holds_one_causal_study(finished: tuple[Path, CauseResult], tmp_path: Path) -> None:
+    folder, _ = finished
+    with pytest.raises(RunError, match="holds the causal study of another spec"):
+        run_cause(cause_content(), folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="got a file"):
+        run_cause(cause_content(), tmp_path / "file")
+
+
+def test_page_and_figure_say_what_the_result_says(finished: tuple[Path, CauseResult], tmp_path: Path) -> None:
+    _, result = finished
+    page, picture = write_cause(result, tmp_path)
+    assert picture.stat().st_size > 10_000
+    text = page.read_text()
+    assert text == markdown(result)
+    assert text.startswith(f"# tiny: {result.verdict}")
+    for line in result.findings:
+        assert line in text
+    for title, heads, rows in tables(result):
+        assert f"## {title}" in text
+        assert all(len(row) == len(heads) for row in rows)
+    (arms, *judges) = tables(result)
+    assert [row[0] for row in arms[2]] == ARMS
+    assert len(judges) == len(result.judges) == 2
+
+
+def test_a_base_arm_that_diverges_is_an_error_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = parse_cause(cause_content(), "spec")
+    stages = Stages(spec, tmp_path, lambda *_: None)
+    monkeypatch.setattr(Stages, "_points", lambda *_: [])
+    with pytest.raises(RunError, match="lower base_strength"):
+        stages.calibrate()
+
+
+def test_the_plan_names_the_trials_of_both_studies(tmp_path: Path) -> None:
+    spec = parse_cause(cause_content(), "spec")
+    calibration, matched = plan_cause(spec, tmp_path, calibrated=False)
+    assert (calibration.stage, matched.stage) == ("calibration", "matched")
+    assert len(calibration.trials) == 1 + 1 + 4 * 2  # none, whole once, four arms at two strengths
+    assert len([t for t in matched.trials if not t.startswith("filtered")]) == 3 * len(ARMS)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.processes
+def test_a_killed_run_goes_on_from_the_command_line(finished: tuple[Path, CauseResult], tmp_path: Path) -> None:
+    expected, spec = finished[1], tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(cause_content(match=STRICT)))
+    out, journal = tmp_path / "out", tmp_path / "journal"
+    command = ("cause", "run", spec, "--out", out, "--json")
+    # in the middle of the matched study: the second summary is that of the refinement
+    killed = tangency(*command, TANGENCY_JOURNAL=str(journal), TANGENCY_KILL="rename:summary.json#3")
+    assert killed.returncode != 0
+    assert (out / "refined-1" / "summary.json").exists()
+    assert (out / "matched" / "rows.parquet").exists()
+    assert not (out / "cause.json").exists()
+    again = tangency(*command, TANGENCY_JOURNAL=str(journal))
+    assert again.returncode == 0, again.stderr
+    content = json.loads(again.stdout)
+    assert {key: value for key, value in content.items() if key not in ("page", "figure")} == json.loads(
+        json.dumps(expected.to_json())
+    )
+    trained = journal.read_text().splitlines().count("train.finished")
+    assert trained == (1 + 1 + 4 * 2) + 4 + 3 * len(ARMS)  # each network once
+    assert Path(content["page"]).read_text() == markdown(expected)
+    shown = tangency("cause", "run", spec, "--out", out)
+    assert expected.findings[0] in " ".join(shown.stdout.split())
