@@ -18,8 +18,8 @@ LOCAL = f"{FRACTION}.tangents=local-pca"
 def cause_content(**changes: object) -> dict:
     """Keys of a study of seconds."""
     study = {
-        "data": WORLD, "score": "exact", "train": {"epochs": 3, "batch_size": 20}, "measured": 10, "shard": 5, "workers": 1,
-        "pictures": 2, "replicates": 100, "measures": MEASURES,
+        "data": WORLD, "score": "exact", "train": {"epochs": 3, "batch_size": 20}, "measured": 10, "shard": 5,
+        "workers": 1, "pictures": 2, "replicates": 100, "measures": MEASURES,
     }  # fmt: skip
     study |= changes.pop("study", {})
     return {
