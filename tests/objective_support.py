@@ -25,8 +25,8 @@ class OwnSpaces:
         return TangentSpace(torch.linalg.qr(normal).Q.to(x.dtype), rank).cut(rank)
 
 
-def complete(name, strength, **options):
+def complete(name, strength, images=None, **options):
     """`make`, with guides bound where the objective takes some."""
     guides = options_of(OBJECTIVES[name]).guides if name in OBJECTIVES else ()
     objective = make(name, strength, **dict.fromkeys(guides, "mine"), **options)
-    return objective.guided(tangents=OwnSpaces()) if "tangents" in guides else objective
+    return objective.guided(tangents=OwnSpaces(), images=images) if "tangents" in guides else objective

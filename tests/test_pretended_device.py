@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from objective_support import complete
 from pretended_device import CUDA, DEVICE, PretendedCuda, place
 from study_support import tiny_spec, write_data
 from support import make_mixture
@@ -35,7 +36,7 @@ from tangency.study.layout import Layout
 from tangency.study.phases import phases
 from tangency.study.work.bench import Workbench
 from tangency.study.work.tasks import do_task
-from tangency.tangents import Ground, WorldTangents, open_tangents
+from tangency.tangents import SHAMS, Ground, WorldTangents, open_tangents
 from tangency.training import ScoreConfig, Step, TrainConfig, train, train_score
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import BayesClassifier, load_dataset, make_world
@@ -78,10 +79,21 @@ TRAINED = [(name, None) for name in OBJECTIVES] + [(name, "pags") for name in LE
 @pytest.mark.parametrize(("name", "legacy"), TRAINED)
 def test_training(name: str, legacy: str | None, strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:
     config = TrainConfig(epochs=1, batch_size=50, flip=True, crop=1, clip_norm=1.0, checkpoint_seconds=0)
-    objective = make(name, 0.0 if name == "standard" else 0.1, legacy=legacy)
+    strength = 0.0 if name == "standard" else 0.1
+    objective = make(name, strength, legacy=legacy) if legacy else complete(name, strength)
     result = train(network(), data.train, objective, config, tmp_path / "cuda", device=NAME)
     assert result.outcome == "ok"
     assert {place(parameter) for parameter in result.classifier.parameters()} == {CUDA}
+
+
+@pytest.mark.parametrize("sham", SHAMS)
+def test_training_with_tangent_spaces(sham: str, strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:
+    config = TrainConfig(epochs=1, batch_size=50, flip=True, crop=1)
+    own = open_tangents("mfa?components=2&rank=3", Ground(data, NAME))
+    objective = make("projected_gradient_norm", 0.1, tangents="mfa", sham=sham)
+    bound = objective.guided(tangents=own, images=data.train, device=NAME)
+    result = train(network(), data.train, bound, config, tmp_path / "cuda", device=NAME)
+    assert result.outcome == "ok"
 
 
 def test_training_of_the_others(strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:

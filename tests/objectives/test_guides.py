@@ -9,10 +9,11 @@ import torch
 from torch.nn import functional as F
 
 from objective_support import OwnSpaces, complete
-from tangency.errors import SpecError
+from tangency.errors import RunError, SpecError
 from tangency.models import build
 from tangency.objectives import OBJECTIVES, make
 from tangency.seeding import Draw
+from tangency.training import TrainConfig, train
 from tangency.types import LabelledImages
 
 SHAPE = (1, 8, 9)
@@ -114,3 +115,21 @@ def test_the_guide_is_asked_at_the_images_of_the_step_by_their_places():
     ((seen, ids),) = objective.bound["tangents"].seen
     assert torch.equal(seen, x)
     assert ids.tolist() == [9, 2, 5, 4]
+
+
+def test_a_training_with_other_guides_is_another_training(tmp_path):
+    others = OwnSpaces()
+    others.card = {"kind": "own", "fitted": "anew"}
+    objective, config = make(PENALTY, 0.1, tangents="mine"), TrainConfig(epochs=1, batch_size=10)
+
+    def trained(guide):
+        net = build("convnet", SHAPE, IMAGES.classes, seed=0)
+        return train(net, IMAGES, objective if guide is None else objective.guided(tangents=guide), config, tmp_path)
+
+    with pytest.raises(SpecError, match="are not loaded"):
+        trained(None)
+    assert not list(tmp_path.iterdir())
+    assert trained(OwnSpaces()).record.settings["objective"]["cards"] == {"tangents": {"kind": "own"}}
+    trained(OwnSpaces())
+    with pytest.raises(RunError, match="another training"):
+        trained(others)

@@ -93,7 +93,7 @@ class Objective:
             score: the score.
             images: the training images, which shams are made of; needed where the options name a sham.
             seed: of the sham.
-            device: where it is compared with the own spaces, that of the estimator.
+            device: that of the estimator.
 
         Raises:
             SpecError: a guide that the objective does not take, or a sham that is the own space.
@@ -114,7 +114,7 @@ class Objective:
         if tangents is not None and sham != "none":
             if images is None:
                 raise SpecError(f"objective {self.name}: got no images for sham {sham}, expected the training images.")
-            other = sham_tangents(tangents, sham, images, seed)
+            other = sham_tangents(tangents, sham, images, seed, device)
             refuse_own_space(tangents, other, images, device)
             given["tangents"] = other
         return replace(self, bound=given)

@@ -20,6 +20,7 @@ from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
+from tangency.study.guides import guides_of
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.sweep import STANDARD, SweepEntry
 from tangency.training import TRAINING_SCHEMA, TrainConfig
@@ -34,7 +35,13 @@ REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
 # Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
-_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
+_PASSES = {
+    "gradient_norm": 3.0,
+    "projected_gradient_norm": 3.0,
+    "noise_consistency": 2.0,
+    "pgd_l2": 11.0,
+    "pgd_linf": 11.0,
+}
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,7 @@ def _trial(
         del training["checkpoint_seconds"]  # changes no weight
     identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]
     identity += [spec.threads, *origins(spec.model.architecture, "" if objective is None else name)]
+    identity += [guide.identity() for guide in guides_of([objective])]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     tag = f"-{_hash(options)[:4]}" if options else ""
     label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot

@@ -22,6 +22,7 @@ from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import collect, finished
 from tangency.study.generation.judge import load_judge
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.network import examination
 from tangency.study.phases import generating_trials, phases, usable_trials
@@ -32,7 +33,6 @@ from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.summarise import summarise
 from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 # (phase, its jobs, what happened to one of them) as work goes on; a phase is announced with None
 Watcher = Callable[[str, list[Job], Event | None], None]
@@ -60,7 +60,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     spec, run = _as_spec(spec), Path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
-    layout, plan = Layout(run), plan_study(spec, load_dataset(spec.data))
+    layout, plan = Layout(run), plan_study(spec, load_study_data(spec.data, spec.guide_fraction))
     states = {}
     for trial in plan.trials:
         measured = all(layout.measured(trial, images) for images in plan.shards)
@@ -116,7 +116,7 @@ def run_study(
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_dataset(spec.data)
+    data = load_study_data(spec.data, spec.guide_fraction)
     plan = checked_plan(spec, data)
     layout, chosen = Layout(run), engine or spec.engine
     if chosen.kind == "local":  # else the machines that do the work have it

@@ -118,8 +118,8 @@ def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: TaskTimings) 
         return len(plan.shards[task.index]) * (shared + networks * each)
     if task.kind == "pictures":
         return made.whole["pictures"] + networks * len(plan.pictured) * made.pass_image
-    if task.kind == "tangents":
-        return made.whole[f"tangents {task.index}"]
+    if task.kind in ("tangents", "guide", "sham"):
+        return made.whole[f"{task.kind} {task.index}"]
     if task.kind in made.whole:
         return made.whole[task.kind]
     if task.kind == "trust":

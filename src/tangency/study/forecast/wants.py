@@ -10,9 +10,9 @@ from tangency.errors import DataError, ModelError, RunError, quoted
 from tangency.references import as_reference, parse
 from tangency.score.references import fingerprint
 from tangency.study.forecast.entries import Want
+from tangency.study.guides import load_study_data
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 _EDM = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/"  # where the networks of Karras et al. (2022) are published
 
@@ -25,9 +25,9 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     """
     loaded: list[Dataset] = []
     if parse(as_reference(spec.data).removeprefix("distractor:")).kind in KINDS:
-        wants = [_want("data", spec.data, lambda: loaded.append(load_dataset(spec.data)))]
+        wants = [_want("data", spec.data, lambda: loaded.append(load_study_data(spec.data, spec.guide_fraction)))]
     else:  # a world, which needs no file
-        wants, loaded = [Want(key="data", reference=spec.data)], [load_dataset(spec.data)]
+        wants, loaded = [Want(key="data", reference=spec.data)], [load_study_data(spec.data, spec.guide_fraction)]
     if spec.network_score:
         score = spec.network_score
         wants.append(_want("network_score", score, lambda: fingerprint(score), _home(score)))
