@@ -41,7 +41,7 @@ def real_content(**changes: object) -> dict:
             "alignments": [["margin", "bayes_gradient"], ["margin", "network_bayes_gradient"]],
         },
     }
-    given = {"study": study, "guide": "mfa?components=4&rank=12", "shams": ["other", "random"]}
+    given = {"study": study, "guide": "mfa?components=4&rank=12", "guide_fraction": 0.2, "shams": ["other", "random"]}
     return {**given, "base_strength": 1.0, "strengths": [0.3, 1, 3], "seeds": [0, 1, 2, 3, 4], **changes}
 
 
@@ -50,7 +50,7 @@ def real_spec(**changes: object) -> CauseSpec:
 
 
 def arm_recipes(truths: Mapping[str, Truth], seeds: int = 5, local: Mapping[str, float] | None = None) -> dict:
-    """Arm to networks on shared images; F² in the judging estimator is that of the truth, or of `local`."""
+    """Arm to networks on shared images; F² in the held-out estimator is that of the truth, or of `local`."""
     images, made = shared_images(), {}
     for name, truth in truths.items():
         networks = {}

@@ -30,7 +30,7 @@ def networks(rng: np.random.Generator, levels: tuple[float, ...], sds: tuple[flo
     ]
 
 
-def judged(rng: np.random.Generator, levels: tuple[float, ...], sds: tuple[float, ...]) -> tuple[OverBest, float]:
+def compared(rng: np.random.Generator, levels: tuple[float, ...], sds: tuple[float, ...]) -> tuple[OverBest, float]:
     own, *others = networks(rng, levels, sds)
     shams = {str(j): values for j, values in enumerate(others)}
     result = over_best(own, shams, crossed_difference)
@@ -79,7 +79,7 @@ def test_the_interval_holds_own_minus_the_best_sham(levels: tuple[float, ...], s
     rng, truth = np.random.default_rng([7, *np.float64(levels + sds).view(np.uint32)]), levels[0] - max(levels[1:])
     inside = false = 0
     for _ in range(DRAWS):
-        result, sd = judged(rng, levels, sds)
+        result, sd = compared(rng, levels, sds)
         inside += result.low <= truth <= result.high
         false += truth <= 0 and shown(result, sd)
     assert inside / DRAWS >= 0.94
@@ -94,10 +94,10 @@ def test_the_smallest_difference_is_found_as_often_as_it_says(sd: float, shams: 
     rng = np.random.default_rng([11, shams, int(1000 * sd)])
     printed, sds = [], (sd,) * (1 + shams)
     for _ in range(300):
-        result, own_sd = judged(rng, (0.0,) * (1 + shams), sds)
+        result, own_sd = compared(rng, (0.0,) * (1 + shams), sds)
         printed.append(smallest_found(result.each[result.best], own_sd, shams))
     at = float(np.mean(printed))
-    found = np.mean([shown(*judged(rng, (at, *(0.0,) * shams), sds)) for _ in range(DRAWS)])
+    found = np.mean([shown(*compared(rng, (at, *(0.0,) * shams), sds)) for _ in range(DRAWS)])
     assert 0.72 <= found <= 0.93
-    less = np.mean([shown(*judged(rng, (at / 2, *(0.0,) * shams), sds)) for _ in range(500)])
+    less = np.mean([shown(*compared(rng, (at / 2, *(0.0,) * shams), sds)) for _ in range(500)])
     assert less < 0.5

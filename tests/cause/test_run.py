@@ -78,11 +78,11 @@ def test_numbers_are_those_of_the_rows(finished: tuple[Path, CauseResult]) -> No
             made.append(run.rows.filter(run.rows["trial"] == name).sort("image")[column].to_numpy())
         return np.stack(made)
 
-    judge = next(judge for judge in result.judges if judge.judge == "bayes_gradient")
-    own, random = (values("off", sham, judge.column) for sham in ("none", "random"))
-    each = next(each for each in judge.differences if each.arm == "off-random")
+    criterion = next(criterion for criterion in result.criteria if criterion.criterion == "bayes_gradient")
+    own, random = (values("off", sham, criterion.column) for sham in ("none", "random"))
+    each = next(each for each in criterion.differences if each.arm == "off-random")
     assert each.difference.mean == pytest.approx(crossed_difference(own, random).mean)
-    assert judge.levels["off-own"].mean == pytest.approx(own.mean())
+    assert criterion.levels["off-own"].mean == pytest.approx(own.mean())
     arm = next(arm for arm in result.arms if arm.arm == "off-own")
     medians = np.median(values("off", "none", "radius"), axis=1)
     assert (medians > 0).all()
@@ -122,9 +122,9 @@ def test_page_and_figure_say_what_the_result_says(finished: tuple[Path, CauseRes
     for title, heads, rows in tables(result):
         assert f"## {title}" in text
         assert all(len(row) == len(heads) for row in rows)
-    (arms, *judges) = tables(result)
+    (arms, *criteria) = tables(result)
     assert [row[0] for row in arms[2]] == ARMS
-    assert len(judges) == len(result.judges) == 2
+    assert len(criteria) == len(result.criteria) == 2
 
 
 def test_a_base_arm_that_diverges_is_an_error_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_arms_penalise_a_part_in_own_and_sham_spaces() -> None:
     assert study.seeds == (0, 1, 2, 3, 4)
 
 
-def test_the_calibration_has_other_seeds_all_strengths_and_no_costly_judges() -> None:
+def test_the_calibration_has_other_seeds_all_strengths_and_no_costly_criteria() -> None:
     spec = real_spec(arm_strengths={"on-own": [1, 10]})
     study = spec.calibration({arm.name: spec.strengths_of(arm) for arm in spec.arms})
     assert study.seeds == (100, 101)
@@ -48,7 +48,7 @@ def test_the_calibration_has_other_seeds_all_strengths_and_no_costly_judges() ->
     assert again.name == "cause-refined-1"
 
 
-def test_judges_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None:
+def test_criteria_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None:
     spec = real_spec()
     held_out = spec.held_out(spec.matched(dict.fromkeys((arm.name for arm in spec.arms), 1.0)))
     assert held_out == {
@@ -81,7 +81,7 @@ def test_judges_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None:
         ({"match": {"energy": 0.1}}, "match.energy"),
         ({"guide": "nothing"}, "nothing"),
         ({"study": real_content()["study"] | {"seeds": [1]}}, "study.seeds: is decided by the causal study"),
-        ({"study": real_content()["study"] | {"tangents": ["mfa"]}}, "no tangents judges that is held out"),
+        ({"study": real_content()["study"] | {"tangents": ["mfa"]}}, "no tangents is held out"),
         ({"study": real_content()["study"] | {"epochs": 3}}, "epochs"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Own tangent spaces against shams, judge by judge: differences, the rule, and what could have been found."""
+"""Own tangent spaces against shams, criterion by criterion: differences, the rule, and what could have been found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tangency.cause.arms import OFF, Arm
 from tangency.cause.best import SEED_SDS, over_best, seed_sd, smallest_found
-from tangency.cause.entries import ArmEntry, BestEntry, DifferenceEntry, JudgeEntry, Kind, Verdict
+from tangency.cause.entries import ArmEntry, BestEntry, CriterionEntry, DifferenceEntry, Kind, Verdict
 from tangency.cause.match import ACCURACY, match, radii
 from tangency.cause.spec import CauseSpec
 from tangency.evaluate.verdicts import Recipe
@@ -57,21 +57,21 @@ def arm_entries(spec: CauseSpec, strengths: Mapping[str, float], recipes: Mappin
     return entries
 
 
-def judge_entries(
+def criterion_entries(
     spec: CauseSpec,
     recipes: Mapping[str, Recipe],
     arms: Sequence[ArmEntry],
-    judges: Mapping[str, bool],
+    criteria: Mapping[str, bool],
     names: Mapping[str, str],
     dimension: int,
-) -> list[JudgeEntry]:
-    """An entry for each judge of which every network has the column.
+) -> list[CriterionEntry]:
+    """An entry for each criterion of which every network has the column.
 
     Args:
         spec: the causal study.
         recipes: arm to its networks.
         arms: with their match.
-        judges: name of a judge to whether it is held out, as of `CauseSpec.held_out`.
+        criteria: name of a criterion to whether it is held out, as of `CauseSpec.held_out`.
         names: reference of an estimator to its name in the rows, "" for the first.
         dimension: d of an image, for the floor of F².
     """
@@ -80,36 +80,36 @@ def judge_entries(
     by_name = estimators(own)
     columns |= {reference: by_name[name] for reference, name in names.items() if name in by_name}
     return [
-        _judged(spec, recipes, arms, name, columns[name], held_out, dimension)
-        for name, held_out in judges.items()
+        _entry(spec, recipes, arms, name, columns[name], held_out, dimension)
+        for name, held_out in criteria.items()
         if name in columns and all(recipe.has(columns[name]) for recipe in own)
     ]
 
 
-def _judged(
+def _entry(
     spec: CauseSpec,
     recipes: Mapping[str, Recipe],
     arms: Sequence[ArmEntry],
-    judge: str,
+    criterion: str,
     column: str,
     held_out: bool,
     dimension: int,
-) -> JudgeEntry:
+) -> CriterionEntry:
     kind: Kind = "tangents" if Key.parse(column).family == "tangent_fraction" else "direction"
     values = _values(recipes, column)
-    scale = _Scale.of(kind, next(iter(recipes.values())), column, dimension)
+    units = _Units.of(kind, next(iter(recipes.values())), column, dimension)
     matched = {entry.arm: entry.matched for entry in arms}
     margin = spec.margin.fraction if kind == "tangents" else spec.margin.direction
     pairs = [
-        _difference(name, values, scale, matched.get(OFF, False) and matched[name])
+        _difference(name, values, units, matched.get(OFF, False) and matched[name])
         for name in values
         if name != OFF and OFF in values
     ]
-    best = _best(spec.arms, values, scale, matched)
+    best = _best(spec.arms, values, units, matched)
     verdict, reason = _verdict(spec.arms, best, matched, margin, len(next(iter(values.values()), [])))
     shuffled = str(Key.parse(column).under("shuffled"))
-    return JudgeEntry(
-        judge=judge,
+    return CriterionEntry(
+        criterion=criterion,
         kind=kind,
         held_out=held_out,
         column=column,
@@ -138,7 +138,7 @@ def _values(recipes: Mapping[str, Recipe], column: str) -> dict[str, Array]:
 
 
 @dataclass(frozen=True)
-class _Scale:
+class _Units:
     """How levels are compared: cosines by differences, F² by logarithms above a floor, in units of F²."""
 
     floor: float | None = None
@@ -153,7 +153,7 @@ class _Scale:
         return means if self.floor is None else np.log(np.maximum(means, self.floor))
 
     @classmethod
-    def of(cls, kind: Kind, recipe: Recipe, column: str, dimension: int) -> _Scale:
+    def of(cls, kind: Kind, recipe: Recipe, column: str, dimension: int) -> _Units:
         """The floor of F² is .01 k/d, as that of every verdict on it."""
         if kind == "direction":
             return cls()
@@ -161,9 +161,9 @@ class _Scale:
         return cls(Thresholds().floor * rank / dimension)
 
 
-def _difference(other: str, values: Mapping[str, Array], scale: _Scale, matched: bool) -> DifferenceEntry:
-    estimate = scale.difference(values[OFF], values[other])
-    sd = seed_sd(scale.levels(values[OFF]), scale.levels(values[other]))
+def _difference(other: str, values: Mapping[str, Array], units: _Units, matched: bool) -> DifferenceEntry:
+    estimate = units.difference(values[OFF], values[other])
+    sd = seed_sd(units.levels(values[OFF]), units.levels(values[other]))
     return DifferenceEntry(
         arm=other,
         difference=estimate,
@@ -174,15 +174,15 @@ def _difference(other: str, values: Mapping[str, Array], scale: _Scale, matched:
 
 
 def _best(
-    arms: Sequence[Arm], values: Mapping[str, Array], scale: _Scale, matched: Mapping[str, bool]
+    arms: Sequence[Arm], values: Mapping[str, Array], units: _Units, matched: Mapping[str, bool]
 ) -> BestEntry | None:
     """off-own against the best of the shams that are matched; None where it is not matched itself, or none of them."""
     shams = {arm.name: values[arm.name] for arm in arms if arm.is_sham and arm.name in values and matched[arm.name]}
     if OFF not in values or not matched[OFF] or not shams:
         return None
-    result = over_best(values[OFF], shams, scale.difference)
-    sds = {name: seed_sd(scale.levels(values[OFF]), scale.levels(own)) for name, own in shams.items()}
-    found = [smallest_found(result.each[name], sds[name], len(shams)) for name in shams]
+    result = over_best(values[OFF], shams, units.difference)
+    sds = {name: seed_sd(units.levels(values[OFF]), units.levels(own)) for name, own in shams.items()}
+    smallest = [smallest_found(result.each[name], sds[name], len(shams)) for name in shams]
     sd = sds[result.best]
     return BestEntry(
         sham=result.best,
@@ -191,7 +191,7 @@ def _best(
         high=result.high,
         seed_sd=sd,
         seed_sds=result.mean / sd if sd > 0 else float(np.copysign(np.inf, result.mean)),
-        smallest_found=max(found),
+        smallest_found=max(smallest),
     )
 
 
@@ -217,9 +217,9 @@ def _verdict(
     return OPEN, f"The interval [{best.low:.3f}, {best.high:.3f}] holds 0 and more than the margin of {margin:g}."
 
 
-def whole_verdict(judges: Sequence[JudgeEntry]) -> Verdict:
-    """Of all held-out judges: every one must say that it holds; one that says that it does not suffices."""
-    said = [entry.verdict for entry in judges if entry.held_out]
+def whole_verdict(criteria: Sequence[CriterionEntry]) -> Verdict:
+    """Of all held-out criteria: every one must say that it holds; one that says that it does not suffices."""
+    said = [entry.verdict for entry in criteria if entry.held_out]
     if FAILS in said:
         return FAILS
     if not said or UNCLAIMED in said:

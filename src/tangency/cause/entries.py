@@ -39,7 +39,7 @@ class ArmEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceEntry:
-    """off-own minus another arm under one judge: of cosines, or of log F².
+    """off-own minus another arm under one criterion: of cosines, or of log F².
 
     Args:
         arm: the other one.
@@ -78,11 +78,11 @@ class BestEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeEntry:
+class CriterionEntry:
     """What one Bayes direction or one estimator of tangent spaces says.
 
     Args:
-        judge: target of the direction, or reference of the estimator.
+        criterion: target of the direction, or reference of the estimator.
         kind: "direction": cosine of ∇margin with it. "tangents": F² of ∇margin, compared as log F².
         held_out: whether it is of another kind than the guide; only such ones decide.
         column: of the rows.
@@ -96,7 +96,7 @@ class JudgeEntry:
         reason: in words.
     """
 
-    judge: str
+    criterion: str
     kind: Kind
     held_out: bool
     column: str
@@ -120,8 +120,8 @@ class CauseResult:
         base: the arm that the others are matched to.
         calibration: every arm at every strength that was tried.
         arms: of the matched study.
-        judges: of the difference between own and sham tangent spaces.
-        verdict: "holds" where every held-out judge says so, "does not hold" where one says that.
+        criteria: of the difference between own and sham tangent spaces.
+        verdict: "holds" where every held-out criterion says so, "does not hold" where one says that.
         findings: in sentences, all from these numbers.
         common_curves: of the calibration study, one for each Bayes direction, as in summary.json.
         studies: stage to the folder of its ordinary study.
@@ -135,7 +135,7 @@ class CauseResult:
     base: str
     calibration: list[CalibrationPoint]
     arms: list[ArmEntry]
-    judges: list[JudgeEntry]
+    criteria: list[CriterionEntry]
     verdict: Verdict
     findings: list[str] = field(default_factory=list)
     common_curves: list[dict[str, Any]] = field(default_factory=list)

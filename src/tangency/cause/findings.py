@@ -7,37 +7,37 @@ from typing import Any
 
 from tangency.cause.arms import NONE, OFF, WHOLE
 from tangency.cause.compare import FAILS, HOLDS, OPEN
-from tangency.cause.entries import ArmEntry, DifferenceEntry, JudgeEntry, Verdict
+from tangency.cause.entries import ArmEntry, CriterionEntry, DifferenceEntry, Verdict
 from tangency.study.sweep import STANDARD
 
 _WORDS = {"bayes_gradient": "the closed form's direction", "network_bayes_gradient": "the trained score's direction"}
 
 
 def findings(
-    verdict: Verdict, arms: Sequence[ArmEntry], judges: Sequence[JudgeEntry], curves: Sequence[Mapping[str, Any]]
+    verdict: Verdict, arms: Sequence[ArmEntry], criteria: Sequence[CriterionEntry], curves: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Verdict, match, each judge, and the common curve.
+    """Verdict, match, each criterion, and the common curve.
 
     Args:
         verdict: of the whole study.
-        arms, judges: its entries.
+        arms, criteria: its entries.
         curves: common curves of the calibration, as in summary.json.
     """
-    lines = [_verdict(verdict, judges), *_match(arms)]
-    for entry in judges:
-        lines += [_judge(entry), *_beside(entry)]
+    lines = [_verdict(verdict, criteria), *_match(arms)]
+    for entry in criteria:
+        lines += [_criterion(entry), *_beside(entry)]
     return lines + [line for curve in curves for line in _curve(curve)]
 
 
-def judge_name(judge: str) -> str:
+def criterion_name(criterion: str) -> str:
     """A direction or an estimator in words."""
-    return _WORDS.get(judge, f"F² in '{judge}'")
+    return _WORDS.get(criterion, f"F² in '{criterion}'")
 
 
-def _verdict(verdict: Verdict, judges: Sequence[JudgeEntry]) -> str:
-    deciding = [judge for judge in judges if judge.held_out]
-    count = f"{len(deciding)} held-out judge{'s' * (len(deciding) != 1)}"
-    names = [judge_name(judge.judge) for judge in deciding if judge.verdict == verdict]
+def _verdict(verdict: Verdict, criteria: Sequence[CriterionEntry]) -> str:
+    deciding = [entry for entry in criteria if entry.held_out]
+    count = f"{len(deciding)} held-out {'criterion' if len(deciding) == 1 else 'criteria'}"
+    names = [criterion_name(entry.criterion) for entry in deciding if entry.verdict == verdict]
     if verdict == HOLDS:
         return f"It is the manifold: own tangent spaces beat every matched sham under all of {count}."
     if verdict == FAILS:
@@ -54,9 +54,9 @@ def _match(arms: Sequence[ArmEntry]) -> list[str]:
     return lines + [f"No network of {arm} could be measured." for arm in lost]
 
 
-def _judge(entry: JudgeEntry) -> str:
+def _criterion(entry: CriterionEntry) -> str:
     role = "held out" if entry.held_out else "of the guide's kind, so that it decides nothing"
-    title = f"Under {judge_name(entry.judge)} ({role})"
+    title = f"Under {criterion_name(entry.criterion)} ({role})"
     if entry.best is None or OFF not in entry.levels:
         return f"{title}: {entry.verdict}. {entry.reason}"
     best, unit = entry.best, "" if entry.kind == "direction" else " of log F²"
@@ -67,11 +67,11 @@ def _judge(entry: JudgeEntry) -> str:
     )
 
 
-def _beside(entry: JudgeEntry) -> list[str]:
+def _beside(entry: CriterionEntry) -> list[str]:
     """Against the whole-gradient penalty and against no penalty."""
     by_arm = {each.arm: each for each in entry.differences}
     parts = [_pair(by_arm[arm]) for arm in (WHOLE, NONE) if arm in by_arm]
-    return [f"Under {judge_name(entry.judge)}, {'; '.join(parts)}."] if parts else []
+    return [f"Under {criterion_name(entry.criterion)}, {'; '.join(parts)}."] if parts else []
 
 
 def _pair(each: DifferenceEntry) -> str:
@@ -83,8 +83,17 @@ def _pair(each: DifferenceEntry) -> str:
 def _curve(curve: Mapping[str, Any]) -> list[str]:
     if curve.get("r2") is None:
         return []
-    others = [each for each in curve["objectives"] if each != STANDARD]
-    return [
-        f"One curve of the radius explains R² = {curve['r2']:.2f} of {judge_name(curve['direction'])} over "
-        f"{curve['cells']} recipes of {len(others)} arms."
-    ]
+    arms = len([each for each in curve["objectives"] if each != STANDARD])
+    line = (
+        f"In the calibration, one curve of the radius explains R² = {_r2(curve)} of the differences in L under "
+        f"{criterion_name(curve['direction'])} over {curve['cells']} recipes of {arms} arms"
+    )
+    beside = {"one of κ": "kappa", "the radius beyond accuracy": "beyond_accuracy"}
+    parts = [f"{words} {_r2(curve[key])}" for words, key in beside.items() if curve.get(key)]
+    return [f"{'; '.join([line, *parts])}."]
+
+
+def _r2(fit: Mapping[str, Any]) -> str:
+    if fit["r2"] is None:
+        return "–"
+    return f"{fit['r2']:.2f}" + (f" [{fit['low']:.2f}, {fit['high']:.2f}]" if fit["low"] is not None else "")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tangency.cause.compare import arm_entries, judge_entries, whole_verdict
+from tangency.cause.compare import arm_entries, criterion_entries, whole_verdict
 from tangency.cause.entries import CauseResult
 from tangency.cause.findings import findings
 from tangency.cause.spec import CAUSE_SCHEMA, CauseSpec, dump_cause, load_cause, parse_cause
@@ -33,8 +33,8 @@ def run_cause(
     """Does off-manifold robustness cause aligned gradients? Penalise parts of the gradient, in own and sham spaces.
 
     Every arm is trained at the strength at which its networks have the radius of the base arm, found with other seeds;
-    own − best sham is then compared under every judge. Each stage is an ordinary study in a folder of its own: killed
-    at any moment, a run goes on from there when called again, and `tangency report` shows each.
+    own − best sham is then compared under every criterion. Each stage is an ordinary study in a folder of its own:
+    killed at any moment, a run goes on from there when called again, and `tangency report` shows each.
 
     Worker processes import the script that calls this, so the call belongs under `if __name__ == "__main__":`.
 
@@ -45,7 +45,7 @@ def run_cause(
         engine: where the work is done; what the spec's study says by default.
 
     Returns:
-        `CauseResult`: arms with their match, judges with own − sham and own − best sham (cosines, or log F²), the
+        `CauseResult`: arms with their match, criteria with own − sham and own − best sham (cosines, or log F²), the
         verdict ("holds", "does not hold", "cannot be decided", "no claim") and findings in sentences.
 
     Raises:
@@ -106,9 +106,9 @@ def _worked(stages: Stages) -> CauseResult:
     references = study.tangents or (study.score.kind,)
     names = dict(zip(references, ["", *tangent_names(references)[1:]], strict=True))
     dimension = math.prod(working_of(study, data).shape)
-    judges = judge_entries(spec, recipes, arms, spec.held_out(study), names, dimension)
+    criteria = criterion_entries(spec, recipes, arms, spec.held_out(study), names, dimension)
     curves = read_json(stages.out / CALIBRATION / "summary.json")["common_curves"]
-    verdict = whole_verdict(judges)
+    verdict = whole_verdict(criteria)
     return CauseResult(
         schema=CAUSE_SCHEMA,
         name=spec.name,
@@ -118,9 +118,9 @@ def _worked(stages: Stages) -> CauseResult:
         base=spec.base,
         calibration=points,
         arms=arms,
-        judges=judges,
+        criteria=criteria,
         verdict=verdict,
-        findings=findings(verdict, arms, judges, curves),
+        findings=findings(verdict, arms, criteria, curves),
         common_curves=curves,
         studies={path.parent.name: path.parent.name for path in sorted(stages.out.glob("*/summary.json"))},
     )

@@ -22,7 +22,7 @@ from tangency.validation import complaints
 CAUSE_SCHEMA = 1
 SHIPPED = ("linear", "offset", "fitted", "fashion")
 OWN_KEYS = ("name", "sweep", "seeds", "convergence", "generate", "judge", "guide_fraction")
-EXACT = "exact"  # the truth of a world: it judges even where it guides
+EXACT = "exact"  # the truth of a world: it decides even where it guides
 _DIRECTIONS = {"bayes_gradient": "closed form", "network_bayes_gradient": "trained score"}
 _Strength = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -30,11 +30,11 @@ _Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
-class _Strict(BaseModel):
+class _Checked(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class MatchSpec(_Strict):
+class MatchSpec(_Checked):
     """When two arms are matched: what is done to the network by equal amounts, not by equal strengths.
 
     Args:
@@ -52,7 +52,7 @@ class MatchSpec(_Strict):
         return self
 
 
-class MarginSpec(_Strict):
+class MarginSpec(_Checked):
     """Differences up to which own tangent spaces are no better than the best sham, if the interval shows it.
 
     Args:
@@ -64,12 +64,12 @@ class MarginSpec(_Strict):
     fraction: _Margin = 0.05
 
 
-class CauseSpec(_Strict):
-    """Arms, their calibration, and what they are judged by.
+class CauseSpec(_Checked):
+    """Arms, their calibration, and what they are rated by.
 
     Args:
         name: of the study.
-        study: keys of an ordinary study: data, model, train, score, tangents (the estimators that judge), measures, …
+        study: keys of an ordinary study: data, model, train, score, tangents (the held-out estimators), measures, …
         guide: reference of the tangent spaces that the penalties project on.
         guide_fraction: share of the training images kept from all arms, to which the guide is fitted; 0 for an exact
             one.
@@ -79,7 +79,7 @@ class CauseSpec(_Strict):
         strengths: of every other arm in the calibration.
         arm_strengths: arm to strengths of its own there.
         seeds: of the matched study, at least two; a claim wants five.
-        calibration_seeds: others than `seeds`, so that no arm is chosen by the networks that it is judged by.
+        calibration_seeds: others than `seeds`, so that no arm is chosen by the networks that it is rated by.
         refinements: how many times strengths that do not match are corrected and trained anew.
         match: tolerances.
         margin: what counts as no difference.
@@ -130,7 +130,7 @@ class CauseSpec(_Strict):
         if both := sorted({*self.seeds} & {*self.calibration_seeds}):
             raise SpecError(
                 f"calibration_seeds: {both} stand among seeds too, expected others: strengths would be chosen by the "
-                "networks that are judged."
+                "networks that are compared."
             )
         return self
 
@@ -145,7 +145,7 @@ class CauseSpec(_Strict):
         for kind, known in (("direction", _DIRECTIONS), ("tangents", None)):
             if not any((name in _DIRECTIONS) == (known is not None) for name in held_out):
                 raise SpecError(
-                    f"study: no {kind} judges that is held out from the guide '{self.guide}'; name tangents of another "
+                    f"study: no {kind} is held out from the guide '{self.guide}'; name tangents of another "
                     "kind, and a score of another kind or a network_score."
                 )
         return self
@@ -187,15 +187,15 @@ class CauseSpec(_Strict):
         return self._study(stage, strengths, self.calibration_seeds, given)
 
     def held_out(self, matched: StudySpec) -> dict[str, bool]:
-        """Judge (Bayes direction or reference of tangent spaces) to whether it is of another kind than the guide."""
+        """Criterion, a Bayes direction or an estimator's reference, to whether it is of another kind than the guide."""
         guide = kind_of(self.guide)
-        judges = {target: True for name, target in matched.measures.alignments if target in _DIRECTIONS}
-        if "bayes_gradient" in judges and matched.score.kind in (guide, "none"):
-            judges["bayes_gradient"] = guide == EXACT
-        if "network_bayes_gradient" in judges and guide in ("denoiser", "score-svd"):
-            judges["network_bayes_gradient"] = False
+        criteria = {target: True for name, target in matched.measures.alignments if target in _DIRECTIONS}
+        if "bayes_gradient" in criteria and matched.score.kind in (guide, "none"):
+            criteria["bayes_gradient"] = guide == EXACT
+        if "network_bayes_gradient" in criteria and guide in ("denoiser", "score-svd"):
+            criteria["network_bayes_gradient"] = False
         tangents = matched.tangents or (matched.score.kind,)
-        return judges | {name: kind_of(name) != guide or guide == EXACT for name in tangents}
+        return criteria | {name: kind_of(name) != guide or guide == EXACT for name in tangents}
 
     def digest(self) -> str:
         """Hash of everything that can change a result."""

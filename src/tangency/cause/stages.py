@@ -13,12 +13,12 @@ from tangency.engines import EngineConfig
 from tangency.errors import RunError
 from tangency.evaluate.verdicts import Recipe
 from tangency.study.assemble import columns_by_trial
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial, plan_trials
 from tangency.study.run import Watcher, run_study
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 CALIBRATION, MATCHED = "calibration", "matched"
 _UNCHECKED = 0.5  # share of the tolerance by which a calibrated radius may miss without another training
@@ -70,19 +70,19 @@ class Stages:
         """The matched study, its data, and arm to its networks; arms of which all diverged are missing."""
         study = self.spec.matched(strengths)
         data = self._run(study, MATCHED)
-        found = self._recipes(
+        recipes = self._recipes(
             study, data, MATCHED, {arm.name: (strengths.get(arm.name, 0.0),) for arm in self.spec.arms}
         )
-        return study, data, {arm: recipe for (arm, _), recipe in found.items()}
+        return study, data, {arm: recipe for (arm, _), recipe in recipes.items()}
 
     def _points(self, stage: str, strengths: Mapping[str, Sequence[float]]) -> list[CalibrationPoint]:
         study = self.spec.calibration(strengths, stage)
-        found = self._recipes(study, self._run(study, stage), stage, strengths)
-        return [calibration_point(arm, strength, recipe, stage) for (arm, strength), recipe in found.items()]
+        recipes = self._recipes(study, self._run(study, stage), stage, strengths)
+        return [calibration_point(arm, strength, recipe, stage) for (arm, strength), recipe in recipes.items()]
 
     def _run(self, study: StudySpec, stage: str) -> Dataset:
         run_study(study, self.out / stage, self.watch, engine=self.engine)
-        return load_dataset(study.data)
+        return load_study_data(study.data, study.guide_fraction)
 
     def _recipes(
         self, study: StudySpec, data: Dataset, stage: str, strengths: Mapping[str, Sequence[float]]

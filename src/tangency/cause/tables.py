@@ -5,34 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tangency.cause.arms import OFF
-from tangency.cause.entries import ArmEntry, CauseResult, JudgeEntry
-from tangency.cause.findings import judge_name
+from tangency.cause.entries import ArmEntry, CauseResult, CriterionEntry
+from tangency.cause.findings import criterion_name
 from tangency.statistics import CrossedEstimate
 
 Table = tuple[str, Sequence[str], list[Sequence[str]]]  # title, heads, rows
 
 
 def tables(result: CauseResult) -> list[Table]:
-    """Arms with their match, and one table for each judge."""
+    """Arms with their match, and one table for each criterion."""
     arms = ("arm", "strength", "networks", "accuracy", "radius", "radius / base", "accuracy − base", "matched")
     made: list[Table] = [(f"Arms, matched to {result.base}", arms, [_arm(entry, result.base) for entry in result.arms])]
     heads = ("arm", "level", "own − arm", "seed sd", "found with 80 %", "matched")
-    for judge in result.judges:
-        role = "held out" if judge.held_out else "not held out"
-        unit = "cosine" if judge.kind == "direction" else "level: F²; own − arm: log F²"
-        rows = [(OFF, _interval(judge.levels.get(OFF)), "", "", "", "")]
+    for entry in result.criteria:
+        role = "held out" if entry.held_out else "not held out"
+        unit = "cosine" if entry.kind == "direction" else "level: F²; own − arm: log F²"
+        rows = [(OFF, _interval(entry.levels.get(OFF)), "", "", "", "")]
         rows += [
             (
                 each.arm,
-                _interval(judge.levels.get(each.arm)),
+                _interval(entry.levels.get(each.arm)),
                 _interval(each.difference, "+.3f"),
                 f"{each.seed_sd:.4f}",
                 f"{each.smallest_found:.3f}",
                 _yes(each.matched),
             )
-            for each in judge.differences
+            for each in entry.differences
         ]
-        made.append((f"{judge_name(judge.judge)} ({role}; {unit}): {judge.verdict}", heads, [*rows, *_best(judge)]))
+        title = f"{criterion_name(entry.criterion)} ({role}; {unit}): {entry.verdict}"
+        made.append((title, heads, [*rows, *_best(entry)]))
     return made
 
 
@@ -73,8 +74,8 @@ def _arm(entry: ArmEntry, base: str) -> Sequence[str]:
     )
 
 
-def _best(judge: JudgeEntry) -> list[Sequence[str]]:
-    best = judge.best
+def _best(entry: CriterionEntry) -> list[Sequence[str]]:
+    best = entry.best
     if best is None:
         return []
     difference = f"{best.mean:+.3f} [{best.low:+.3f}, {best.high:+.3f}]"

@@ -157,7 +157,7 @@ def _write_page(text: str, path: Path) -> None:
 
 
 def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
-    """Write cause.md, findings and tables of a causal study, and cause.png and cause.pdf, every arm under every judge.
+    """Write cause.md, findings and tables of a causal study, and its figure, cause.png and cause.pdf.
 
     Args:
         result: of `run_cause`.

@@ -1,4 +1,4 @@
-"""The figure of a causal study: every arm under every judge."""
+"""The figure of a causal study: every arm under every criterion."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from tangency.cause.arms import OFF
-from tangency.cause.entries import CauseResult, JudgeEntry
-from tangency.cause.findings import judge_name
+from tangency.cause.entries import CauseResult, CriterionEntry
+from tangency.cause.findings import criterion_name
 from tangency.report.draw.canvas import COLOURS, INK, SOFT, new_figure
 
 if TYPE_CHECKING:
@@ -18,29 +18,29 @@ _COLUMNS = 2
 
 
 def cause_figure(result: CauseResult) -> Figure:
-    """A panel for each judge: level of each arm with its interval, arms that are not matched as rings."""
-    rows = max(1, math.ceil(len(result.judges) / _COLUMNS))
+    """A panel for each criterion: level of each arm with its interval, arms that are not matched as rings."""
+    rows = max(1, math.ceil(len(result.criteria) / _COLUMNS))
     figure, axes = new_figure(rows, _COLUMNS, 0.6 + rows * (0.7 + 0.2 * len(result.arms)))
     matched = {arm.arm: arm.matched for arm in result.arms}
-    for judge, at in zip(result.judges, axes.flat, strict=False):
-        _panel(at, judge, matched)
-    for at in axes.flat[len(result.judges) :]:
+    for criterion, at in zip(result.criteria, axes.flat, strict=False):
+        _panel(at, criterion, matched)
+    for at in axes.flat[len(result.criteria) :]:
         at.set_axis_off()
     figure.suptitle(f"{result.name}: {result.verdict} (rings: arms that are not matched to {result.base})", fontsize=8)
     return figure
 
 
-def _panel(at: Axes, judge: JudgeEntry, matched: dict[str, bool]) -> None:
-    arms = list(judge.levels)[::-1]
+def _panel(at: Axes, criterion: CriterionEntry, matched: dict[str, bool]) -> None:
+    arms = list(criterion.levels)[::-1]
     for place, arm in enumerate(arms):
-        level = judge.levels[arm]
+        level = criterion.levels[arm]
         colour = COLOURS[1] if arm == OFF else COLOURS[0]
         at.plot([level.low, level.high], [place, place], color=colour, linewidth=1)
         face = colour if matched.get(arm) else "white"
         at.plot([level.mean], [place], marker="o", color=colour, markerfacecolor=face, linestyle="")
-    if judge.best is not None:
-        at.axvline(judge.levels[judge.best.sham].mean, color=SOFT, linewidth=0.6, linestyle=":")
+    if criterion.best is not None:
+        at.axvline(criterion.levels[criterion.best.sham].mean, color=SOFT, linewidth=0.6, linestyle=":")
     at.set_yticks(range(len(arms)), arms)
-    at.set_xlabel("cosine of ∇margin" if judge.kind == "direction" else "F² of ∇margin")
-    role = "held out" if judge.held_out else "not held out"
-    at.set_title(f"{judge_name(judge.judge)}\n{role}: {judge.verdict}", fontsize=7, color=INK)
+    at.set_xlabel("cosine of ∇margin" if criterion.kind == "direction" else "F² of ∇margin")
+    role = "held out" if criterion.held_out else "not held out"
+    at.set_title(f"{criterion_name(criterion.criterion)}\n{role}: {criterion.verdict}", fontsize=7, color=INK)
