@@ -15,19 +15,20 @@ from tangency.cause.match import (
     match,
     matching_strength,
     misses,
+    strongest_strength,
 )
 from tangency.cause.spec import MatchSpec
 
 
-def point(arm: str, strength: float, radius: float | None) -> CalibrationPoint:
-    return CalibrationPoint(arm=arm, strength=strength, radius=radius, accuracy=0.9, stage="calibration")
+def point(arm: str, strength: float, radius: float | None, accuracy: float = 0.9) -> CalibrationPoint:
+    return CalibrationPoint(arm=arm, strength=strength, radius=radius, accuracy=accuracy, stage="calibration")
 
 
 def test_a_power_law_is_met_exactly_within_and_beyond_its_strengths() -> None:
     strengths = [0.1, 0.3, 1.0, 3.0]
     radius = [2 * s**0.4 for s in strengths]
     for wanted in (0.05, 0.1, 0.2, 1.7, 3.0, 20.0):
-        assert matching_strength(strengths, radius, 2 * wanted**0.4) == pytest.approx(wanted, rel=1e-9)
+        assert matching_strength(strengths, radius, 2 * wanted**0.4) == pytest.approx(wanted, rel=1e-5)
     assert matching_strength(strengths[::-1], radius[::-1], 2 * 0.2**0.4) == pytest.approx(0.2)  # in any order
 
 
@@ -43,10 +44,23 @@ def test_every_arm_gets_the_radius_of_the_base_arm() -> None:
     points = [point("whole", 0.5, 2.0)]
     points += [point("off", s, 2 * (s / 3) ** 0.5) for s in (0.5, 1, 5)]
     points += [point("on", s, None) for s in (0.5, 1)]
-    chosen = chosen_strengths(points, "whole")
+    chosen = chosen_strengths(points, "whole", MatchSpec())
     assert chosen == {"whole": 0.5, "off": pytest.approx(3.0), "on": 0.5}
-    assert misses(points, "whole", 0.025) == ["off", "on"]
-    assert misses([*points, point("off", 3, 2.0)], "whole", 0.025) == ["on"]
+    assert misses(points, "whole", MatchSpec()) == ["off"]  # nothing is known of "on" beyond what was tried
+    assert misses([*points, point("off", 2.9, 1.97)], "whole", MatchSpec()) == []
+    assert misses([*points, point("off", 2.9, 1.9)], "whole", MatchSpec()) == ["off"]
+
+
+def test_by_accuracy_every_arm_gets_the_largest_strength_that_costs_no_more() -> None:
+    how = MatchSpec(by="accuracy", radius=None)
+    points = [point("whole", 0.5, 2.0), point("all", 1, 0.1), point("all", 3, 0.1)]
+    points += [point("some", s, 0.1, a) for s, a in ((1, 0.9), (10, 0.9), (100, 0.89))]
+    points += [point("no", s, 0.1, 0.8) for s in (1, 10)]
+    chosen = chosen_strengths(points, "whole", how)
+    assert chosen == {"whole": 0.5, "all": 3, "some": 31.6228, "no": 1}
+    assert misses(points, "whole", how) == ["some"]
+    bumpy = strongest_strength([1, 2, 4, 8], [0.9, 0.7, 0.9, 0.5], 0.9)
+    assert bumpy == pytest.approx(4)  # the largest that will do
 
 
 def test_a_point_is_made_of_network_medians() -> None:
@@ -85,5 +99,5 @@ def test_arms_match_within_the_tolerances(truth: Truth, matched: bool, reason: s
 
 def test_a_tolerance_that_is_null_is_not_asked_for() -> None:
     recipes = arm_recipes({"whole": Truth(), "off": Truth(radius=0.9)})
-    assert match(recipes["off"], recipes["whole"], MatchSpec(radius=None)).matched
+    assert match(recipes["off"], recipes["whole"], MatchSpec(by="accuracy", radius=None)).matched
     assert not match(recipes["off"], recipes["whole"], MatchSpec(accuracy=None)).matched

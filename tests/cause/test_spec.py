@@ -77,7 +77,8 @@ def test_criteria_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None
         ({"arm_strengths": {"on-own": [1]}}, "at least two"),
         ({"calibration_seeds": [3]}, "stand among seeds too"),
         ({"seeds": [0]}, "seeds"),
-        ({"match": {"radius": None, "accuracy": None}}, "null for both"),
+        ({"match": {"radius": None}}, "match.radius: got null with by: radius"),
+        ({"match": {"by": "accuracy", "accuracy": None}}, "match.accuracy: got null"),
         ({"match": {"energy": 0.1}}, "match.energy"),
         ({"guide": "nothing"}, "nothing"),
         ({"study": real_content()["study"] | {"seeds": [1]}}, "study.seeds: is decided by the causal study"),
@@ -93,7 +94,7 @@ def test_bad_keys_are_named(changes: dict, words: str) -> None:
 
 
 def test_a_spec_is_the_same_when_read_back(tmp_path: Path) -> None:
-    spec = real_spec(match={"radius": None})
+    spec = real_spec(match={"by": "accuracy", "radius": None})
     path = tmp_path / "cause.yaml"
     path.write_text(dump_cause(spec))
     assert load_cause(path) == spec

@@ -16,6 +16,7 @@ from tangency.statistics import CrossedEstimate, crossed_difference
 from tangency.statistics.resamples import Array
 
 ACCURACY = "accuracy"
+UNCHECKED = 0.5  # share of a tolerance by which a calibrated network may miss without another training
 _BEYOND = math.log(10.0)  # how far outside of the calibrated strengths one may lie, as a logarithm
 
 
@@ -71,43 +72,76 @@ def matching_strength(strengths: Sequence[float], radius: Sequence[float], targe
     for i in range(len(x) - 1):
         if min(y[i], y[i + 1]) <= goal <= max(y[i], y[i + 1]):
             share = (goal - y[i]) / (y[i + 1] - y[i]) if y[i + 1] != y[i] else 0.0
-            return float(np.exp(x[i] + share * (x[i + 1] - x[i])))
+            return _strength(x[i] + share * (x[i + 1] - x[i]))
     nearest = int(np.abs(y - goal).argmin())
     if len(x) == 1:
-        return float(np.exp(x[0]))
+        return _strength(x[0])
     beside = nearest + 1 if nearest == 0 else nearest - 1
     slope = (y[nearest] - y[beside]) / (x[nearest] - x[beside])
     step = (goal - y[nearest]) / slope if slope > 0 else 0.0  # a penalty that does not act has no such line
-    return float(np.exp(np.clip(x[nearest] + step, x[0] - _BEYOND, x[-1] + _BEYOND)))
+    return _strength(float(np.clip(x[nearest] + step, x[0] - _BEYOND, x[-1] + _BEYOND)))
 
 
-def chosen_strengths(points: Sequence[CalibrationPoint], base: str) -> dict[str, float]:
-    """The strength of each arm at which its radius is that of the base arm; of the base arm, its own.
+def _strength(logarithm: float) -> float:
+    """To the six digits that the id of a trial has, so that a strength of the calibration is that very one."""
+    return float(f"{math.exp(logarithm):.6g}")
 
-    An arm of which no network has a positive median radius keeps its smallest strength: it will not match.
+
+def strongest_strength(strengths: Sequence[float], accuracy: Sequence[float], least: float) -> float:
+    """The largest λ whose accuracy, linear in log λ between strengths, is at least `least`; else the smallest λ.
+
+    Args:
+        strengths: (m ≥ 1,) of an arm, > 0, each once.
+        accuracy: (m,) of its networks.
+        least: that is wanted.
+
+    Example:
+        >>> round(strongest_strength([0.1, 1.0, 10.0], [0.9, 0.9, 0.7], 0.8), 3)
+        3.162
+    """
+    order = np.argsort(strengths)
+    x, y = np.log(np.asarray(strengths, float)[order]), np.asarray(accuracy, float)[order]
+    sound = np.flatnonzero(y >= least)
+    if not len(sound) or sound[-1] == len(x) - 1:
+        return _strength(x[sound[-1]] if len(sound) else x[0])
+    last = int(sound[-1])
+    share = (y[last] - least) / (y[last] - y[last + 1])
+    return _strength(x[last] + share * (x[last + 1] - x[last]))
+
+
+def chosen_strengths(points: Sequence[CalibrationPoint], base: str, how: MatchSpec) -> dict[str, float]:
+    """The strength of each arm at which it matches the base arm; of the base arm, its own.
+
+    By radius, an arm of which no network has a positive median radius keeps its smallest strength: it will not match.
     """
     target = next(point for point in points if point.arm == base)
     chosen = {base: target.strength}
     for arm in dict.fromkeys(point.arm for point in points if point.arm != base):
-        own = {point.strength: point.radius for point in points if point.arm == arm and point.radius}
-        if own and target.radius:
-            chosen[arm] = matching_strength(list(own), list(own.values()), target.radius)
-        else:
-            chosen[arm] = min(point.strength for point in points if point.arm == arm)
+        own = [point for point in points if point.arm == arm]
+        chosen[arm] = min(point.strength for point in own)
+        if how.by == "accuracy" and how.accuracy is not None:
+            least = target.accuracy - how.accuracy * UNCHECKED
+            chosen[arm] = strongest_strength([p.strength for p in own], [p.accuracy for p in own], least)
+        elif target.radius and (known := {point.strength: point.radius for point in own if point.radius}):
+            chosen[arm] = matching_strength(list(known), list(known.values()), target.radius)
     return chosen
 
 
-def misses(points: Sequence[CalibrationPoint], base: str, tolerance: float) -> list[str]:
-    """Arms none of whose points is within the tolerance of the base arm's radius, as a logarithm."""
+def misses(points: Sequence[CalibrationPoint], base: str, how: MatchSpec) -> list[str]:
+    """Arms whose chosen strength is not known to match: none of their radii is within half the tolerance.
+
+    By accuracy, those that were not trained at it.
+    """
     target = next(point for point in points if point.arm == base).radius
-    arms = dict.fromkeys(point.arm for point in points if point.arm != base)
-    if target is None:
-        return list(arms)
+    chosen, tried = chosen_strengths(points, base, how), {(point.arm, point.strength) for point in points}
+    unknown = [arm for arm, strength in chosen.items() if (arm, strength) not in tried]
+    if how.by == "accuracy" or target is None or how.radius is None:
+        return unknown
     gaps = {
         arm: min((abs(math.log(p.radius / target)) for p in points if p.arm == arm and p.radius), default=math.inf)
-        for arm in arms
+        for arm in unknown
     }
-    return [arm for arm, gap in gaps.items() if gap > tolerance]
+    return [arm for arm, gap in gaps.items() if gap > UNCHECKED * how.radius]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,17 +38,20 @@ class MatchSpec(_Checked):
     """When two arms are matched: what is done to the network by equal amounts, not by equal strengths.
 
     Args:
+        by: how strengths are chosen: "radius", of equal median radius; "accuracy", the largest that costs no more than
+            half the tolerance of accuracy, for arms that cannot have equal radii.
         radius: by how much the median radius may differ, as a share; null where it need not agree.
         accuracy: by how much the accuracy may differ; null where it need not agree.
     """
 
+    by: Literal["radius", "accuracy"] = "radius"
     radius: _Share | None = 0.05
     accuracy: _Share | None = 0.01
 
     @model_validator(mode="after")
-    def _something(self) -> MatchSpec:
-        if self.radius is None and self.accuracy is None:
-            raise SpecError("match: got null for both radius and accuracy, expected a tolerance for at least one.")
+    def _tolerated(self) -> MatchSpec:
+        if getattr(self, self.by) is None:
+            raise SpecError(f"match.{self.by}: got null with by: {self.by}, expected a tolerance.")
         return self
 
 

@@ -21,7 +21,6 @@ from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
 CALIBRATION, MATCHED = "calibration", "matched"
-_UNCHECKED = 0.5  # share of the tolerance by which a calibrated radius may miss without another training
 
 
 def refined(step: int) -> str:
@@ -55,16 +54,14 @@ class Stages:
                 f"cause '{spec.name}': every network of the base arm '{spec.base}' diverged at base_strength "
                 f"{spec.base_strength:g}, so that nothing can be matched to it; lower base_strength."
             )
-        tolerance = _UNCHECKED * (spec.match.radius or 1.0)
         for step in range(1, spec.refinements + 1):
-            chosen, missed = chosen_strengths(points, spec.base), misses(points, spec.base, tolerance)
-            tried = {(point.arm, point.strength) for point in points}
-            again = {arm: (chosen[arm],) for arm in missed if (arm, chosen[arm]) not in tried}
+            again = misses(points, spec.base, spec.match)
             if not again:
                 break
-            points += self._points(refined(step), again)
+            chosen = chosen_strengths(points, spec.base, spec.match)
+            points += self._points(refined(step), {arm: (chosen[arm],) for arm in again})
         diverged = {arm.name: min(spec.strengths_of(arm)) for arm in spec.arms if arm.part}
-        return points, diverged | chosen_strengths(points, spec.base)
+        return points, diverged | chosen_strengths(points, spec.base, spec.match)
 
     def matched(self, strengths: Mapping[str, float]) -> tuple[StudySpec, Dataset, dict[str, Recipe]]:
         """The matched study, its data, and arm to its networks; arms of which all diverged are missing."""
