@@ -12,7 +12,7 @@ from torch import Tensor
 
 from objective_support import complete
 from pretended_device import CUDA, DEVICE, PretendedCuda, place
-from study_support import tiny_spec, write_data
+from study_support import SWEEP, tiny_spec, write_data
 from support import make_mixture
 from tangency.attacks import pgd
 from tangency.autodiff import ATTRIBUTIONS, SCALARS
@@ -32,6 +32,7 @@ from tangency.score.networks.loss import EDMLoss
 from tangency.seeding import Draw
 from tangency.smoothing import Smoothed
 from tangency.study import checked_plan, parse_spec
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.phases import phases
 from tangency.study.work.bench import Workbench
@@ -268,19 +269,33 @@ def test_smoothing(strict: PretendedCuda, data: Dataset) -> None:
 
 
 def test_a_study(pretended: PretendedCuda, tmp_path: Path) -> None:
-    """Every task of a study with a judge, generated pictures and filters."""
+    """Every task of a study with a judge, generated pictures, filters and guides."""
+    off = {"tangents": "mfa?components=1&rank=2", "part": "off", "sham": "other"}
     content = tiny_spec(
         write_data(tmp_path),
+        sweep=[*SWEEP, {"objective": "projected_gradient_norm", "strengths": [0.1], "options": off}],
+        guide_fraction=0.2,
         generate=[{"task": "denoise", "count": 2, "climb": {"steps": 2}}],
         judge={"options": {"width": 2}},
         tangents=["mfa?components=1&rank=3"],
         train={"epochs": 1, "batch_size": 40},
         measured=6,
     )
-    plan = checked_plan(parse_spec(content, "test"), load_dataset(content["data"]))
+    plan = checked_plan(parse_spec(content, "test"), load_study_data(content["data"], 0.2))
     bench, kinds = Workbench(plan, tmp_path / "run", NAME), set()
     for _, tasks in phases(plan, bench.data, Layout(tmp_path / "run")):
         for task in tasks:
             do_task(bench, task, lambda share: None)
             kinds.add(task.kind)
-    assert kinds >= {"score", "train", "train_judge", "filter", "measure", "pictures", "generate", "judge_pictures"}
+    assert kinds >= {
+        "guide",
+        "sham",
+        "score",
+        "train",
+        "train_judge",
+        "filter",
+        "measure",
+        "pictures",
+        "generate",
+        "judge_pictures",
+    }

@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from objective_support import OwnSpaces, complete
@@ -13,6 +14,7 @@ from tangency.errors import RunError, SpecError
 from tangency.models import build
 from tangency.objectives import OBJECTIVES, make
 from tangency.seeding import Draw
+from tangency.study.sweep import SweepEntry
 from tangency.training import TrainConfig, train
 from tangency.types import LabelledImages
 
@@ -30,6 +32,17 @@ def test_options_guides_and_defaults_are_told_apart():
     assert make("gradient_norm", 0.5).guides == {}
 
 
+def test_on_and_off_are_words_where_yaml_makes_switches_of_them():
+    """YAML 1.1 reads `part: off` as false."""
+    entry = yaml.safe_load(
+        "{objective: projected_gradient_norm, strengths: [1], options: {tangents: exact, part: off}}"
+    )
+    assert entry["options"]["part"] is False
+    assert SweepEntry(**entry).options == {"tangents": "exact", "part": "off"}
+    assert make(PENALTY, 1, tangents="exact", part=True).options["part"] == "on"
+    assert make("pgd_l2", 1, clip=False).options["clip"] is False
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -38,6 +51,7 @@ def test_options_guides_and_defaults_are_told_apart():
         (lambda: make(PENALTY, 1, tangents=""), "expected a reference"),
         (lambda: make(PENALTY, 1, tangents="exact", part="of"), "part is 'of', expected one of whole, on, off"),
         (lambda: make(PENALTY, 1, tangents="exact", part=1), "expected one of whole, on, off"),
+        (lambda: make(PENALTY, 1, tangents="exact", scalar=False), "expected one of loss, log_odds"),
         (lambda: make(PENALTY, 1, tangents="exact", scalar="lse"), "one of loss, log_odds, margin, logit_y"),
         (
             lambda: make(PENALTY, 1, tangents="exact", sham="others"),

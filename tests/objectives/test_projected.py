@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from objective_support import OwnSpaces
-from tangency.devices import autocast
+from tangency.devices import arithmetic, autocast
 from tangency.models import build
-from tangency.objectives import make
+from tangency.objectives import make, projected
 from tangency.seeding import Draw
-from tangency.tangents import TangentSpace, open_tangents
+from tangency.tangents import open_tangents
 from tangency.tangents.references import Ground
 from tangency.training import TrainConfig, train
 from tangency.training.batches import load_batch
@@ -71,9 +71,8 @@ def test_each_part_is_the_loop_over_images(part, scalar):
 
 
 def swapped(monkeypatch):
-    project = TangentSpace.project
-    monkeypatch.setattr(TangentSpace, "project", lambda space, x: x - project(space, x))
-    monkeypatch.setattr(TangentSpace, "reject", lambda space, x: project(space, x))
+    part_of, other = projected.part_of, {"on": "off", "off": "on"}
+    monkeypatch.setattr(projected, "part_of", lambda gradients, space, part: part_of(gradients, space, other[part]))
 
 
 def transposed(monkeypatch):
@@ -192,11 +191,29 @@ def test_spaces_are_those_of_the_augmented_images_by_their_places_in_the_trainin
 
 
 class Recording(OwnSpaces):
-    """Notes whether products are taken in less than float32 where spaces are made."""
+    """Notes the precision of products where spaces are made."""
 
     def at(self, x, ids=None):
-        self.seen.append((x @ x.mT).dtype)
+        self.precisions = {(x @ x.mT).dtype, torch.backends.cuda.matmul.fp32_precision}
         return super().at(x, ids)
+
+
+def test_under_tf32_spaces_and_parts_are_in_float32(monkeypatch):
+    model, x, y, draw = setting()
+    recording, kept = Recording(True), []
+    part_of = projected.part_of
+
+    def watched(gradients, space, part):
+        kept.append(part_of(gradients, space, part))
+        return kept[-1]
+
+    monkeypatch.setattr(projected, "part_of", watched)
+    objective = make(PENALTY, 0.7, tangents="own").guided(tangents=recording)
+    with arithmetic("tf32"):
+        objective.losses(model.float(), x.float(), y, draw)
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    assert recording.precisions == {torch.float32, "ieee"}
+    assert kept[0].dtype == torch.float32
 
 
 def test_under_bfloat16_only_the_network_is_in_bfloat16():
@@ -209,7 +226,17 @@ def test_under_bfloat16_only_the_network_is_in_bfloat16():
         )
         clean = F.cross_entropy(model(x), y, reduction="none")
         exact = make(PENALTY, 0.7, tangents="own").guided(tangents=recording).losses(model, x, y, draw)
-    assert {seen for seen in recording.seen if isinstance(seen, torch.dtype)} == {torch.float32}
+    assert recording.precisions == {torch.float32, "ieee"}
     # parts of one gradient, which is rounded to bfloat16; projections of 2⁻⁸ would leave 1e-3 and more
     torch.testing.assert_close(on + off - clean - whole, torch.zeros_like(whole), rtol=0, atol=2e-6)
     assert torch.equal(exact, off)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_parts_are_those_of_the_tangent_space(weighted):
+    space = OwnSpaces().at(torch.rand(N, *SHAPE).double(), torch.arange(N))
+    if weighted:
+        space = dataclasses.replace(space, weights=torch.rand(N, 3).double())
+    g = torch.randn(N, D, generator=torch.Generator().manual_seed(3)).double()
+    torch.testing.assert_close(projected.part_of(g, space, "on"), space.project(g))
+    torch.testing.assert_close(projected.part_of(g, space, "off"), space.reject(g))

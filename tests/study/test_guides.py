@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
 import pytest
 import torch
 
 import tangency.study.run
-from study_support import InProcess, tiny_spec, write_data
-from tangency.errors import DataError, SpecError
+from study_support import InProcess, tiny_spec, write_data, write_spec
+from study_support import tangency as command_line
+from tangency.cli.show.plan import plan_json, print_plan
+from tangency.errors import DataError, ModelError, SpecError
 from tangency.study import checked_plan, parse_spec, run_study
 from tangency.study.forecast.foresee import foresee
 from tangency.study.guides import Guide, guide_data, load_study_data
@@ -136,6 +144,13 @@ def test_a_study_with_guides(data, tmp_path, in_process):
 
     plan, loaded = planned(guided_spec(data))
     layout = Layout(tmp_path / "run")
+    about = summary["guides"]
+    assert (about["fraction"], about["images"]) == (0.25, len(loaded.guide))
+    assert about["references"] == {"tangents": [MFA]}
+    assert [(sham["sham"], 0 <= sham["overlap"] < 0.95) for sham in about["shams"]] == [
+        ("random", True),
+        ("other", True),
+    ]
     (guide,) = plan.guides
     file = guide.file(loaded.guide.digest, layout.artefacts)
     assert file.exists()
@@ -149,6 +164,67 @@ def test_a_study_with_guides(data, tmp_path, in_process):
         bound = Workbench(plan, layout.run, "cpu").objective(trial.objective, trial.seed)
         assert record["objective"]["cards"] == bound.identity["cards"]
     assert not [tasks for _, tasks in phases(plan, loaded, layout) if tasks], "nothing is left to do"
+
+
+class Apart(InProcess):
+    """Every job in an empty folder with copies of its inputs alone, as on a node without a shared folder."""
+
+    def __init__(self, config, work, run, workers, device):
+        self.work, self.run = work, run
+
+    def do(self, jobs, on_event):
+        for job in jobs:
+            with TemporaryDirectory() as folder:
+                copied(job.inputs, self.run, Path(folder))
+                before = set(Path(folder).rglob("*"))
+                self.work.open(Path(folder), "cpu")(job.payload, lambda _: None)
+                made = {path for path in Path(folder).rglob("*") if path.is_file()} - before
+                assert all(any(path.is_relative_to(Path(folder) / out) for out in job.outputs) for path in made), job
+                copied(job.outputs, Path(folder), self.run)
+
+
+def copied(names, source, target):
+    for name in names:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        elif (source / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / name, target / name)
+
+
+@pytest.mark.processes
+def test_without_a_shared_folder_guides_travel_as_inputs_and_are_fitted_once(data, tmp_path, monkeypatch):
+    """A job that fitted a guide anew would leave a file that is none of its outputs."""
+    monkeypatch.setattr(tangency.study.run, "open_engine", Apart)
+    sweep = [{"objective": "standard"}, arms()[1], arms()[4]]
+    summary = run_study(guided_spec(data, sweep=sweep), tmp_path / "run")
+    assert {trial["outcome"] for trial in summary["trials"]} == {"ok"}
+    assert len(list((tmp_path / "run" / "artefacts").glob("mixture-*.safetensors"))) == 1
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [
+        ("rename:mixture-*#1", "artefacts/.mixture-*.tmp"),
+        ("rename:sham-*#2", "artefacts/sham-*.json"),
+        ("train.step#9", "trials/*/checkpoint.safetensors"),
+    ],
+)
+def test_killed_at_any_point_it_goes_on_in_other_processes(point, left, data, tmp_path, in_process):
+    """Rows of two workers, killed and begun again, are bit for bit those of one process that nobody stopped."""
+    content = guided_spec(data, workers=2)
+    run_study(content, tmp_path / "whole")
+    spec = write_spec(tmp_path, content)
+    command = ("study", "run", spec, "--out", tmp_path / "run")
+    killed = command_line(*command, TANGENCY_KILL=f"{point}@driver", TANGENCY_JOURNAL=str(tmp_path / "journal"))
+    assert killed.returncode == -signal.SIGKILL
+    assert list((tmp_path / "run").glob(left))
+    done = command_line(*command)
+    assert done.returncode == 0, done.stderr
+    frames = [pl.read_parquet(tmp_path / name / "rows.parquet") for name in ("whole", "run")]
+    assert frames[0].equals(frames[1])
 
 
 def test_jobs_name_the_guides_that_they_read(data, tmp_path):
@@ -181,6 +257,27 @@ def test_the_forecast_times_fits_and_guided_trainings(data, tmp_path):
     assert kinds["sham"].tasks == 2
     assert kinds["guide"].seconds > 0
     assert sum(name.startswith(f"train {PENALTY}") for name in kinds) == 4
+
+
+def test_what_a_guide_lacks_is_named_by_the_plan_and_refused_by_the_study(data, tmp_path):
+    sweep = [{"objective": "standard"}, entry(tangents="denoiser?score=nowhere.safetensors")]
+    spec = parse_spec(guided_spec(data, sweep=sweep), "spec")
+    foreseen = foresee(spec, tmp_path / "none", calibrated=False)
+    (want,) = (want for want in foreseen.forecast.wants if want.key == "sweep.options")
+    assert "nowhere.safetensors" in want.missing
+    assert foreseen.plan is None
+    assert [trial.id[:8] for trial in foreseen.trials] == ["untraine", "standard", "projecte", "filtered"]
+    with pytest.raises(ModelError, match=r"nowhere\.safetensors"):
+        planned(guided_spec(data, sweep=sweep))
+
+
+def test_the_plan_says_what_guides_are_fitted_to(data, tmp_path, capsys):
+    spec = parse_spec(guided_spec(data), "spec")
+    foreseen = foresee(spec, tmp_path / "none", calibrated=False)
+    text = "fitted to 25% of the training images, which no network is trained on"
+    assert plan_json(spec, foreseen)["guides"] == {MFA: text}
+    print_plan(spec, foreseen)
+    assert f"tangents {MFA} of objectives: {text}" in capsys.readouterr().out
 
 
 def test_scores_are_guides_too(data, tmp_path):

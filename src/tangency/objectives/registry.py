@@ -202,7 +202,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     if name == "standard" and strength != 0:
         raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
     guides = {guide: str(options.pop(guide)) for guide in known.guides}
-    return Objective(name, float(strength), {**known.defaults, **options}, legacy, guides)
+    return Objective(name, float(strength), known.in_words({**known.defaults, **options}), legacy, guides)
 
 
 def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:

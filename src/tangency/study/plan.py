@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 
@@ -20,7 +22,7 @@ from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
-from tangency.study.guides import guides_of
+from tangency.study.guides import Guide, guides_of
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.sweep import STANDARD, SweepEntry
 from tangency.training import TRAINING_SCHEMA, TrainConfig
@@ -33,15 +35,10 @@ FILTERED = {"bayes_gradient": "filtered", "network_bayes_gradient": "filtered_ne
 # Trials that nothing was trained for: a control, the optimum, and what smoothing alone can do.
 REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
+UNKNOWN = "unknown"  # identity of what is not there: hashes of trials that are only listed
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
 # Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
-_PASSES = {
-    "gradient_norm": 3.0,
-    "projected_gradient_norm": 3.0,
-    "noise_consistency": 2.0,
-    "pgd_l2": 11.0,
-    "pgd_linf": 11.0,
-}
+_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
 
 @dataclass(frozen=True)
@@ -110,17 +107,19 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> l
     Args:
         spec: the study.
         data: its data set.
-        network: `fingerprint` of the trained score, where it is known already.
+        network: `fingerprint` of the trained score, where it is known already; `UNKNOWN` where files are missing.
     """
     if network is None:
         network = fingerprint(spec.network_score) if spec.network_score else ""
     measured = _measured(spec, data, network)
+    guides = guides_of(entry.build(entry.strengths[0]) for entry in spec.sweep)
+    known = {guide: UNKNOWN if network == UNKNOWN else guide.identity() for guide in guides}  # hashes of files, once
     trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, seed, measured))
         trained = [
-            _trial(spec, data, entry.build(strength), seed, measured, entry)
+            _trial(spec, data, entry.build(strength), seed, measured, entry, known)
             for entry in spec.sweep
             for strength in entry.strengths
         ]
@@ -224,8 +223,9 @@ def _trial(
     seed: int,
     measured: list[str],
     entry: SweepEntry | None = None,
+    guides: Mapping[Guide, str] = MappingProxyType({}),
 ) -> Trial:
-    """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`."""
+    """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`; guides have identities."""
     objective = None if isinstance(trained, str) else trained
     name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
     suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
@@ -235,7 +235,7 @@ def _trial(
         del training["checkpoint_seconds"]  # changes no weight
     identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]
     identity += [spec.threads, *origins(spec.model.architecture, "" if objective is None else name)]
-    identity += [guide.identity() for guide in guides_of([objective])]
+    identity += [guides[guide] for guide in guides_of([objective])]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     tag = f"-{_hash(options)[:4]}" if options else ""
     label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot

@@ -55,7 +55,9 @@ class SweepEntry(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> SweepEntry:
         for strength in self.strengths:
-            self.build(strength)
+            built = self.build(strength)
+        known = built.options | built.guides  # words as such, which YAML may have made switches of
+        object.__setattr__(self, "options", {option: known[option] for option in self.options})
         return self
 
     def build(self, strength: float) -> Objective:

@@ -16,9 +16,9 @@ from tangency.study.forecast.calibrate import TaskTimings, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
-from tangency.study.forecast.wants import wanted
+from tangency.study.forecast.wants import GUIDE, wanted
 from tangency.study.layout import Layout
-from tangency.study.plan import Trial, plan_trials
+from tangency.study.plan import UNKNOWN, Trial, plan_trials
 from tangency.study.planning import HELD, StudyPlan
 from tangency.study.preflight import checked_plan
 from tangency.study.spec import StudySpec
@@ -35,7 +35,8 @@ class Foreseen:
 
     Args:
         trials: of the study; their hashes mean nothing where data are missing, and `measure_hash` where weights are.
-        plan: None where the data are missing; without the trained score where its weights are.
+        plan: None where the data or the guides of objectives are missing; without the trained score where its weights
+            are.
         forecast: what it takes.
     """
 
@@ -64,7 +65,9 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
     """
     wants, data = wanted(spec)
     if data is None:
-        return Foreseen(plan_trials(spec, _stand_in(), "unknown"), None, Forecast(wants=wants))
+        return Foreseen(plan_trials(spec, _stand_in(), UNKNOWN), None, Forecast(wants=wants))
+    if any(want.missing for want in wants if want.key == GUIDE):
+        return Foreseen(plan_trials(spec, data, UNKNOWN), None, Forecast(wants=wants))
     lacking = any(want.missing for want in wants if want.key == "network_score")
     plan, layout = checked_plan(_without_network(spec) if lacking else spec, data), Layout(Path(run))
     there = [trial for trial in plan.trials if layout.trained(trial)]
@@ -81,7 +84,7 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
             kinds=_kinds([task for phase in phases for task in phase], plan, data, made),
             wall={workers: makespan(seconds, workers) for workers in WORKERS},
         )
-    return Foreseen(plan_trials(spec, data, "unknown") if lacking else plan.trials, plan, forecast)
+    return Foreseen(plan_trials(spec, data, UNKNOWN) if lacking else plan.trials, plan, forecast)
 
 
 def _stand_in() -> Dataset:

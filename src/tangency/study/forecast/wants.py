@@ -10,10 +10,11 @@ from tangency.errors import DataError, ModelError, RunError, quoted
 from tangency.references import as_reference, parse
 from tangency.score.references import fingerprint
 from tangency.study.forecast.entries import Want
-from tangency.study.guides import load_study_data
+from tangency.study.guides import UNFITTED, guides_of, load_study_data
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
+GUIDE = "sweep.options"  # the key of what objectives are given
 _EDM = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/"  # where the networks of Karras et al. (2022) are published
 
 
@@ -31,6 +32,9 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     if spec.network_score:
         score = spec.network_score
         wants.append(_want("network_score", score, lambda: fingerprint(score), _home(score)))
+    for guide in guides_of(entry.build(entry.strengths[0]) for entry in spec.sweep):
+        if not guide.fitted and guide.reference not in UNFITTED:
+            wants.append(_want(GUIDE, guide.reference, guide.identity))
     return tuple(wants), loaded[0] if loaded else None
 
 
