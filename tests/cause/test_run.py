@@ -19,6 +19,7 @@ from tangency.cause.stages import Stages
 from tangency.cause.tables import markdown, tables
 from tangency.cli.show.cause import print_cause
 from tangency.errors import RunError
+from tangency.files import write_json
 from tangency.report import write_cause
 from tangency.statistics import crossed_difference
 from tangency.study import load_run
@@ -155,6 +156,40 @@ def test_the_plan_names_the_trials_of_both_studies(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("summary", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
+def test_an_interrupted_run_goes_on(
+    summary: int, finished: tuple[Path, CauseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the summary of the calibration, of the refinement, of the matched study."""
+    written: list[Path] = []
+
+    def write(path: Path, content: object) -> None:
+        written.append(path)
+        if len(written) == summary:
+            raise KeyboardInterrupt
+        write_json(path, content)
+
+    monkeypatch.setenv("TANGENCY_JOURNAL", str(tmp_path / "journal"))
+    monkeypatch.setattr("tangency.study.run.open_engine", InProcess)
+    monkeypatch.setattr("tangency.study.run.write_json", write)
+    with pytest.raises(KeyboardInterrupt):
+        run_cause(cause_content(match=STRICT), tmp_path / "out")
+    assert not (tmp_path / "out" / "cause.json").exists()
+    assert run_cause(cause_content(match=STRICT), tmp_path / "out").to_json() == finished[1].to_json()
+    assert trained(tmp_path / "journal") == networks(finished[1])
+
+
+def trained(journal: Path) -> int:
+    return journal.read_text().splitlines().count("train.finished")
+
+
+def networks(result: CauseResult) -> int:
+    """All of them, each once."""
+    again = sum(point.stage == "refined-1" for point in result.calibration)
+    return (1 + 1 + 4 * 2) + again + 2 * len(ARMS)
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_the_command_line(finished: tuple[Path, CauseResult], tmp_path: Path) -> None:
     expected, spec = finished[1], tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(cause_content(match=STRICT)))
@@ -172,7 +207,5 @@ def test_a_killed_run_goes_on_from_the_command_line(finished: tuple[Path, CauseR
     assert {key: value for key, value in content.items() if key not in ("page", "figure")} == json.loads(
         json.dumps(expected.to_json())
     )
-    trained = journal.read_text().splitlines().count("train.finished")
-    again = sum(point.stage == "refined-1" for point in expected.calibration)
-    assert trained == (1 + 1 + 4 * 2) + again + 2 * len(ARMS)  # each network once
+    assert trained(journal) == networks(expected)
     assert Path(content["page"]).read_text() == markdown(expected)
