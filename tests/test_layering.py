@@ -23,6 +23,7 @@ LEVEL = {
     **dict.fromkeys(["measures", "generation", "statistics"], 7),
     "evaluate": 8,
     "study": 8.3,
+    "cause": 8.4,
     "theory": 8.5,
     "report": 9,
     "cli": 10,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tangency.attacks import pgd as pgd
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
+    from tangency.cause import run_cause as run_cause
     from tangency.errors import TangencyError as TangencyError
     from tangency.errors import TangencyWarning as TangencyWarning
     from tangency.evaluate import estimates as estimates
@@ -53,6 +54,7 @@ OPENERS.register("run", "tangency.study.trials:SavedTrial")
 _ROOMS = {
     "attacks": ("pgd",),
     "autodiff": ("input_gradient", "input_gradients"),
+    "cause": ("run_cause",),
     "errors": ("TangencyError", "TangencyWarning"),
     "evaluate": ("estimates", "evaluate_score", "evaluate_tangents", "load_classifier", "load_tangents"),
     "evaluate.compare": ("compare",),
@@ -103,6 +105,7 @@ __all__ = [
     "objective",
     "pgd",
     "regimes",
+    "run_cause",
     "run_study",
     "smooth",
     "train",

@@ -210,6 +210,10 @@ CALLS: dict[tuple[str, ...], str] = {
     ("score", "eval", "mfa?rank=-1", "--data", "NPZ"): "rank",
     ("tangents", "eval", "local-pca?k=-1", "--data", "NPZ", "--floor", "0"): "k",
     ("tangents", "store", "nix", "--data", "NPZ", "--out", "{o}"): "nix",
+    ("cause", "run", "{none}"): "cannot be read",
+    ("cause", "run", "linear", "--out", "{file}"): "got a file, expected a folder",
+    ("cause", "run", "linear", "--workers", "0"): "--workers",
+    ("cause", "plan", "nix"): "expected a YAML file, or one of linear, offset, fitted, fashion",
     ("worlds", "trial", "--train", "-1"): "train",
     ("worlds", "trial", "--world", "nix"): "unknown world 'nix'",
     ("worlds", "trial", "--out", "{dir}"): "got a folder",
@@ -234,7 +238,7 @@ def test_every_command_is_called_wrongly() -> None:
             below = list(names(command, (*above, name)))
             yield from below or [(*above, name)]
 
-    called = {words[: 2 if words[0] in ("study", "score", "tangents", "worlds") else 1] for words in CALLS}
+    called = {words[: 2 if words[0] in ("study", "cause", "score", "tangents", "worlds") else 1] for words in CALLS}
     assert set(names(typer.main.get_command(app))) - called == {("worlds", "list"), ("worlds", "check")}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tangency.cli.cause import cause_app
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
 from tangency.cli.engines import (
@@ -68,6 +69,7 @@ def options(
 
 study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report the trials of a YAML spec.")
 app.add_typer(study_app, name="study")
+app.add_typer(cause_app, name="cause")
 app.add_typer(worlds_app, name="worlds")
 app.add_typer(score_app, name="score")
 app.add_typer(tangents_app, name="tangents")

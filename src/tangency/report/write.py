@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tangency.cause import CauseResult
+from tangency.cause.tables import markdown
 from tangency.errors import RunError
 from tangency.files import atomic, journal, write_json
 from tangency.measures.tables import join_models
+from tangency.report.draw.canvas import STYLE
+from tangency.report.draw.cause import cause_figure
 from tangency.report.draw.figures import save_figure, write_figures
 from tangency.report.draw.pixels import photograph
 from tangency.report.draw.score import error_figure
@@ -150,3 +154,23 @@ def refuse_file(out: Path) -> None:
 def _write_page(text: str, path: Path) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
+    """Write cause.md, findings and tables of a causal study, and its figure, cause.png and cause.pdf.
+
+    Args:
+        result: of `run_cause`.
+        folder: its output folder.
+
+    Returns:
+        The paths of page and picture.
+    """
+    import matplotlib
+
+    page = Path(folder) / "cause.md"
+    with atomic(page) as temporary:
+        temporary.write_text(markdown(result), encoding="utf-8")
+    with matplotlib.rc_context(STYLE):
+        picture = save_figure(cause_figure(result), Path(folder) / "cause")[-1]
+    return page, picture

@@ -300,16 +300,25 @@ def load_spec(path: str | Path) -> StudySpec:
     path = Path(path)
     if path.as_posix() in SHIPPED and not path.exists():
         return shipped_spec(path.as_posix())
+    return parse_spec(read_yaml(path, SHIPPED), f"spec '{path}'")
+
+
+def read_yaml(path: Path, shipped: tuple[str, ...]) -> Any:
+    """The content of a YAML file in which no key stands twice; `SpecError` where there is none.
+
+    Args:
+        path: the file.
+        shipped: names that could have stood in its place, for the error.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
     except OSError as error:
         raise SpecError(
-            f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file, or one of {', '.join(SHIPPED)}."
+            f"spec '{path}': cannot be read ({error.strerror}); expected a YAML file, or one of {', '.join(shipped)}."
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets some of Python's own errors through
         first = quoted(error)
         raise SpecError(f"spec '{path}': not valid YAML ({first}).") from None
-    return parse_spec(content, f"spec '{path}'")
 
 
 class _UniqueKeys(yaml.SafeLoader):

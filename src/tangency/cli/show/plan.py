@@ -72,7 +72,7 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
     if forecast.trained:
         typer.echo(f"already there: {forecast.trained} trials trained, {forecast.measured} of them measured")
     if forecast.kinds:
-        _print_costs(forecast)
+        print_costs(forecast)
 
 
 def _learning_rate(spec: StudySpec, trial: Trial) -> float | None:
@@ -110,7 +110,7 @@ def _slowed(spec: StudySpec, trials: list[Trial]) -> list[str]:
     return lines
 
 
-def _print_costs(forecast: Forecast) -> None:
+def print_costs(forecast: Forecast) -> None:
     rows = [
         (
             kind.kind,

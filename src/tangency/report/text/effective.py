@@ -11,7 +11,7 @@ from tangency.report.text.numbers import number
 from tangency.report.text.score import direction_label, direction_name
 from tangency.report.text.story import StoryPoint, StoryRow, stories
 from tangency.study.summary.entries import StudySummary
-from tangency.study.summary.sweep_entries import CommonCurveEntry
+from tangency.study.summary.sweep_entries import CommonCurveEntry, CommonFitEntry
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,19 @@ def explained(summary: StudySummary) -> list[str]:
             continue
         others = [objective_name(each.partition("-")[0]) for each in curve.objectives if each != STANDARD]
         out.append(
-            f"Under {name}, one curve of the effective strength explains R² = {number(curve.r2, 2)} of the differences "
+            f"Under {name}, one curve of the effective strength explains R² = {_r2(curve)} of the differences "
             f"in L over {curve.cells} recipes (the standard one, {', '.join(others)}); with each recipe predicted from "
             f"the others, R² = {number(curve.r2_out, 2)}."
         )
+        if curve.kappa and curve.beyond_accuracy and curve.kappa_beyond_accuracy:
+            out.append(
+                f"One curve of κ explains R² = {_r2(curve.kappa)}. Of what accuracy leaves of L, the effective "
+                f"strength explains R² = {_r2(curve.beyond_accuracy)}, κ {_r2(curve.kappa_beyond_accuracy)}."
+            )
     return out
+
+
+def _r2(fit: CommonCurveEntry | CommonFitEntry) -> str:
+    """R² with its interval over networks, where there is one."""
+    interval = "" if fit.low is None else f" [{number(fit.low, 2)}, {number(fit.high, 2)}]"
+    return number(fit.r2, 2) + interval

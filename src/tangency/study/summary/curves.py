@@ -1,4 +1,4 @@
-"""Sweeps over strengths: levels, peaks, change points, the thesis, and one curve of the radius for all objectives."""
+"""Sweeps over strengths: levels, peaks, change points, and the thesis."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from functools import partial
 
 import numpy as np
 
-from tangency.evaluate.entries import plain_number
 from tangency.evaluate.verdicts import Recipe, SweepRows, SweepVerdicts
-from tangency.evaluate.verdicts.aligned import ACCURACY, alignment, is_collapsed
+from tangency.evaluate.verdicts.aligned import ACCURACY, alignment
 from tangency.evaluate.verdicts.entries import ThesisVerdict
 from tangency.evaluate.verdicts.recipes import directions, shared_seeds
-from tangency.measures.keys import RADIUS
 from tangency.statistics import crossed_mean
 from tangency.statistics.crossings import Crossing, drop_crossing, fall_crossing, rise_crossing
 from tangency.statistics.peaks import interior_peak, shared_image_covariance
-from tangency.statistics.regimes import Thresholds
 from tangency.statistics.resamples import Array
 from tangency.study.summary.gaps import lacking
 from tangency.study.summary.sweep import LostCell, curves_of
 from tangency.study.summary.sweep_entries import (
-    CommonCurveEntry,
     CrossingEntry,
     DirectionCurveEntry,
     PeakEntry,
@@ -30,7 +26,6 @@ from tangency.study.summary.sweep_entries import (
 
 ALIGNMENT_DROP = 0.02  # Δ of t₂, in units of L: about a tenth of the largest rise that robust training gives
 _BASELESS = "The standard network is collapsed, so that there is no baseline: no peak or change point is claimed."
-_DEGREE, _FEWEST = 3, 6  # of the common curve
 
 
 def curve_entries(
@@ -115,36 +110,3 @@ def _crossing(values: Array, strengths: Array, at: Callable[..., Crossing]) -> C
 def _shared(values: Array) -> Array | None:
     """Covariance of the image part that networks share; None for one network."""
     return shared_image_covariance(values) if values.shape[1] > 1 else None
-
-
-def common_curves(rows: SweepRows) -> list[CommonCurveEntry]:
-    """R² of one curve L(radius) over the cells of all objectives that are not collapsed, under each Bayes direction."""
-    sound = [recipe for recipe in rows.recipes if not is_collapsed(rows, recipe, Thresholds().level)]
-    entries = []
-    for target, key in directions(rows.recipes).items():
-        points: list[tuple[float, float]] = []
-        objectives = set()
-        for recipe in sound:
-            level = alignment(recipe, key)
-            if level is None or not recipe.has(RADIUS):
-                continue
-            radius = float(np.nanmedian(recipe.values(RADIUS), axis=1).mean())
-            if radius > 0:
-                points.append((np.log(radius), float(np.nanmean(level))))
-                objectives.add(recipe.objective)
-        r2, r2_out = _explained(np.array(points)) if len(points) >= _FEWEST and len(objectives) > 2 else (None, None)
-        entries.append(
-            CommonCurveEntry(direction=target, objectives=sorted(objectives), cells=len(points), r2=r2, r2_out=r2_out)
-        )
-    return entries
-
-
-def _explained(points: Array) -> tuple[float | None, float | None]:
-    """R² of a cubic through points (n, 2), and with each point left out of the fit: residuals e/(1 − h)."""
-    x, y = points.T
-    design = np.vander((x - x.mean()) / max(float(x.std()), 1e-12), _DEGREE + 1)
-    hat = design @ np.linalg.pinv(design)
-    residual, total = y - hat @ y, ((y - y.mean()) ** 2).sum()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out = residual / (1 - np.diag(hat))
-        return plain_number(1 - (residual**2).sum() / total), plain_number(1 - (out**2).sum() / total)

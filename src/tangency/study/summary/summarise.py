@@ -17,8 +17,8 @@ from tangency.study.generation.summary import Joined, summarise_generation
 from tangency.study.plan import Trial, working_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries
+from tangency.study.summary.common_curve import common_curves
 from tangency.study.summary.correlations import correlations
-from tangency.study.summary.curves import common_curves
 from tangency.study.summary.entries import SUMMARY_SCHEMA, DataEntry, StudySummary, TangentsEntry
 from tangency.study.summary.headline import estimator_entries
 from tangency.study.summary.judged import judge

@@ -180,6 +180,16 @@ class SweepCurveEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommonFitEntry:
+    """R² of one curve of L, its interval over networks (None below three), and R² of cells left out of the fit."""
+
+    r2: float | None
+    low: float | None
+    high: float | None
+    r2_out: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommonCurveEntry:
     """How much of the differences in L over the cells of all objectives one curve of the radius explains.
 
@@ -189,6 +199,10 @@ class CommonCurveEntry:
             six cells.
         r2: 1 − Σ(L − L̂)²/Σ(L − L̄)², L̂ a cubic in log radius.
         r2_out: the same with each cell predicted from the others.
+        low, high: ends of the interval of r2 over networks; None below three.
+        networks: seeds that every cell has.
+        kappa: the same with a cubic in ln κ of the first estimator.
+        beyond_accuracy, kappa_beyond_accuracy: share of what a line in accuracy leaves of L.
     """
 
     direction: str
@@ -196,6 +210,12 @@ class CommonCurveEntry:
     cells: int
     r2: float | None
     r2_out: float | None
+    low: float | None = None
+    high: float | None = None
+    networks: int = 0
+    kappa: CommonFitEntry | None = None
+    beyond_accuracy: CommonFitEntry | None = None
+    kappa_beyond_accuracy: CommonFitEntry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

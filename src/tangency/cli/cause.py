@@ -1,0 +1,70 @@
+"""`tangency cause`: penalties on parts of the gradient, in own and in sham tangent spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tangency.cli.options import Json
+from tangency.cli.output import print_json
+from tangency.evaluate.entries import to_json
+
+cause_app = typer.Typer(
+    no_args_is_help=True, help="Does off-manifold robustness cause aligned gradients, or does any robustness?"
+)
+Spec = Annotated[
+    Path, typer.Argument(help="YAML spec, or a shipped one: linear, offset, fitted, fashion.", metavar="SPEC")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Output folder (runs/cause-NAME by default).")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+
+
+@cause_app.command("run")
+def cause_run(spec: Spec, out: Out = None, workers: Workers = None, as_json: Json = False) -> None:
+    """Calibrate the strengths of all arms, train them matched, and compare own with sham tangent spaces.
+
+    Run again after an interruption, it continues. Each stage is a study of its own: `tangency report OUT/matched`.
+
+    Example: tangency cause run linear --out runs/cause-linear
+    """
+    from tangency.cause import load_cause, run_cause
+    from tangency.cli.progress import watching
+    from tangency.cli.show.cause import print_cause
+    from tangency.report import write_cause
+
+    loaded = load_cause(spec)
+    if workers is not None:
+        loaded = loaded.model_copy(update={"study": loaded.study | {"workers": workers}})
+    folder = out or Path("runs") / f"cause-{loaded.name}"
+    with watching(quiet=as_json) as watch:
+        result = run_cause(loaded, folder, watch)
+    page, figure = write_cause(result, folder)
+    if as_json:
+        print_json(result.to_json() | {"page": str(page), "figure": str(figure)})
+    else:
+        print_cause(result)
+        typer.echo(f"page: {page}, figure: {figure}")
+
+
+@cause_app.command("plan")
+def cause_plan(
+    spec: Spec,
+    out: Out = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Print the arms of a causal study, the trials of its stages, and what they take. Nothing is written."""
+    from tangency.cause import load_cause
+    from tangency.cause.plan import plan_cause
+    from tangency.cli.show.cause import print_cause_plan
+
+    loaded = load_cause(spec)
+    plans = plan_cause(loaded, out or Path("runs") / f"cause-{loaded.name}", calibrated=calibrate)
+    if as_json:
+        print_json(to_json({"arms": [arm.name for arm in loaded.arms], "stages": plans}))
+    else:
+        print_cause_plan(loaded, plans)
