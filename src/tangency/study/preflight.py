@@ -10,15 +10,15 @@ from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.scores import check_answers
 from tangency.measures import MEASURES, METRICS, WorkingSize, check_signal, check_size, check_unmeasured
 from tangency.mixtures import affordable
-from tangency.models import build
+from tangency.models import Classifier, build
 from tangency.references import as_reference, parse
 from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
 from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
-from tangency.study.plan import working_of
+from tangency.study.plan import changed, working_of
 from tangency.study.planning import StudyPlan, plan_study
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec, StudySpec
 from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
@@ -31,9 +31,12 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
     Raises:
         TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
     """
-    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
-    if spec.train.batch_size == 1:
-        refuse_lone_images(network)
+    network = _built(spec.model, data)
+    for entry in spec.sweep:
+        model, train = changed(spec, entry)
+        own = network if model == spec.model else _built(model, data)
+        if train.batch_size == 1:
+            refuse_lone_images(own)
     check_signal(spec.measures, data.test)
     if spec.measures.calibrated:
         check_unmeasured(spec.measured, data.test, "measured")
@@ -53,6 +56,10 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
         _refuse_undefined(exact_world(spec.data), spec, data)
     _refuse_unfit(spec, data, working.shape)
     return plan
+
+
+def _built(model: ModelSpec, data: Dataset) -> Classifier:
+    return build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
 
 
 def _refuse_local(spec: StudySpec) -> None:

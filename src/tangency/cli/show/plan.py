@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tangency.cli.tables import console, table
-from tangency.study.plan import REFERENCES
+from tangency.study.plan import REFERENCES, controls_of
 from tangency.study.spec import dump_spec, spec_content
 from tangency.study.sweep import STANDARD
 
@@ -27,7 +27,7 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
             "id": trial.id,
             "train_hash": None if "data" in missing else trial.train_hash,
             "measure_hash": None if missing else trial.measure_hash,
-            "learning_rate": _learning_rate(spec, trial),
+            "learning_rate": None if trial.train is None else trial.train.learning_rate,
         }
         for trial in foreseen.trials
     ]
@@ -36,6 +36,7 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
         "spec": spec_content(spec),
         "spec_hash": spec.digest(),
         "trials": trials,
+        "controls": controls_of(spec.sweep),
         "judge": None if judge is None else judge.id,
         "pictures": _pictures(foreseen),
         "forecast": foreseen.forecast.to_json(),
@@ -47,6 +48,8 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
     trials, forecast = foreseen.trials, foreseen.forecast
     typer.echo(dump_spec(spec))
     typer.echo(f"{len(trials)} trials{_by_objective(trials)}: {', '.join(trial.id for trial in trials)}")
+    for tag, words in controls_of(spec.sweep).items():
+        typer.echo(f"control {tag}: {words}")
     for line in _slowed(spec, trials):
         typer.echo(line)
     if foreseen.plan and foreseen.plan.judge is not None:
@@ -61,10 +64,6 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
         typer.echo(f"already there: {forecast.trained} trials trained, {forecast.measured} of them measured")
     if forecast.kinds:
         _print_costs(forecast)
-
-
-def _learning_rate(spec: StudySpec, trial: Trial) -> float | None:
-    return trial.objective.learning_rate(spec.train.learning_rate) if trial.objective else None
 
 
 def _pictures(foreseen: Foreseen) -> dict[str, int]:
@@ -86,8 +85,8 @@ def _slowed(spec: StudySpec, trials: list[Trial]) -> list[str]:
     base, lines = spec.train.learning_rate, []
     slowed: dict[str, dict[float, float]] = {}
     for trial in trials:
-        rate = _learning_rate(spec, trial)
-        if rate is not None and rate != base:
+        rate = base if trial.objective is None or trial.control else trial.objective.learning_rate(base)
+        if rate != base:
             slowed.setdefault(trial.name, {})[trial.strength] = rate
     for name, rates in slowed.items():
         low, high = min(rates), max(rates)

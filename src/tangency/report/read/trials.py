@@ -64,8 +64,9 @@ def filter_twins(filters: Iterable[tuple[str, str, int, str | None]]) -> dict[st
 
 
 def swept(trials: Iterable[Named]) -> list[str]:
-    """The objectives that have strengths, all trained ones but the standard, in the order of the summary."""
-    return [o for o in dict.fromkeys(trial.objective for trial in trained(trials)) if o != STANDARD]
+    """The objectives that have strengths, all trained ones but the standard ones, in the order of the summary."""
+    objectives = dict.fromkeys(trial.objective for trial in trained(trials))
+    return [objective for objective in objectives if objective.partition("-")[0] != STANDARD]
 
 
 def column(trials: Iterable[Point], objective: str) -> list[Point]:

@@ -70,8 +70,13 @@ def objective_name(objective: str) -> str:
         return REFERENCE_TEXTS[objective][0]
     name, _, variant = objective.partition("-")
     words = OBJECTIVES.get(name, name.replace("_", " "))
-    notes = ["as published" if part == "pags" else f"options {part}" for part in variant.split("-") if part]
+    notes = [_note(part) for part in variant.split("-") if part]
     return f"{words} ({', '.join(notes)})" if notes else words
+
+
+def _note(part: str) -> str:
+    """What a part of a variant says: legacy, what a control changes (a tag of five letters), or options."""
+    return "as published" if part == "pags" else f"control {part}" if len(part) == 5 else f"options {part}"
 
 
 def control_name(control: str | None, family: str = "tangent_fraction") -> str:

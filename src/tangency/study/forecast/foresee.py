@@ -107,12 +107,13 @@ def _label(task: Task, plan: StudyPlan) -> str:
 
 def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: TaskTimings) -> float:
     """Of one task on one worker."""
-    networks, spec = len(task.trials), plan.spec
+    networks = len(task.trials)
     if task.kind == "train":
         trial = plan.networks[task.index]
-        images = len(data.train) * (1 - spec.train.validation_fraction)
-        steps = math.ceil(images / spec.train.batch_size)
-        return trial.epochs * (steps * made.step[recipe(trial)] + made.epoch) if trial.objective else 0.0
+        if (train := trial.train) is None:
+            return 0.0
+        steps = math.ceil(len(data.train) * (1 - train.validation_fraction) / train.batch_size)
+        return train.epochs * (steps * made.step[recipe(trial)] + made.epoch)
     if task.kind == "measure":
         shared, each = made.per_image
         return len(plan.shards[task.index]) * (shared + networks * each)

@@ -205,7 +205,8 @@ class StudySummary:
     """The content of summary.json.
 
     `absent` says in sentences which cells have no network, and which objectives no curve. `score` is the card of the
-    study's score, and `provenance` versions, hashes and settings to be printed as they are.
+    study's score, and `provenance` versions, hashes and settings to be printed as they are. `controls` says of each
+    tag in the ids of trials what they change in the recipe of the study.
     """
 
     schema: int
@@ -227,6 +228,7 @@ class StudySummary:
     generation: GenerationEntry | None = field(default=None, metadata=ABSENT)
     correlations: list[CorrelationEntry] = field(default_factory=list)
     provenance: dict[str, Any]
+    controls: dict[str, str] | None = field(default=None, metadata=ABSENT)
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)
 

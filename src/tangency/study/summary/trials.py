@@ -90,10 +90,10 @@ class Results:
 
 
 def baselines(planned: Sequence[Trial], usable: Container[str]) -> dict[int, Trial]:
-    """The standard trial of each seed, the first where there are several, among the trials with these ids."""
+    """The standard trial of each seed by the recipe of the study, the first where there are several, of these ids."""
     standard: dict[int, Trial] = {}
     for trial in planned:
-        if trial.name == STANDARD and trial.id in usable:
+        if trial.is_baseline and trial.id in usable:
             standard.setdefault(trial.seed, trial)
     return standard
 

@@ -23,8 +23,7 @@ from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
-from tangency.study.plan import BAYES, Trial, at_strength, judge_model
-from tangency.study.spec import ModelSpec
+from tangency.study.plan import Trial
 from tangency.study.work.bench import Workbench
 from tangency.study.work.filtering import filter_outcome
 from tangency.tangents import Ground
@@ -92,12 +91,12 @@ def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _train_trial(bench: Workbench, task: Task, progress: Progress) -> None:
-    _train(bench, bench.plan.networks[task.index], bench.spec.model, progress)
+    _train(bench, bench.plan.networks[task.index], progress)
 
 
 def _train_judge(bench: Workbench, task: Task, progress: Progress) -> None:
     assert bench.plan.judge is not None  # else there is no such task
-    _train(bench, bench.plan.judge, judge_model(bench.spec), progress)
+    _train(bench, bench.plan.judge, progress)
 
 
 def _choose_filters(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -126,10 +125,10 @@ def _generating(bench: Workbench, task: Task) -> Trial | None:
     return bench.plan.trials[task.trials[0]] if task.trials else None
 
 
-def _train(bench: Workbench, trial: Trial, model: ModelSpec, progress: Progress) -> None:
+def _train(bench: Workbench, trial: Trial, progress: Progress) -> None:
     """Train a trial's network, or only initialise it where the trial has no objective; the Bayes rule has none."""
     outcome: dict[str, Any] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
-    if trial.name != BAYES:
+    if (model := trial.model) is not None:
         shape, classes = bench.data.train.shape, bench.data.train.classes
         classifier = build(model.architecture, shape, classes, seed=trial.seed, **model.options).to(bench.device)
         classifier.card = dataclasses.replace(classifier.card, provenance=_provenance(bench, trial))
@@ -149,8 +148,8 @@ def _identity(trial: Trial) -> dict[str, Any]:
 def _optimise(
     bench: Workbench, classifier: Classifier, objective: Objective, trial: Trial, progress: Progress
 ) -> dict[str, Any]:
-    config = at_strength(bench.spec.train, objective)
-    config = dataclasses.replace(config, seed=trial.seed, epochs=trial.epochs)
+    assert trial.train is not None  # else it has no objective
+    config = dataclasses.replace(trial.train, seed=trial.seed)
     folder = bench.layout.trial(trial)
 
     def on_step(step: Step) -> None:
