@@ -22,8 +22,9 @@ from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
+from tangency.study.given import GIVEN, GivenNetwork, given_networks
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.sweep import STANDARD, SweepEntry, changes_in_words
+from tangency.study.sweep import STANDARD, SweepEntry, changes_in_words, given_references, trained_entries
 from tangency.training import TRAINING_SCHEMA, TrainConfig
 from tangency.types import Dataset
 
@@ -47,12 +48,13 @@ class Trial:
         id: readable name, unique in the study.
         train_hash: identity of the weights: data, model, objective, optimiser, seed, threads, schema.
         measure_hash: identity of the rows: weights, score, measures, schema.
-        objective: None for `REFERENCES`.
+        objective: None for `REFERENCES` and given networks.
         base: the standard trial that a filtered one is made of; None for all others.
         model: its network; None for a filtered one, the Bayes rule and a given network.
         train: how it is trained, at the learning rate of its strength; None where nothing is trained.
         control: tag of what its entry changes in the recipe of the study; "" where it changes nothing.
         longer: whether it is trained for the convergence gate.
+        given: the network that it is, where others trained it.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Trial:
     train: TrainConfig | None = None
     control: str = ""
     longer: bool = False
+    given: GivenNetwork | None = None
 
     @property
     def epochs(self) -> int:
@@ -78,6 +81,11 @@ class Trial:
     def is_baseline(self) -> bool:
         """Whether it is a standard network by the recipe of the study, which others are judged against."""
         return self.name == STANDARD and not self.control
+
+
+def is_reference(name: str) -> bool:
+    """Whether trials of this name were not trained by the study: in `REFERENCES`, or a given network."""
+    return name in REFERENCES or name.startswith(GIVEN)
 
 
 def cell_of(trial: Trial) -> str:
@@ -123,7 +131,7 @@ def labels_of(trials: Iterable[Trial]) -> dict[str, str]:
 
 
 def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None, times: int = 1) -> list[Trial]:
-    """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first.
+    """Every trial of a study, in the order of the spec, the Bayes rule, given networks and each seed's untrained first.
 
     Behind the trained trials of a seed stand its filtered standard networks, one for each Bayes direction.
 
@@ -137,12 +145,13 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None, time
         network = fingerprint(spec.network_score) if spec.network_score else ""
     measured = _measured(spec, data, network)
     trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
+    trials += [_given_trial(network, spec, measured) for network in given_networks(given_references(spec.sweep), data)]
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, seed, measured))
         trained = [
             _trial(spec, data, entry.build(strength), seed, measured, entry, times)
-            for entry in spec.sweep
+            for entry in trained_entries(spec.sweep)
             for strength in entry.strengths
         ]
         trials += trained + _filtered_trials(spec, data, trained, measured, network)
@@ -285,6 +294,22 @@ def _trial(
         model=None if name == BAYES else model,
         train=config,
         control=control,
+    )
+
+
+def _given_trial(network: GivenNetwork, spec: StudySpec, measured: list[str]) -> Trial:
+    """A given network; it has no seed, and stands with the first one."""
+    train_hash = _hash("given", network.identity)
+    return Trial(
+        id=f"given-{network.name}-s{spec.seeds[0]}",
+        name=f"{GIVEN}{network.name}",
+        strength=0.0,
+        seed=spec.seeds[0],
+        train_hash=train_hash,
+        measure_hash=_hash("measure", train_hash, *measured),
+        objective=None,
+        cost=0.0,
+        given=network,
     )
 
 

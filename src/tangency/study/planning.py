@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tangency.evaluate.fitting.tangents import check_tangents
@@ -99,12 +99,14 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
     )
 
 
-def _held(spec: StudySpec, data: Dataset, trials: Iterable[Trial]) -> int:
+def _held(spec: StudySpec, data: Dataset, trials: Sequence[Trial]) -> int:
     """How many networks of a study weigh a gigabyte; at least one."""
-    return max(1, HELD // max(_weight(model, data) for model in models_of(spec, trials)))
+    weights = [_weight(model, data) for model in models_of(spec, trials)]
+    weights += [trial.given.weight for trial in trials if trial.given]
+    return max(1, HELD // max(weights))
 
 
-def models_of(spec: StudySpec, trials: Iterable[Trial]) -> list[ModelSpec]:
+def models_of(spec: StudySpec, trials: Sequence[Trial]) -> list[ModelSpec]:
     """The different networks of a study, its own first."""
     models = [spec.model]
     for trial in trials:

@@ -16,9 +16,11 @@ from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
 from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
+from tangency.study.given import load_given
 from tangency.study.plan import changed, working_of
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.sweep import given_references, trained_entries
 from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
@@ -32,11 +34,13 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
         TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
     """
     network = _built(spec.model, data)
-    for entry in spec.sweep:
+    for entry in trained_entries(spec.sweep):
         model, train = changed(spec, entry)
         own = network if model == spec.model else _built(model, data)
         if train.batch_size == 1:
             refuse_lone_images(own)
+    for reference in given_references(spec.sweep):
+        load_given(reference, data, "cpu")
     check_signal(spec.measures, data.test)
     if spec.measures.calibrated:
         check_unmeasured(spec.measured, data.test, "measured")

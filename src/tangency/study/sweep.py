@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -88,7 +88,7 @@ class SweepEntry(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> SweepEntry:
         if self.networks:
-            if more := sorted(self.model_fields_set - {"networks"}):
+            if more := sorted(self.model_dump(exclude_defaults=True).keys() - {"networks"}):
                 raise SpecError(
                     f"sweep: got networks beside {', '.join(more)}, expected them in an entry of their own."
                 )
@@ -98,6 +98,13 @@ class SweepEntry(BaseModel):
         for strength in self.strengths:
             self.build(strength)
         return self
+
+    @field_validator("networks")
+    @classmethod
+    def _different(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(networks)) != len(networks):
+            raise SpecError(f"sweep.networks: got {list(networks)}, expected distinct references.")
+        return networks
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -117,6 +124,16 @@ class SweepEntry(BaseModel):
         """The objective at one strength; a `SpecError` where there is none such."""
         options = self.options | ({"legacy": self.legacy} if self.legacy else {})
         return make(self.objective, strength, **options)
+
+
+def trained_entries(sweep: Iterable[SweepEntry]) -> list[SweepEntry]:
+    """The entries of a sweep that are trained."""
+    return [entry for entry in sweep if not entry.networks]
+
+
+def given_references(sweep: Iterable[SweepEntry]) -> list[str]:
+    """The references of the networks that a sweep is given, each once."""
+    return list(dict.fromkeys(reference for entry in sweep for reference in entry.networks))
 
 
 def refuse_options(options: dict[str, Any], reserved: tuple[str, ...], where: str) -> dict[str, Any]:

@@ -74,7 +74,8 @@ def _pictures(foreseen: Foreseen) -> dict[str, int]:
 
 def _by_objective(trials: list[Trial]) -> str:
     """Where there are many, how many of them are of the sweep, and how many stand beside it."""
-    beside = Counter(trial.name for trial in trials if trial.name in (STANDARD, *REFERENCES))
+    names = ("given" if trial.given else trial.name for trial in trials)
+    beside = Counter(name for name in names if name in (STANDARD, "given", *REFERENCES))
     swept = len(trials) - sum(beside.values())
     words = [f"{swept} of the sweep", *(f"{count} {name}" for name, count in beside.items())]
     return f" ({', '.join(words)})" if swept and beside else ""

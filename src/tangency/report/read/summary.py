@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError, quoted
-from tangency.report.read.trials import REFERENCES, STANDARD
+from tangency.report.read.trials import STANDARD, is_reference
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import SUMMARY_SCHEMA, StudySummary, TrialEntry
 from tangency.study.trials import FORMER
@@ -106,7 +106,7 @@ def tell_variants_apart(trials: Sequence[TrialEntry]) -> list[TrialEntry]:
         by_objective.setdefault(trial.objective, set()).add(own)
     return [
         dataclasses.replace(trial, objective=trial.objective + own)
-        if trial.objective not in REFERENCES
+        if not is_reference(trial.objective)
         and (
             is_control(own)
             if trial.objective == STANDARD

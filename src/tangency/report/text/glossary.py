@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tangency.measures.registry import measure_of
-from tangency.report.read.trials import BAYES, FILTERED, UNTRAINED
+from tangency.report.read.trials import BAYES, FILTERED, GIVEN, UNTRAINED
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -68,6 +68,8 @@ def objective_name(objective: str) -> str:
     """An objective in words; a variant, written after a dash, is named in brackets."""
     if objective in REFERENCE_TEXTS:
         return REFERENCE_TEXTS[objective][0]
+    if objective.startswith(GIVEN):
+        return f"{objective.removeprefix(GIVEN)} (given)"
     name, _, variant = objective.partition("-")
     words = OBJECTIVES.get(name, name.replace("_", " "))
     notes = [_note(part) for part in variant.split("-") if part]

@@ -125,10 +125,9 @@ def _batch(plan: StudyPlan, data: Dataset, folder: Path, device: str) -> int:
     """The images of a batch that stands for the whole one: 2, 4, 8, …, as long as a standard step is quick."""
     whole = min(plan.spec.train.batch_size, len(data.train))
     trained = [trial for trial in plan.trials if trial.objective is not None]
-    cheapest = min(trained, key=lambda trial: trial.cost)
     size = min(2, whole)
-    while size < whole:
-        seconds = _step(plan.spec, data, cheapest, size, folder / str(size), device)
+    while trained and size < whole:
+        seconds = _step(plan.spec, data, min(trained, key=lambda trial: trial.cost), size, folder / str(size), device)
         if 2 * seconds > _ENOUGH:
             break
         size = min(whole, size * max(2, min(8, int(_ENOUGH / (2 * max(seconds, 1e-6))))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tangency.study.forecast.calibrate import TaskTimings, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
-from tangency.study.forecast.wants import wanted
+from tangency.study.forecast.wants import NETWORKS, wanted
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial, plan_trials
 from tangency.study.planning import HELD, StudyPlan
@@ -66,7 +66,8 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
     if data is None:
         return Foreseen(plan_trials(spec, _stand_in(), "unknown"), None, Forecast(wants=wants))
     lacking = any(want.missing for want in wants if want.key == "network_score")
-    plan, layout = checked_plan(_without_network(spec) if lacking else spec, data), Layout(Path(run))
+    having = _without_given(spec, [want.reference for want in wants if want.key == NETWORKS and want.missing])
+    plan, layout = checked_plan(_without_network(having) if lacking else having, data), Layout(Path(run))
     there = [trial for trial in plan.trials if layout.trained(trial)]
     measured = [t for t in there if all(layout.measured(t, images) for images in plan.shards)]
     forecast = Forecast(wants=wants, trained=len(there), measured=len(measured))
@@ -81,7 +82,7 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
             kinds=_kinds([task for phase in phases for task in phase], plan, data, made),
             wall={workers: makespan(seconds, workers) for workers in WORKERS},
         )
-    return Foreseen(plan_trials(spec, data, "unknown") if lacking else plan.trials, plan, forecast)
+    return Foreseen(plan_trials(spec, data, "unknown") if lacking or having != spec else plan.trials, plan, forecast)
 
 
 def _stand_in() -> Dataset:
@@ -96,6 +97,14 @@ def _without_network(spec: StudySpec) -> StudySpec:
     kept = tuple(pair for pair in spec.measures.alignments if not pair[1].startswith(NETWORK))
     measures = dataclasses.replace(spec.measures, alignments=kept)
     return spec.model_copy(update={"network_score": "", "measures": measures})
+
+
+def _without_given(spec: StudySpec, missing: Sequence[str]) -> StudySpec:
+    """The same study without given networks that are not there."""
+    if not missing:
+        return spec
+    entries = [e.model_copy(update={"networks": tuple(n for n in e.networks if n not in missing)}) for e in spec.sweep]
+    return spec.model_copy(update={"sweep": tuple(entry for entry in entries if entry.networks or entry.objective)})
 
 
 def _label(task: Task, plan: StudyPlan) -> str:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tangency.data import KINDS
 from tangency.errors import DataError, ModelError, RunError, quoted
+from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.references import as_reference, parse
 from tangency.score.references import fingerprint
 from tangency.study.forecast.entries import Want
+from tangency.study.given import load_given
 from tangency.study.spec import StudySpec
+from tangency.study.sweep import given_references
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
+NETWORKS = "sweep.networks"  # key of a want
+_TRANSFER = ("resnet18_l2_eps", "resnet50_l2_eps", "wide_resnet50_2_l2_eps")
+_ROBUST = "https://github.com/microsoft/robust-models-transfer"  # the networks of Salman et al. (2020)
 _EDM = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/"  # where the networks of Karras et al. (2022) are published
 
 
@@ -31,7 +38,26 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     if spec.network_score:
         score = spec.network_score
         wants.append(_want("network_score", score, lambda: fingerprint(score), _home(score)))
-    return tuple(wants), loaded[0] if loaded else None
+    data = loaded[0] if loaded else None
+    for given in given_references(spec.sweep):
+        wants.append(_want(NETWORKS, given, partial(_load, given, data), _given_home(given)))
+    return tuple(wants), data
+
+
+def _load(reference: str, data: Dataset | None) -> None:
+    if data is None:  # then only the file is looked for
+        find_classifier(reference, "cpu")
+    else:
+        load_given(reference, data, "cpu")
+
+
+def _given_home(reference: str) -> str:
+    """Where a given network belongs, and where it is from if that is known."""
+    parsed = parse(reference)
+    path = Path(parsed.options.get("weights") or parsed.location or parsed.kind).expanduser().absolute()
+    transferred = parsed.kind == "robustness" and path.name.startswith(_TRANSFER)
+    source = f"One of this name is published at {_ROBUST}. " if transferred else ""
+    return f"{source}Put it at {path}, or leave it out of sweep.networks."
 
 
 def _want(key: str, reference: str, have: Callable[[], object], advice: str = "") -> Want:

@@ -32,7 +32,7 @@ from tangency.study.generation.entries import (
 )
 from tangency.study.generation.join import peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures, identity
-from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model, labels_of
+from tangency.study.plan import Trial, cell_of, is_reference, judge_model, labels_of
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
@@ -126,7 +126,7 @@ def _entry(
     trials = [trial for trial in planned if trial.id in one.trials]
     draws = {t.id: trial_draws(one.trials[t.id], boot, (entry.own, t.train_hash)) for t in trials}
     cells = _cells(trials, one, boot, joined, gradients, classes)
-    trained = [cell for cell in cells if cell.objective not in REFERENCES]
+    trained = [cell for cell in cells if not is_reference(cell.objective)]
     better = qualities(entry.config.task, next(iter(draws.values()), {}))
     others = {FRACTION: "F²"} | ({joined.alignment: "alignment"} if joined.alignment else {})
     return TaskEntry(
@@ -219,7 +219,7 @@ def _gradients(spec: StudySpec, planned: Sequence[Trial], joined: Joined) -> dic
     numbers = {}
     for name, group in _groups(planned).items():
         # the Bayes rule is one, for all seeds
-        whole = len(group) == len(spec.seeds) or (len(group) == 1 and group[0].name in REFERENCES)
+        whole = len(group) == len(spec.seeds) or (len(group) == 1 and is_reference(group[0].name))
         if not whole or not {trial.id for trial in group} <= usable:
             continue
         own = [joined.columns[trial.id] for trial in group]

@@ -7,7 +7,7 @@ import numpy as np
 from tangency.evaluate.regimes.kappa import REGIME_EPSILON, bands, criteria, judge_regimes
 from tangency.measures.keys import Key
 from tangency.statistics import KappaCriteria
-from tangency.study.plan import REFERENCES, Trial, cell_of
+from tangency.study.plan import Trial, cell_of, is_reference
 from tangency.study.spec import StudySpec
 from tangency.study.summary.trials import Labelled, Results, baselines
 
@@ -28,7 +28,7 @@ def kappa_labels(results: Results, spec: StudySpec) -> tuple[dict[str, Labelled]
     trials = [
         trial
         for trial in results.planned
-        if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
+        if trial.id in sound and trial.seed in standard and not is_reference(trial.name)
     ]
     own = {t.id: criteria(results.numbers[t.id], results.numbers[standard[t.seed].id], change) for t in trials}
     cells: dict[str, list[Trial]] = {}

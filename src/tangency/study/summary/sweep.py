@@ -18,7 +18,7 @@ from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Kappa
 from tangency.statistics.resamples import Array
-from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, labels_of, measured_images
+from tangency.study.plan import BAYES, FILTERED, Trial, cell_of, is_reference, labels_of, measured_images
 from tangency.study.spec import StudySpec
 from tangency.study.sweep import STANDARD
 from tangency.types import Dataset
@@ -87,7 +87,7 @@ class Sweep:
         diverged = [
             LostCell(curves[name], group[0].strength, len(group))
             for name, group in cells.items()
-            if name not in trials and group[0].name not in REFERENCES
+            if name not in trials and not is_reference(group[0].name)
         ]
         recipes = {name: _recipe(name, curves[name], own, columns) for name, own in trials.items()}
         measured = [i for shard in measured_images(spec, data) for i in shard]
@@ -123,13 +123,13 @@ class Sweep:
 
 def _beside(trial: Trial, curve: str) -> bool:
     """Whether a trial stands beside the sweep: a reference, or a standard network that is not the one of the study."""
-    return trial.name in REFERENCES or (trial.name == STANDARD and curve != STANDARD)
+    return is_reference(trial.name) or (trial.name == STANDARD and curve != STANDARD)
 
 
 def _recipe(name: str, curve: str, trials: Sequence[Trial], columns: Mapping[str, Columns]) -> Recipe:
     """The networks of a cell that were measured."""
     own = {trial.seed: columns[trial.id] for trial in trials}
-    return Recipe(name, curve, trials[0].strength, own, fixed=trials[0].name == BAYES)
+    return Recipe(name, curve, trials[0].strength, own, fixed=trials[0].name == BAYES or trials[0].given is not None)
 
 
 def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from tangency.measures import Calibration, ComparisonSource, Subject, validation
 from tangency.models import read_classifier
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
+from tangency.study.given import load_given
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, Trial, directions
 from tangency.study.planning import StudyPlan
@@ -108,9 +109,11 @@ class Workbench:
         return Subject(net, temperature=self._calibrations[trial.measure_hash].temperature)
 
     def classifier(self, trial: Trial) -> nn.Module:
-        """The trained network of a trial, last or best as the spec says, maybe filtered; or the world's Bayes rule."""
+        """The network of a trial: last or best as the spec says, maybe filtered, or given; or the Bayes rule."""
         if trial.name == BAYES:
             return BayesClassifier(exact_world(self.spec.data).to(self.device))
+        if trial.given is not None:
+            return load_given(trial.given.reference, self.data, self.device).classifier
         if trial.base is not None:
             return filtered(self.classifier(trial.base), trial, self.layout, self.filters)
         path = weights_file(self.layout.trial(trial), self.spec.weights)

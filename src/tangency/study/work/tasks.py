@@ -21,6 +21,7 @@ from tangency.measures import Driver, write_measured
 from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
+from tangency.study.given import given_outcome
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
 from tangency.study.plan import Trial
@@ -126,9 +127,11 @@ def _generating(bench: Workbench, task: Task) -> Trial | None:
 
 
 def _train(bench: Workbench, trial: Trial, progress: Progress) -> None:
-    """Train a trial's network, or only initialise it where the trial has no objective; the Bayes rule has none."""
+    """Train a network, only initialise it without an objective, look at a given one; the Bayes rule has none."""
     outcome: dict[str, Any] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
-    if (model := trial.model) is not None:
+    if trial.given is not None:
+        outcome |= given_outcome(trial.given.reference, bench.data, bench.device)
+    elif (model := trial.model) is not None:
         shape, classes = bench.data.train.shape, bench.data.train.classes
         classifier = build(model.architecture, shape, classes, seed=trial.seed, **model.options).to(bench.device)
         classifier.card = dataclasses.replace(classifier.card, provenance=_provenance(bench, trial))
