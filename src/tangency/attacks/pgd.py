@@ -43,6 +43,8 @@ class Threat:
         random_start: uniform in the ball (l2: radius epsilon · U^(1/d)), else δ = 0.
         project: a linear projection of (N, C, H, W) perturbations, for example on tangent spaces. Clipping comes after
             it, so give bounds=None to stay in its range exactly.
+        raised: logits (N, classes) to what is raised in the place of the cross-entropy, (N,), each image's of its own
+            logits.
     """
 
     epsilon: float | Tensor
@@ -52,6 +54,7 @@ class Threat:
     bounds: tuple[float, float] | None = (0.0, 1.0)
     random_start: bool = True
     project: Projection | None = None
+    raised: Callable[[Tensor], Tensor] | None = None
 
 
 def pgd(
@@ -117,22 +120,21 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, draw: Draw) -
     with undisturbed(model):
         delta = _settle(x, delta, budget, limits, threat)
         for _ in range(threat.steps):
-            direction, still = _direction(model, x + delta, y, limits, threat.project)
+            direction, still = _direction(model, x + delta, y, limits, threat)
             stalled |= still
             delta = _settle(x, delta + length * direction, budget, limits, threat)
     images = x.detach() + delta
     return Attack(images if threat.bounds is None else images.clamp(*threat.bounds), stalled)
 
 
-def _direction(
-    model: nn.Module, x: Tensor, y: Tensor, limits: Ball, project: Projection | None
-) -> tuple[Tensor, Tensor]:
+def _direction(model: nn.Module, x: Tensor, y: Tensor, limits: Ball, threat: Threat) -> tuple[Tensor, Tensor]:
     """Steepest ascent of the loss, (N, C, H, W), and which images have none, (N,) bool; their direction is zero."""
     with torch.enable_grad():
         inputs = x.detach().requires_grad_(True)
         logits = model(inputs.clone())  # a clone, since a model may overwrite its input in place
-        (gradient,) = torch.autograd.grad(-log_odds(logits, y).sum(), inputs, materialize_grads=True)
-    direction = limits.ascent(gradient if project is None else project(gradient))
+        loss = -log_odds(logits, y) if threat.raised is None else threat.raised(logits)
+        (gradient,) = torch.autograd.grad(loss.sum(), inputs, materialize_grads=True)
+    direction = limits.ascent(gradient if threat.project is None else threat.project(gradient))
     still = ~torch.isfinite(direction).flatten(1).all(1)
     return direction.masked_fill(per_example(still, direction), 0.0), still
 

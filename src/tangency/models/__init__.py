@@ -1,6 +1,7 @@
 """Classifiers: modules with their input range, normalisation, classes and provenance."""
 
 from tangency.models.classifier import Classifier
+from tangency.models.features import with_features
 from tangency.models.foreign.opening import Opened, Request
 from tangency.models.independence import Averaged
 from tangency.models.outputs import OUTPUTS, probes
@@ -23,4 +24,5 @@ __all__ = [
     "probes",
     "read_classifier",
     "save_classifier",
+    "with_features",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
@@ -43,3 +44,35 @@ def running_statistics(model: nn.Module) -> Iterator[None]:
         for part, (mean, variance) in zip(coupled, kept, strict=True):
             part.training = True
             part.running_mean, part.running_var = mean, variance
+
+
+def with_penalty(model: nn.Module, x: Tensor, penalty: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits of x in the mode the model is in, and `penalty` of its logits (`wide`) under running statistics.
+
+    Without batch-coupled modules both are of one pass. Passes that `penalty` makes use the running statistics, too, and
+    all of them come before the pass that updates these.
+    """
+    if not batch_coupled(model):
+        logits = model(x)
+        return logits, penalty(wide(logits))
+    with running_statistics(model):
+        value = penalty(wide(model(x)))
+    return model(x), value
+
+
+def wide(values: Tensor) -> Tensor:
+    """In float32 at least: what autocast made coarser, before differences are taken."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def layer_chance(device: torch.device) -> tuple[Tensor, ...]:
+    """States of the generators that layers such as dropout draw from, for `repeat_chance`."""
+    own = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+    return (torch.get_rng_state(), *own)
+
+
+def repeat_chance(states: tuple[Tensor, ...], device: torch.device) -> None:
+    """Let layers draw again what they drew after `layer_chance`, so that two passes differ in x alone."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)

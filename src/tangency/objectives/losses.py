@@ -7,7 +7,9 @@ depends on its neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,8 @@ from torch.nn import functional as F
 from tangency.attacks import pgd
 from tangency.autodiff import double_backward
 from tangency.numerics import flat
-from tangency.objectives.coupling import batch_coupled, running_statistics
+from tangency.objectives.cost import INPUT_GRADIENT, SECOND_ORDER, declare
+from tangency.objectives.coupling import batch_coupled, running_statistics, wide
 from tangency.seeding import Draw
 
 
@@ -30,6 +33,7 @@ def standard(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float
     return cross_entropy(model(x), y)
 
 
+@declare(lambda options, classes: SECOND_ORDER)
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
     """ℓ_i + strength · ‖∇_x ℓ_i‖₂² (double backpropagation, Drucker & LeCun 1992), pixels in [0, 1].
 
@@ -37,20 +41,36 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     """
     if strength == 0:
         return cross_entropy(model(x), y)
+    losses, gradient = losses_and_gradient(model, x, y)
+    penalty: Tensor = strength * flat(gradient).square().sum(1)
+    return losses + penalty
+
+
+def losses_and_gradient(
+    model: nn.Module, x: Tensor, y: Tensor, scalar: Callable[[Tensor, Tensor], Tensor] = cross_entropy
+) -> tuple[Tensor, Tensor]:
+    """ℓ_i, (N,), and ∇_x s_i under running statistics, (N, C, H, W), both with their graph to the parameters.
+
+    Args:
+        model, x, y: as of the objectives.
+        scalar: s, of logits (N, classes) and labels, (N,).
+    """
     inputs = x.detach().requires_grad_(True)
     with double_backward(), torch.enable_grad():
         if batch_coupled(model):
             # Before the pass that updates the statistics, which would make each gradient depend on the other images.
             with running_statistics(model):
-                penalised = cross_entropy(model(inputs), y)
+                penalised = scalar(wide(model(inputs)), y)
             losses = cross_entropy(model(x), y)
         else:
-            losses = penalised = cross_entropy(model(inputs), y)
+            logits = model(inputs)
+            losses = cross_entropy(logits, y)
+            penalised = losses if scalar is cross_entropy else scalar(wide(logits), y)
         (gradient,) = torch.autograd.grad(penalised.sum(), inputs, create_graph=True)
-    penalty: Tensor = strength * flat(gradient).square().sum(1)
-    return losses + penalty
+    return losses, gradient
 
 
+@declare(lambda options, classes: 2.0)
 def noise_consistency(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
 ) -> Tensor:
@@ -97,6 +117,12 @@ class InnerAttack:
 INNER_ATTACK = InnerAttack()
 
 
+def attacked_passes(options: Mapping[str, Any], classes: int) -> float:
+    """Of a step at attacked images: an input gradient for each step of the attack, and the step itself."""
+    return 1 + int(options["steps"]) * INPUT_GRADIENT
+
+
+@declare(attacked_passes)
 def pgd_l2(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
 ) -> Tensor:
@@ -104,6 +130,7 @@ def pgd_l2(
     return _adversarial("l2", model, x, y, draw, strength, attack)
 
 
+@declare(attacked_passes)
 def pgd_linf(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, attack: InnerAttack = INNER_ATTACK
 ) -> Tensor:
@@ -114,6 +141,8 @@ def pgd_linf(
 def _adversarial(
     norm: str, model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, attack: InnerAttack
 ) -> Tensor:
+    if strength == 0:
+        return cross_entropy(model(x), y)
     ascended = pgd(
         model,
         x,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tangency.attacks import pags_pgd
 from tangency.autodiff import double_backward
 from tangency.numerics import flat
+from tangency.objectives.cost import FORWARD, SECOND_ORDER, declare
 from tangency.objectives.losses import cross_entropy
 from tangency.seeding import Draw
 
@@ -29,6 +30,7 @@ def learning_rate(name: str, strength: float, base: float) -> float:
     return base / (strength / threshold) if strength > threshold else base
 
 
+@declare(lambda options, classes: SECOND_ORDER)
 def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float) -> Tensor:
     """ℓ_i + strength · 1e5 · ‖∇_{x_i} mean_j ℓ_j‖²; the mean makes it fall with the batch size squared."""
     inputs = x.detach().requires_grad_(True)
@@ -38,6 +40,7 @@ def gradient_norm(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: 
     return losses + strength * PENALTY_FACTOR * flat(gradient).square().sum(1)
 
 
+@declare(lambda options, classes: 2.0)
 def noise_consistency(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, sigma: float = 0.1
 ) -> Tensor:
@@ -48,6 +51,8 @@ def noise_consistency(
     return cross_entropy(logits, y) + penalty
 
 
+# Each step has an input gradient, and its loss a backward pass to the parameters, too.
+@declare(lambda options, classes: 1 + int(options["steps"]) * (1 + FORWARD))
 def pgd_l2(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:
     """Loss at the published attack; its gradient also holds those of the `steps` losses the attack ascended.
 

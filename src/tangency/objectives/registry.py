@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from tangency.errors import SpecError, unknown_name
-from tangency.objectives import losses, pags
-from tangency.references import Registry, defaults_of, makes
+from tangency.objectives import adversarial, alignment, denoising, derivatives, features, losses, pags, projected
+from tangency.objectives.cost import declaration
+from tangency.objectives.options import SHAM, Option, check_option, is_objective, options_of
+from tangency.references import Registry
+from tangency.score import Denoiser
 from tangency.seeding import Draw
+from tangency.tangents import TangentEstimator, refuse_own_space, sham_tangents
+from tangency.types import LabelledImages
 
-_takes_five = makes(5)
 # A new objective joins by adding a row, one of another package by an entry point.
 OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
     "objective",
@@ -26,10 +30,19 @@ OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
         "noise_augmentation": losses.noise_augmentation,
         "pgd_l2": losses.pgd_l2,
         "pgd_linf": losses.pgd_linf,
+        "jacobian": derivatives.jacobian,
+        "curvature": derivatives.curvature,
+        "finite_difference_gradient": derivatives.finite_difference_gradient,
+        "feature_smoothing": features.feature_smoothing,
+        "joint_denoising": denoising.joint_denoising,
+        "trades": adversarial.trades,
+        "projected_gradient_norm": projected.projected_gradient_norm,
+        "tangent_attack": adversarial.tangent_attack,
+        "score_alignment": alignment.score_alignment,
     },
-    "a function (model, x, y, draw, strength, *, options) to one loss an image, options with numbers or switches for "
-    "defaults",
-    lambda held: _takes_five(held) and not any(type(default) is str for default in defaults_of(held).values()),
+    "a function (model, x, y, draw, strength, *, options) to one loss an image, options with numbers, switches or "
+    "words of a Literal for defaults, and the guides tangents and score without any",
+    is_objective,
 )
 # The published code's names, and its behaviour; where that is ours, the function is the same.
 ALIASES = {
@@ -59,23 +72,94 @@ class Objective:
         strength: weight of the penalty, standard deviation of the noise, or budget of the attack; ≥ 0.
         options: all options of the loss, defaults filled in.
         legacy: "pags" for the behaviour of the published code, else None.
+        guides: references of the tangent spaces and the score that the loss uses, by "tangents" and "score".
+        bound: the objects that they stand for, of `guided`; no part of what makes two objectives equal.
     """
 
     name: str
     strength: float
-    options: dict[str, float | int | bool] = field(default_factory=dict)
+    options: dict[str, Option] = field(default_factory=dict)
     legacy: str | None = None
+    guides: dict[str, str] = field(default_factory=dict)
+    bound: Mapping[str, TangentEstimator | Denoiser] = field(default_factory=dict, compare=False, repr=False)
+
+    def guided(
+        self,
+        *,
+        tangents: TangentEstimator | None = None,
+        score: Denoiser | None = None,
+        images: LabelledImages | None = None,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> Objective:
+        """The objective with the objects that its guides stand for, which stay as they are while it is trained with.
+
+        Training asks for the tangent space of each image as it is augmented; estimators that look images up by their
+        place, as `StoredTangents` does, give that of the image as it is stored, and fit no augmented training.
+
+        Args:
+            tangents: estimator of the own tangent spaces; a sham that the options name is made of it.
+            score: the score.
+            images: the training images, which shams are made of; needed where the options name a sham.
+            seed: of the sham.
+            device: where it is compared with the own spaces, that of the estimator.
+
+        Raises:
+            SpecError: a guide that the objective does not take, or a sham that is the own space.
+
+        Example:
+            >>> import tangency
+            >>> data = tangency.load_data("world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10")
+            >>> objective = make("projected_gradient_norm", 0.1, tangents="exact", part="off")
+            >>> objective.guided(tangents=tangency.load_tangents("exact", data)).bound["tangents"].kind
+            'exact'
+        """
+        given: dict[str, TangentEstimator | Denoiser] = dict(self.bound)
+        given |= {name: guide for name, guide in (("tangents", tangents), ("score", score)) if guide is not None}
+        for name in given:
+            if name not in self.guides:
+                raise SpecError(unknown_name(f"guide of objective {self.name}", name, self.guides))
+        sham = str(self.options.get(SHAM, "none"))
+        if tangents is not None and sham != "none":
+            if images is None:
+                raise SpecError(f"objective {self.name}: got no images for sham {sham}, expected the training images.")
+            other = sham_tangents(tangents, sham, images, seed)
+            refuse_own_space(tangents, other, images, device)
+            given["tangents"] = other
+        return replace(self, bound=given)
+
+    def check_guided(self) -> None:
+        """Raise a `SpecError` where a guide is a mere reference still."""
+        for name, reference in self.guides.items():
+            if name not in self.bound:
+                raise SpecError(
+                    f"objective {self.name}: its {name}, '{reference}', are not loaded, expected an objective of "
+                    f"`guided`: objective.guided({name}=tangency.load_{name}('{reference}', data)). A study does that "
+                    "itself."
+                )
 
     def losses(self, model: nn.Module, x: Tensor, y: Tensor, draw: Draw) -> Tensor:
         """(N,) losses with their graph to the parameters; (N, C, H, W) images in [0, 1], (N,) labels."""
+        self.check_guided()
         loss = _function(self.name, self.legacy)
-        losses = loss(model, x, y, draw, self.strength, **_grouped(loss, self.options))
+        losses = loss(model, x, y, draw, self.strength, **options_of(loss).arguments(self.options, self.bound))
         if not isinstance(losses, Tensor) or losses.shape != y.shape:
             got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
             raise SpecError(
                 f"objective {self.name}: gave {got} for {len(y)} images, expected a loss for each, ({len(y)},)."
             )
         return losses
+
+    def passes(self, classes: int) -> float:
+        """What a training step takes in bare passes (forward and backward, as of "standard"); see `Declaration`.
+
+        Example:
+            >>> make("pgd_l2", 0.5, steps=3).passes(10), make("jacobian", 0.1, exact=True).passes(10)
+            (3.0, 11)
+        """
+        if self.strength == 0:
+            return 1.0
+        return declaration(_function(self.name, self.legacy)).passes(self.options, classes)
 
     def learning_rate(self, base: float) -> float:
         """The rate to train at where others are trained at `base`: the same, or as published where legacy is "pags".
@@ -91,23 +175,30 @@ class Objective:
 
     @property
     def identity(self) -> dict[str, object]:
-        """All fields as JSON values, with the distribution that the loss is from where it is not ours."""
+        """All that decides the losses, as JSON values: an origin that is not ours, and the cards of bound guides."""
+        fields: dict[str, object] = {"name": self.name, "strength": self.strength, "options": self.options}
+        fields["legacy"] = self.legacy
+        if self.guides:
+            cards = {name: json.loads(json.dumps(dict(g.card), default=str)) for name, g in self.bound.items()}
+            fields |= {"guides": self.guides, "cards": cards}
         origin = OBJECTIVES.origin(self.name)
-        return asdict(self) | ({"origin": origin} if origin else {})
+        return fields | ({"origin": origin} if origin else {})
 
 
-def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: float | int | bool) -> Objective:
+def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **options: Option) -> Objective:
     """An objective by name, or by the published code's name (gnorm, smooth, rand_smooth, pgd): one loss per image.
 
     With ℓ = −log p(y|x), strength λ and n ~ N(0, I): "standard" ℓ; "gradient_norm" ℓ + λ‖∇ₓℓ‖²; "noise_consistency"
     ℓ + λ‖f(x + sigma n) − f(x)‖²; "noise_augmentation" ℓ at x + λn; "pgd_l2" and "pgd_linf" the largest ℓ within
-    ‖δ‖ ≤ λ. Images are in [0, 1], and so are noise and budgets.
+    ‖δ‖ ≤ λ; "projected_gradient_norm" ℓ + λ‖P ∇ₓℓ‖², of a part of the gradient. Images are in [0, 1], and so are noise
+    and budgets.
 
     Args:
         name: a name in `OBJECTIVES` or `ALIASES`.
         strength: see `Objective`; 0 for "standard".
         legacy: "pags" for the behaviour of the published code.
-        **options: keyword arguments of the loss, for example steps=20 for pgd_l2.
+        **options: keyword arguments of the loss, for example steps=20 for pgd_l2; guides by reference, as
+            tangents="mfa?rank=12" (`Objective.guided` binds what they stand for).
 
     Returns:
         `Objective`: `losses(model, x, y, draw)` are (N,), with their graph to the parameters.
@@ -126,15 +217,14 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     """
     name = ALIASES.get(name, name)
     loss = _function(name, legacy)
-    defaults = _defaults(loss)
-    for option, value in options.items():
-        if option not in defaults:
-            raise SpecError(unknown_name(f"option of objective {name}", option, defaults))
-        _check_option(name, option, value, defaults[option])
-    _check_option(name, "strength", strength, 0.0)
+    known = options_of(loss)
+    known.check(name, options)
+    declaration(loss).check(name, {**known.defaults, **options})
+    check_option(name, "strength", strength, 0.0)
     if name == "standard" and strength != 0:
         raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
-    return Objective(name, float(strength), {**defaults, **options}, legacy)
+    guides = {guide: str(options.pop(guide)) for guide in known.guides}
+    return Objective(name, float(strength), {**known.defaults, **options}, legacy, guides)
 
 
 def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:
@@ -150,30 +240,3 @@ def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:
             "Leave out legacy."
         )
     return LEGACY[legacy][name]
-
-
-def _defaults(loss: Callable[..., Tensor]) -> dict[str, float | int | bool]:
-    """The options of a loss with their defaults: its keyword-only arguments, or the fields of one with several."""
-    options: dict[str, float | int | bool] = {}
-    for name, default in defaults_of(loss).items():
-        options |= asdict(default) if isinstance(default, losses.InnerAttack) else {name: default}
-    return options
-
-
-def _grouped(loss: Callable[..., Tensor], options: Mapping[str, Any]) -> dict[str, object]:
-    """Options by name as the keyword-only arguments of a loss."""
-    grouped = {name for name, default in defaults_of(loss).items() if isinstance(default, losses.InnerAttack)}
-    return {name: losses.InnerAttack(**options) for name in grouped} or dict(options)
-
-
-def _check_option(name: str, option: str, value: object, default: float | int | bool) -> None:
-    """An option has the kind of its default: a switch, a count of at least one, or a number ≥ 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if isinstance(default, bool):
-        kind, good = "true or false", isinstance(value, bool)
-    elif isinstance(default, int):
-        kind, good = "a whole number >= 1", number and isinstance(value, int) and value >= 1
-    else:
-        kind, good = "a finite number >= 0", number and isinstance(value, (int, float)) and 0 <= value < math.inf
-    if not good:
-        raise SpecError(f"objective {name}: {option} is {value!r}, expected {kind}, for example {default}.")

@@ -36,8 +36,6 @@ FILTERED = {"bayes_gradient": "filtered", "network_bayes_gradient": "filtered_ne
 REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
-# Passes of the network for one training step, relative to the standard objective; for scheduling and the ETA only.
-_PASSES = {"gradient_norm": 3.0, "noise_consistency": 2.0, "pgd_l2": 11.0, "pgd_linf": 11.0}
 
 
 @dataclass(frozen=True)
@@ -290,7 +288,7 @@ def _trial(
         train_hash=train_hash,
         measure_hash=_hash("measure", train_hash, *measured),
         objective=objective,
-        cost=0.0 if config is None else _PASSES.get(name, 1.0) * config.epochs * len(data.train),
+        cost=0.0 if objective is None or config is None else _cost(objective, config, data),
         model=None if name == BAYES else model,
         train=config,
         control=control,
@@ -317,6 +315,11 @@ def changed(spec: StudySpec, entry: SweepEntry) -> tuple[ModelSpec, TrainConfig]
     """Model and training of an entry: those of the study, with its changes."""
     architecture, options = entry.network(spec.model.architecture, spec.model.options)
     return ModelSpec(architecture=architecture, options=options), entry.training(spec.train)
+
+
+def _cost(objective: Objective, config: TrainConfig, data: Dataset) -> float:
+    """Images that a training passes through its network, counted in bare passes."""
+    return objective.passes(len(data.train.classes)) * config.epochs * len(data.train)
 
 
 def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:

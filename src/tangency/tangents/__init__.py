@@ -19,10 +19,12 @@ from tangency.tangents.mixture import MixtureTangents
 from tangency.tangents.principal import PrincipalAxes, pca_basis, principal_axes
 from tangency.tangents.references import Ground, open_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
+from tangency.tangents.shams import SHAMS, Sham, StepwiseTangents, refuse_own_space, sham_tangents
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
 from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
 
 __all__ = [
+    "SHAMS",
     "Agreement",
     "Autoencoder",
     "AutoencoderTangents",
@@ -36,8 +38,10 @@ __all__ = [
     "PrincipalAxes",
     "Retraction",
     "ScoreSVDTangents",
+    "Sham",
     "SharedSpaces",
     "ShuffledTangents",
+    "StepwiseTangents",
     "StoredTangents",
     "TangentEstimator",
     "TangentSpace",
@@ -56,6 +60,8 @@ __all__ = [
     "principal_axes",
     "random_tangents",
     "reach",
+    "refuse_own_space",
+    "sham_tangents",
     "space_agreement",
     "store_tangents",
 ]

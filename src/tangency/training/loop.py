@@ -143,7 +143,7 @@ def train(
     Args:
         classifier: with its initial weights; moved to `device`.
         data: training images, of the classifier's shape and classes.
-        objective: from `tangency.objectives.make`.
+        objective: from `tangency.objectives.make`, with its guides bound.
         config: how to train.
         folder: gets model.safetensors (last), best.safetensors (highest validation accuracy) and history.parquet;
             of this training alone.
@@ -154,6 +154,7 @@ def train(
     Raises:
         DataError, ModelError: no images, labels out of range, images or classes that do not fit the classifier.
         RunError: the folder belongs to another training.
+        SpecError: a guide of the objective is a mere reference.
 
     Example:
         >>> import tempfile, tangency
@@ -169,6 +170,7 @@ def train(
     card = asdict(classifier.card)
     del card["provenance"]
     training.check_images("the classifier", classifier.card.shape, classifier.classes)
+    objective.check_guided()
     settings = {"objective": objective.identity}
     result = run_job(_ClassifierJob(classifier, objective), training, settings | {"card": card}, settings)
     return TrainResult(result.record, result.history, result.folder, classifier.eval())
