@@ -17,4 +17,8 @@ LearningRate = Annotated[float, typer.Option("--learning-rate", help="Peak learn
 Replace = Annotated[
     bool, typer.Option("--replace", help="Continue even if networks that an earlier spec trained are left out.")
 ]
+Rehearse = Annotated[
+    int | None,
+    typer.Option(min=20, help="Only one of the trials, for one epoch on this many images, into a folder of its own."),
+]
 StudyEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")]

@@ -95,7 +95,7 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
         held=_held(spec, data, trials),
         pictured=pictured_images(spec, data),
         score_hash=score_hash(spec, data),
-        network_hash=network_hash(network, data),
+        network_hash=network_hash(network, working.dataset(data) if network else data),
     )
 
 

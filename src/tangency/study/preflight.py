@@ -48,7 +48,7 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
     _refuse_working(spec, working)
     check_size(spec.measures.metrics, working.shape)
     if spec.network_score:
-        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)
+        check_answers(load_score(spec.network_score, working.dataset(data)), spec.network_score, spec.measures)
     _refuse_local(spec)
     plan = plan_study(spec, data)
     refuse_generation(spec, data, network, plan.entries, plan.trials)
@@ -113,10 +113,8 @@ def _refuse_working(spec: StudySpec, working: WorkingSize) -> None:
     """Raise where a study with a working size also asks for what is done at the images' own size."""
     if working.whole:
         return
-    for name, given in (("network_score", spec.network_score), ("generate", spec.generate)):
-        if given:
-            raise SpecError(
-                f"{name}: got it with measures at {working.words}, expected measures.working_size: own, since a study "
-                "examines its trained score, and generates, at the images' own size. `tangency measure --score` "
-                "compares trials with a trained score at a working size."
-            )
+    if spec.generate:
+        raise SpecError(
+            f"generate: got it with measures at {working.words}, expected measures.working_size: own, since pictures "
+            "are made at the images' own size."
+        )

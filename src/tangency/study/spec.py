@@ -34,9 +34,13 @@ from tangency.training import TrainConfig
 from tangency.validation import complaints
 
 # Studies that come with the package: the quickstart, one of five seeds with regimes and change points, two on worlds
-# with a known Bayes rule, the paper's Figure 5, one of several estimators of the tangent space, one of what the
-# gradients can make, and the paper's sweep.
-SHIPPED = ("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation", "paper/cifar10")
+# with a known Bayes rule, the paper's Figure 5 in small, one of several estimators of the tangent space, one of what
+# the gradients can make, and the paper's, each with a small twin.
+_PAPER = ("cifar10", "cifar10-tangents", "imagenet64", "imagenet", "mnist-distractor")
+SHIPPED = (
+    *("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation"),
+    *(f"{folder}/{name}" for folder in ("paper", "small") for name in _PAPER),
+)
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 

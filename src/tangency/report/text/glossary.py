@@ -13,6 +13,7 @@ OBJECTIVES = {
     "noise_augmentation": "noise augmentation",
     "pgd_l2": "PGD ℓ₂",
     "pgd_linf": "PGD ℓ∞",
+    "pgd_l2_mixed": "PGD ℓ₂ of mixed budgets",
 }
 # References, for which nothing was trained: name in words, and what stands in place of a regime.
 REFERENCE_TEXTS = {

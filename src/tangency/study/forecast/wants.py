@@ -18,6 +18,7 @@ from tangency.study.sweep import given_references
 from tangency.types import Dataset
 from tangency.worlds import load_dataset
 
+_STAND_INS = "stand-ins"  # folder of what the small twins of the ImageNet studies name
 NETWORKS = "sweep.networks"  # key of a want
 _TRANSFER = ("resnet18_l2_eps", "resnet50_l2_eps", "wide_resnet50_2_l2_eps")
 _ROBUST = "https://github.com/microsoft/robust-models-transfer"  # the networks of Salman et al. (2020)
@@ -32,7 +33,7 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     """
     loaded: list[Dataset] = []
     if parse(as_reference(spec.data).removeprefix("distractor:")).kind in KINDS:
-        wants = [_want("data", spec.data, lambda: loaded.append(load_dataset(spec.data)))]
+        wants = [_want("data", spec.data, lambda: loaded.append(load_dataset(spec.data)), _stand_in(spec.data))]
     else:  # a world, which needs no file
         wants, loaded = [Want(key="data", reference=spec.data)], [load_dataset(spec.data)]
     if spec.network_score:
@@ -42,6 +43,13 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     for given in given_references(spec.sweep):
         wants.append(_want(NETWORKS, given, partial(_load, given, data), _given_home(given)))
     return tuple(wants), data
+
+
+def _stand_in(reference: str) -> str:
+    """How a stand-in is made, in a sentence; "" for anything else."""
+    if _STAND_INS not in Path(parse(reference).location).parts:
+        return ""
+    return f"It is a stand-in: `python scripts/stand_ins.py {_STAND_INS}`, in a checkout of tangency, makes it. "
 
 
 def _load(reference: str, data: Dataset | None) -> None:
@@ -56,7 +64,9 @@ def _given_home(reference: str) -> str:
     parsed = parse(reference)
     path = Path(parsed.options.get("weights") or parsed.location or parsed.kind).expanduser().absolute()
     transferred = parsed.kind == "robustness" and path.name.startswith(_TRANSFER)
-    source = f"One of this name is published at {_ROBUST}. " if transferred else ""
+    source = _stand_in(reference)
+    if transferred and not source:
+        source = f"One of this name is published at {_ROBUST}. "
     return f"{source}Put it at {path}, or leave it out of sweep.networks."
 
 
@@ -74,7 +84,7 @@ def _home(reference: str) -> str:
     parsed = parse(reference)
     path = Path(parsed.location or parsed.kind).expanduser().absolute()
     published = parsed.kind == "edm" and path.name.startswith("edm-")
-    source = f"It is published as {_EDM}{path.name}. " if published else ""
+    source = f"It is published as {_EDM}{path.name}. " if published else _stand_in(reference)
     return (
         f"{source}Put it at {path}, or name another place in network_score; without that key, gradients are compared "
         "with the closed form alone."

@@ -78,7 +78,7 @@ class Workbench:
     def network(self) -> Denoiser | None:
         """The trained score that gradients are compared with too, where the spec names one."""
         reference = self.spec.network_score
-        return load_score(reference, self.data, self.device) if reference else None
+        return load_score(reference, self.shown, self.device) if reference else None
 
     @cached_property
     def filters(self) -> FilterSource:

@@ -82,7 +82,7 @@ def _examine(bench: Workbench, task: Task, progress: Progress) -> None:
     assert bench.network is not None  # else there is no such task
     fitted = {} if closed is None else {"mfa": closed}
     path = bench.layout.trust(bench.plan.network_hash)
-    examine_network(bench.network, bench.spec.network_score, bench.data, fitted, path, bench.device)
+    examine_network(bench.network, bench.spec.network_score, bench.shown, fitted, path, bench.device)
 
 
 def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
