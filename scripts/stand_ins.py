@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 import tangency
+from tangency.types import Dataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -27,9 +28,8 @@ EPSILONS = ("0", "3")
 SEED = 0
 
 
-def write_images(folder: Path, side: int, train: int = TRAIN, test: int = TEST) -> Path:
+def write_images(data: Dataset, folder: Path, side: int) -> Path:
     """Images of CIFAR-10, enlarged by bilinear interpolation, as .npz."""
-    data = tangency.load_data(f"cifar10?train={train}&test={test}")
     arrays: dict[str, np.ndarray] = {"classes": np.array(data.train.classes)}
     for name, split in (("train", data.train), ("test", data.test)):
         large = F.interpolate(split.images(), size=(side, side), mode="bilinear", align_corners=False)
@@ -40,7 +40,7 @@ def write_images(folder: Path, side: int, train: int = TRAIN, test: int = TEST) 
     return path
 
 
-def write_score(path: Path, side: int, classes: int, width: int = 16) -> Path:
+def write_score(path: Path, side: int, classes: int, width: int = 32) -> Path:
     """A network of EDM: ADM with classes, as that for ImageNet-64, or DDPM++ without, as that for CIFAR-10."""
     options = {
         "img_resolution": side,
@@ -79,7 +79,8 @@ def write_robust(path: Path, seed: int = SEED) -> Path:
 def main(folder: Path) -> None:
     """Everything that `small/imagenet64` and `small/imagenet` name."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = [write_images(folder, side) for side in (64, 96)]
+    data = tangency.load_data(f"cifar10?train={TRAIN}&test={TEST}")
+    written = [write_images(data, folder, side) for side in (64, 96)]
     written.append(write_score(folder / "stand-in-64x64-cond-adm.pkl", 64, 10))
     written += [write_robust(folder / f"resnet18_l2_eps{eps}.ckpt", seed) for seed, eps in enumerate(EPSILONS)]
     for path in written:

@@ -143,7 +143,7 @@ def test_a_trained_score_lives_at_the_working_size_of_a_study(tmp_path: Path) ->
         run_study(parse_spec(content | {"network_score": small_score(tmp_path, 8)}, "test"), tmp_path / "run")
     score = small_score(tmp_path, 4)
     summary = run_study(parse_spec(content | {"network_score": score}, "test"), tmp_path / "run")
-    assert summary["score"]["network"]["kind"]
+    assert summary["score"]["network"]["file"]
     key = "alignment_cosine.margin.network_bayes_gradient.sigma=0.5"
     found = shown(pl.read_parquet(tmp_path / "run" / "rows.parquet"), "standard-0-s0")[key]
     asked = {"alignments": (("margin", "network_bayes_gradient"),), "working_size": 4, "score": f"network:{score}"}
