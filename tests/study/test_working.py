@@ -146,9 +146,8 @@ def test_a_trained_score_lives_at_the_working_size_of_a_study(tmp_path: Path) ->
     assert summary["score"]["network"]["file"]
     key = "alignment_cosine.margin.network_bayes_gradient.sigma=0.5"
     found = shown(pl.read_parquet(tmp_path / "run" / "rows.parquet"), "standard-0-s0")[key]
-    asked = {"alignments": (("margin", "network_bayes_gradient"),), "working_size": 4, "score": f"network:{score}"}
-    model = f"run:{tmp_path / 'run'}/trials/standard-0-s0"
-    measure_models(MeasureRequest(model, out=tmp_path / "m", **asked, **FAST | {"limit": 12}))
+    model = f"run:{tmp_path / 'run'}/trials/standard-0-s0"  # measured as the study does it
+    measure_models(MeasureRequest(model, out=tmp_path / "m", limit=12))
     again = pl.read_parquet(tmp_path / "m" / "rows.parquet").sort("image")[key].to_numpy()
     np.testing.assert_allclose(found, again, rtol=1e-5)
 
