@@ -84,9 +84,10 @@ def prepare(name: str, folder: Path, made: ModuleType) -> None:
 
 FULL = pytest.mark.full_data("cifar10-train.parquet", "cifar10-test.parquet")
 MNIST = pytest.mark.full_data("mnist")
+SLOW = pytest.mark.slow
 NEEDS = {
-    "paper/imagenet64": (),
-    "paper/imagenet": (),
+    "paper/imagenet64": (SLOW,),
+    "paper/imagenet": (SLOW,),
     "paper/mnist-distractor": (MNIST,),
     "small/mnist-distractor": (),
 }
