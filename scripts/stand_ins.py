@@ -2,7 +2,7 @@
 
     python scripts/stand_ins.py stand-ins
 
-writes images of CIFAR-10 enlarged to 64 and 96 pixels (where TANGENCY_DATA has CIFAR-10), a network as EDM pickles its
+writes images of CIFAR-10 enlarged to 64 and 224 pixels (where TANGENCY_DATA has CIFAR-10), a network as EDM pickles its
 own, and checkpoints as the library `robustness` saves them, all of random weights. It wants a checkout with the
 development dependencies, whose tests write the same formats.
 """
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from score.edm_fixture import adm_oracle, edm_bytes, ncsn_oracle, persistent, precond
 
-TRAIN, TEST = 1000, 200
+SIDES = {64: (1000, 200), 224: (300, 100)}  # pixels to training and test images
 EPSILONS = ("0", "3")
 SEED = 0
 
@@ -31,10 +31,10 @@ SEED = 0
 def write_images(data: Dataset, folder: Path, side: int) -> Path:
     """Images of CIFAR-10, enlarged by bilinear interpolation, as .npz."""
     arrays: dict[str, np.ndarray] = {"classes": np.array(data.train.classes)}
-    for name, split in (("train", data.train), ("test", data.test)):
-        large = F.interpolate(split.images(), size=(side, side), mode="bilinear", align_corners=False)
+    for name, split, count in zip(("train", "test"), (data.train, data.test), SIDES[side], strict=True):
+        large = F.interpolate(split.images(slice(0, count)), size=(side, side), mode="bilinear", align_corners=False)
         arrays[f"{name}_images"] = (large * 255).round().byte().permute(0, 2, 3, 1).numpy()
-        arrays[f"{name}_labels"] = split.labels.numpy()
+        arrays[f"{name}_labels"] = split.labels[:count].numpy()
     path = folder / f"cifar10-{side}.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
     return path
@@ -79,8 +79,9 @@ def write_robust(path: Path, seed: int = SEED) -> Path:
 def main(folder: Path) -> None:
     """Everything that `small/imagenet64` and `small/imagenet` name."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = tangency.load_data(f"cifar10?train={TRAIN}&test={TEST}")
-    written = [write_images(data, folder, side) for side in (64, 96)]
+    train, test = SIDES[64]
+    data = tangency.load_data(f"cifar10?train={train}&test={test}")
+    written = [write_images(data, folder, side) for side in SIDES]
     written.append(write_score(folder / "stand-in-64x64-cond-adm.pkl", 64, 10))
     written += [write_robust(folder / f"resnet18_l2_eps{eps}.ckpt", seed) for seed, eps in enumerate(EPSILONS)]
     for path in written:

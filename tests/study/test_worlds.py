@@ -139,7 +139,7 @@ KINDS = {
     "cifar10": "3x32x32",
     "imagenet64": "3x64x64",
     "npz:stand-ins/cifar10-64": "3x64x64",
-    "npz:stand-ins/cifar10-96": "3x96x96",
+    "npz:stand-ins/cifar10-224": "3x96x96",
     "folder:imagenet": "3x96x96",
     "distractor:mnist": "1x56x28",
 }
