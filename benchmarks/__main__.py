@@ -8,10 +8,19 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import cases, evaluation_cases, robustness_cases, score_cases, tangent_cases
+from benchmarks import (
+    cases,
+    evaluation_cases,
+    objective_cases,
+    penalty_cases,
+    robustness_cases,
+    score_cases,
+    tangent_cases,
+)
 from benchmarks.case import Case, SkippedError, interleaved
 
 CASES = cases.CASES | score_cases.CASES | tangent_cases.CASES | robustness_cases.CASES | evaluation_cases.CASES
+CASES |= penalty_cases.CASES | objective_cases.CASES
 
 REPEATS = 5
 RESULTS = Path(__file__).parent / "results.json"

@@ -32,7 +32,7 @@ class OwnScore:
     kind, classes, card = "own", 5, {"kind": "own"}
 
     def score(self, x, sigma, y=None):
-        shift = 0 if y is None else y[:, None, None, None]
+        shift = 0 if y is None else y[:, None, None, None] + 1
         return (7 * x + shift).sin() / sigma
 
     def bayes_direction(self, x, y, sigma):
@@ -40,9 +40,9 @@ class OwnScore:
         return Direction(direction, direction.flatten(1).norm(dim=1).log())
 
 
-def complete(name, strength, **options):
+def complete(name, strength, images=None, **options):
     """`make`, with guides bound where the objective takes some."""
     guides = options_of(OBJECTIVES[name]).guides if name in OBJECTIVES else ()
     objective = make(name, strength, **dict.fromkeys(guides, "mine"), **options)
     objects = {"tangents": OwnSpaces(), "score": OwnScore()}
-    return objective.guided(**{guide: objects[guide] for guide in guides})
+    return objective.guided(**{guide: objects[guide] for guide in guides}, images=images)

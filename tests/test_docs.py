@@ -6,7 +6,7 @@ import configparser
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -19,6 +19,8 @@ from tangency.engines import EngineConfig
 from tangency.measures import ATTACKS, METRICS, describe
 from tangency.models.references import KINDS
 from tangency.score.references import FITTED, SHIPPED
+from tangency.study import parse_spec
+from tangency.tangents import SHAMS
 from tangency.tangents.references import ESTIMATORS
 from tangency.tangents.spectrum import RULES
 from tangency.theory.check import TOPICS
@@ -77,12 +79,22 @@ TANGENT_PAGE = (ROOT / "docs" / "tangents.md").read_text()
 
 
 def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
+    code, training = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
     exec(compile(code, "tangents.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "torch.Size([20, 784, 12])" in printed
     overlap, chance = map(float, re.findall(r"overlap tensor\((0\.\d+).*?chance tensor\((0\.\d+)", printed)[0])
     assert overlap > 10 * chance
+    names: dict[str, Any] = {}
+    exec(compile(training, "tangents.md", "exec"), names)
+    assert names["objective"].bound["tangents"].kind == "sham_shuffled"
+
+
+def test_the_guided_sweep_of_tangents_is_one() -> None:
+    (sweep,) = re.findall(r"```yaml\n(.*?)```", TANGENT_PAGE, re.S)
+    spec = parse_spec(yaml.safe_load(sweep), "tangents.md")
+    assert [entry.options.get("sham") for entry in spec.sweep] == [None, None, "other"]
+    assert {f"`{sham}`" for sham in SHAMS if sham != "none"} <= set(re.findall(r"`\w+`", TANGENT_PAGE))
 
 
 def test_every_estimator_is_explained_and_every_command_exists() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from objective_support import complete
 from pretended_device import CUDA, DEVICE, PretendedCuda, place
-from study_support import tiny_spec, write_data
+from study_support import SWEEP, tiny_spec, write_data
 from support import make_mixture
 from tangency.attacks import pgd
 from tangency.autodiff import ATTRIBUTIONS, SCALARS
@@ -31,11 +32,12 @@ from tangency.score.networks.loss import EDMLoss
 from tangency.seeding import Draw
 from tangency.smoothing import Smoothed
 from tangency.study import checked_plan, parse_spec
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.phases import phases
 from tangency.study.work.bench import Workbench
 from tangency.study.work.tasks import do_task
-from tangency.tangents import Ground, WorldTangents, open_tangents
+from tangency.tangents import SHAMS, Ground, WorldTangents, open_tangents
 from tangency.training import ScoreConfig, Step, TrainConfig, train, train_score
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds import BayesClassifier, load_dataset, make_world
@@ -78,10 +80,21 @@ TRAINED = [(name, None) for name in OBJECTIVES] + [(name, "pags") for name in LE
 @pytest.mark.parametrize(("name", "legacy"), TRAINED)
 def test_training(name: str, legacy: str | None, strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:
     config = TrainConfig(epochs=1, batch_size=50, flip=True, crop=1, clip_norm=1.0, checkpoint_seconds=0)
-    objective = make(name, 0.0 if name == "standard" else 0.1, legacy=legacy)
+    strength = 0.0 if name == "standard" else 0.1
+    objective = make(name, strength, legacy=legacy) if legacy else complete(name, strength)
     result = train(network(), data.train, objective, config, tmp_path / "cuda", device=NAME)
     assert result.outcome == "ok"
     assert {place(parameter) for parameter in result.classifier.parameters()} == {CUDA}
+
+
+@pytest.mark.parametrize("sham", SHAMS)
+def test_training_with_tangent_spaces(sham: str, strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:
+    config = TrainConfig(epochs=1, batch_size=50, flip=True, crop=1)
+    own = open_tangents("mfa?components=2&rank=3", Ground(data, NAME))
+    objective = make("projected_gradient_norm", 0.1, tangents="mfa", sham=sham)
+    bound = objective.guided(tangents=own, images=data.train, device=NAME)
+    result = train(network(), data.train, bound, config, tmp_path / "cuda", device=NAME)
+    assert result.outcome == "ok"
 
 
 def test_training_of_the_others(strict: PretendedCuda, data: Dataset, tmp_path: Path) -> None:
@@ -256,19 +269,33 @@ def test_smoothing(strict: PretendedCuda, data: Dataset) -> None:
 
 
 def test_a_study(pretended: PretendedCuda, tmp_path: Path) -> None:
-    """Every task of a study with a judge, generated pictures and filters."""
+    """Every task of a study with a judge, generated pictures, filters and guides."""
+    off = {"tangents": "mfa?components=1&rank=2", "part": "off", "sham": "other"}
     content = tiny_spec(
         write_data(tmp_path),
+        sweep=[*SWEEP, {"objective": "projected_gradient_norm", "strengths": [0.1], "options": off}],
+        guide_fraction=0.2,
         generate=[{"task": "denoise", "count": 2, "climb": {"steps": 2}}],
         judge={"options": {"width": 2}},
         tangents=["mfa?components=1&rank=3"],
         train={"epochs": 1, "batch_size": 40},
         measured=6,
     )
-    plan = checked_plan(parse_spec(content, "test"), load_dataset(content["data"]))
+    plan = checked_plan(parse_spec(content, "test"), load_study_data(content["data"], 0.2))
     bench, kinds = Workbench(plan, tmp_path / "run", NAME), set()
     for _, tasks in phases(plan, bench.data, Layout(tmp_path / "run")):
         for task in tasks:
             do_task(bench, task, lambda share: None)
             kinds.add(task.kind)
-    assert kinds >= {"score", "train", "train_judge", "filter", "measure", "pictures", "generate", "judge_pictures"}
+    assert kinds >= {
+        "guide",
+        "sham",
+        "score",
+        "train",
+        "train_judge",
+        "filter",
+        "measure",
+        "pictures",
+        "generate",
+        "judge_pictures",
+    }

@@ -105,13 +105,17 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split of the same classes and image shape; notes are decisions made in reading them."""
+    """A training and a test split of the same classes and image shape; notes are decisions made in reading them.
+
+    A study may keep training images for what its objectives are given, `guide`; they are not among `train` then.
+    """
 
     name: str
     train: LabelledImages
     test: LabelledImages
     licence: str = ""
     notes: tuple[str, ...] = ()
+    guide: LabelledImages | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tangency.evaluate.measured import Measured
 from tangency.measures import MeasureConfig
 from tangency.models import Classifier, build
 from tangency.references import OPENERS
+from tangency.worlds import load_dataset
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Toy:
     def classifier(self, device: str) -> tuple[Classifier, Origin]:
         origin = Origin(
             data="embedded",
+            dataset=partial(load_dataset, "fashion-mnist-5k"),
             measures=MeasureConfig(),
             closed=ScoreSpec(),
             closed_file=lambda data, measures: self.location / data.name,

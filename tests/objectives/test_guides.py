@@ -6,13 +6,16 @@ from typing import Literal
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from objective_support import OwnSpaces, complete
-from tangency.errors import SpecError
+from tangency.errors import RunError, SpecError
 from tangency.models import build
 from tangency.objectives import OBJECTIVES, make
 from tangency.seeding import Draw
+from tangency.study.sweep import SweepEntry
+from tangency.training import TrainConfig, train
 from tangency.types import LabelledImages
 
 SHAPE = (1, 8, 9)
@@ -29,6 +32,17 @@ def test_options_guides_and_defaults_are_told_apart():
     assert make("gradient_norm", 0.5).guides == {}
 
 
+def test_on_and_off_are_words_where_yaml_makes_switches_of_them():
+    """YAML 1.1 reads `part: off` as false."""
+    entry = yaml.safe_load(
+        "{objective: projected_gradient_norm, strengths: [1], options: {tangents: exact, part: off}}"
+    )
+    assert entry["options"]["part"] is False
+    assert SweepEntry(**entry).options == {"tangents": "exact", "part": "off"}
+    assert make(PENALTY, 1, tangents="exact", part=True).options["part"] == "on"
+    assert make("pgd_l2", 1, clip=False).options["clip"] is False
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -37,6 +51,7 @@ def test_options_guides_and_defaults_are_told_apart():
         (lambda: make(PENALTY, 1, tangents=""), "expected a reference"),
         (lambda: make(PENALTY, 1, tangents="exact", part="of"), "part is 'of', expected one of whole, on, off"),
         (lambda: make(PENALTY, 1, tangents="exact", part=1), "expected one of whole, on, off"),
+        (lambda: make(PENALTY, 1, tangents="exact", scalar=False), "expected one of loss, log_odds"),
         (lambda: make(PENALTY, 1, tangents="exact", scalar="lse"), "one of loss, log_odds, margin, logit_y"),
         (
             lambda: make(PENALTY, 1, tangents="exact", sham="others"),
@@ -114,3 +129,21 @@ def test_the_guide_is_asked_at_the_images_of_the_step_by_their_places():
     ((seen, ids),) = objective.bound["tangents"].seen
     assert torch.equal(seen, x)
     assert ids.tolist() == [9, 2, 5, 4]
+
+
+def test_a_training_with_other_guides_is_another_training(tmp_path):
+    others = OwnSpaces()
+    others.card = {"kind": "own", "fitted": "anew"}
+    objective, config = make(PENALTY, 0.1, tangents="mine"), TrainConfig(epochs=1, batch_size=10)
+
+    def trained(guide):
+        net = build("convnet", SHAPE, IMAGES.classes, seed=0)
+        return train(net, IMAGES, objective if guide is None else objective.guided(tangents=guide), config, tmp_path)
+
+    with pytest.raises(SpecError, match="are not loaded"):
+        trained(None)
+    assert not list(tmp_path.iterdir())
+    assert trained(OwnSpaces()).record.settings["objective"]["cards"] == {"tangents": {"kind": "own"}}
+    trained(OwnSpaces())
+    with pytest.raises(RunError, match="another training"):
+        trained(others)

@@ -15,20 +15,23 @@ from tangency.measures import measure
 from tangency.mixtures import load_mixture
 from tangency.score import MixtureScore
 from tangency.study import load_run, run_study
+from tangency.study.guides import load_study_data
 from tangency.tangents import MixtureTangents
-from tangency.worlds import load_dataset
 
 
 @pytest.mark.processes
-def test_three_ways_give_equal_rows(tmp_path: Path) -> None:
-    content = tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}], workers=1)
+@pytest.mark.parametrize("guide_fraction", [0.0, 0.25])
+def test_three_ways_give_equal_rows(guide_fraction: float, tmp_path: Path) -> None:
+    """Also where training images are kept for guides: what is measured with is fitted to the others, everywhere."""
+    changes = {"sweep": [{"objective": "standard"}], "guide_fraction": guide_fraction}
+    content = tiny_spec(write_data(tmp_path), workers=1, **changes)
     run_study(content, tmp_path / "run")
     run = load_run(tmp_path / "run")
     trial = "standard-0-s0"
     measure_models(MeasureRequest((run.reference(trial),), limit=12, out=tmp_path / "measured", batch_size=5))
     of_study = run.rows.filter(trial=trial).sort("image")
     of_command = pl.read_parquet(tmp_path / "measured" / "rows.parquet").sort("image")
-    ids, data = torch.tensor(of_study["image"].to_list()), load_dataset(run.spec.data)
+    ids, data = torch.tensor(of_study["image"].to_list()), load_study_data(run.spec.data, guide_fraction)
     (path,) = (tmp_path / "run" / "artefacts").glob("score-*.safetensors")
     mixture = load_mixture(path)[0]
     of_python = measure(

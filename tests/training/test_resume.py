@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from objective_support import complete
 from processes import run
 from support import two_processes
 from tangency.models import Classifier, build, read_classifier
@@ -18,7 +19,6 @@ from tangency.training import TrainConfig, train
 from tangency.types import LabelledImages
 
 SHAPE = (1, 9, 11)
-OBJECTIVES = [make("pgd_l2", 0.5, steps=2), make("gnorm", 0.1), make("pgd", 0.5, legacy="pags")]
 CONFIG = TrainConfig(epochs=3, batch_size=16, learning_rate=0.02, validation_fraction=0.2, flip=True, crop=1)
 ALWAYS = dataclasses.replace(CONFIG, checkpoint_seconds=0.0)
 
@@ -27,6 +27,10 @@ def data(n=60):
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (n, *SHAPE), generator=generator).to(torch.uint8)
     return LabelledImages(pixels, torch.arange(n) % 3, ("a", "b", "c"))
+
+
+FRESH = complete("projected_gradient_norm", 0.1, data(), sham="fresh")
+OBJECTIVES = [make("pgd_l2", 0.5, steps=2), make("gnorm", 0.1), make("pgd", 0.5, legacy="pags"), FRESH]
 
 
 def net():

@@ -170,7 +170,7 @@ def _opened(request: MeasureRequest) -> _Subjects:
     name = request.data or (first.origin.data if first.origin else first.classifier.card.provenance.get("data"))
     if not name:
         raise ModelError(f"model '{first.reference}': its card names no data set; give one with --data.")
-    data = given or load_dataset(str(name))
+    data = given or (first.origin.dataset() if first.origin else load_dataset(str(name)))
     if len(data.test) < _FEWEST:
         raise DataError(
             f"'{data.name}': has one test image, expected at least {_FEWEST}, since the controls need another one."

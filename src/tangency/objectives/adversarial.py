@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from tangency.attacks import Threat
 from tangency.attacks.pgd import attack as attacked
 from tangency.autodiff import undisturbed
+from tangency.numerics import flat
 from tangency.objectives.cost import FORWARD, INPUT_GRADIENT, declare, positive
 from tangency.objectives.coupling import layer_chance, repeat_chance, wide, with_penalty
 from tangency.objectives.losses import INNER_ATTACK, InnerAttack, attacked_passes, cross_entropy
-from tangency.objectives.projected import spaces_at
+from tangency.objectives.projected import part_of, spaces_at
 from tangency.seeding import Draw
 from tangency.tangents import TangentEstimator
 
@@ -158,6 +159,6 @@ def tangent_attack(
         attack.relative_step * strength / attack.steps,
         (0.0, 1.0) if attack.clip else None,
         attack.random_start,
-        project=space.project if part == "on" else space.reject,
+        project=lambda delta: part_of(flat(delta), space, part).reshape(delta.shape),
     )
     return cross_entropy(model(attacked(model, x, y, threat, draw.of("attack")).images), y)

@@ -29,7 +29,7 @@ def _nothing(options: Options) -> str:
 
 
 @dataclass(frozen=True)
-class Declaration:
+class LossDeclaration:
     """What is known of an objective beside its function.
 
     Args:
@@ -52,7 +52,7 @@ class Declaration:
 def declare(
     passes: Callable[[Options, int], float], refused: Callable[[Options], str] = _nothing
 ) -> Callable[[Loss], Loss]:
-    """A decorator that puts a `Declaration` beside an objective's function.
+    """A decorator that puts a `LossDeclaration` beside an objective's function.
 
     Example:
         >>> @declare(lambda options, classes: 1 + options["copies"])
@@ -62,16 +62,16 @@ def declare(
     """
 
     def beside(loss: Loss) -> Loss:
-        setattr(loss, _ATTRIBUTE, Declaration(passes, refused))
+        setattr(loss, _ATTRIBUTE, LossDeclaration(passes, refused))
         return loss
 
     return beside
 
 
-def declaration(loss: Callable[..., Any]) -> Declaration:
+def declaration(loss: Callable[..., Any]) -> LossDeclaration:
     """What was declared beside a function; one bare pass, and nothing refused, where nothing was."""
     declared = getattr(loss, _ATTRIBUTE, None)
-    return declared if isinstance(declared, Declaration) else Declaration()
+    return declared if isinstance(declared, LossDeclaration) else LossDeclaration()
 
 
 def positive(*names: str) -> Callable[[Options], str]:

@@ -20,6 +20,7 @@ Option = float | int | bool | str
 # What an objective may be given besides numbers, with an example of its reference.
 GUIDES = {"tangents": "mfa?components=4&rank=12", "score": "edm-fashion-mnist"}
 SHAM = "sham"
+_SWITCHES = {True: "on", False: "off"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class LossOptions:
             name: of the objective.
             given: options and guides by name.
         """
-        for option, value in given.items():
+        for option, value in self.in_words(given).items():
             if option in self.guides:
                 _check_guide(name, option, value)
             elif option not in self.defaults:
@@ -59,6 +60,14 @@ class LossOptions:
                     f"objective {name}: got no {guide}, expected {guide} by reference, for example "
                     f"{guide}: '{GUIDES[guide]}'."
                 )
+
+    def in_words(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The same with "on" and "off" where these are words and YAML has made switches of them."""
+        switched = {name for name, words in self.words.items() if {"on", "off"} <= set(words)}
+        return {
+            option: _SWITCHES[value] if option in switched and isinstance(value, bool) else value
+            for option, value in given.items()
+        }
 
     def arguments(self, options: Mapping[str, Any], guides: Mapping[str, object]) -> dict[str, object]:
         """Options and guides as the keyword arguments of the loss; a sham is in the guide already."""

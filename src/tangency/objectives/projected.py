@@ -27,6 +27,20 @@ _SCALARS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+def part_of(gradients: Tensor, space: TangentSpace, part: Part) -> Tensor:
+    """P g or g − P g of gradients (N, d), in float32 whatever the precision of training.
+
+    As matrix products: `TangentSpace.project` takes several times as long with its backward pass.
+    """
+    with arithmetic(), autocast("float32", gradients.device):
+        rows, basis = gradients[:, None], space.basis.to(gradients.dtype)
+        along = rows @ basis
+        if space.weights is not None:
+            along = along * space.weights[:, None].to(along.dtype)
+        inside = (along @ basis.mT)[:, 0]
+        return inside if part == "on" else gradients - inside
+
+
 def spaces_at(tangents: TangentEstimator, x: Tensor, draw: Draw) -> TangentSpace:
     """Tangent spaces of the images of a step, as they are augmented, in float32 whatever the precision of training."""
     of_step = tangents.of_step(draw) if isinstance(tangents, StepwiseTangents) else tangents
@@ -68,9 +82,6 @@ def projected_gradient_norm(
     if strength == 0:
         return cross_entropy(model(x), y)
     losses, gradient = losses_and_gradient(model, x, y, _SCALARS[scalar])
-    if part != "whole":
-        space = spaces_at(tangents, x, draw)
-        with arithmetic(), autocast("float32", x.device):
-            gradient = space.project(gradient) if part == "on" else space.reject(gradient)
-    penalty: Tensor = strength * flat(gradient).square().sum(1)
+    kept = flat(gradient) if part == "whole" else part_of(flat(gradient), spaces_at(tangents, x, draw), part)
+    penalty: Tensor = strength * kept.square().sum(1)
     return losses + penalty

@@ -104,7 +104,7 @@ class Objective:
             score: the score.
             images: the training images, which shams are made of; needed where the options name a sham.
             seed: of the sham.
-            device: where it is compared with the own spaces, that of the estimator.
+            device: that of the estimator.
 
         Raises:
             SpecError: a guide that the objective does not take, or a sham that is the own space.
@@ -125,7 +125,7 @@ class Objective:
         if tangents is not None and sham != "none":
             if images is None:
                 raise SpecError(f"objective {self.name}: got no images for sham {sham}, expected the training images.")
-            other = sham_tangents(tangents, sham, images, seed)
+            other = sham_tangents(tangents, sham, images, seed, device)
             refuse_own_space(tangents, other, images, device)
             given["tangents"] = other
         return replace(self, bound=given)
@@ -153,7 +153,7 @@ class Objective:
         return losses
 
     def passes(self, classes: int) -> float:
-        """What a training step takes in bare passes (forward and backward, as of "standard"); see `Declaration`.
+        """What a training step takes in bare passes (forward and backward, as of "standard"); see `LossDeclaration`.
 
         Example:
             >>> make("pgd_l2", 0.5, steps=3).passes(10), make("jacobian", 0.1, exact=True).passes(10)
@@ -192,8 +192,8 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
 
     With ℓ = −log p(y|x), strength λ and n ~ N(0, I): "standard" ℓ; "gradient_norm" ℓ + λ‖∇ₓℓ‖²; "noise_consistency"
     ℓ + λ‖f(x + sigma n) − f(x)‖²; "noise_augmentation" ℓ at x + λn; "pgd_l2" and "pgd_linf" the largest ℓ within
-    ‖δ‖ ≤ λ; "projected_gradient_norm" ℓ + λ‖P ∇ₓℓ‖², of a part of the gradient. Images are in [0, 1], and so are noise
-    and budgets.
+    ‖δ‖ ≤ λ; "projected_gradient_norm" ℓ + λ‖P ∇ₓℓ‖², of a part of the gradient; docs/objectives.md has the others.
+    Images are in [0, 1], and so are noise and budgets.
 
     Args:
         name: a name in `OBJECTIVES` or `ALIASES`.
@@ -226,7 +226,7 @@ def make(name: str, strength: float = 0.0, *, legacy: str | None = None, **optio
     if name == "standard" and strength != 0:
         raise SpecError(f"objective standard: strength is {strength}, expected 0; choose a robust objective instead.")
     guides = {guide: str(options.pop(guide)) for guide in known.guides}
-    return Objective(name, float(strength), {**known.defaults, **options}, legacy, guides)
+    return Objective(name, float(strength), known.in_words({**known.defaults, **options}), legacy, guides)
 
 
 def _function(name: str, legacy: str | None) -> Callable[..., Tensor]:

@@ -63,6 +63,10 @@ class Layout:
         """The examination of the trained score of this identity."""
         return self.run / "artefacts" / f"trust-{digest}.safetensors"
 
+    def sham(self, digest: str) -> Path:
+        """How far the sham of this identity overlaps the own tangent spaces."""
+        return self.run / "artefacts" / f"sham-{digest}.json"
+
     def trial(self, trial: Trial) -> Path:
         """Folder of one trial's weights and rows."""
         return self.run / "trials" / trial.train_hash

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from tangency.evaluate.fitting.closed import shares_mixture
 from tangency.evaluate.fitting.tangents import unfinished
 from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import pictures_to_judge, pictures_to_make
 from tangency.study.generation.judge import refuse_failed_judge
+from tangency.study.guides import guide_data
 from tangency.study.layout import NO_MEMORY, Layout
 from tangency.study.network import examined
 from tangency.study.planning import StudyPlan
@@ -18,6 +20,10 @@ from tangency.types import Dataset
 
 def phases(plan: StudyPlan, data: Dataset, layout: Layout) -> Iterator[tuple[str, list[Task]]]:
     """(name, tasks) of each phase in turn; a later phase is planned when the earlier ones are done."""
+    if guides := to_fit(plan, data, layout):
+        yield "fitting guides", guides
+    if shams := to_compare(plan, layout):
+        yield "comparing shams", shams
     yield "training", to_train(plan, data, layout)
     refuse_failed_judge(plan.judge, plan.trials, layout)
     if filters := to_filter(plan, layout):
@@ -47,6 +53,21 @@ def usable_trials(plan: StudyPlan, layout: Layout) -> list[int]:
 def generating_trials(plan: StudyPlan, usable: list[int]) -> list[int]:
     """Numbers of the trials whose gradients make pictures: filtered networks are for verdicts alone."""
     return [i for i in usable if plan.trials[i].base is None]
+
+
+def to_fit(plan: StudyPlan, data: Dataset, layout: Layout) -> list[Task]:
+    """A task for each guide that is fitted once and is not yet, each file once."""
+    images = len(guide_data(data).train)
+    files: dict[Path, int] = {}
+    for number, guide in enumerate(plan.guides):
+        if (file := guide.file(plan.guide_digest, layout.artefacts)) is not None:
+            files.setdefault(file, number)
+    return [Task("guide", number, cost=30.0 * images) for file, number in files.items() if not file.exists()]
+
+
+def to_compare(plan: StudyPlan, layout: Layout) -> list[Task]:
+    """A task for each sham that is not yet known not to be the own tangent space."""
+    return [Task("sham", number) for number, (sham, _) in enumerate(plan.shams) if not layout.sham(sham).exists()]
 
 
 def to_filter(plan: StudyPlan, layout: Layout) -> list[Task]:

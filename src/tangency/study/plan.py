@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
 from tangency.study.given import GIVEN, GivenNetwork, given_networks
+from tangency.study.guides import Guide, guides_of
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.sweep import STANDARD, SweepEntry, changes_in_words, given_references, trained_entries
 from tangency.training import TRAINING_SCHEMA, TrainConfig
@@ -35,6 +37,7 @@ FILTERED = {"bayes_gradient": "filtered", "network_bayes_gradient": "filtered_ne
 # Trials that nothing was trained for: a control, the optimum, and what smoothing alone can do.
 REFERENCES = (UNTRAINED, BAYES, *FILTERED.values())
 FILTERS_SCHEMA = 1
+UNKNOWN = "unknown"  # identity of what is not there: hashes of trials that are only listed
 LONGER = 2  # how many times as long the networks of the convergence gate are trained
 
 
@@ -136,19 +139,21 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None, time
     Args:
         spec: the study.
         data: its data set.
-        network: `fingerprint` of the trained score, where it is known already.
+        network: `fingerprint` of the trained score, where it is known already; `UNKNOWN` where files are missing.
         times: how many times as long each network is trained.
     """
     if network is None:
         network = fingerprint(spec.network_score) if spec.network_score else ""
     measured = _measured(spec, data, network)
+    guides = guides_of(entry.build(entry.strengths[0]) for entry in trained_entries(spec.sweep))
+    known = {guide: UNKNOWN if network == UNKNOWN else guide.identity() for guide in guides}  # hashes of files, once
     trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
     trials += [_given_trial(network, spec, measured) for network in given_networks(given_references(spec.sweep), data)]
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, seed, measured))
         trained = [
-            _trial(spec, data, entry.build(strength), seed, measured, entry, times)
+            _trial(spec, data, entry.build(strength), seed, measured, entry, times, known)
             for entry in trained_entries(spec.sweep)
             for strength in entry.strengths
         ]
@@ -261,8 +266,9 @@ def _trial(
     measured: list[str],
     entry: SweepEntry | None = None,
     times: int = 1,
+    guides: Mapping[Guide, str] = MappingProxyType({}),
 ) -> Trial:
-    """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`."""
+    """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`; guides have identities."""
     objective = None if isinstance(trained, str) else trained
     name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
     suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
@@ -276,6 +282,7 @@ def _trial(
         del training["checkpoint_seconds"]  # changes no weight
     identity = [data.train.digest, model.model_dump(), name, strength, suffix, options, training, seed]
     identity += [spec.threads, *origins(model.architecture, "" if objective is None else name)]
+    identity += [guides[guide] for guide in guides_of([objective])]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
     control = tag_of(entry.changes) if entry else ""
     tag = (f"-{_hash(options)[:4]}" if options else "") + (f"-{control}" if control else "")

@@ -9,8 +9,10 @@ from tangency.evaluate.fitting.tangents import check_tangents
 from tangency.evaluate.working import measures_at
 from tangency.measures import MeasureConfig, WorkingSize
 from tangency.models import build
+from tangency.objectives import Objective
 from tangency.score.references import fingerprint
 from tangency.study.generation.plan import PlannedEntry, plan_entries
+from tangency.study.guides import Guide, guide_data, guides_of, sham_hash, shams_of
 from tangency.study.network import network_hash
 from tangency.study.plan import (
     Trial,
@@ -44,6 +46,9 @@ class StudyPlan:
         shards: indices of the measured images, by shard.
         held: networks that one task measures at most, since it holds all of them at once.
         pictured: indices of the images that the report shows.
+        guides: what objectives are given besides numbers.
+        guide_digest: of the images that these are fitted to.
+        shams: an objective for each sham of tangent spaces, with the identity of its comparison with them.
         score_hash: identity of the closed form.
         network_hash: identity of the trained score and of its examination; "" for none.
     """
@@ -60,6 +65,9 @@ class StudyPlan:
     shards: list[list[int]]
     held: int
     pictured: list[int]
+    guides: list[Guide]
+    guide_digest: str
+    shams: list[tuple[str, Objective]]
     score_hash: str
     network_hash: str
 
@@ -94,6 +102,9 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
         shards=measured_images(spec, data),
         held=_held(spec, data, trials),
         pictured=pictured_images(spec, data),
+        guides=guides_of(trial.objective for trial in trials),
+        guide_digest=guide_data(data).train.digest,
+        shams=[(sham_hash(each, data), each) for each in shams_of(trial.objective for trial in trials)],
         score_hash=score_hash(spec, data),
         network_hash=network_hash(network, working.dataset(data) if network else data),
     )

@@ -17,10 +17,12 @@ from tangency.score.closed.gaussian import check_dimension
 from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
 from tangency.study.given import load_given
+from tangency.study.guides import UNFITTED, compare_sham, guide_data
 from tangency.study.plan import changed, working_of
 from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.sweep import given_references, trained_entries
+from tangency.tangents import Ground, open_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
 from tangency.types import Dataset
@@ -51,6 +53,7 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
         check_answers(load_score(spec.network_score, working.dataset(data)), spec.network_score, spec.measures)
     _refuse_local(spec)
     plan = plan_study(spec, data)
+    _refuse_guides(plan, data)
     refuse_generation(spec, data, network, plan.entries, plan.trials)
     if spec.measures.curved and any(reference.startswith("stored:") for reference in spec.tangents):
         raise SpecError(
@@ -79,6 +82,17 @@ def _refuse_local(spec: StudySpec) -> None:
         KINDS.shared_origin(kind)
     if (kind := parse(spec.network_score).kind) in SCORES:
         SCORES.shared_origin(kind)
+
+
+def _refuse_guides(plan: StudyPlan, data: Dataset) -> None:
+    """Raise where a guide does not fit the images, or where a sham of spaces that are known at once is no control."""
+    shown = guide_data(data)
+    for guide in plan.guides:
+        guide.check(shown)
+    for _, objective in plan.shams:
+        reference = objective.guides["tangents"]
+        if reference.partition("?")[0] in UNFITTED:
+            compare_sham(objective, open_tangents(reference, Ground(shown)), data.train, "cpu")
 
 
 def _refuse_unfit(spec: StudySpec, data: Dataset, shape: tuple[int, int, int]) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 
 from tangency.errors import RunError, SpecError, TangencyError, listed
 from tangency.files import read_json
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial, is_reference, plan_trials
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
-_TRAINING = ("data", "model", "train", "threads", "sweep", "seeds")  # what of a spec decides which networks there are
+# What of a spec decides which networks there are.
+_TRAINING = ("data", "guide_fraction", "model", "train", "threads", "sweep", "seeds")
 
 
 def refuse_other_study(layout: Layout, spec: StudySpec) -> None:
@@ -76,7 +77,8 @@ def _recorded(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: 
     if earlier is None:
         return {}
     try:
-        planned = plan_trials(earlier, data if earlier.data == spec.data else load_dataset(earlier.data))
+        then, now = ((each.data, each.guide_fraction) for each in (earlier, spec))
+        planned = plan_trials(earlier, data if then == now else load_study_data(*then))
     except TangencyError:  # data that are gone
         planned = plan_trials(earlier, data)
     return {trial.train_hash: trial.id for trial in planned if trial.objective is not None}

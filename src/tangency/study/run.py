@@ -15,6 +15,7 @@ from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_eng
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import RunError
+from tangency.evaluate.entries import fields_json
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
@@ -22,6 +23,7 @@ from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
 from tangency.study.generation.collect import collect, finished
 from tangency.study.generation.judge import load_judge
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.network import examination
 from tangency.study.phases import generating_trials, phases, usable_trials
@@ -29,10 +31,10 @@ from tangency.study.planning import StudyPlan, plan_study
 from tangency.study.preflight import checked_plan
 from tangency.study.replaced import refuse_other_study, refuse_replacing, unused_networks
 from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
+from tangency.study.summary.guides import guides_entry
 from tangency.study.summary.summarise import summarise
 from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 # (phase, its jobs, what happened to one of them) as work goes on; a phase is announced with None
 Watcher = Callable[[str, list[Job], Event | None], None]
@@ -60,7 +62,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     spec, run = _as_spec(spec), Path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
-    layout, plan = Layout(run), plan_study(spec, load_dataset(spec.data))
+    layout, plan = Layout(run), plan_study(spec, load_study_data(spec.data, spec.guide_fraction))
     states = {}
     for trial in plan.trials:
         measured = all(layout.measured(trial, images) for images in plan.shards)
@@ -116,7 +118,7 @@ def run_study(
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_dataset(spec.data)
+    data = load_study_data(spec.data, spec.guide_fraction)
     plan = checked_plan(spec, data)
     layout, chosen = Layout(run), engine or spec.engine
     if chosen.kind == "local":  # else the machines that do the work have it
@@ -132,6 +134,8 @@ def run_study(
         _work_through(plan, data, layout, chosen, watch)
         summary = _sum_up(plan, data, layout, spec.device if chosen.kind == "local" else "auto")
         earlier = _earlier(layout, spec)
+        if plan.guides:
+            summary["guides"] = fields_json(guides_entry(plan, data, layout))
         summary["unused_networks"] = unused_networks(layout, [*plan.networks, *([plan.judge] if plan.judge else [])])
         summary |= {"seconds": time.perf_counter() - clock + earlier.get("seconds", 0.0)}
         begun = earlier.get("provenance", {}).get("started", started.isoformat(timespec="seconds"))

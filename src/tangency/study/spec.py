@@ -29,7 +29,8 @@ from tangency.measures import (
 from tangency.measures.keys import MARGIN
 from tangency.score import parse_choice
 from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries
-from tangency.study.sweep import NO_MODEL_OPTIONS, STANDARD, SweepEntry, refuse_options
+from tangency.study.guides import guides_of, refuse_guides
+from tangency.study.sweep import NO_MODEL_OPTIONS, STANDARD, SweepEntry, refuse_options, trained_entries
 from tangency.training import TrainConfig
 from tangency.validation import complaints
 
@@ -82,6 +83,8 @@ class StudySpec(_Strict):
         data: reference of a data set with a training and a test split.
         measured: test images that are measured, a fixed random subset; all where there are fewer.
         sweep: objectives and strengths; `standard` is the baseline that regimes are relative to.
+        guide_fraction: share of each class of the training images that no network is trained on, in any arm, and to
+            which the tangent spaces and scores that objectives are given are fitted; those of the measures are not.
         seeds: each trial is trained once for each.
         score: the closed form; "none", "gaussian", "mfa?components=2", and "network:REF" for `network_score` alone, in
             place of its keys.
@@ -117,6 +120,7 @@ class StudySpec(_Strict):
     network_score: str = ""
     tangents: tuple[str, ...] = ()
     sweep: tuple[SweepEntry, ...] = Field(min_length=1)
+    guide_fraction: float = Field(0.0, ge=0, lt=1)
     seeds: tuple[_Seed, ...] = Field((0,), min_length=1)
     generate: tuple[GenerationConfig, ...] = ()
     judge: JudgeSpec = JudgeSpec()
@@ -197,6 +201,13 @@ class StudySpec(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _guides(self) -> StudySpec:
+        refuse_guides(
+            guides_of(entry.build(entry.strengths[0]) for entry in trained_entries(self.sweep)), self.guide_fraction
+        )
+        return self
+
+    @model_validator(mode="after")
     def _estimators(self) -> StudySpec:
         if len(set(self.tangents)) != len(self.tangents):
             raise SpecError(f"tangents: got {list(self.tangents)}, expected distinct references.")
@@ -243,6 +254,8 @@ class StudySpec(_Strict):
             del content["network_score"]
         if not self.tangents:
             del content["tangents"]
+        if not self.guide_fraction:
+            del content["guide_fraction"]
         if not self.generate:
             del content["generate"], content["judge"]
         if self.measures.legacy is None:

@@ -96,7 +96,9 @@ class SweepEntry(BaseModel):
         if not self.objective:
             raise SpecError("sweep: got an entry without objective, expected an objective or networks.")
         for strength in self.strengths:
-            self.build(strength)
+            built = self.build(strength)
+        known = built.options | built.guides  # words as such, which YAML may have made switches of
+        object.__setattr__(self, "options", {option: known[option] for option in self.options})
         return self
 
     @field_validator("networks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tangency.files import read_json
 from tangency.measures import MeasureConfig
 from tangency.measures.tables import columns_of, read_rows
 from tangency.models import Classifier, read_classifier
+from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, FILTERED, score_hash
 from tangency.study.spec import StudySpec, load_spec
@@ -119,6 +121,7 @@ def _origin(layout: Layout, spec: StudySpec) -> Origin:
 
     return Origin(
         data=spec.data,
+        dataset=partial(load_study_data, spec.data, spec.guide_fraction),
         measures=spec.measures,
         closed=spec.score,
         closed_file=closed_file,

@@ -82,13 +82,19 @@ class ShuffledTangents:
         pool: images that partners are drawn from; `ids` of `at` are places in it.
         seed: of the partners.
         within_class: draw them from the class of the image.
+        device: that of the estimator.
     """
 
     def __init__(
-        self, estimator: TangentEstimator, pool: LabelledImages, seed: int = 0, within_class: bool = False
+        self,
+        estimator: TangentEstimator,
+        pool: LabelledImages,
+        seed: int = 0,
+        within_class: bool = False,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.estimator, self.pool, self.within_class = estimator, pool, within_class
-        self.partners = partners_apart(estimator, pool, seed)
+        self.partners = partners_apart(estimator, pool, seed, device)
         self.kind = "shuffled_class" if within_class else "shuffled"
         self.where, self.max_rank = "at another image", estimator.max_rank
         self.card = {"kind": self.kind, "seed": seed, "data": pool.digest, "estimator": dict(estimator.card)}

@@ -63,10 +63,18 @@ class OtherSham:
         pool: images; `ids` of `at` are places in it. Another image is taken as it is there, not augmented.
         seed: of the draw of the others.
         within_class: whether the other image has the label of the image.
+        device: that of the estimator.
     """
 
-    def __init__(self, estimator: TangentEstimator, pool: LabelledImages, seed: int, within_class: bool) -> None:
-        self.estimator, self.others = estimator, ShuffledTangents(estimator, pool, seed, within_class)
+    def __init__(
+        self,
+        estimator: TangentEstimator,
+        pool: LabelledImages,
+        seed: int,
+        within_class: bool,
+        device: str | torch.device,
+    ) -> None:
+        self.estimator, self.others = estimator, ShuffledTangents(estimator, pool, seed, within_class, device)
         self.kind, self.where, self.max_rank = f"sham_{self.others.kind}", self.others.where, estimator.max_rank
         self.card = {**self.others.card, "kind": self.kind}
 
@@ -121,7 +129,11 @@ def _like(basis: Tensor, own: TangentSpace, rank: Tensor | None = None) -> Tange
 
 
 def sham_tangents(
-    estimator: TangentEstimator, sham: str, images: LabelledImages | None = None, seed: int = 0
+    estimator: TangentEstimator,
+    sham: str,
+    images: LabelledImages | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
 ) -> TangentEstimator:
     """A control in the place of an image's own tangent space, of equal rank; any measure or objective can use it.
 
@@ -133,6 +145,7 @@ def sham_tangents(
         images: "other" draws from them, and `ids` of `at` are places in them; "pca" is fitted to them; "dct" and
             "random" have their shape. Only "none" and "fresh" need none.
         seed: of the draws.
+        device: that of the estimator.
 
     Returns:
         A `TangentEstimator`: basis (N, d, k) at images (N, C, H, W).
@@ -156,7 +169,7 @@ def sham_tangents(
     if images is None:
         raise SpecError(f"sham {sham}: got no images, expected the training images, which it is made of.")
     if sham in ("other", "other_class"):
-        other = OtherSham(estimator, images, seed, sham == "other_class")
+        other = OtherSham(estimator, images, seed, sham == "other_class", device)
         if lonely := other.lonely():
             raise SpecError(
                 f"sham {sham}: {lonely} of {len(images)} images have no other image with another space under "

@@ -16,16 +16,16 @@ from tangency.training.config import TrainConfig
 from tangency.types import LabelledImages
 
 
-def split(data: LabelledImages, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices to train on and to validate on, both sorted int64; `fraction` of each class, rounded, is held out.
+def split(data: LabelledImages, fraction: float, seed: int, purpose: str = "validation") -> tuple[Tensor, Tensor]:
+    """Indices to train on and to hold out, both sorted int64; `fraction` of each class, rounded, is held out.
 
-    The only image of a class is never held out.
+    The only image of a class is never held out. Another purpose holds out other images.
     """
     held = torch.zeros(len(data), dtype=torch.bool)
     for label in range(len(data.classes)):
         members = (data.labels == label).nonzero().flatten()
         count = min(round(fraction * len(members)), max(len(members) - 1, 0))
-        held[members[permutation(len(members), seed, "validation", label)[:count]]] = True
+        held[members[permutation(len(members), seed, purpose, label)[:count]]] = True
     return (~held).nonzero().flatten(), held.nonzero().flatten()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tangency.cli.tables import console, table
+from tangency.study.forecast.wants import GUIDE
 from tangency.study.plan import REFERENCES, controls_of
 from tangency.study.spec import dump_spec, spec_content
 from tangency.study.sweep import STANDARD
@@ -15,6 +16,7 @@ from tangency.study.sweep import STANDARD
 if TYPE_CHECKING:
     from tangency.study.forecast.entries import Forecast
     from tangency.study.forecast.foresee import Foreseen
+    from tangency.study.guides import Guide
     from tangency.study.plan import Trial
     from tangency.study.spec import StudySpec
 
@@ -25,7 +27,7 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
     trials = [
         {
             "id": trial.id,
-            "train_hash": None if "data" in missing else trial.train_hash,
+            "train_hash": None if missing & {"data", GUIDE} else trial.train_hash,
             "measure_hash": None if missing else trial.measure_hash,
             "learning_rate": None if trial.train is None else trial.train.learning_rate,
         }
@@ -38,9 +40,17 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
         "trials": trials,
         "controls": controls_of(spec.sweep),
         "judge": None if judge is None else judge.id,
+        "guides": {guide.reference: text for guide, text in _guides(spec, foreseen).items()},
         "pictures": _pictures(foreseen),
         "forecast": foreseen.forecast.to_json(),
     }
+
+
+def _guides(spec: StudySpec, foreseen: Foreseen) -> dict[Guide, str]:
+    """What each guide of the objectives is made of, in words."""
+    guides = foreseen.plan.guides if foreseen.plan else []
+    fitted = f"fitted to {spec.guide_fraction:.0%} of the training images, which no network is trained on"
+    return {guide: fitted if guide.fitted else "not fitted" for guide in guides}
 
 
 def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
@@ -54,6 +64,8 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
         typer.echo(line)
     if foreseen.plan and foreseen.plan.judge is not None:
         typer.echo(f"1 judge to train: {foreseen.plan.judge.id}")
+    for guide, text in _guides(spec, foreseen).items():
+        typer.echo(f"{guide.kind} {guide.reference} of objectives: {text}")
     makers = sum(trial.base is None for trial in trials)
     for name, count in _pictures(foreseen).items():
         typer.echo(f"{name}: {count} pictures, {count // makers} by each trial")

@@ -21,6 +21,7 @@ class Origin:
 
     Args:
         data: reference of the data set.
+        dataset: makes it as the study has it, without training images that it keeps for guides.
         measures: what is measured.
         closed: how the closed-form score is fitted.
         closed_file: file of that score once it is fitted, from data at their own size and the measures, which name the
@@ -31,6 +32,7 @@ class Origin:
     """
 
     data: str
+    dataset: Callable[[], Dataset]
     measures: MeasureConfig
     closed: ScoreSpec
     closed_file: Callable[[Dataset, MeasureConfig], Path]

@@ -75,7 +75,7 @@ def generate(
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     loaded = load_dataset(as_reference(data)) if isinstance(data, str | Path) else data
     saved = _saved(model, loaded, device, trust_code)
-    loaded = loaded or load_dataset(_own_data(saved))
+    loaded = loaded or _own_data(saved)
     saved = independent(saved, loaded)
     made = generate_with(
         saved.classifier,
@@ -110,12 +110,14 @@ def _name(model: Classifier | str | Path) -> str:
     return model.card.architecture if isinstance(model, Classifier) else str(model)
 
 
-def _own_data(saved: SavedClassifier) -> str:
-    """Reference of the data that a classifier was trained on."""
-    name = saved.origin.data if saved.origin else str(saved.classifier.card.provenance.get("data", ""))
+def _own_data(saved: SavedClassifier) -> Dataset:
+    """The data that a classifier was trained on."""
+    if saved.origin:
+        return saved.origin.dataset()
+    name = str(saved.classifier.card.provenance.get("data", ""))
     if not name:
         raise ModelError(f"model '{saved.reference}': its card names no data set; give one with --data.")
-    return name
+    return load_dataset(name)
 
 
 def _judge(judge: SavedClassifier, own: SavedClassifier, data: Dataset) -> Classifier:

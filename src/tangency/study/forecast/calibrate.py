@@ -16,11 +16,12 @@ import torch
 
 from tangency.models import Classifier, build
 from tangency.study.forecast.clock import clock_for
+from tangency.study.forecast.guides import FewGuides
 from tangency.study.forecast.memory import PeakMemory
 from tangency.study.forecast.miniature import Miniature
 from tangency.study.plan import Trial, curve_of
 from tangency.study.planning import StudyPlan
-from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.spec import ModelSpec
 from tangency.training import evaluate, train
 from tangency.training.loop import TRAIN_ACCURACY_IMAGES
 from tangency.types import Dataset
@@ -40,7 +41,8 @@ class TaskTimings:
         step: of one training step of a whole batch, by `recipe` of the trial.
         epoch: at the end of each epoch: evaluation and checkpoint.
         per_image: of measuring an image for all networks of a task together, and for each of them.
-        whole: of a whole task of other kinds, of "pictures" without its networks, of "tangents 0", … by number.
+        whole: of a whole task of other kinds, of "pictures" without its networks, of "tangents 0", "guide 0" and
+            "sham 0", … by number.
         pass_image: of one forward and backward pass of the network for an image.
         score_pass: of one answer of the trained score for an image.
         memory: peak bytes by kind of task.
@@ -68,7 +70,9 @@ def calibrate(plan: StudyPlan, data: Dataset, device: str) -> TaskTimings:
     """
     calibration = TaskTimings()
     with TemporaryDirectory() as folder, _threads(plan.spec.threads):
-        _time_training(calibration, plan, data, Path(folder) / "training", device)
+        guides = FewGuides(plan, data, Path(folder) / "guides", device)
+        calibration.whole = guides.fit()
+        _time_training(calibration, guides, data, Path(folder) / "training", device)
         _time_other(calibration, Miniature.of(plan, data, Path(folder) / "run", device), device)
     return calibration
 
@@ -102,14 +106,14 @@ def _network(model: ModelSpec, data: Dataset, device: str) -> Classifier:
     return build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options).to(device)
 
 
-def _time_training(calibration: TaskTimings, plan: StudyPlan, data: Dataset, folder: Path, device: str) -> None:
-    spec = plan.spec
-    size = _batch(plan, data, folder, device)
+def _time_training(calibration: TaskTimings, guides: FewGuides, data: Dataset, folder: Path, device: str) -> None:
+    plan, spec = guides.plan, guides.plan.spec
+    size = _batch(guides, data, folder, device)
     for curve, trial in representatives(plan.trials).items():
         assert trial.train is not None  # else nothing is trained
         whole = min(trial.train.batch_size, len(data.train))
         with PeakMemory(device) as peak:
-            seconds = _step(spec, data, trial, size, folder / trial.train_hash, device)
+            seconds = _step(guides, data, trial, size, folder / trial.train_hash, device)
         calibration.step[curve] = seconds * whole / size
         calibration.memory[f"train {curve}"] = peak.scaled(whole / size)
     network, few = _network(spec.model, data, device), torch.arange(min(_EVALUATED, size * _STEPS, len(data.train)))
@@ -121,24 +125,27 @@ def _time_training(calibration: TaskTimings, plan: StudyPlan, data: Dataset, fol
     calibration.epoch = calibration.pass_image * (min(len(data.train) - held, TRAIN_ACCURACY_IMAGES) + held)
 
 
-def _batch(plan: StudyPlan, data: Dataset, folder: Path, device: str) -> int:
+def _batch(guides: FewGuides, data: Dataset, folder: Path, device: str) -> int:
     """The images of a batch that stands for the whole one: 2, 4, 8, …, as long as a standard step is quick."""
+    plan = guides.plan
     whole = min(plan.spec.train.batch_size, len(data.train))
     trained = [trial for trial in plan.trials if trial.objective is not None]
     size = min(2, whole)
     while trained and size < whole:
-        seconds = _step(plan.spec, data, min(trained, key=lambda trial: trial.cost), size, folder / str(size), device)
+        cheapest = min(trained, key=lambda trial: trial.cost)
+        seconds = _step(guides, data, cheapest, size, folder / str(size), device)
         if 2 * seconds > _ENOUGH:
             break
         size = min(whole, size * max(2, min(8, int(_ENOUGH / (2 * max(seconds, 1e-6))))))
     return size
 
 
-def _step(spec: StudySpec, data: Dataset, trial: Trial, size: int, folder: Path, device: str) -> float:
+def _step(guides: FewGuides, data: Dataset, trial: Trial, size: int, folder: Path, device: str) -> float:
     """Seconds of one step of a trial on a batch of `size` images."""
     assert trial.objective is not None  # else nothing is trained
     assert trial.train is not None
     assert trial.model is not None
+    spec = guides.plan.spec
     config = dataclasses.replace(
         trial.train, epochs=1, batch_size=size, validation_fraction=0.0, checkpoint_seconds=_NEVER
     )
@@ -148,7 +155,7 @@ def _step(spec: StudySpec, data: Dataset, trial: Trial, size: int, folder: Path,
     train(
         _network(trial.model, data, device),
         images,
-        trial.objective,
+        guides.bound(trial.objective),
         config,
         folder,
         device=device,
@@ -167,7 +174,7 @@ def _time_other(calibration: TaskTimings, small: Miniature, device: str) -> None
         calibration.memory[kind] = peak.bytes
         return result
 
-    whole = {"score": watched("score", small.fit_score)}
+    whole = calibration.whole | {"score": watched("score", small.fit_score)}
     whole |= {f"tangents {i}": seconds for i, seconds in watched("tangents", small.fit_tangents).items()}
     whole |= {"filter": watched("filter", small.choose_filters), "pictures": watched("pictures", small.draw)}
     calibration.whole, calibration.score_pass = whole, small.ask_network()

@@ -16,9 +16,9 @@ from tangency.study.forecast.calibrate import TaskTimings, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
-from tangency.study.forecast.wants import NETWORKS, wanted
+from tangency.study.forecast.wants import GUIDE, NETWORKS, wanted
 from tangency.study.layout import Layout
-from tangency.study.plan import Trial, plan_trials
+from tangency.study.plan import UNKNOWN, Trial, plan_trials
 from tangency.study.planning import HELD, StudyPlan
 from tangency.study.preflight import checked_plan
 from tangency.study.spec import StudySpec
@@ -35,7 +35,8 @@ class Foreseen:
 
     Args:
         trials: of the study; their hashes mean nothing where data are missing, and `measure_hash` where weights are.
-        plan: None where the data are missing; without the trained score where its weights are.
+        plan: None where the data or the guides of objectives are missing; without the trained score where its weights
+            are.
         forecast: what it takes.
     """
 
@@ -64,7 +65,9 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
     """
     wants, data = wanted(spec)
     if data is None:
-        return Foreseen(plan_trials(spec, _stand_in(), "unknown"), None, Forecast(wants=wants))
+        return Foreseen(plan_trials(spec, _stand_in(), UNKNOWN), None, Forecast(wants=wants))
+    if any(want.missing for want in wants if want.key == GUIDE):
+        return Foreseen(plan_trials(spec, data, UNKNOWN), None, Forecast(wants=wants))
     lacking = any(want.missing for want in wants if want.key == "network_score")
     having = _without_given(spec, [want.reference for want in wants if want.key == NETWORKS and want.missing])
     plan, layout = checked_plan(_without_network(having) if lacking else having, data), Layout(Path(run))
@@ -82,7 +85,7 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
             kinds=_kinds([task for phase in phases for task in phase], plan, data, made),
             wall={workers: makespan(seconds, workers) for workers in WORKERS},
         )
-    return Foreseen(plan_trials(spec, data, "unknown") if lacking or having != spec else plan.trials, plan, forecast)
+    return Foreseen(plan_trials(spec, data, UNKNOWN) if lacking or having != spec else plan.trials, plan, forecast)
 
 
 def _stand_in() -> Dataset:
@@ -128,8 +131,8 @@ def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: TaskTimings) 
         return len(plan.shards[task.index]) * (shared + networks * each)
     if task.kind == "pictures":
         return made.whole["pictures"] + networks * len(plan.pictured) * made.pass_image
-    if task.kind == "tangents":
-        return made.whole[f"tangents {task.index}"]
+    if task.kind in ("tangents", "guide", "sham"):
+        return made.whole[f"{task.kind} {task.index}"]
     if task.kind in made.whole:
         return made.whole[task.kind]
     if task.kind == "trust":

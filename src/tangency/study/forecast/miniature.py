@@ -30,7 +30,7 @@ _ASKED, _SIGMA = 32, 0.25  # images and noise level that a trained score is time
 _LONG = 8.0  # seconds for which something is timed, about
 
 
-class _GivenBench(Workbench):
+class GivenBench(Workbench):
     """A workbench on data that are given, in place of those of its plan."""
 
     def __init__(self, plan: StudyPlan, run: Path, device: str, data: Dataset) -> None:
@@ -79,10 +79,10 @@ class Miniature:
     @property
     def few(self) -> Dataset:
         """A few images of each class."""
-        return _few(self.data, self.per_class)
+        return few_images(self.data, self.per_class)
 
     def _bench(self, data: Dataset) -> Workbench:
-        return _GivenBench(self.plan, self.run, self.device, data)
+        return GivenBench(self.plan, self.run, self.device, data)
 
     def fit_score(self) -> float:
         """Seconds of the fit of the closed form, to as many images as the study fits it to."""
@@ -149,7 +149,7 @@ class Miniature:
         """
 
         def timed(count: int) -> tuple[int, float]:
-            few = _few(self.data, count)
+            few = few_images(self.data, count)
             return len(few.train), _timed(self._bench(few), task)
 
         number, seconds = timed(counts[0])
@@ -191,7 +191,7 @@ def on_a_line(points: list[tuple[int, float]], whole: int) -> float:
     return seconds + slope * max(whole - more, 0)
 
 
-def _few(data: Dataset, count: int) -> Dataset:
+def few_images(data: Dataset, count: int) -> Dataset:
     """The first images of each class, of the test images as many in proportion, and at least one of each."""
     share = max(1, round(count * len(data.test) / len(data.train)))
     parts = [

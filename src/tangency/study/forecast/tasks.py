@@ -5,7 +5,7 @@ from __future__ import annotations
 from tangency.study.convergence import lengthened_cells
 from tangency.study.generation.collect import missing_batches, pictures_to_judge
 from tangency.study.layout import Layout
-from tangency.study.phases import generating_trials, to_filter, to_measure, to_train
+from tangency.study.phases import generating_trials, to_compare, to_filter, to_fit, to_measure, to_train
 from tangency.study.plan import cell_of
 from tangency.study.planning import StudyPlan
 from tangency.study.work.tasks import Task
@@ -21,7 +21,8 @@ def foreseen_phases(plan: StudyPlan, data: Dataset, layout: Layout) -> list[list
     measuring = to_measure(plan, usable, layout)
     if layout.pictured() != ([plan.trials[i].measure_hash for i in usable], plan.pictured):
         measuring.append(Task("pictures", 0, tuple(usable)))
-    phases = [to_train(plan, data, layout), to_filter(plan, layout), measuring]
+    phases = [to_fit(plan, data, layout), to_compare(plan, layout)] if plan.guides else []
+    phases += [to_train(plan, data, layout), to_filter(plan, layout), measuring]
     if plan.longer:
         levels = {trial.id: -trial.strength for trial in plan.trials if trial.objective is not None}
         cells = lengthened_cells(plan.trials, levels)

@@ -13,15 +13,16 @@ from tangency.references import as_reference, parse
 from tangency.score.references import fingerprint
 from tangency.study.forecast.entries import Want
 from tangency.study.given import load_given
+from tangency.study.guides import UNFITTED, guides_of, load_study_data
 from tangency.study.spec import StudySpec
-from tangency.study.sweep import given_references
+from tangency.study.sweep import given_references, trained_entries
 from tangency.types import Dataset
-from tangency.worlds import load_dataset
 
 _STAND_INS = "stand-ins"  # folder of what the small twins of the ImageNet studies name
 NETWORKS = "sweep.networks"  # key of a want
 _TRANSFER = ("resnet18_l2_eps", "resnet50_l2_eps", "wide_resnet50_2_l2_eps")
 _ROBUST = "https://github.com/microsoft/robust-models-transfer"  # the networks of Salman et al. (2020)
+GUIDE = "sweep.options"  # the key of what objectives are given
 _EDM = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/"  # where the networks of Karras et al. (2022) are published
 
 
@@ -33,16 +34,24 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     """
     loaded: list[Dataset] = []
     if parse(as_reference(spec.data).removeprefix("distractor:")).kind in KINDS:
-        wants = [_want("data", spec.data, lambda: loaded.append(load_dataset(spec.data)), _stand_in(spec.data))]
+        have = partial(_load_data, spec, loaded)
+        wants = [_want("data", spec.data, have, _stand_in(spec.data))]
     else:  # a world, which needs no file
-        wants, loaded = [Want(key="data", reference=spec.data)], [load_dataset(spec.data)]
+        wants, loaded = [Want(key="data", reference=spec.data)], [load_study_data(spec.data, spec.guide_fraction)]
     if spec.network_score:
         score = spec.network_score
         wants.append(_want("network_score", score, lambda: fingerprint(score), _home(score)))
     data = loaded[0] if loaded else None
     for given in given_references(spec.sweep):
         wants.append(_want(NETWORKS, given, partial(_load, given, data), _given_home(given)))
+    for guide in guides_of(entry.build(entry.strengths[0]) for entry in trained_entries(spec.sweep)):
+        if not guide.fitted and guide.reference not in UNFITTED:
+            wants.append(_want(GUIDE, guide.reference, guide.identity))
     return tuple(wants), data
+
+
+def _load_data(spec: StudySpec, loaded: list[Dataset]) -> None:
+    loaded.append(load_study_data(spec.data, spec.guide_fraction))
 
 
 def _stand_in(reference: str) -> str:

@@ -220,6 +220,32 @@ class RegimesEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShamEntry:
+    """A sham of tangent spaces that objectives are given, and the mean overlap tr(P_own P_sham)/k with these."""
+
+    tangents: str
+    sham: str
+    overlap: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidesEntry:
+    """What objectives are given besides numbers.
+
+    Args:
+        fraction: share of the training images that is kept for guides.
+        images: how many these are.
+        references: of the guides, by kind.
+        shams: of the tangent spaces among them.
+    """
+
+    fraction: float
+    images: int
+    references: dict[str, list[str]]
+    shams: list[ShamEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudySummary:
     """The content of summary.json.
 
@@ -248,6 +274,7 @@ class StudySummary:
     correlations: list[CorrelationEntry] = field(default_factory=list)
     provenance: dict[str, Any]
     controls: dict[str, str] | None = field(default=None, metadata=ABSENT)
+    guides: GuidesEntry | None = field(default=None, metadata=ABSENT)
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)
 

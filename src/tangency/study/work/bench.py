@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,16 +17,18 @@ from tangency.evaluate.fitting.tangents import study_tangents
 from tangency.files import write_json
 from tangency.measures import Calibration, ComparisonSource, Subject, validation_images
 from tangency.models import read_classifier
+from tangency.objectives import Objective
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
 from tangency.study.given import load_given
+from tangency.study.guides import Guide, guide_data, guides_of, load_study_data
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, Trial, directions
 from tangency.study.planning import StudyPlan
 from tangency.study.work.filtering import filter_search, filtered
-from tangency.tangents import Ground
+from tangency.tangents import Ground, TangentEstimator
 from tangency.types import Dataset
-from tangency.worlds import BayesClassifier, load_dataset
+from tangency.worlds import BayesClassifier
 
 
 class Workbench:
@@ -34,11 +37,12 @@ class Workbench:
     def __init__(self, plan: StudyPlan, run: Path, device: str) -> None:
         self.plan, self.spec, self.layout, self.device = plan, plan.spec, Layout(run), device
         self._calibrations: dict[str, Calibration] = {}  # by identity of the rows
+        self._guides: dict[Guide, TangentEstimator | Denoiser] = {}
 
     @cached_property
     def data(self) -> Dataset:
         """The data set of the study, the one that it was planned for."""
-        data = load_dataset(self.spec.data)
+        data = load_study_data(self.spec.data, self.spec.guide_fraction)
         if (data.train.digest, data.test.digest) != self.plan.digests:
             raise RunError(f"data '{self.spec.data}': holds other images than when the study began; run it again.")
         return data
@@ -79,6 +83,22 @@ class Workbench:
         """The trained score that gradients are compared with too, where the spec names one."""
         reference = self.spec.network_score
         return load_score(reference, self.shown, self.device) if reference else None
+
+    @cached_property
+    def guide_ground(self) -> Ground:
+        """What guides are fitted to."""
+        return Ground(guide_data(self.data), self.device)
+
+    def guide(self, guide: Guide) -> TangentEstimator | Denoiser:
+        """A guide, from the run directory where it is fitted."""
+        if guide not in self._guides:
+            self._guides[guide] = guide.open(self.guide_ground, self.layout.artefacts)
+        return self._guides[guide]
+
+    def objective(self, objective: Objective, seed: int) -> Objective:
+        """The objective of a trial of this seed, its guides bound."""
+        guides: dict[str, Any] = {guide.kind: self.guide(guide) for guide in guides_of([objective])}
+        return objective.guided(**guides, images=self.data.train, seed=seed, device=self.device)
 
     @cached_property
     def filters(self) -> FilterSource:

@@ -11,12 +11,13 @@ from typing import Any
 
 from tangency.engines import DoJob, Job, Progress
 from tangency.evaluate.fitting.tangents import fitted_file
+from tangency.objectives.options import SHAM
+from tangency.study.guides import Guide, guides_of, load_study_data
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial
 from tangency.study.planning import StudyPlan
 from tangency.study.work.bench import Workbench
 from tangency.study.work.tasks import Task, do_task
-from tangency.worlds import load_dataset
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class StudyWork:
 
     def data_digest(self) -> str:
         """Of training and test images, as this process reads them."""
-        data = load_dataset(self.plan.spec.data)
+        data = load_study_data(self.plan.spec.data, self.plan.spec.guide_fraction)
         return f"{data.train.digest} {data.test.digest}"
 
     def open(self, run: Path, device: str) -> DoJob:
@@ -82,9 +83,26 @@ def _trust(task: Task, plan: StudyPlan, layout: Layout) -> _Files:
     return "examine the trained score", [score], [score, layout.trust(plan.network_hash)]
 
 
+def _guide(task: Task, plan: StudyPlan, layout: Layout) -> _Files:
+    guide = plan.guides[task.index]
+    return f"fit {guide.kind} {guide.reference}", [], _guide_files([guide], plan, layout)
+
+
+def _sham(task: Task, plan: StudyPlan, layout: Layout) -> _Files:
+    sham, objective = plan.shams[task.index]
+    inputs = _guide_files(guides_of([objective]), plan, layout)
+    return f"compare sham {objective.options[SHAM]} with {objective.guides['tangents']}", inputs, [layout.sham(sham)]
+
+
+def _guide_files(guides: Iterable[Guide], plan: StudyPlan, layout: Layout) -> list[Path]:
+    """What is fitted for guides: a file, or the folder of a training."""
+    files = [guide.file(plan.guide_digest, layout.artefacts) for guide in guides]
+    return [file if file.parent == layout.artefacts else file.parent for file in files if file is not None]
+
+
 def _train(task: Task, plan: StudyPlan, layout: Layout) -> _Files:
     trial = plan.networks[task.index]
-    return f"train {trial.id}", [], [layout.trial(trial)]
+    return f"train {trial.id}", _guide_files(guides_of([trial.objective]), plan, layout), [layout.trial(trial)]
 
 
 def _train_judge(task: Task, plan: StudyPlan, layout: Layout) -> _Files:
@@ -139,6 +157,8 @@ _FILES: dict[str, Callable[[Task, StudyPlan, Layout], _Files]] = {
     "score": _score,
     "tangents": _tangents,
     "trust": _trust,
+    "guide": _guide,
+    "sham": _sham,
     "train": _train,
     "train_judge": _train_judge,
     "filter": _filter,

@@ -21,13 +21,15 @@ from tangency.measures import Driver, write_measured
 from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
+from tangency.objectives.options import SHAM
 from tangency.study.given import given_outcome
+from tangency.study.guides import Guide, compare_sham
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
 from tangency.study.plan import Trial
 from tangency.study.work.bench import Workbench
 from tangency.study.work.filtering import filter_outcome
-from tangency.tangents import Ground
+from tangency.tangents import Ground, TangentEstimator
 from tangency.tensors import write_tensors
 from tangency.training import Step, train
 
@@ -42,8 +44,8 @@ class Task:
 
     Args:
         kind: in `_DO`.
-        index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents") or of the entry of
-            `generate` ("generate", "judge_pictures").
+        index: of the trial ("train"), of the shard ("measure"), of the estimator ("tangents"), of the guide ("guide"),
+            of the sham ("sham") or of the entry of `generate` ("generate", "judge_pictures").
         trials: numbers of the trials that a shard is still to be measured for, that are to be pictured, whose filters
             are to be chosen, or whose pictures are to be made or judged; none for the references of an entry.
         part: of the batch of pictures ("generate").
@@ -89,6 +91,21 @@ def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
     ground = Ground(bench.shown, bench.device)
     reference = bench.spec.tangents[task.index]
     fitted_tangents(reference, ground, bench.layout.artefacts, lambda part, share: progress(share))
+
+
+def _fit_guide(bench: Workbench, task: Task, progress: Progress) -> None:
+    guide = bench.plan.guides[task.index]
+    guide.open(bench.guide_ground, bench.layout.artefacts, lambda part, share: progress(share))
+
+
+def _compare_sham(bench: Workbench, task: Task, progress: Progress) -> None:
+    """Refuse a sham that is the own tangent space, before anything is trained with it."""
+    (sham, objective), train = bench.plan.shams[task.index], bench.data.train
+    own = bench.guide(Guide("tangents", objective.guides["tangents"]))
+    assert isinstance(own, TangentEstimator)
+    content = {"tangents": objective.guides["tangents"], "sham": objective.options[SHAM]}
+    content["overlap"] = compare_sham(objective, own, train, bench.device)
+    write_json(bench.layout.sham(sham), content)
 
 
 def _train_trial(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -153,7 +170,7 @@ def _optimise(
 ) -> dict[str, Any]:
     assert trial.train is not None  # else it has no objective
     config = dataclasses.replace(trial.train, seed=trial.seed)
-    folder = bench.layout.trial(trial)
+    folder, objective = bench.layout.trial(trial), bench.objective(objective, trial.seed)
 
     def on_step(step: Step) -> None:
         progress(step.share)
@@ -260,6 +277,8 @@ _DO: dict[str, Callable[[Workbench, Task, Progress], None]] = {
     "score": _fit_score,
     "tangents": _fit_tangents,
     "trust": _examine,
+    "guide": _fit_guide,
+    "sham": _compare_sham,
     "train": _train_trial,
     "train_judge": _train_judge,
     "filter": _choose_filters,
