@@ -277,9 +277,8 @@ def _trial(
     if objective is not None and entry is not None:
         model, own = changed(spec, entry)
         config = at_strength(dataclasses.replace(own, epochs=times * own.epochs), objective)
-    training = config.plain() if config else None
-    if training:
-        del training["checkpoint_seconds"]  # changes no weight
+    own_options = config.plain().items() if config else ()
+    training = {key: value for key, value in own_options if key != "checkpoint_seconds"} or None  # changes no weight
     identity = [data.train.digest, model.model_dump(), name, strength, suffix, options, training, seed]
     identity += [spec.threads, *origins(model.architecture, "" if objective is None else name)]
     identity += [guides[guide] for guide in guides_of([objective])]
