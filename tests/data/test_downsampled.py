@@ -48,6 +48,13 @@ def test_classes_have_the_names_of_their_synsets_where_the_map_lies_beside(folde
     (folder / "map_clsloc.txt").write_text("\n".join(lines) + "\n")
     found = load_split(f"imagenet8:{folder}")
     assert (found.classes, found.notes) == (tuple(order), ())
+    ordered = load_split(f"imagenet8:{folder}?order=synsets")
+    assert ordered.classes == imagenet_synsets()
+    names = [[split.classes[label] for label in split.labels.tolist()] for split in (found, ordered)]
+    assert names[0] == names[1]
+    np.testing.assert_array_equal(found.pixels.numpy(), ordered.pixels.numpy())
+    with pytest.raises(DataError, match="expected order=synsets"):
+        load_split(f"imagenet8:{folder}?order=torchvision")
     (folder / "map_clsloc.txt").write_text("\n".join(lines[:-1]))
     with pytest.raises(DataError, match="999 classes, expected 1000 lines"):
         load_split(f"imagenet8:{folder}")

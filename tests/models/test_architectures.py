@@ -102,3 +102,20 @@ def test_weights_depend_on_the_seed_only_and_the_random_state_is_left_alone():
 def test_wrong_choices_are_named(call, message):
     with pytest.raises(ModelError, match=message):
         call()
+
+
+def test_with_the_stem_of_imagenet_it_is_torchvisions_resnet18():
+    from torchvision.models import resnet18
+
+    theirs, ours = resnet18(num_classes=7), build("resnet18", (3, 64, 64), 7, stem="imagenet").module
+    values = list(theirs.state_dict().values())
+    generator = torch.Generator().manual_seed(0)
+    random = [torch.rand(value.shape, generator=generator) if value.is_floating_point() else value for value in values]
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), random, strict=True)))
+    state = dict(zip(ours.state_dict(), random, strict=True))  # in the order of the layers, which is the same
+    ours.load_state_dict(state)
+    x = torch.rand(2, 3, 64, 64, generator=generator)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ModelError, match=r"unknown stem 'imagnet'\. Did you mean 'imagenet'"):
+        build("resnet18", (3, 64, 64), 7, stem="imagnet")

@@ -17,11 +17,11 @@ from tangency.types import LabelledImages
 N, SHAPE, CLASSES = 7, (2, 11, 13), 5
 NAMES = [name for name in OBJECTIVES.own if name != "standard"]
 # Their loss is a cross-entropy at other images, in the mode the model is in; the others add a penalty to one.
-WHOLE = ["noise_augmentation", "pgd_l2", "pgd_linf", "tangent_attack"]
+WHOLE = ["noise_augmentation", "pgd_l2", "pgd_l2_mixed", "pgd_linf", "tangent_attack"]
 PENALTIES = [name for name in NAMES if name not in WHOLE]
 # Their derivative leaves out how attacked or stepped-to images move with the weights.
-HELD = ["pgd_l2", "pgd_linf", "tangent_attack", "trades", "curvature", "finite_difference_gradient"]
-QUICK = {"pgd_l2": {"steps": 2}, "pgd_linf": {"steps": 2}, "tangent_attack": {"steps": 2}, "trades": {"steps": 2}}
+HELD = ["pgd_l2", "pgd_l2_mixed", "pgd_linf", "tangent_attack", "trades", "curvature", "finite_difference_gradient"]
+QUICK = {name: {"steps": 2} for name in ("pgd_l2", "pgd_l2_mixed", "pgd_linf", "tangent_attack", "trades")}
 
 
 def made(name, strength):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from study_support import tangency, tiny_spec, write_data, write_spec
-from tangency.errors import SpecError
+from tangency.errors import ModelError, SpecError
 from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.measure import measure_models
 from tangency.evaluate.request import MeasureRequest
@@ -112,18 +112,44 @@ def test_another_working_size_is_measured_anew_and_nothing_is_trained_again(done
     assert pl.read_parquet(run / "rows.parquet").equals(whole)
 
 
-def test_what_is_done_at_the_images_own_size_is_refused(tmp_path: Path) -> None:
-    data = write_data(tmp_path)
+def small_score(folder: Path, side: int) -> str:
+    """A trained score of the tiny images at this size, of random weights."""
     options = {"channels": 1, "classes": 3, "size": "tiny"}
-    card = ScoreCard("unet", "edm", (1, 8, 8), options, classes=load_dataset(f"npz:{data}").train.classes)
-    save_score(build_network(card), tmp_path / "score.safetensors")
+    classes = load_dataset(f"npz:{write_data(folder)}").train.classes
+    network = build_network(ScoreCard("unet", "edm", (1, side, side), options, classes=classes))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.module.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    save_score(network, folder / f"score{side}.safetensors")
+    return str(folder / f"score{side}.safetensors")
+
+
+def test_pictures_at_a_working_size_are_refused(tmp_path: Path) -> None:
+    data, run = write_data(tmp_path), tmp_path / "run"
+    spec = parse_spec(tiny_spec(data, measures=MEASURES, generate=[{"task": "inpaint"}]), "test")
+    with pytest.raises(SpecError, match=r"^generate: got it with measures at 4x4 of 8x8.*working_size: own, since"):
+        run_study(spec, run)
+    assert not run.exists()
+
+
+@pytest.mark.processes
+def test_a_trained_score_lives_at_the_working_size_of_a_study(tmp_path: Path) -> None:
+    """As `tangency measure` has it; one of the images' own size is refused."""
     measures = MEASURES | {"alignments": [["margin", "network_bayes_gradient"]]}
-    network = {"network_score": str(tmp_path / "score.safetensors"), "measures": measures}
-    for name, given in (("network_score", network), ("generate", {"generate": [{"task": "inpaint"}]})):
-        spec = parse_spec(tiny_spec(data, measures=MEASURES) | given, "test")
-        with pytest.raises(SpecError, match=rf"^{name}: got it with measures at 4x4 of 8x8.*working_size: own, since"):
-            run_study(spec, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    sweep = [{"objective": "standard"}]
+    content = tiny_spec(write_data(tmp_path), score={"kind": "none"}, measures=measures, sweep=sweep)
+    with pytest.raises(ModelError, match=r"takes images of \(1, 8, 8\)"):
+        run_study(parse_spec(content | {"network_score": small_score(tmp_path, 8)}, "test"), tmp_path / "run")
+    score = small_score(tmp_path, 4)
+    summary = run_study(parse_spec(content | {"network_score": score}, "test"), tmp_path / "run")
+    assert summary["score"]["network"]["file"]
+    key = "alignment_cosine.margin.network_bayes_gradient.sigma=0.5"
+    found = shown(pl.read_parquet(tmp_path / "run" / "rows.parquet"), "standard-0-s0")[key]
+    model = f"run:{tmp_path / 'run'}/trials/standard-0-s0"  # measured as the study does it
+    measure_models(MeasureRequest(model, out=tmp_path / "m", limit=12))
+    again = pl.read_parquet(tmp_path / "m" / "rows.parquet").sort("image")[key].to_numpy()
+    np.testing.assert_allclose(found, again, rtol=1e-5)
 
 
 def test_as_many_images_at_once_as_memory_holds_change_no_row(tmp_path: Path) -> None:

@@ -35,6 +35,15 @@ def test_the_step_schedule_is_the_papers_and_the_constant_is_constant():
     rates = [learning_rate(config, step, 200) for step in (0, 149, 150, 174, 175, 199)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
     assert learning_rate(TrainConfig(warmup=0.0, schedule="constant", learning_rate=0.3), 77, 100) == 0.3
+    thirds = TrainConfig(learning_rate=1.0, warmup=0.0, schedule="thirds")
+    assert [round(learning_rate(thirds, step, 90), 9) for step in (0, 29, 30, 59, 60, 89)] == [
+        1,
+        1,
+        0.1,
+        0.1,
+        0.01,
+        0.01,
+    ]
 
 
 @given(n=st.integers(1, 200), batch_size=st.integers(1, 60))

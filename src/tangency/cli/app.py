@@ -30,7 +30,7 @@ from tangency.cli.engines import (
 )
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
-from tangency.cli.options import Extend, Json, Out, Replace, StudyEpochs
+from tangency.cli.options import Extend, Json, Out, Rehearse, Replace, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
 from tangency.cli.tangents import tangents_app
@@ -137,12 +137,15 @@ def study_run(
     sbatch: Sbatch = None,
     extend: Extend = False,
     replace: Replace = False,
+    rehearse: Rehearse = None,
     as_json: Json = False,
 ) -> None:
     """Run a study: train, measure, summarise, report. Run again after an interruption, it continues."""
     from tangency.study import load_spec
+    from tangency.study.rehearsal import rehearsal
 
     loaded = load_spec(spec).model_copy(update=_given(workers=workers, device=device))
+    loaded = loaded if rehearse is None else rehearsal(loaded, rehearse)
     options = _given(address=address, partition=partition, time=time, mem=mem, account=account, sbatch=sbatch)
     options |= _given(kind=engine, gpus_per_task=gpus_per_task)
     loaded = loaded.model_copy(update={"engine": chosen_engine(loaded.engine, options)})

@@ -18,4 +18,8 @@ Extend = Annotated[bool, typer.Option("--extend", help="Go on where the spec onl
 Replace = Annotated[
     bool, typer.Option("--replace", help="Go on with any spec, even if networks that are trained are left out.")
 ]
+Rehearse = Annotated[
+    int | None,
+    typer.Option(min=20, help="Only one of the trials, for one epoch on this many images, into a folder of its own."),
+]
 StudyEpochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each training (12 by default).")]

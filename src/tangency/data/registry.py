@@ -52,7 +52,7 @@ KINDS: Registry[Kind] = Registry(
         "folder": Kind(open_folder, "DIR", ("size", "channels")),
         "npz": Kind(open_npz, "FILE", ("layout", "classes")),
         "idx": Kind(open_idx, "DIR", ("classes",)),
-        **{f"imagenet{size}": Kind(open_downsampled, "DIR") for size in SIZES},
+        **{f"imagenet{size}": Kind(open_downsampled, "DIR", ("order",)) for size in SIZES},
     },
     "a Kind: how it is opened, which location and options it takes",
     lambda held: isinstance(held, Kind),

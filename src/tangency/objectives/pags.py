@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from tangency.attacks import pags_pgd
 from tangency.autodiff import double_backward
 from tangency.numerics import flat
-from tangency.objectives.cost import FORWARD, SECOND_ORDER, declare
-from tangency.objectives.losses import cross_entropy
+from tangency.objectives.cost import FORWARD, INPUT_GRADIENT, SECOND_ORDER, declare
+from tangency.objectives.losses import cross_entropy, mixed_shares
 from tangency.seeding import Draw
 
 # Part of the published penalty; with the mean over the batch it makes the effective weight 1e5 / N².
@@ -51,14 +51,33 @@ def noise_consistency(
     return cross_entropy(logits, y) + penalty
 
 
-# Each step has an input gradient, and its loss a backward pass to the parameters, too.
-@declare(lambda options, classes: 1 + int(options["steps"]) * (1 + FORWARD))
-def pgd_l2(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:
-    """Loss at the published attack; its gradient also holds those of the `steps` losses the attack ascended.
+# Each step has an input gradient, and its loss, where it is added, a backward pass to the parameters, too.
+@declare(lambda options, classes: 1 + int(options["steps"]) * ((1 if options["added"] else INPUT_GRADIENT) + FORWARD))
+def pgd_l2(
+    model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10, added: bool = True
+) -> Tensor:
+    """Loss at the published attack; where `added`, its gradient also holds those of the losses the attack ascended.
 
-    The published loop zeroes the parameters' gradients before the attack, whose backward passes add to them. The
-    value is that of the final loss, which is what the published code logs.
+    The published loop for CIFAR-10 (train_models.py) zeroes the parameters' gradients before the attack, whose backward
+    passes add to them; that for ImageNet-64 (train_robust_imagenet.py) zeroes them afterwards. The value is that of the
+    final loss, which is what the published code logs.
     """
     images, ascended = pags_pgd(model, x, y, strength, steps, draw=draw.of("attack"))
+    losses = cross_entropy(model(images), y)
+    if not added:
+        return losses
     extra = torch.stack(ascended).sum(0)
-    return cross_entropy(model(images), y) + (extra - extra.detach())
+    return losses + (extra - extra.detach())
+
+
+# As published, each step also has the backward pass to the parameters, whose gradients are zeroed afterwards.
+@declare(lambda options, classes: 1 + int(options["steps"]) * (INPUT_GRADIENT + FORWARD))
+def pgd_l2_mixed(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:
+    """Loss at the published attack whose budget, of the whole batch, is ⅛, ½ or 1 of the strength, by chance.
+
+    The first image of the batch draws it. As notebooks/MNISTDistractorPGDTraining.ipynb has it, the step is
+    2.5 · budget / steps, and the gradients of the losses that the attack ascended are not added.
+    """
+    budget = strength * float(mixed_shares(draw, x)[0])
+    images, _ = pags_pgd(model, x, y, budget, steps, draw=draw.of("attack"), relative_step=2.5)
+    return cross_entropy(model(images), y)

@@ -30,6 +30,7 @@ OBJECTIVES: Registry[Callable[..., Tensor]] = Registry(
         "noise_augmentation": losses.noise_augmentation,
         "pgd_l2": losses.pgd_l2,
         "pgd_linf": losses.pgd_linf,
+        "pgd_l2_mixed": losses.pgd_l2_mixed,
         "jacobian": derivatives.jacobian,
         "curvature": derivatives.curvature,
         "finite_difference_gradient": derivatives.finite_difference_gradient,
@@ -59,6 +60,7 @@ LEGACY: dict[str, dict[str, Callable[..., Tensor]]] = {
         "noise_consistency": pags.noise_consistency,
         "noise_augmentation": losses.noise_augmentation,
         "pgd_l2": pags.pgd_l2,
+        "pgd_l2_mixed": pags.pgd_l2_mixed,
     }
 }
 

@@ -40,7 +40,7 @@ def lengthened_cells(trials: Sequence[Trial], levels: Mapping[str, float]) -> li
     """
     curves: dict[str, dict[str, list[Trial]]] = {}
     for trial in trials:
-        if trial.id in levels:
+        if trial.id in levels and not (trial.name == STANDARD and trial.control):  # which is no end of a sweep
             curves.setdefault(curve_of(trial), {}).setdefault(cell_of(trial), []).append(trial)
     chosen = []
     for curve, cells in curves.items():

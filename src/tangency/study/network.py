@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tangency.errors import ModelError, RunError
+from tangency.errors import DataError, ModelError, RunError
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.evaluate.trust.score import examine_score
 from tangency.score import Denoiser
@@ -45,9 +45,19 @@ def examine_network(
     """
     largest = (score.card.get("sigma_range") or (0.0, math.inf))[1]
     config = dataclasses.replace(BRIEF, sigmas=tuple(s for s in BRIEF.sigmas if s <= largest))
-    trust = examine_score(score, data, config, device, reference=reference, fitted=fitted)
+    trust = examine_score(score, _conditioned(data), config, device, reference=reference, fitted=fitted)
     summary = {key: value for key, value in trust.summary.items() if key != "seconds"}  # which differs from run to run
     write_tensors(path, trust.pictures, {"trust": summary})
+
+
+def _conditioned(data: Dataset) -> Dataset:
+    """The data without test images of classes that no training image has: baselines are conditioned on the class."""
+    known = data.train.class_counts[data.test.labels] > 0
+    if bool(known.all()):
+        return data
+    if not bool(known.any()):
+        raise DataError(f"{data.name}: no test image has the class of a training image; give more training images.")
+    return dataclasses.replace(data, test=data.test.subset(known.nonzero().flatten()))
 
 
 def examined(path: Path) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -22,9 +23,10 @@ from tangency.measures.keys import ALIGNMENT, Key
 from tangency.models import ARCHITECTURES
 from tangency.objectives import OBJECTIVES, Objective
 from tangency.score.references import fingerprint
+from tangency.study.given import GIVEN, GivenNetwork, given_networks
 from tangency.study.guides import Guide, guides_of
 from tangency.study.spec import ModelSpec, StudySpec
-from tangency.study.sweep import STANDARD, SweepEntry
+from tangency.study.sweep import STANDARD, SweepEntry, changes_in_words, given_references, trained_entries
 from tangency.training import TRAINING_SCHEMA, TrainConfig
 from tangency.types import Dataset
 
@@ -47,9 +49,13 @@ class Trial:
         id: readable name, unique in the study.
         train_hash: identity of the weights: data, model, objective, optimiser, seed, threads, schema.
         measure_hash: identity of the rows: weights, score, measures, schema.
-        objective: None for `REFERENCES`.
+        objective: None for `REFERENCES` and given networks.
         base: the standard trial that a filtered one is made of; None for all others.
-        epochs: how long it is trained.
+        model: its network; None for a filtered one, the Bayes rule and a given network.
+        train: how it is trained, at the learning rate of its strength; None where nothing is trained.
+        control: tag of what its entry changes in the recipe of the study; "" where it changes nothing.
+        longer: whether it is trained for the convergence gate.
+        given: the network that it is, where others trained it.
     """
 
     id: str
@@ -61,7 +67,26 @@ class Trial:
     objective: Objective | None
     cost: float
     base: Trial | None = None
-    epochs: int = 0
+    model: ModelSpec | None = None
+    train: TrainConfig | None = None
+    control: str = ""
+    longer: bool = False
+    given: GivenNetwork | None = None
+
+    @property
+    def epochs(self) -> int:
+        """How long it is trained."""
+        return 0 if self.train is None else self.train.epochs
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is a standard network by the recipe of the study, which others are judged against."""
+        return self.name == STANDARD and not self.control
+
+
+def is_reference(name: str) -> bool:
+    """Whether trials of this name were not trained by the study: in `REFERENCES`, or a given network."""
+    return name in REFERENCES or name.startswith(GIVEN)
 
 
 def cell_of(trial: Trial) -> str:
@@ -97,8 +122,17 @@ def score_hash(spec: StudySpec, data: Dataset) -> str:
     return _hash("score", data.train.digest, spec.score.model_dump(), *_size_identity(spec, data))
 
 
-def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
-    """Every trial of a study, in the order of the spec, the Bayes rule and each seed's untrained control first.
+def labels_of(trials: Iterable[Trial]) -> dict[str, str]:
+    """Cell to its objective, or to its curve where a study has several variants of the objective."""
+    variants: dict[str, set[str]] = {}
+    trials = list(trials)
+    for trial in trials:
+        variants.setdefault(trial.name, set()).add(curve_of(trial))
+    return {cell_of(trial): curve_of(trial) if len(variants[trial.name]) > 1 else trial.name for trial in trials}
+
+
+def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None, times: int = 1) -> list[Trial]:
+    """Every trial of a study, in the order of the spec, the Bayes rule, given networks and each seed's untrained first.
 
     Behind the trained trials of a seed stand its filtered standard networks, one for each Bayes direction.
 
@@ -106,19 +140,21 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> l
         spec: the study.
         data: its data set.
         network: `fingerprint` of the trained score, where it is known already; `UNKNOWN` where files are missing.
+        times: how many times as long each network is trained.
     """
     if network is None:
         network = fingerprint(spec.network_score) if spec.network_score else ""
     measured = _measured(spec, data, network)
-    guides = guides_of(entry.build(entry.strengths[0]) for entry in spec.sweep)
+    guides = guides_of(entry.build(entry.strengths[0]) for entry in trained_entries(spec.sweep))
     known = {guide: UNKNOWN if network == UNKNOWN else guide.identity() for guide in guides}  # hashes of files, once
     trials = [_trial(spec, data, BAYES, spec.seeds[0], measured)] if spec.bayes else []
+    trials += [_given_trial(network, spec, measured) for network in given_networks(given_references(spec.sweep), data)]
     for seed in spec.seeds:
         if spec.untrained:
             trials.append(_trial(spec, data, UNTRAINED, seed, measured))
         trained = [
-            _trial(spec, data, entry.build(strength), seed, measured, entry, known)
-            for entry in spec.sweep
+            _trial(spec, data, entry.build(strength), seed, measured, entry, times, known)
+            for entry in trained_entries(spec.sweep)
             for strength in entry.strengths
         ]
         trials += trained + _filtered_trials(spec, data, trained, measured, network)
@@ -131,10 +167,8 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None) -> l
 
 def plan_longer(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:
     """Every trained trial of a study again, trained `LONGER` times as long; the convergence gate chooses among them."""
-    longer = dataclasses.replace(spec.train, epochs=LONGER * spec.train.epochs)
-    own = spec.model_copy(update={"train": longer})
-    trials = [trial for trial in plan_trials(own, data, network) if trial.objective is not None]
-    return [dataclasses.replace(trial, id=f"{cell_of(trial)}-long-s{trial.seed}") for trial in trials]
+    trials = [trial for trial in plan_trials(spec, data, network, LONGER) if trial.objective is not None]
+    return [dataclasses.replace(trial, id=f"{cell_of(trial)}-long-s{trial.seed}", longer=True) for trial in trials]
 
 
 def directions(spec: StudySpec) -> list[str]:
@@ -147,7 +181,7 @@ def _filtered_trials(
     spec: StudySpec, data: Dataset, trained: list[Trial], measured: list[str], network: str
 ) -> list[Trial]:
     """The filtered standard network of a seed for each direction; what decides the filter decides its identity."""
-    base = next((trial for trial in trained if trial.name == STANDARD), None)
+    base = next((trial for trial in trained if trial.is_baseline), None)
     if base is None or spec.rule != "regimes":
         return []
     bank = bank_names(data.train.shape, FilterSource(data.train).largest_rank)
@@ -209,6 +243,16 @@ def plan_judge(spec: StudySpec, data: Dataset) -> Trial | None:
     return dataclasses.replace(trial, id=f"judge-s{spec.judge.seed}")
 
 
+def tag_of(changes: Mapping[str, Any]) -> str:
+    """Tag of what a control changes, which stands in the ids of its trials: "c" and four digits; "" for nothing."""
+    return f"c{_hash(changes)[:4]}" if changes else ""
+
+
+def controls_of(sweep: Iterable[SweepEntry]) -> dict[str, str]:
+    """Tag of each control to what it changes, in words."""
+    return {tag_of(entry.changes): changes_in_words(entry.changes) for entry in sweep if entry.changes}
+
+
 def at_strength(config: TrainConfig, objective: Objective) -> TrainConfig:
     """How an objective is trained at its strength: as all are, or at the learning rate that was published."""
     return dataclasses.replace(config, learning_rate=objective.learning_rate(config.learning_rate))
@@ -221,6 +265,7 @@ def _trial(
     seed: int,
     measured: list[str],
     entry: SweepEntry | None = None,
+    times: int = 1,
     guides: Mapping[Guide, str] = MappingProxyType({}),
 ) -> Trial:
     """A trial of an objective, as an entry of the sweep names it, or one of `REFERENCES`; guides have identities."""
@@ -228,14 +273,18 @@ def _trial(
     name, strength = (trained, 0.0) if isinstance(trained, str) else (trained.name, trained.strength)
     suffix = f"-{entry.legacy}" if entry and entry.legacy else ""
     options = entry.options if entry else {}
-    training = None if objective is None else at_strength(spec.train, objective).plain()
-    if training:
-        del training["checkpoint_seconds"]  # changes no weight
-    identity = [data.train.digest, spec.model.model_dump(), name, strength, suffix, options, training, seed]
-    identity += [spec.threads, *origins(spec.model.architecture, "" if objective is None else name)]
+    model, config = spec.model, None
+    if objective is not None and entry is not None:
+        model, own = changed(spec, entry)
+        config = at_strength(dataclasses.replace(own, epochs=times * own.epochs), objective)
+    own_options = config.plain().items() if config else ()
+    training = {key: value for key, value in own_options if key != "checkpoint_seconds"} or None  # changes no weight
+    identity = [data.train.digest, model.model_dump(), name, strength, suffix, options, training, seed]
+    identity += [spec.threads, *origins(model.architecture, "" if objective is None else name)]
     identity += [guides[guide] for guide in guides_of([objective])]
     train_hash = _hash("train", TRAINING_SCHEMA, *identity)
-    tag = f"-{_hash(options)[:4]}" if options else ""
+    control = tag_of(entry.changes) if entry else ""
+    tag = (f"-{_hash(options)[:4]}" if options else "") + (f"-{control}" if control else "")
     label = name.replace("/", ".")  # of a package of somebody else's; an id stands in paths, and names have no dot
     return Trial(
         id=f"{name}-s{seed}" if objective is None else f"{label}-{strength:g}{suffix}{tag}-s{seed}",
@@ -245,14 +294,38 @@ def _trial(
         train_hash=train_hash,
         measure_hash=_hash("measure", train_hash, *measured),
         objective=objective,
-        cost=0.0 if objective is None else _cost(objective, spec, data),
-        epochs=0 if objective is None else spec.train.epochs,
+        cost=0.0 if objective is None or config is None else _cost(objective, config, data),
+        model=None if name == BAYES else model,
+        train=config,
+        control=control,
     )
 
 
-def _cost(objective: Objective, spec: StudySpec, data: Dataset) -> float:
+def _given_trial(network: GivenNetwork, spec: StudySpec, measured: list[str]) -> Trial:
+    """A given network; it has no seed, and stands with the first one."""
+    train_hash = _hash("given", network.identity)
+    return Trial(
+        id=f"given-{network.name}-s{spec.seeds[0]}",
+        name=f"{GIVEN}{network.name}",
+        strength=0.0,
+        seed=spec.seeds[0],
+        train_hash=train_hash,
+        measure_hash=_hash("measure", train_hash, *measured),
+        objective=None,
+        cost=0.0,
+        given=network,
+    )
+
+
+def changed(spec: StudySpec, entry: SweepEntry) -> tuple[ModelSpec, TrainConfig]:
+    """Model and training of an entry: those of the study, with its changes."""
+    architecture, options = entry.network(spec.model.architecture, spec.model.options)
+    return ModelSpec(architecture=architecture, options=options), entry.training(spec.train)
+
+
+def _cost(objective: Objective, config: TrainConfig, data: Dataset) -> float:
     """Images that a training passes through its network, counted in bare passes."""
-    return objective.passes(len(data.train.classes)) * spec.train.epochs * len(data.train)
+    return objective.passes(len(data.train.classes)) * config.epochs * len(data.train)
 
 
 def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tangency.evaluate.fitting.tangents import check_tangents
@@ -22,7 +23,7 @@ from tangency.study.plan import (
     plan_trials,
     score_hash,
 )
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec, StudySpec
 from tangency.types import Dataset
 
 HELD = 10**9  # bytes of the networks that one task measures
@@ -99,19 +100,32 @@ def plan_study(spec: StudySpec, data: Dataset) -> StudyPlan:
         judge=plan_judge(spec, data),
         entries=plan_entries(spec, data, network),
         shards=measured_images(spec, data),
-        held=_held(spec, data),
+        held=_held(spec, data, trials),
         pictured=pictured_images(spec, data),
         guides=guides_of(trial.objective for trial in trials),
         guide_digest=guide_data(data).train.digest,
         shams=[(sham_hash(each, data), each) for each in shams_of(trial.objective for trial in trials)],
         score_hash=score_hash(spec, data),
-        network_hash=network_hash(network, data),
+        network_hash=network_hash(network, working.dataset(data) if network else data),
     )
 
 
-def _held(spec: StudySpec, data: Dataset) -> int:
+def _held(spec: StudySpec, data: Dataset, trials: Sequence[Trial]) -> int:
     """How many networks of a study weigh a gigabyte; at least one."""
-    model = spec.model
+    weights = [_weight(model, data) for model in models_of(spec, trials)]
+    weights += [trial.given.weight for trial in trials if trial.given]
+    return max(1, HELD // max(weights))
+
+
+def models_of(spec: StudySpec, trials: Sequence[Trial]) -> list[ModelSpec]:
+    """The different networks of a study, its own first."""
+    models = [spec.model]
+    for trial in trials:
+        if trial.model is not None and trial.model not in models:
+            models.append(trial.model)
+    return models
+
+
+def _weight(model: ModelSpec, data: Dataset) -> int:
     network = build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
-    weights: int = sum(value.nbytes for value in network.state_dict().values())
-    return max(1, HELD // weights)
+    return sum(value.nbytes for value in network.state_dict().values())

@@ -10,16 +10,18 @@ from tangency.evaluate.fitting.closed import exact_world
 from tangency.evaluate.scores import check_answers
 from tangency.measures import MEASURES, METRICS, WorkingSize, check_signal, check_size, check_unmeasured
 from tangency.mixtures import affordable
-from tangency.models import build
+from tangency.models import Classifier, build
 from tangency.references import as_reference, parse
 from tangency.score import load_score
 from tangency.score.closed.gaussian import check_dimension
 from tangency.score.references import SCORES
 from tangency.study.generation.plan import refuse_generation
+from tangency.study.given import load_given
 from tangency.study.guides import UNFITTED, compare_sham, guide_data
-from tangency.study.plan import working_of
+from tangency.study.plan import changed, working_of
 from tangency.study.planning import StudyPlan, plan_study
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec, StudySpec
+from tangency.study.sweep import given_references, trained_entries
 from tangency.tangents import Ground, open_tangents
 from tangency.tangents.references import ESTIMATORS
 from tangency.training import refuse_lone_images
@@ -33,9 +35,14 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
     Raises:
         TangencyError: the spec and its data do not fit together, or a file that it names cannot be read.
     """
-    network = build(spec.model.architecture, data.train.shape, data.train.classes, seed=0, **spec.model.options)
-    if spec.train.batch_size == 1:
-        refuse_lone_images(network)
+    network = _built(spec.model, data)
+    for entry in trained_entries(spec.sweep):
+        model, train = changed(spec, entry)
+        own = network if model == spec.model else _built(model, data)
+        if train.batch_size == 1:
+            refuse_lone_images(own)
+    for reference in given_references(spec.sweep):
+        load_given(reference, data, "cpu")
     check_signal(spec.measures, data.test)
     if spec.measures.calibrated:
         check_unmeasured(spec.measured, data.test, "measured")
@@ -43,7 +50,7 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
     _refuse_working(spec, working)
     check_size(spec.measures.metrics, working.shape)
     if spec.network_score:
-        check_answers(load_score(spec.network_score, data), spec.network_score, spec.measures)
+        check_answers(load_score(spec.network_score, working.dataset(data)), spec.network_score, spec.measures)
     _refuse_local(spec)
     plan = plan_study(spec, data)
     _refuse_guides(plan, data)
@@ -56,6 +63,10 @@ def checked_plan(spec: StudySpec, data: Dataset) -> StudyPlan:
         _refuse_undefined(exact_world(spec.data), spec, data)
     _refuse_unfit(spec, data, working.shape)
     return plan
+
+
+def _built(model: ModelSpec, data: Dataset) -> Classifier:
+    return build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options)
 
 
 def _refuse_local(spec: StudySpec) -> None:
@@ -116,10 +127,8 @@ def _refuse_working(spec: StudySpec, working: WorkingSize) -> None:
     """Raise where a study with a working size also asks for what is done at the images' own size."""
     if working.whole:
         return
-    for name, given in (("network_score", spec.network_score), ("generate", spec.generate)):
-        if given:
-            raise SpecError(
-                f"{name}: got it with measures at {working.words}, expected measures.working_size: own, since a study "
-                "examines its trained score, and generates, at the images' own size. `tangency measure --score` "
-                "compares trials with a trained score at a working size."
-            )
+    if spec.generate:
+        raise SpecError(
+            f"generate: got it with measures at {working.words}, expected measures.working_size: own, since pictures "
+            "are made at the images' own size."
+        )

@@ -10,7 +10,7 @@ from tangency.errors import RunError, SpecError, TangencyError, listed
 from tangency.files import read_json
 from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
-from tangency.study.plan import REFERENCES, Trial, plan_trials
+from tangency.study.plan import Trial, is_reference, plan_trials
 from tangency.study.spec import StudySpec, load_spec
 from tangency.types import Dataset
 
@@ -111,7 +111,7 @@ def _recorded(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: 
         summary = read_json(layout.summary)
         if earlier is None or summary.get("spec_hash") == earlier.digest():
             trials: list[Mapping[str, Any]] = [
-                t for t in summary.get("trials", ()) if t.get("objective") not in REFERENCES
+                t for t in summary.get("trials", ()) if not is_reference(t.get("objective"))
             ]
             return {t["train_hash"]: t["id"] for t in trials}
     if earlier is None:

@@ -30,16 +30,18 @@ from tangency.measures.keys import MARGIN
 from tangency.score import parse_choice
 from tangency.study.generation.spec import JudgeSpec, check_entries, check_judge, check_raw_entries
 from tangency.study.guides import guides_of, refuse_guides
-from tangency.study.sweep import STANDARD, SweepEntry, refuse_options
+from tangency.study.sweep import NO_MODEL_OPTIONS, STANDARD, SweepEntry, refuse_options, trained_entries
 from tangency.training import TrainConfig
 from tangency.validation import complaints
 
-# What a study decides elsewhere, so that it cannot stand among the options of a model.
-_NO_MODEL_OPTIONS = ("architecture", "shape", "classes", "seed")
 # Studies that come with the package: the quickstart, one of five seeds with regimes and change points, two on worlds
-# with a known Bayes rule, the paper's Figure 5, one of several estimators of the tangent space, one of what the
-# gradients can make, and the paper's sweep.
-SHIPPED = ("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation", "paper/cifar10")
+# with a known Bayes rule, the paper's Figure 5 in small, one of several estimators of the tangent space, one of what
+# the gradients can make, and the paper's, each with a small twin.
+_PAPER = ("cifar10", "cifar10-tangents", "imagenet64", "imagenet", "mnist-distractor")
+SHIPPED = (
+    *("quickstart", "regimes", "linear", "fitted", "distractor", "tangents", "generation"),
+    *(f"{folder}/{name}" for folder in ("paper", "small") for name in _PAPER),
+)
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -59,7 +61,7 @@ class ModelSpec(_Strict):
     @field_validator("options")
     @classmethod
     def _own(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return refuse_options(options, _NO_MODEL_OPTIONS, "model")
+        return refuse_options(options, NO_MODEL_OPTIONS, "model")
 
 
 def chosen_scores(content: Any) -> Any:
@@ -152,6 +154,12 @@ class StudySpec(_Strict):
             raise SpecError(f"seeds: got {list(self.seeds)}, expected distinct numbers.")
         if self.train.seed != 0:
             raise SpecError(f"train.seed: got {self.train.seed}, but each trial trains with its own seed; use seeds.")
+        standard = [entry for entry in self.sweep if entry.objective == STANDARD]
+        if standard and all(entry.changes for entry in standard):
+            raise SpecError(
+                "sweep: got the objective standard with train or model of its own only, expected it without, too: the "
+                "networks that all are judged against are trained as the study says."
+            )
         return self
 
     @model_validator(mode="after")
@@ -194,7 +202,9 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _guides(self) -> StudySpec:
-        refuse_guides(guides_of(entry.build(entry.strengths[0]) for entry in self.sweep), self.guide_fraction)
+        refuse_guides(
+            guides_of(entry.build(entry.strengths[0]) for entry in trained_entries(self.sweep)), self.guide_fraction
+        )
         return self
 
     @model_validator(mode="after")
@@ -225,7 +235,7 @@ class StudySpec(_Strict):
             )
         for entry in self.generate:
             refuse_unguided(entry, bool(self.network_score) or self.score.kind == "exact")
-        refuse_options(self.judge.options, _NO_MODEL_OPTIONS, "judge")
+        refuse_options(self.judge.options, NO_MODEL_OPTIONS, "judge")
         if self.generate:
             check_judge(self.judge, self.model.architecture, self.model.options, self.seeds)
         elif self.judge != JudgeSpec():
@@ -236,7 +246,11 @@ class StudySpec(_Strict):
         """Hash of everything that can change a result."""
         content = self.model_dump(mode="json", exclude={"workers", "shard", "device", "engine"})
         content["train"] = self.train.plain()
-        if not self.network_score:  # a key that older specs do not have
+        for entry in content["sweep"]:  # keys that older specs do not have
+            for key in ("train", "model", "networks"):
+                if not entry[key]:
+                    del entry[key]
+        if not self.network_score:
             del content["network_score"]
         if not self.tangents:
             del content["tangents"]

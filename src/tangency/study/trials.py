@@ -62,6 +62,11 @@ class SavedTrial:
                 f"model '{self.reference}': the Bayes rule has no weights; its numbers stand in "
                 f"'{run / 'summary.json'}', and tangency.BayesClassifier(tangency.make_world(…)) is the rule itself."
             )
+        if "network" in outcome:
+            raise ModelError(
+                f"model '{self.reference}': is a given network, of which the run holds numbers only; name the network "
+                f"itself, '{outcome['network']['reference']}'."
+            )
         if not path.exists():
             raise ModelError(
                 f"model '{self.reference}': '{path}' is not there; this trial is not trained yet, run the study."

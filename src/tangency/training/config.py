@@ -9,7 +9,7 @@ from tangency.devices import PRECISIONS
 from tangency.errors import SpecError, unknown_name
 
 OPTIMISERS = ("adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "step")
+SCHEDULES = ("constant", "cosine", "step", "thirds")
 
 # Raise it when a change in this room changes the final weights of a training: older trainings are then repeated.
 TRAINING_SCHEMA = 1
@@ -26,8 +26,8 @@ class TrainConfig:
         weight_decay: decoupled for adamw, l2 for sgd; ≥ 0.
         optimiser: "adamw" or "sgd" (Nesterov-free momentum, as in the paper).
         momentum: of sgd, in [0, 1).
-        schedule: "cosine" to zero; "step", a tenth after 3/4 and again after 7/8 of the steps (the paper's);
-            "constant".
+        schedule: "cosine" to zero; "step", a tenth after 3/4 and again after 7/8 of the steps (the paper's on
+            CIFAR-10); "thirds", the same after 1/3 and 2/3 (the paper's on ImageNet-64); "constant".
         warmup: share of the steps over which the rate rises linearly from zero, in [0, 1).
         seed: of order, noise, attacks and augmentation.
         checkpoint_seconds: time between checkpoints inside an epoch; the end of an epoch always writes one.
@@ -101,6 +101,8 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
         fall = 0.5 * (1 + math.cos(math.pi * done))
     elif config.schedule == "step":
         fall = 0.1 ** ((done >= 0.75) + (done >= 0.875))
+    elif config.schedule == "thirds":
+        fall = 0.1 ** ((done >= 1 / 3) + (done >= 2 / 3))
     else:
         fall = 1.0
     return config.learning_rate * rise * fall

@@ -9,7 +9,7 @@ import typer
 
 from tangency.cli.tables import console, table
 from tangency.study.forecast.wants import GUIDE
-from tangency.study.plan import REFERENCES
+from tangency.study.plan import REFERENCES, controls_of
 from tangency.study.spec import dump_spec, spec_content
 from tangency.study.sweep import STANDARD
 
@@ -29,7 +29,7 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
             "id": trial.id,
             "train_hash": None if missing & {"data", GUIDE} else trial.train_hash,
             "measure_hash": None if missing else trial.measure_hash,
-            "learning_rate": _learning_rate(spec, trial),
+            "learning_rate": None if trial.train is None else trial.train.learning_rate,
         }
         for trial in foreseen.trials
     ]
@@ -38,6 +38,7 @@ def plan_json(spec: StudySpec, foreseen: Foreseen) -> dict[str, Any]:
         "spec": spec_content(spec),
         "spec_hash": spec.digest(),
         "trials": trials,
+        "controls": controls_of(spec.sweep),
         "judge": None if judge is None else judge.id,
         "guides": {guide.reference: text for guide, text in _guides(spec, foreseen).items()},
         "pictures": _pictures(foreseen),
@@ -57,6 +58,8 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
     trials, forecast = foreseen.trials, foreseen.forecast
     typer.echo(dump_spec(spec))
     typer.echo(f"{len(trials)} trials{_by_objective(trials)}: {', '.join(trial.id for trial in trials)}")
+    for tag, words in controls_of(spec.sweep).items():
+        typer.echo(f"control {tag}: {words}")
     for line in _slowed(spec, trials):
         typer.echo(line)
     if foreseen.plan and foreseen.plan.judge is not None:
@@ -75,10 +78,6 @@ def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
         print_costs(forecast)
 
 
-def _learning_rate(spec: StudySpec, trial: Trial) -> float | None:
-    return trial.objective.learning_rate(spec.train.learning_rate) if trial.objective else None
-
-
 def _pictures(foreseen: Foreseen) -> dict[str, int]:
     """Entry to the pictures that all trials make; filtered networks make none."""
     makers = sum(trial.base is None for trial in foreseen.trials)
@@ -87,7 +86,8 @@ def _pictures(foreseen: Foreseen) -> dict[str, int]:
 
 def _by_objective(trials: list[Trial]) -> str:
     """Where there are many, how many of them are of the sweep, and how many stand beside it."""
-    beside = Counter(trial.name for trial in trials if trial.name in (STANDARD, *REFERENCES))
+    names = ("given" if trial.given else trial.name for trial in trials)
+    beside = Counter(name for name in names if name in (STANDARD, "given", *REFERENCES))
     swept = len(trials) - sum(beside.values())
     words = [f"{swept} of the sweep", *(f"{count} {name}" for name, count in beside.items())]
     return f" ({', '.join(words)})" if swept and beside else ""
@@ -98,8 +98,8 @@ def _slowed(spec: StudySpec, trials: list[Trial]) -> list[str]:
     base, lines = spec.train.learning_rate, []
     slowed: dict[str, dict[float, float]] = {}
     for trial in trials:
-        rate = _learning_rate(spec, trial)
-        if rate is not None and rate != base:
+        rate = base if trial.objective is None or trial.control else trial.objective.learning_rate(base)
+        if rate != base:
             slowed.setdefault(trial.name, {})[trial.strength] = rate
     for name, rates in slowed.items():
         low, high = min(rates), max(rates)

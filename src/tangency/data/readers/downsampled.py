@@ -23,6 +23,7 @@ _TRAIN = tuple(f"train_data_batch_{number}" for number in range(1, 11))
 _FILES = {"train": _TRAIN, "test": ("val_data",)}
 _CLASSES = 1000
 _MAP = "map_clsloc.txt"
+_SORTED = "synsets"  # classes in the order of torchvision's networks
 _NAME = "a batch of downsampled ImageNet"
 
 
@@ -75,7 +76,12 @@ def _read(reference: Reference, folder: Path, split: str, side: int) -> Labelled
     for part in torch.split(held, [len(one) for one in labels]):
         part.copy_(torch.from_numpy(np.array(pixels.pop(0))))
     name = f"{reference.text} {split}"
-    return labelled(held, torch.from_numpy(np.concatenate(labels)), classes, name, notes)
+    given = torch.from_numpy(np.concatenate(labels))
+    if reference.options.get("order") is None:
+        return labelled(held, given, classes, name, notes)
+    ordered = tuple(sorted(classes))
+    places = {synset: place for place, synset in enumerate(ordered)}
+    return labelled(held, torch.tensor([places[synset] for synset in classes])[given], ordered, name, notes)
 
 
 def open_downsampled(reference: Reference, root: Path | None) -> Source:
@@ -83,6 +89,12 @@ def open_downsampled(reference: Reference, root: Path | None) -> Source:
     folder, side = reference.path(root), int(reference.kind.removeprefix("imagenet"))
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder, expected one with train_data_batch_1 to 10 and val_data.")
+    order = reference.options.get("order")
+    if order not in (None, _SORTED) or (order and not (folder / _MAP).is_file()):
+        raise DataError(
+            f"{reference.text}: got order={order}, expected order={_SORTED}, with {_MAP} beside the batches in "
+            f"'{folder}', which says which synset a label is."
+        )
     return Source(
         reference.text, {split: partial(_read, reference, folder, split, side) for split in _FILES}, counted=True
     )

@@ -1,13 +1,15 @@
-"""The CIFAR ResNet-18 of the paper (He et al., arXiv 1512.03385; 3×3 stem, no max pooling)."""
+"""The ResNet-18 of the paper (He et al., arXiv 1512.03385), with the stem for CIFAR or the one for ImageNet."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tangency.errors import ModelError
+from tangency.errors import ModelError, unknown_name
 from tangency.models.architectures.layers import activation as make_activation
 from tangency.models.architectures.layers import applied
 from tangency.models.architectures.layers import norm as make_norm
+
+STEMS = {"cifar": (3, 1, False), "imagenet": (7, 2, True)}  # side and stride of the convolution, whether maxima follow
 
 
 class Block(nn.Module):
@@ -45,18 +47,30 @@ class ResNet18(nn.Module):
         activation: relu (as published), silu, gelu or softplus.
         norm: batch (as published), group or none.
         width: channels of the first stage; the stages have 1, 2, 4 and 8 times as many.
+        stem: "cifar", a 3×3 convolution; or "imagenet", one of 7×7 at stride 2, then maxima of 3×3 at stride 2: the
+            network is then torchvision's resnet18.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], classes: int, activation: str = "relu", norm: str = "batch", width: int = 64
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        activation: str = "relu",
+        norm: str = "batch",
+        width: int = 64,
+        stem: str = "cifar",
     ) -> None:
         super().__init__()
         if min(shape[1:]) < 8 or width < 1:
             raise ModelError(f"resnet18: got images {shape} and width {width}, expected sides >= 8 and width >= 1.")
+        if stem not in STEMS:
+            raise ModelError(unknown_name("stem", stem, STEMS))
+        size, stride, pooled = STEMS[stem]
         self.stem = nn.Sequential(
-            nn.Conv2d(shape[0], width, 3, 1, 1, bias=norm == "none"),
+            nn.Conv2d(shape[0], width, size, stride, size // 2, bias=norm == "none"),
             make_norm(norm, width),
             make_activation(activation),
+            *([nn.MaxPool2d(3, 2, 1)] if pooled else []),
         )
         blocks: list[nn.Module] = []
         before = width

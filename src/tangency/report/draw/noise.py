@@ -9,7 +9,7 @@ import numpy as np
 from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, REFERENCES, STANDARD, UNTRAINED, swept
+from tangency.report.read.trials import BAYES, STANDARD, UNTRAINED, is_reference, swept
 from tangency.report.text.trials import trial_name
 from tangency.study.summary.entries import CurveEntry
 
@@ -49,7 +49,7 @@ def noise_figure(run: RunFiles) -> Figure | None:
 def order_of_drawing(curve: NoiseCurve) -> int:
     """Sorts curves: references first, so that they lie below networks; then the standard network, then the others."""
     objective = curve.trial.objective
-    return 0 if objective in REFERENCES else 1 if objective == STANDARD else 2
+    return 0 if is_reference(objective) else 1 if objective == STANDARD else 2
 
 
 def style_of(curve: NoiseCurve, run: RunFiles) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def style_of(curve: NoiseCurve, run: RunFiles) -> dict[str, Any]:
     objective, label = curve.trial.objective, trial_name(curve.trial)
     if objective == BAYES:
         return {"color": INK, "label": label, "marker": ".", **LEVEL}
-    if objective in REFERENCES:
+    if is_reference(objective):
         dashes = (8, 3) if objective == UNTRAINED else (2, 2)  # shorter for a filtered network
         return {"color": SOFT, "label": label, "marker": ".", "linestyle": (0, dashes), "linewidth": 0.9}
     if objective == STANDARD:

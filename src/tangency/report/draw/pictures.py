@@ -11,7 +11,7 @@ import numpy as np
 from tangency.report.draw.canvas import WIDTH, new_figure
 from tangency.report.draw.pixels import data_uri, photograph, scale_of, signed, signed_colour
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, REFERENCES
+from tangency.report.read.trials import BAYES, is_reference
 from tangency.report.text.glossary import TARGETS, objective_name
 from tangency.report.text.numbers import capital
 from tangency.report.text.trials import regime_label, strength_label
@@ -90,7 +90,7 @@ def picture_columns(trials: Sequence[TrialEntry], pictures: Mapping[str, np.ndar
         if trial.seed == min(seeds) or objective == BAYES:  # there is one Bayes rule for all seeds
             name = objective_name(objective)
             label = strength_label(trial.strength) if trial.strength else name
-            group = name if trial.strength else REFERENCE if objective in REFERENCES else START
+            group = name if trial.strength else REFERENCE if is_reference(objective) else START
             out.append(PictureColumn(f"gradient.{trial.id}", group, label, trial.id, regime_label(trial)))
     return out
 

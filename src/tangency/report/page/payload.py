@@ -10,7 +10,7 @@ from tangency.report.page.spread import spread
 from tangency.report.read.keys import all_keys
 from tangency.report.read.noise import noise_curves, noise_sigmas
 from tangency.report.read.score import score_card
-from tangency.report.read.trials import REFERENCES, bayes_level, swept
+from tangency.report.read.trials import bayes_level, is_reference, swept
 from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.numbers import rounded
 from tangency.report.text.panels import panels, story_keys
@@ -52,7 +52,7 @@ def measure_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
 
 def cell_table(summary: StudySummary) -> dict[str, list[Row]]:
     """{key: [[objective, strength, mean, low, high] of each recipe]}, where recipes have several networks."""
-    several = [cell for cell in summary.cells if len(cell.seeds) > 1 and cell.objective not in REFERENCES]
+    several = [cell for cell in summary.cells if len(cell.seeds) > 1 and not is_reference(cell.objective)]
     table: dict[str, list[Row]] = {}
     for cell in several:
         for key, e in cell.measures.items():

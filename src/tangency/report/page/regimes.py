@@ -9,7 +9,7 @@ from tangency.evaluate.verdicts.entries import AlignmentUnder, ManifoldUnder, Re
 from tangency.evaluate.verdicts.manifold import CONTROLS
 from tangency.measures.keys import KAPPA
 from tangency.report.read.sweep import directions, estimators, filter_names, judged, least_networks, twins
-from tangency.report.read.trials import REFERENCES, STANDARD, mean_of
+from tangency.report.read.trials import STANDARD, is_reference, mean_of
 from tangency.report.text.glossary import control_name
 from tangency.report.text.panels import story_keys
 from tangency.report.text.score import direction_label, direction_name
@@ -125,14 +125,14 @@ def regimes_section(summary: StudySummary) -> RegimesSection | None:
         for cell in judged(summary)
         if cell.verdict and cell.id not in same
     }
-    references = {cell.id for cell in summary.cells if cell.objective in REFERENCES}
+    references = {cell.id for cell in summary.cells if is_reference(cell.objective)}
     several = least_networks(summary) > 1
     networks = [
         _row(
             summary, trial.id, f"{trial_name(trial)}, seed {trial.seed}", label_of(trial), trial.withheld, trial.verdict
         )
         for trial in summary.trials
-        if several and trial.verdict and trial.objective not in REFERENCES
+        if several and trial.verdict and not is_reference(trial.objective)
     ]
     return RegimesSection(
         directions=[
@@ -228,7 +228,7 @@ def kappa_rows(summary: StudySummary) -> list[KappaRow]:
     on = story_keys(summary).get("on", "")
     out = []
     for trial in summary.trials:
-        if trial.objective in (STANDARD, *REFERENCES):
+        if trial.objective == STANDARD or is_reference(trial.objective):
             continue
         baseline = baselines.get(trial.seed)
         now, before = ([mean_of(t, k) if t else None for k in (KAPPA, "accuracy", on)] for t in (trial, baseline))

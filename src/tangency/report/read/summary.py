@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tangency.errors import RunError, quoted
-from tangency.report.read.trials import REFERENCES, STANDARD
+from tangency.report.read.trials import STANDARD, is_reference
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import SUMMARY_SCHEMA, StudySummary, TrialEntry
 from tangency.study.trials import FORMER
@@ -105,11 +106,20 @@ def tell_variants_apart(trials: Sequence[TrialEntry]) -> list[TrialEntry]:
         by_objective.setdefault(trial.objective, set()).add(own)
     return [
         dataclasses.replace(trial, objective=trial.objective + own)
-        if trial.objective not in (STANDARD, *REFERENCES)
-        and (len(by_objective[trial.objective]) > 1 or own.startswith("-pags"))
+        if not is_reference(trial.objective)
+        and (
+            is_control(own)
+            if trial.objective == STANDARD
+            else len(by_objective[trial.objective]) > 1 or own.startswith("-pags")
+        )
         else trial
         for trial, own in zip(trials, variants, strict=True)
     ]
+
+
+def is_control(variant: str) -> bool:
+    """Whether a variant ends in the tag of what its networks change in the recipe of the study."""
+    return re.search(r"-c[0-9a-f]{4}$", variant) is not None
 
 
 def variant(trial: TrialEntry) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tangency.evaluate.verdicts.entries import ManifoldUnder, RecipeVerdict
 from tangency.report.read.score import score_card
-from tangency.report.read.trials import REFERENCES, filter_twins
+from tangency.report.read.trials import filter_twins, is_reference
 from tangency.study.plan import FILTERED
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import CellEntry
@@ -19,7 +19,7 @@ def judged(summary: StudySummary) -> list[CellEntry]:
 
 def trained_cells(summary: StudySummary) -> list[CellEntry]:
     """Those of trained recipes."""
-    return [cell for cell in judged(summary) if cell.objective not in REFERENCES]
+    return [cell for cell in judged(summary) if not is_reference(cell.objective)]
 
 
 def directions(summary: StudySummary) -> list[str]:

@@ -14,7 +14,13 @@ UNTRAINED = "untrained"
 BAYES = "bayes"
 FILTERED = ("filtered", "filtered_network")  # the standard network behind a fixed filter
 REFERENCES = (UNTRAINED, BAYES, *FILTERED)  # for which nothing was trained
+GIVEN = "given:"  # before the name of a network that others trained
 FAR = math.log(1000)  # nats of κ under the lowest network: beyond this gap the value is printed instead of drawn
+
+
+def is_reference(objective: str) -> bool:
+    """Whether trials of this objective were not trained by the study."""
+    return objective in REFERENCES or objective.startswith(GIVEN)
 
 
 class Named(Protocol):
@@ -45,7 +51,7 @@ Point = TypeVar("Point", bound=Named)
 
 def trained(trials: Iterable[Point]) -> list[Point]:
     """The trials that are trained networks."""
-    return [trial for trial in trials if trial.objective not in REFERENCES]
+    return [trial for trial in trials if not is_reference(trial.objective)]
 
 
 def filter_twins(filters: Iterable[tuple[str, str, int, str | None]]) -> dict[str, str]:
@@ -64,8 +70,9 @@ def filter_twins(filters: Iterable[tuple[str, str, int, str | None]]) -> dict[st
 
 
 def swept(trials: Iterable[Named]) -> list[str]:
-    """The objectives that have strengths, all trained ones but the standard, in the order of the summary."""
-    return [o for o in dict.fromkeys(trial.objective for trial in trained(trials)) if o != STANDARD]
+    """The objectives that have strengths, all trained ones but the standard ones, in the order of the summary."""
+    objectives = dict.fromkeys(trial.objective for trial in trained(trials))
+    return [objective for objective in objectives if objective.partition("-")[0] != STANDARD]
 
 
 def column(trials: Iterable[Point], objective: str) -> list[Point]:

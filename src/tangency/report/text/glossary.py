@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tangency.measures.registry import measure_of
-from tangency.report.read.trials import BAYES, FILTERED, UNTRAINED
+from tangency.report.read.trials import BAYES, FILTERED, GIVEN, UNTRAINED
 
 OBJECTIVES = {
     "gradient_norm": "gradient norm",
@@ -13,6 +13,7 @@ OBJECTIVES = {
     "noise_augmentation": "noise augmentation",
     "pgd_l2": "PGD ℓ₂",
     "pgd_linf": "PGD ℓ∞",
+    "pgd_l2_mixed": "PGD ℓ₂ of mixed budgets",
 }
 # References, for which nothing was trained: name in words, and what stands in place of a regime.
 REFERENCE_TEXTS = {
@@ -68,10 +69,17 @@ def objective_name(objective: str) -> str:
     """An objective in words; a variant, written after a dash, is named in brackets."""
     if objective in REFERENCE_TEXTS:
         return REFERENCE_TEXTS[objective][0]
+    if objective.startswith(GIVEN):
+        return f"{objective.removeprefix(GIVEN)} (given)"
     name, _, variant = objective.partition("-")
     words = OBJECTIVES.get(name, name.replace("_", " "))
-    notes = ["as published" if part == "pags" else f"options {part}" for part in variant.split("-") if part]
+    notes = [_note(part) for part in variant.split("-") if part]
     return f"{words} ({', '.join(notes)})" if notes else words
+
+
+def _note(part: str) -> str:
+    """What a part of a variant says: legacy, what a control changes (a tag of five letters), or options."""
+    return "as published" if part == "pags" else f"control {part}" if len(part) == 5 else f"options {part}"
 
 
 def control_name(control: str | None, family: str = "tangent_fraction") -> str:

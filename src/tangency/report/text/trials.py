@@ -31,6 +31,8 @@ def regime_label(trial: TrialEntry) -> str:
     """The regime in words; without one the outcome, that it is withheld, or what the trial is instead."""
     if trial.outcome != "ok":
         return trial.outcome
+    if trial.network and not label_of(trial):
+        return "given"
     return label_of(trial) or REFERENCE_TEXTS.get(trial.objective, ("", "no baseline"))[1]
 
 
@@ -95,6 +97,8 @@ def networks_text(trials: Sequence[TrialEntry]) -> str:
     objectives = [trial.objective for trial in trials]
     controls = objectives.count(UNTRAINED)
     beside = [f"the {objective_name(BAYES)}"] if BAYES in objectives else []
+    given = sum(trial.network is not None for trial in trials)
+    beside += [f"{given} given network{'s' if given > 1 else ''}, which this study did not train"] if given else []
     beside += [f"{controls} untrained control{'s' if controls > 1 else ''}"] if controls else []
     return f"{count} trained network{'s' if count != 1 else ''}{', beside ' if beside else ''}{' and '.join(beside)}"
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.data.classes import CIFAR10
+from tangency.data.classes import CIFAR10, imagenet_synsets
 from tangency.errors import DataError, ModelError, TangencyError, quoted, unknown_name
 from tangency.formats.opening import existing_file
 from tangency.formats.plain import brief
@@ -113,7 +113,7 @@ def _card(network: ModuleRecord, origin: dict[str, str]) -> ScoreCard:
         prediction=PREDICTION_OF[form],
         shape=(options.in_channels, side, side),
         options={name: list(v) if isinstance(v, tuple) else v for name, v in given.items()},
-        classes=CIFAR10 if (count, side) == (len(CIFAR10), 32) else tuple(map(str, range(count))),
+        classes=_classes(count, side),
         unconditional=count == 0 or options.label_dropout > 0,
         sigma_range=(low / 2, high / 2),
         levels=_levels(state) if form == "iDDPMPrecond" else (),
@@ -121,6 +121,13 @@ def _card(network: ModuleRecord, origin: dict[str, str]) -> ScoreCard:
         licence=LICENCE,
         provenance={**origin, "preconditioning": form, "network": model["class_name"]},
     )
+
+
+def _classes(count: int, side: int) -> tuple[str, ...]:
+    """Class names of the published networks, which their files do not have; numbers for others."""
+    if (count, side) == (len(CIFAR10), 32):
+        return CIFAR10
+    return imagenet_synsets() if (count, side) == (len(imagenet_synsets()), 64) else tuple(map(str, range(count)))
 
 
 def _options(model: ModuleRecord, state: Mapping[str, object], learned: int) -> tuple[dict[str, object], UNetOptions]:

@@ -21,7 +21,7 @@ from tangency.study.forecast.memory import PeakMemory
 from tangency.study.forecast.miniature import Miniature
 from tangency.study.plan import Trial, curve_of
 from tangency.study.planning import StudyPlan
-from tangency.study.spec import StudySpec
+from tangency.study.spec import ModelSpec
 from tangency.training import evaluate, train
 from tangency.training.loop import TRAIN_ACCURACY_IMAGES
 from tangency.types import Dataset
@@ -102,21 +102,21 @@ def representatives(trials: Sequence[Trial]) -> dict[str, Trial]:
     return {curve: sorted(own, key=lambda t: t.strength)[len(own) // 2] for curve, own in curves.items()}
 
 
-def _network(spec: StudySpec, data: Dataset, device: str) -> Classifier:
-    model = spec.model
+def _network(model: ModelSpec, data: Dataset, device: str) -> Classifier:
     return build(model.architecture, data.train.shape, data.train.classes, seed=0, **model.options).to(device)
 
 
 def _time_training(calibration: TaskTimings, guides: FewGuides, data: Dataset, folder: Path, device: str) -> None:
     plan, spec = guides.plan, guides.plan.spec
     size = _batch(guides, data, folder, device)
-    whole = min(spec.train.batch_size, len(data.train))
     for curve, trial in representatives(plan.trials).items():
+        assert trial.train is not None  # else nothing is trained
+        whole = min(trial.train.batch_size, len(data.train))
         with PeakMemory(device) as peak:
             seconds = _step(guides, data, trial, size, folder / trial.train_hash, device)
         calibration.step[curve] = seconds * whole / size
         calibration.memory[f"train {curve}"] = peak.scaled(whole / size)
-    network, few = _network(spec, data, device), torch.arange(min(_EVALUATED, size * _STEPS, len(data.train)))
+    network, few = _network(spec.model, data, device), torch.arange(min(_EVALUATED, size * _STEPS, len(data.train)))
     clock = clock_for(device, spec.threads)
     began = clock()
     evaluate(network, data.train, few, torch.device(device))
@@ -130,9 +130,9 @@ def _batch(guides: FewGuides, data: Dataset, folder: Path, device: str) -> int:
     plan = guides.plan
     whole = min(plan.spec.train.batch_size, len(data.train))
     trained = [trial for trial in plan.trials if trial.objective is not None]
-    cheapest = min(trained, key=lambda trial: trial.cost)
     size = min(2, whole)
-    while size < whole:
+    while trained and size < whole:
+        cheapest = min(trained, key=lambda trial: trial.cost)
         seconds = _step(guides, data, cheapest, size, folder / str(size), device)
         if 2 * seconds > _ENOUGH:
             break
@@ -143,15 +143,17 @@ def _batch(guides: FewGuides, data: Dataset, folder: Path, device: str) -> int:
 def _step(guides: FewGuides, data: Dataset, trial: Trial, size: int, folder: Path, device: str) -> float:
     """Seconds of one step of a trial on a batch of `size` images."""
     assert trial.objective is not None  # else nothing is trained
+    assert trial.train is not None
+    assert trial.model is not None
     spec = guides.plan.spec
     config = dataclasses.replace(
-        spec.train, epochs=1, batch_size=size, validation_fraction=0.0, checkpoint_seconds=_NEVER
+        trial.train, epochs=1, batch_size=size, validation_fraction=0.0, checkpoint_seconds=_NEVER
     )
     images = data.train.subset(torch.arange(min(_STEPS * size, len(data.train))))
     clock, ends = clock_for(device, spec.threads), list[float]()
     began = clock()
     train(
-        _network(spec, data, device),
+        _network(trial.model, data, device),
         images,
         guides.bound(trial.objective),
         config,

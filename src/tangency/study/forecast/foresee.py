@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tangency.study.forecast.calibrate import TaskTimings, calibrate, recipe
 from tangency.study.forecast.entries import Forecast, KindEntry
 from tangency.study.forecast.schedule import makespan
 from tangency.study.forecast.tasks import foreseen_phases
-from tangency.study.forecast.wants import GUIDE, wanted
+from tangency.study.forecast.wants import GUIDE, NETWORKS, wanted
 from tangency.study.layout import Layout
 from tangency.study.plan import UNKNOWN, Trial, plan_trials
 from tangency.study.planning import HELD, StudyPlan
@@ -69,7 +69,8 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
     if any(want.missing for want in wants if want.key == GUIDE):
         return Foreseen(plan_trials(spec, data, UNKNOWN), None, Forecast(wants=wants))
     lacking = any(want.missing for want in wants if want.key == "network_score")
-    plan, layout = checked_plan(_without_network(spec) if lacking else spec, data), Layout(Path(run))
+    having = _without_given(spec, [want.reference for want in wants if want.key == NETWORKS and want.missing])
+    plan, layout = checked_plan(_without_network(having) if lacking else having, data), Layout(Path(run))
     there = [trial for trial in plan.trials if layout.settled(trial)]
     measured = [t for t in there if all(layout.measured(t, images) for images in plan.shards)]
     forecast = Forecast(wants=wants, trained=len(there), measured=len(measured))
@@ -84,7 +85,7 @@ def foresee(spec: StudySpec, run: str | Path, *, calibrated: bool = True) -> For
             kinds=_kinds([task for phase in phases for task in phase], plan, data, made),
             wall={workers: makespan(seconds, workers) for workers in WORKERS},
         )
-    return Foreseen(plan_trials(spec, data, UNKNOWN) if lacking else plan.trials, plan, forecast)
+    return Foreseen(plan_trials(spec, data, UNKNOWN) if lacking or having != spec else plan.trials, plan, forecast)
 
 
 def _stand_in() -> Dataset:
@@ -101,6 +102,14 @@ def _without_network(spec: StudySpec) -> StudySpec:
     return spec.model_copy(update={"network_score": "", "measures": measures})
 
 
+def _without_given(spec: StudySpec, missing: Sequence[str]) -> StudySpec:
+    """The same study without given networks that are not there."""
+    if not missing:
+        return spec
+    entries = [e.model_copy(update={"networks": tuple(n for n in e.networks if n not in missing)}) for e in spec.sweep]
+    return spec.model_copy(update={"sweep": tuple(entry for entry in entries if entry.networks or entry.objective)})
+
+
 def _label(task: Task, plan: StudyPlan) -> str:
     if task.kind != "train":
         return task.kind
@@ -110,12 +119,13 @@ def _label(task: Task, plan: StudyPlan) -> str:
 
 def task_seconds(task: Task, plan: StudyPlan, data: Dataset, made: TaskTimings) -> float:
     """Of one task on one worker."""
-    networks, spec = len(task.trials), plan.spec
+    networks = len(task.trials)
     if task.kind == "train":
         trial = plan.networks[task.index]
-        images = len(data.train) * (1 - spec.train.validation_fraction)
-        steps = math.ceil(images / spec.train.batch_size)
-        return trial.epochs * (steps * made.step[recipe(trial)] + made.epoch) if trial.objective else 0.0
+        if (train := trial.train) is None:
+            return 0.0
+        steps = math.ceil(len(data.train) * (1 - train.validation_fraction) / train.batch_size)
+        return train.epochs * (steps * made.step[recipe(trial)] + made.epoch)
     if task.kind == "measure":
         shared, each = made.per_image
         return len(plan.shards[task.index]) * (shared + networks * each)

@@ -128,7 +128,7 @@ class Miniature:
         score = self._bench(self.data).network
         if score is None:
             return 0.0
-        clock, few = clock_for(self.device, self.plan.spec.threads), self.few.train
+        clock, few = clock_for(self.device, self.plan.spec.threads), self.plan.working.dataset(self.few).train
         labelled = conditional_only(score)
 
         def timed(count: int) -> float:

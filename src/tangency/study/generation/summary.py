@@ -32,7 +32,7 @@ from tangency.study.generation.entries import (
 )
 from tangency.study.generation.join import peaks, rank_correlations
 from tangency.study.generation.shards import JudgedPictures, identity
-from tangency.study.plan import REFERENCES, Trial, cell_of, judge_model
+from tangency.study.plan import Trial, cell_of, is_reference, judge_model, labels_of
 from tangency.study.spec import StudySpec
 from tangency.types import Dataset
 
@@ -126,7 +126,7 @@ def _entry(
     trials = [trial for trial in planned if trial.id in one.trials]
     draws = {t.id: trial_draws(one.trials[t.id], boot, (entry.own, t.train_hash)) for t in trials}
     cells = _cells(trials, one, boot, joined, gradients, classes)
-    trained = [cell for cell in cells if cell.objective not in REFERENCES]
+    trained = [cell for cell in cells if not is_reference(cell.objective)]
     better = qualities(entry.config.task, next(iter(draws.values()), {}))
     others = {FRACTION: "F²"} | ({joined.alignment: "alignment"} if joined.alignment else {})
     return TaskEntry(
@@ -219,7 +219,7 @@ def _gradients(spec: StudySpec, planned: Sequence[Trial], joined: Joined) -> dic
     numbers = {}
     for name, group in _groups(planned).items():
         # the Bayes rule is one, for all seeds
-        whole = len(group) == len(spec.seeds) or (len(group) == 1 and group[0].name in REFERENCES)
+        whole = len(group) == len(spec.seeds) or (len(group) == 1 and is_reference(group[0].name))
         if not whole or not {trial.id for trial in group} <= usable:
             continue
         own = [joined.columns[trial.id] for trial in group]
@@ -238,7 +238,7 @@ def _cells(
     classes: int,
 ) -> list[SweepCell]:
     """The cells of `gradients`, with the qualities that all of their networks have."""
-    cells, curves = [], _curves(trials)
+    cells, curves = [], labels_of(trials)
     for name, group in _groups(trials).items():
         if name not in gradients:
             continue
@@ -252,19 +252,8 @@ def _cells(
             whose = seed_of(one.entry.own, *(trial.train_hash for trial in group), OWN)
             numbers |= distance_of_networks(sets, boot.resamples.rows, whose)
         first = group[0]
-        cells.append(
-            SweepCell(name, curves[first.id], first.strength, joined.regimes.get(name), numbers | gradients[name])
-        )
+        cells.append(SweepCell(name, curves[name], first.strength, joined.regimes.get(name), numbers | gradients[name]))
     return cells
-
-
-def _curves(trials: Sequence[Trial]) -> dict[str, str]:
-    """Objective of each trial, with what sets it apart (other options, "pags") where there are several of its name."""
-    variants = {t.id: cell_of(t).removeprefix(f"{t.name}-{t.strength:g}") for t in trials if t.objective is not None}
-    several = {
-        name for name in {t.name for t in trials} if len({variants.get(t.id) for t in trials if t.name == name}) > 1
-    }
-    return {t.id: t.name + (variants[t.id] if t.name in several and t.id in variants else "") for t in trials}
 
 
 def _cell(cell: SweepCell, trials: Sequence[Trial]) -> GeneratedCell:

@@ -66,6 +66,23 @@ class FilterEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GivenEntry:
+    """A given network.
+
+    Args:
+        reference: what it was loaded by.
+        architecture: of its card.
+        reading: how it was read, in sentences.
+        warnings: what is doubtful about that, by its accuracy.
+    """
+
+    reference: str
+    architecture: str
+    reading: list[str]
+    warnings: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialEntry:
     """One trial: how its training ended, its numbers, and its label against the standard network of its seed.
 
@@ -73,6 +90,7 @@ class TrialEntry:
         seconds, cpu_seconds, gpu_seconds: of its training: wall time, processor time, and time on an accelerator.
         learning_rate: at the peak of the schedule; None for a trial that is not trained.
         filter: of a filtered standard network.
+        network: what is known of a given network, which was not trained here.
         calibration: its temperature, on test images that are not measured, or why it has no calibrated scalar.
         regime: the label of this one network, images its unit; None for a trial that is not judged, and where the label
             is withheld.
@@ -95,6 +113,7 @@ class TrialEntry:
     epochs: int | None = None
     learning_rate: float | None = field(default=None, metadata=ABSENT)
     filter: FilterEntry | None = field(default=None, metadata=ABSENT)
+    network: GivenEntry | None = field(default=None, metadata=ABSENT)
     calibration: Calibration | None = field(default=None, metadata=ABSENT)
     measures: dict[str, MeasureEntry] = field(default_factory=dict)
     excess: dict[str, ExcessEntry] = field(default_factory=dict)
@@ -233,7 +252,8 @@ class StudySummary:
 
     `absent` says in sentences which cells have no network, and which objectives no curve. `score` is the card of the
     study's score, and `provenance` versions, hashes and settings to be printed as they are. `seconds` is the time of
-    all runs of this spec, `costs` what all jobs in the folder took.
+    all runs of this spec, `costs` what all jobs in the folder took. `controls` says of each tag in the ids of trials
+    what they change in the recipe of the study.
     """
 
     schema: int
@@ -255,6 +275,7 @@ class StudySummary:
     generation: GenerationEntry | None = field(default=None, metadata=ABSENT)
     correlations: list[CorrelationEntry] = field(default_factory=list)
     provenance: dict[str, Any]
+    controls: dict[str, str] | None = field(default=None, metadata=ABSENT)
     guides: GuidesEntry | None = field(default=None, metadata=ABSENT)
     unused_networks: int | None = field(default=None, metadata=ABSENT)
     seconds: float | None = field(default=None, metadata=ABSENT)

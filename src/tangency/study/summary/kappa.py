@@ -14,7 +14,7 @@ from tangency.measures.keys import KAPPA, Key
 from tangency.statistics import KappaThresholds, KappaVerdict, crossed
 from tangency.statistics.kappa_rule import KappaRegime, kappa_verdict
 from tangency.statistics.resamples import Array
-from tangency.study.plan import REFERENCES, Trial, cell_of
+from tangency.study.plan import Trial, cell_of, is_reference
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import influence
 from tangency.study.summary.trials import Labelled, Results, baselines
@@ -45,7 +45,7 @@ def kappa_labels(
     trials = [
         trial
         for trial in results.planned
-        if trial.id in sound and trial.seed in standard and trial.name not in REFERENCES
+        if trial.id in sound and trial.seed in standard and not is_reference(trial.name)
     ]
     own = {t.id: criteria(results.numbers[t.id], results.numbers[standard[t.seed].id], change) for t in trials}
     labels = _labels(*judge_regimes(own)) if own else {}

@@ -14,7 +14,7 @@ from tangency.measures.keys import MARGIN, Key
 from tangency.statistics import PairedBootstrap
 from tangency.study.generation.collect import GeneratedEntry
 from tangency.study.generation.summary import Joined, summarise_generation
-from tangency.study.plan import Trial, working_of
+from tangency.study.plan import Trial, controls_of, working_of
 from tangency.study.spec import StudySpec
 from tangency.study.summary.cells import cell_entries
 from tangency.study.summary.common_curve import common_curves
@@ -51,12 +51,11 @@ def summarise(
         generated: pictures of each entry of `generate`.
         rated: how good the judge of these is.
     """
-    trials, longer = _apart(planned, spec)
+    trials, longer = [t for t in planned if not t.longer], [t for t in planned if t.longer]
     own = {trial.id: columns[trial.id] for trial in trials if trial.id in columns}
     dimension = math.prod(working_of(spec, data).shape)
-    numbers = _numbers(own, spec, dimension, len(data.test.classes))
     sweep = Sweep.of(spec, data, trials, outcomes, own, dimension)
-    results = Results.of(sweep.rows.constant, trials, numbers)
+    results = Results.of(sweep.rows.constant, trials, _numbers(own, spec, dimension, len(data.test.classes)))
     judged = judge(sweep, results, spec, longer, columns)
     joined = _joined(spec, results, judged.cells, own)
     generation = summarise_generation(spec, data, trials, generated, rated, joined) if generated and rated else None
@@ -69,7 +68,7 @@ def summarise(
         headline=judged.headline,
         trials=trial_entries(results, outcomes, own, dimension, judged.trials),
         world=about_world(spec),
-        noise_curves=noise_curves(spec, numbers, results.standard_of()),
+        noise_curves=noise_curves(spec, results.numbers, results.standard_of()),
         cells=cell_entries(sweep, results, own, judged.cells),
         curves=judged.curves,
         absent=judged.absent,
@@ -80,13 +79,8 @@ def summarise(
         generation=generation,
         correlations=correlations(sweep.rows),
         provenance=_provenance(spec, data, planned),
+        controls=controls_of(spec.sweep) or None,
     ).to_json()
-
-
-def _apart(planned: Sequence[Trial], spec: StudySpec) -> tuple[list[Trial], list[Trial]]:
-    """Trials of the spec, and those that were trained longer."""
-    longer = [trial for trial in planned if trial.epochs > spec.train.epochs]
-    return [trial for trial in planned if trial not in longer], longer
 
 
 def _tangents(spec: StudySpec, columns: Mapping[str, Columns]) -> TangentsEntry | None:

@@ -18,7 +18,7 @@ from tangency.measures.definition import rank_key
 from tangency.measures.keys import FRACTION, Key
 from tangency.statistics import Kappa
 from tangency.statistics.resamples import Array
-from tangency.study.plan import BAYES, FILTERED, REFERENCES, Trial, cell_of, curve_of, measured_images
+from tangency.study.plan import BAYES, FILTERED, Trial, cell_of, is_reference, labels_of, measured_images
 from tangency.study.spec import StudySpec
 from tangency.study.sweep import STANDARD
 from tangency.types import Dataset
@@ -83,23 +83,23 @@ class Sweep:
         trials = {name: [trial for trial in group if trial.id in columns] for name, group in cells.items()}
         lost = {name: len(cells[name]) - len(own) for name, own in trials.items()}
         trials = {name: own for name, own in trials.items() if own}
-        curves = _curves(planned)
+        curves = labels_of(planned)
         diverged = [
             LostCell(curves[name], group[0].strength, len(group))
             for name, group in cells.items()
-            if name not in trials and group[0].name not in REFERENCES
+            if name not in trials and not is_reference(group[0].name)
         ]
         recipes = {name: _recipe(name, curves[name], own, columns) for name, own in trials.items()}
         measured = [i for shard in measured_images(spec, data) for i in shard]
-        trained = [recipe for recipe in recipes.values() if recipe.objective not in REFERENCES]
+        beside = {name for name, own in trials.items() if _beside(own[0], curves[name])}
         rows = SweepRows(
-            trained,
+            [recipe for name, recipe in recipes.items() if name not in beside],
             constant=best_constant(data.test.labels[measured]),
             dimension=dimension,
             exact=spec.score.kind == "exact",
             filtered={target: recipes[name] for target, name in FILTERED.items() if name in recipes},
             slack=_slack(trials, outcomes),
-            references=[recipe for recipe in recipes.values() if recipe.objective in REFERENCES],
+            references=[recipe for name, recipe in recipes.items() if name in beside],
         )
         return cls(rows, trials, lost, diverged)
 
@@ -121,18 +121,15 @@ class Sweep:
         return dataclasses.replace(rows, recipes=recipes, filtered=filtered, references=those(rows.references))
 
 
-def _curves(planned: Sequence[Trial]) -> dict[str, str]:
-    """Cell to its objective, with options where a study has several variants of it."""
-    variants: dict[str, set[str]] = {}
-    for trial in planned:
-        variants.setdefault(trial.name, set()).add(curve_of(trial))
-    return {cell_of(trial): curve_of(trial) if len(variants[trial.name]) > 1 else trial.name for trial in planned}
+def _beside(trial: Trial, curve: str) -> bool:
+    """Whether a trial stands beside the sweep: a reference, or a standard network that is not the one of the study."""
+    return is_reference(trial.name) or (trial.name == STANDARD and curve != STANDARD)
 
 
 def _recipe(name: str, curve: str, trials: Sequence[Trial], columns: Mapping[str, Columns]) -> Recipe:
     """The networks of a cell that were measured."""
     own = {trial.seed: columns[trial.id] for trial in trials}
-    return Recipe(name, curve, trials[0].strength, own, fixed=trials[0].name == BAYES)
+    return Recipe(name, curve, trials[0].strength, own, fixed=trials[0].name == BAYES or trials[0].given is not None)
 
 
 def _slack(trials: Mapping[str, Sequence[Trial]], outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

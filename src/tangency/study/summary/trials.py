@@ -15,8 +15,8 @@ from tangency.evaluate.verdicts.entries import RecipeVerdict
 from tangency.measures import Calibration
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
-from tangency.study.plan import REFERENCES, UNTRAINED, Trial
-from tangency.study.summary.entries import FilterEntry, TrialEntry
+from tangency.study.plan import UNTRAINED, Trial, is_reference
+from tangency.study.summary.entries import FilterEntry, GivenEntry, TrialEntry
 from tangency.study.summary.optimum import excess_risks
 from tangency.study.sweep import STANDARD
 
@@ -69,7 +69,7 @@ class Results:
         collapsed = {
             trial.id
             for trial in planned
-            if trial.id in numbers and trial.name not in REFERENCES
+            if trial.id in numbers and not is_reference(trial.name)
             if not numbers[trial.id].estimates["accuracy"].low > constant
         }
         return cls(planned, numbers, collapsed)
@@ -85,15 +85,18 @@ class Results:
         return {
             trial.id: standard[trial.seed].id
             for trial in self.planned
-            if trial.id in self.numbers and trial.seed in standard and trial.name not in (*REFERENCES, STANDARD)
+            if trial.id in self.numbers
+            and trial.seed in standard
+            and trial.name != STANDARD
+            and not is_reference(trial.name)
         }
 
 
 def baselines(planned: Sequence[Trial], usable: Container[str]) -> dict[int, Trial]:
-    """The standard trial of each seed, the first where there are several, among the trials with these ids."""
+    """The standard trial of each seed by the recipe of the study, the first where there are several, of these ids."""
     standard: dict[int, Trial] = {}
     for trial in planned:
-        if trial.name == STANDARD and trial.id in usable:
+        if trial.is_baseline and trial.id in usable:
             standard.setdefault(trial.seed, trial)
     return standard
 
@@ -134,6 +137,7 @@ def trial_entries(
                 epochs=outcome["epochs"],
                 **{name: outcome.get(name) for name in _OF_TRAINING},
                 filter=FilterEntry.of(outcome),
+                network=GivenEntry(**outcome["network"]) if "network" in outcome else None,
                 calibration=calibration_of(outcome),
                 measures=_measures(numbers, untrained, null) if numbers else {},
                 excess=excess_entries(numbers.excess, columns[trial.id]) if numbers else {},
@@ -150,7 +154,7 @@ def trial_entries(
 
 def _adjusted(entries: Sequence[TrialEntry]) -> list[TrialEntry]:
     """These entries, with p-values of the trained ones adjusted over all of them."""
-    trained = [entry for entry in entries if entry.objective not in REFERENCES]
+    trained = [entry for entry in entries if not is_reference(entry.objective)]
     adjusted = {entry.id: excess for entry, excess in zip(trained, with_holm([e.excess for e in trained]), strict=True)}
     return [dataclasses.replace(entry, excess=adjusted.get(entry.id, entry.excess)) for entry in entries]
 

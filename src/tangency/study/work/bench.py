@@ -20,6 +20,7 @@ from tangency.models import read_classifier
 from tangency.objectives import Objective
 from tangency.score import Denoiser, load_score
 from tangency.study.generation.bench import GenerationBench
+from tangency.study.given import load_given
 from tangency.study.guides import Guide, guide_data, guides_of, load_study_data
 from tangency.study.layout import Layout, weights_file
 from tangency.study.plan import BAYES, Trial, directions
@@ -81,7 +82,7 @@ class Workbench:
     def network(self) -> Denoiser | None:
         """The trained score that gradients are compared with too, where the spec names one."""
         reference = self.spec.network_score
-        return load_score(reference, self.data, self.device) if reference else None
+        return load_score(reference, self.shown, self.device) if reference else None
 
     @cached_property
     def guide_ground(self) -> Ground:
@@ -128,9 +129,11 @@ class Workbench:
         return Subject(net, temperature=self._calibrations[trial.measure_hash].temperature)
 
     def classifier(self, trial: Trial) -> nn.Module:
-        """The trained network of a trial, last or best as the spec says, maybe filtered; or the world's Bayes rule."""
+        """The network of a trial: last or best as the spec says, maybe filtered, or given; or the Bayes rule."""
         if trial.name == BAYES:
             return BayesClassifier(exact_world(self.spec.data).to(self.device))
+        if trial.given is not None:
+            return load_given(trial.given.reference, self.data, self.device).classifier
         if trial.base is not None:
             return filtered(self.classifier(trial.base), trial, self.layout, self.filters)
         path = weights_file(self.layout.trial(trial), self.spec.weights)

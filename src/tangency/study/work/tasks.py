@@ -22,11 +22,11 @@ from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.objectives.options import SHAM
+from tangency.study.given import given_outcome
 from tangency.study.guides import Guide, compare_sham
 from tangency.study.layout import NO_MEMORY
 from tangency.study.network import examine_network
-from tangency.study.plan import BAYES, Trial, at_strength, judge_model
-from tangency.study.spec import ModelSpec
+from tangency.study.plan import Trial
 from tangency.study.work.bench import Workbench
 from tangency.study.work.filtering import filter_outcome
 from tangency.tangents import Ground, TangentEstimator
@@ -84,7 +84,7 @@ def _examine(bench: Workbench, task: Task, progress: Progress) -> None:
     assert bench.network is not None  # else there is no such task
     fitted = {} if closed is None else {"mfa": closed}
     path = bench.layout.trust(bench.plan.network_hash)
-    examine_network(bench.network, bench.spec.network_score, bench.data, fitted, path, bench.device)
+    examine_network(bench.network, bench.spec.network_score, bench.shown, fitted, path, bench.device)
 
 
 def _fit_tangents(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -109,12 +109,12 @@ def _compare_sham(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _train_trial(bench: Workbench, task: Task, progress: Progress) -> None:
-    _train(bench, bench.plan.networks[task.index], bench.spec.model, progress)
+    _train(bench, bench.plan.networks[task.index], progress)
 
 
 def _train_judge(bench: Workbench, task: Task, progress: Progress) -> None:
     assert bench.plan.judge is not None  # else there is no such task
-    _train(bench, bench.plan.judge, judge_model(bench.spec), progress)
+    _train(bench, bench.plan.judge, progress)
 
 
 def _choose_filters(bench: Workbench, task: Task, progress: Progress) -> None:
@@ -143,10 +143,12 @@ def _generating(bench: Workbench, task: Task) -> Trial | None:
     return bench.plan.trials[task.trials[0]] if task.trials else None
 
 
-def _train(bench: Workbench, trial: Trial, model: ModelSpec, progress: Progress) -> None:
-    """Train a trial's network, or only initialise it where the trial has no objective; the Bayes rule has none."""
+def _train(bench: Workbench, trial: Trial, progress: Progress) -> None:
+    """Train a network, only initialise it without an objective, look at a given one; the Bayes rule has none."""
     outcome: dict[str, Any] = {"outcome": "ok", "seconds": 0.0, "epochs": 0}
-    if trial.name != BAYES:
+    if trial.given is not None:
+        outcome |= given_outcome(trial.given.reference, bench.data, bench.device)
+    elif (model := trial.model) is not None:
         shape, classes = bench.data.train.shape, bench.data.train.classes
         classifier = build(model.architecture, shape, classes, seed=trial.seed, **model.options).to(bench.device)
         classifier.card = dataclasses.replace(classifier.card, provenance=_provenance(bench, trial))
@@ -166,8 +168,8 @@ def _identity(trial: Trial) -> dict[str, Any]:
 def _optimise(
     bench: Workbench, classifier: Classifier, objective: Objective, trial: Trial, progress: Progress
 ) -> dict[str, Any]:
-    config = at_strength(bench.spec.train, objective)
-    config = dataclasses.replace(config, seed=trial.seed, epochs=trial.epochs)
+    assert trial.train is not None  # else it has no objective
+    config = dataclasses.replace(trial.train, seed=trial.seed)
     folder, objective = bench.layout.trial(trial), bench.objective(objective, trial.seed)
 
     def on_step(step: Step) -> None:
