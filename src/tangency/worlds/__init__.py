@@ -2,6 +2,7 @@
 
 from tangency.worlds.bayes import BayesClassifier, Risk, bayes_risk
 from tangency.worlds.core import Core
+from tangency.worlds.decoded import DecoderCore
 from tangency.worlds.distractor import letter, place_posterior, signal_mask, with_distractor
 from tangency.worlds.embedding import Embedding
 from tangency.worlds.gaussians import GaussianCore
@@ -13,6 +14,7 @@ __all__ = [
     "WORLDS",
     "BayesClassifier",
     "Core",
+    "DecoderCore",
     "Embedding",
     "GaussianCore",
     "Risk",
