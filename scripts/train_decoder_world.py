@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -32,16 +33,14 @@ NARROWEST, WIDEST = 0.15, 0.3  # standard deviation of a component in any direct
 def network(latent: int) -> nn.Sequential:
     """Codes (N, latent) to pixels (N, 784), linear in its last hidden layer."""
     sizes = (latent, *WIDTHS)
-    hidden = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (nn.Linear(a, b), nn.SiLU())]
+    hidden = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
     return nn.Sequential(*hidden, nn.Linear(WIDTHS[-1], 784))
 
 
 def trained(data: LabelledImages, latent: int) -> tuple[nn.Sequential, Tensor]:
     """The decoder of a VAE, and the posterior means of all images, (N, latent)."""
     torch.manual_seed(latent)
-    encoder = nn.Sequential(
-        nn.Linear(784, 256), nn.SiLU(), nn.Linear(256, 64), nn.SiLU(), nn.Linear(64, 2 * latent)
-    )
+    encoder = nn.Sequential(nn.Linear(784, 256), nn.SiLU(), nn.Linear(256, 64), nn.SiLU(), nn.Linear(64, 2 * latent))
     decoder, x = network(latent), data.images().flatten(1)
     steps = EPOCHS * (len(x) // BATCH)
     optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])

@@ -13,12 +13,14 @@ from tangency.tangents.controls import (
 from tangency.tangents.curved import Retraction, curved_path
 from tangency.tangents.decoder import AutoencoderTangents
 from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
+from tangency.tangents.differences import DenoiserDifferences, DifferenceOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
 from tangency.tangents.principal import PrincipalAxes, pca_basis, principal_axes
 from tangency.tangents.references import Ground, open_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
+from tangency.tangents.soft import SoftAlignment, soft_alignment
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
 from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
 
@@ -27,7 +29,9 @@ __all__ = [
     "Autoencoder",
     "AutoencoderTangents",
     "ConvAutoencoder",
+    "DenoiserDifferences",
     "DenoiserTangents",
+    "DifferenceOptions",
     "FixedTangents",
     "Ground",
     "KrylovOptions",
@@ -38,6 +42,7 @@ __all__ = [
     "ScoreSVDTangents",
     "SharedSpaces",
     "ShuffledTangents",
+    "SoftAlignment",
     "StoredTangents",
     "TangentEstimator",
     "TangentSpace",
@@ -56,6 +61,7 @@ __all__ = [
     "principal_axes",
     "random_tangents",
     "reach",
+    "soft_alignment",
     "space_agreement",
     "store_tangents",
 ]

@@ -23,6 +23,7 @@ SMALL = {
     "sphere": "sphere?shape=1x6x6&rank=5",
     "torus": "torus?shape=1x6x6&rank=3",
     "distractor": "distractor?shape=1x8x6&rank=2&classes=2&mark=0.1",
+    "decoder": "decoder?size=6&classes=3&noise=0.02",
 }
 SIGMAS = (0.03, 0.1, 0.4)
 TOPICS: dict[str, Callable[[int], list[Claim]]] = {

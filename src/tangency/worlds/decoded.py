@@ -10,14 +10,13 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from tangency.errors import NumericsError
 from tangency.mixtures.weights import Weigh
 from tangency.numerics import masked_orthonormal
 from tangency.seeding import Draw
 from tangency.worlds.latent import LatentMixture
-from tangency.worlds.quadrature import MOST, NodeCells, Spacing
+from tangency.worlds.quadrature import MOST, NodeCells, Spacing, value_of
 from tangency.worlds.smooth_map import SmoothMap
 
 _IMAGES, _AT_ONCE = 64, 8  # whose cells are looked up, and whose nodes are summed
@@ -35,7 +34,7 @@ class DecoderCore:
     """z = g(u), (u, y) from a mixture of Gaussians for each class: p_σ(z, c) = ∫ p(u, c) N(z; g(u), σ²I) du.
 
     The integral is a trapezoidal rule over the k ≤ 3 latent coordinates, whose nodes lie as close as σ asks for; it is
-    exact to about 1e-12, and σ that needs more than 500,000 nodes is refused. Of the nodes only those near z are summed.
+    exact to about 1e-12, and σ that needs more than 500,000 nodes is refused. Only nodes near z are summed.
 
     Args:
         decoder: g, from R^k to R^n.
@@ -94,8 +93,9 @@ class DecoderCore:
         if sigma < self.finest:
             raise NumericsError(
                 f"decoder: got noise of standard deviation {sigma:.3g} with {self.intrinsic_dimension} latent "
-                f"coordinates, expected at least {self.finest:.3g}: less takes more than {MOST} nodes of the quadrature. "
-                "Give the world more noise=, or take a larger sigma, smaller images (size=) or a smaller latent=."
+                f"coordinates, expected at least {self.finest:.3g}: less takes more than {MOST} nodes of the "
+                "quadrature. Give the world more noise=, or take a larger sigma, smaller images (size=) or a smaller "
+                "latent=."
             )
         return self._rule(max(0, math.ceil(-2 * math.log2(sigma) - _ROUNDING)))
 
@@ -135,7 +135,7 @@ class DecoderCore:
         return torch.cat(parts)
 
     def nearest(self, z: Tensor) -> Tensor:
-        """argmin_u ‖z − g(u)‖, (N, n) to (N, k): from the nearest node by Newton's iteration, halved where it overshoots."""
+        """argmin_u ‖z − g(u)‖, (N, n) to (N, k): from the nearest node, by Newton steps that are halved if too long."""
         rule = self._rule(max(0, self._last - _COARSER))
         return torch.cat([self._descended(part, rule.closest(part)) for part in torch.split(z, _IMAGES)])
 
@@ -190,7 +190,7 @@ def _seen(rule: NodeCells, cells: Tensor, kept: Tensor, z: Tensor, sigma: float,
     inner = torch.einsum("nqbi,ni->nqb", values, z)
     squares = 2 * (rule.halves[cells] - inner + 0.5 * z.square().sum(1)[:, None, None])
     exponents = -squares / (2 * sigma**2)
-    top = forward_ad.unpack_dual(exponents).primal.detach().amax(2, keepdim=True)
+    top = value_of(exponents).amax(2, keepdim=True)
     factors, shares = (exponents - top).exp(), rule.shares[cells]
     size = top - 0.5 * z.shape[1] * math.log(2 * math.pi * sigma**2)
     outside = (rule.peaks[cells] + size).masked_fill(~kept[:, :, None], -torch.inf)
@@ -235,4 +235,4 @@ class _Nodes:
 
 def _width(number: int) -> float:
     """Standard deviation of noise that a rule is for: 1, 1/√2, ½, …"""
-    return 2.0 ** (-number / 2)
+    return math.pow(2.0, -number / 2)

@@ -62,7 +62,9 @@ class DecoderWorld(WorldOptions):
 
     def build(self, root: Path | None) -> World:
         tensors, header = _shipped()
-        own = {name.partition(".")[2]: tensor.double() for name, tensor in tensors.items() if name[0] == f"{self.latent}"}
+        own = {
+            name.partition(".")[2]: tensor.double() for name, tensor in tensors.items() if name[0] == f"{self.latent}"
+        }
         count = sum(name.startswith("weight") for name in own)
         weights = [own[f"weight.{i}"] for i in range(count)]
         biases = [own[f"bias.{i}"] for i in range(count)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
@@ -28,6 +28,12 @@ _SURVEY = {1: 2000, 2: 60, 3: 20}  # points along each axis at which slopes are 
 def _lattice(axes: list[Tensor]) -> Tensor:
     """All points of a grid, (nodes, k), the last axis fastest."""
     return torch.stack([axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")], 1)
+
+
+def value_of(x: Tensor) -> Tensor:
+    """x without its derivatives, in reverse and in forward mode."""
+    value: Tensor = cast(Any, forward_ad.unpack_dual)(x).primal.detach()
+    return value
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,9 @@ class Spacing:
         """By looking over the box."""
         low, high = latent.box()
         k = decoder.inputs
-        axes = [torch.linspace(float(a), float(b), _SURVEY[k], dtype=torch.float64) for a, b in zip(low, high)]
+        axes = [
+            torch.linspace(float(a), float(b), _SURVEY[k], dtype=torch.float64) for a, b in zip(low, high, strict=True)
+        ]
         points = _lattice(axes).to(low.device)
         near = latent.near(points)
         slopes = decoder.jet(points[near])[1].square().sum(1).sqrt().amax(0)
@@ -66,7 +74,7 @@ class Spacing:
 
     def nodes(self, width: float) -> int:
         """Nodes where the law has mass, about."""
-        return round(self.share * math.prod(self.counts(width)) * _SIDE[len(self.low)] ** len(self.low))
+        return int(self.share * math.prod(self.counts(width)) * _SIDE[len(self.low)] ** len(self.low))
 
 
 @final
@@ -125,7 +133,7 @@ class NodeCells:
         A class's sum is at least a cell's number of nodes times e to the mean of its terms, by Jensen's inequality.
         """
         with torch.no_grad():
-            away = self._away(forward_ad.unpack_dual(z).primal.detach())
+            away = self._away(value_of(z))
             largest = -(away - self.radii).clamp(min=0).square() / (2 * sigma**2)
             mean = math.log(self.points.shape[1]) - (away.square() + self.spreads) / (2 * sigma**2)
             worth = torch.full_like(away, -torch.inf)
@@ -154,4 +162,3 @@ class NodeCells:
             best = torch.where(closer, least, best)
             found = torch.where(closer[:, None], self.points[number, place], found)
         return found
-

@@ -28,7 +28,16 @@ from tangency.worlds.world import World, replace_named
 # A new world joins by adding its options.
 WORLDS: dict[str, type[WorldOptions]] = {
     world.name: world
-    for world in (LinearWorld, OffsetWorld, RotatedWorld, FittedWorld, SphereWorld, TorusWorld, DistractorWorld, DecoderWorld)
+    for world in (
+        LinearWorld,
+        OffsetWorld,
+        RotatedWorld,
+        FittedWorld,
+        SphereWorld,
+        TorusWorld,
+        DistractorWorld,
+        DecoderWorld,
+    )
 }
 # Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
 WORLD_SCHEMA = 1
