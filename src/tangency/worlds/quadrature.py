@@ -68,7 +68,7 @@ class Spacing:
 
     def counts(self, width: float) -> list[int]:
         """Cells along each axis for Gaussians of this standard deviation around g(u)."""
-        step = torch.minimum(width / self.slope, self.narrowest) / _RESOLUTION
+        step = (self.narrowest**-2 + (self.slope / width) ** 2).rsqrt() / _RESOLUTION  # of a product of Gaussians
         side = _SIDE[len(self.low)]
         return [math.ceil(extent / (h * side)) for extent, h in zip(self.high - self.low, step, strict=True)]
 
