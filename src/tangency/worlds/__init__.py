@@ -5,6 +5,7 @@ from tangency.worlds.core import Core
 from tangency.worlds.decoded import DecoderCore
 from tangency.worlds.distractor import letter, place_posterior, signal_mask, with_distractor
 from tangency.worlds.embedding import Embedding
+from tangency.worlds.family import family
 from tangency.worlds.gaussians import GaussianCore
 from tangency.worlds.registry import WORLDS, drawn, load_dataset, make_world, world_of
 from tangency.worlds.spheres import SphereCore, von_mises_fisher
@@ -23,6 +24,7 @@ __all__ = [
     "World",
     "bayes_risk",
     "drawn",
+    "family",
     "letter",
     "load_dataset",
     "make_world",
