@@ -77,8 +77,8 @@ TANGENT_PAGE = (ROOT / "docs" / "tangents.md").read_text()
 
 
 def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
-    exec(compile(code, "tangents.md", "exec"), {})
+    for code in re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S):
+        exec(compile(code, "tangents.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "torch.Size([20, 784, 12])" in printed
     overlap, chance = map(float, re.findall(r"overlap tensor\((0\.\d+).*?chance tensor\((0\.\d+)", printed)[0])

@@ -71,7 +71,9 @@ def test_angles_equal_scipys_and_keep_what_an_arccosine_loses() -> None:
     assert float(torch.arccos((u * v).sum().clamp(max=1))) == 0
 
 
-@pytest.mark.parametrize("kind", [*TANGENTS, "local-pca?rank=3", "denoiser?rank=3", "random?rank=3"])
+@pytest.mark.parametrize(
+    "kind", [*TANGENTS, "local-pca?rank=3", "denoiser?rank=3", "denoiser-differences?rank=3", "random?rank=3"]
+)
 def test_every_tangent_estimator_keeps_its_contract(kind: str) -> None:
     world = make_world("sphere?shape=1x6x6&rank=3")
     data = drawn(world, 200, 0)
