@@ -154,11 +154,11 @@ class NodeCells:
         kept = away - self.radii <= (away.square() + self.spreads).amin(1, keepdim=True).sqrt() + _SLACK
         cells = (-away).masked_fill(~kept, -torch.inf).topk(int(kept.sum(1).max()), dim=1).indices
         best = torch.full_like(z[:, 0], torch.inf)
-        found = self.points[:1, 0].expand(len(z), -1)
+        nearest = self.points[:1, 0].expand(len(z), -1)
         for number in cells.unbind(1):
             square = (self.values[number] - z[:, None]).square().sum(2)
             least, place = square.min(1)
             closer = least < best
             best = torch.where(closer, least, best)
-            found = torch.where(closer[:, None], self.points[number, place], found)
-        return found
+            nearest = torch.where(closer[:, None], self.points[number, place], nearest)
+        return nearest
