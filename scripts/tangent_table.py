@@ -17,7 +17,7 @@ import torch
 
 from tangency.errors import TangencyError
 from tangency.evaluate.fitting.tangents import fitted_tangents
-from tangency.tangents import Ground, WorldTangents, agreement
+from tangency.tangents import Ground, WorldTangents, space_agreement
 from tangency.worlds import load_dataset, make_world
 
 IMAGES, SIGMA = 50, 0.02
@@ -55,6 +55,7 @@ def references(row: Row) -> list[str]:
     k, near = row.rank, max(20, 2 * row.rank)
     names = ["exact", f"denoiser?rank={k}&sigma={SIGMA}", f"mfa?rank={k}", f"local-pca?rank={k}&neighbours={near}"]
     names += [f"autoencoder?{row.autoencoder}&rank={k}"] if row.autoencoder else []
+    names += [f"denoiser-differences?rank={k}&sigma={SIGMA}{more}" for more in ("", "&central=true")]
     names += [f"score-svd?rank={k}&sigma={SIGMA}"] if row.world.startswith(("torus", "sphere")) else []
     names += [f"pca?rank={k}", f"dct?rank={k}", f"random?rank={k}"]
     names += [f"denoiser?rank=drop&most={2 * k}&sigma={SIGMA}", f"local-pca?rank=drop&most={2 * k}&neighbours={near}"]
@@ -75,7 +76,7 @@ def show(name: str, row: Row, folder: Path) -> None:
         except TangencyError as error:
             print(f"| {name} | `{reference}` | {error} |", flush=True)
             continue
-        angles, taken = agreement(space, truth), time.perf_counter() - started
+        angles, taken = space_agreement(space, truth), time.perf_counter() - started
         rank = f"{space.rank.min()}–{space.rank.max()}" if space.rank.unique().numel() > 1 else f"{space.rank[0]}"
         print(
             f"| {name} | {world.dimension} | `{reference}` | {rank} | {angles.mean.nanmean():.2f} | "

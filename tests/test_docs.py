@@ -79,8 +79,9 @@ TANGENT_PAGE = (ROOT / "docs" / "tangents.md").read_text()
 
 
 def test_the_python_example_of_tangents_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    code, training = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
-    exec(compile(code, "tangents.md", "exec"), {})
+    code, soft, training = re.findall(r"```python\n(.*?)```", TANGENT_PAGE, re.S)
+    for each in (code, soft):
+        exec(compile(each, "tangents.md", "exec"), {})
     printed = capsys.readouterr().out
     assert "torch.Size([20, 784, 12])" in printed
     overlap, chance = map(float, re.findall(r"overlap tensor\((0\.\d+).*?chance tensor\((0\.\d+)", printed)[0])

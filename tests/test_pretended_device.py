@@ -127,7 +127,13 @@ def ids(count: int = 30) -> Tensor:
     return torch.arange(count).to(NAME)
 
 
-SPACES = ("mfa?components=1&rank=3", "local-pca?rank=3&neighbours=9", "denoiser?rank=3&sigma=0.1", "score-svd?rank=3")
+SPACES = (
+    "mfa?components=1&rank=3",
+    "local-pca?rank=3&neighbours=9",
+    "denoiser?rank=3&sigma=0.1",
+    "denoiser-differences?rank=3",
+    "score-svd?rank=3",
+)
 FLAT = ("pca?rank=3", "dct?rank=3", "random?rank=3")
 CLOSED = ("mfa?components=1&rank=3", "gaussian", "empirical")
 

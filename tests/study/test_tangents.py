@@ -28,7 +28,7 @@ from tangency.report import write_report
 from tangency.statistics import Estimate, Excess
 from tangency.study import parse_spec, run_study
 from tangency.tangents import Ground, open_tangents, space_agreement, store_tangents
-from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder, save_autoencoder
+from tangency.tangents.autoencoders.files import AutoencoderCard, build_autoencoder, save_autoencoder
 from tangency.worlds import load_dataset, make_world
 
 TORUS = "torus?shape=1x8x8&rank=2"

@@ -38,6 +38,7 @@ NAMES = (
     "mfa?rank=3",
     "local-pca?rank=3&neighbours=20",
     "denoiser?rank=3&sigma=0.03",
+    "denoiser-differences?rank=3&sigma=0.03",
     "score-svd?rank=3&sigma=0.03",
     "dct?rank=3",
     "pca?rank=3",

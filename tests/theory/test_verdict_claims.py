@@ -12,7 +12,7 @@ from tangency.evaluate.verdicts import Recipe, aligned
 from tangency.statistics.crossed import CrossedEstimate
 from tangency.tangents import TangentSpace
 from tangency.theory import Claim
-from tangency.theory.verdicts import on_a_fitted_mixture, on_one_subspace, on_parallel_subspaces
+from tangency.theory.verdicts import on_a_decoder, on_a_fitted_mixture, on_one_subspace, on_parallel_subspaces
 from tangency.types import Direction
 from tangency.worlds import World, make_world
 
@@ -103,10 +103,10 @@ def log_odds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 Claims = Callable[[int], list[Claim]]
-EVERYWHERE = (on_one_subspace, on_a_fitted_mixture, on_parallel_subspaces)
+EVERYWHERE = (on_one_subspace, on_a_fitted_mixture, on_parallel_subspaces, on_a_decoder)
 MISTAKES: dict[Mistake, dict[Claims, set[str]]] = {  # the claims that fail, by where they are made
     swapped_class: dict.fromkeys(EVERYWHERE, ALIGNED),
-    misplaced: {on_one_subspace: {GLOBAL}, on_a_fitted_mixture: {LOCAL}},
+    misplaced: {on_one_subspace: {GLOBAL}, on_a_fitted_mixture: {LOCAL}, on_a_decoder: {LOCAL}},
     normal_share: {on_parallel_subspaces: NOWHERE},
     chance_alone: {on_a_fitted_mixture: {LOCAL, STANDARD}},
     no_filter: {claims: {WRAPPED} for claims in EVERYWHERE},

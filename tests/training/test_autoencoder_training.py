@@ -12,7 +12,7 @@ import torch
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.seeding import Draw
 from tangency.tangents import ConvAutoencoder, autoencoder_losses
-from tangency.tangents.autoencoder_files import (
+from tangency.tangents.autoencoders.files import (
     AutoencoderCard,
     build_autoencoder,
     load_autoencoder,

@@ -13,7 +13,8 @@ from worlds.world_averages import AVERAGES, noisy
 from worlds.world_cases import NAMES, world_case
 
 
-@pytest.mark.parametrize("name", NAMES)
+# of "decoder", whose sums are long, the identities of `tangency worlds check` take the same averages
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "decoder"])
 @pytest.mark.parametrize("check", AVERAGES)
 def test_average_at_some_noise(check: str, name: str) -> None:
     AVERAGES[check](world_case(name), 0.1)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from tangency.errors import NumericsError
 from worlds.world_cases import NAMES, world_case
 
 
@@ -18,6 +19,10 @@ def test_everything_is_finite(name: str, sigma: float) -> None:
     grey = torch.full_like(clean.x[:1], 0.5)
     x = torch.cat([clean.x, clean.x + 1e6, 1e-9 * clean.x, grey, 0 * grey, grey + 1e-12])
     y = torch.arange(len(x)) % world.classes
+    if name == "decoder without noise" and sigma < world.core.finest:
+        with pytest.raises(NumericsError, match="latent coordinates, expected at least"):
+            world.score(x, sigma)
+        return
     direction = world.bayes_direction(x, y, sigma)
     found = {
         "density": world.log_density(x, sigma),

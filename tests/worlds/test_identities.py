@@ -51,7 +51,8 @@ def test_tangents(name: str) -> None:
     run("tangent_basis", name, 0.1)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if "mixture" not in n and "distractor" not in n])
+# not of "decoder", whose noise is as large as its manifold is curved; tests/worlds/test_decoder.py has thinner ones
+@pytest.mark.parametrize("name", [n for n in NAMES if "mixture" not in n and "distractor" not in n and n != "decoder"])
 def test_tangents_are_where_the_denoiser_lets_images_move(name: str) -> None:
     run("tangent_is_where_images_move", name, 0.03)
 

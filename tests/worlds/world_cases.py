@@ -28,15 +28,18 @@ BY_REFERENCE = {
     "distractor": "distractor?shape=1x8x5&rank=2&classes=2",
     "faint distractor": "distractor?shape=2x6x4&rank=2&classes=3&mark=0.02",
     "clear distractor": "distractor?shape=1x8x5&rank=2&classes=2&mark=1&noise=0.01",
+    "decoder": "decoder?size=5&classes=3&noise=0.02",
+    "decoder of a curve": "decoder?latent=1&size=5&classes=4&noise=0.003",
+    "decoder without noise": "decoder?latent=1&size=4&classes=2&noise=0",
 }
 BY_HAND = ("uneven sphere", "uneven torus", "mixture", "embedded mixture")
 NAMES = (*BY_REFERENCE, *BY_HAND)
 SIGMAS = (0.03, 0.1, 0.5)
 HAS_DENSITY = tuple(name for name in NAMES if name.startswith(("thick", "distr", "faint", "clear")))
-HAS_DENSITY += ("linear", "mixture", "embedded mixture")
+HAS_DENSITY += ("linear", "mixture", "embedded mixture", "decoder", "decoder of a curve")
 HAS_POSTERIOR = (*HAS_DENSITY, "linear without noise", "circle", "sphere", "torus", "uneven sphere", "uneven torus")
 ONE_SPAN = tuple(name for name in BY_REFERENCE if name.startswith(("linear", "offset", "rotated", "thick offset")))
-ONE_SPAN += ("distractor", "faint distractor", "clear distractor")
+ONE_SPAN += ("distractor", "faint distractor", "clear distractor", "decoder", "decoder of a curve")
 EVERYWHERE = [(name, sigma) for name in NAMES for sigma in SIGMAS]
 AT_ZERO = [(name, 0.0) for name in HAS_DENSITY]
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tangency.worlds import GaussianCore, SphereCore, World
+from tangency.worlds import DecoderCore, GaussianCore, SphereCore, World
 
 CIRCLE, PAIR, BALL = 320, 152, (88, 176)  # nodes of a circle, of each circle of a torus, of a sphere in R³
 
@@ -93,7 +93,31 @@ class Reference:
 
 def reference_of(world: World) -> Reference:
     """The reference with the parameters of a world; of spheres only circles, tori of two and S²."""
+    if isinstance(world.core, DecoderCore):
+        return _decoded(world, world.core)
     return _gaussians(world, world.core) if isinstance(world.core, GaussianCore) else _grid(world, world.core)
+
+
+def _decoded(world: World, core: DecoderCore, width: float = 0.03) -> Reference:
+    """A plain grid over all of the latent plane; weights by torch's own normal laws, pixels layer by layer."""
+    latent, net, placed = core.latent, core.decoder, world.embedding
+    fine = max(width, placed.noise**0.5)
+    reach = [float((latent.means[..., i].abs() + 8 * latent.factors[..., i, :].norm(dim=-1)).max()) for i in (0, -1)]
+    axes = [torch.arange(-r, r, fine / 2.4, dtype=torch.float64) for r in reach[: net.inputs]]  # slopes are below 1.6
+    nodes = torch.cartesian_prod(*axes).reshape(-1, net.inputs)
+    log_weights = []
+    for means, factors, log_share in zip(latent.means, latent.factors, latent.log_weights, strict=True):
+        laws = [torch.distributions.MultivariateNormal(m, scale_tril=f) for m, f in zip(means, factors, strict=True)]
+        log_weights.append(torch.stack([law.log_prob(nodes) for law in laws], 1).add(log_share).logsumexp(1))
+    joint = torch.stack(log_weights, 1) - math.log(core.classes)
+    joint = joint + sum(math.log(float(axis[1] - axis[0])) for axis in axes)
+    kept = joint.logsumexp(1) > -80
+    h = nodes[kept]
+    for weight, bias in zip(net.weights[:-1], net.biases[:-1], strict=True):
+        a = h @ weight.T + bias
+        h = a / (1 + (-a).exp())
+    points = placed.offset + (h @ net.weights[-1].T + net.biases[-1]) @ placed.basis.T
+    return Reference(joint[kept], points, float(placed.noise))
 
 
 def _gaussians(world: World, core: GaussianCore) -> Reference:

@@ -15,7 +15,10 @@ tangents_app = typer.Typer(no_args_is_help=True, help="Tangent spaces of the dat
 Score = Annotated[
     str | None, typer.Option("--score", help="Score for estimators that need one and name none; mfa by default.")
 ]
-_REFS = "mfa, local-pca, denoiser, autoencoder, score-svd, exact, pca, dct, random, FILE.safetensors or diffusers:DIR"
+_REFS = (
+    "mfa, local-pca, denoiser, denoiser-differences, autoencoder, score-svd, exact, pca, dct, random, FILE.safetensors "
+    "or diffusers:DIR"
+)
 
 
 @tangents_app.command("fit")

@@ -1,7 +1,8 @@
 """Tangent spaces of the data manifold, and the control subspaces that they are compared with."""
 
 from tangency.tangents.agreement import Agreement, agreement, reach, space_agreement
-from tangency.tangents.autoencoder import Autoencoder, ConvAutoencoder, autoencoder_losses
+from tangency.tangents.autoencoders.network import Autoencoder, ConvAutoencoder, autoencoder_losses
+from tangency.tangents.autoencoders.spaces import AutoencoderTangents
 from tangency.tangents.controls import (
     FixedTangents,
     ShuffledTangents,
@@ -11,8 +12,8 @@ from tangency.tangents.controls import (
     random_tangents,
 )
 from tangency.tangents.curved import Retraction, curved_path
-from tangency.tangents.decoder import AutoencoderTangents
 from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
+from tangency.tangents.differences import DenoiserDifferences, DifferenceOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
@@ -20,6 +21,7 @@ from tangency.tangents.principal import PrincipalAxes, pca_basis, principal_axes
 from tangency.tangents.references import Ground, open_tangents
 from tangency.tangents.score_svd import ScoreSVDTangents
 from tangency.tangents.shams import SHAMS, Sham, StepwiseTangents, refuse_own_space, sham_tangents
+from tangency.tangents.soft import SoftAlignment, soft_alignment
 from tangency.tangents.space import SharedSpaces, TangentEstimator, TangentSpace, coincide, numbered
 from tangency.tangents.stored import StoredTangents, plan_store, store_tangents
 
@@ -29,7 +31,9 @@ __all__ = [
     "Autoencoder",
     "AutoencoderTangents",
     "ConvAutoencoder",
+    "DenoiserDifferences",
     "DenoiserTangents",
+    "DifferenceOptions",
     "FixedTangents",
     "Ground",
     "KrylovOptions",
@@ -41,6 +45,7 @@ __all__ = [
     "Sham",
     "SharedSpaces",
     "ShuffledTangents",
+    "SoftAlignment",
     "StepwiseTangents",
     "StoredTangents",
     "TangentEstimator",
@@ -62,6 +67,7 @@ __all__ = [
     "reach",
     "refuse_own_space",
     "sham_tangents",
+    "soft_alignment",
     "space_agreement",
     "store_tangents",
 ]

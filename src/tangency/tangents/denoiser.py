@@ -19,7 +19,7 @@ from tangency.numerics import check_rank, flat
 from tangency.score import Denoiser
 from tangency.score.derived import ScoreOfDenoiser
 from tangency.seeding import Draw
-from tangency.tangents.decoder import refuse_bad
+from tangency.tangents.autoencoders.spaces import refuse_bad
 from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 

@@ -14,10 +14,11 @@ from tangency.mixtures import fit_affordable
 from tangency.numerics import check_rank
 from tangency.references import Registry, maker_options, makes, positional
 from tangency.score import Denoiser, load_score
-from tangency.tangents.autoencoder_files import load_autoencoder, load_diffusers_autoencoder
+from tangency.tangents.autoencoders.files import load_autoencoder, load_diffusers_autoencoder
+from tangency.tangents.autoencoders.spaces import AutoencoderTangents
 from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents
-from tangency.tangents.decoder import AutoencoderTangents
 from tangency.tangents.denoiser import DenoiserTangents, KrylovOptions
+from tangency.tangents.differences import DenoiserDifferences, DifferenceOptions
 from tangency.tangents.exact import WorldTangents
 from tangency.tangents.local_pca import LocalPCATangents
 from tangency.tangents.mixture import MixtureTangents
@@ -37,7 +38,7 @@ class Ground:
     Args:
         data: fitted to its training images.
         device: where they are computed.
-        score: of `denoiser` and `score-svd` where they name none.
+        score: of those in `SCORED` where they name none.
         reference: of that score if it is not given.
     """
 
@@ -88,7 +89,14 @@ def _declare_fields(maker: Callable[..., object], options: type) -> None:
     maker.__dict__["__signature__"] = inspect.Signature([*own, *fields])
 
 
+def _differences(ground: Ground, *, score: str = "", **options: Any) -> TangentEstimator:
+    if "rank" in options:
+        options["rank"] = parse_rank(options["rank"])
+    return DenoiserDifferences(ground.score_of(score), DifferenceOptions(**options))
+
+
 _declare_fields(_denoiser, KrylovOptions)
+_declare_fields(_differences, DifferenceOptions)
 
 
 def _score_svd(
@@ -130,6 +138,8 @@ def _stored(ground: Ground, path: str) -> TangentEstimator:
     return StoredTangents(path, ground.data.test)
 
 
+SCORED = ("denoiser", "denoiser-differences", "score-svd")  # that take the ground's score where they name none
+
 # name -> maker(ground, *, options with defaults), or (ground, location, *, …) if the reference has a location
 ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
     "tangent spaces",
@@ -139,6 +149,7 @@ ESTIMATORS: Registry[Callable[..., TangentEstimator]] = Registry(
         "mfa": _mfa,
         "local-pca": _local_pca,
         "denoiser": _denoiser,
+        "denoiser-differences": _differences,
         "score-svd": _score_svd,
         "dct": _dct,
         "pca": _pca,
@@ -196,10 +207,11 @@ def open_tangents(reference: str, ground: Ground) -> TangentEstimator:
     """Tangent spaces by reference, except those that are trained first (`evaluate.load_tangents` makes these, too).
 
     Args:
-        reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
-            (options after a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder:FILE.safetensors",
-            trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
-        ground: data, device, and the score of "denoiser" where the reference names none.
+        reference: "mfa", "local-pca", "denoiser", "denoiser-differences", "score-svd", "dct", "pca", "random", fitted
+            to the training images (options after a ?, such as rank=12 or rank=gap); "exact", of a world;
+            "autoencoder:FILE.safetensors", trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`;
+            "stored:DIR", of the test images.
+        ground: data, device, and the score of the denoisers' where the reference names none.
 
     Raises:
         SpecError: an unknown name or option.

@@ -8,11 +8,12 @@ from functools import partial
 from tangency.theory.chance import chance
 from tangency.theory.claims import Claim
 from tangency.theory.curvature import curvature
+from tangency.theory.dimension import intrinsic_dimension
 from tangency.theory.identities import identities
 from tangency.theory.theorem1 import theorem1
 from tangency.theory.theorem2 import theorem2
 from tangency.theory.verdicts import verdict_claims
-from tangency.worlds import WORLDS, make_world
+from tangency.worlds import WORLDS, family, make_world
 
 # Instances small enough for full Jacobians, where the law allows it.
 SMALL = {
@@ -23,6 +24,7 @@ SMALL = {
     "sphere": "sphere?shape=1x6x6&rank=5",
     "torus": "torus?shape=1x6x6&rank=3",
     "distractor": "distractor?shape=1x8x6&rank=2&classes=2&mark=0.1",
+    "decoder": "decoder?size=5&classes=3&noise=0.02",
 }
 SIGMAS = (0.03, 0.1, 0.4)
 TOPICS: dict[str, Callable[[int], list[Claim]]] = {
@@ -31,6 +33,7 @@ TOPICS: dict[str, Callable[[int], list[Claim]]] = {
     "theorem 2": theorem2,
     "curvature": curvature,
     "verdicts": verdict_claims,
+    "intrinsic dimension": intrinsic_dimension,
 }
 
 
@@ -38,10 +41,10 @@ def steps(world: str | None = None, seed: int = 0) -> Iterator[tuple[str, Callab
     """(title, work) of each part of a check: identities of every world (or of one), then the theorems and verdicts.
 
     Args:
-        world: reference of one world; then only its identities are checked.
+        world: reference of one world, or of a `family`; then only its identities are checked.
         seed: of images and noise.
     """
-    references = [SMALL[name] for name in WORLDS] if world is None else [world]
+    references = [SMALL[name] for name in WORLDS] if world is None else family(world)
     for reference in references:
         made = make_world(reference)
         for sigma in SIGMAS:

@@ -34,7 +34,12 @@ _STANDARD, _ROBUST = ("standard", 0.0), ("gradient_norm", 0.1)
 
 def verdict_claims(seed: int = 0) -> list[Claim]:
     """All claims about verdicts, with the exact score and the exact tangent spaces."""
-    return [*on_one_subspace(seed), *on_a_fitted_mixture(seed), *on_parallel_subspaces(seed)]
+    return [
+        *on_one_subspace(seed),
+        *on_a_fitted_mixture(seed),
+        *on_parallel_subspaces(seed),
+        *on_a_decoder(seed),
+    ]
 
 
 def on_one_subspace(seed: int) -> list[Claim]:
@@ -59,6 +64,13 @@ def on_a_fitted_mixture(seed: int) -> list[Claim]:
         _said("the exact Bayes rule is on-manifold", sweep.world, own, "shown"),
         Claim(TOPIC, title, sweep.world.name, 0.0, _highest(own.recipes.values()), 0.0, "≤"),
     ]
+
+
+def on_a_decoder(seed: int) -> list[Claim]:
+    """A curved manifold of realistic images: the Bayes rule is aligned and on-manifold."""
+    sweep = WorldSweep(make_world("decoder?classes=4"), 0.0, seed)
+    own = verdicts(sweep.rows((_STANDARD,)))
+    return [*_aligned(own, sweep.world), _said("the exact Bayes rule is on-manifold", sweep.world, own, "shown")]
 
 
 def on_parallel_subspaces(seed: int) -> list[Claim]:

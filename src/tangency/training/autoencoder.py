@@ -14,8 +14,8 @@ from torch import Tensor
 from tangency.errors import SpecError
 from tangency.models.weights import fill
 from tangency.seeding import Draw
-from tangency.tangents.autoencoder import ConvAutoencoder, autoencoder_losses
-from tangency.tangents.autoencoder_files import AutoencoderCard, read_autoencoder_card, save_autoencoder
+from tangency.tangents.autoencoders.files import AutoencoderCard, read_autoencoder_card, save_autoencoder
+from tangency.tangents.autoencoders.network import ConvAutoencoder, autoencoder_losses
 from tangency.training.batches import Minibatch
 from tangency.training.checkpoint import Row
 from tangency.training.config import TrainConfig

@@ -56,7 +56,7 @@ class FittedWorld(WorldOptions):
         few = len(whole) <= self.images
         chosen = whole if few else whole.subset(permutation(len(whole), 0, "world")[: self.images])
         if self.size:
-            chosen = _resized(chosen, self.size)
+            chosen = resized(chosen, self.size)
         kind: Noise = "diagonal" if self.noise == "diagonal" else "isotropic"
         mixture, _ = fit_mixture(chosen, self.components, self.rank, noise=kind, seed=self.seed)
         if self.noise == "common":
@@ -66,7 +66,8 @@ class FittedWorld(WorldOptions):
         return replace_named(world, self.name, chosen.digest)
 
 
-def _resized(data: LabelledImages, size: int) -> LabelledImages:
+def resized(data: LabelledImages, size: int) -> LabelledImages:
+    """Images of size × size pixels, by averaging."""
     if not 2 <= size <= min(data.shape[1:]):
         raise NumericsError(f"size: got {size} for images of {data.shape}, expected 2 to {min(data.shape[1:])}.")
     pixels = F.interpolate(data.images(), size=(size, size), mode="area")

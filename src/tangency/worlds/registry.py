@@ -18,6 +18,7 @@ from tangency.errors import DataError, SpecError, unknown_name
 from tangency.references import as_reference, parse_options
 from tangency.types import Dataset, LabelledImages
 from tangency.worlds.curved import SphereWorld, TorusWorld
+from tangency.worlds.decoder import DecoderWorld
 from tangency.worlds.distractor import DistractorWorld, signal_mask, with_distractor
 from tangency.worlds.fitted import FittedWorld
 from tangency.worlds.flat import LinearWorld, OffsetWorld, RotatedWorld
@@ -27,7 +28,16 @@ from tangency.worlds.world import World, replace_named
 # A new world joins by adding its options.
 WORLDS: dict[str, type[WorldOptions]] = {
     world.name: world
-    for world in (LinearWorld, OffsetWorld, RotatedWorld, FittedWorld, SphereWorld, TorusWorld, DistractorWorld)
+    for world in (
+        LinearWorld,
+        OffsetWorld,
+        RotatedWorld,
+        FittedWorld,
+        SphereWorld,
+        TorusWorld,
+        DistractorWorld,
+        DecoderWorld,
+    )
 }
 # Raise it when a change alters the law that a reference stands for, or how images are drawn from it.
 WORLD_SCHEMA = 1

@@ -24,8 +24,8 @@ from tangency.references import maker_options, parse_options
 from tangency.score import Denoiser
 from tangency.score.references import FITTED, fingerprint
 from tangency.tangents import Ground, MixtureTangents, TangentEstimator, open_tangents
-from tangency.tangents.autoencoder_files import AutoencoderCard, build_autoencoder
-from tangency.tangents.references import ESTIMATORS, check_reference, kind_of
+from tangency.tangents.autoencoders.files import AutoencoderCard, build_autoencoder
+from tangency.tangents.references import ESTIMATORS, SCORED, check_reference, kind_of
 from tangency.tangents.spectrum import parse_rank
 from tangency.tangents.stored import INDEX
 from tangency.training import AUTOENCODER_CONFIG, AutoencoderResult, train_autoencoder
@@ -135,12 +135,12 @@ def load_tangents(
     """Tangent spaces of the data manifold by reference: for each image x an orthonormal basis U of T_x M, (d, k).
 
     Args:
-        reference: "mfa", "local-pca", "denoiser", "score-svd", "dct", "pca", "random", fitted to the training images
-            (options behind a ?, such as rank=12 or rank=gap); "exact", of a world; "autoencoder", trained first
-            (latent=, epochs=, …); "autoencoder:FILE.safetensors" or "FILE.safetensors", trained by us; "diffusers:DIR",
-            an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
+        reference: "mfa", "local-pca", "denoiser", "denoiser-differences", "score-svd", "dct", "pca", "random",
+            fitted to the training images (options behind a ?, such as rank=12 or rank=gap); "exact", of a world;
+            "autoencoder", trained first (latent=, epochs=, …); "autoencoder:FILE.safetensors" or "FILE.safetensors",
+            trained by us; "diffusers:DIR", an `AutoencoderKL` or `AutoencoderTiny`; "stored:DIR", of the test images.
         data: what they are fitted to, or its reference as `load_data` takes it.
-        score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
+        score: of denoisers and "score-svd" where they name none, or its reference; "mfa" by default.
         device: where they are computed: "auto", "cpu", "cuda" or "cuda:N".
         folder: where autoencoders and mixtures are kept and looked for; a temporary one by default.
 
@@ -228,7 +228,7 @@ def refuse_scoreless(references: Sequence[str]) -> None:
     """Raise where tangent spaces are those of a score, but there is none and they name none."""
     for reference in references:
         name, _, query = reference.partition("?")
-        if name in ("denoiser", "score-svd") and "score" not in (parse_options(reference, query) if query else {}):
+        if name in SCORED and "score" not in (parse_options(reference, query) if query else {}):
             raise SpecError(
                 f"tangents '{reference}': are those of a score, and the score is none; name one (?score=REF), or "
                 f"choose {WITHOUT_MIXTURE}."

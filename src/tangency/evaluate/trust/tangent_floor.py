@@ -14,11 +14,10 @@ from tangency.evaluate.fitting.tangents import fitted_tangents
 from tangency.evaluate.trust.results import WorldError
 from tangency.references import parse, parse_options
 from tangency.tangents import Ground, WorldTangents, space_agreement
-from tangency.tangents.references import has_location
+from tangency.tangents.references import SCORED, has_location
 from tangency.worlds import load_dataset, make_world
 
 WORLDS = ("torus", "linear")
-_OWN_SCORE = ("denoiser", "score-svd")
 _FROM_FILE = "it comes from a file, so it cannot be made anew from a world's images."
 
 
@@ -67,7 +66,7 @@ def _at_rank(reference: str, rank: int) -> str:
     """The reference with the rank of the truth, and without a score of its own."""
     name, _, query = reference.partition("?")
     options = parse_options(reference, query) if query else {}
-    if name in _OWN_SCORE:
+    if name in SCORED:
         options.pop("score", None)
     if name != "exact":
         options["rank"] = str(rank)

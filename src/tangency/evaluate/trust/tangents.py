@@ -77,7 +77,7 @@ def evaluate_tangents(
     Args:
         references: one or several, as `load_tangents` takes them.
         data: fitted to its training images, examined on its test images; or its reference as `load_data` takes it.
-        score: of "denoiser" and "score-svd" where they name none, or its reference; "mfa" by default.
+        score: of denoisers and "score-svd" where they name none, or its reference; "mfa" by default.
         config: how.
         device: where everything is computed: "auto", "cpu", "cuda" or "cuda:N".
         folder: where autoencoders are trained; a temporary one by default.

@@ -15,7 +15,7 @@ from tangency.autodiff import jacobians, undisturbed
 from tangency.devices import chunk_bytes
 from tangency.errors import NumericsError, quoted
 from tangency.numerics import check_rank, flat
-from tangency.tangents.autoencoder import Autoencoder
+from tangency.tangents.autoencoders.network import Autoencoder
 from tangency.tangents.space import TangentSpace, chunks
 from tangency.tangents.spectrum import Rank, choose_rank, orthonormal
 from tangency.tensors import digest

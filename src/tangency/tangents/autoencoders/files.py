@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tangency.errors import ModelError, quoted
 from tangency.models.weights import fill
 from tangency.score.networks.config_values import read_settings
-from tangency.tangents.autoencoder import ConvAutoencoder
+from tangency.tangents.autoencoders.network import ConvAutoencoder
 from tangency.tensors import read_tensors, write_tensors
 
 _KEY = "autoencoder"
