@@ -136,12 +136,12 @@ def driven(config: EngineConfig, workers: int, jobs: list[Job], compute: bool, e
 
 def planned() -> Numbers:
     """From the spec of 10,000 trainings to the jobs of their phase."""
-    from tangency.study.jobs import study_jobs
-
     from tangency.study import parse_spec
     from tangency.study.layout import Layout
     from tangency.study.phases import phases
     from tangency.study.preflight import checked_plan
+    from tangency.study.work.jobs import study_jobs
+    from tangency.study.work.needs import Needs
     from tangency.worlds import load_dataset
 
     started = time.perf_counter()
@@ -157,7 +157,7 @@ def planned() -> Numbers:
     data = load_dataset(spec.data)
     plan, layout = checked_plan(spec, data), Layout(Path("runs/none"))
     _, tasks = next(phases(plan, data, layout))
-    jobs = study_jobs(tasks, plan, layout)
+    jobs = study_jobs(tasks, Needs.of(plan, data, EngineConfig()), layout)
     return {"jobs": len(jobs), "planned_s": time.perf_counter() - started, "driver_peak_mb": _peak_bytes() / 1e6}
 
 

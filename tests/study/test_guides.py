@@ -15,6 +15,7 @@ import tangency.study.run
 from study_support import InProcess, tiny_spec, write_data, write_spec
 from study_support import tangency as command_line
 from tangency.cli.show.plan import plan_json, print_plan
+from tangency.engines import EngineConfig
 from tangency.errors import DataError, ModelError, SpecError
 from tangency.study import checked_plan, parse_spec, run_study
 from tangency.study.forecast.foresee import foresee
@@ -23,6 +24,7 @@ from tangency.study.layout import Layout
 from tangency.study.phases import phases
 from tangency.study.work.bench import Workbench
 from tangency.study.work.jobs import study_jobs
+from tangency.study.work.needs import Needs
 from tangency.tangents import Ground
 from tangency.tensors import read_tensors
 
@@ -229,14 +231,14 @@ def test_killed_at_any_point_it_goes_on_in_other_processes(point, left, data, tm
 
 def test_jobs_name_the_guides_that_they_read(data, tmp_path):
     plan, loaded = planned(guided_spec(data))
-    layout = Layout(tmp_path)
+    layout, needs = Layout(tmp_path), Needs.of(plan, loaded, EngineConfig())
     planned_phases = phases(plan, loaded, layout)
     tasks = {name: next(planned_phases)[1] for name in ("fit", "compare", "train")}
-    fit = study_jobs(tasks["fit"], plan, layout)
-    (made,) = (job.outputs for job in fit)
-    for job in study_jobs(tasks["compare"], plan, layout):
+    fit = study_jobs(tasks["fit"], needs, layout)
+    (made,) = (job.outputs[:1] for job in fit)  # behind it what making it cost
+    for job in study_jobs(tasks["compare"], needs, layout):
         assert job.inputs == made
-    read = {job.name: job.inputs for job in study_jobs(tasks["train"], plan, layout)}
+    read = {job.name: job.inputs for job in study_jobs(tasks["train"], needs, layout)}
     assert sum(inputs == made for inputs in read.values()) == 4
     assert read["train standard-0-s0"] == ()
 

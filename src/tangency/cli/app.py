@@ -87,7 +87,8 @@ SpecFile = Annotated[
     typer.Argument(
         help=(
             "YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation, "
-            "paper/cifar10."
+            "paper/cifar10, paper/cifar10-tangents, paper/imagenet64, paper/imagenet, paper/mnist-distractor, "
+            "small/cifar10, small/cifar10-tangents, small/imagenet64, small/imagenet, small/mnist-distractor."
         ),
         metavar="SPEC",
     ),
