@@ -20,7 +20,7 @@ def run(*arguments: str):
 
 def test_list_says_what_is_undefined_and_why() -> None:
     found = {world["name"]: world for world in json.loads(run("list", "--json").output)}
-    assert list(found) == ["linear", "offset", "rotated", "fitted", "sphere", "torus", "distractor"]
+    assert list(found) == ["linear", "offset", "rotated", "fitted", "sphere", "torus", "distractor", "decoder"]
     assert found["linear"]["undefined"] == {}
     assert found["sphere"]["undefined"].keys() == {"density, score, denoiser"}
     assert "posterior, Bayes direction" in found["offset"]["undefined"]

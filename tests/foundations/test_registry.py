@@ -137,7 +137,7 @@ BROKEN = {
     "broken/absent": r"entry point of broken-things 0.3 is broken_things.nowhere:loss, which cannot be imported \(M",
     "broken/unnamed": r"of broken-things 0.3 is broken_things:nothing_of_that_name, which cannot be imported \(A",
     "broken/short": r"of broken-things 0.3 is short\(model, x\), expected a function \(model, x, y, draw, strength",
-    "broken/text": r"is text\(model, x, y, draw, strength, .*, expected .* options with numbers or switches",
+    "broken/text": r"is text\(model, x, y, draw, strength, .*, expected .* options with numbers, switches or words",
     "broken/twin": r"(broken-things 0.3 and twin-things 0.4|twin-things 0.4 and broken-things 0.3) both register it",
     "plain": r"'plain' of broken-things 0.3: names of other packages are package/name, .* such as mine/plain\.",
     "broken/shrt": r"unknown objective 'broken/shrt'. Did you mean 'broken/short'\?",

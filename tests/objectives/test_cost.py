@@ -72,9 +72,11 @@ def test_strength_zero_is_a_bare_pass(name):
     assert objective.passes(CLASSES) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in LEGACY["pags"] if name != "standard"])
-def test_published_losses_declare_theirs(name):
-    model, objective = resnet("none"), make(name, 0.3, legacy="pags")
+@pytest.mark.parametrize(
+    ("name", "options"), [*((name, {}) for name in LEGACY["pags"] if name != "standard"), ("pgd_l2", {"added": False})]
+)
+def test_published_losses_declare_theirs(name, options):
+    model, objective = resnet("none"), make(name, 0.3, legacy="pags", **options)
     counted = products(objective, model) / products(make("standard"), model)
     assert 0.95 < counted / objective.passes(CLASSES) < 1.1
 

@@ -148,7 +148,8 @@ def pgd_l2_mixed(
     The shares are those of the budgets 1, 4 and 8 that the paper's code for MNIST with a distractor trains at.
     Deviation: there one of them is the budget of a whole batch, which legacy="pags" does.
     """
-    return _adversarial("l2", model, x, y, draw, strength * mixed_shares(draw, x), attack)
+    budgets = strength * mixed_shares(draw, x) if strength else 0.0
+    return _adversarial("l2", model, x, y, draw, budgets, attack)
 
 
 def mixed_shares(draw: Draw, x: Tensor) -> Tensor:

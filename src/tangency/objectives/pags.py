@@ -52,7 +52,7 @@ def noise_consistency(
 
 
 # Each step has an input gradient, and its loss, where it is added, a backward pass to the parameters, too.
-@declare(lambda options, classes: 1 + int(options["steps"]) * ((1 if options["added"] else INPUT_GRADIENT) + FORWARD))
+@declare(lambda options, classes: 1 + int(options["steps"]) * (1 + FORWARD if options["added"] else INPUT_GRADIENT))
 def pgd_l2(
     model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10, added: bool = True
 ) -> Tensor:
@@ -70,8 +70,7 @@ def pgd_l2(
     return losses + (extra - extra.detach())
 
 
-# As published, each step also has the backward pass to the parameters, whose gradients are zeroed afterwards.
-@declare(lambda options, classes: 1 + int(options["steps"]) * (INPUT_GRADIENT + FORWARD))
+@declare(lambda options, classes: 1 + int(options["steps"]) * INPUT_GRADIENT)
 def pgd_l2_mixed(model: nn.Module, x: Tensor, y: Tensor, draw: Draw, strength: float, *, steps: int = 10) -> Tensor:
     """Loss at the published attack whose budget, of the whole batch, is ⅛, ½ or 1 of the strength, by chance.
 
