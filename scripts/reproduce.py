@@ -24,10 +24,11 @@ from reproduction_rows import ROWS, pack_frame, pack_study, read_table, rounded,
 from tangency.evaluate.numbers import best_constant
 from tangency.measures import MeasureConfig, measure
 from tangency.study import StudySpec, load_spec, run_study
+from tangency.study.guides import load_study_data
 from tangency.study.plan import cell_of, plan_trials
 from tangency.study.spec import parse_spec
 from tangency.tangents import WorldTangents
-from tangency.worlds import BayesClassifier, drawn, load_dataset, make_world
+from tangency.worlds import BayesClassifier, drawn, make_world
 
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "reproduction" / "specs"
@@ -164,7 +165,7 @@ def cause(name: str, out: Path) -> None:
     table = read_table(f"cause-{name}")
     assert table is not None
     spec, study = load_cause(folder / "cause.yaml"), load_spec(folder / "matched" / "spec.yaml")
-    planned = plan_trials(study, load_dataset(study.data))
+    planned = plan_trials(study, load_study_data(study.data, study.guide_fraction))
     result = json.loads((folder / "cause.json").read_text(encoding="utf-8"))
     arms = {}
     for arm, own in zip(spec.arms, result["arms"], strict=True):

@@ -16,6 +16,7 @@ from tangency.evaluate.verdicts import Recipe, SweepRows
 from tangency.measures.keys import Key
 from tangency.study.plan import FILTERED, REFERENCES, Trial
 from tangency.study.sweep import STANDARD
+from tangency.training import TrainConfig
 
 ROWS = Path(__file__).parents[1] / "reproduction" / "rows"
 BITS = 10  # of the mantissa: a value is off by 5·10⁻⁴ of itself at most, without a bias
@@ -180,7 +181,8 @@ def _columns(frame: pl.DataFrame) -> dict[str, dict[str, np.ndarray]]:
 def _longer(trial: str, gate: dict[str, Any], recipe: Recipe) -> Trial:
     seed = int(trial.rsplit("-s", 1)[1])
     name = STANDARD if recipe.objective == STANDARD else recipe.objective
-    return Trial(trial, name, recipe.strength, seed, "", "", None, 0.0, epochs=gate["epochs"][1])
+    config = TrainConfig(epochs=gate["epochs"][1], seed=seed)
+    return Trial(trial, name, recipe.strength, seed, "", "", None, 0.0, train=config, longer=True)
 
 
 def without_gate(sweep: PackedSweep) -> PackedSweep:

@@ -21,7 +21,8 @@ RESULTS = json.loads((ROOT / "benchmarks" / "results.json").read_text())
 MEASURED = {network: RESULTS[f"objectives_{network}"] for network in ("resnet", "convnet")}
 CLASSES, EXACT = 10, "jacobian, exact"
 VARIANTS = [*(name for name in OBJECTIVES.own if name != "standard"), EXACT]
-WHOLE = ("noise_augmentation", "pgd_l2", "pgd_linf", "pgd_l2_mixed", "tangent_attack")  # a cross-entropy at other images, no penalty
+# A cross-entropy at other images, no penalty.
+WHOLE = ("noise_augmentation", "pgd_l2", "pgd_linf", "pgd_l2_mixed", "tangent_attack")
 ABOVE = 1.1  # what is measured over what is declared
 
 

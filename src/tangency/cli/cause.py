@@ -9,7 +9,6 @@ import typer
 
 from tangency.cli.options import Json
 from tangency.cli.output import print_json
-from tangency.evaluate.entries import to_json
 
 cause_app = typer.Typer(
     no_args_is_help=True, help="Does off-manifold robustness cause aligned gradients, or does any robustness?"
@@ -61,6 +60,7 @@ def cause_plan(
     from tangency.cause import load_cause
     from tangency.cause.plan import plan_cause
     from tangency.cli.show.cause import print_cause_plan
+    from tangency.evaluate.entries import to_json
 
     loaded = load_cause(spec)
     plans = plan_cause(loaded, out or Path("runs") / f"cause-{loaded.name}", calibrated=calibrate)
