@@ -53,7 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Who asks for the folder of the full data sets is marked, before a marker chooses the tests; so are examples in
     docstrings that run a study, which cannot say that they start processes."""
     for item in items:
-        if isinstance(item, DoctestItem) and any("run_study(" in part.source for part in item.dtest.examples):
+        if isinstance(item, DoctestItem) and any(
+            name in part.source for part in item.dtest.examples for name in ("run_study(", "run_cause(")
+        ):
             item.add_marker("processes")
         if "data_root" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("full_data"):
             item.add_marker("full_data")

@@ -90,11 +90,12 @@ NEEDS = {
     "paper/imagenet": (SLOW,),
     "paper/mnist-distractor": (MNIST,),
     "small/mnist-distractor": (),
+    "small/cifar10": (FULL,),
 }
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, (FULL,))) for name in OURS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, (FULL, SLOW))) for name in OURS])
 def test_one_trial_of_one_epoch_on_200_images(
     name: str, tmp_path: Path, stand_ins: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
