@@ -136,4 +136,5 @@ def test_a_shipped_study_of_a_world_asks_only_for_what_is_defined_there(name: st
     # offset has no Bayes direction at σ = 0
     found = CliRunner().invoke(app, ["cause", "plan", name, "--no-calibrate", "--out", str(tmp_path / "run")])
     assert found.exit_code == 0, found.output
-    assert "calibration: 19 trials" in found.output and "matched: 40 trials" in found.output
+    assert "calibration: 19 trials" in found.output
+    assert "matched: 40 trials" in found.output
