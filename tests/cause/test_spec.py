@@ -129,3 +129,12 @@ def test_the_page_has_a_sound_spec_and_commands_that_exist() -> None:
         assert f"`off-{sham}`" in PAGE
     for key in CauseSpec.model_fields:
         assert re.search(rf"^{key}:", text, re.M)
+
+
+@pytest.mark.parametrize("name", ["linear", "offset"])
+def test_a_shipped_study_of_a_world_asks_only_for_what_is_defined_there(name: str, tmp_path: Path) -> None:
+    # offset has no Bayes direction at σ = 0
+    found = CliRunner().invoke(app, ["cause", "plan", name, "--no-calibrate", "--out", str(tmp_path / "run")])
+    assert found.exit_code == 0, found.output
+    assert "calibration: 19 trials" in found.output
+    assert "matched: 40 trials" in found.output

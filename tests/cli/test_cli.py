@@ -88,6 +88,8 @@ def test_a_plan_without_its_data_says_where_they_belong(tmp_path: Path, monkeypa
     assert "data cifar10: missing: cifar10: the full data set was not found" in text
     assert f"Put it at {tmp_path / 'edm-cifar10-32x32-uncond-vp.pkl'}" in text
     assert "pgd_l2: learning rate 0.0182 at strength 137.382 to 0.00025 at 10000 instead of 0.025, as published" in text
+    small = CliRunner().invoke(app, ["study", "plan", "small/cifar10"]).output
+    assert "gradient_norm: learning rate 0.0025 at strength 0.1 instead of 0.025, as published" in small
     told = json.loads(CliRunner().invoke(app, ["study", "plan", "paper/cifar10", "--json"]).output)
     assert {(t["train_hash"], t["measure_hash"]) for t in told["trials"]} == {(None, None)}
     assert list(tmp_path.iterdir()) == []

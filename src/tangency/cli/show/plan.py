@@ -103,9 +103,9 @@ def _slowed(spec: StudySpec, trials: list[Trial]) -> list[str]:
             slowed.setdefault(trial.name, {})[trial.strength] = rate
     for name, rates in slowed.items():
         low, high = min(rates), max(rates)
+        end = f" to {rates[high]:.3g} at {high:g}" if high > low else ""
         lines.append(
-            f"{name}: learning rate {rates[low]:.3g} at strength {low:g} to {rates[high]:.3g} at {high:g} instead of "
-            f"{base:g}, as published"
+            f"{name}: learning rate {rates[low]:.3g} at strength {low:g}{end} instead of {base:g}, as published"
         )
     return lines
 
