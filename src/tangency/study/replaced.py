@@ -132,7 +132,7 @@ def _contents(earlier: StudySpec, spec: StudySpec) -> dict[str, tuple[Any, Any]]
 
 
 def _content(spec: StudySpec) -> dict[str, Any]:
-    """A spec as plain data, its sweep by objective and recipe, its tangent spaces named; without what changes no result."""
+    """A spec as plain data, its sweep by recipe, its tangent spaces named; without what no result depends on."""
     content = spec.model_dump(mode="json", exclude=set(_FREE))
     content["tangents"] = content["tangents"] or [spec.score.kind]
     del content["train"]["checkpoint_seconds"]
