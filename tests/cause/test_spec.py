@@ -76,6 +76,7 @@ def test_criteria_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None
         ({"arm_strengths": {"whole": [1, 2]}}, "arm that is matched"),
         ({"arm_strengths": {"on-own": [1]}}, "at least two"),
         ({"calibration_seeds": [3]}, "stand among seeds too"),
+        ({"calibration_seeds": [7, 7]}, r"calibration_seeds: got \[7, 7\], expected distinct"),
         ({"seeds": [0]}, "seeds"),
         ({"match": {"radius": None}}, "match.radius: got null with by: radius"),
         ({"match": {"by": "accuracy", "accuracy": None}}, "match.accuracy: got null"),
@@ -129,3 +130,8 @@ def test_the_page_has_a_sound_spec_and_commands_that_exist() -> None:
         assert f"`off-{sham}`" in PAGE
     for key in CauseSpec.model_fields:
         assert re.search(rf"^{key}:", text, re.M)
+
+
+def test_a_path_of_another_kind_is_one_sentence() -> None:
+    with pytest.raises(SpecError, match="spec: got int, expected the path of a YAML file, or one of linear"):
+        load_cause(5)  # type: ignore[arg-type]

@@ -130,6 +130,8 @@ class CauseSpec(_Checked):
 
     @model_validator(mode="after")
     def _seeds_apart(self) -> CauseSpec:
+        if len(set(self.calibration_seeds)) < len(self.calibration_seeds):
+            raise SpecError(f"calibration_seeds: got {list(self.calibration_seeds)}, expected distinct numbers.")
         if both := sorted({*self.seeds} & {*self.calibration_seeds}):
             raise SpecError(
                 f"calibration_seeds: {both} stand among seeds too, expected others: strengths would be chosen by the "
@@ -248,6 +250,10 @@ def load_cause(path: str | Path) -> CauseSpec:
         >>> load_cause("linear").shams
         ('dct', 'random', 'fresh')
     """
+    if not isinstance(path, str | Path):
+        raise SpecError(
+            f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."
+        )
     named = Path(path)
     if named.as_posix() in SHIPPED and not named.exists():
         text = (resources.files("tangency.cause") / "specs" / f"{named}.yaml").read_text(encoding="utf-8")
