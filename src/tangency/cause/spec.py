@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tangency.cause.arms import WHOLE, Arm, Sham, arms_of
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.measures import MeasureConfig
+from tangency.measures.keys import MARGIN
 from tangency.study.spec import StudySpec, parse_spec, read_yaml
 from tangency.tangents.references import ESTIMATORS, kind_of
 from tangency.validation import complaints
@@ -194,7 +195,9 @@ class CauseSpec(_Checked):
     def held_out(self, matched: StudySpec) -> dict[str, bool]:
         """Criterion, a Bayes direction or an estimator's reference, to whether it is of another kind than the guide."""
         guide = kind_of(self.guide)
-        criteria = {target: True for name, target in matched.measures.alignments if target in _DIRECTIONS}
+        criteria = {
+            target: True for name, target in matched.measures.alignments if name == MARGIN and target in _DIRECTIONS
+        }
         if "bayes_gradient" in criteria and matched.score.kind in (guide, "none"):
             criteria["bayes_gradient"] = guide == EXACT
         if "network_bayes_gradient" in criteria and guide in ("denoiser", "score-svd"):
