@@ -182,6 +182,21 @@ def test_lost_networks_are_left_out_of_all_arms_and_lost_arms_are_named() -> Non
     assert {entry.verdict for entry in compared(two)[1].values()} == {"no claim"}
 
 
+def test_a_collapsed_arm_takes_no_image_from_the_others() -> None:
+    made = arm_recipes(truths(off_own=BETTER))
+    before = compared(made)[1]
+    for lost in ("on-own", "off-random"):
+        networks = {seed: dict(own) for seed, own in made[lost].networks.items()}
+        for own in networks.values():
+            own[CLOSED] = np.full_like(own[CLOSED], np.nan)  # as of constant networks, whose gradients are zero
+        entry = compared(made | {lost: dataclasses.replace(made[lost], networks=networks)})[1]["bayes_gradient"]
+        assert entry.best is not None
+        assert entry.best.mean == pytest.approx(before["bayes_gradient"].best.mean, abs=0.02)
+        assert lost not in entry.levels
+        # that of a sham leaves open what it would have said
+        assert entry.verdict == ("holds" if lost == "on-own" else "cannot be decided")
+
+
 def test_a_lost_base_arm_matches_nothing() -> None:
     made = arm_recipes(truths(off_own=BETTER))
     del made["whole"]

@@ -76,6 +76,7 @@ def test_criteria_of_the_guides_kind_decide_nothing_but_the_truth_does() -> None
         ({"arm_strengths": {"whole": [1, 2]}}, "arm that is matched"),
         ({"arm_strengths": {"on-own": [1]}}, "at least two"),
         ({"calibration_seeds": [3]}, "stand among seeds too"),
+        ({"calibration_seeds": [7, 7]}, "calibration_seeds: got [7, 7], expected distinct"),
         ({"seeds": [0]}, "seeds"),
         ({"match": {"radius": None}}, "match.radius: got null with by: radius"),
         ({"match": {"by": "accuracy", "accuracy": None}}, "match.accuracy: got null"),
@@ -138,3 +139,16 @@ def test_a_shipped_study_of_a_world_asks_only_for_what_is_defined_there(name: st
     assert found.exit_code == 0, found.output
     assert "calibration: 19 trials" in found.output
     assert "matched: 40 trials" in found.output
+
+
+def test_a_path_of_another_kind_is_one_sentence() -> None:
+    with pytest.raises(SpecError, match="spec: got int, expected the path of a YAML file, or one of linear"):
+        load_cause(5)  # type: ignore[arg-type]
+
+
+def test_a_direction_that_no_margin_is_compared_with_is_no_criterion() -> None:
+    other = {"alignments": [["logit_y", "bayes_gradient"], ["logit_y", "network_bayes_gradient"]]}
+    content = real_content()
+    study = content["study"] | {"measures": content["study"]["measures"] | other}
+    with pytest.raises(SpecError, match="no direction is held out"):
+        parse_cause(content | {"study": study}, "real")

@@ -45,9 +45,21 @@ def test_a_given_network_is_who_its_weights_are(tmp_path: Path) -> None:
     assert one.given.weight == sum(v.nbytes for v in load_given(first, data, "cpu").classifier.state_dict().values())
     assert one.train_hash != two.train_hash
     save_classifier(build("convnet", (1, 8, 8), 3, seed=1), tmp_path / "net.safetensors")
+    spec = parse_spec(content(tmp_path, first), "spec")
     assert plan_trials(spec, data)[0].train_hash == two.train_hash  # the file holds other weights now
     (tmp_path / "net.safetensors").unlink()
     assert plan_trials(spec, data)[0].train_hash not in (one.train_hash, two.train_hash)
+
+
+def test_one_network_under_two_names_is_refused(tmp_path: Path) -> None:
+    one, copy = saved(tmp_path, "net", 0), saved(tmp_path, "copy", 0)
+    spec = parse_spec(content(tmp_path, one, copy), "spec")
+    with pytest.raises(SpecError, match="'given-copy-s0' is the very network 'given-net-s0'"):
+        plan_trials(spec, load_dataset(spec.data))
+    same = {"objective": "standard", "train": {"epochs": 2}}  # as all of the study
+    spec = parse_spec(tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}, same]), "spec")
+    with pytest.raises(SpecError, match="is the very network 'standard-0-s0'"):
+        plan_trials(spec, load_dataset(spec.data))
 
 
 def test_one_that_does_not_fit_or_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:

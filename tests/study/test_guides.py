@@ -108,6 +108,7 @@ def test_a_study_without_guides_is_the_study_that_it_was(data):
         ({"sweep": [entry(tangents="mfaa")]}, "Did you mean 'mfa'"),
         ({"sweep": [entry(tangents="mfa?rank=0")]}, "rank"),
         ({"sweep": [entry(tangents="mfa?components=40")]}, "raise guide_fraction, or ask for fewer components"),
+        ({"sweep": [entry(tangents="mfa?components=0")]}, "components is 0, expected at least 1"),
         ({"sweep": [entry(tangents="exact")]}, "is no world"),
         ({"sweep": [entry(tangents="stored:somewhere")]}, "expected the estimator itself as a guide"),
         (
@@ -119,7 +120,7 @@ def test_a_study_without_guides_is_the_study_that_it_was(data):
     ],
 )
 def test_what_cannot_guide_is_refused_before_anything_is_written(data, changes, message):
-    with pytest.raises(SpecError if "components" not in str(changes) else DataError, match=message):
+    with pytest.raises(SpecError if "components=40" not in str(changes) else DataError, match=message):
         planned(guided_spec(data, **changes))
 
 

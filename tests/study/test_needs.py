@@ -49,13 +49,24 @@ def test_large_networks_and_batches_ask_for_more() -> None:
     standard, penalised = 0, 1
     assert memory(convnet) == memory(convnet, index=penalised) == 1.0
     # A pass of ResNet-18 keeps 4.7 MB an image, its weights are 44.7 MB: 1.25 · 256 · 4.7 MB + 6 · 44.7 MB + 0.6 GB.
-    assert resnet.network.kept == pytest.approx(4.7e6, rel=0.01)
-    assert resnet.network.weights == pytest.approx(44.7e6, rel=0.01)
+    (network,) = resnet.networks.values()
+    assert network.kept == pytest.approx(4.7e6, rel=0.01)
+    assert network.weights == pytest.approx(44.7e6, rel=0.01)
     assert memory(resnet, index=standard) == 2.5
     assert memory(resnet, index=penalised) == 4.0  # 512 passes of an image are kept at once, in place of 256
     wide = needs_of(model={"architecture": "resnet18"}, train={"batch_size": 1024})
     assert memory(wide, index=standard) == 7.0
     assert memory(resnet, "measure") < memory(resnet)
+
+
+def test_a_recipe_of_an_entry_counts_with_its_own_network_and_batch() -> None:
+    large = {"objective": "standard", "model": {"architecture": "resnet18"}}
+    wide = large | {"train": {"batch_size": 1024}}
+    mixed, alone = needs_of(sweep=[*SWEEP, large, wide]), needs_of(model={"architecture": "resnet18"})
+    assert [memory(mixed, index=i) for i in (2, 3)] == [2.5, 7.0]  # as of a study of such networks alone
+    assert memory(mixed, index=0) < 2.5
+    assert mixed.read == 5 * max(network.weights for network in mixed.networks.values())
+    assert memory(mixed, "measure") >= memory(alone, "measure")
 
 
 def test_no_task_asks_for_less_than_measuring_so_that_workers_stay() -> None:
@@ -136,7 +147,8 @@ def test_on_a_gpu_its_memory_is_what_counts(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: sizes[number])
     ray, wide = EngineConfig(kind="ray"), {"model": {"architecture": "resnet18"}, "train": {"batch_size": 1024}}
     needs = needs_of(ray, **wide)
-    computing = 6 * needs.network.weights + 1.25 * 1024 * needs.network.kept
+    (network,) = needs.networks.values()
+    computing = 6 * network.weights + 1.25 * 1024 * network.kept
     resources = needs.resources(Task("train", 0))
     assert resources.gpus == pytest.approx((0.6e9 + computing) / 16e9, abs=0.01)  # of the smallest
     assert resources.memory == 3_500_000_000  # the process; what is computed lies on the GPU

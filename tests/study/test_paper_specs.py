@@ -176,6 +176,27 @@ def test_networks_of_the_tangents_are_those_of_the_sweep() -> None:
     assert one.name == other.name
 
 
+@pytest.mark.parametrize(("train", "entries"), [({"epochs": 9}, 1), ({"learning_rate": 0.5, "epochs": 9}, 2)])
+def test_a_rehearsal_of_a_standard_network_of_another_recipe_is_a_spec(train: dict, entries: int) -> None:
+    standard = {"objective": "standard"}
+    content = {
+        "data": "world:linear?rank=2&classes=2",
+        "score": "exact",
+        "sweep": [standard, standard | {"train": train}],
+    }
+    small = rehearsal(parse_spec(content, "spec"))
+    again = parse_spec(small.model_dump(mode="json"), "spec")
+    assert len(again.sweep) == entries
+    assert len({trial.train_hash for trial in plan_trials(again, load_dataset(again.data))}) == entries + 1  # filtered
+
+
+def test_a_rehearsal_trains_guides_for_one_epoch() -> None:
+    options = {"tangents": "autoencoder?latent=3&epochs=30", "part": "off"}
+    entry = {"objective": "projected_gradient_norm", "strengths": [0.1], "options": options}
+    spec = parse_spec({"guide_fraction": 0.2, "sweep": [{"objective": "standard"}, entry]}, "spec")
+    assert rehearsal(spec).sweep[0].options == {"tangents": "autoencoder?latent=3&epochs=1", "part": "off"}
+
+
 def test_a_rehearsal_keeps_everything_else() -> None:
     assert fewer("cifar10", 200, 40) == "cifar10?train=200&test=40"
     assert fewer("world:linear?train=5000&rank=3&test=2000", 200, 40) == "world:linear?rank=3&train=200&test=40"

@@ -16,7 +16,7 @@ from tangency.study import load_spec, parse_spec, run_study
 from tangency.study.layout import Layout
 from tangency.study.plan import plan_trials
 from tangency.study.replaced import refuse_changed, refuse_other_study, unused_networks
-from tangency.study.spec import StudySpec
+from tangency.study.spec import StudySpec, dump_spec
 from tangency.worlds import load_dataset
 
 pytestmark = pytest.mark.processes
@@ -76,6 +76,8 @@ MORE: dict[str, tuple[dict, str]] = {
         {"sweep": [*ONE, NORM, {"objective": "pgd_l2", "strengths": [1.0]}]},
         "sweep.pgd_l2 gains 1.0",
     ),
+    "a recipe": ({"sweep": [*ONE, NORM, NORM | {"train": {"epochs": 2}}]}, '{"train": {"epochs": 2}} gains 0.1'),
+    "a given network": ({"sweep": [*ONE, NORM, {"networks": ["a.pt"]}]}, "sweep.networks gains 'a.pt'"),
     "seeds": ({"seeds": [0, 1]}, "seeds gains 1"),
     "measured images": ({"measured": 20}, "measured was 12, is 20"),
     "pictures": ({"pictures": 4}, "pictures was 3, is 4"),
@@ -125,6 +127,24 @@ def test_what_would_leave_numbers_out_wants_replace(case: str, extend: bool, run
     assert words in str(told.value)
     assert "--replace (replace=True in Python)" in str(told.value)
     assert "--extend" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"networks": ["a.pt", "b.pt"]}, {"networks": ["b.pt"]}, "sweep.networks loses 'a.pt'"),
+        ({"networks": ["a.pt"]}, NORM, "sweep.networks loses 'a.pt'"),
+        (NORM | {"train": {"epochs": 2}}, NORM | {"train": {"epochs": 3}}, '"epochs": 3}} gains 0.1'),
+        (NORM | {"model": {"architecture": "mlp"}}, NORM | {"train": {"epochs": 3}}, '"mlp"}} loses 0.1'),
+    ],
+)
+def test_given_networks_and_recipes_of_an_entry_are_part_of_the_spec(
+    before: dict, after: dict, words: str, data: Path, tmp_path: Path
+) -> None:
+    Layout(tmp_path).spec.write_text(dump_spec(spec_of(data, sweep=[*ONE, before])))
+    with pytest.raises(RunError, match=re.escape(words)) as told:
+        check(tmp_path, spec_of(data, sweep=[*ONE, after]))
+    assert ("--replace" in str(told.value)) == ("networks" in before)  # rows of a given network would be left out
 
 
 LESS: dict[str, tuple[dict, int, str]] = {

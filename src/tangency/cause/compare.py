@@ -98,7 +98,7 @@ def _entry(
     kind: Kind = "tangents" if Key.parse(column).family == "tangent_fraction" else "direction"
     values = _values(recipes, column)
     units = _Units.of(kind, next(iter(recipes.values())), column, dimension)
-    matched = {entry.arm: entry.matched for entry in arms}
+    matched = {entry.arm: entry.matched and entry.arm in values for entry in arms}
     margin = spec.margin.fraction if kind == "tangents" else spec.margin.direction
     pairs = [
         _difference(name, values, units, matched.get(OFF, False) and matched[name])
@@ -128,11 +128,17 @@ def _measured(recipe: Recipe, column: str) -> bool:
 
 
 def _values(recipes: Mapping[str, Recipe], column: str) -> dict[str, Array]:
-    """Arm to (S, n) of the seeds that all arms have and the images that are finite in all of them."""
+    """Arm to (S, n) of the seeds that all arms have and the images that are finite in all of them.
+
+    An arm whose networks have collapsed, without a finite value, is left out, so that it takes no image from others.
+    """
     seeds = shared_seeds(*recipes.values())
     if not seeds:
         return {}
     values = {name: recipe.values(column, seeds) for name, recipe in recipes.items()}
+    values = {name: own for name, own in values.items() if np.isfinite(own).any()}
+    if not values:
+        return {}
     usable = np.isfinite(np.stack(list(values.values()))).all((0, 1))
     return {name: own[:, usable] for name, own in values.items()}
 

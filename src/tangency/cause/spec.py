@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tangency.cause.arms import WHOLE, Arm, Sham, arms_of
 from tangency.errors import SpecError, quoted, unknown_name
 from tangency.measures import MeasureConfig
+from tangency.measures.keys import MARGIN
 from tangency.study.spec import StudySpec, parse_spec, read_yaml
 from tangency.tangents.references import ESTIMATORS, kind_of
 from tangency.validation import complaints
@@ -130,6 +131,8 @@ class CauseSpec(_Checked):
 
     @model_validator(mode="after")
     def _seeds_apart(self) -> CauseSpec:
+        if len(set(self.calibration_seeds)) < len(self.calibration_seeds):
+            raise SpecError(f"calibration_seeds: got {list(self.calibration_seeds)}, expected distinct numbers.")
         if both := sorted({*self.seeds} & {*self.calibration_seeds}):
             raise SpecError(
                 f"calibration_seeds: {both} stand among seeds too, expected others: strengths would be chosen by the "
@@ -192,7 +195,9 @@ class CauseSpec(_Checked):
     def held_out(self, matched: StudySpec) -> dict[str, bool]:
         """Criterion, a Bayes direction or an estimator's reference, to whether it is of another kind than the guide."""
         guide = kind_of(self.guide)
-        criteria = {target: True for name, target in matched.measures.alignments if target in _DIRECTIONS}
+        criteria = {
+            target: True for name, target in matched.measures.alignments if name == MARGIN and target in _DIRECTIONS
+        }
         if "bayes_gradient" in criteria and matched.score.kind in (guide, "none"):
             criteria["bayes_gradient"] = guide == EXACT
         if "network_bayes_gradient" in criteria and guide in ("denoiser", "score-svd"):
@@ -248,6 +253,10 @@ def load_cause(path: str | Path) -> CauseSpec:
         >>> load_cause("linear").shams
         ('dct', 'random', 'fresh')
     """
+    if not isinstance(path, str | Path):
+        raise SpecError(
+            f"spec: got {type(path).__name__}, expected the path of a YAML file, or one of {', '.join(SHIPPED)}."
+        )
     named = Path(path)
     if named.as_posix() in SHIPPED and not named.exists():
         text = (resources.files("tangency.cause") / "specs" / f"{named}.yaml").read_text(encoding="utf-8")

@@ -177,6 +177,8 @@ def _refuse_unsteady(reference: str) -> None:
 
 def _refuse_few(reference: str, data: Dataset, options: Mapping[str, int]) -> None:
     components = {**defaults_of(ESTIMATORS["mfa"]), **options}["components"]
+    if components < 1:
+        raise SpecError(f"'{reference}': components is {components}, expected at least 1.")
     for name, count in zip(data.train.classes, data.train.class_counts.tolist(), strict=True):
         if count < 2 * components:
             raise DataError(

@@ -162,7 +162,19 @@ def plan_trials(spec: StudySpec, data: Dataset, network: str | None = None, time
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SpecError(f"sweep: trials {twice} stand more than once; remove the repeated strengths.")
+    _refuse_equal(trials)
     return trials
+
+
+def _refuse_equal(trials: Iterable[Trial]) -> None:
+    """Raise where two names stand for one network, which has one folder: its outcome and rows would be of both."""
+    first: dict[str, str] = {}
+    for trial in trials:
+        if first.setdefault(trial.train_hash, trial.id) != trial.id:
+            raise SpecError(
+                f"sweep: '{trial.id}' is the very network '{first[trial.train_hash]}', by its weights or by its "
+                "recipe, expected each network once; remove one of them, or give it a recipe that differs."
+            )
 
 
 def plan_longer(spec: StudySpec, data: Dataset, network: str | None = None) -> list[Trial]:

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 
 from tangency.errors import SpecError
+from tangency.objectives.options import GUIDES
 from tangency.study.generation.spec import JudgeSpec
 from tangency.study.spec import StudySpec
-from tangency.study.sweep import SweepEntry
+from tangency.study.sweep import STANDARD, SweepEntry
+from tangency.training import TrainConfig
 
 FEWEST = 20  # images
 _MEASURED, _SHARD, _PICTURES, _REPLICATES = 20, 10, 2, 100
@@ -18,8 +20,9 @@ _MEASURED, _SHARD, _PICTURES, _REPLICATES = 20, 10, 2, 100
 def rehearsal(spec: StudySpec, images: int = 200) -> StudySpec:
     """The same study with one trial, trained for one epoch, on this many training images and a fifth of test images.
 
-    The trial is the middle strength of the last entry of the sweep, or its first given network. Nothing is generated,
-    and there is no untrained network; autoencoders are trained for one epoch.
+    The trial is the middle strength of the last entry of the sweep, or its first given network; a standard one of
+    another recipe has the study's own beside it. Nothing is generated, and there is no untrained network; autoencoders
+    are trained for one epoch.
 
     Args:
         spec: any study.
@@ -44,8 +47,8 @@ def rehearsal(spec: StudySpec, images: int = 200) -> StudySpec:
             "measured": min(spec.measured, _MEASURED),
             "shard": min(spec.shard, _SHARD),
             "train": train,
-            "tangents": tuple(re.sub(r"\bepochs=\d+", "epochs=1", reference) for reference in spec.tangents),
-            "sweep": (_one(spec.sweep),),
+            "tangents": tuple(map(_one_epoch, spec.tangents)),
+            "sweep": _swept(spec.sweep, train),
             "seeds": spec.seeds[:1],
             "generate": (),
             "judge": JudgeSpec(),
@@ -70,10 +73,29 @@ def fewer(reference: str, train: int, test: int) -> str:
     return f"{location}?{'&'.join([*kept, *counts])}"
 
 
+def _swept(sweep: Sequence[SweepEntry], train: TrainConfig) -> tuple[SweepEntry, ...]:
+    """The one entry; a standard network of another recipe has the study's own before it, which a spec must have."""
+    one = _one(sweep)
+    if one.objective != STANDARD or not one.changes:
+        return (one,)
+    own = next(entry for entry in sweep if entry.objective == STANDARD and not entry.changes)
+    same = one.training(train) == train and not one.model  # where it differs in its epochs only
+    return (own,) if same else (own, one)
+
+
 def _one(sweep: Sequence[SweepEntry]) -> SweepEntry:
     last = sweep[-1]
     if last.networks:
         return last.model_copy(update={"networks": last.networks[:1]})
     epochs = {"epochs": 1} if "epochs" in last.train else {}
     middle = sorted(last.strengths)[len(last.strengths) // 2]
-    return last.model_copy(update={"strengths": (middle,), "train": last.train | epochs})
+    return last.model_copy(update={"strengths": (middle,), "train": last.train | epochs, "options": _short(last)})
+
+
+def _short(entry: SweepEntry) -> dict[str, object]:
+    """Its options, guides that are trained for one epoch."""
+    return {k: _one_epoch(v) if k in GUIDES and isinstance(v, str) else v for k, v in entry.options.items()}
+
+
+def _one_epoch(reference: str) -> str:
+    return re.sub(r"\bepochs=\d+", "epochs=1", reference)

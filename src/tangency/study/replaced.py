@@ -22,6 +22,7 @@ _SUMMING = ("shard", "replicates")  # change nothing that is kept
 _GROWING = ("measured", "pictures")  # more of them keep those that there are
 _FROM_NOTHING = ("measures.curved",)  # 0 is none
 _LED = ("tangents", "measures.normalisations")  # lists whose first entry has names of its own
+_GIVEN = "sweep.networks"  # that others trained: the run holds their rows only
 _ABSENT: tuple[object, ...] = (None, "", [], {})
 _SHOWN = 60  # characters of a value
 
@@ -131,16 +132,19 @@ def _contents(earlier: StudySpec, spec: StudySpec) -> dict[str, tuple[Any, Any]]
 
 
 def _content(spec: StudySpec) -> dict[str, Any]:
-    """A spec as plain data, its sweep by objective, its tangent spaces named; without what no result depends on."""
+    """A spec as plain data, its sweep by recipe, its tangent spaces named; without what no result depends on."""
     content = spec.model_dump(mode="json", exclude=set(_FREE))
     content["tangents"] = content["tangents"] or [spec.score.kind]
     del content["train"]["checkpoint_seconds"]
-    sweep: dict[str, list[float]] = {}
+    sweep: dict[str, list[Any]] = {}
     for entry in content["sweep"]:
         options = f"?{json.dumps(entry['options'])}" if entry["options"] else ""
         legacy = f"-{entry['legacy']}" if entry["legacy"] else ""
-        sweep.setdefault(entry["objective"] + legacy + options, []).extend(entry["strengths"])
-    return content | {"sweep": {name: sorted(strengths) for name, strengths in sweep.items()}}
+        changes = {key: entry[key] for key in ("train", "model") if entry[key]}
+        control = f" {json.dumps(changes, sort_keys=True)}" if changes else ""
+        name = "networks" if entry["networks"] else entry["objective"] + legacy + options + control
+        sweep.setdefault(name, []).extend(entry["networks"] or entry["strengths"])
+    return content | {"sweep": {name: sorted(each) for name, each in sweep.items()}}
 
 
 def _beyond(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: Dataset) -> list[str]:
@@ -157,7 +161,7 @@ def _beyond(layout: Layout, earlier: StudySpec | None, spec: StudySpec, data: Da
 def _adds(key: str, old: Any, new: Any, earlier: StudySpec | None) -> bool:
     """Whether a difference leaves all that a run holds in its place; networks are looked for one by one elsewhere."""
     top = key.split(".")[0]
-    if top in (*_TRAINING, *_SUMMING):
+    if top in (*_TRAINING, *_SUMMING) and key != _GIVEN:
         return True
     if top == "judge":
         return earlier is not None and not earlier.generate

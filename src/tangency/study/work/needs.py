@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from tangency.mixtures.budget import mixture_bytes
 from tangency.models import build
 from tangency.score.closed.gaussian import LARGEST
 from tangency.study.plan import Trial, judge_model
-from tangency.study.planning import StudyPlan
+from tangency.study.planning import StudyPlan, models_of
 from tangency.study.spec import ModelSpec, StudySpec
 from tangency.study.work.tasks import MEASURED_AT_ONCE, Task
 from tangency.training.loop import EVALUATED_AT_ONCE
@@ -74,19 +75,22 @@ class Needs:
     Args:
         plan: of the study.
         process: bytes that any of its workers takes, with the data.
-        network, judge: of the trials, and of the held-out classifier.
+        networks: of the trials, by their model, which an entry of the sweep may change.
+        judge: of the held-out classifier.
         fitted: bytes that a fit to the images takes.
         measured: bytes that measuring takes, with its networks.
+        read: bytes of these networks.
         on_gpu: whether the computing is done in the memory of a GPU.
         gpu: bytes of the smallest GPU of this machine; 0 where there is none.
     """
 
     plan: StudyPlan
     process: int
-    network: NetworkSize
+    networks: Mapping[str, NetworkSize]
     judge: NetworkSize
     fitted: int
     measured: int
+    read: int
     on_gpu: bool = False
     gpu: int = 0
 
@@ -99,17 +103,21 @@ class Needs:
             data: of the study.
             config: of the engine, which says whether workers have GPUs.
         """
-        spec, network = plan.spec, NetworkSize.of(plan.spec.model, data)
+        spec, trials = plan.spec, plan.networks
+        networks = {_key(model): NetworkSize.of(model, data) for model in models_of(spec, trials)}
+        read = _held(plan) * max([n.weights for n in networks.values()] + [t.given.weight for t in trials if t.given])
+        largest = max(networks.values(), key=lambda network: network.kept)
         gpu, on_gpu = _smallest_gpu(), _on_gpu(spec, config)
         held = sum(split.pixels.nbytes + split.labels.nbytes for split in (data.train, data.test))
         process = (_CUDA if on_gpu else _PROCESS) + 2 * held + (_SCORE if spec.network_score else 0)
         return cls(
             plan,
             process,
-            network,
-            network if plan.judge is None else NetworkSize.of(judge_model(spec), data),
+            networks,
+            largest if plan.judge is None else NetworkSize.of(judge_model(spec), data),
             _fitted(plan, data),
-            _measured(plan, data, network) + network.weights * _held(plan),
+            _measured(plan, data, largest) + read,
+            read,
             on_gpu,
             gpu if on_gpu else 0,
         )
@@ -117,24 +125,29 @@ class Needs:
     def resources(self, task: Task) -> Resources:
         """Of one task; bytes are those of the worker's process, computing on a GPU counts for its share of that."""
         computing = max(self._computing(task), self.measured)
-        read = self.network.weights * _held(self.plan)  # into the process first, wherever they compute
-        memory = self.process + (read if self.on_gpu else computing)
+        # networks are read into the process first, wherever they compute
+        memory = self.process + (self.read if self.on_gpu else computing)
         share = math.ceil(100 * (_CONTEXT + computing) / self.gpu) / 100 if self.gpu else 0.0
         return Resources(self.plan.spec.threads, min(share, 1.0), _STEP * math.ceil(memory / _STEP))
 
     def _computing(self, task: Task) -> int:
-        batch = self.plan.spec.train.batch_size
         if task.kind == "train":
             trial = self.plan.networks[task.index]
-            return 0 if trial.objective is None else self.network.trained(trial, batch)
+            if trial.model is None or trial.train is None:
+                return 0
+            return self.networks[_key(trial.model)].trained(trial, trial.train.batch_size)
         if task.kind == "train_judge":
             assert self.plan.judge is not None  # else there is no such task
-            return self.judge.trained(self.plan.judge, batch)
+            return self.judge.trained(self.plan.judge, self.plan.spec.train.batch_size)
         if task.kind in ("score", "tangents", "guide"):
             return self.fitted
         if task.kind == "trust":
             return self.fitted + self.measured
         return self.measured + self.judge.weights
+
+
+def _key(model: ModelSpec) -> str:
+    return model.model_dump_json()
 
 
 def _held(plan: StudyPlan) -> int:
