@@ -88,7 +88,7 @@ SLOW = pytest.mark.slow
 NEEDS = {
     "paper/imagenet64": (SLOW,),
     "paper/imagenet": (SLOW,),
-    "paper/mnist-distractor": (MNIST,),
+    "paper/mnist-distractor": (MNIST, SLOW),
     "small/mnist-distractor": (),
     "small/cifar10": (FULL,),
 }
