@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 START, REFERENCE = "start", "references"  # groups of the trials without a strength: the standard one, the references
 UNNAMED = ("data", "targets", START, REFERENCE)  # groups that headings leave out
+ROWS = 10  # images of a grid or a figure at most
 PIXEL_BUDGET = 1_200_000  # pixels of all pictures together, so that the page stays a few MB
 
 
@@ -64,7 +65,9 @@ class PictureGrid:
     def of(
         cls, columns: list[PictureColumn], pictures: Mapping[str, np.ndarray], classes: Sequence[str]
     ) -> PictureGrid:
-        """The grid of these columns; `pictures` holds their arrays and "labels"."""
+        """The grid of these columns; `pictures` holds their arrays and "labels", or nothing."""
+        if not pictures:
+            return cls([], [], [], 0)
         return cls(columns, column_groups(columns), *picture_rows(columns, pictures, classes))
 
     @property
@@ -110,7 +113,7 @@ def picture_rows(
     shown: Sequence[PictureColumn], pictures: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> tuple[list[tuple[str, list[PictureCell]]], int]:
     """Rows of (class name, cells), and the side in pixels at which pictures are drawn."""
-    m, channels, height, width = pictures["image"].shape
+    m, channels, height, width = pictures["image"][:ROWS].shape
     side = max(height, width)
     limit = int((PIXEL_BUDGET / max(1, m * len(shown) * (2 if channels == 3 else 1))) ** 0.5)
     rows = []
@@ -164,9 +167,11 @@ def _fits(picture: np.ndarray | None, images: np.ndarray) -> bool:
 
 
 def pictures_figure(run: RunFiles) -> Figure | None:
-    """Images, targets and the gradients of each trial; each picture on its own symmetric scale."""
+    """Images, targets and the gradients of each trial; each picture on its own scale; None without pictures."""
+    if not run.pictures:
+        return None
     shown = picture_columns(run.summary.trials, run.pictures)
-    m = len(run.pictures["image"])
+    m = len(run.pictures["image"][:ROWS])
     headings = 1.3  # inches above the pictures
     height = WIDTH / len(shown) * m + headings
     # without a constrained layout, which would part columns of tall headings
