@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tangency.report.draw.pictures import PictureGrid, picture_columns
-from tangency.report.page.explorer import explore
+from tangency.report.page.explorer import AGAINST_BUDGET, Explorer, explore
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
+from tangency.report.page.numbers import headline_keys
 from tangency.report.page.payload import payload
 from tangency.report.page.regimes import kappa_rows, margins, regimes_section
 from tangency.report.page.score import examination
@@ -38,15 +39,26 @@ SYMBOLS = (
 SCRIPTS = ("core.js", "curves.js", "noise.js", "sorting.js", "page.js")  # parts of one script, in this order
 
 
-def render_study(run: RunFiles) -> str:
-    """The page as HTML text."""
-    return environment().get_template("page.html.j2").render(context(run))
+EXPORT_SCHEMA = 1
 
 
-def context(run: RunFiles) -> dict[str, Any]:
+def render_study(run: RunFiles, against: RunFiles | None = None) -> str:
+    """The page as HTML text, with the numbers of a second run where there is one."""
+    return environment().get_template("page.html.j2").render(context(run, against))
+
+
+def exported(run: RunFiles) -> dict[str, Any]:
+    """The numbers of a page with those of the headline image by image, for the page of another run to load."""
+    explorer = explore(run, keys=headline_keys(run.summary.trials), pictures=False)
+    data = payload(run.summary, run.rows, explorer.content)
+    return {"schema": EXPORT_SCHEMA, "data": data, "blocks": explorer.blocks}
+
+
+def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
     columns, explorer = picture_columns(trials, run.pictures), explore(run)
+    second = explore(against, AGAINST_BUDGET, "r2-", pictures=False) if against else Explorer({})
     return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
@@ -73,7 +85,8 @@ def context(run: RunFiles) -> dict[str, Any]:
         "glossary": glossary,
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
-        "blocks": list(explorer.blocks.items()),
+        "second_json": embedded_json(payload(against.summary, against.rows, second.content)) if against else "",
+        "blocks": list((explorer.blocks | second.blocks).items()),
         "plotly": resource("vendor/plotly-basic.min.js"),
         "script": resource(*(f"templates/{name}" for name in SCRIPTS)),
         "style": resource("templates/page.css"),
