@@ -41,7 +41,8 @@ def test_pictured_images_are_the_first_of_each_class_in_turn(drawn: tuple[dict, 
     chosen = pictured_images(spec, data)
     labels = data.test.labels[chosen].tolist()
     measured = [i for shard in measured_images(spec, data) for i in shard]
-    assert labels[:3] == [0, 1, 2]
+    there = sorted(set(data.test.labels[measured].tolist()))
+    assert labels[: len(there)] == there
     for c in range(3):
         of_class = [i for i in measured if int(data.test.labels[i]) == c]
         assert [i for i, label in zip(chosen, labels, strict=True) if label == c] == of_class[: labels.count(c)]
