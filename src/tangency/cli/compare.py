@@ -54,11 +54,16 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of a leaderboard (the folder given, or runs/leaderboard).")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="Run directory of a second study, which the page compares with.", metavar="RUN"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page.
+    """Write the report of a study anew, or a leaderboard of measured models as one HTML page.
 
-    Models measured on different data get different tables. The rows of all models are written beside the page.
+    Of a study that is not finished the page says what there is. Models measured on different data get different tables;
+    the rows of all models are written beside the page.
     """
     from tangency.errors import RunError
     from tangency.evaluate.folders import is_study
@@ -67,7 +72,9 @@ def report(
     if len(runs) == 1 and (is_study(Path(runs[0])) or (not runs[0].startswith("run:") and not Path(runs[0]).is_dir())):
         if out is not None:
             raise RunError("--out: the report of a study lies in the run itself; leave it out.")
-        page = write_report(Path(runs[0]))
+        page = write_report(Path(runs[0]), against)
+    elif against is not None:
+        raise RunError("--against: a leaderboard has all its models on one page; give it with one run of a study.")
     else:
         page = write_leaderboard(runs, out)
     if as_json:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tangency.report.page.explorer import explore
+from tangency.report.page.explorer import AGAINST_BUDGET, Explorer, explore
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
+from tangency.report.page.numbers import headline_keys
 from tangency.report.page.payload import payload
 from tangency.report.page.regimes import kappa_rows, margins, regimes_section
 from tangency.report.page.score import examination
@@ -37,17 +38,26 @@ SYMBOLS = (
     ("✕", "collapsed or diverged"),
 )
 SCRIPT = "page/bundle/explorer.js"  # built from web/
+EXPORT_SCHEMA = 1
 
 
-def render_study(run: RunFiles) -> str:
-    """The page as HTML text."""
-    return environment().get_template("page.html.j2").render(context(run))
+def render_study(run: RunFiles, against: RunFiles | None = None) -> str:
+    """The page as HTML text, with the numbers of a second run where there is one."""
+    return environment().get_template("page.html.j2").render(context(run, against))
 
 
-def context(run: RunFiles) -> dict[str, Any]:
+def exported(run: RunFiles) -> dict[str, Any]:
+    """The numbers of a page with those of the headline image by image, for the page of another run to load."""
+    explorer = explore(run, keys=headline_keys(run.summary.trials), pictures=False)
+    data = payload(run.summary, run.rows, explorer.content)
+    return {"schema": EXPORT_SCHEMA, "data": data, "blocks": explorer.blocks}
+
+
+def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
     explorer = explore(run)
+    other = explore(against, AGAINST_BUDGET, "r2-", pictures=False) if against else Explorer({})
     return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
@@ -77,8 +87,8 @@ def context(run: RunFiles) -> dict[str, Any]:
         "glossary": glossary,
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
-        "blocks": list(explorer.blocks.items()),
-        "other_json": None,
+        "other_json": embedded_json(payload(against.summary, against.rows, other.content)) if against else None,
+        "blocks": list((explorer.blocks | other.blocks).items()),
         "script": resource(SCRIPT),
         "style": resource("templates/page.css"),
     }
