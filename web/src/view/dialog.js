@@ -56,7 +56,7 @@ export class ImageDialog {
     $("#dialog-objective").value = objective;
     const name = this.place >= 0 ? this.pictures.className(this.place) : this.run.className(this.image);
     $("h2", this.dialog).textContent = this.image >= 0 ? `Image ${images.ids[this.image]}, ${name}` : `Picture ${this.place + 1}, ${name}`;
-    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
+    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), this.#references(), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
     if (token !== this.#token) return;
     const at = this.body.scrollTop;
     this.body.replaceChildren(...parts.filter(Boolean));
@@ -105,6 +105,16 @@ export class ImageDialog {
       return make("figure", {}, own, make("figcaption", {}, strength ? String(strength) : "standard", make("br"), chip(this.labels.at(objective, strength))));
     });
     return make("section", {}, make("h3", {}, `Gradient at every strength of ${this.run.objectiveName(objective)}`), make("div", {className: "film", id: "dialog-strip"}, ...cells));
+  }
+
+  /** Gradients of the Bayes rule, the untrained network and others that are no part of a sweep. */
+  #references() {
+    if (this.place < 0) return null;
+    const swept = new Set([...this.run.objectives.map(own => own.id), "standard"]), {seed} = this.state.now;
+    const kept = this.run.trials.filter(trial => !swept.has(trial.objective) && this.pictures.hasGradient(trial.id));
+    const one = [...new Map(kept.map(trial => [trial.objective, kept.find(own => own.objective === trial.objective && own.seed === seed) || trial])).values()];
+    if (!one.length) return null;
+    return make("section", {}, make("h3", {}, "Gradients of the references"), make("div", {className: "film"}, ...one.map(trial => figure(trial.name, this.#canvas(this.pictures.gradient(trial.id, this.place)), trial.id))));
   }
 
   /** Numbers of the image beside their controls, and the picked measure against the strength. */
