@@ -44,5 +44,10 @@ mountTrajectories(page);
 mountTables(page);
 mountTabs();
 mountScheme();
-addEventListener("beforeprint", () => { $$("details").forEach(own => { own.open = true; }); visible.all(); });
+addEventListener("beforeprint", () => { // on paper all parts stand one below the other
+  document.documentElement.classList.add("printing");
+  $$("details:not(.save)").forEach(own => { own.open = true; });
+  visible.all();
+});
+addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
 globalThis.tangency = {state, blocks, visible, run}; // for who looks at it from the console

@@ -76,7 +76,7 @@ export class ImageDialog {
       ? `No pictures of this image: gradients are kept of ${pictures.places.length} images, chosen before the results.` : "This run kept no pictures.");
     const all = [figure("image", this.#canvas(pictures.photo(place), {photo: true})), ...pictures.own.targets.map((own, i) => figure(own.title, this.#canvas(pictures.target(i, place))))];
     if (trial) {
-      all.push(figure(`gradient of ${trial.name}`, this.#canvas(pictures.gradient(trial.id, place)), trial.id));
+      all.push(figure(`gradient, ${trial.name}`, this.#canvas(pictures.gradient(trial.id, place)), trial.id));
       if (this.spaces.length) {
         const parts = pictures.parts(trial.id, place, Number(this.space.value || 0)), {estimator, rank} = this.spaces[Number(this.space.value || 0)];
         all.push(figure("its tangent part", this.#canvas(parts.then(own => own.tangent)), `${estimator}, rank ${rank}`), figure("its normal part", this.#canvas(parts.then(own => own.normal)), "the rest"));
@@ -112,7 +112,7 @@ export class ImageDialog {
     if (this.place < 0) return null;
     const swept = new Set([...this.run.objectives.map(own => own.id), "standard"]), {seed} = this.state.now;
     const kept = this.run.trials.filter(trial => !swept.has(trial.objective) && this.pictures.hasGradient(trial.id));
-    const one = [...new Map(kept.map(trial => [trial.objective, kept.find(own => own.objective === trial.objective && own.seed === seed) || trial])).values()];
+    const one = [...new Set(kept.map(trial => trial.objective))].map(id => kept.filter(own => own.objective === id)).map(own => own.find(trial => trial.seed === seed) || own[0]);
     if (!one.length) return null;
     return make("section", {}, make("h3", {}, "Gradients of the references"), make("div", {className: "film"}, ...one.map(trial => figure(trial.name, this.#canvas(this.pictures.gradient(trial.id, this.place)), trial.id))));
   }

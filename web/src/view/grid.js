@@ -40,7 +40,8 @@ export class Grid {
   #references(named = null) {
     const swept = new Set([...this.run.objectives.map(own => own.id), ...(named ? [] : ["standard"])]);
     const kept = this.run.trials.filter(trial => this.pictures.hasGradient(trial.id) && (named ? named.includes(trial.objective) : !swept.has(trial.objective)));
-    return [...new Map(kept.map(trial => [trial.objective, trial])).values()].map(trial => ({kind: "reference", objective: trial.objective, title: capital(trial.name)}));
+    const first = [...new Set(kept.map(trial => trial.objective))].map(id => kept.find(trial => trial.objective === id));
+    return first.map(trial => ({kind: "reference", objective: trial.objective, title: capital(trial.name)}));
   }
 
   #head() {
