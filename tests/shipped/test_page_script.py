@@ -34,7 +34,7 @@ def web(tmp_path_factory):
 def test_the_bundle_is_what_its_sources_build(web, tmp_path):
     built = run(["node", "build.js", str(tmp_path)], web)
     assert built.returncode == 0, built.stderr
-    for name in ("explorer.js", "NOTICE-explorer.txt"):
+    for name in ("explorer.js", "player.js", "NOTICE-explorer.txt"):
         same = (tmp_path / name).read_bytes() == (BUNDLE / name).read_bytes()
         assert same, f"{name} is not that of web/: run `npm ci && npm run build` in web/ and commit it"
 
@@ -53,5 +53,6 @@ def test_no_script_reads_data_as_html():
         assert len(text.splitlines()) < 200
 
 
-def test_the_bundle_cannot_end_its_element():
-    assert "</script" not in (BUNDLE / "explorer.js").read_text(encoding="utf-8").lower()
+@pytest.mark.parametrize("name", ["explorer.js", "player.js"])
+def test_a_bundle_cannot_end_its_element(name):
+    assert "</script" not in (BUNDLE / name).read_text(encoding="utf-8").lower()

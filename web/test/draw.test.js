@@ -4,6 +4,7 @@ import {placeOf, spaced} from "../src/draw/chart.js";
 import {colouredPixels, photoPixels, scaleOf, signedPixels} from "../src/draw/pixels.js";
 import {storyRange} from "../src/draw/story.js";
 import {State} from "../src/state.js";
+import {frameOf} from "../src/view/trajectories.js";
 
 test("zero has no colour, red raises, blue lowers, the largest are full", () => {
   const pixels = signedPixels([0, 1, -1], 1);
@@ -44,4 +45,9 @@ test("only those who asked are told, and only of changes", () => {
   state.set({a: 1});
   state.set({a: 2});
   assert.deepEqual(told, [2]);
+});
+
+test("a frame is the pictures of one step", () => {
+  const frames = {shape: [2, 2, 1, 1, 1], values: Uint8Array.of(1, 2, 3, 4)};
+  assert.deepEqual(frameOf(frames, 1).map(pixels => pixels[0]), [3, 4]);
 });
