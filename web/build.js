@@ -1,4 +1,4 @@
-// Bundles src/main.js into the one script that Python puts into a page, and the licences of what it holds beside it.
+// Bundles src/main.js and src/player.js into the scripts that Python puts into pages, and the licences of what they hold.
 import {build} from "esbuild";
 import {readFileSync, readdirSync, writeFileSync} from "node:fs";
 import {dirname, join} from "node:path";
@@ -7,10 +7,10 @@ import {fileURLToPath} from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] || join(here, "..", "src", "tangency", "report", "page", "bundle");
 const made = await build({
-  absWorkingDir: here, entryPoints: ["src/main.js"], outfile: join(out, "explorer.js"), bundle: true, minify: true,
+  absWorkingDir: here, entryPoints: {explorer: "src/main.js", player: "src/player.js"}, outdir: out, bundle: true, minify: true,
   format: "iife", target: "es2022", charset: "utf8", legalComments: "none", metafile: true, logLevel: "warning",
 });
-const inside = Object.values(made.metafile.outputs)[0].inputs;
+const inside = Object.assign({}, ...Object.values(made.metafile.outputs).map(own => own.inputs).reverse());
 const folders = Object.keys(inside).filter(file => inside[file].bytesInOutput && file.startsWith("node_modules/"))
   .map(file => file.match(/^node_modules\/(?:@[^/]+\/)?[^/]+/)[0]);
 const notices = [...new Set(folders)].sort().map(folder => {

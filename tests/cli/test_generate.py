@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -77,6 +80,10 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
     assert "https://" not in page
     assert page.count("data:image/png") >= 6 * 4
     assert "judge accuracy" in page
+    block = gzip.decompress(base64.b64decode(re.search(r'id="frames">([^<]+)</script>', page)[1]))
+    shape = json.loads(block[4 : 4 + int.from_bytes(block[:4], "little")])["shape"]
+    assert shape[0] == 3  # the frames that the page plays
+    assert len(json.loads(re.search(r'data-steps="([^"]+)"', page)[1])) == 3
     table = CliRunner().invoke(app, [*base, "--out", str(out), "--task", "inpaint", "--animation", "apng"])
     assert table.exit_code == 0, table.output
     assert "…" not in table.output.replace(" … ", "")  # nothing is cut where it goes into a file

@@ -110,7 +110,7 @@ def test_a_label_that_depends_on_delta_is_bold():
     assert found.margins == ["0.02", "0.1"]
     undetermined = next(row for row in found.recipes if row.name == "gradient norm 3")
     assert undetermined.sensitivity == ["excessive", "bayes_aligned"]
-    cell = r'<td class="small changed">Bayes-aligned</td>'
+    cell = r'<td class="small differs">Bayes-aligned</td>'
     assert re.search(cell, page_text())
 
 

@@ -122,7 +122,6 @@ def test_the_line_of_the_bayes_rule_is_solid_and_thinner_than_a_curve(content):
 def test_the_script_is_told_which_levels_to_write(world_page, page):
     assert set(embedded(world_page)["far"]) == {"kappa.margin", "log_kappa.margin"}
     assert embedded(page)["far"] == []
-    assert 'mark(best[MEAN], "solid", "ink", "Bayes rule", 0.8)' in world_page
     assert "Thin solid horizontal lines: the Bayes rule" in section(world_page, "curves")
     assert "Bayes rule" not in section(page, "curves") + section(page, "story")
 
@@ -143,7 +142,7 @@ def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_pat
     ]
     assert {column.name[-3:] for column in shown if column.regime and column not in best} == {"-s1"}
     assert "Bayes rule" in [axes.get_title() for axes in pictures_figure(content).axes]
-    assert "Gradient, Bayes rule: test picture 1" in page_of(content.folder)
+    assert "bayes-s3" in embedded(page_of(content.folder))["explorer"]["pictures"]["gradients"]
 
 
 def glance_of(text):

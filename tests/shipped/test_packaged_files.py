@@ -66,7 +66,7 @@ def test_conversion_refuses_other_features(script):
     [
         (WEIGHTS / "NOTICE", ["Soumith Chintala", "Neither the name", "Richard Zhang", "version 0.1"]),
         (PACKAGE / "data" / "embedded" / "NOTICE", ["Zalando SE", "Permission is hereby granted"]),
-        (PACKAGE / "report" / "vendor" / "NOTICE-plotly.txt", ["MIT License", "Plotly Technologies Inc."]),
+        (PACKAGE / "report" / "page" / "bundle" / "NOTICE-explorer.txt", ["@observablehq/plot 0.6", "d3-array", "ISC"]),
         (ROOT / "LICENSE", ["MIT License", "The tangency authors", "WITHOUT WARRANTY"]),
         (ROOT / "CHANGELOG.md", ["Keep a Changelog", "## [Unreleased]"]),
     ],
@@ -74,14 +74,6 @@ def test_conversion_refuses_other_features(script):
 def test_notices_hold_the_licence_texts(path, phrases):
     text = path.read_text()
     assert [phrase for phrase in phrases if phrase not in text] == []
-
-
-def test_vendored_plotly_is_the_published_file():
-    import hashlib
-
-    content = (PACKAGE / "report" / "vendor" / "plotly-basic.min.js").read_bytes()
-    assert b"plotly.js (basic - minified) v4.1.1" in content[:200]
-    assert hashlib.sha256(content).hexdigest() == "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"
 
 
 def test_citation_names_the_paper():

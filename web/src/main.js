@@ -17,7 +17,6 @@ import {mountScheme} from "./view/scheme.js";
 import {mountTables} from "./view/tables.js";
 import {mountTabs} from "./view/tabs.js";
 import {mountThresholds} from "./view/thresholds.js";
-import {mountTrajectories} from "./view/trajectories.js";
 
 const blocks = new Blocks(name => document.getElementById(name)?.textContent ?? null);
 const run = new Run(JSON.parse(document.getElementById("run-data").textContent), blocks);
@@ -40,9 +39,13 @@ const dialog = new ImageDialog(page), open = (...image) => dialog.open(...image)
 new Grid(page, open);
 new Images(page, open);
 new Comparison(page);
-mountTrajectories(page);
 mountTables(page);
 mountTabs();
 mountScheme();
-addEventListener("beforeprint", () => { $$("details").forEach(own => { own.open = true; }); visible.all(); });
+addEventListener("beforeprint", () => { // on paper all parts stand one below the other
+  document.documentElement.classList.add("printing");
+  $$("details:not(.save)").forEach(own => { own.open = true; });
+  visible.all();
+});
+addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
 globalThis.tangency = {state, blocks, visible, run}; // for who looks at it from the console

@@ -33,9 +33,7 @@ def keep_pictures(
     All of it is at the working size. The images are the first measured one of each class, then the next ones: chosen by
     index, never by how they look.
     """
-    labels = data.labels[ids]
-    firsts = torch.cat([ids[labels == c][:1] for c in range(len(data.classes))])
-    chosen = torch.cat([firsts, ids[~torch.isin(ids, firsts)]])[:PICTURES]
+    chosen = of_many_classes(ids, data.labels[ids])[:PICTURES]
     own, y = data.images(chosen).to(device), data.labels[chosen].long().to(device)
     working = config.working(data.shape)
     x = working.reduce(own)
@@ -47,6 +45,24 @@ def keep_pictures(
         **closed_pictures(score, x, y, sigma),
     }
     write_tensors(folder / FILE, tensors, {"sigma": sigma, "scalar": MARGIN, "ids": chosen.tolist()})
+
+
+def of_many_classes(ids: Tensor, labels: Tensor) -> Tensor:
+    """The images in another order: the first of each class, then the rest.
+
+    Args:
+        ids: (N,) indices of images.
+        labels: (N,) their classes.
+
+    Returns:
+        (N,) the same indices.
+
+    Example:
+        >>> of_many_classes(torch.tensor([4, 5, 6, 7]), torch.tensor([1, 1, 0, 1])).tolist()
+        [6, 4, 5, 7]
+    """
+    firsts = torch.cat([ids[labels == c][:1] for c in labels.unique().tolist()])
+    return torch.cat([firsts, ids[~torch.isin(ids, firsts)]])
 
 
 def closed_pictures(score: Denoiser | None, x: Tensor, y: Tensor, sigma: float) -> dict[str, Tensor]:

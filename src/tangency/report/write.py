@@ -134,7 +134,8 @@ def write_generation(
     if len(arrays["frames"]) > 1:
         paths["trajectory"] = out / f"trajectory.{'gif' if animation == 'gif' else 'png'}"
         save_animation(arrays["frames"], paths["trajectory"])
-    _write_page(render_generation(summary, tiles, arrays["labels"], paths.get("trajectory")), paths["page"])
+    name = paths["trajectory"].name if "trajectory" in paths else ""
+    _write_page(render_generation(summary, tiles, arrays["labels"], arrays["frames"], name), paths["page"])
     return paths
 
 

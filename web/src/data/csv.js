@@ -6,3 +6,6 @@ const field = value => {
 
 /** Header and rows as text; what is missing is empty. */
 export const csv = (header, rows) => [header, ...rows].map(row => row.map(field).join(",")).join("\n") + "\n";
+
+/** A title as the name of a file. */
+export const fileName = title => title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "figure";

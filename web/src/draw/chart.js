@@ -37,7 +37,7 @@ export function strengthAxis(strengths, width, label = "strength (log scale)") {
 
 export const level = (y, style, text, extra = {}) => [
   Plot.ruleY([y], {stroke: "var(--soft)", strokeWidth: 1, ...{solid: {}, dash: {strokeDasharray: "5 4"}, dot: {strokeDasharray: "2 3"}, long: {strokeDasharray: "9 4"}}[style], ...extra}),
-  ...(text ? [Plot.text([y], {y: d => d, frameAnchor: extra.anchor || "left", text: () => text, dx: extra.anchor === "right" ? -3 : 4, dy: -6, fill: "var(--soft)", fontSize: 10, stroke: "var(--card)", strokeWidth: 3})] : []),
+  ...(text ? [Plot.text([y], {y: d => d, frameAnchor: extra.anchor || "left", text: () => text, dx: extra.anchor === "right" ? -3 : 4, dy: -6, fill: "var(--soft)", fontSize: 10, stroke: "var(--card)", strokeWidth: 3, clip: false})] : []),
 ];
 
 /** A plot with the page's own colours and fonts, in place of what the element held. */

@@ -38,7 +38,7 @@ export function drawNoise(element, run, hidden) {
       height: last ? 300 : 270, marginBottom: last ? 40 : 14, x: {type: "log", domain: [Math.min(...run.noise.sigmas) / 1.2, Math.max(...run.noise.sigmas) * 1.2]}, y, clip: true,
       marks: [...yAxis(5), ...(last ? [Plot.axisX({label: "σ in [0, 1] pixel units (log scale)", labelAnchor: "center", labelArrow: "none", ticks: 6, tickFormat: say, tickSize: 3})] : []),
         ...marks, ...own.flatMap(curve => curveMarks(run, curve, curve[kind], paleness, kind === "ratio" ? low : -Infinity)),
-        Plot.text([title], {frameAnchor: "top-left", dx: 4, dy: -12, fill: "var(--ink)", fontWeight: 600})],
+        Plot.text([title], {frameAnchor: "top-left", dx: 4, dy: -13, fill: "var(--ink)", fontWeight: 600, clip: false})],
     });
   };
   const compared = shown.some(curve => curve.difference);

@@ -1,6 +1,6 @@
 // Figures as files: SVG with its colours resolved, PNG at twice the size, and the numbers as CSV.
 import {button, make, offer} from "../dom.js";
-import {csv} from "../data/csv.js";
+import {csv, fileName} from "../data/csv.js";
 
 const COLOURS = ["fill", "stroke", "color", "opacity", "font-size", "font-family", "font-weight", "stroke-dasharray"];
 
@@ -47,8 +47,6 @@ export async function pngOf(text) {
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise(done => canvas.toBlob(done, "image/png"));
 }
-
-const fileName = title => title.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "figure";
 
 /** "Save" with PNG, SVG and CSV; `data()` gives {header, rows}. */
 export function saveMenu(element, title, data) {

@@ -7,12 +7,12 @@ function fill(select, entries, chosen) {
   select.closest("label").hidden = entries.length < 2;
 }
 
-/** What the slider stands at, in words: the label of each objective at its nearest strength. */
+/** What the slider stands at, in words: the strength of the picked objective that is nearest, and its label. */
 export function strengthWords(run, labels, now) {
   if (now.strength === 0) return "0, the standard network";
-  const own = run.nearest(now.objective, now.strength), name = capital(run.objectiveName(now.objective));
-  const other = own === now.strength ? "" : ` (nearest to ${now.strength})`;
-  return own === null ? String(now.strength) : `${name} ${own}${other}: ${labels.at(now.objective, own).label}`;
+  const own = run.nearest(now.objective, now.strength);
+  if (own === null) return String(now.strength);
+  return `${own}${own === now.strength ? "" : ` (nearest to ${now.strength})`}: ${labels.at(now.objective, own).label}`;
 }
 
 export function mountBar({run, state, labels}) {

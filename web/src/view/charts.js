@@ -4,6 +4,7 @@ import {underEstimator} from "../data/run.js";
 import {drawStory, storyTable} from "../draw/story.js";
 import {curveTable, drawCurve} from "../draw/curve.js";
 import {denoisingTable, drawDenoising, drawRidge, drawScatter, ridgeTable, scatterTable} from "../draw/others.js";
+import {drawEffective, drawEstimators, effectiveTable, estimatorsTable} from "../draw/sweep.js";
 import {drawNoise, noiseNames, noiseTable} from "../draw/noise.js";
 import {hueOf} from "../draw/chart.js";
 import {saveMenu} from "../draw/save.js";
@@ -98,14 +99,14 @@ export function mountCharts(page) {
   mountStories(page);
   mountMeasure(page);
   mountScatters(page);
-  $$(".plot.ridge").forEach(element => {
-    visible.watch(element, () => drawRidge(element, run, element.dataset.objective));
-    savable(element, () => ridgeTable(run, element.dataset.objective));
+  const simple = (selector, draw, table) => $$(selector).forEach(element => {
+    visible.watch(element, () => draw(element));
+    savable(element, () => table(element));
   });
-  $$(".plot.denoising").forEach(element => {
-    visible.watch(element, () => drawDenoising(element, run));
-    savable(element, () => denoisingTable(run));
-  });
+  simple(".plot.ridge", own => drawRidge(own, run, own.dataset.objective), own => ridgeTable(run, own.dataset.objective));
+  simple(".plot.denoising", own => drawDenoising(own, run), () => denoisingTable(run));
+  simple(".plot.effective", own => drawEffective(own, run, own.dataset.row), own => effectiveTable(run, own.dataset.row));
+  simple(".plot.estimators", own => drawEstimators(own, run, own.dataset.objective), own => estimatorsTable(run, own.dataset.objective));
   $$(".plot.noise").forEach(element => {
     const hidden = new Set();
     visible.watch(element, () => drawNoise(element, run, hidden));

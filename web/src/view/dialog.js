@@ -56,7 +56,7 @@ export class ImageDialog {
     $("#dialog-objective").value = objective;
     const name = this.place >= 0 ? this.pictures.className(this.place) : this.run.className(this.image);
     $("h2", this.dialog).textContent = this.image >= 0 ? `Image ${images.ids[this.image]}, ${name}` : `Picture ${this.place + 1}, ${name}`;
-    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
+    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), this.#references(), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
     if (token !== this.#token) return;
     const at = this.body.scrollTop;
     this.body.replaceChildren(...parts.filter(Boolean));
@@ -76,7 +76,7 @@ export class ImageDialog {
       ? `No pictures of this image: gradients are kept of ${pictures.places.length} images, chosen before the results.` : "This run kept no pictures.");
     const all = [figure("image", this.#canvas(pictures.photo(place), {photo: true})), ...pictures.own.targets.map((own, i) => figure(own.title, this.#canvas(pictures.target(i, place))))];
     if (trial) {
-      all.push(figure(`gradient of ${trial.name}`, this.#canvas(pictures.gradient(trial.id, place)), trial.id));
+      all.push(figure(`gradient, ${trial.name}`, this.#canvas(pictures.gradient(trial.id, place)), trial.id));
       if (this.spaces.length) {
         const parts = pictures.parts(trial.id, place, Number(this.space.value || 0)), {estimator, rank} = this.spaces[Number(this.space.value || 0)];
         all.push(figure("its tangent part", this.#canvas(parts.then(own => own.tangent)), `${estimator}, rank ${rank}`), figure("its normal part", this.#canvas(parts.then(own => own.normal)), "the rest"));
@@ -105,6 +105,16 @@ export class ImageDialog {
       return make("figure", {}, own, make("figcaption", {}, strength ? String(strength) : "standard", make("br"), chip(this.labels.at(objective, strength))));
     });
     return make("section", {}, make("h3", {}, `Gradient at every strength of ${this.run.objectiveName(objective)}`), make("div", {className: "film", id: "dialog-strip"}, ...cells));
+  }
+
+  /** Gradients of the Bayes rule, the untrained network and others that are no part of a sweep. */
+  #references() {
+    if (this.place < 0) return null;
+    const swept = new Set([...this.run.objectives.map(own => own.id), "standard"]), {seed} = this.state.now;
+    const kept = this.run.trials.filter(trial => !swept.has(trial.objective) && this.pictures.hasGradient(trial.id));
+    const one = [...new Set(kept.map(trial => trial.objective))].map(id => kept.filter(own => own.objective === id)).map(own => own.find(trial => trial.seed === seed) || own[0]);
+    if (!one.length) return null;
+    return make("section", {}, make("h3", {}, "Gradients of the references"), make("div", {className: "film"}, ...one.map(trial => figure(trial.name, this.#canvas(this.pictures.gradient(trial.id, this.place)), trial.id))));
   }
 
   /** Numbers of the image beside their controls, and the picked measure against the strength. */

@@ -4,15 +4,16 @@ import {colouredPixels, paint, photoPixels, signedPixels} from "../draw/pixels.j
 import {capital} from "../data/words.js";
 import {chip} from "./chips.js";
 
-/** A canvas whose pixels come later; a newer wish wins. */
+/** A canvas whose pixels come later; whether there is something to see, or null where a newer wish won. */
 export async function drawInto(canvas, values, shape, {photo = false, coloured = false} = {}) {
   const wish = Symbol("wish");
   canvas.wish = wish;
   const own = await values;
-  if (canvas.wish !== wish) return;
+  if (canvas.wish !== wish) return null;
   const pixels = own === null ? null : photo ? photoPixels(own, shape[0]) : coloured && shape[0] === 3 ? colouredPixels(own) : signedPixels(own, shape[0]);
   paint(canvas, pixels, shape.slice(1));
   canvas.classList.toggle("signed", !photo && !coloured);
+  return pixels !== null;
 }
 
 export class Grid {
@@ -22,7 +23,7 @@ export class Grid {
     this.coloured = $("#coloured");
     if (!this.pictures.own || !this.table) return;
     this.columns = [{kind: "image", title: "image"}, ...this.pictures.own.targets.map((own, index) => ({kind: "target", index, title: own.title})),
-      ...this.run.objectives.map(own => ({kind: "gradient", objective: own.id, title: capital(own.name)}))];
+      ...this.#references(["standard"]), ...this.run.objectives.map(own => ({kind: "gradient", objective: own.id, title: capital(own.name)})), ...this.#references()];
     this.#head();
     $("tbody", this.table).replaceChildren(...this.pictures.places.map(place => this.#row(place)));
     this.rows = $$("tbody tr", this.table);
@@ -33,6 +34,14 @@ export class Grid {
     $("#cell-size").addEventListener("input", e => document.documentElement.style.setProperty("--cell", `${e.target.value}px`));
     this.table.addEventListener("keydown", e => this.#step(e));
     $("button", this.table).tabIndex = 0;
+  }
+
+  /** Columns of networks that are no part of a sweep and kept gradients: those named, or all but the standard one. */
+  #references(named = null) {
+    const swept = new Set([...this.run.objectives.map(own => own.id), ...(named ? [] : ["standard"])]);
+    const kept = this.run.trials.filter(trial => this.pictures.hasGradient(trial.id) && (named ? named.includes(trial.objective) : !swept.has(trial.objective)));
+    const first = [...new Set(kept.map(trial => trial.objective))].map(id => kept.find(trial => trial.objective === id));
+    return first.map(trial => ({kind: "reference", objective: trial.objective, title: capital(trial.name)}));
   }
 
   #head() {
@@ -50,7 +59,11 @@ export class Grid {
     });
   }
 
-  #trial({objective}) {
+  #trial({kind, objective}) {
+    if (kind === "reference") {
+      const own = this.run.trials.filter(trial => trial.objective === objective && this.pictures.hasGradient(trial.id));
+      return {strength: 0, trial: own.find(trial => trial.seed === this.state.now.seed) || own[0]};
+    }
     const strength = this.run.nearest(objective, this.state.now.strength);
     return {strength, trial: this.pictures.trialFor(objective, strength, this.state.now.seed)};
   }
@@ -58,7 +71,7 @@ export class Grid {
   #row(place) {
     const name = this.pictures.className(place);
     const cells = this.columns.map((column, i) => {
-      const own = make("button", {type: "button", tabIndex: -1, dataset: {place}, "aria-label": `${capital(column.title)}: test picture ${place + 1}, ${name}`}, make("canvas"));
+      const own = make("button", {type: "button", tabIndex: -1, dataset: {place}, "aria-label": `${capital(column.title)}: picture ${place + 1}, ${name}`}, make("canvas"));
       own.addEventListener("click", () => this.open(this.pictures.image[place], place, own));
       return i ? make("td", {}, own) : make("th", {scope: "row", className: "pinned"}, own, make("span", {className: "class-name"}, name));
     });
@@ -67,14 +80,16 @@ export class Grid {
 
   #draw(row, place, gradients = false) {
     this.columns.forEach((column, i) => {
-      if (gradients && column.kind !== "gradient") return;
+      if (gradients && !["gradient", "reference"].includes(column.kind)) return;
       const canvas = $("canvas", row.cells[i]), coloured = this.coloured?.checked;
       if (column.kind === "image") drawInto(canvas, this.pictures.photo(place), this.pictures.shape, {photo: true});
       else if (column.kind === "target") drawInto(canvas, this.pictures.target(column.index, place), this.pictures.shape, {coloured});
       else {
         const {trial} = this.#trial(column);
         canvas.dataset.trial = trial?.id || "";
-        drawInto(canvas, trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null), this.pictures.shape, {coloured});
+        drawInto(canvas, trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null), this.pictures.shape, {coloured}).then(seen => {
+          if (seen !== null) canvas.parentElement.setAttribute("aria-label", `${seen ? "Gradient" : "No gradient"} of ${trial?.name || column.title}: picture ${place + 1}, ${this.pictures.className(place)}`);
+        });
       }
     });
   }

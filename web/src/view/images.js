@@ -98,7 +98,7 @@ export class Images {
 
   #row(i, columns) {
     const id = this.images.ids[i], place = this.pictures.placeOf(i), name = this.run.className(i);
-    const own = button(`${id}`, () => this.open(i, place, own), {className: "image-link", "aria-label": `Image ${id}, ${name}`, dataset: {image: id}});
+    const own = button(`${id}`, () => this.open(i, place, own), {className: "quiet image-link", "aria-label": `Image ${id}, ${name}`, dataset: {image: id}});
     const row = make("tr", {}, make("th", {scope: "row"}, own), make("td", {}, name), ...columns.map(column => make("td", {className: "num"}, say(column.values[i]))));
     if (place >= 0) {
       const [photo, gradient] = [make("canvas", {className: "thumb"}), make("canvas", {className: "thumb"})];

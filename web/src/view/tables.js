@@ -1,7 +1,7 @@
 // Tables that sort by a click on a heading, and the table of every measure of every trial.
-import {$, $$, make, offer} from "../dom.js";
+import {$, $$, button, make, offer} from "../dom.js";
 import {compare} from "../data/order.js";
-import {csv} from "../data/csv.js";
+import {csv, fileName} from "../data/csv.js";
 import {COUNT, DEGENERATE} from "../data/words.js";
 
 const SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", MOST = 400;
@@ -35,7 +35,16 @@ function mountPlain(table) {
   });
 }
 
+/** What a table shows, as CSV: its name is that of the region around it. */
+function savableTable(table) {
+  const region = table.closest(".scroll"), name = region.getAttribute("aria-label") || "table";
+  const text = cell => [...cell.childNodes].map(node => node.nodeName === "BR" ? "; " : node.textContent).join("").replace(/\s+/g, " ").trim();
+  const save = () => offer(new Blob([csv([...table.tHead.rows[0].cells].map(text), [...table.tBodies].flatMap(body => [...body.rows].map(row => [...row.cells].map(text))))], {type: "text/csv"}), `${fileName(name)}.csv`);
+  region.after(button("Table as CSV", save, {className: "quiet table-csv", "aria-label": `${name} as CSV`}));
+}
+
 export function mountTables({run}) {
+  $$(".scroll table.plain:not(#explorer, #image-list)").filter(own => own.tHead).forEach(savableTable);
   $$("table.sortable").forEach(mountPlain);
   const rows = Object.entries(run.measures).flatMap(([key, values]) => values.flatMap((e, i) => e ? [[run.trials[i].id, key, ...e.slice(0, 6)]] : []));
   let matching = rows, order = null;

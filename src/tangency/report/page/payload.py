@@ -11,11 +11,13 @@ from tangency.report.page.spread import spread
 from tangency.report.read.keys import all_keys
 from tangency.report.read.noise import noise_curves, noise_sigmas
 from tangency.report.read.score import score_card
+from tangency.report.read.sweep import estimators
 from tangency.report.read.trials import bayes_level, is_reference, swept
+from tangency.report.text.effective import effective_rows
 from tangency.report.text.glossary import control_name, objective_name
 from tangency.report.text.numbers import rounded
 from tangency.report.text.panels import panels, story_keys
-from tangency.report.text.story import Story, StoryPoint, stories
+from tangency.report.text.story import Story, StoryPoint, manifold_title, stories
 from tangency.report.text.trials import regime_label, trial_name
 from tangency.study.summary.entries import CurveEntry, StudySummary, TrialEntry
 
@@ -102,12 +104,38 @@ def payload(summary: StudySummary, rows: polars.DataFrame, explorer: Mapping[str
         "far": [str(key) for key in all_keys(trials) if bayes_level(trials, key)[1]],
         "fraction": {role: text for role, text in keys.items() if role.startswith("fraction")},
         "stories": {story.id: story_payload(story) for story in stories(summary)},
+        "effective": effective_payload(summary),
+        "manifold": [{"name": name, "title": manifold_title(name)} for name in estimators(summary).values()],
         "spread": spread(trials, rows),
         "noise": noise_payload(summary),
         "denoising": [
             [rounded(value) for value in (e.sigma, e.mse, e.identity)] for e in score_card(summary).denoising
         ],
     }
+
+
+def effective_payload(summary: StudySummary) -> list[dict[str, Any]]:
+    """Rows of the story against the radius: by objective [radius, mean, low, high, strength] of each recipe."""
+    strengths = {
+        (cell.objective, cell.verdict.radius.mean): cell.strength
+        for cell in summary.cells
+        if cell.verdict and cell.verdict.radius
+    }
+    return [
+        {
+            "title": row.title,
+            "note": row.note,
+            "zero": row.zero,
+            "points": {
+                objective: [
+                    [*map(rounded, (p.strength, p.mean, p.low, p.high)), strengths[objective, p.strength]]
+                    for p in points
+                ]
+                for objective, points in row.points.items()
+            },
+        }
+        for row in effective_rows(summary)
+    ]
 
 
 def story_payload(story: Story) -> dict[str, Any]:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tangency.measures.keys import FRACTION, Key
-from tangency.report.draw.canvas import STYLE, png_uri
-from tangency.report.draw.sweep import tangents_figure
 from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
 from tangency.report.read.run import RunFiles
 from tangency.report.text.glossary import SCALARS, control_name
@@ -115,24 +113,17 @@ class TangentsSection:
 
     estimators: list[EstimatorEntry]
     sentence: str
-    figure: str | None
     rows: list[tuple[str, list[FractionCell]]]
 
 
 def tangents_section(run: RunFiles) -> TangentsSection | None:
     """The section on estimators of the tangent space; None for a study with one estimator."""
-    import matplotlib as mpl
-
     tangents = run.summary.tangents
     if not tangents:
         return None
-    with mpl.rc_context(STYLE):
-        figure = tangents_figure(run)
     keys = [name if place else "" for place, name in enumerate(each.name for each in tangents.estimators)]
     rows = [(cell.id, [_cell(cell, key) for key in keys]) for cell in run.summary.cells]
-    return TangentsSection(
-        tangents.estimators, claim_sentence(run.summary), None if figure is None else png_uri(figure), rows
-    )
+    return TangentsSection(tangents.estimators, claim_sentence(run.summary), rows)
 
 
 def _cell(cell: CellEntry, estimator: str) -> FractionCell:

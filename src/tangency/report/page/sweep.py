@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tangency.report.draw.canvas import STYLE, png_uri
-from tangency.report.draw.story import effective_figure
 from tangency.report.read.run import RunFiles
 from tangency.report.read.sweep import estimators
-from tangency.report.text.effective import explained
+from tangency.report.text.effective import effective_rows, explained
 from tangency.report.text.glossary import objective_name
 from tangency.report.text.numbers import capital
 from tangency.report.text.thesis import (
@@ -54,7 +52,7 @@ class SweepSection:
         turns: objective, curve, peak, t₁, t₂; none with fewer than three networks, as `no_turns` says.
         drop: Δ of t₂, in units of L.
         explained: sentences on one curve of the effective strength.
-        figure: against the effective strength; None where no radius was measured.
+        effective: titles of the charts against the effective strength; none where no radius was measured.
         convergence: the sentence.
         estimators: headings of the table of convergence.
         rows: of that table.
@@ -66,7 +64,7 @@ class SweepSection:
     no_turns: str
     drop: float | None
     explained: list[str]
-    figure: str | None
+    effective: list[str]
     convergence: str
     estimators: list[str]
     rows: list[ConvergenceRow]
@@ -74,14 +72,10 @@ class SweepSection:
 
 def sweep_section(run: RunFiles) -> SweepSection | None:
     """The sections; None for a study without a sweep, and by rule: kappa."""
-    import matplotlib as mpl
-
     summary = run.summary
     if summary.regimes.rule == "kappa" or not (summary.curves or summary.absent):
         return None
     no_turns = turn_sentence(summary)
-    with mpl.rc_context(STYLE):
-        figure = effective_figure(run)
     return SweepSection(
         thesis=[_thesis(summary, curve) for curve in summary.curves],
         absent=summary.absent,
@@ -89,7 +83,7 @@ def sweep_section(run: RunFiles) -> SweepSection | None:
         no_turns=no_turns,
         drop=summary.curves[0].alignment_drop if summary.curves else None,
         explained=explained(summary),
-        figure=None if figure is None else png_uri(figure),
+        effective=[row.title for row in effective_rows(summary)],
         convergence=convergence_sentence(summary.convergence),
         estimators=list(estimators(summary).values()),
         rows=_convergence(summary),

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import {Blocks} from "../src/data/blocks.js";
+import {obstacle, sharedRecipes} from "../src/data/compare.js";
+import {csv} from "../src/data/csv.js";
+import {Labels} from "../src/data/labels.js";
+import {Pictures, tangentPart} from "../src/data/pictures.js";
+import {Run, underEstimator} from "../src/data/run.js";
+import {say, span} from "../src/data/words.js";
+import {numberBlock, pictureBlock} from "./pack.js";
+
+const trial = (objective, strength, seed) => ({id: `${objective}-${strength}-s${seed}`, objective, strength, seed, outcome: "ok", regime: "weak", label: "weak", name: objective});
+const content = () => ({
+  name: "own", data: {digest: "d"}, objectives: [{id: "pgd", name: "PGD"}],
+  trials: [trial("standard", 0, 0), trial("standard", 0, 1), trial("pgd", 0.3, 0), trial("pgd", 0.3, 1), trial("pgd", 3, 0), trial("bayes", 0, 0)],
+  measures: {f: [[0.1, 0.05, 0.15, 4, 0, 0.02], [0.3, 0.2, 0.4, 4, 0, 0.02], [0.5, 0.4, 0.6, 4, 0, 0.02], [0.7, 0.6, 0.8, 4, 0, 0.02], [0.9, 0.8, 1, 4, 0, 0.02], null], "f.pca": []},
+  excess: {}, cells: {f: [["pgd", 0.3, 0.6, 0.45, 0.75]]}, fraction: {fraction: "f", fraction_control: "f.pca"},
+  stories: {pgd: {steps: [[0, "weak", "weak"], [0.3, "excessive", "excessive"], [3, "weak", "weak"]], rows: []}},
+  rule: {thresholds: [{id: "accuracy_margin", default: 0.05}, {id: "images", default: 0.5}], networks: [], recipes: [{id: "pgd-0.3", trials: [2, 3], withheld: null, regime: "excessive",
+    above_constant: [0.5, 0.4, 0.6], accuracy: [-0.1, -0.12, -0.08], standard: false, baseless: false, exact: false, directions: []}]},
+  explorer: {images: {count: 2, ids: [7, 9], labels: [0, 1], classes: ["a", "b"], pictured: [1], shape: [1, 1, 2]}, keys: [{key: "f", block: "n0", controls: []}],
+    pictures: {image: "p-image", labels: [1], shape: [1, 1, 2], targets: [], gradients: {"pgd-0.3-s1": "p-g0"}, tangents: [{estimator: "mfa", rank: 1, block: "p-b0"}]}},
+});
+const held = {n0: numberBlock([1, 2, 3, NaN, 5, 6, 7, 8, 9, 10, NaN, NaN]), "p-image": pictureBlock([1, 1, 1, 2], [1], [0, 127]), "p-g0": pictureBlock([1, 1, 1, 2], [2], [127, 64]), "p-b0": pictureBlock([1, 1, 2], [1], [127, 0])};
+const run = () => new Run(content(), new Blocks(name => held[name] ?? null));
+
+test("strengths, and the nearest one on a log scale", () => {
+  const own = run();
+  assert.deepEqual(own.strengths("pgd"), [0, 0.3, 3]);
+  assert.deepEqual([0, 0.3, 0.9, 1, 30].map(strength => own.nearest("pgd", strength)), [0, 0.3, 0.3, 3, 3]);
+  assert.deepEqual(own.trialsAt("pgd", 0), [0, 1]);
+  assert.deepEqual(own.trialsAt("pgd", 0.3, 1), [3]);
+  assert.equal(own.reference("bayes"), 5);
+});
+
+test("a point of several networks has the recipe's interval, or none", () => {
+  const [standard, middle, single] = run().series("pgd", "f");
+  assert.deepEqual([standard.mean, standard.low], [0.2, null]);
+  assert.deepEqual([middle.mean, middle.low, middle.high], [0.6, 0.45, 0.75]);
+  assert.deepEqual([single.mean, single.low, single.high], [0.9, 0.8, 1]);
+  assert.equal(run().series("pgd", "f", "measures", 1)[1].mean, 0.7);
+});
+
+test("values by image are averaged over the networks that have them", async () => {
+  assert.deepEqual([...await run().imageValues("f", [0, 1])], [2, 2]);
+  assert.ok(Number.isNaN((await run().imageValues("f", [5]))[0]));
+});
+
+test("labels follow the thresholds, and come back", () => {
+  const labels = new Labels(run());
+  assert.equal(labels.at("pgd", 0.3).label, "excessive");
+  labels.under({accuracy_margin: 0.2, images: 0.5});
+  assert.deepEqual(labels.at("pgd", 0.3), {regime: "undetermined", label: "undetermined", changed: true});
+  labels.under(labels.defaults);
+  assert.equal(labels.at("pgd", 0.3).changed, false);
+});
+
+test("tangent and normal part add up to the gradient and are orthogonal", async () => {
+  const pictures = new Pictures(run()), {tangent, normal} = await pictures.parts("pgd-0.3-s1", 0, 0);
+  assert.deepEqual([...tangent].map(Math.round), [127, 0]);
+  assert.deepEqual([...normal].map(Math.round), [0, 64]);
+  const half = tangentPart(Float64Array.of(1, 1), Int8Array.of(127, 127), [Math.SQRT1_2], 1);
+  assert.ok(half.every(value => Math.abs(value - 1) < 1e-9));
+  assert.deepEqual([pictures.placeOf(1), pictures.placeOf(0), pictures.placeOf(-1)], [0, -1, -1]);
+  assert.equal(pictures.trialFor("pgd", 0.3, null).seed, 1);
+});
+
+test("an estimator stands in a key where it was measured", () => {
+  const has = key => key === "f.tangents=knn";
+  assert.equal(underEstimator("f", "knn", has), "f.tangents=knn");
+  assert.equal(underEstimator("f", "", has), "f");
+  assert.equal(underEstimator("g", "knn", has), "g");
+});
+
+test("two runs side by side, and what speaks against it", () => {
+  const other = run();
+  other.data = {digest: "e"};
+  const rows = sharedRecipes(run(), other, "f");
+  assert.deepEqual(rows.map(own => own.name), ["standard", "pgd 0.3", "pgd 3"]);
+  assert.deepEqual(rows[1].means, [0.6, 0.6]);
+  assert.match(obstacle(run(), other), /different data/);
+  assert.equal(obstacle(run(), run()), "");
+});
+
+test("texts: three digits, true minus signs, quoted fields", () => {
+  assert.deepEqual([0, -0.12345, 1e-5, null, NaN].map(say), ["0", "−0.123", "1.0e−5", "–", "–"]);
+  assert.equal(span([1, 0.5, 1.5]), " [0.5, 1.5]");
+  assert.equal(csv(["a"], [["x,y"], ['"'], [null], [NaN], [1]]), 'a\n"x,y"\n""""\n\n\n1\n');
+});
