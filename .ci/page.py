@@ -1,8 +1,8 @@
 """The page of a study in headless Chromium: it does what it says, and its numbers are those of the run's files.
 
-Usage: page.py RUN, a finished run with its report. Prints "page: ran", or "page: skipped: why". Where this is root and apt
-answers, Debian's Chromium is installed first. A second run with markup in its names, several seeds and a comparison is
-made for the test. What fails ends it with exit code 1.
+Usage: page.py RUN, a finished run. Prints "page: ran", or "page: skipped: why". Where this is root and apt answers,
+Debian's Chromium is installed first. A second run with markup in its names, several seeds and a comparison is made for
+the test. What fails ends it with exit code 1.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def hostile_run(folder: Path) -> Path:
     """A made-up run of three seeds whose names hold markup."""
     sys.path.insert(0, str(ROOT / "tests"))
     import polars as pl
-    from report.synthetic_run import CLASSES, build_run
     from safetensors.numpy import load_file, save_file
+
+    from report.synthetic_run import CLASSES, build_run
 
     run = build_run(folder / "hostile", seeds=(0, 1, 2), second=0.9)
     name, evil = "noise_augmentation", f"noise_{MARKUP}"
@@ -104,17 +105,20 @@ def main(run: Path) -> None:
         pages = [(run, write_report(run)), (hostile, write_report(hostile, against=run))]
         start = time.perf_counter()
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        axe, failed = axe_source(), []
         for (own, page), (other, _) in zip(pages, reversed(pages), strict=True):
-            examine(chromium, own, page, other / "report" / "run.json")
+            failed += examine(chromium, own, page, other / "report" / "run.json", axe)
         chromium.close()
-        print(f"page: ran ({time.perf_counter() - start:.0f} s)")
+    if failed:
+        sys.exit("page: failed:\n" + "\n".join(failed))
+    print(f"page: ran ({time.perf_counter() - start:.0f} s)")
 
 
-def examine(chromium: Any, run: Path, page_file: Path, other: Path) -> None:
-    """Every check on one page; what fails ends the process."""
+def examine(chromium: Any, run: Path, page_file: Path, other: Path, axe: str | None) -> list[str]:
+    """What is wrong with one page, by every check."""
     import page_checks as checks
 
-    held, axe, problems = checks.Held.of(run), axe_source(), []
+    held, problems = checks.Held.of(run), []
     plain: list[Callable[..., None]] = [
         checks.check_slider, checks.check_pickers, checks.check_sorting, checks.check_dialog, checks.check_downloads,
         checks.check_thresholds, checks.check_curves, checks.check_all_numbers, checks.check_numbers_by_image,
@@ -128,8 +132,7 @@ def examine(chromium: Any, run: Path, page_file: Path, other: Path) -> None:
             attempt(checks.check_accessible, problems, page, axe)
         if page.evaluate("globalThis.injected !== undefined"):
             problems.append("markup in a name was run")
-    if problems:
-        sys.exit(f"page of '{run.name}':\n" + "\n".join(dict.fromkeys(problems)))
+    return [f"{run.name}: {problem}" for problem in dict.fromkeys(problems)]
 
 
 def attempt(check: Callable[..., None], problems: list[str], *arguments: Any) -> None:

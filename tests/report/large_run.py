@@ -55,7 +55,9 @@ def _write_rows(run: Path, trials: list[dict[str, Any]]) -> None:
         rng = np.random.default_rng(zlib.crc32(trial["id"].encode()))
         made = {key: rng.uniform(-1, 1, IMAGES) for key in keys}
         made["accuracy"] = np.round(rng.uniform(size=IMAGES))
-        frames.append(polars.DataFrame({"trial": trial["id"], "seed": trial["seed"], "image": np.arange(IMAGES)} | made))
+        frames.append(
+            polars.DataFrame({"trial": trial["id"], "seed": trial["seed"], "image": np.arange(IMAGES)} | made)
+        )
     polars.concat(frames).write_parquet(run / "rows.parquet")
 
 
