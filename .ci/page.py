@@ -1,8 +1,8 @@
 """The page of a study in headless Chromium: it does what it says, and its numbers are those of the run's files.
 
-Usage: page.py RUN, a finished run with its report. Prints "page: ran", or "page: skipped: why". Where this is root and apt
-answers, Debian's Chromium is installed first. A second run with markup in its names, several seeds and a comparison is
-made for the test. What fails ends it with exit code 1.
+Usage: page.py RUN, a finished run. Prints "page: ran", or "page: skipped: why". Where this is root and apt answers,
+Debian's Chromium is installed first. A second run with markup in its names, several seeds and a comparison is made for
+the test. What fails ends it with exit code 1.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def hostile_run(folder: Path) -> Path:
     """A made-up run of three seeds whose names hold markup."""
     sys.path.insert(0, str(ROOT / "tests"))
     import polars as pl
-    from report.synthetic_run import CLASSES, build_run
     from safetensors.numpy import load_file, save_file
+
+    from report.synthetic_run import CLASSES, build_run
 
     run = build_run(folder / "hostile", seeds=(0, 1, 2), second=0.9)
     name, evil = "noise_augmentation", f"noise_{MARKUP}"
@@ -70,6 +71,20 @@ def hostile_run(folder: Path) -> Path:
     pictures = run / "artefacts" / "pictures.safetensors"
     save_file({own.replace(name, evil): values for own, values in load_file(pictures).items()}, pictures)
     return run
+
+
+def written(run: Path, against: Path | None = None) -> Path:
+    """The page of a run with its exported numbers, without the figures of a whole report."""
+    from tangency.report.page.html import compact_json
+    from tangency.report.page.study import exported, render_study
+    from tangency.report.read.run import read_run
+
+    own = read_run(run)
+    page = run / "report" / "index.html"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(render_study(own, read_run(against) if against else None), encoding="utf-8")
+    (page.parent / "run.json").write_text(compact_json(exported(own)), encoding="utf-8")
+    return page
 
 
 @contextlib.contextmanager
@@ -97,24 +112,25 @@ def main(run: Path) -> None:
         return
     from playwright.sync_api import sync_playwright
 
-    from tangency.report import write_report
-
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         hostile = hostile_run(Path(folder))
-        pages = [(run, write_report(run)), (hostile, write_report(hostile, against=run))]
+        pages = [(run, written(run)), (hostile, written(hostile, against=run))]
         start = time.perf_counter()
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        axe, failed = axe_source(), []
         for (own, page), (other, _) in zip(pages, reversed(pages), strict=True):
-            examine(chromium, own, page, other / "report" / "run.json")
+            failed += examine(chromium, own, page, other / "report" / "run.json", axe)
         chromium.close()
-        print(f"page: ran ({time.perf_counter() - start:.0f} s)")
+    if failed:
+        sys.exit("page: failed:\n" + "\n".join(failed))
+    print(f"page: ran ({time.perf_counter() - start:.0f} s)")
 
 
-def examine(chromium: Any, run: Path, page_file: Path, other: Path) -> None:
-    """Every check on one page; what fails ends the process."""
+def examine(chromium: Any, run: Path, page_file: Path, other: Path, axe: str | None) -> list[str]:
+    """What is wrong with one page, by every check."""
     import page_checks as checks
 
-    held, axe, problems = checks.Held.of(run), axe_source(), []
+    held, problems = checks.Held.of(run), []
     plain: list[Callable[..., None]] = [
         checks.check_slider, checks.check_pickers, checks.check_sorting, checks.check_dialog, checks.check_downloads,
         checks.check_thresholds, checks.check_curves, checks.check_all_numbers, checks.check_numbers_by_image,
@@ -128,8 +144,7 @@ def examine(chromium: Any, run: Path, page_file: Path, other: Path) -> None:
             attempt(checks.check_accessible, problems, page, axe)
         if page.evaluate("globalThis.injected !== undefined"):
             problems.append("markup in a name was run")
-    if problems:
-        sys.exit(f"page of '{run.name}':\n" + "\n".join(dict.fromkeys(problems)))
+    return [f"{run.name}: {problem}" for problem in dict.fromkeys(problems)]
 
 
 def attempt(check: Callable[..., None], problems: list[str], *arguments: Any) -> None:

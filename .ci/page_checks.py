@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -198,7 +199,7 @@ def check_sorting(page: Page, held: Held) -> None:
     images = [int(row["image"]) for row in rows]
     assert len(images) == len(each[0]), f"{len(images)} images are listed, {len(each[0])} were measured"
     values = [mean[i] for i in images if i in mean]
-    assert all(a >= b - 1e-3 * abs(b) for a, b in zip(values, values[1:], strict=False)), "images are not in their order"
+    assert all(a >= b - 1e-3 * abs(b) for a, b in itertools.pairwise(values)), "images are not in their order"
     for row in rows:
         assert same(row[key], mean.get(int(row["image"])), 2 * HELD), f"image {row['image']}: {row[key]}"
     page.locator("#order-up").click()

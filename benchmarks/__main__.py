@@ -12,6 +12,7 @@ from benchmarks import (
     cases,
     evaluation_cases,
     objective_cases,
+    page_cases,
     penalty_cases,
     robustness_cases,
     score_cases,
@@ -20,7 +21,7 @@ from benchmarks import (
 from benchmarks.case import Case, SkippedError, interleaved
 
 CASES = cases.CASES | score_cases.CASES | tangent_cases.CASES | robustness_cases.CASES | evaluation_cases.CASES
-CASES |= penalty_cases.CASES | objective_cases.CASES
+CASES |= penalty_cases.CASES | objective_cases.CASES | page_cases.CASES
 
 REPEATS = 5
 RESULTS = Path(__file__).parent / "results.json"

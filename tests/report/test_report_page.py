@@ -150,7 +150,7 @@ def test_nan_in_the_summary_becomes_null(run):
     assert embedded(page_of(run))["measures"]["kappa.margin"][1][0] is None
 
 
-@pytest.mark.parametrize("name", ["summary.json", "spec.yaml", "rows.parquet", "artefacts/pictures.safetensors"])
+@pytest.mark.parametrize("name", ["spec.yaml", "rows.parquet"])
 def test_missing_file_is_named(run, name):
     (run / name).unlink()
     with pytest.raises(RunError, match=rf"{re.escape(name)}' is missing.*study again"):

@@ -20,7 +20,7 @@ from tangency.report.text.numbers import capital, rounded
 from tangency.study.summary.entries import StudySummary
 
 PICTURED = 48  # images at most, of which a page holds pictures
-NUMBERS_BUDGET = 24_000_000  # bytes of the blocks of numbers of a page
+BLOCKS_BUDGET = 36_000_000  # bytes of all blocks of a page, which has about 2 MB besides
 AGAINST_BUDGET = 6_000_000  # the same of a second run on the page
 PICTURES_BUDGET = 11_000_000  # bytes of pictures before they are compressed; base64 takes about as much after it
 _NO_SPACES = "This run kept no tangent spaces of its pictures: {}."
@@ -33,10 +33,15 @@ class Explorer:
     content: dict[str, Any]
     blocks: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the blocks."""
+        return sum(map(len, self.blocks.values()))
+
 
 def explore(
     run: RunFiles,
-    budget: int = NUMBERS_BUDGET,
+    budget: int = BLOCKS_BUDGET,
     prefix: str = "",
     keys: Sequence[str] | None = None,
     pictures: bool = True,
@@ -45,16 +50,16 @@ def explore(
 
     Args:
         run: its files.
-        budget: bytes of the blocks of numbers.
+        budget: bytes of all blocks.
         prefix: before the names of blocks.
         keys: those that are embedded, of all by default.
         pictures: whether it comes with pictures.
     """
     summary, kept = run.summary, run.kept
     table = ImageTable.of(summary.trials, run.rows)
-    chosen = [key for key in table.keys if keys is None or key in keys]
-    numbers = embedded_numbers(table, chosen, budget, prefix)
     shown = pictured(summary, kept) if pictures and kept.pictures else Explorer({})
+    chosen = [key for key in table.keys if keys is None or key in keys]
+    numbers = embedded_numbers(table, chosen, budget - shown.size, prefix)
     content = {
         "images": _images(table, kept, summary, bool(shown.blocks)),
         "keys": numbers.keys,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tangency.report.page.explorer import AGAINST_BUDGET, Explorer, explore
+from tangency.report.page.explorer import AGAINST_BUDGET, BLOCKS_BUDGET, Explorer, explore
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.numbers import headline_keys
@@ -56,8 +56,8 @@ def exported(run: RunFiles) -> dict[str, Any]:
 def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
-    explorer = explore(run)
     other = explore(against, AGAINST_BUDGET, "r2-", pictures=False) if against else Explorer({})
+    explorer = explore(run, BLOCKS_BUDGET - other.size)
     return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
