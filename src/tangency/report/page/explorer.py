@@ -64,6 +64,7 @@ def explore(
         "images": _images(table, kept, summary, bool(shown.blocks)),
         "keys": numbers.keys,
         "left_out": numbers.left_out,
+        "headline": headline_keys(summary.trials),
         "estimators": [{"id": own, "name": name} for own, name in estimator_names(summary).items()],
         "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
         "seeds": sorted({trial.seed for trial in summary.trials}),
