@@ -10,7 +10,7 @@ import numpy as np
 
 from tangency.report.draw.pixels import shrunk
 from tangency.report.page.blocks import photograph_block, picture_block, tangent_block
-from tangency.report.page.numbers import ImageTable, embedded_numbers
+from tangency.report.page.numbers import ImageTable, embedded_numbers, headline_keys
 from tangency.report.read.pictures import KeptPictures
 from tangency.report.read.run import RunFiles
 from tangency.report.read.sweep import estimator_names
