@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tangency.cli.commands import App
 from tangency.cli.cause import cause_app
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
@@ -30,7 +31,7 @@ from tangency.cli.engines import (
 )
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
-from tangency.cli.options import Extend, Json, Out, Rehearse, Replace, StudyEpochs
+from tangency.cli.options import Calibrate, Extend, Json, Out, Rehearse, Replace, StudyEpochs, Workers
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
 from tangency.cli.tangents import tangents_app
@@ -40,13 +41,10 @@ from tangency.errors import SpecError
 if TYPE_CHECKING:
     from tangency.study.spec import StudySpec
 
-app = typer.Typer(
+app = App(
+    "Do the input gradients of an image classifier lie along the data manifold, and why (not)?",
     name="tangency",
-    help="Do the input gradients of an image classifier lie along the data manifold, and why (not)?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    epilog="Start with [bold]tangency quickstart[/]. Every number has a unit, a chance level and an interval.",
+    epilog="Start with [bold]tangency quickstart[/]; [bold]tangency COMMAND -h[/] explains a command.",
 )
 
 
@@ -60,14 +58,12 @@ def _version(requested: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
 
 
-study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report the trials of a YAML spec.")
+study_app = App("Train, measure and report the trials of a YAML spec.")
 app.add_typer(study_app, name="study")
 app.add_typer(cause_app, name="cause")
 app.add_typer(worlds_app, name="worlds")
@@ -79,16 +75,21 @@ app.command("compare")(compare)
 app.command("report")(report)
 app.command("generate")(generate)
 
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N; the spec's by default.")]
-RunOut = Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N; by default that of the spec."),
+]
+RunOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder of the run; by default runs/NAME, with the name in the spec."),
+]
 SpecFile = Annotated[
     Path,
     typer.Argument(
         help=(
-            "YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation, "
-            "paper/cifar10, paper/cifar10-tangents, paper/imagenet64, paper/imagenet, paper/mnist-distractor, "
-            "small/cifar10, small/cifar10-tangents, small/imagenet64, small/imagenet, small/mnist-distractor."
+            "YAML file, or the name of a study that comes with the package: quickstart, regimes, linear, fitted, "
+            "distractor, tangents or generation. Those of the paper are paper/cifar10, paper/cifar10-tangents, "
+            "paper/imagenet64, paper/imagenet and paper/mnist-distractor, and small/… is a small twin of each."
         ),
         metavar="SPEC",
     ),
@@ -158,9 +159,7 @@ def study_plan(
     spec: SpecFile,
     out: RunOut = None,
     device: Device = None,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
-    ] = True,
+    calibrate: Calibrate = True,
     as_json: Json = False,
 ) -> None:
     """Print a spec with all defaults filled in, its trials, what they take, and what data and weights are missing.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from tangency.cli.commands import as_typed
+from tangency.cli.options import Device, Json, TrustCode
 from tangency.cli.output import print_json
 from tangency.errors import SpecError, unknown_name
 from tangency.generation.options import Climb, TaskOptions, declarations
@@ -38,8 +39,9 @@ def _with_declared_flags(command: _Command) -> _Command:
     for flag, option in _FLAGS.items():
         prefix, _, name = option.rpartition(".")
         record = _RECORDS[f"{prefix}." if prefix else ""]
-        value = typer.Option(getattr(record, name), f"--{flag}", help=declarations(record)[name].help_text)
-        kind = get_type_hints(record)[name]
+        declaration, kind = declarations(record)[name], get_type_hints(record)[name]
+        metavar = "N" if kind is int else name.upper()
+        value = typer.Option(getattr(record, name), f"--{flag}", metavar=metavar, help=declaration.help_text)
         parameters.append(inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind))
     vars(command)["__signature__"] = signature.replace(parameters=parameters)  # what typer reads
     return command
@@ -51,27 +53,46 @@ def generate(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, …: as of `tangency measure --model`."
+            "--model", metavar="MODEL", help="A classifier, named as for `tangency measure`: run:RUN/trials/TRIAL, …"
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for pictures, rows.parquet, summary.json, index.html.")],
-    task: Annotated[str, typer.Option("--task", help=TASK)] = "generate",
-    data: Annotated[str | None, typer.Option("--data", help="Data set; that of the classifier by default.")] = None,
-    judge: Annotated[str | None, typer.Option("--judge", help="A classifier of another architecture and seed.")] = None,
-    score: Annotated[str | None, typer.Option("--score", help="A score to compare with: edm-fashion-mnist, …")] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for pictures, rows.parquet, summary.json and index.html."),
+    ],
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help=TASK)] = "generate",
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Data set; by default that of the classifier.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="MODEL", help="A classifier of another architecture and seed, which judges the pictures."
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", metavar="REF", help="A score to compare with, for example edm-fashion-mnist."),
+    ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="Class, by number or name (channel of a unit).")
+        str | None,
+        typer.Option("--target", metavar="CLASS", help="Class, by number or name; for a unit, its channel."),
     ] = None,
     references: Annotated[
-        str, typer.Option("--references", help="bayes, mixture, score, separated by commas; or none.")
+        str,
+        typer.Option(
+            "--references", metavar="NAME,…", help="Who else does the task: bayes, mixture, score; none for nobody."
+        ),
     ] = ("bayes,mixture,score"),
-    frames: Annotated[int, typer.Option("--frames", help="Frames of the animation; 0 for none.")] = 16,
-    animation: Annotated[str, typer.Option("--animation", help="gif or apng.")] = "gif",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+    frames: Annotated[
+        int, typer.Option("--frames", metavar="N", help="Frames of the animation; 0 for none.")
+    ] = 16,
+    animation: Annotated[
+        str, typer.Option("--animation", metavar="FORMAT", help="Format of the animation: gif or apng.")
+    ] = "gif",
+    device: Device = "auto",
+    trust_code: TrustCode = False,
+    as_json: Json = False,
     **declared: Any,
 ) -> None:
     """Generate, denoise, inpaint, enlarge or change images by a classifier's gradients, and judge what comes out.
@@ -90,7 +111,7 @@ def generate(
     named = tuple(part.strip() for part in references.split(",") if part.strip() not in ("", "none"))
     options = {_FLAGS[flag]: value for flag, value in declared.items()}
     climbed = {name.removeprefix("climb."): options.pop(name) for name in list(options) if name.startswith("climb.")}
-    with _as_typed():
+    with as_typed({option: f"--{flag}" for flag, option in _NAMES.items()}):
         refuse_foreign(task, given)
         climb = Climb(**climbed, frames=frames)
         config = GenerationConfig(task, climb=climb, target=target, references=named, **options)
@@ -120,19 +141,6 @@ def _given(context: typer.Context) -> list[str]:
     """The options that stand on the command line, as a task calls them, also where their values are the default."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return [_NAMES.get(name, name) for name, source in sources.items() if source and source.name == "COMMANDLINE"]
-
-
-@contextmanager
-def _as_typed() -> Iterator[None]:
-    """Errors call an option of the climb as it stands on the command line."""
-    try:
-        yield
-    except SpecError as error:
-        option, _, rest = str(error).partition(":")
-        typed = next((name for name, known in _NAMES.items() if known == option), None)
-        if typed in (None, option):  # its flag has the name of the option
-            raise
-        raise SpecError(f"--{typed}:{rest}") from None
 
 
 def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
