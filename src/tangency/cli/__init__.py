@@ -56,12 +56,12 @@ def _usage(error: Exception) -> str | None:
 
     if not isinstance(error, TyperException):
         return None
-    context, near = getattr(error, "ctx", None), sorted(getattr(error, "possibilities", None) or ())
+    context, near = getattr(error, "ctx", None), list(getattr(error, "possibilities", None) or ())
     said = error.message if near else error.format_message()
     if not said:
         return ""
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    help_at = f" `{context.command_path} -h` lists all." if context is not None else ""
+    hint = f" Did you mean {near[0]}?" if near else ""
+    help_at = f" `{context.command_path} -h` explains it." if context is not None else ""
     return f"{said.rstrip('.')}.{hint}{help_at}".replace("?.", "?")
 
 

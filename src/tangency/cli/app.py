@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tangency.cli.commands import App
 from tangency.cli.cause import cause_app
+from tangency.cli.commands import App
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
 from tangency.cli.engines import (
@@ -58,22 +58,14 @@ def _version(requested: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
 
 
 study_app = App("Train, measure and report the trials of a YAML spec.")
-app.add_typer(study_app, name="study")
-app.add_typer(cause_app, name="cause")
-app.add_typer(worlds_app, name="worlds")
-app.add_typer(score_app, name="score")
-app.add_typer(tangents_app, name="tangents")
-app.command("measure")(measure)
-app.command("convert")(convert)
-app.command("compare")(compare)
-app.command("report")(report)
-app.command("generate")(generate)
 
 Device = Annotated[
     str | None,
@@ -240,3 +232,15 @@ def _folder(name: str) -> Path:
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given on the command line."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+for _command in (measure, compare, report, generate, convert):
+    app.command(_command.__name__)(_command)
+for _group, _name in (
+    (study_app, "study"),
+    (cause_app, "cause"),
+    (worlds_app, "worlds"),
+    (score_app, "score"),
+    (tangents_app, "tangents"),
+):
+    app.add_typer(_group, name=_name)

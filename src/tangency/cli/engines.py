@@ -45,7 +45,8 @@ Sbatch = Annotated[
     list[str] | None, _cluster("Slurm: a further option of sbatch; may be given several times.", metavar="KEY=VALUE")
 ]
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Keep printing the state for as long as a process or a Slurm job works on the run.")
+    bool,
+    typer.Option("--watch", help="Keep printing the state while a process or a Slurm job works on the run."),
 ]
 
 

@@ -84,9 +84,7 @@ def generate(
             "--references", metavar="NAME,…", help="Who else does the task: bayes, mixture, score; none for nobody."
         ),
     ] = ("bayes,mixture,score"),
-    frames: Annotated[
-        int, typer.Option("--frames", metavar="N", help="Frames of the animation; 0 for none.")
-    ] = 16,
+    frames: Annotated[int, typer.Option("--frames", metavar="N", help="Frames of the animation; 0 for none.")] = 16,
     animation: Annotated[
         str, typer.Option("--animation", metavar="FORMAT", help="Format of the animation: gif or apng.")
     ] = "gif",

@@ -64,7 +64,9 @@ def measure(
     batch_size: Annotated[
         str,
         typer.Option(
-            "--batch-size", metavar="N", help="Images at once; auto takes as many as a quarter of the free memory holds."
+            "--batch-size",
+            metavar="N",
+            help="Images at once; auto: as many as fit a quarter of the free memory.",
         ),
     ] = "auto",
     score: Annotated[
@@ -147,7 +149,7 @@ def measure(
             "--attacks",
             metavar="NAME:ε:ε,…",
             help="Attacks to measure: pgd_l2, pgd_linf, worst_case, smoothing, autoattack; budgets, or noise levels of "
-            "smoothing, follow colons: pgd_linf:2/255:8/255,smoothing:0.25.",
+            "smoothing, follow colons, as in pgd_linf:2/255:8/255 or smoothing:0.25.",
         ),
     ] = None,
     stages: Annotated[

@@ -32,11 +32,14 @@ Workers = Annotated[
     int | None, typer.Option("--workers", metavar="N", min=1, help="Worker processes; by default those of the spec.")
 ]
 Extend = Annotated[
-    bool, typer.Option("--extend", help="Continue a run whose spec has changed, as long as the new spec only adds to the old one.")
+    bool,
+    typer.Option("--extend", help="Continue a run whose spec has changed, if the new one only adds to the old one."),
 ]
 Replace = Annotated[
     bool,
-    typer.Option("--replace", help="Continue a run with any changed spec; networks that it no longer names are left out."),
+    typer.Option(
+        "--replace", help="Continue a run with any changed spec; networks that it does not name are left out."
+    ),
 ]
 Rehearse = Annotated[
     int | None,
@@ -44,6 +47,4 @@ Rehearse = Annotated[
         metavar="N", min=20, help="Try one trial only: one epoch on N images, into an output folder of its own."
     ),
 ]
-StudyEpochs = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Epochs of each training (12 by default).")
-]
+StudyEpochs = Annotated[int | None, typer.Option(metavar="N", min=1, help="Epochs of each training (12 by default).")]

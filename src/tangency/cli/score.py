@@ -31,14 +31,15 @@ def score_fit(
     size: Annotated[
         str, typer.Option("--size", metavar="SIZE", help="Of the network: tiny, small, medium, large or cifar.")
     ] = "small",
-    epochs: Annotated[
-        int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")
-    ] = 10,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")] = 10,
     batch_size: BatchSize = 64,
     learning_rate: LearningRate = 2e-3,
-    flip: Annotated[bool, typer.Option("--flip", help="Train on mirrored images too; the network is told which are.")] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Train on mirrored images, too; the network is told which.")
+    ] = False,
     sigma_data: Annotated[
-        float, typer.Option("--sigma-data", metavar="SIGMA", help="Standard deviation of the pixels, scaled to [-1, 1].")
+        float,
+        typer.Option("--sigma-data", metavar="SIGMA", help="Standard deviation of pixels in [-1, 1]."),
     ] = 0.5,
     seed: Seed = 0,
     device: Device = "auto",
@@ -112,9 +113,7 @@ def score_eval(
 @score_app.command("sample")
 def score_sample(
     score: Ref,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for samples.png and samples.safetensors.")
-    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for samples.png and samples.safetensors.")],
     data: Annotated[
         str | None, typer.Option("--data", metavar="DATA", help="Data set that a closed-form score is fitted to.")
     ] = None,

@@ -93,10 +93,15 @@ class FittedTable:
 
 
 def table(
-    titles: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None, wrapped: Collection[str] = ()
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    wrapped: Collection[str] = (),
+    markup: bool = False,
 ) -> FittedTable:
     """A table without lines: the first column to the left, the others to the right; those `wrapped` may be broken."""
-    return FittedTable(titles, rows, title, wrapped)
+    return FittedTable(titles, rows if markup else [[escape(cell) for cell in row] for row in rows], title, wrapped)
 
 
 def number(value: float | None, form: str = "") -> str:

@@ -36,12 +36,13 @@ def tangents_fit(
     beta: Annotated[
         float,
         typer.Option(
-            "--beta", metavar="WEIGHT", min=0, help="Weight of the KL term, which makes it a variational one; 0 for none."
+            "--beta",
+            metavar="WEIGHT",
+            min=0,
+            help="Weight of the KL term of a variational autoencoder; 0 for none.",
         ),
     ] = 0.0,
-    epochs: Annotated[
-        int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")
-    ] = 20,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")] = 20,
     batch_size: BatchSize = 64,
     learning_rate: LearningRate = 2e-3,
     seed: Seed = 0,
@@ -79,9 +80,7 @@ def tangents_eval(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for tangents.json and trained estimators.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=2, help="Held-out images to validate on.")
-    ] = 200,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=2, help="Held-out images to validate on.")] = 200,
     floor: Annotated[
         int,
         typer.Option(

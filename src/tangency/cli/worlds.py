@@ -85,10 +85,11 @@ def worlds_trial(
     ] = 5000,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="Fresh images for angles and errors.")] = 500,
     datasets: Annotated[
-        int, typer.Option("--datasets", metavar="N", help="Data sets over which intervals are counted as right or wrong.")
+        int,
+        typer.Option("--datasets", metavar="N", help="Data sets in which intervals are counted as right or wrong."),
     ] = 300,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers to this JSON file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers to a JSON file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Test estimators of tangent spaces and scores in a world where the truth is known.

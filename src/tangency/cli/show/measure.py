@@ -36,7 +36,8 @@ def print_measured(summaries: Sequence[Mapping[str, Any]], *, everything: bool) 
     """
     screen = console()
     for summary in summaries:
-        title = f"{summary['model']} on {summary['data']}: {summary['measured']} test images, mean ± half the 95 % interval"
+        over = f"{summary['measured']} test images, mean ± half the 95 % interval"
+        title = f"{summary['model']} on {summary['data']}: {over}"
         screen.print(f"[bold]{escape(title)}[/]", soft_wrap=not screen.is_terminal)
         say(screen, _headline(summary))
         if everything:
@@ -56,7 +57,8 @@ def _headline(summary: Mapping[str, Any]) -> str:
         return "F² was not measured against controls; no regime without --baseline."
     verb = "is above" if excess.low > 0 else "is below" if excess.high < 0 else "is not shown to differ from"
     best = summary["excess"][FRACTION]["best_control"]
-    return f"F² {verb} that of its best control ({best}): {estimate(excess, signed=True)}; no regime without --baseline."
+    said = f"F² {verb} that of its best control ({best}): {estimate(excess, signed=True)}"
+    return f"{said}; no regime without --baseline."
 
 
 def _warnings(summary: Mapping[str, Any]) -> Iterable[str]:
@@ -90,7 +92,7 @@ def _main_row(key: Key, summary: Mapping[str, Any]) -> list[str]:
     entry, excess = summary["measures"][str(key)], summary["excess"].get(str(key))
     best = DASH if excess is None else f"{plus_minus(excess, signed=True)} {excess['best_control']}"
     few = f" ({entry['n']} images)" if entry["degenerate"] else ""
-    return [escape(_name(key)) + few, plus_minus(entry), number(entry["chance"]), best]
+    return [_name(key) + few, plus_minus(entry), number(entry["chance"]), best]
 
 
 def _name(key: Key) -> str:
@@ -108,7 +110,7 @@ def _print_all(screen: Console, summary: Mapping[str, Any]) -> None:
         say(screen, f"model: {sentence}")
     rows = []
     for key, entry in summary["measures"].items():
-        rows.append([escape(key), plus_minus(entry), number(entry["chance"]), str(entry["degenerate"])])
+        rows.append([key, plus_minus(entry), number(entry["chance"]), str(entry["degenerate"])])
         controls = summary["excess"].get(key, {}).get("controls", {})
         for name, other in controls.items():
             rows.append([f"  − {name}", plus_minus(other, signed=True), "0", str(other["degenerate"])])
@@ -124,7 +126,7 @@ def _print_rests(screen: Console, summary: Mapping[str, Any]) -> None:
         for probe in [probe for probe in PROBE_NAMES if probe in entry]:
             share, controls = entry[probe]["share"], entry[probe]["controls"]
             over = [plus_minus(controls.get(control), signed=True) for control in TANGENT_CONTROLS]
-            rows.append([escape(f"{name}, {PROBE_NAMES[probe]}"), number(entry["rank"]), plus_minus(share), *over])
+            rows.append([f"{name}, {PROBE_NAMES[probe]}", number(entry["rank"]), plus_minus(share), *over])
     if rows:
         images = max(entry["images"] for entry in summary["known_directions"].values())
         titles = ("share of known directions", "rank", "share", *(f"− {control}" for control in TANGENT_CONTROLS))

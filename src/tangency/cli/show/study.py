@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
-
 from tangency.cli.tables import console, plus_minus, say, table
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.report.read.keys import alignment_key
@@ -68,7 +66,7 @@ def _trial_row(trial: Mapping[str, Any], direction: str, twins: Mapping[str, str
     worst = [under["worst"] for under in verdict.get("manifold", {}).values() if under["worst"]]
     least = min(worst, key=lambda each: each["low"], default=None)
     return [
-        escape(trial["id"]) + " (both)" * (trial["id"] in twins.values()),
+        trial["id"] + " (both)" * (trial["id"] in twins.values()),
         _regime(trial),
         plus_minus(trial["measures"].get("accuracy")),
         plus_minus(aligned.get("alignment")),
@@ -87,7 +85,7 @@ def _recipes(cells: Sequence[Mapping[str, Any]]) -> str:
 def _kappa_row(trial: Mapping[str, Any]) -> list[str]:
     measures, excess = trial["measures"], trial["excess"].get(FRACTION)
     return [
-        escape(trial["id"]),
+        trial["id"],
         _regime(trial),
         *(plus_minus(measures.get(key)) for key in ("accuracy", FRACTION)),
         plus_minus(excess, signed=True) + (f" {excess['best_control']}" if excess else ""),

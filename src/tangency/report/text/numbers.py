@@ -34,7 +34,7 @@ def estimate(e: IntervalEntry | None, signed: bool = False) -> str:
         return UNDEFINED
     decimals = _settled(e)
     mean = number(e.mean, decimals, signed)
-    if e.low is None or e.high is None or decimals is None and not _tiny(e):
+    if e.low is None or e.high is None or (decimals is None and not _tiny(e)):
         return mean
     return f"{mean} [{number(e.low, decimals)}, {number(e.high, decimals)}]"
 
@@ -45,7 +45,7 @@ def half_width(e: IntervalEntry | None, signed: bool = False) -> str:
         return UNDEFINED
     decimals = _settled(e)
     mean = number(e.mean, decimals, signed)
-    if e.low is None or e.high is None or decimals is None and not _tiny(e):
+    if e.low is None or e.high is None or (decimals is None and not _tiny(e)):
         return mean
     return f"{mean} ± {number((e.high - e.low) / 2, decimals)}"
 
