@@ -61,9 +61,11 @@ def complaints(error: ValidationError, model: type, keys: Keys, everywhere: Sequ
         everywhere: known keys of all places, with dots, of which one may have been meant.
     """
     groups: dict[tuple[Location, str], list[Any]] = {}
-    for item in error.errors():
-        if item["type"] == "too_short" and item["input"]:  # its members are wrong, which another complaint says
-            continue
+    found = error.errors()
+    for item in found:
+        place = item["loc"]
+        if item["type"] == "too_short" and any(other["loc"][: len(place)] == place != other["loc"] for other in found):
+            continue  # its members are wrong, which another complaint says
         of_list = item["type"] in _RANGES and isinstance(item["loc"][-1], int) and _plain(item["input"])
         place = item["loc"][:-1] if of_list else item["loc"]
         groups.setdefault((place, item["type"]), []).append(item)
@@ -98,7 +100,7 @@ def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys, e
 
 
 def _unknown_key(name: str, beside: Sequence[str], everywhere: Sequence[str]) -> str:
-    """Sentence for an unknown key, without a full stop: the place of the nearest key, elsewhere if that one is nearer."""
+    """Sentence for an unknown key, without a full stop; where a nearer one is known elsewhere, it names that place."""
     last = name.rpartition(".")[2]
     near = max((_alike(last, key) for key in beside), default=0.0)
     nearest = max((_alike(last, key) for key in everywhere), default=0.0)

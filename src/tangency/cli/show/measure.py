@@ -24,6 +24,7 @@ _MAIN = {
     "alignment_cosine": "cosine with Bayes",
     "rho": "ρ₂, off manifold",
 }
+_ATTACKED = ("accuracy_", "certified_radius")  # how the families begin that attacks and smoothing add
 _CLOSED = "bayes_gradient"
 
 
@@ -44,6 +45,8 @@ def print_measured(summaries: Sequence[Mapping[str, Any]], *, everything: bool) 
             _print_all(screen, summary)
         else:
             _print_main(screen, summary)
+        for sentence in summary["reading"]:
+            say(screen, f"model: {sentence}")
     for sentence in dict.fromkeys(sentence for summary in summaries for sentence in _warnings(summary)):
         say(screen, f"Warning: {sentence}")
 
@@ -75,7 +78,7 @@ def _print_main(screen: Console, summary: Mapping[str, Any]) -> None:
 def _main_keys(measures: Mapping[str, Any]) -> list[Key]:
     """Accuracies, F² and κ, the cosine with the first target, and ρ₂; of each quantity, under the first estimator."""
     plain = [key for key in map(Key.parse, measures) if not key.control and not key.tangents and not key.part]
-    attacked = [key for key in plain if key.family.startswith("accuracy_") and key.family != "accuracy_noise"]
+    attacked = [key for key in plain if key.family.startswith(_ATTACKED) and key.family != "accuracy_noise"]
     rows: list[Key] = []
     for family in _MAIN:
         own = [key for key in plain if key.family == family]
@@ -105,9 +108,7 @@ def _name(key: Key) -> str:
 
 
 def _print_all(screen: Console, summary: Mapping[str, Any]) -> None:
-    """How the model was read, every measure with its interval and chance level, and what they rest on."""
-    for sentence in summary["reading"]:
-        say(screen, f"model: {sentence}")
+    """Every measure with its interval, chance level and excess over its controls, and what they rest on."""
     rows = []
     for key, entry in summary["measures"].items():
         rows.append([key, plus_minus(entry), number(entry["chance"]), str(entry["degenerate"])])
