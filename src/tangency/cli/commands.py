@@ -25,10 +25,10 @@ class _Group(TyperGroup):
 
 
 def _without_types(params: list[Any]) -> list[Any]:
-    """The parameters, flags without the type that typer would name behind them."""
+    """The parameters, without the type that typer would name behind flags, and behind the names of arguments."""
     for each in params:
-        if getattr(each, "is_flag", False):
-            each.metavar = ""
+        if each.param_type_name == "argument" or each.is_flag:
+            each.display_type_rich = lambda ctx: None
     return params
 
 

@@ -16,11 +16,9 @@ from tangency.errors import SpecError, unknown_name
 from tangency.generation.options import Climb, TaskOptions, declarations
 
 if TYPE_CHECKING:
-    from tangency.evaluate.entries import MeasureEntry
     from tangency.evaluate.generation.run import GenerationSummary
 
 TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
-_WIDE = 200  # columns of a table that goes into a file, where nothing can be folded at the edge of a screen
 _RECORDS = {"": TaskOptions, "climb.": Climb}  # prefix of their options, as the tasks call them
 _FLAGS = {  # flags that the options declare, each with its option
     declaration.flag or name: f"{prefix}{name}"
@@ -142,37 +140,25 @@ def _given(context: typer.Context) -> list[str]:
 
 
 def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
-    """A table of every measure by source."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
+    """A table of every measure by source, then what could not be measured, and the files."""
+    from tangency.cli.tables import console, interval, number, say, table
     from tangency.evaluate.generation.qualities import ABOUT, FRECHET, KID
     from tangency.report.text.generation import accuracy_words
 
-    sources = results.sources
-    title = f"{results.task}, {results.count} images of {results.data}"
-    table = Table(Column("measure", no_wrap=True), *sources, title=title)
+    screen, sources, rows = console(), results.sources, []
     for name in dict.fromkeys(name for source in sources.values() for name in source.measures):
-        cells = [_cell(source.measures.get(name)) for source in sources.values()]
-        table.add_row(f"{name} {ABOUT[name].unit}".rstrip(), *cells)
+        cells = [interval(source.measures.get(name)) for source in sources.values()]
+        rows.append([f"{name} {ABOUT[name].unit}".rstrip(), *cells])
     distances = [source.set.distances if source.set else {} for source in sources.values()]
     for name in (KID, *FRECHET, "recall"):
         if any(name in each for each in distances):
-            table.add_row(name, *(f"{each[name]:.3g}" if name in each else "–" for each in distances))
-    console = Console()
-    (console if console.is_terminal else Console(width=_WIDE)).print(table)
+            rows.append([name, *(number(each.get(name)) for each in distances)])
+    title = f"{results.task}, {results.count} images of {results.data}; mean [95 % interval over them]"
+    screen.print(table(("measure", *sources), rows, title=title))
     for what, reason in results.unavailable.items():
-        typer.echo(f"no {what}: {reason}")
+        say(screen, f"no {what}: {reason}")
     if (judge := results.judged_by) is not None:
-        typer.echo(f"judge: {accuracy_words(judge.accuracy)}. {judge.warning}".rstrip())
-    typer.echo(", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
+        say(screen, f"judge: {accuracy_words(judge.accuracy)}. {judge.warning}".rstrip())
+    say(screen, ", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
     for name, path in paths.items():
         typer.echo(f"{name}: {path}")
-
-
-def _cell(entry: MeasureEntry | None) -> str:
-    if entry is None or entry.mean is None:
-        return "–"
-    if entry.low is None or entry.high is None or not entry.low < entry.high:
-        return f"{entry.mean:.3g}"
-    return f"{entry.mean:.3g}\n{entry.low:.3g} … {entry.high:.3g}"

@@ -34,7 +34,7 @@ def print_study(summary: Mapping[str, Any]) -> None:
         return
     direction = _direction(summary["trials"])
     level = "L (closed form)" if direction == _CLOSED else "L (trained score)"
-    titles = ("trial", "regime", "accuracy", level, "L over filter", "log F² / worst control", "κ")
+    titles = ("trial", "regime", "accuracy", level, "L over filter", "log F²/worst control", "κ")
     twins = filter_twins(
         (t["id"], t["objective"], t["seed"], (t.get("filter") or {}).get("name")) for t in summary["trials"]
     )
@@ -48,7 +48,7 @@ def print_study(summary: Mapping[str, Any]) -> None:
     screen.print(
         f"L: cosine of the margin's gradient with {target} minus that with another image's, largest σ (chance 0).\n"
         "L over filter: minus L of the standard network behind the best fixed linear filter.\n"
-        "log F² / worst control: gradient energy in the tangent space over that in its worst control of equal rank, "
+        "log F²/worst control: gradient energy in the tangent space over that in its worst control of equal rank, "
         "under the worst estimator.\n"
         f"{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tangency.cli.tables import FittedTable, console, interval, number, say, table
@@ -34,10 +34,6 @@ def print_tangents(summary: Mapping[str, Any]) -> None:
                 say(screen, f"{entry['name']} on {world}: {floor['unavailable']}")
 
 
-def _wrapped(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> FittedTable:
-    return table(titles, rows, wrapped=titles)
-
-
 def _estimators(entries: list[Mapping[str, Any]]) -> FittedTable:
     rows = []
     for entry in entries:
@@ -46,7 +42,7 @@ def _estimators(entries: list[Mapping[str, Any]]) -> FittedTable:
         ranks = f"{rank['mean']:.1f}", f"{rank['least']:.0f}–{rank['most']:.0f}"
         rows.append([entry["name"], *ranks, *map(number, numbers), entry["where"]])
     titles = ("estimator", "rank", "from–to", "gap", "residual ‖x − x̂‖", "reach ≤", "asymmetry", "taken")
-    return _wrapped(titles, rows)
+    return table(titles, rows, wrapped=("taken",))
 
 
 def _shares(entries: list[Mapping[str, Any]]) -> FittedTable:
@@ -58,7 +54,7 @@ def _shares(entries: list[Mapping[str, Any]]) -> FittedTable:
             cells += [interval(share), interval(excess), excess["best_control"]]
         rows.append([entry["name"], *cells])
     titles = [title for probe in probes for title in (PROBE_NAMES[probe], "excess", "best control")]
-    return _wrapped(["estimator", *titles], rows)
+    return table(["estimator", *titles], rows)
 
 
 def _agreement(pairs: list[Mapping[str, Any]]) -> FittedTable:
@@ -66,7 +62,7 @@ def _agreement(pairs: list[Mapping[str, Any]]) -> FittedTable:
     for pair in pairs:
         means = (number(pair[name]["mean"]) for name in ("chance", "mean_angle", "largest_angle"))
         rows.append([f"{pair['first']}, {pair['second']}", interval(pair["overlap"]), *means])
-    return _wrapped(("pair", "overlap", "chance", "mean angle", "largest"), rows)
+    return table(("pair", "overlap", "chance", "mean angle", "largest"), rows)
 
 
 def _floors(entries: list[Mapping[str, Any]]) -> FittedTable:
@@ -77,4 +73,4 @@ def _floors(entries: list[Mapping[str, Any]]) -> FittedTable:
         for entry in entries
     ]
     titles = [title for world in worlds for title in (f"{world}: mean angle", "largest", "leakage")]
-    return _wrapped(["estimator", *titles], rows)
+    return table(["estimator", *titles], rows)

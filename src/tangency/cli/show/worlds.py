@@ -95,7 +95,7 @@ def print_trial(trial: EstimatorTrial) -> None:
         share, error = (number(plain_number(v), ".0%") for v in (entry.coverage.share, entry.coverage.error))
         rows.append([key, number(plain_number(entry.truth), ".4g"), _of(entry.bias), f"{share} ± {error}"])
     titles = ("measure", "truth", "bias", "coverage of 95 % intervals")
-    screen.print(table(titles, rows, wrapped=titles))
+    screen.print(table(titles, rows))
     config = trial.config
     screen.print(
         f"Bias: a fixed classifier on {config.population} images, with the estimators against the exact ones. "
@@ -112,7 +112,7 @@ def _score_table(trial: EstimatorTrial) -> FittedTable:
         sigmas = f"{errors.sigma:g}", f"{errors.sigma**2:.3g}"
         rows.append([*sigmas, _of(means["mse"]), least, f"{errors.score_error:.2g}", *cosines])
     titles = ("σ", "σ² (doing nothing)", "error", "least possible", "‖ŝ−s‖²/‖s‖²", "cos scores", "cos Bayes")
-    return table(titles, rows, wrapped=titles)
+    return table(titles, rows)
 
 
 def print_noise(summary: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ def print_noise(summary: Mapping[str, Any]) -> None:
     rows = [[title, *(interval(trials[name]["measures"][key]) for name in curves)] for key, title in words.items()]
     for i, sigma in enumerate(sigmas):
         rows.append([f"ratio at σ = {sigma:g}", *(_at(curve, "ratio", i) for curve in curves.values())])
-    screen.print(table(("", *curves), rows, wrapped=curves))
+    screen.print(table(("", *curves), rows))
     at = min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - _SIGMA))
     for name, curve in curves.items():
         if "minus_standard" in curve and trials[name]["objective"] != "untrained":
