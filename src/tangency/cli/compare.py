@@ -50,7 +50,7 @@ def report(
         typer.Argument(
             help="Run directory of a study; or folders of `tangency measure --out`, a folder that holds several, or "
             "run:RUN/trials/ID, which become a leaderboard.",
-            metavar="RUN...",
+            metavar="RUN",
         ),
     ],
     out: Annotated[

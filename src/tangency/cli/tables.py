@@ -85,7 +85,7 @@ class FittedTable:
             part[place] += more
             spare -= more
         for place, columns in part.items():
-            side: Literal["left", "right"] = "right" if place else "left"
+            side: Literal["left", "right"] = "left" if self._broken[place] else "right"
             made.add_column(escape(self.titles[place]), justify=side, overflow="fold", width=columns)
         for row in self.rows:
             made.add_row(*(row[place] for place in part))
@@ -100,7 +100,7 @@ def table(
     wrapped: Collection[str] = (),
     markup: bool = False,
 ) -> FittedTable:
-    """A table without lines: the first column to the left, the others to the right; those `wrapped` may be broken."""
+    """A table without lines: the first column and those `wrapped`, which may be broken, to the left, others right."""
     return FittedTable(titles, rows if markup else [[escape(cell) for cell in row] for row in rows], title, wrapped)
 
 
