@@ -134,7 +134,7 @@ def run_study(
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_study_data(spec.data, spec.guide_fraction)
+    data = _data(spec)
     plan = checked_plan(spec, data)
     layout, chosen = Layout(run), engine or spec.engine
     if chosen.kind == "local":  # else the machines that do the work have it
