@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.case import Case, timed
+from benchmarks.case import Case, interleaved, timed
 from tangency.data import load
+from tangency.numerics import project
 from tangency.score import load_score
 from tangency.tangents import (
     AutoencoderTangents,
@@ -172,9 +173,31 @@ def denoiser_network() -> Case:
     return Case("32 eigenvectors of a network, against its dense Jacobian", ours, dense, 0.05, hundred)
 
 
+def projection() -> Case:
+    """U Uᵀ x of 128 images of 784 pixels in bases of rank 12, sixteen times."""
+    made = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(128, 784, 12, generator=made, dtype=torch.float64)).Q
+    x = torch.randn(128, 784, generator=made, dtype=torch.float64)
+
+    def often(work: Callable[[Tensor, Tensor], Tensor], kind: torch.dtype) -> Callable[[], Tensor]:
+        own, images = basis.to(kind), x.to(kind)
+        return lambda: torch.stack([work(own, images) for _ in range(16)])[0]
+
+    def sums(own: Tensor, images: Tensor) -> Tensor:
+        return torch.einsum("ndk,nk->nd", own, torch.einsum("ndk,nd->nk", own, images))
+
+    def single(_: float) -> dict[str, float]:
+        seconds = interleaved({"ours": often(project, torch.float32), "other": often(sums, torch.float32)})
+        return {"ratio in float32": seconds["other"] / seconds["ours"]}
+
+    what = "projections as matrix products, against sums by einsum"
+    return Case(what, often(project, torch.float64), often(sums, torch.float64), 1e-12, single)
+
+
 CASES = {
     "decoder_published": decoder_published,
     "decoder_frozen": decoder_frozen,
     "denoiser_tangents": denoiser_tangents,
     "denoiser_network": denoiser_network,
+    "projection": projection,
 }

@@ -106,12 +106,12 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def coefficients(basis: Tensor, x: Tensor) -> Tensor:
     """Uᵀx: (N, d, k) orthonormal basis × (N, …) to (N, k)."""
-    return torch.einsum("ndk,nd->nk", basis, flat(x))
+    return (flat(x)[:, None] @ basis)[:, 0]  # several times as fast as einsum, which copies the bases
 
 
 def project(basis: Tensor, x: Tensor) -> Tensor:
     """P x = U Uᵀ x, the part of each example in the span of its basis, (N, d, k) × (N, …) to (N, …)."""
-    return torch.einsum("ndk,nk->nd", basis, coefficients(basis, x)).reshape(x.shape)
+    return (coefficients(basis, x)[:, None] @ basis.mT)[:, 0].reshape(x.shape)
 
 
 def energy_fraction(basis: Tensor, x: Tensor) -> Tensor:

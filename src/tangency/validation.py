@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast, dataclass_transform
@@ -16,6 +17,7 @@ Location = tuple[int | str, ...]
 Keys = Callable[[Location], Sequence[str]]
 _T = TypeVar("_T")
 _COMPLAINTS = 5  # in an error
+_NEAR = 0.75  # likeness from which a key of another place is suggested
 _RANGES = {  # kinds of complaints to what is expected
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -49,30 +51,33 @@ def validated(cls: type[_T]) -> type[_T]:
     return cast("type[_T]", made)
 
 
-def complaints(error: ValidationError, model: type, keys: Keys) -> str:
+def complaints(error: ValidationError, model: type, keys: Keys, everywhere: Sequence[str] = ()) -> str:
     """What is wrong with an object, without a full stop: the first five complaints, and how many more there are.
 
     Args:
         error: of pydantic.
         model: class of the object.
         keys: from the location of an unknown key to the keys that are known there.
+        everywhere: known keys of all places, with dots, of which one may have been meant.
     """
     groups: dict[tuple[Location, str], list[Any]] = {}
-    for item in error.errors():
-        if item["type"] == "too_short" and item["input"]:  # its members are wrong, which another complaint says
-            continue
+    found = error.errors()
+    for item in found:
+        place = item["loc"]
+        if item["type"] == "too_short" and any(other["loc"][: len(place)] == place != other["loc"] for other in found):
+            continue  # its members are wrong, which another complaint says
         of_list = item["type"] in _RANGES and isinstance(item["loc"][-1], int) and _plain(item["input"])
         place = item["loc"][:-1] if of_list else item["loc"]
         groups.setdefault((place, item["type"]), []).append(item)
-    sentences = [_complaint(place, items, model, keys) for (place, _), items in groups.items()]
+    sentences = [_complaint(place, items, model, keys, everywhere) for (place, _), items in groups.items()]
     more = f"; and {len(sentences) - _COMPLAINTS} more" if len(sentences) > _COMPLAINTS else ""
     return "; ".join(sentences[:_COMPLAINTS]) + more
 
 
-def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys) -> str:
+def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys, everywhere: Sequence[str]) -> str:
     first, name = items[0], ".".join(map(str, place)) or "spec"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return unknown_name("key", name, keys(place)).removesuffix(".")
+        return _unknown_key(name, keys(place), everywhere)
     message = str(first["msg"])
     if isinstance(own := first.get("ctx", {}).get("error"), TangencyError):  # one that is a ValueError, too
         return str(own).removesuffix(".")
@@ -92,6 +97,22 @@ def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys) -
         expected = _OTHERS.get(first["type"], message.removeprefix("Input should be "))
     shown = f"got {got!r:.200}, " if _plain(values[0]) else ""
     return f"{name}: {shown}expected {expected}"
+
+
+def _unknown_key(name: str, beside: Sequence[str], everywhere: Sequence[str]) -> str:
+    """Sentence for an unknown key, without a full stop; where a nearer one is known elsewhere, it names that place."""
+    last = name.rpartition(".")[2]
+    near = max((_alike(last, key) for key in beside), default=0.0)
+    nearest = max((_alike(last, key) for key in everywhere), default=0.0)
+    if nearest <= near or nearest < _NEAR:
+        return unknown_name("key", name, beside).removesuffix(".")
+    places = [repr(key) for key in everywhere if _alike(last, key) == nearest]
+    return f"unknown key '{name}'. Did you mean {' or '.join(places[:3])}? This is where it belongs"
+
+
+def _alike(name: str, key: str) -> float:
+    """How alike a name and the last part of a key are, in [0, 1]."""
+    return difflib.SequenceMatcher(None, name, key.rpartition(".")[2]).ratio()
 
 
 def _plain(value: object) -> bool:

@@ -173,8 +173,8 @@ CALLS: dict[tuple[str, ...], str] = {
     ("measure", "--model", "NET", "--data", "npz:" + "a" * 5000): "name too long",
     ("measure", "--model", "NET", "--data", "world:linear?rank=-1"): "rank",
     ("measure", "--model", "NET", "--data", "world:linear?train=999999999999"): "do not fit into memory",
-    (*G, "--count", "-1"): "count: got -1",
-    (*G, "--count", "1000000000000"): "count: got 1000000000000, expected a number in [1, 10000000]",
+    (*G, "--limit", "-1"): "--limit: got -1",
+    (*G, "--limit", "1000000000000"): "--limit: got 1000000000000, expected a number in [1, 10000000]",
     (*G, "--frames", "1000000000000"): "frames: got 1000000000000, expected a number in [0, 10000]",
     (*G, "--length", "nan"): "length: got nan",
     (*G, "--radius", "-1"): "radius: got -1",
@@ -184,7 +184,7 @@ CALLS: dict[tuple[str, ...], str] = {
     (*G, "--target", "-1"): "target",
     (*G, "--judge", "{none}"): "none",
     (*G, "--rule", "adam"): "length: got none",
-    (*G, "--out", NOWHERE, "--steps", "1", "--count", "2"): "cannot be written",
+    (*G, "--out", NOWHERE, "--steps", "1", "--limit", "2"): "cannot be written",
     (*G, "--out", ""): "--out: got an empty argument",
     ("compare", "{none}", "{none}"): "no such folder",
     ("compare", "{file}", "{file}"): "is a file",
@@ -205,7 +205,7 @@ CALLS: dict[tuple[str, ...], str] = {
     (*SAMPLE, "--churn", "nan"): "churn",
     (*SAMPLE, "--out", "{file}"): "got a file",
     (*EVAL, "--sigmas", "0"): "sigma",
-    (*EVAL, "--images", "0"): "images",
+    (*EVAL, "--limit", "0"): "--limit: got 0, expected at least 2",
     (*EVAL, "--samples", "-1"): "samples",
     ("score", "eval", "mfa?rank=-1", "--data", "NPZ"): "rank",
     ("tangents", "eval", "local-pca?k=-1", "--data", "NPZ", "--floor", "0"): "k",
@@ -260,8 +260,8 @@ def full_disk(most: int) -> Iterator[None]:
     [
         (*M, *FAST, "--out", "{o}"),
         (*M, *FAST, "--working-size", "4", "--out", "{o}"),
-        (*G, "--steps", "1", "--count", "2"),
-        (*SAMPLE, "--count", "3"),
+        (*G, "--steps", "1", "--limit", "2"),
+        (*SAMPLE, "--limit", "3"),
         ("convert", "NET", "{o.safetensors}"),
     ],
     ids=["measure", "measure at a working size", "generate", "sample", "convert"],
@@ -282,7 +282,7 @@ def test_a_full_disk_leaves_no_half_files(
 def test_what_the_system_refuses_is_one_paragraph(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    def refuse() -> None:
+    def refuse(**_: object) -> None:
         raise OSError(errno.ENAMETOOLONG, "File name too long", "a" * 5000)
 
     monkeypatch.setattr("tangency.cli.app.app", refuse)

@@ -37,13 +37,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
-QUICK = ("--count", "6", "--steps", "4", "--frames", "3")
+QUICK = ("--limit", "6", "--steps", "4", "--frames", "3")
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_writes_its_page(task: str, files: dict[str, str], tmp_path: Path) -> None:
     more = ("--unit", "module.features.0") if task == "feature" else ()
-    quick = ("--count", "2") if task == "counterfactual" else ("--count", "2", "--steps", "2")
+    quick = ("--limit", "2") if task == "counterfactual" else ("--limit", "2", "--steps", "2")
     base = ("generate", "--model", files["MODEL"], "--data", files["DATA"], "--references", "none", *quick)
     result = CliRunner().invoke(app, [*base, "--task", task, "--out", str(tmp_path), *more])
     assert result.exit_code == 0, result.output
@@ -119,7 +119,7 @@ def test_files_json_and_table(files: dict[str, str], tmp_path: Path) -> None:
         (("--frames", "0", "--animation", "apng"), "animation: changes nothing here, since no frames are kept"),
         (("--references", "score"), "references: got score, but there is none; give one with --score"),
         (("--guidance", "2"), "guidance: changes nothing here"),
-        (("--count", "0"), "error: count: got 0, expected a number in [1, 10000000]."),
+        (("--limit", "0"), "error: --limit: got 0, expected a number in [1, 10000000]."),
     ],
 )
 def test_bad_input_is_exit_code_2(

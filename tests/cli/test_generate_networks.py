@@ -55,7 +55,7 @@ def test_every_task_on_a_network_of_the_embedded_study(objective: str, embedded:
     trial = next(path for path in (embedded / "trials").glob("*/trial.json") if f'"{objective}"' in path.read_text())
     for task in TASKS:
         unit = ("--unit", "module.features.0") if task == "feature" else ()
-        made(tmp_path, task, "--model", f"run:{trial.parent}", "--count", "16", *STEPS.get(task, TEN), *unit)
+        made(tmp_path, task, "--model", f"run:{trial.parent}", "--limit", "16", *STEPS.get(task, TEN), *unit)
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_every_task_on_a_network_of_others(tmp_path: Path, data_root: Path) -> N
     model = ("--model", f"onnx:{data_root / 'onnx' / 'cifar10_small.onnx'}", "--data", "cifar10")
     for task in TASKS:
         if task != "feature":
-            made(tmp_path, task, *model, "--count", "16", *STEPS.get(task, TEN))
+            made(tmp_path, task, *model, "--limit", "16", *STEPS.get(task, TEN))
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_every_task_on_a_network_that_is_flat_on_noise(tmp_path: Path, data_root
     stalled = {}
     for task in TASKS:
         if task != "feature":
-            told = made(tmp_path, task, *model, "--count", "16", *STEPS.get(task, TEN), moves=False)
+            told = made(tmp_path, task, *model, "--limit", "16", *STEPS.get(task, TEN), moves=False)
             stalled[task] = told["sources"]["classifier"]["counts"]["stalled"]
     assert stalled["generate"] == stalled["denoise"] == 16
     assert max(stalled["translate"], stalled["inpaint"], stalled["counterfactual"]) < 16
@@ -85,6 +85,6 @@ def test_every_task_on_a_network_that_is_flat_on_noise(tmp_path: Path, data_root
 def test_sixty_steps_of_generation_take_seconds(embedded: Path, tmp_path: Path) -> None:
     trial = next(path for path in (embedded / "trials").glob("*/trial.json") if '"standard"' in path.read_text())
     started = time.monotonic()
-    told = made(tmp_path, "generate", "--model", f"run:{trial.parent}", "--count", "64", "--steps", "60")
+    told = made(tmp_path, "generate", "--model", f"run:{trial.parent}", "--limit", "64", "--steps", "60")
     print(f"command {time.monotonic() - started:.1f} s, of it generation and judges {told['seconds']} s")
     assert told["sources"]["classifier"]["measures"]["own_confidence"]["mean"] > 0.9

@@ -133,12 +133,13 @@ def test_cka_of_images_that_are_compared_with_each_other_is_told(tmp_path: Path)
 
 
 def test_warnings_and_excesses_are_printed(tmp_path: Path) -> None:
-    found = measured(tmp_path, "--metrics", "cosine")
+    found = measured(tmp_path, "--metrics", "cosine", "--all")
     assert found.exit_code == 0, found.output
-    text = " ".join(found.output.split())
-    assert "is not identified" not in text  # of nothing that is measured by default
-    assert f"{COS}.margin.bayes_gradient.sigma=0.25 − shuffled" in text
-    assert f"{COS}.margin.bayes_gradient.sigma=0.25 − edge" in text
+    text = "".join(found.output.split())
+    assert "isnotidentified" not in text  # of nothing that is measured by default
+    for key, controls in (("tangent_fraction.margin", ("dct", "pca")), (f"{COS}.margin", ("shuffled", "edge"))):
+        assert key in text
+        assert all(f"−{control}" in text for control in controls)
     named = " ".join(measured(tmp_path, "--metrics", "cosine", "--scalars", "margin,logit_y").output.split())
     assert named.count("Warning: logit_y: the true class's logit is not identified.") == 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tangency.cli.progress import advancing, watching
@@ -15,32 +17,49 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.rpartition(",")[0] for line in err.splitlines()]
 
 
-def test_a_line_for_each_part_and_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the clock, in seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("tangency.cli.progress.time.monotonic", lambda: clock[0])
+    return lambda seconds: clock.__setitem__(0, seconds)
+
+
+def test_a_line_at_both_ends_and_one_a_minute(capsys: pytest.CaptureFixture[str], at: Callable[[float], None]) -> None:
     with advancing("training", quiet=False) as advance:
-        for part, share in (("epoch 1/2", 0.0), ("epoch 1/2", 0.06), ("epoch 1/2", 0.5), ("epoch 2/2", 0.51)):
-            advance(part, share)
-    assert lines(capsys) == ["training:   0% epoch 1/2", "training:  50% epoch 1/2", "training:  51% epoch 2/2"]
+        for second in range(200):
+            at(second)
+            advance(f"epoch {second // 2 + 1}/100", second / 200)
+        at(199.5)
+        advance("done", 1.0)
+        advance("done", 1.0)
+    shown = ["  0% epoch 1/100", " 30% epoch 31/100", " 60% epoch 61/100", " 90% epoch 91/100", "100% done"]
+    assert lines(capsys) == [f"training: {words}" for words in shown]
 
 
 def test_the_time_left_is_that_of_the_present_part(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], at: Callable[[float], None]
 ) -> None:
-    clock = iter([0.0, 100.0, 110.0, 200.0, 203.0])
-    monkeypatch.setattr("tangency.cli.progress.time.monotonic", lambda: next(clock))
     with advancing("measuring", quiet=False) as advance:
-        for part, share in (("filters", 0.0), ("filters", 0.25), ("images", 0.5), ("images", 0.8)):
+        for second, part, share in (
+            (0, "filters", 0),
+            (90, "filters", 0.25),
+            (200, "images", 0.5),
+            (5000, "images", 0.8),
+        ):
+            at(second)
             advance(part, share)
     said = [line.rpartition(", ")[2] for line in capsys.readouterr().err.splitlines()]
-    assert said == ["100 s so far", "110 s so far (about 30 s left)", "200 s so far", "203 s so far (about 2 s left)"]
+    assert said == ["0 s so far", "90 s so far (about 4 min left)", "3 min so far", "83 min so far (about 53 min left)"]
 
 
-def test_tasks_of_a_study_count_by_their_cost(capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_of_a_study_count_by_their_cost(capsys: pytest.CaptureFixture[str], at: Callable[[float], None]) -> None:
     jobs = [Job("train-0", "train a", {}, cost=1.0), Job("train-1", "train b", {}, cost=3.0)]
+    events = [None, Event(jobs[0], "done", 1.0), Event(jobs[1], "progress", 0.5), Event(jobs[1], "lost", 0.0)]
     with watching(quiet=False) as watch:
-        watch("training", jobs, None)
-        watch("training", jobs, Event(jobs[0], "done", 1.0))
-        watch("training", jobs, Event(jobs[1], "progress", 0.5))
-        watch("training", jobs, Event(jobs[1], "lost", 0.0))
+        for place, event in enumerate(events):
+            at(100.0 * place)
+            watch("training", jobs, event)
         watch("measuring", [], None)
     wanted = ["training:   0% of 2 tasks", "training:  25% of 2 tasks", "training:  62% of 2 tasks"]
     wanted.append("training:  25% of 2 tasks, 1 lost and tried again")

@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 from score.edm_fixture import edm_bytes, ncsn_oracle, persistent, precond
 from study_support import tangency
 from tangency.cli.app import app
+from tangency.cli.tables import interval
 from tangency.score import load_score
 from tangency.tensors import read_tensors
 
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=128&test=60"
-QUICK = ("--images", "20", "--samples", "6", "--sigmas", "0.1,0.5")
+QUICK = ("--limit", "20", "--samples", "6", "--sigmas", "0.1,0.5")
 
 
 def run(*arguments: str):
@@ -47,7 +48,7 @@ def test_train_examine_and_draw(tmp_path: Path) -> None:
         told["score"],
         "--out",
         str(tmp_path / "drawn"),
-        "--count",
+        "--limit",
         "5",
         "--steps",
         "3",
@@ -82,7 +83,7 @@ def test_tables_say_what_json_says() -> None:
     assert found["verdict"]["words"] in table
     assert "E[sxᵀ] = −I" in table  # brackets are no markup
     for level in found["noise_levels"]:
-        assert f"{level['mse']['mean']:.3g}" in table
+        assert interval(level["mse"]) in table
 
 
 def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
         WORLD,
         "--out",
         str(tmp_path),
-        "--count",
+        "--limit",
         "3",
         "--class",
         "1",

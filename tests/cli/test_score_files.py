@@ -17,7 +17,7 @@ from tangency.models import build, save_classifier
 from tangency.worlds import load_dataset
 
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=128&test=40"
-QUICK = ("--images", "4", "--samples", "2", "--sigmas", "0.5", "--baselines", "identity")
+QUICK = ("--limit", "4", "--samples", "2", "--sigmas", "0.5", "--baselines", "identity")
 
 
 def run(*arguments: str):

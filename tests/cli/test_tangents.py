@@ -30,7 +30,7 @@ def test_fit_examine_and_store(tmp_path: Path) -> None:
     assert json.loads(run(*fit, "--json").output)["history"] == told["history"]  # not trained again
     assert "tangency tangents eval" in run(*fit).output
     asked = f"exact,{told['autoencoder']}?rank=2,pca?rank=2"
-    quick = ("--images", "20", "--floor", "10", "--out", str(tmp_path / "eval"))
+    quick = ("--limit", "20", "--floor", "10", "--out", str(tmp_path / "eval"))
     examined = run("tangents", "eval", asked, "--data", WORLD, *quick, "--json")
     assert examined.exit_code == 0, examined.output
     found = json.loads(examined.output)

@@ -52,7 +52,7 @@ def test_a_failed_claim_is_exit_code_1_and_shown_on_its_own(monkeypatch: pytest.
 
 
 def test_a_trial_in_json_in_a_file_and_as_tables(tmp_path: Path) -> None:
-    quick = ["--world", "linear?shape=1x6x6&rank=3", "--train", "300", "--images", "30", "--datasets", "10"]
+    quick = ["--world", "linear?shape=1x6x6&rank=3", "--train", "300", "--limit", "30", "--datasets", "10"]
     result = run("trial", *quick, "--tangents", "pca", "--score", "exact", "--out", str(tmp_path / "t.json"), "--json")
     assert result.exit_code == 0
     found = json.loads(result.output)
@@ -96,7 +96,7 @@ def test_the_distractor_study_prints_a_curve(tmp_path: Path) -> None:
         (["check", "--world", "distractor?shape=1x7x4"], "expected an even one"),
         (["check", "--world", "fitted?components=400"], "expected at least 800"),
         (["trial", "--tangents", "isomap"], "unknown kind of tangents 'isomap'"),
-        (["trial", "--images", "2"], "images: got 2"),
+        (["trial", "--limit", "2"], "--limit: got 2"),
         (["distractor", "--data", "nowhere"], "unknown data set 'nowhere'"),
     ],
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tangency.cli.show.study import print_measures
+from tangency.cli.show.measure import print_measured
 from tangency.errors import ModelError, SpecError
 from tangency.evaluate import MeasureRequest, measure_models
 from tangency.models import build, save_classifier
@@ -70,7 +70,7 @@ def test_the_temperature_is_reported_and_the_scale_of_logits_changes_nothing(
     assert keys
     for key in keys:
         assert sharp["measures"][key]["mean"] == pytest.approx(own["measures"][key]["mean"], rel=1e-4, abs=1e-6), key
-    print_measures(own)
+    print_measured([own], everything=True)
     assert f"calibrated_logp_y: temperature {temperature['value']:.4g}" in capsys.readouterr().out
 
 

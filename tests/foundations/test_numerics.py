@@ -8,11 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tangency.errors import NumericsError
-from tangency.numerics import cosine, energy_fraction, masked_orthonormal, norms, project, unit
+from tangency.numerics import coefficients, cosine, energy_fraction, masked_orthonormal, norms, project, unit
 
 
 def basis(n: int, d: int, k: int, seed: int = 0) -> torch.Tensor:
     return torch.linalg.qr(torch.randn(n, d, k, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))[0]
+
+
+def test_projections_are_those_of_the_sum_over_coordinates() -> None:
+    made = torch.Generator().manual_seed(0)
+    x = torch.randn(5, 2, 3, 7, generator=made, dtype=torch.float64)
+    u = torch.linalg.qr(torch.randn(5, 42, 4, generator=made, dtype=torch.float64)).Q
+    inside = torch.einsum("ndk,nek,ne->nd", u, u, x.flatten(1))
+    torch.testing.assert_close(project(u, x), inside.reshape(x.shape), rtol=0, atol=1e-12)
+    torch.testing.assert_close(coefficients(u, x), torch.einsum("ndk,nd->nk", u, x.flatten(1)), rtol=0, atol=1e-12)
+    assert project(u[:1], x).shape == x.shape  # one basis for all
 
 
 @given(st.integers(2, 40), st.integers(1, 12), st.integers(0, 99))

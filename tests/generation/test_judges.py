@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tangency.errors import NumericsError
+from tangency.errors import ModelError, NumericsError
 from tangency.generation.judges import (
     diversity,
     frechet_distance,
@@ -84,7 +84,7 @@ def test_a_judge_is_asked_and_left_alone() -> None:
     assert torch.allclose(last_features(net, x, batch=4).float(), features)
     assert net.training
     assert not net[4]._forward_pre_hooks
-    with pytest.raises(NumericsError, match="no linear layer"):
+    with pytest.raises(ModelError, match="is Conv2d of an input"):
         last_features(nn.Conv2d(1, 1, 1), x)
 
 

@@ -110,12 +110,16 @@ def test_a_study_without_guides_is_the_study_that_it_was(data):
         ({"sweep": [entry(tangents="mfa?components=40")]}, "raise guide_fraction, or ask for fewer components"),
         ({"sweep": [entry(tangents="mfa?components=0")]}, "components is 0, expected at least 1"),
         ({"sweep": [entry(tangents="exact")]}, "is no world"),
+        ({"sweep": [entry(tangents="denoiser?score=exact")]}, "exact"),
+        ({"sweep": [entry(tangents="denoiser-differences?score=exact")]}, "exact"),
         ({"sweep": [entry(tangents="stored:somewhere")]}, "expected the estimator itself as a guide"),
         (
             {"sweep": [entry(tangents="denoiser")]},
             "of a score that nothing fits, expected score=exact or a trained one",
         ),
         ({"sweep": [entry(tangents="denoiser?score=mfa")]}, "of a score that nothing fits"),
+        ({"sweep": [entry(tangents="denoiser-differences")]}, "of a score that nothing fits"),
+        ({"sweep": [entry(tangents="dct", part="whole", sham="random")]}, "got sham random with part whole"),
         ({"sweep": [entry(part="off")]}, "got no tangents, expected tangents by reference"),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import Image
 
 from study_support import InProcess
 from tangency.data.classes import imagenet_synsets
-from tangency.errors import SpecError
+from tangency.errors import DataError, SpecError
 from tangency.evaluate.trust.config import TrustConfig
 from tangency.study import dump_spec, load_spec, parse_spec, run_study
 from tangency.study.forecast.foresee import foresee
@@ -207,6 +207,12 @@ def test_a_rehearsal_keeps_everything_else() -> None:
     assert (len(small.sweep), small.sweep[0].strengths) == (1, (spec.sweep[-1].strengths[15],))
     with pytest.raises(SpecError, match="at least 20"):
         rehearsal(spec, 10)
+
+
+def test_missing_stand_ins_name_the_script_that_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"cifar10-64\.npz.*It is a stand-in: `python scripts/stand_ins\.py stand-ins`"):
+        run_study(load_spec("small/imagenet64"), tmp_path / "run")
 
 
 def test_stand_ins_are_random_and_of_the_published_formats(tmp_path: Path, stand_ins: ModuleType) -> None:

@@ -110,6 +110,17 @@ def test_random_shams_have_the_energy_of_chance():
     assert sum(fixed) / 300 == pytest.approx(2 / d, abs=4 * spread / 300**0.5)
 
 
+def test_own_spaces_without_a_dimension_are_refused_in_words():
+    class Nowhere(OwnSpaces):
+        def at(self, x, ids):
+            space = super().at(x, ids)
+            return space.cut(torch.zeros_like(space.rank))
+
+    own = Nowhere()
+    with pytest.raises(SpecError, match=r"the own spaces of '.*' have no dimension at any of \d+ images"):
+        refuse_own_space(own, sham_tangents(own, "random", POOL), POOL)
+
+
 def test_on_the_linear_world_another_image_and_pca_are_the_own_space_and_refused():
     data = load_dataset("world:linear?rank=4&classes=2&shape=1x8x8&train=300&test=10")
     exact = open_tangents("exact", Ground(data))

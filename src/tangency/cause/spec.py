@@ -237,7 +237,7 @@ def parse_cause(content: Any, origin: str) -> CauseSpec:
     except SpecError as error:
         raise SpecError(f"{origin}: {quoted(error)}") from None
     except ValidationError as error:
-        raise SpecError(f"{origin}: {complaints(error, CauseSpec, _keys_beside)}.") from None
+        raise SpecError(f"{origin}: {complaints(error, CauseSpec, _keys_beside, _all_keys())}.") from None
 
 
 def load_cause(path: str | Path) -> CauseSpec:
@@ -269,8 +269,17 @@ def dump_cause(spec: CauseSpec) -> str:
     return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+_TABLES: dict[str, Any] = {"match": MatchSpec.model_fields, "margin": MarginSpec.model_fields}
+
+
+def _all_keys() -> list[str]:
+    """All keys of a causal study, with dots, and those of the study within it."""
+    below = [f"{key}.{name}" for key, names in _TABLES.items() for name in names]
+    return [*CauseSpec.model_fields, *below, *(f"study.{name}" for name in StudySpec.model_fields)]
+
+
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    tables: dict[str, Any] = {"match": MatchSpec.model_fields, "margin": MarginSpec.model_fields}
+    """Keys that are known where the unknown one stands."""
     if len(location) == 1:
         return list(CauseSpec.model_fields)
-    return [".".join([*map(str, location[:-1]), key]) for key in tables[str(location[0])]]
+    return [".".join([*map(str, location[:-1]), key]) for key in _TABLES[str(location[0])]]

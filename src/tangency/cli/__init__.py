@@ -26,22 +26,43 @@ def main() -> None:
         from tangency.cli.app import app
 
         _refuse_empty(sys.argv)
-        app()
+        code = app(prog_name="tangency", standalone_mode=False)  # None, or that of an exit before the end
     except TangencyError as error:
         _leave(str(error))
     except OSError as error:
         if error.errno not in _REFUSED or error.filename is None:
             raise
         _leave(f"'{str(error.filename)[:_SHOWN]}': {error.strerror}. Choose another place or name, or make room there.")
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != _INTERRUPTED:
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except Exception as error:
+        if (sentence := _usage(error)) is None:
             raise
+        if sentence:
+            _leave(sentence)
+        code = 2  # without arguments, the help was printed
+    if code == _INTERRUPTED:
         print(
             "interrupted; finished parts of a study, and of a measurement with --out, are kept: the same command "
             "continues from there.",
             file=sys.stderr,
         )
-        sys.exit(_INTERRUPTED)
+    sys.exit(code)
+
+
+def _usage(error: Exception) -> str | None:
+    """What was wrong with a call, in typer's words with ours behind; "" without arguments, None for other errors."""
+    from typer import TyperException
+
+    if not isinstance(error, TyperException):
+        return None
+    context, near = getattr(error, "ctx", None), list(getattr(error, "possibilities", None) or ())
+    said = error.message if near else error.format_message()
+    if not said:
+        return ""
+    hint = f" Did you mean {near[0]}?" if near else ""
+    help_at = f" `{context.command_path} -h` explains it." if context is not None else ""
+    return f"{said.rstrip('.')}.{hint}{help_at}".replace("?.", "?")
 
 
 def _refuse_empty(arguments: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tangency.cli.cause import cause_app
+from tangency.cli.commands import App
 from tangency.cli.compare import compare, report
 from tangency.cli.convert import convert
 from tangency.cli.engines import (
@@ -30,7 +31,7 @@ from tangency.cli.engines import (
 )
 from tangency.cli.generate import generate
 from tangency.cli.measure import measure
-from tangency.cli.options import Extend, Json, Out, Rehearse, Replace, StudyEpochs
+from tangency.cli.options import Calibrate, Extend, Json, Out, Rehearse, Replace, StudyEpochs, Workers
 from tangency.cli.output import print_json, run_and_report
 from tangency.cli.score import score_app
 from tangency.cli.tangents import tangents_app
@@ -40,13 +41,10 @@ from tangency.errors import SpecError
 if TYPE_CHECKING:
     from tangency.study.spec import StudySpec
 
-app = typer.Typer(
+app = App(
+    "Do the input gradients of an image classifier lie along the data manifold, and why (not)?",
     name="tangency",
-    help="Do the input gradients of an image classifier lie along the data manifold, and why (not)?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    epilog="Start with [bold]tangency quickstart[/]. Every number has a unit, a chance level and an interval.",
+    epilog="Start with [bold]tangency quickstart[/]; [bold]tangency COMMAND -h[/] explains a command.",
 )
 
 
@@ -61,34 +59,29 @@ def _version(requested: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Do the input gradients of an image classifier lie along the data manifold, and why (not)?"""
 
 
-study_app = typer.Typer(no_args_is_help=True, help="Train, measure and report the trials of a YAML spec.")
-app.add_typer(study_app, name="study")
-app.add_typer(cause_app, name="cause")
-app.add_typer(worlds_app, name="worlds")
-app.add_typer(score_app, name="score")
-app.add_typer(tangents_app, name="tangents")
-app.command("measure")(measure)
-app.command("convert")(convert)
-app.command("compare")(compare)
-app.command("report")(report)
-app.command("generate")(generate)
+study_app = App("Train, measure and report the trials of a YAML spec.")
 
-Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N; the spec's by default.")]
-RunOut = Annotated[Path | None, typer.Option("--out", help="Output folder (runs/NAME by default).")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N; by default that of the spec."),
+]
+RunOut = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Folder of the run; by default runs/NAME, with the name in the spec."),
+]
 SpecFile = Annotated[
     Path,
     typer.Argument(
         help=(
-            "YAML spec, or a shipped study: quickstart, regimes, linear, fitted, distractor, tangents, generation, "
-            "paper/cifar10, paper/cifar10-tangents, paper/imagenet64, paper/imagenet, paper/mnist-distractor, "
-            "small/cifar10, small/cifar10-tangents, small/imagenet64, small/imagenet, small/mnist-distractor."
+            "YAML file, or the name of a study that comes with the package: quickstart, regimes, linear, fitted, "
+            "distractor, tangents or generation. Those of the paper are paper/cifar10, paper/cifar10-tangents, "
+            "paper/imagenet64, paper/imagenet and paper/mnist-distractor, and small/… is a small twin of each."
         ),
         metavar="SPEC",
     ),
@@ -158,9 +151,7 @@ def study_plan(
     spec: SpecFile,
     out: RunOut = None,
     device: Device = None,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
-    ] = True,
+    calibrate: Calibrate = True,
     as_json: Json = False,
 ) -> None:
     """Print a spec with all defaults filled in, its trials, what they take, and what data and weights are missing.
@@ -241,3 +232,15 @@ def _folder(name: str) -> Path:
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given on the command line."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+for _command in (measure, compare, report, generate, convert):
+    app.command(_command.__name__)(_command)
+for _group, _name in (
+    (study_app, "study"),
+    (cause_app, "cause"),
+    (worlds_app, "worlds"),
+    (score_app, "score"),
+    (tangents_app, "tangents"),
+):
+    app.add_typer(_group, name=_name)

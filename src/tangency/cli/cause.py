@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
-from tangency.cli.options import Json
+from tangency.cli.commands import App
+from tangency.cli.options import Calibrate, Json, Workers
 from tangency.cli.output import print_json
 
-cause_app = typer.Typer(
-    no_args_is_help=True, help="Does off-manifold robustness cause aligned gradients, or does any robustness?"
-)
+cause_app = App("Causal studies: does off-manifold robustness align gradients, or does any robustness?")
 Spec = Annotated[
-    Path, typer.Argument(help="YAML spec, or a shipped one: linear, offset, fitted, fashion.", metavar="SPEC")
+    Path,
+    typer.Argument(
+        help="YAML file, or one that comes with the package: linear, offset, fitted or fashion.", metavar="SPEC"
+    ),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Output folder (runs/cause-NAME by default).")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Output folder; by default runs/cause-NAME, with the name in the spec."),
+]
 
 
 @cause_app.command("run")
@@ -51,9 +55,7 @@ def cause_run(spec: Spec, out: Out = None, workers: Workers = None, as_json: Jso
 def cause_plan(
     spec: Spec,
     out: Out = None,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate/--no-calibrate", help="Time a few steps and images, for time and memory.")
-    ] = True,
+    calibrate: Calibrate = True,
     as_json: Json = False,
 ) -> None:
     """Print the arms of a causal study, the trials of its stages, and what they take. Nothing is written."""

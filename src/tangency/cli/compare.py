@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tangency.cli.options import Json
 from tangency.cli.output import print_json
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")]
 _MEASURED = "Folder of `tangency measure --out`, or run:RUN/trials/ID."
 
 
@@ -20,7 +20,9 @@ def compare(
         str | None,
         typer.Option(
             "--keys",
-            help="Measures separated by commas, each with all keys it begins; excess.KEY too.",
+            metavar="KEY,KEY,…",
+            help="Compare these measures only; a key stands for all keys that begin with it, and excess.KEY for a "
+            "measure minus its control.",
         ),
     ] = None,
     as_json: Json = False,
@@ -48,11 +50,14 @@ def report(
         typer.Argument(
             help="Run directory of a study; or folders of `tangency measure --out`, a folder that holds several, or "
             "run:RUN/trials/ID, which become a leaderboard.",
-            metavar="RUN...",
+            metavar="RUN",
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of a leaderboard (the folder given, or runs/leaderboard).")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder of a leaderboard; by default the folder given, or runs/leaderboard."
+        ),
     ] = None,
     against: Annotated[
         Path | None,

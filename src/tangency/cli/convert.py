@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.options import Json, TrustCode
 from tangency.cli.output import print_json
 
 
@@ -22,15 +23,18 @@ def convert(
     target: Annotated[Path, typer.Argument(help="A .safetensors file with a card.", metavar="DST")],
     data: Annotated[
         str | None,
-        typer.Option("--data", help="Data set that says shape, classes and normalisation where nothing else does."),
+        typer.Option(
+            "--data", metavar="DATA", help="Data set with shape, classes and normalisation, where the model names none."
+        ),
     ] = None,
-    half: Annotated[bool, typer.Option("--half", help="Scores: store half precision, read back as float32.")] = False,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Store the weights of a score in half precision.")] = False,
+    trust_code: TrustCode = False,
+    as_json: Json = False,
 ) -> None:
-    """Turn a foreign classifier or score network into safetensors with a card. Nothing is run without --trust-code."""
+    """Convert a classifier or score of another library to a .safetensors file with a card.
+
+    Code in the source is run only with --trust-code.
+    """
     from tangency.evaluate.convert import convert_model, is_score
 
     card = convert_model(source, target, half=half, data=data, trust_code=trust_code)

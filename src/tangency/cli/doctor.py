@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
-
+from tangency.cli.tables import console, say
 from tangency.data import load
 from tangency.errors import DataError, ModelError
 from tangency.perceptual import LPIPS
@@ -109,14 +108,13 @@ def _weights(open_weights: Callable[[], object]) -> str:
 
 def print_examination(report: Installation) -> None:
     """The examination as lines for a person."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Python {report.python} on {report.platform}")
-    console.print(", ".join(f"{name} {number}" for name, number in report.versions.items()))
+    screen = console()
+    say(screen, f"Python {report.python} on {report.platform}")
+    say(screen, ", ".join(f"{name} {number}" for name, number in report.versions.items()))
     accelerators = ", ".join(report.accelerators) or "none (everything runs on the CPU)"
-    console.print(
-        f"cores {report.threads['cores']}, torch threads {report.threads['torch']}; accelerators: {accelerators}"
-    )
-    console.print(f"TANGENCY_DATA: {report.data_root or 'not set (a folder with data sets may be named there)'}")
+    threads = f"cores {report.threads['cores']}, torch threads {report.threads['torch']}"
+    say(screen, f"{threads}; accelerators: {accelerators}")
+    say(screen, f"TANGENCY_DATA: {report.data_root or 'not set (a folder with data sets may be named there)'}")
     for kind, states in (("extra", report.extras), ("data", report.data), ("weights", report.weights)):
         for name, state in states.items():
-            console.print(f"{kind} {name}: {state}", markup=False)
+            say(screen, f"{kind} {name}: {state}")

@@ -18,28 +18,35 @@ _PANEL = "Clusters"
 _NAMED = 8  # Slurm jobs that are named at most
 _PAUSE, _ASK = 2.0, 15.0  # seconds between two looks at a run, and between two questions to Slurm
 
+
+def _cluster(text: str, *names: str, metavar: str) -> Any:
+    """An option of an engine."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=_PANEL)
+
+
 EngineKind = Annotated[
-    str | None, typer.Option("--engine", help="local, ray or slurm; the spec's by default.", rich_help_panel=_PANEL)
+    str | None, _cluster("local, ray or slurm; by default that of the spec.", "--engine", metavar="ENGINE")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Ray cluster: auto or HOST:PORT; else one is started here.", rich_help_panel=_PANEL),
+    _cluster("Ray: auto or HOST:PORT of a cluster; without it one is started on this machine.", metavar="ADDRESS"),
 ]
-Partition = Annotated[str | None, typer.Option(help="Slurm partition.", rich_help_panel=_PANEL)]
-TimeLimit = Annotated[int | None, typer.Option("--time", help="Minutes of a Slurm job.", rich_help_panel=_PANEL)]
+Partition = Annotated[str | None, _cluster("Slurm: partition of the jobs.", metavar="NAME")]
+TimeLimit = Annotated[int | None, _cluster("Slurm: longest time of a job, in minutes.", "--time", metavar="MINUTES")]
 Memory = Annotated[
     float | None,
-    typer.Option("--mem", help="GB of each Slurm worker; what its tasks need by default.", rich_help_panel=_PANEL),
+    _cluster("Slurm: memory of each worker, in GB; by default what its tasks need.", "--mem", metavar="GB"),
 ]
 GpusPerTask = Annotated[
-    float | None, typer.Option(help="GPUs of each worker; a fraction where they share one.", rich_help_panel=_PANEL)
+    float | None, _cluster("GPUs of each worker; a fraction, where workers share a GPU.", metavar="GPUS")
 ]
-Account = Annotated[str | None, typer.Option(help="Slurm account.", rich_help_panel=_PANEL)]
+Account = Annotated[str | None, _cluster("Slurm: account of the jobs.", metavar="NAME")]
 Sbatch = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Further sbatch options.", rich_help_panel=_PANEL)
+    list[str] | None, _cluster("Slurm: a further option of sbatch; may be given several times.", metavar="KEY=VALUE")
 ]
 Watch = Annotated[
-    bool, typer.Option("--watch", help="Look again and again while a process, or a Slurm job, works on the run.")
+    bool,
+    typer.Option("--watch", help="Keep printing the state while a process or a Slurm job works on the run."),
 ]
 
 

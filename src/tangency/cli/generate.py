@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from tangency.cli.commands import as_typed
+from tangency.cli.options import Device, Json, TrustCode
 from tangency.cli.output import print_json
 from tangency.errors import SpecError, unknown_name
 from tangency.generation.options import Climb, TaskOptions, declarations
 
 if TYPE_CHECKING:
-    from tangency.evaluate.entries import MeasureEntry
     from tangency.evaluate.generation.run import GenerationSummary
 
 TASK = "generate, denoise, inpaint, superres, translate, counterfactual, feature or sketch."
-_WIDE = 200  # columns of a table that goes into a file, where nothing can be folded at the edge of a screen
 _RECORDS = {"": TaskOptions, "climb.": Climb}  # prefix of their options, as the tasks call them
 _FLAGS = {  # flags that the options declare, each with its option
     declaration.flag or name: f"{prefix}{name}"
@@ -38,8 +37,9 @@ def _with_declared_flags(command: _Command) -> _Command:
     for flag, option in _FLAGS.items():
         prefix, _, name = option.rpartition(".")
         record = _RECORDS[f"{prefix}." if prefix else ""]
-        value = typer.Option(getattr(record, name), f"--{flag}", help=declarations(record)[name].help_text)
-        kind = get_type_hints(record)[name]
+        declaration, kind = declarations(record)[name], get_type_hints(record)[name]
+        metavar = "N" if kind is int else name.upper()
+        value = typer.Option(getattr(record, name), f"--{flag}", metavar=metavar, help=declaration.help_text)
         parameters.append(inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=kind))
     vars(command)["__signature__"] = signature.replace(parameters=parameters)  # what typer reads
     return command
@@ -51,27 +51,44 @@ def generate(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, …: as of `tangency measure --model`."
+            "--model", metavar="MODEL", help="A classifier, named as for `tangency measure`: run:RUN/trials/TRIAL, …"
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for pictures, rows.parquet, summary.json, index.html.")],
-    task: Annotated[str, typer.Option("--task", help=TASK)] = "generate",
-    data: Annotated[str | None, typer.Option("--data", help="Data set; that of the classifier by default.")] = None,
-    judge: Annotated[str | None, typer.Option("--judge", help="A classifier of another architecture and seed.")] = None,
-    score: Annotated[str | None, typer.Option("--score", help="A score to compare with: edm-fashion-mnist, …")] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Folder for pictures, rows.parquet, summary.json and index.html."),
+    ],
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help=TASK)] = "generate",
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Data set; by default that of the classifier.")
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="MODEL", help="A classifier of another architecture and seed, which judges the pictures."
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", metavar="REF", help="A score to compare with, for example edm-fashion-mnist."),
+    ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="Class, by number or name (channel of a unit).")
+        str | None,
+        typer.Option("--target", metavar="CLASS", help="Class, by number or name; for a unit, its channel."),
     ] = None,
     references: Annotated[
-        str, typer.Option("--references", help="bayes, mixture, score, separated by commas; or none.")
+        str,
+        typer.Option(
+            "--references", metavar="NAME,…", help="Who else does the task: bayes, mixture, score; none for nobody."
+        ),
     ] = ("bayes,mixture,score"),
-    frames: Annotated[int, typer.Option("--frames", help="Frames of the animation; 0 for none.")] = 16,
-    animation: Annotated[str, typer.Option("--animation", help="gif or apng.")] = "gif",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else.")] = False,
+    frames: Annotated[int, typer.Option("--frames", metavar="N", help="Frames of the animation; 0 for none.")] = 16,
+    animation: Annotated[
+        str, typer.Option("--animation", metavar="FORMAT", help="Format of the animation: gif or apng.")
+    ] = "gif",
+    device: Device = "auto",
+    trust_code: TrustCode = False,
+    as_json: Json = False,
     **declared: Any,
 ) -> None:
     """Generate, denoise, inpaint, enlarge or change images by a classifier's gradients, and judge what comes out.
@@ -90,7 +107,7 @@ def generate(
     named = tuple(part.strip() for part in references.split(",") if part.strip() not in ("", "none"))
     options = {_FLAGS[flag]: value for flag, value in declared.items()}
     climbed = {name.removeprefix("climb."): options.pop(name) for name in list(options) if name.startswith("climb.")}
-    with _as_typed():
+    with as_typed({option: f"--{flag}" for flag, option in _NAMES.items()}):
         refuse_foreign(task, given)
         climb = Climb(**climbed, frames=frames)
         config = GenerationConfig(task, climb=climb, target=target, references=named, **options)
@@ -122,51 +139,26 @@ def _given(context: typer.Context) -> list[str]:
     return [_NAMES.get(name, name) for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
-@contextmanager
-def _as_typed() -> Iterator[None]:
-    """Errors call an option of the climb as it stands on the command line."""
-    try:
-        yield
-    except SpecError as error:
-        option, _, rest = str(error).partition(":")
-        typed = next((name for name, known in _NAMES.items() if known == option), None)
-        if typed in (None, option):  # its flag has the name of the option
-            raise
-        raise SpecError(f"--{typed}:{rest}") from None
-
-
 def _show(results: GenerationSummary, paths: dict[str, Path]) -> None:
-    """A table of every measure by source."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
+    """A table of every measure by source, then what could not be measured, and the files."""
+    from tangency.cli.tables import console, interval, number, say, table
     from tangency.evaluate.generation.qualities import ABOUT, FRECHET, KID
     from tangency.report.text.generation import accuracy_words
 
-    sources = results.sources
-    title = f"{results.task}, {results.count} images of {results.data}"
-    table = Table(Column("measure", no_wrap=True), *sources, title=title)
+    screen, sources, rows = console(), results.sources, []
     for name in dict.fromkeys(name for source in sources.values() for name in source.measures):
-        cells = [_cell(source.measures.get(name)) for source in sources.values()]
-        table.add_row(f"{name} {ABOUT[name].unit}".rstrip(), *cells)
+        cells = [interval(source.measures.get(name)) for source in sources.values()]
+        rows.append([f"{name} {ABOUT[name].unit}".rstrip(), *cells])
     distances = [source.set.distances if source.set else {} for source in sources.values()]
     for name in (KID, *FRECHET, "recall"):
         if any(name in each for each in distances):
-            table.add_row(name, *(f"{each[name]:.3g}" if name in each else "–" for each in distances))
-    console = Console()
-    (console if console.is_terminal else Console(width=_WIDE)).print(table)
+            rows.append([name, *(number(each.get(name)) for each in distances)])
+    title = f"{results.task}, {results.count} images of {results.data}; mean [95 % interval over them]"
+    screen.print(table(("measure", *sources), rows, title=title))
     for what, reason in results.unavailable.items():
-        typer.echo(f"no {what}: {reason}")
+        say(screen, f"no {what}: {reason}")
     if (judge := results.judged_by) is not None:
-        typer.echo(f"judge: {accuracy_words(judge.accuracy)}. {judge.warning}".rstrip())
-    typer.echo(", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
+        say(screen, f"judge: {accuracy_words(judge.accuracy)}. {judge.warning}".rstrip())
+    say(screen, ", ".join(f"{count} {name}" for name, count in sources["classifier"].counts.items()))
     for name, path in paths.items():
         typer.echo(f"{name}: {path}")
-
-
-def _cell(entry: MeasureEntry | None) -> str:
-    if entry is None or entry.mean is None:
-        return "–"
-    if entry.low is None or entry.high is None or not entry.low < entry.high:
-        return f"{entry.mean:.3g}"
-    return f"{entry.mean:.3g}\n{entry.low:.3g} … {entry.high:.3g}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from tangency.cli.options import Json
+from tangency.cli.options import Json, TrustCode
 from tangency.cli.output import print_json
 from tangency.cli.tangents import names, references
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tangency.evaluate.request import Rule
     from tangency.measures.config import Legacy
 
-_HELP = "Names with commas between: "
+_NAMES = "NAME,NAME,…"
+_SIGMAS = "σ,σ,…"
 
 
 def measure(
@@ -23,117 +24,180 @@ def measure(
         list[str],
         typer.Option(
             "--model",
-            help="run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, torchvision:NAME, timm:NAME, hf:DIR, "
-            "robustness:FILE.ckpt?arch=NAME, state_dict:FILE?arch=NAME, …; several share scores and directions.",
+            metavar="MODEL",
+            help="A classifier: run:RUN/trials/TRIAL, FILE.safetensors, onnx:FILE, torchvision:NAME, timm:NAME, "
+            "hf:DIR, robustness:FILE.ckpt?arch=NAME, state_dict:FILE?arch=NAME, … Give the option several times to "
+            "measure several on the same images.",
         ),
     ],
-    data: Annotated[str | None, typer.Option("--data", help="Data set, e.g. fashion-mnist-5k.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="DATA", help="Data set, for example fashion-mnist-5k; by default that of the model."
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", help="Test images to measure, always the same random ones.")
+    ] = 500,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="MODEL",
+            help="A standard-trained network of the same data. With it the model gets a regime: against this network, "
+            "and against it behind the best of 63 fixed filters, which are chosen on training images.",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Print every number, not only the main ones.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for rows.parquet, summary.json and pictures. The same command continues a measurement there.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N; auto by default.")
+    ] = None,
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Images at once; auto: as many as fit a quarter of the free memory.",
+        ),
+    ] = "auto",
     score: Annotated[
         str | None,
         typer.Option(
             "--score",
-            help="What gradients are compared with: mfa (the default), gaussian, none, network:REF (a trained score "
-            "alone: edm-fashion-mnist, FILE.safetensors, diffusers:DIR, …), or mfa,network:REF.",
+            metavar="SCORE",
+            help="What gradients are compared with: mfa (a mixture fitted to the data, the default), gaussian, none, "
+            "network:REF for a trained score (edm-fashion-mnist, FILE.safetensors, diffusers:DIR, …), or "
+            "mfa,network:REF for both.",
         ),
     ] = None,
     tangents: Annotated[
         str | None,
         typer.Option(
-            "--tangents", help="Tangent estimators, separated by commas; the keys of the first get no suffix."
+            "--tangents",
+            metavar="REF,REF,…",
+            help="Estimators of tangent spaces. Measures under the first one have no tangents= in their keys.",
         ),
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(
-            "--baseline",
-            help="A standard-trained network of the same data; the regime is against it, and against it behind the "
-            "best of 63 fixed filters, which are tried on training images first.",
-        ),
-    ] = None,
-    rule: Annotated[
-        str,
-        typer.Option("--rule", help="Of the regime: regimes, or kappa for the former rule, which needs no filters."),
-    ] = "regimes",
     scalars: Annotated[
         str | None,
         typer.Option(
             "--scalars",
-            help=f"{_HELP}margin, logp_y, calibrated_logp_y, lse, logit_y, …, in place of the study's. The temperature "
-            "of calibrated_logp_y is fitted to a fixed half of the test images, 2,000 at most, which is not measured.",
+            metavar=_NAMES,
+            help="Outputs whose gradients are measured: margin, logp_y, calibrated_logp_y, lse, logit_y, … The "
+            "temperature of calibrated_logp_y is fitted to half of the test images, at most 2,000, which are then not "
+            "measured.",
         ),
     ] = None,
     attributions: Annotated[
         str | None,
-        typer.Option("--attributions", help=f"{_HELP}gradient_x_input, smoothgrad, integrated_gradients, added."),
+        typer.Option(
+            "--attributions",
+            metavar=_NAMES,
+            help="Attribution methods to measure, too: gradient_x_input, smoothgrad, integrated_gradients.",
+        ),
     ] = None,
     maps: Annotated[
-        str | None, typer.Option("--maps", help="npz:FILE, a map for each test image, measured as a gradient is.")
+        str | None,
+        typer.Option(
+            "--maps", metavar="npz:FILE", help="Attribution maps, one for each test image, measured as gradients are."
+        ),
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option("--metrics", help=f"{_HELP}cosine, band, spearman, ssim, lpips, dists, cka, retrieval, …"),
+        typer.Option(
+            "--metrics",
+            metavar=_NAMES,
+            help="How gradient and score are compared: cosine, band, spearman, ssim, lpips, dists, cka, retrieval, …",
+        ),
     ] = None,
     normalisations: Annotated[
-        str | None, typer.Option("--normalisations", help=f"{_HELP}max, p99.9, std3, rms, for metrics of pictures.")
+        str | None,
+        typer.Option(
+            "--normalisations",
+            metavar=_NAMES,
+            help="How gradients become pictures for metrics of pictures: max, p99.9, std3, rms.",
+        ),
     ] = None,
     sigmas: Annotated[
-        str | None, typer.Option("--sigmas", help="Noise levels of the scores, in [0, 1] pixel units.")
+        str | None,
+        typer.Option("--sigmas", metavar=_SIGMAS, help="Noise levels of the scores, for pixels in [0, 1]."),
     ] = None,
     epsilons: Annotated[
-        str | None, typer.Option("--epsilons", help="Lengths of on- and off-manifold steps, or none, in [0, 1] units.")
-    ] = None,
-    rho_sigmas: Annotated[str | None, typer.Option("--rho-sigmas", help="Noise levels of ρ₂, or none.")] = None,
-    legacy: Annotated[
         str | None,
-        typer.Option("--legacy", help="pags: the alignment of the paper's published code, beside ours."),
+        typer.Option(
+            "--epsilons",
+            metavar="ε,ε,…",
+            help="l2 lengths of steps on and off the manifold, for pixels in [0, 1]; none for no steps.",
+        ),
+    ] = None,
+    rho_sigmas: Annotated[
+        str | None,
+        typer.Option("--rho-sigmas", metavar=_SIGMAS, help="Noise levels of ρ₂; none leaves ρ₂ out."),
     ] = None,
     attacks: Annotated[
         str | None,
         typer.Option(
             "--attacks",
-            help="Of pgd_l2, pgd_linf, worst_case, smoothing and autoattack, with commas between; budgets or noise "
-            "levels behind colons: pgd_linf:2/255:8/255,smoothing:0.25.",
+            metavar="NAME:ε:ε,…",
+            help="Attacks to measure: pgd_l2, pgd_linf, worst_case, smoothing, autoattack; budgets, or noise levels of "
+            "smoothing, follow colons, as in pgd_linf:2/255:8/255 or smoothing:0.25.",
         ),
     ] = None,
     stages: Annotated[
-        int, typer.Option("--cascade", min=0, help="Stages of cascading randomisation, a control of the network.")
+        int,
+        typer.Option(
+            "--cascade",
+            metavar="STAGES",
+            min=0,
+            help="Control: measure again with more and more layers drawn at random, in so many stages.",
+        ),
     ] = 0,
-    limit: Annotated[int, typer.Option("--limit", help="Test images to measure (a fixed random subset).")] = 500,
     working_size: Annotated[
         str | None,
         typer.Option(
             "--working-size",
-            help="Pixels at which score and tangent spaces live, gradients resized to them: the shorter side or HxW, "
-            ":bilinear or :bicubic behind for another filter than area; own for the images'. 64 for more than 128x128.",
+            metavar="SIZE",
+            help="Size at which scores and tangent spaces are fitted and gradients compared with them: pixels of the "
+            "shorter side, or HxW, or own for that of the images; 64 by default for images above 128x128. Add "
+            ":bilinear or :bicubic to resize otherwise than by area.",
         ),
     ] = None,
-    batch_size: Annotated[
-        str, typer.Option("--batch-size", help="Images at once, or auto: what a quarter of the free memory holds.")
-    ] = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for rows.parquet, summary.json, pictures; running again goes on there."),
+    rule: Annotated[
+        str,
+        typer.Option("--rule", metavar="RULE", help="How the regime is judged: regimes, or kappa, the former rule."),
+    ] = "regimes",
+    legacy: Annotated[
+        str | None,
+        typer.Option("--legacy", metavar="pags", help="Also measure alignment as the paper's published code does."),
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = None,
     class_map: Annotated[
         str | None,
         typer.Option(
             "--class-map",
-            help="Which outputs are the data's classes, where these are some of the network's: imagenet, order, "
-            "indices or names with commas between, or a .txt, .csv or .json file. Files of ours that have the data's "
-            "classes and --baseline do not get it; ?class-map= behind a reference is for that model alone.",
+            metavar="MAP",
+            help="Which outputs of a network with other classes are the data's: imagenet, order, indices or names "
+            "with commas between, or a .txt, .csv or .json file. It is for all --model that need it; MODEL?class-map= "
+            "is for one.",
         ),
     ] = None,
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Let models that bring code run it; only for sources you trust.")
-    ] = False,
+    trust_code: TrustCode = False,
     allow_random: Annotated[
         bool,
-        typer.Option("--allow-random", help="Average models that are random in eval mode over 16 passes."),
+        typer.Option(
+            "--allow-random", help="Accept models whose answers are random, and average 16 answers for each image."
+        ),
     ] = False,
-    as_json: Json = False,
 ) -> None:
-    """Measure any classifier: F² and its controls, κ, ρ₂, on/off robustness, alignment, with intervals.
+    """Measure a classifier: do its gradients lie along the data manifold, beyond what controls reach?
 
     Examples: [bold]tangency measure --model onnx:net.onnx --data cifar10 --limit 1000 --out runs/net[/];
     [bold]tangency measure --model run:runs/quickstart/trials/standard-0-s0 --attacks pgd_l2:0.5,worst_case[/].
@@ -177,16 +241,11 @@ def measure(
     if as_json:
         print_json(measured[0] if len(measured) == 1 else {"models": measured})
     else:
-        _print(measured, out)
+        from tangency.cli.show.measure import print_measured
 
-
-def _print(measured: list[dict[str, Any]], out: Path | None) -> None:
-    from tangency.cli.show.study import print_measures
-
-    for summary in measured:
-        print_measures(summary)
-    if out is not None:
-        typer.echo(f"rows, numbers and pictures: {out}")
+        print_measured(measured, everything=everything)
+        if out is not None:
+            typer.echo(f"rows, numbers and pictures: {out}")
 
 
 def _batch(text: str) -> int | Literal["auto"]:

@@ -1,8 +1,9 @@
-"""Progress on standard error: a bar with the time left on a terminal, lines elsewhere."""
+"""Progress on standard error: a bar with the time left on a terminal, elsewhere a line a minute."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tangency.engines import Event, Job
     from tangency.study.run import Watcher
 
-_TENTH = 0.1
+_MINUTE = 60.0  # seconds between two lines
 Report = Callable[[str, str, float], None]  # what is done, its present part, and the share of it that is done
 
 
@@ -50,23 +51,34 @@ def reporting(quiet: bool) -> Iterator[Report]:
 
 
 def _lines(console: Console) -> Report:
-    last: dict[str, tuple[str, float]] = {}
-    began: dict[str, tuple[float, float]] = {}  # when the present part began, and the share that was done
+    said: dict[str, tuple[float, float]] = {}  # of each thing, when its last line was written, and the share it said
+    began: dict[str, tuple[str, float, float]] = {}  # its present part, when that began, and the share done then
     started = time.monotonic()
 
     def show(title: str, part: str, share: float) -> None:
-        """The first line of a part, then one for each tenth of the whole."""
-        now, new = time.monotonic(), title not in last or last[title][0] != part
-        if new:
-            began[title] = now, share
-        if new or share >= last[title][1] + _TENTH:
-            last[title] = part, share
-            since, before = began[title]
-            left = f" (about {(now - since) * (1 - share) / (share - before):.0f} s left)" if share > before else ""
-            passed = f"{now - started:.0f} s so far{left}"
-            console.print(f"{title}: {share:4.0%} {part}, {passed}", markup=False, soft_wrap=True)
+        """A line at the beginning, one a minute, whatever the part, and one at the end."""
+        now = time.monotonic()
+        if title not in began or began[title][0] != part:
+            began[title] = part, now, share
+        when, before = said.get(title, (-math.inf, -1.0))
+        if now - when < _MINUTE and not before < 1 <= share:
+            return
+        said[title] = now, share
+        _, since, then = began[title]
+        left = f" (about {_length((now - since) * (1 - share) / (share - then))} left)" if then < share < 1 else ""
+        console.print(
+            f"{title}: {share:4.0%} {part}, {_length(now - started)} so far{left}", markup=False, soft_wrap=True
+        )
 
     return show
+
+
+def _length(seconds: float) -> str:
+    """A length of time, in minutes and hours where it is long."""
+    if seconds < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / _MINUTE)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 @contextlib.contextmanager

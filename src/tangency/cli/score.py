@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tangency.cli.commands import App, as_typed
 from tangency.cli.options import BatchSize, Data, Device, Json, LearningRate, Out, Seed
 from tangency.cli.output import print_json, print_training
 from tangency.cli.tangents import names
 
-score_app = typer.Typer(no_args_is_help=True, help="Scores of the data: train, validate, draw images.")
+score_app = App("Scores of the data: train, validate, draw images.")
 _SHEET = 256  # images at most in samples.png; samples.safetensors has all
 Ref = Annotated[
     str,
@@ -27,12 +28,19 @@ Ref = Annotated[
 def score_fit(
     data: Data,
     out: Out,
-    size: Annotated[str, typer.Option("--size", help="tiny, small, medium, large or cifar.")] = "small",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 10,
+    size: Annotated[
+        str, typer.Option("--size", metavar="SIZE", help="Of the network: tiny, small, medium, large or cifar.")
+    ] = "small",
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")] = 10,
     batch_size: BatchSize = 64,
     learning_rate: LearningRate = 2e-3,
-    flip: Annotated[bool, typer.Option("--flip", help="Train on mirrored images too, marked as such.")] = False,
-    sigma_data: Annotated[float, typer.Option("--sigma-data", help="Standard deviation of pixels on [-1, 1].")] = 0.5,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Train on mirrored images, too; the network is told which.")
+    ] = False,
+    sigma_data: Annotated[
+        float,
+        typer.Option("--sigma-data", metavar="SIGMA", help="Standard deviation of pixels in [-1, 1]."),
+    ] = 0.5,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -52,15 +60,24 @@ def score_fit(
 def score_eval(
     score: Ref,
     data: Data,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for score.json and index.html.")] = None,
-    sigmas: Annotated[str, typer.Option("--sigmas", help="Noise levels, pixels in [0, 1].")] = "0.05,0.125,0.25,0.5,1",
-    images: Annotated[int | None, typer.Option("--images", help="Held-out images, 300 by default.")] = None,
-    samples: Annotated[int, typer.Option("--samples", help="Images to draw; from 1000 on also gives a KID.")] = 64,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for score.json and index.html.")
+    ] = None,
+    sigmas: Annotated[
+        str, typer.Option("--sigmas", metavar="σ,σ,…", help="Noise levels, for pixels in [0, 1].")
+    ] = "0.05,0.125,0.25,0.5,1",
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Held-out images to validate on; 300 by default.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option("--samples", metavar="N", help="Images to draw; 1,000 or more give a KID, too.")
+    ] = 64,
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="More images and probes: narrower intervals, three times the time.")
+        bool, typer.Option("--thorough", help="Use more images: narrower intervals in three times the time.")
     ] = False,
     baselines: Annotated[
-        str, typer.Option("--baselines", help="Compare with these: identity, gaussian, empirical, mfa.")
+        str,
+        typer.Option("--baselines", metavar="NAME,…", help="Compare with these: identity, gaussian, empirical, mfa."),
     ] = "identity,gaussian,empirical,mfa",
     seed: Seed = 0,
     device: Device = "auto",
@@ -77,8 +94,9 @@ def score_eval(
     from tangency.evaluate.trust.score import evaluate_score
     from tangency.report.write import refuse_file, write_score
 
-    sizes = (THOROUGH if thorough else {}) | ({} if images is None else {"images": images})
-    config = TrustConfig(sigmas=_numbers(sigmas), samples=samples, baselines=names(baselines), seed=seed, **sizes)
+    sizes = (THOROUGH if thorough else {}) | ({} if limit is None else {"images": limit})
+    with as_typed({"images": "--limit"}):
+        config = TrustConfig(sigmas=_numbers(sigmas), samples=samples, baselines=names(baselines), seed=seed, **sizes)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
@@ -95,14 +113,23 @@ def score_eval(
 @score_app.command("sample")
 def score_sample(
     score: Ref,
-    out: Annotated[Path, typer.Option("--out", help="Folder for samples.png and samples.safetensors.")],
-    data: Annotated[str | None, typer.Option("--data", help="Data set that a closed-form score is fitted to.")] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Images to draw.")] = 64,
-    label: Annotated[int | None, typer.Option("--class", min=0, help="Class of all; each in turn by default.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for samples.png and samples.safetensors.")],
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="Data set that a closed-form score is fitted to.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Images to draw.")] = 64,
+    label: Annotated[
+        int | None,
+        typer.Option("--class", metavar="NUMBER", min=0, help="Class of all images; by default each class in turn."),
+    ] = None,
     unconditional: Annotated[bool, typer.Option("--unconditional", help="Draw without a class.")] = False,
-    guidance: Annotated[float, typer.Option("--guidance", help="Classifier-free weight; 1 for none.")] = 1.0,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of Heun's method.")] = 18,
-    churn: Annotated[float, typer.Option("--churn", min=0, help="Noise added at each step; 0 is deterministic.")] = 0.0,
+    guidance: Annotated[
+        float, typer.Option("--guidance", metavar="WEIGHT", help="Weight of classifier-free guidance; 1 for none.")
+    ] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Steps of Heun's method.")] = 18,
+    churn: Annotated[
+        float, typer.Option("--churn", metavar="NOISE", min=0, help="Noise added at each step; 0 adds none.")
+    ] = 0.0,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -115,15 +142,15 @@ def score_sample(
     from tangency.report.write import refuse_file
 
     refuse_file(out)
-    config = SampleConfig(count, label, unconditional, guidance, steps, churn, seed)
+    config = SampleConfig(limit, label, unconditional, guidance, steps, churn, seed)
     with advancing("drawing", quiet=as_json) as advance:
         samples = sample_reference(score, data, config, out / "samples.safetensors", resolve_device(device), advance)
     files = [str(out / "samples.png"), str(out / "samples.safetensors")]
     save_sheet(samples.pictures[:_SHEET].numpy(), out / "samples.png", columns=8)
     if as_json:
-        print_json({"count": count, "seconds": samples.seconds, "files": files})
+        print_json({"count": limit, "seconds": samples.seconds, "files": files})
     else:
-        typer.echo(f"{count} images in {samples.seconds:.1f} s: {', '.join(files)}")
+        typer.echo(f"{limit} images in {samples.seconds:.1f} s: {', '.join(files)}")
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from tangency.cli.commands import App
 from tangency.cli.options import BatchSize, Data, Device, Json, LearningRate, Out, Seed
 from tangency.cli.output import print_json, print_training
 
-tangents_app = typer.Typer(no_args_is_help=True, help="Tangent spaces of the data: fit, validate, store.")
+tangents_app = App("Tangent spaces of the data: fit, validate, store.")
 Score = Annotated[
-    str | None, typer.Option("--score", help="Score for estimators that need one and name none; mfa by default.")
+    str | None,
+    typer.Option("--score", metavar="REF", help="Score for estimators that need one and name none; mfa by default."),
 ]
 _REFS = (
     "mfa, local-pca, denoiser, denoiser-differences, autoencoder, score-svd, exact, pca, dct, random, FILE.safetensors "
@@ -25,13 +27,22 @@ _REFS = (
 def tangents_fit(
     data: Data,
     out: Out,
-    latent: Annotated[int, typer.Option("--latent", min=1, help="Dimension of the code.")] = 128,
-    width: Annotated[int, typer.Option("--width", min=1, help="Channels after the first downsampling.")] = 32,
+    latent: Annotated[
+        int, typer.Option("--latent", metavar="K", min=1, help="Dimension of the code, and of the tangent spaces.")
+    ] = 128,
+    width: Annotated[
+        int, typer.Option("--width", metavar="N", min=1, help="Channels after the first downsampling.")
+    ] = 32,
     beta: Annotated[
         float,
-        typer.Option("--beta", min=0, help="Weight of the KL term (the variance of a pixel) of a VAE; 0 for none."),
+        typer.Option(
+            "--beta",
+            metavar="WEIGHT",
+            min=0,
+            help="Weight of the KL term of a variational autoencoder; 0 for none.",
+        ),
     ] = 0.0,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images.")] = 20,
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", min=1, help="Passes over the training images.")] = 20,
     batch_size: BatchSize = 64,
     learning_rate: LearningRate = 2e-3,
     seed: Seed = 0,
@@ -66,10 +77,15 @@ def tangents_eval(
     tangents: Annotated[str, typer.Argument(help=f"Comma-separated estimators: {_REFS}.", metavar="REF,REF,…")],
     data: Data,
     score: Score = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for tangents.json and trained estimators.")] = None,
-    images: Annotated[int, typer.Option("--images", min=2, help="Held-out images.")] = 200,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for tangents.json and trained estimators.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=2, help="Held-out images to validate on.")] = 200,
     floor: Annotated[
-        int, typer.Option("--floor", min=0, help="Images per world with a known truth; 0 for none.")
+        int,
+        typer.Option(
+            "--floor", metavar="N", min=0, help="Images of each world whose tangent spaces are known; 0 for no worlds."
+        ),
     ] = 100,
     seed: Seed = 0,
     device: Device = "auto",
@@ -82,7 +98,7 @@ def tangents_eval(
     from tangency.files import write_json
     from tangency.report.write import refuse_file
 
-    config, estimators = TangentTrustConfig(images=images, floor=floor, seed=seed), references(tangents)
+    config, estimators = TangentTrustConfig(images=limit, floor=floor, seed=seed), references(tangents)
     if out is not None:
         refuse_file(out)
     with advancing("examining", quiet=as_json) as advance:
@@ -103,7 +119,7 @@ def tangents_store(
     data: Data,
     out: Out,
     score: Score = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Store them however large they are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Store them even if they take more than 10 GB.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

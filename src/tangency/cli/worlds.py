@@ -7,14 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from tangency.cli.commands import App, as_typed
 from tangency.cli.options import Extend, Json, Out, Replace, Seed, StudyEpochs
 from tangency.cli.output import print_json, run_and_report
 from tangency.errors import RunError
 
-worlds_app = typer.Typer(
-    no_args_is_help=True,
-    help="Worlds whose density, score, manifold and Bayes rule are known, to test theory and estimators.",
-)
+worlds_app = App("Worlds whose density, score, manifold and Bayes rule are known, to test theory and estimators.")
 _WORLD = "NAME?option=value&…, e.g. sphere?rank=4; see `tangency worlds list`."
 
 
@@ -35,7 +33,9 @@ def worlds_list(as_json: Json = False) -> None:
 
 @worlds_app.command("check")
 def worlds_check(
-    world: Annotated[str | None, typer.Option("--world", help=f"Only the identities of this world: {_WORLD}")] = None,
+    world: Annotated[
+        str | None, typer.Option("--world", metavar="WORLD", help=f"Check the identities of this world only: {_WORLD}")
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -67,18 +67,29 @@ def worlds_check(
 
 @worlds_app.command("trial")
 def worlds_trial(
-    world: Annotated[str, typer.Option("--world", help=_WORLD)] = "linear",
+    world: Annotated[str, typer.Option("--world", metavar="WORLD", help=_WORLD)] = "linear",
     tangents: Annotated[
-        str, typer.Option("--tangents", help="exact, mfa, pca, local-pca, denoiser, …; options after a ?.")
+        str,
+        typer.Option(
+            "--tangents", metavar="REF", help="exact, mfa, pca, local-pca, denoiser, …; options follow a question mark."
+        ),
     ] = "mfa",
     score: Annotated[
-        str, typer.Option("--score", help="exact, mfa, gaussian, empirical (options after a ?), or a file.")
+        str,
+        typer.Option(
+            "--score", metavar="REF", help="exact, mfa, gaussian or empirical, with options after a ?; or a file."
+        ),
     ] = "mfa",
-    train: Annotated[int, typer.Option("--train", help="Training images of the estimators.")] = 5000,
-    images: Annotated[int, typer.Option("--images", help="Fresh images for angles and errors.")] = 500,
-    datasets: Annotated[int, typer.Option("--datasets", help="Data sets for the coverage of intervals.")] = 300,
+    train: Annotated[
+        int, typer.Option("--train", metavar="N", help="Training images that the estimators are fitted to.")
+    ] = 5000,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Fresh images for angles and errors.")] = 500,
+    datasets: Annotated[
+        int,
+        typer.Option("--datasets", metavar="N", help="Data sets in which intervals are counted as right or wrong."),
+    ] = 300,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="File for the JSON of the trial.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers to a JSON file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Test estimators of tangent spaces and scores in a world where the truth is known.
@@ -94,7 +105,8 @@ def worlds_trial(
 
     if out is not None and out.is_dir():
         raise RunError(f"output '{out}': got a folder, expected the name of a file; use --out FILE.json.")
-    config = TrialConfig(train=train, images=images, datasets=datasets, seed=seed)
+    with as_typed({"images": "--limit"}):
+        config = TrialConfig(train=train, images=limit, datasets=datasets, seed=seed)
     with advancing("trial", quiet=as_json) as advance:
         result = run_trial(world, tangents, score, config, advance)
     if out is not None:
@@ -108,7 +120,7 @@ def worlds_trial(
 @worlds_app.command("distractor")
 def worlds_distractor(
     data: Annotated[
-        str, typer.Option("--data", help="Images next to which the letter A is placed.")
+        str, typer.Option("--data", metavar="DATA", help="Data set; the letter A is placed beside each of its images.")
     ] = "fashion-mnist-5k",
     out: Out = Path("runs/distractor"),
     epochs: StudyEpochs = None,

@@ -145,7 +145,7 @@ def regime_alone(
     if kappa and kappa.mean is not None:
         numbers.append(f"κ = {_estimate(kappa)} (chance 1)")
     if fraction and fraction.mean is not None:
-        chance = "" if fraction.chance is None else f" (chance {fraction.chance:.3f})"
+        chance = "" if fraction.chance is None else f" (chance {fraction.chance:.3g})"
         numbers.append(f"F² = {_estimate(fraction)}{chance}")
     if excess and excess.mean is not None:
         p = "" if excess.p is None or math.isnan(excess.p) else f", p = {excess.p:.2g}"
@@ -281,8 +281,11 @@ def _doubts(card: Card, data: Dataset) -> list[str]:
 
 
 def _estimate(e: EstimateEntry, sign: str = "") -> str:
-    span = "" if e.low is None or e.high is None else f" {_span((e.low, e.high))}"
-    return f"{e.mean:{sign}.3f}{span}"
+    """A mean with its interval, with three decimals, or as many as show two digits of the interval's half-width."""
+    if e.low is None or e.high is None or e.low >= e.high:
+        return f"{e.mean:{sign}.3g}"
+    decimals = max(3, 1 - math.floor(math.log10((e.high - e.low) / 2)))
+    return f"{e.mean:{sign}.{decimals}f} [{e.low:.{decimals}f}, {e.high:.{decimals}f}]"
 
 
 def _span(band: tuple[float, float]) -> str:

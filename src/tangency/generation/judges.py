@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tangency.autodiff import check_logits, undisturbed
 from tangency.data.search import Neighbours
 from tangency.errors import NumericsError
+from tangency.models import with_features
 from tangency.numerics import flat, norms
 from tangency.types import LabelledImages
 
@@ -39,20 +40,10 @@ def last_features(judge: nn.Module, x: Tensor, batch: int = 256) -> Tensor:
     """What goes into the last linear layer of a classifier, (N, C, H, W) to (N, D) float64.
 
     Raises:
-        NumericsError: a network without a linear layer.
+        ModelError: its last layer is no linear one, see `with_features`.
     """
-    layers = [part for part in judge.modules() if isinstance(part, nn.Linear)]
-    if not layers:
-        raise NumericsError("features: the judge has no linear layer, whose input would be its features.")
-    caught: list[Tensor] = []
-    handle = layers[-1].register_forward_pre_hook(lambda _module, given: caught.append(flat(given[0]).double()))
-    try:
-        with undisturbed(judge):
-            for part in torch.split(x, batch):
-                judge(part)
-    finally:
-        handle.remove()
-    return torch.cat(caught)
+    with undisturbed(judge):
+        return torch.cat([with_features(judge, part)[1].double() for part in torch.split(x, batch)])
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

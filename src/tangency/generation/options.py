@@ -180,7 +180,7 @@ class TaskOptions:
     """
 
     task: str = "generate"
-    count: int = _option(64, "Images; 1000 and more give a KID.", within=Within(1, _MOST, "[]"))
+    count: int = _option(64, "Pictures to make; 1,000 or more give a KID.", flag="limit", within=Within(1, _MOST, "[]"))
     climb: Climb = field(default_factory=Climb)
     sigma: float = _option(0.25, "Noise level that denoise removes, pixels in [0, 1].", within=_POSITIVE)
     blind: bool = _option(False, "Denoise without knowing σ.")

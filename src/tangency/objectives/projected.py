@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tangency import autodiff
 from tangency.devices import arithmetic, autocast
 from tangency.numerics import flat
-from tangency.objectives.cost import SECOND_ORDER, declare
+from tangency.objectives.cost import SECOND_ORDER, Options, declare
 from tangency.objectives.losses import cross_entropy, losses_and_gradient
 from tangency.seeding import Draw
 from tangency.tangents import StepwiseTangents, TangentEstimator, TangentSpace
@@ -48,7 +48,16 @@ def spaces_at(tangents: TangentEstimator, x: Tensor, draw: Draw) -> TangentSpace
         return of_step.at(x.detach(), draw.ids)
 
 
-@declare(lambda options, classes: SECOND_ORDER)
+def _sham_of_the_whole(options: Options) -> str:
+    if options["part"] != "whole" or options["sham"] == "none":
+        return ""
+    return (
+        f"got sham {options['sham']} with part whole, which projects on no space that a sham could stand in for, "
+        "expected part on or off, or no sham."
+    )
+
+
+@declare(lambda options, classes: SECOND_ORDER, _sham_of_the_whole)
 def projected_gradient_norm(
     model: nn.Module,
     x: Tensor,

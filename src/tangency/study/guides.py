@@ -16,13 +16,12 @@ from tangency.references import defaults_of, maker_options, parse_options
 from tangency.score import Denoiser, MixtureScore, load_score
 from tangency.score.references import FITTED, fingerprint
 from tangency.tangents import Ground, MixtureTangents, TangentEstimator, refuse_own_space, sham_tangents
-from tangency.tangents.references import ESTIMATORS
+from tangency.tangents.references import ESTIMATORS, SCORED
 from tangency.training.batches import split
 from tangency.types import Dataset, LabelledImages, OnProgress
 from tangency.worlds import load_dataset
 
 UNFITTED = ("exact", "dct", "random")  # tangent spaces that no training image is needed for
-_OF_A_SCORE = ("denoiser", "score-svd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Guide:
         name = self.reference.partition("?")[0]
         if self.kind == "score":
             return name in FITTED
-        return not (name in (*UNFITTED, *_OF_A_SCORE) or ":" in name or name.endswith(".safetensors"))
+        return not (name in (*UNFITTED, *SCORED) or ":" in name or name.endswith(".safetensors"))
 
     def file(self, digest: str, folder: Path) -> Path | None:
         """Where it stands that is fitted, once, for all workers; None where nothing is.
@@ -168,7 +167,7 @@ def _refuse_unsteady(reference: str) -> None:
             f"tangents '{reference}': stored spaces are known at their own images only, not at training images as they "
             "are augmented, expected the estimator itself as a guide."
         )
-    if name in _OF_A_SCORE and (not score or score.partition("?")[0] in FITTED):
+    if name in SCORED and (not score or score.partition("?")[0] in FITTED):
         raise SpecError(
             f"tangents '{reference}': as a guide, they are of a score that nothing fits, expected score=exact or a "
             "trained one, such as ?score=edm-fashion-mnist."

@@ -14,13 +14,14 @@ from tangency.devices import resolve_device
 from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_engine, read_going
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
-from tangency.errors import RunError
+from tangency.errors import DataError, RunError
 from tangency.evaluate.entries import fields_json
 from tangency.evaluate.fitting.closed import score_card
 from tangency.evaluate.generation.judges import judge_quality
 from tangency.files import atomic, journal, read_json, remove_leftovers, write_json
 from tangency.study.assemble import assemble_rows, columns_by_trial
 from tangency.study.convergence import to_lengthen
+from tangency.study.forecast.wants import stand_in
 from tangency.study.generation.collect import collect, finished
 from tangency.study.generation.judge import load_judge
 from tangency.study.guides import load_study_data
@@ -61,12 +62,20 @@ class Status:
     going: Going | None = None
 
 
+def _data(spec: StudySpec) -> Dataset:
+    """The data of a spec; where those of a stand-in are not there, the error says how it is made."""
+    try:
+        return load_study_data(spec.data, spec.guide_fraction)
+    except DataError as error:
+        raise DataError(f"{error} {stand_in(spec.data)}".rstrip()) from None
+
+
 def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
     """What is done and what is missing in a run directory."""
     spec, run = _as_spec(spec), Path(run)
     if run.exists() and not run.is_dir():
         raise RunError(f"output '{run}': got a file, expected the folder of a run; use --out.")
-    layout, plan = Layout(run), plan_study(spec, load_study_data(spec.data, spec.guide_fraction))
+    layout, plan = Layout(run), plan_study(spec, _data(spec))
     states = {}
     for trial in plan.trials:
         measured = all(layout.measured(trial, images) for images in plan.shards)
@@ -125,7 +134,7 @@ def run_study(
     leave_if_imported()
     spec, run = _as_spec(spec), Path(run)
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_study_data(spec.data, spec.guide_fraction)
+    data = _data(spec)
     plan = checked_plan(spec, data)
     layout, chosen = Layout(run), engine or spec.engine
     if chosen.kind == "local":  # else the machines that do the work have it

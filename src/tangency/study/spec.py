@@ -278,7 +278,7 @@ def parse_spec(content: Any, origin: str) -> StudySpec:
     except SpecError as error:
         raise SpecError(f"{origin}: {quoted(error)}") from None
     except ValidationError as error:
-        raise SpecError(f"{origin}: {complaints(error, StudySpec, _keys_beside)}.") from None
+        raise SpecError(f"{origin}: {complaints(error, StudySpec, _keys_beside, _all_keys())}.") from None
 
 
 def shipped_spec(name: str, **changes: object) -> StudySpec:
@@ -358,9 +358,9 @@ def dump_spec(spec: StudySpec) -> str:
     return yaml.safe_dump(spec_content(spec), sort_keys=False, allow_unicode=True)
 
 
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Keys that are known where the unknown one stands."""
-    tables: dict[str, Any] = {
+def _tables() -> dict[str, Any]:
+    """Key of a spec to the keys below it."""
+    return {
         "model": ModelSpec.model_fields,
         "train": TrainConfig.__dataclass_fields__,
         "score": ScoreSpec.model_fields,
@@ -370,10 +370,21 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
         "judge": JudgeSpec.model_fields,
         "engine": EngineConfig.model_fields,
     }
+
+
+def _all_keys() -> list[str]:
+    """All keys of a spec, with dots."""
+    below = [f"{key}.{name}" for key, names in _tables().items() for name in names]
+    below += [f"measures.robustness.{name}" for name in RobustnessConfig.__dataclass_fields__]
+    return [*StudySpec.model_fields, *below]
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    """Keys that are known where the unknown one stands."""
     if len(location) == 1:
         return list(StudySpec.model_fields)
     if location[:2] == ("measures", "robustness"):
         return [f"measures.robustness.{key}" for key in RobustnessConfig.__dataclass_fields__]
     if location[0] == "generate" and "climb" in location[:-1]:
         return [".".join([*map(str, location[:-1]), key]) for key in CLIMB]
-    return [".".join([*map(str, location[:-1]), key]) for key in tables[str(location[0])]]
+    return [".".join([*map(str, location[:-1]), key]) for key in _tables()[str(location[0])]]

@@ -14,6 +14,7 @@ from tangency.mixtures import fit_affordable
 from tangency.numerics import check_rank
 from tangency.references import Registry, maker_options, makes, positional
 from tangency.score import Denoiser, load_score
+from tangency.score.references import FITTED
 from tangency.tangents.autoencoders.files import load_autoencoder, load_diffusers_autoencoder
 from tangency.tangents.autoencoders.spaces import AutoencoderTangents
 from tangency.tangents.controls import dct_tangents, pca_tangents, random_tangents
@@ -195,6 +196,8 @@ def check_reference(reference: str, data: Dataset) -> None:
             )
         if name == "exact":
             _exact(Ground(data))
+        if (score := str(options.get("score", ""))) and score.partition("?")[0] not in FITTED:
+            load_score(score, data)
     elif name.endswith(".safetensors") or (location and has_location(kind)):
         open_tangents(reference, Ground(data))
     else:

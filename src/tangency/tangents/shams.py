@@ -202,6 +202,11 @@ def refuse_own_space(
     ids = measured_order(len(images))[:_COMPARED].sort().values
     x, here = images.images(ids).to(device), ids.to(device)
     overlap = float(space_agreement(own.at(x, here), sham.at(x, here)).overlap.nanmean())
+    if math.isnan(overlap):
+        raise SpecError(
+            f"sham '{sham.kind}': the own spaces of '{own.kind}' have no dimension at any of {len(ids)} images, "
+            "expected at least 1: nothing would be projected on them. Choose another rank or estimator."
+        )
     if not overlap < MOST_OVERLAP:
         raise SpecError(
             f"sham '{sham.kind}': its spaces overlap the own ones of '{own.kind}' by {overlap:.3f} of their "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tangency.cli.tables import console, table
+from tangency.cli.tables import console, say, table
 from tangency.study.forecast.wants import GUIDE
 from tangency.study.plan import REFERENCES, controls_of
 from tangency.study.spec import dump_spec, spec_content
@@ -56,24 +56,25 @@ def _guides(spec: StudySpec, foreseen: Foreseen) -> dict[Guide, str]:
 def print_plan(spec: StudySpec, foreseen: Foreseen) -> None:
     """The same for a person."""
     trials, forecast = foreseen.trials, foreseen.forecast
+    screen = console()
     typer.echo(dump_spec(spec))
-    typer.echo(f"{len(trials)} trials{_by_objective(trials)}: {', '.join(trial.id for trial in trials)}")
+    say(screen, f"{len(trials)} trials{_by_objective(trials)}: {', '.join(trial.id for trial in trials)}")
     for tag, words in controls_of(spec.sweep).items():
-        typer.echo(f"control {tag}: {words}")
+        say(screen, f"control {tag}: {words}")
     for line in _slowed(spec, trials):
-        typer.echo(line)
+        say(screen, line)
     if foreseen.plan and foreseen.plan.judge is not None:
-        typer.echo(f"1 judge to train: {foreseen.plan.judge.id}")
+        say(screen, f"1 judge to train: {foreseen.plan.judge.id}")
     for guide, text in _guides(spec, foreseen).items():
-        typer.echo(f"{guide.kind} {guide.reference} of objectives: {text}")
+        say(screen, f"{guide.kind} {guide.reference} of objectives: {text}")
     makers = sum(trial.base is None for trial in trials)
     for name, count in _pictures(foreseen).items():
-        typer.echo(f"{name}: {count} pictures, {count // makers} by each trial")
+        say(screen, f"{name}: {count} pictures, {count // makers} by each trial")
     for want in forecast.wants:
         state = f"missing: {want.missing} {want.advice}".rstrip() if want.missing else "there"
-        typer.echo(f"{want.key} {want.reference}: {state}")
+        say(screen, f"{want.key} {want.reference}: {state}")
     if forecast.trained:
-        typer.echo(f"already there: {forecast.trained} trials trained, {forecast.measured} of them measured")
+        say(screen, f"already there: {forecast.trained} trials trained, {forecast.measured} of them measured")
     if forecast.kinds:
         print_costs(forecast)
 
@@ -111,6 +112,8 @@ def _slowed(spec: StudySpec, trials: list[Trial]) -> list[str]:
 
 
 def print_costs(forecast: Forecast) -> None:
+    """What each kind of task takes, and the time with 1, 8 and 64 workers."""
+    screen = console()
     rows = [
         (
             kind.kind,
@@ -122,12 +125,12 @@ def print_costs(forecast: Forecast) -> None:
         )
         for kind in forecast.kinds
     ]
-    typer.echo(f"to do, measured on {forecast.device} (one worker; starting processes is not counted):")
-    console().print(table(("task", "number", "longest", "all", "memory", ""), rows))
+    say(screen, f"to do, measured on {forecast.device} (one worker; starting processes is not counted):")
+    screen.print(table(("task", "number", "longest", "all", "memory", ""), rows))
     for workers, seconds in forecast.wall.items():
         share = forecast.seconds / (workers * seconds) if seconds else 1.0
         busy = "" if workers == 1 else f", busy {share:.0%} of the time"
-        typer.echo(f"{workers} worker{'' if workers == 1 else 's'}: {_time(seconds)}{busy}")
+        say(screen, f"{workers} worker{'' if workers == 1 else 's'}: {_time(seconds)}{busy}")
 
 
 def _time(seconds: float) -> str:

@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
-from tangency.cli.tables import console, interval, number, table
+from tangency.cli.tables import FittedTable, console, interval, number, say, table
 
 
 def print_trust(summary: Mapping[str, Any]) -> None:
     """Denoising errors beside closed forms, identities, samples, and the verdict."""
     screen = console()
     levels = summary["noise_levels"]
+    screen.print(f"[bold]{escape(summary['verdict']['words'])}[/]\n", soft_wrap=not screen.is_terminal)
     screen.print(
         f"[bold]{escape(summary['score']['kind'])}[/] on {escape(str(summary['data']))}: {summary['images']} held-out "
         "images; mean squared denoising error in squared [0, 1] pixels (95 % interval)"
     )
     for sentence in summary["score"]["reading"]:
-        screen.print(f"read: {sentence}", markup=False, soft_wrap=True)
+        say(screen, f"read: {sentence}")
     screen.print(_errors(levels))
     screen.print("\nIdentities that a true score satisfies; at noisy images unless said otherwise")
     screen.print(_identities(levels))
@@ -29,13 +29,12 @@ def print_trust(summary: Mapping[str, Any]) -> None:
         screen.print(f"\nClass gradients{exact}")
         screen.print(_gradients(levels))
     for name, reason in summary["unavailable"].items():
-        screen.print(f"not compared with {name}: {reason}", markup=False)
+        say(screen, f"not compared with {name}: {reason}")
     for line in _sample_lines(summary["samples"]):
-        screen.print(line)
-    screen.print(f"\n[bold]{escape(summary['verdict']['words'])}[/]", soft_wrap=True)
+        say(screen, line)
 
 
-def _errors(levels: list[Mapping[str, Any]]) -> Table:
+def _errors(levels: list[Mapping[str, Any]]) -> FittedTable:
     names = list(levels[0]["baselines"])
     rows = []
     for level in levels:
@@ -56,7 +55,7 @@ def _errors(levels: list[Mapping[str, Any]]) -> Table:
     return table(titles, rows, wrapped=("better than",))
 
 
-def _identities(levels: list[Mapping[str, Any]]) -> Table:
+def _identities(levels: list[Mapping[str, Any]]) -> FittedTable:
     titles = ("−E[sᵀx]/d = 1", "E[s] = 0: |z|", "E[sxᵀ] = −I: |z|", "asymmetry", "SURE − error", "dimension (clean)")
     rows = []
     for level in levels:
@@ -73,7 +72,7 @@ def _identities(levels: list[Mapping[str, Any]]) -> Table:
     return table(("σ", *titles), rows)
 
 
-def _gradients(levels: list[Mapping[str, Any]]) -> Table:
+def _gradients(levels: list[Mapping[str, Any]]) -> FittedTable:
     titles = ("signal/noise ≤", "cosine, noisy", "cosine, clean", "score error, noisy", "score error, clean")
     rows = []
     for level in levels:

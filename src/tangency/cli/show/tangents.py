@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
-from tangency.cli.tables import console, interval, number, table
+from tangency.cli.tables import FittedTable, console, interval, number, say, table
 
 PROBE_NAMES = {"neighbour": "nearest new image", "transformation": "shift, turn, growth"}
 
@@ -15,6 +13,7 @@ PROBE_NAMES = {"neighbour": "nearest new image", "transformation": "shift, turn,
 def print_tangents(summary: Mapping[str, Any]) -> None:
     """What each estimator holds of known directions, how far they agree, their floors, and the verdict."""
     screen = console()
+    say(screen, f"{summary['verdict']['words']}\n")
     screen.print(
         f"Tangent spaces of {summary['images']} held-out images of {summary['data']} in {summary['dimension']} "
         "dimensions (95 % intervals)",
@@ -32,15 +31,10 @@ def print_tangents(summary: Mapping[str, Any]) -> None:
     for entry in summary["estimators"]:
         for world, floor in entry["floor"].items():
             if "unavailable" in floor:
-                screen.print(f"{entry['name']} on {world}: {floor['unavailable']}", markup=False)
-    screen.print(f"\n{summary['verdict']['words']}", soft_wrap=True, markup=False)
+                say(screen, f"{entry['name']} on {world}: {floor['unavailable']}")
 
 
-def _wrapped(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    return table(titles, rows, wrapped=titles)
-
-
-def _estimators(entries: list[Mapping[str, Any]]) -> Table:
+def _estimators(entries: list[Mapping[str, Any]]) -> FittedTable:
     rows = []
     for entry in entries:
         rank, means = entry["rank"], [(entry[name] or {}).get("mean") for name in ("residual", "asymmetry")]
@@ -48,10 +42,10 @@ def _estimators(entries: list[Mapping[str, Any]]) -> Table:
         ranks = f"{rank['mean']:.1f}", f"{rank['least']:.0f}–{rank['most']:.0f}"
         rows.append([entry["name"], *ranks, *map(number, numbers), entry["where"]])
     titles = ("estimator", "rank", "from–to", "gap", "residual ‖x − x̂‖", "reach ≤", "asymmetry", "taken")
-    return _wrapped(titles, rows)
+    return table(titles, rows, wrapped=("taken",))
 
 
-def _shares(entries: list[Mapping[str, Any]]) -> Table:
+def _shares(entries: list[Mapping[str, Any]]) -> FittedTable:
     probes = [probe for probe in PROBE_NAMES if probe in entries[0]]
     rows = []
     for entry in entries:
@@ -60,18 +54,18 @@ def _shares(entries: list[Mapping[str, Any]]) -> Table:
             cells += [interval(share), interval(excess), excess["best_control"]]
         rows.append([entry["name"], *cells])
     titles = [title for probe in probes for title in (PROBE_NAMES[probe], "excess", "best control")]
-    return _wrapped(["estimator", *titles], rows)
+    return table(["estimator", *titles], rows)
 
 
-def _agreement(pairs: list[Mapping[str, Any]]) -> Table:
+def _agreement(pairs: list[Mapping[str, Any]]) -> FittedTable:
     rows = []
     for pair in pairs:
         means = (number(pair[name]["mean"]) for name in ("chance", "mean_angle", "largest_angle"))
         rows.append([f"{pair['first']}, {pair['second']}", interval(pair["overlap"]), *means])
-    return _wrapped(("pair", "overlap", "chance", "mean angle", "largest"), rows)
+    return table(("pair", "overlap", "chance", "mean angle", "largest"), rows)
 
 
-def _floors(entries: list[Mapping[str, Any]]) -> Table:
+def _floors(entries: list[Mapping[str, Any]]) -> FittedTable:
     worlds = next(entry["floor"] for entry in entries if entry["floor"])
     keys = ("mean_angle", "largest_angle", "leakage")
     rows = [
@@ -79,4 +73,4 @@ def _floors(entries: list[Mapping[str, Any]]) -> Table:
         for entry in entries
     ]
     titles = [title for world in worlds for title in (f"{world}: mean angle", "largest", "leakage")]
-    return _wrapped(["estimator", *titles], rows)
+    return table(["estimator", *titles], rows)

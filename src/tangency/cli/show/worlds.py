@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
 
-from tangency.cli.tables import console, interval, number, table
+from tangency.cli.tables import FittedTable, console, interval, number, say, table
 from tangency.evaluate.entries import plain_number
 from tangency.statistics import Estimate
 from tangency.theory import Claim, EstimatorTrial
@@ -24,9 +23,9 @@ def print_worlds(worlds: Sequence[WorldDescription]) -> None:
     for world in worlds:
         screen.print(f"[bold]{world.name}[/]  {world.title}")
         options = ", ".join(f"{key}={value}" for key, value in world.options.items())
-        screen.print(f"  options: {options}", markup=False)
+        say(screen, f"  options: {options}")
         for quantity, reason in world.undefined.items():
-            screen.print(f"  undefined at σ = 0: {quantity}; {reason}", markup=False)
+            say(screen, f"  undefined at σ = 0: {quantity}; {reason}")
         if not world.undefined:
             screen.print("  everything is defined at every σ ≥ 0")
 
@@ -46,7 +45,7 @@ def print_claims(claims: Sequence[Claim]) -> None:
             ]
         )
     screen = console()
-    screen.print(table(("", "claim", "expected", "measured", "± tolerance"), rows, wrapped=("claim",)))
+    screen.print(table(("", "claim", "expected", "measured", "± tolerance"), rows, wrapped=("claim",), markup=True))
     failed = sum(not claim.passed for claim in claims)
     screen.print(f"{len(claims)} claims checked, {failed} failed.")
 
@@ -76,8 +75,8 @@ _TANGENT_WORDS = {
 }
 
 
-def _of(estimate: Estimate, form: str = ".3g") -> str:
-    return interval({name: plain_number(value) for name, value in asdict(estimate).items()}, form)
+def _of(estimate: Estimate) -> str:
+    return interval({name: plain_number(value) for name, value in asdict(estimate).items()})
 
 
 def print_trial(trial: EstimatorTrial) -> None:
@@ -94,9 +93,9 @@ def print_trial(trial: EstimatorTrial) -> None:
     rows = []
     for key, entry in trial.measures.items():
         share, error = (number(plain_number(v), ".0%") for v in (entry.coverage.share, entry.coverage.error))
-        rows.append([key, number(plain_number(entry.truth), ".4g"), _of(entry.bias, ".2g"), f"{share} ± {error}"])
+        rows.append([key, number(plain_number(entry.truth), ".4g"), _of(entry.bias), f"{share} ± {error}"])
     titles = ("measure", "truth", "bias", "coverage of 95 % intervals")
-    screen.print(table(titles, rows, wrapped=titles))
+    screen.print(table(titles, rows))
     config = trial.config
     screen.print(
         f"Bias: a fixed classifier on {config.population} images, with the estimators against the exact ones. "
@@ -104,7 +103,7 @@ def print_trial(trial: EstimatorTrial) -> None:
     )
 
 
-def _score_table(trial: EstimatorTrial) -> Table:
+def _score_table(trial: EstimatorTrial) -> FittedTable:
     rows = []
     for errors in trial.scores:
         means = errors.means
@@ -113,7 +112,7 @@ def _score_table(trial: EstimatorTrial) -> Table:
         sigmas = f"{errors.sigma:g}", f"{errors.sigma**2:.3g}"
         rows.append([*sigmas, _of(means["mse"]), least, f"{errors.score_error:.2g}", *cosines])
     titles = ("σ", "σ² (doing nothing)", "error", "least possible", "‖ŝ−s‖²/‖s‖²", "cos scores", "cos Bayes")
-    return table(titles, rows, wrapped=titles)
+    return table(titles, rows)
 
 
 def print_noise(summary: Mapping[str, Any]) -> None:
@@ -126,14 +125,14 @@ def print_noise(summary: Mapping[str, Any]) -> None:
         markup=False,
     )
     trials = {trial["id"]: trial for trial in summary["trials"]}
-    words = {"accuracy": "accuracy", "signal_fraction.margin": "gradient energy on the signal, chance 0.5"}
-    rows = [
-        [title, *(number(trials[name]["measures"][key]["mean"], ".3f") for name in curves)]
-        for key, title in words.items()
-    ]
+    words = {
+        "accuracy": "accuracy, chance 1 / classes",
+        "signal_fraction.margin": "gradient energy on the signal, chance 1/2",
+    }
+    rows = [[title, *(interval(trials[name]["measures"][key]) for name in curves)] for key, title in words.items()]
     for i, sigma in enumerate(sigmas):
-        rows.append([f"ratio at σ = {sigma:g}", *(_at(curve, "ratio", i, ".2f") for curve in curves.values())])
-    screen.print(table(("", *curves), rows, wrapped=curves))
+        rows.append([f"ratio at σ = {sigma:g}", *(_at(curve, "ratio", i) for curve in curves.values())])
+    screen.print(table(("", *curves), rows))
     at = min(range(len(sigmas)), key=lambda i: abs(sigmas[i] - _SIGMA))
     for name, curve in curves.items():
         if "minus_standard" in curve and trials[name]["objective"] != "untrained":
@@ -141,10 +140,10 @@ def print_noise(summary: Mapping[str, Any]) -> None:
             low, high = difference["low"][at], difference["high"][at]
             settled = low is not None and high is not None
             word = "above 0" if settled and low > 0 else "below 0" if settled and high < 0 else "not settled"
-            shown = _at(difference, "mean", at, "+.2f")
+            shown = _at(difference, "mean", at, signed=True)
             screen.print(f"{name} minus standard at σ = {sigmas[at]:g}: {shown}, {word}", markup=False)
 
 
-def _at(curve: Mapping[str, Any], middle: str, i: int, form: str) -> str:
+def _at(curve: Mapping[str, Any], middle: str, i: int, signed: bool = False) -> str:
     """A point of a curve with its band."""
-    return interval({"mean": curve[middle][i], "low": curve["low"][i], "high": curve["high"][i]}, form)
+    return interval({"mean": curve[middle][i], "low": curve["low"][i], "high": curve["high"][i]}, signed=signed)

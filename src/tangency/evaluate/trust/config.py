@@ -44,11 +44,9 @@ class TrustConfig:
         shown = [float(f"{sigma:g}") for sigma in self.sigmas]
         if shown != sorted(set(shown)):
             raise SpecError(f"sigmas: got {list(self.sigmas)}, expected numbers that rise, distinct in six digits.")
-        if min(self.images, self.probed) < 2 or self.probes < 1 or self.samples < 0 or self.steps < 1:
-            raise SpecError(
-                f"got images {self.images}, probed {self.probed}, probes {self.probes}, samples {self.samples}, steps "
-                f"{self.steps}; expected at least 2, 2, 1, 0 and 1."
-            )
+        for name, least in (("images", 2), ("probed", 2), ("probes", 1), ("samples", 0), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise SpecError(f"{name}: got {getattr(self, name)}, expected at least {least}.")
         if unknown := [name for name in self.baselines if name not in BASELINES]:
             raise SpecError(f"baselines: got {unknown}, expected some of {', '.join(BASELINES)}.")
 

@@ -32,17 +32,38 @@ def estimate(e: IntervalEntry | None, signed: bool = False) -> str:
     """A mean with its interval, "0.314 [0.304, 0.324]", to one or two digits of the interval's half-width."""
     if e is None or e.mean is None:
         return UNDEFINED
-    low, high = e.low, e.high
-    if low is None or high is None or high <= low:
-        return number(e.mean, signed=signed)
-    if max(abs(low), abs(high)) < 1e-4:
-        return f"{number(e.mean, signed=signed)} [{number(low)}, {number(high)}]"
-    half = (high - low) / 2
+    decimals = _settled(e)
+    mean = number(e.mean, decimals, signed)
+    if e.low is None or e.high is None or (decimals is None and not _tiny(e)):
+        return mean
+    return f"{mean} [{number(e.low, decimals)}, {number(e.high, decimals)}]"
+
+
+def half_width(e: IntervalEntry | None, signed: bool = False) -> str:
+    """A mean and half the width of its interval, "0.314 ± 0.010", to the digits of `estimate`."""
+    if e is None or e.mean is None:
+        return UNDEFINED
+    decimals = _settled(e)
+    mean = number(e.mean, decimals, signed)
+    if e.low is None or e.high is None or (decimals is None and not _tiny(e)):
+        return mean
+    return f"{mean} ± {number((e.high - e.low) / 2, decimals)}"
+
+
+def _tiny(e: IntervalEntry) -> bool:
+    """Whether a whole interval is so small that its numbers need powers of ten."""
+    return e.low is not None and e.high is not None and e.low < e.high and max(abs(e.low), abs(e.high)) < 1e-4
+
+
+def _settled(e: IntervalEntry) -> int | None:
+    """The decimals that an interval settles; None where it has no width, or one that no decimal would show."""
+    if e.low is None or e.high is None or e.high <= e.low or _tiny(e):
+        return None
+    half = (e.high - e.low) / 2
     if half < 5e-7:
-        return number(e.mean, signed=signed)  # no digit shown would tell the ends apart
+        return None  # no digit shown would tell the ends apart
     exponent = math.floor(math.log10(half))
-    decimals = min(6, max(0, -exponent + (half < 3 * 10.0**exponent)))  # a second digit after a leading 1 or 2
-    return f"{number(e.mean, decimals, signed)} [{number(low, decimals)}, {number(high, decimals)}]"
+    return min(6, max(0, -exponent + (half < 3 * 10.0**exponent)))  # a second digit after a leading 1 or 2
 
 
 def number_or_dash(value: float | None, decimals: int | None = None, signed: bool = False) -> str:

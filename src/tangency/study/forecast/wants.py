@@ -35,7 +35,7 @@ def wanted(spec: StudySpec) -> tuple[tuple[Want, ...], Dataset | None]:
     loaded: list[Dataset] = []
     if parse(as_reference(spec.data).removeprefix("distractor:")).kind in KINDS:
         have = partial(_load_data, spec, loaded)
-        wants = [_want("data", spec.data, have, _stand_in(spec.data))]
+        wants = [_want("data", spec.data, have, stand_in(spec.data))]
     else:  # a world, which needs no file
         wants, loaded = [Want(key="data", reference=spec.data)], [load_study_data(spec.data, spec.guide_fraction)]
     if spec.network_score:
@@ -54,7 +54,7 @@ def _load_data(spec: StudySpec, loaded: list[Dataset]) -> None:
     loaded.append(load_study_data(spec.data, spec.guide_fraction))
 
 
-def _stand_in(reference: str) -> str:
+def stand_in(reference: str) -> str:
     """How a stand-in is made, in a sentence; "" for anything else."""
     if _STAND_INS not in Path(parse(reference).location).parts:
         return ""
@@ -73,7 +73,7 @@ def _given_home(reference: str) -> str:
     parsed = parse(reference)
     path = Path(parsed.options.get("weights") or parsed.location or parsed.kind).expanduser().absolute()
     transferred = parsed.kind == "robustness" and path.name.startswith(_TRANSFER)
-    source = _stand_in(reference)
+    source = stand_in(reference)
     if transferred and not source:
         source = f"One of this name is published at {_ROBUST}. "
     return f"{source}Put it at {path}, or leave it out of sweep.networks."
@@ -93,7 +93,7 @@ def _home(reference: str) -> str:
     parsed = parse(reference)
     path = Path(parsed.location or parsed.kind).expanduser().absolute()
     published = parsed.kind == "edm" and path.name.startswith("edm-")
-    source = f"It is published as {_EDM}{path.name}. " if published else _stand_in(reference)
+    source = f"It is published as {_EDM}{path.name}. " if published else stand_in(reference)
     return (
         f"{source}Put it at {path}, or name another place in network_score; without that key, gradients are compared "
         "with the closed form alone."
