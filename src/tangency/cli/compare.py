@@ -54,6 +54,12 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of a leaderboard (the folder given, or runs/leaderboard).")
     ] = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures", help="Of a study, figures for a paper too, as PDF, SVG and PNG, into RUN/report/figures."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the report of a finished study anew, or a leaderboard of measured models as one HTML page.
@@ -67,10 +73,14 @@ def report(
     if len(runs) == 1 and (is_study(Path(runs[0])) or (not runs[0].startswith("run:") and not Path(runs[0]).is_dir())):
         if out is not None:
             raise RunError("--out: the report of a study lies in the run itself; leave it out.")
-        page = write_report(Path(runs[0]))
+        page = write_report(Path(runs[0]), figures=figures)
     else:
+        if figures:
+            raise RunError("--figures: are figures of one study; give its run directory alone.")
         page = write_leaderboard(runs, out)
     if as_json:
-        print_json({"report": str(page)})
+        print_json({"report": str(page)} | ({"figures": str(page.parent / "figures")} if figures else {}))
     else:
         typer.echo(f"report: {page}")
+        if figures:
+            typer.echo(f"figures: {page.parent / 'figures'}, see README.md there")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tangency.measures.keys import Key
-from tangency.report.draw.canvas import COLOURS, INK, SOFT, legend_below, lines_by_label, new_figure
+from tangency.report.draw.canvas import COLOURS, INK, MARKERS, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     coloured,
     draw_bars,
@@ -17,6 +17,7 @@ from tangency.report.draw.curves import (
     label_strengths,
     positions,
     series,
+    styles_of,
 )
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import mean_of, means, swept
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS, _LINES = "os^Dv", ("-", "--", ":", "-.")
+_LINES = ("-", "--", ":", "-.")
+_TITLE = 34  # letters of a line of a panel's title
 
 
 def curves_figure(run: RunFiles) -> Figure | None:
@@ -43,25 +45,33 @@ def curves_figure(run: RunFiles) -> Figure | None:
         return None
     rows = math.ceil(len(shown) / 3)
     figure, axes = new_figure(rows, 3, 1.75 * rows)
-    place = positions(trials)
     for panel, at in zip(shown, axes.flat, strict=False):
         key = panel.keys[panel.chosen]
-        for objective, colour in coloured(objectives)[1:]:
-            style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
-        draw_bayes(at, trials, key)
-        for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
-            at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
+        draw_measure(at, run, key, objectives)
         detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.quantity, "") if key.target else ""]
-        at.set_title("\n".join([panel.text.title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
-        at.set_yscale("log" if key.family == "kappa" else "linear")
-        label_strengths(at, trials, place)
+        title = "\n".join(textwrap.wrap(panel.text.title, _TITLE, break_on_hyphens=False))
+        at.set_title("\n".join([title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
     for at in axes.flat[len(shown) :]:
         at.set_axis_off()
     lines = lines_by_label(axes.flat)
     figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=5)
     figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
     return figure
+
+
+def draw_measure(at: Axes, run: RunFiles, key: Key, objectives: Sequence[str]) -> None:
+    """A measure against strength: a curve with its band for each objective, the Bayes rule, the image as a control."""
+    trials = run.summary.trials
+    place = positions(trials)
+    styles = styles_of(swept(trials))
+    for objective in objectives:
+        style = styles[objective] | {"label": objective_name(objective)}
+        draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
+    draw_bayes(at, trials, key)
+    for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
+        at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
+    at.set_yscale("log" if key.family == "kappa" else "linear")
+    label_strengths(at, trials, place)
 
 
 def correlations_figure(run: RunFiles) -> Figure | None:
@@ -142,7 +152,7 @@ def _styles(estimators: Sequence[EstimatorEntry]) -> dict[str, dict[str, str]]:
     return {
         name: {
             "color": COLOURS[number_of_kind % len(COLOURS)],
-            "marker": _MARKERS[place % len(_MARKERS)],
+            "marker": MARKERS[place % len(MARKERS)],
             "linestyle": _LINES[place % len(_LINES)],
         }
         for number_of_kind, names in enumerate(kinds.values())
