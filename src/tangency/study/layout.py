@@ -16,6 +16,7 @@ from tangency.measures.tables import is_shard
 from tangency.study.plan import Trial
 from tangency.tensors import read_tensors
 
+PICTURES_SCHEMA = 2  # 2: with tangent spaces, answers, and the labels of all measured images
 NO_MEMORY = "ran out of memory"  # outcome of a training, which is tried again when the study is run again
 
 
@@ -149,10 +150,15 @@ class Layout:
         return content.get("name") if isinstance(content, dict) else None
 
     def pictured(self) -> tuple[list[str], list[int]] | None:
-        """Measure hashes of the trials and indices of the images that the pictures show; None without pictures."""
+        """Measure hashes of the trials and indices of the images that the pictures show; None without pictures.
+
+        Those of an earlier version, which hold less, are none.
+        """
         try:
             header = read_tensors(self.pictures)[1]
         except ModelError:
+            return None
+        if header.get("schema") != PICTURES_SCHEMA:
             return None
         return header["measure_hashes"], header["ids"]
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import torch
-
 from tangency.data.partners import measured_order
 from tangency.errors import SpecError
 from tangency.evaluate.filters.bank import FilterSource, bank_names
@@ -341,12 +339,14 @@ def _cost(objective: Objective, config: TrainConfig, data: Dataset) -> float:
 
 
 def pictured_images(spec: StudySpec, data: Dataset) -> list[int]:
-    """The first measured image of each class, then the next ones: chosen by index, never by how they look."""
-    measured = torch.tensor([i for shard in measured_images(spec, data) for i in shard])
-    labels = data.test.labels[measured]
-    firsts = [measured[labels == c][:1] for c in range(len(data.test.classes))]
-    rest = measured[~torch.isin(measured, torch.cat(firsts))]
-    return torch.cat([*firsts, rest])[: spec.pictures].tolist()
+    """The first measured image of each class, then the second of each, …: by index, never by how they look."""
+    seen: dict[int, int] = {}
+    places = []
+    for image in (i for shard in measured_images(spec, data) for i in shard):
+        label = int(data.test.labels[image])
+        seen[label] = seen.get(label, 0) + 1
+        places.append((seen[label], label, image))
+    return [image for _, _, image in sorted(places)[: spec.pictures]]
 
 
 def measured_images(spec: StudySpec, data: Dataset) -> list[list[int]]:

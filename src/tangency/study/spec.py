@@ -128,7 +128,7 @@ class StudySpec(_Strict):
     untrained: bool = True
     weights: Literal["last", "best"] = "last"
     measures: MeasureConfig = MeasureConfig()
-    pictures: int = Field(10, ge=1, le=64)
+    pictures: int = Field(40, ge=1, le=64)
     shard: int = Field(125, ge=1)
     workers: int = Field(2, ge=1, le=1024)
     threads: int = Field(1, ge=1, le=1024)

@@ -35,10 +35,9 @@ class SplitNoise:
 
 def noise_figure(run: RunFiles) -> Figure | None:
     """Images, and what tangent and normal noise of the length of the measured steps make of them."""
-    images = IMAGES
-    if not run.kept.tangents:
+    if "" not in run.kept.tangents:
         return None
-    return mosaic_figure(noise_columns(run, images), row_labels(run, images), 0.5)
+    return mosaic_figure(noise_columns(run, IMAGES), row_labels(run, IMAGES), 0.5)
 
 
 def noise_columns(run: RunFiles, images: int, epsilon: float | None = None, estimator: str = "") -> list[MosaicColumn]:
@@ -55,7 +54,8 @@ def noise_columns(run: RunFiles, images: int, epsilon: float | None = None, esti
     """
     length = shown_epsilon(run) if epsilon is None else epsilon
     x = run.pictures["image"][:images].astype(np.float64)
-    noise = split_noise(x, tangent_rows(run, estimator)[:images], length)
+    ids = None if run.kept.ids is None else run.kept.ids[:images].tolist()
+    noise = split_noise(x, tangent_rows(run, estimator)[:images], length, ids)
     made = [MosaicColumn("image", photo_tiles(x))]
     for name, own in (("tangent", noise.tangent), ("normal", noise.normal)):
         made.append(MosaicColumn(f"+ {name}\nnoise, ε = {length:g}", photo_tiles(x + own)))

@@ -15,6 +15,7 @@ from tangency.study.summary.entries import TrialEntry
 
 START, REFERENCE = "start", "references"  # groups of the trials without a strength: the standard one, the references
 UNNAMED = ("data", "targets", START, REFERENCE)  # groups that headings leave out
+ROWS = 10  # images of a grid at most
 PIXEL_BUDGET = 1_200_000  # pixels of all pictures together, so that the page stays a few MB
 
 
@@ -57,7 +58,9 @@ class PictureGrid:
     def of(
         cls, columns: list[PictureColumn], pictures: Mapping[str, np.ndarray], classes: Sequence[str]
     ) -> PictureGrid:
-        """The grid of these columns; `pictures` holds their arrays and "labels"."""
+        """The grid of these columns; `pictures` holds their arrays and "labels", or nothing."""
+        if not pictures:
+            return cls([], [], [], 0)
         return cls(columns, column_groups(columns), *picture_rows(columns, pictures, classes))
 
     @property
@@ -103,7 +106,7 @@ def picture_rows(
     shown: Sequence[PictureColumn], pictures: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> tuple[list[tuple[str, list[PictureCell]]], int]:
     """Rows of (class name, cells), and the side in pixels at which pictures are drawn."""
-    m, channels, height, width = pictures["image"].shape
+    m, channels, height, width = pictures["image"][:ROWS].shape
     side = max(height, width)
     limit = int((PIXEL_BUDGET / max(1, m * len(shown) * (2 if channels == 3 else 1))) ** 0.5)
     rows = []

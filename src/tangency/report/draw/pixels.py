@@ -53,3 +53,14 @@ def data_uri(pixels: np.ndarray, limit: int) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def shrunk(pictures: np.ndarray, factor: int) -> np.ndarray:
+    """(S, C, H, W) with means over squares of factor² pixels; what is left over at the lower right is cut off."""
+    if factor <= 1:
+        return pictures
+    count, channels, height, width = pictures.shape
+    rows, columns = max(1, height // factor), max(1, width // factor)
+    fit = pictures[:, :, : rows * factor, : columns * factor]
+    means: np.ndarray = fit.reshape(count, channels, rows, fit.shape[2] // rows, columns, -1).mean((3, 5))
+    return means

@@ -24,7 +24,7 @@ from tangency.report.page.leaderboard_table import (
 )
 from tangency.report.page.tables import ColumnHead
 from tangency.report.read.models import LabelledModel, sort_models
-from tangency.report.read.run import tensors_of
+from tangency.report.read.pictures import tensors_of
 from tangency.report.text import glossary
 from tangency.report.text.leaderboard import group_warnings, leaderboard_sentence, rank_warnings
 from tangency.report.text.measures import describe

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tangency.measures.keys import Key
+from tangency.report.page.rule import rule_payload
 from tangency.report.page.spread import spread
 from tangency.report.read.keys import all_keys
 from tangency.report.read.noise import noise_curves, noise_sigmas
@@ -79,10 +80,19 @@ def excess_table(trials: Sequence[TrialEntry]) -> dict[str, list[Row]]:
     return table
 
 
-def payload(summary: StudySummary, rows: polars.DataFrame) -> dict[str, Any]:
-    """Everything that the script draws."""
+def payload(summary: StudySummary, rows: polars.DataFrame, explorer: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the script draws.
+
+    Args:
+        summary, rows: of the run.
+        explorer: what it explores image by image, `explorer.Explorer.content`.
+    """
     trials, keys = summary.trials, story_keys(summary)
     return {
+        "name": summary.name,
+        "data": {"name": summary.data.name, "digest": summary.data.digest},
+        "explorer": explorer,
+        "rule": rule_payload(summary),
         "objectives": [{"id": o, "name": objective_name(o)} for o in swept(trials)],
         "trials": [trial_payload(trial) for trial in trials],
         "measures": measure_table(trials),

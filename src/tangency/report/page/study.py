@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tangency.report.draw.pictures import PictureGrid, picture_columns
+from tangency.report.page.explorer import explore
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
 from tangency.report.page.payload import payload
@@ -45,7 +46,7 @@ def render_study(run: RunFiles) -> str:
 def context(run: RunFiles) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
-    columns = picture_columns(trials, run.pictures)
+    columns, explorer = picture_columns(trials, run.pictures), explore(run)
     return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
@@ -71,7 +72,8 @@ def context(run: RunFiles) -> dict[str, Any]:
         "definitions": definitions(all_keys(trials)),
         "glossary": glossary,
         "provenance": provenance(summary),
-        "data_json": embedded_json(payload(summary, run.rows)),
+        "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
+        "blocks": list(explorer.blocks.items()),
         "plotly": resource("vendor/plotly-basic.min.js"),
         "script": resource(*(f"templates/{name}" for name in SCRIPTS)),
         "style": resource("templates/page.css"),

@@ -10,14 +10,13 @@ import numpy as np
 
 from tangency.errors import RunError, SpecError, quoted
 from tangency.measures.tables import read_rows
+from tangency.report.read.pictures import KeptPictures, read_pictures, tensors_of
 from tangency.report.read.score import score_card
 from tangency.report.read.summary import WAY_OUT, read_summary
 from tangency.study.summary.entries import StudySummary
 
 if TYPE_CHECKING:
     import polars
-
-TARGETS = ("bayes_gradient", "score_y", "score")
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,11 @@ class RunFiles:
         spec: text of spec.yaml, shown as it is.
         summary: content of summary.json.
         rows: columns trial, seed, image, and one for each measure.
-        pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (M, C, H, W).
+        pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (S, C, H, W); empty where the
+            run kept none.
         network: pictures of the examination of the study's trained score; empty where there is none.
         generated: the first generated pictures, "<task>.trial.<trial>", "<task>.reference.<source>", "<task>.labels".
+        kept: what else is known of the pictured images.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class RunFiles:
     pictures: dict[str, np.ndarray]
     network: dict[str, np.ndarray] = field(default_factory=dict)
     generated: dict[str, np.ndarray] = field(default_factory=dict)
+    kept: KeptPictures = field(default_factory=KeptPictures)
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -52,14 +54,16 @@ def read_run(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise RunError(f"report: got '{folder}', which is no directory; expected a run directory of `tangency study`.")
     summary = read_summary(present(folder / "summary.json"))
+    kept = read_pictures(folder / "artefacts" / "pictures.safetensors", score_card(summary).kind)
     return RunFiles(
         folder=folder,
         spec=read_spec(present(folder / "spec.yaml"), summary.spec_hash),
         summary=summary,
         rows=read_rows(present(folder / "rows.parquet"), WAY_OUT),
-        pictures=read_pictures(present(folder / "artefacts" / "pictures.safetensors"), score_card(summary).kind),
+        pictures=kept.pictures,
         network=read_network(folder, summary),
         generated=read_generated(folder, summary),
+        kept=kept,
     )
 
 
@@ -99,32 +103,3 @@ def read_generated(folder: Path, summary: StudySummary) -> dict[str, np.ndarray]
     if not summary.generation:
         return {}
     return tensors_of(present(folder / "artefacts" / "generation.safetensors"))
-
-
-def tensors_of(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        arrays: dict[str, np.ndarray] = load_file(path)
-    except (SafetensorError, OSError, KeyError) as error:
-        raise RunError(f"report: '{path}' is not a readable safetensors file ({quoted(error)}). {WAY_OUT}") from error
-    return arrays
-
-
-def read_pictures(path: Path, score: str) -> dict[str, np.ndarray]:
-    """The pictures, checked: images, labels and the targets of a score of this kind are there and agree in shape."""
-    pictures = tensors_of(path)
-    targets = () if score == "none" else TARGETS
-    missing = [name for name in ("image", "labels", *targets) if name not in pictures]
-    if missing:
-        raise RunError(
-            f"report: '{path}' lacks {', '.join(missing)}; it holds {', '.join(sorted(pictures))}. {WAY_OUT}"
-        )
-    shape = pictures["image"].shape
-    for name, picture in pictures.items():
-        expected = shape[:1] if name == "labels" else shape
-        if picture.shape != expected:
-            raise RunError(f"report: '{name}' in '{path}' has shape {picture.shape}, expected {expected}. {WAY_OUT}")
-    return pictures

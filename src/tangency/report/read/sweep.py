@@ -28,11 +28,17 @@ def directions(summary: StudySummary) -> list[str]:
 
 
 def estimators(summary: StudySummary) -> dict[str, str]:
-    """Tangent estimator as keys name it ("" for the first) to its own name."""
+    """Tangent estimator as keys name it ("" for the first) to its own name, of those that verdicts rest on."""
     keys = dict.fromkeys(key for cell in trained_cells(summary) for key in _of(cell).manifold)
-    named = summary.tangents.estimators if summary.tangents else []
-    first = named[0].name if named else score_card(summary).kind
-    return {key: key or first for key in keys}
+    names = estimator_names(summary)
+    return {key: names.get(key, key) for key in keys}
+
+
+def estimator_names(summary: StudySummary) -> dict[str, str]:
+    """The same of all estimators of the study, by either rule."""
+    named = [each.name for each in summary.tangents.estimators] if summary.tangents else []
+    first, *others = named or [score_card(summary).kind]
+    return {"": first} | {name: name for name in others}
 
 
 def reference(summary: StudySummary, objective: str) -> RecipeVerdict | None:

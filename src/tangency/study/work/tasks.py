@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from tangency.autodiff import input_gradient
 from tangency.devices import arithmetic, free_memory
 from tangency.engines.deaths import is_out_of_memory
 from tangency.evaluate.fitting.closed import fit_score, shares_mixture
 from tangency.evaluate.fitting.tangents import fitted_tangents
-from tangency.evaluate.pictures import closed_pictures
 from tangency.files import journal, write_json
 from tangency.measures import Driver, write_measured
-from tangency.measures.keys import MARGIN
 from tangency.models import Classifier, build, save_classifier
 from tangency.objectives import Objective
 from tangency.objectives.options import SHAM
@@ -29,8 +25,8 @@ from tangency.study.network import examine_network
 from tangency.study.plan import Trial
 from tangency.study.work.bench import Workbench
 from tangency.study.work.filtering import filter_outcome
+from tangency.study.work.pictures import draw_pictures
 from tangency.tangents import Ground, TangentEstimator
-from tangency.tensors import write_tensors
 from tangency.training import Step, train
 
 Progress = Callable[[float], None]
@@ -241,36 +237,7 @@ def _measure(bench: Workbench, task: Task, progress: Progress) -> None:
 
 
 def _draw(bench: Workbench, task: Task, progress: Progress) -> None:
-    """Images with the scores and each trial's gradients, for the report."""
-    ids, working = torch.tensor(bench.plan.pictured), bench.plan.working
-    own, y = bench.data.test.images(ids).to(bench.device), bench.data.test.labels[ids].to(bench.device)
-    x, sigma = working.reduce(own), max(bench.plan.measures.sigmas)
-    tensors = {"image": x, "labels": y, **closed_pictures(bench.estimators[0], x, y, sigma)}
-    tensors |= _network_pictures(bench, x, y, sigma)
-    for number in task.trials:
-        trial = bench.plan.trials[number]
-        gradient = input_gradient(bench.classifier(trial), own, y, MARGIN).direction
-        tensors[f"gradient.{trial.id}"] = working.gradient(gradient)
-    header = {
-        "sigma": sigma,
-        "scalar": MARGIN,
-        "ids": ids.tolist(),
-        "measure_hashes": [bench.plan.trials[number].measure_hash for number in task.trials],
-    }
-    write_tensors(bench.layout.pictures, tensors, header)
-
-
-def _network_pictures(bench: Workbench, x: Tensor, y: Tensor, sigma: float) -> dict[str, Tensor]:
-    """What the trained score says of images, by target."""
-    score = bench.network
-    if score is None:
-        return {}
-    made: dict[str, Callable[[], Tensor]] = {
-        "network_bayes_gradient": lambda: score.bayes_direction(x, y, sigma).direction,
-        "network_score_y": lambda: score.score(x, sigma, y),
-        "network_score": lambda: score.score(x, sigma),
-    }
-    return {name: make() for name, make in made.items() if name in bench.spec.measures.network_targets}
+    draw_pictures(bench, [bench.plan.trials[number] for number in task.trials], bench.layout.pictures)
 
 
 _DO: dict[str, Callable[[Workbench, Task, Progress], None]] = {

@@ -1,0 +1,126 @@
+"""What the page explores image by image: numbers of all measured images, pictures of a few, as blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tangency.report.draw.pixels import shrunk
+from tangency.report.page.blocks import photograph_block, picture_block, tangent_block
+from tangency.report.page.numbers import ImageTable, embedded_numbers
+from tangency.report.read.pictures import KeptPictures
+from tangency.report.read.run import RunFiles
+from tangency.report.read.sweep import estimator_names
+from tangency.report.read.trials import swept
+from tangency.report.text.glossary import TARGETS, objective_name
+from tangency.report.text.numbers import capital, rounded
+from tangency.study.summary.entries import StudySummary
+
+PICTURED = 48  # images at most, of which a page holds pictures
+NUMBERS_BUDGET = 24_000_000  # bytes of the blocks of numbers of a page
+PICTURES_BUDGET = 11_000_000  # bytes of pictures before they are compressed; base64 takes about as much after it
+_NO_SPACES = "This run kept no tangent spaces of its pictures: {}."
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """What the script explores: its description, as "explorer" of the page's data, and blocks by name."""
+
+    content: dict[str, Any]
+    blocks: dict[str, str] = field(default_factory=dict)
+
+
+def explore(
+    run: RunFiles, budget: int = NUMBERS_BUDGET, prefix: str = "", keys: Sequence[str] | None = None
+) -> Explorer:
+    """The explorer of a run.
+
+    Args:
+        run: its files.
+        budget: bytes of the blocks of numbers.
+        prefix: before the names of blocks; a run with one, which is a second one on a page, comes without pictures.
+        keys: those that are embedded, of all by default.
+    """
+    summary, kept = run.summary, run.kept
+    table = ImageTable.of(summary.trials, run.rows)
+    numbers = embedded_numbers(table, table.keys if keys is None else keys, budget, prefix)
+    pictures = Explorer({}) if prefix or not kept.pictures else pictured(summary, kept)
+    content = {
+        "images": _images(table, kept, summary, bool(pictures.blocks)),
+        "keys": numbers.keys,
+        "left_out": numbers.left_out,
+        "estimators": [{"id": own, "name": name} for own, name in estimator_names(summary).items()],
+        "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
+        "seeds": sorted({trial.seed for trial in summary.trials}),
+        "pictures": pictures.content or None,
+        "trajectories": [],
+    }
+    return Explorer(content, numbers.blocks | pictures.blocks)
+
+
+def _images(table: ImageTable, kept: KeptPictures, summary: StudySummary, shown: bool) -> dict[str, Any]:
+    """Indices, labels (−1 where not known) and which of the images are pictured, by their place among the indices."""
+    places = {image: place for place, image in enumerate(table.ids.tolist())}
+    pictured_ids = [] if kept.ids is None or not shown else kept.ids[:PICTURED].tolist()
+    return {
+        "count": len(table.ids),
+        "ids": table.ids.tolist(),
+        "labels": [kept.labels.get(image, -1) for image in places],
+        "classes": list(summary.data.classes),
+        "pictured": [places.get(image, -1) for image in pictured_ids],
+        "shape": list(summary.data.shape),
+    }
+
+
+def pictured(summary: StudySummary, kept: KeptPictures) -> Explorer:
+    """The pictures of the first images, a block for each target and trial, drawn smaller where they are too large."""
+    whole = {name: values[:PICTURED] for name, values in kept.pictures.items()}
+    trials = [trial.id for trial in summary.trials if f"gradient.{trial.id}" in whole]
+    targets = [name for name in TARGETS if name in whole]
+    pixels = whole["image"].size * (1 + len(targets) + len(trials))
+    factor = int(np.ceil(np.sqrt(pixels / PICTURES_BUDGET)))
+    small = {name: shrunk(values, factor) for name, values in whole.items() if name != "labels"}
+    blocks = {"p-image": photograph_block(small["image"])}
+    blocks |= {f"p-t{place}": picture_block(small[name]) for place, name in enumerate(targets)}
+    blocks |= {f"p-g{place}": picture_block(small[f"gradient.{own}"]) for place, own in enumerate(trials)}
+    spaces, why = _spaces(summary, kept, factor)
+    blocks |= {f"p-b{place}": text for place, (_, _, text) in enumerate(spaces)}
+    content = {
+        "image": "p-image",
+        "shape": list(small["image"].shape[1:]),
+        "labels": whole["labels"].tolist(),
+        "targets": [
+            {"name": name, "title": capital(TARGETS[name][0]), "block": f"p-t{place}"}
+            for place, name in enumerate(targets)
+        ],
+        "gradients": {own: f"p-g{place}" for place, own in enumerate(trials)},
+        "probabilities": {
+            own: [rounded(float(p)) for p in kept.probabilities[own][:PICTURED]]
+            for own in trials
+            if own in kept.probabilities
+        },
+        "answers": {own: kept.answers[own][:PICTURED].tolist() for own in trials if own in kept.answers},
+        "tangents": [
+            {"estimator": name, "rank": rank, "block": f"p-b{place}"} for place, (name, rank, _) in enumerate(spaces)
+        ],
+        "why_no_tangents": why,
+    }
+    return Explorer(content, blocks)
+
+
+def _spaces(summary: StudySummary, kept: KeptPictures, factor: int) -> tuple[list[tuple[str, int, str]], str]:
+    """Name, rank and block of each estimator's tangent spaces, and why there are none."""
+    if not kept.tangents:
+        return [], _NO_SPACES.format("a version that did not keep them made it, or they are too large")
+    if factor > 1:
+        return [], "Its pictures are drawn smaller than they are, and tangent spaces are those of whole images."
+    names, left, spaces = estimator_names(summary), PICTURES_BUDGET, []
+    for own, (rows, scales) in kept.tangents.items():
+        block = tangent_block(rows[:PICTURED], scales[:PICTURED])
+        if len(block) <= left:
+            left -= len(block)
+            spaces.append((names.get(own, own), rows.shape[1], block))
+    return spaces, "" if spaces else _NO_SPACES.format("they are too large for a page")
