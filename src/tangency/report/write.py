@@ -177,7 +177,11 @@ def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
     page = Path(folder) / "cause.md"
     with atomic(page) as temporary:
         temporary.write_text(markdown(result), encoding="utf-8")
-    made = Made(f"causal study {result.name}", f"tangency cause run, into {Path(folder).resolve().name}", {"spec": result.spec_hash})
+    made = Made(
+        f"causal study {result.name}",
+        f"tangency cause run, into {Path(folder).resolve().name}",
+        {"spec": result.spec_hash},
+    )
     with matplotlib.rc_context(STYLE):
         figure = cause_figure(result)
     return page, save_figure(figure, Path(folder) / "cause", made)[-1]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-
 def distractor_figure(run: RunFiles) -> Figure | None:
     """Ratio against σ on log axes with its simultaneous bands; beside it, minus the standard network's ratio."""
     curves = noise_curves(run.summary)

@@ -1,10 +1,9 @@
-"""The figures of a run as files, with a page that says what each shows, what made it, and which are left out and why."""
+"""The figures of a run as files, and a page that says what each shows, what made it, and why some are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +26,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INDEX = "README.md"
-_AGAIN = "run the study again, which goes on where it stopped"
-_SWEEP = "the study has no objective with strengths"
-_PICTURES = f"the run kept no gradients; {_AGAIN}"
+_AGAIN = "Run the study again, it goes on where it stopped"
+_SWEEP = "no objective of the study has strengths"
+_PICTURES = f"the run kept no gradients. {_AGAIN}"
+_INDEX = """# Figures of {title}
+
+`{command}`
+
+{hashes}
+
+Each figure is there as PDF with its fonts, as SVG and as PNG, at the width of a column (3.25 in) or of the text
+(6.75 in): include it without scaling. Intervals are 95 %: over networks crossed with images where a recipe has several
+networks, else over images. Command and hashes stand in the metadata of each file.
+
+| figure | inches | counterpart in arXiv 2305.19101 | shows |
+|---|---|---|---|
+{rows}
+"""
 
 
 @dataclass(frozen=True)
@@ -38,151 +51,139 @@ class Drawing:
 
     Args:
         name: of its files.
-        shows: a sentence.
+        paper: its counterpart in the paper; "" for none.
+        shows: in a sentence.
+        without: what the run lacks where there is no figure, and the way to it.
         draw: makes it; None where the run has not the numbers.
-        without: why it is left out then, and the way to it.
-        paper: its counterpart in arXiv 2305.19101.
     """
 
     name: str
+    paper: str
     shows: str
-    draw: Callable[[], Figure | None]
-    without: str = ""
-    paper: str = "–"
+    without: str
+    draw: Callable[[RunFiles], Figure | None]
+
+
+PAPER = (
+    Drawing(
+        "gallery",
+        "Figure 1",
+        "images, a score, a Bayes gradient, and gradients of the standard network and of the network of the largest L "
+        "of each objective; images are chosen by index, each gradient has its own symmetric scale",
+        _PICTURES,
+        gallery_figure,
+    ),
+    Drawing(
+        "regimes",
+        "Figure 2",
+        "where the gradients of one recipe of each regime point (thin: images at even shares of F²; bold: the median); "
+        "accuracy, alignment and F² against strength, each over its largest value",
+        "no recipe of an objective with strengths is weak, Bayes-aligned or excessive",
+        regimes_figure,
+    ),
+    Drawing(
+        "objectives",
+        "Figures 3 and 4",
+        "accuracy, alignment beside its shuffled control, and the change of the softmax on and off the manifold",
+        _SWEEP,
+        objectives_figure,
+    ),
+    Drawing(
+        "distractor",
+        "Figure 5",
+        "relative noise robustness of signal and distractor",
+        "no change under noise on signal and distractor was measured. `tangency worlds distractor` measures it",
+        distractor_figure,
+    ),
+    Drawing(
+        "noise",
+        "tangent and normal noise on images",
+        "images under noise of one length in their tangent and in their normal space, clipped to [0, 1]; that noise",
+        f"the run kept no tangent spaces: they were too large, or it is of an older version. {_AGAIN}",
+        noise_figure,
+    ),
+)
+FURTHER = (
+    Drawing("story", "", "accuracy, L, and log F² over its worst control, which labels rest on", _SWEEP, story_figure),
+    Drawing(
+        "effective",
+        "",
+        "accuracy, L and log F²/control of all objectives against the median radius",
+        "no radius was measured, or no objective has strengths",
+        effective_figure,
+    ),
+    Drawing("curves", "", "every measure against strength", _SWEEP, curves_figure),
+    Drawing(
+        "correlations",
+        "",
+        "ln κ against alignment over networks, raw and minus its control",
+        "there are too few networks for correlations",
+        correlations_figure,
+    ),
+    Drawing(
+        "tangents",
+        "",
+        "log F²/control under each estimator of the tangent space",
+        "one estimator was measured, or no objective has strengths. `tangents:` of a spec names more",
+        tangents_figure,
+    ),
+    Drawing(
+        "score",
+        "",
+        "denoising error of the score beside doing nothing",
+        "the study examined no score",
+        score_figure,
+    ),
+)
 
 
 def drawings(run: RunFiles) -> list[Drawing]:
     """Every figure that this run may have, the counterparts of the paper's first."""
-    own = [*_paper(run), *_further(run)]
-    made = generation_figures(run)
-    lacking = "two of strength, quality and alignment to compare are missing in this entry of `generate:`"
-    return own + [
-        Drawing(name, "Quality of generated pictures, see docs/generate.md.", draw, lacking) for name, draw in made.items()
-    ]
+    strips = [_strips(objective) for objective in swept(run.summary.trials)]
+    generated = [_generated(name, draw) for name, draw in generation_figures(run).items()]
+    return [*PAPER, *strips, *FURTHER, *generated]
 
 
-def _paper(run: RunFiles) -> list[Drawing]:
-    """Counterparts of the paper's figures."""
-    signal = "no change under noise on signal and distractor was measured; `tangency worlds distractor` measures it"
-    spaces = f"the run kept no tangent spaces of its pictures (none were small enough, or it is of an older version); {_AGAIN}"
-    labels = "no recipe of a swept objective is weak, Bayes-aligned or excessive, so there are no regimes to show"
-    strips = [
-        Drawing(
-            f"strips-{objective}",
-            f"Gradients at each strength of {objective_name(objective)}; bars: regimes.",
-            partial(strips_figure, run, objective),
-            _PICTURES,
-            "6 and appendix",
-        )
-        for objective in swept(run.summary.trials)
-    ]
-    return [
-        Drawing(
-            "gallery",
-            "Images, a score, a Bayes gradient, and gradients of the standard network and of the network of the largest "
-            "L of each objective; images are chosen by index. Each picture has its own symmetric scale.",
-            partial(gallery_figure, run),
-            _PICTURES,
-            "1",
-        ),
-        Drawing(
-            "regimes",
-            "Where the gradients of one recipe of each regime point (arrows: images at even shares of F²; bold: their "
-            "median), and accuracy, alignment and F² against strength, each over its largest value.",
-            partial(regimes_figure, run),
-            labels,
-            "2",
-        ),
-        Drawing(
-            "objectives",
-            "Accuracy, alignment beside its shuffled control, and the change of the softmax on and off the manifold.",
-            partial(objectives_figure, run),
-            _SWEEP,
-            "3 and 4",
-        ),
-        Drawing("distractor", "Relative noise robustness of signal and distractor.", partial(distractor_figure, run), signal, "5"),
-        *strips,
-        Drawing("noise", "Tangent and normal noise of one length on images.", partial(noise_figure, run), spaces, "7"),
-    ]
+def _strips(objective: str) -> Drawing:
+    return Drawing(
+        f"strips-{objective}",
+        "strips by strength, appendix",
+        f"gradients at each strength of {objective_name(objective)}, with bars of the regimes",
+        _PICTURES,
+        lambda run: strips_figure(run, objective),
+    )
 
 
-def _further(run: RunFiles) -> list[Drawing]:
-    """What the paper has no figure of."""
-    several = "one estimator of tangent spaces was measured, or none with an objective that has strengths"
-    return [
-        Drawing(
-            "story",
-            "Accuracy, L, and log F² over its worst control, which the labels rest on.",
-            partial(story_figure, run),
-            _SWEEP,
-        ),
-        Drawing(
-            "effective",
-            "Accuracy, L and log F²/control of all objectives against the median radius.",
-            partial(effective_figure, run),
-            "no radius was measured, or no objective has strengths",
-        ),
-        Drawing("curves", "Every measure against strength.", partial(curves_figure, run), _SWEEP),
-        Drawing(
-            "correlations",
-            "ln κ against alignment over networks, raw and minus its control.",
-            partial(correlations_figure, run),
-            "too few networks for correlations",
-        ),
-        Drawing("tangents", "log F²/control under each estimator.", partial(tangents_figure, run), several),
-        Drawing(
-            "score",
-            "Denoising error of the score beside doing nothing.",
-            partial(score_figure, run),
-            "the study has no score whose denoising was examined",
-        ),
-    ]
+def _generated(name: str, draw: Callable[[], Figure | None]) -> Drawing:
+    lacking = "this entry of `generate:` has no objective with strengths, or no F² or alignment to compare"
+    return Drawing(name, "", "quality of generated pictures", lacking, lambda run: draw())
 
 
 def write_figures(run: RunFiles, folder: Path) -> list[Path]:
     """Write every figure for which the run has the numbers, as PDF, SVG and PNG, and README.md; returns the files."""
     import matplotlib
 
+    name = run.summary.name
     command = f"tangency report {run.folder.resolve().name} --figures"
-    hashes = {"spec": run.summary.spec_hash, "rows sha256": file_digest(run.folder / "rows.parquet")}
+    hashes = {"spec": run.summary.spec_hash, "rows.parquet sha256": file_digest(run.folder / "rows.parquet")}
     written: list[Path] = []
-    lines: list[tuple[Drawing, Figure | None]] = []
+    shown: list[str] = []
+    left: list[str] = []
     for drawing in drawings(run):
         with matplotlib.rc_context(STYLE):
-            figure = drawing.draw()
-        lines.append((drawing, figure))
-        if figure is not None:
-            title = f"{run.summary.name}: {drawing.name}"
-            written += save_figure(figure, folder / drawing.name, Made(title, command, hashes))
-    _remove_stale(folder, written)
+            figure = drawing.draw(run)
+        if figure is None:
+            left.append(f"- **{drawing.name}**: {drawing.without}.")
+            continue
+        written += save_figure(figure, folder / drawing.name, Made(f"{name}: {drawing.name}", command, hashes))
+        size = f"{figure.get_figwidth():g} × {figure.get_figheight():.2f}"
+        shown.append(f"| {drawing.name} | {size} | {drawing.paper or '–'} | {drawing.shows} |")
+    for stale in {path for kind in KINDS for path in folder.glob(f"*.{kind}")}.difference(written):
+        stale.unlink()  # of an earlier report, which had it
+    parts = {"title": name, "command": command, "rows": "\n".join(shown)}
+    parts["hashes"] = "\n".join(f"- {what}: `{value}`" for what, value in hashes.items())
     index = folder / INDEX
     with atomic(index) as temporary:
-        temporary.write_text(_index(Made(run.summary.name, command, hashes), lines), encoding="utf-8")
+        missing = "\n## Left out\n\n" + "\n".join(left) + "\n" if left else ""
+        temporary.write_text(_INDEX.format(**parts) + missing, encoding="utf-8")
     return [*written, index]
-
-
-def _remove_stale(folder: Path, written: list[Path]) -> None:
-    """Remove figures of earlier reports which this run no longer has."""
-    for stale in {path for kind in KINDS for path in folder.glob(f"*.{kind}")}.difference(written):
-        stale.unlink()
-
-
-def _index(made: Made, lines: list[tuple[Drawing, Figure | None]]) -> str:
-    """What the folder holds, in words."""
-    rows = [
-        f"| {drawing.name} | {figure.get_figwidth():g} × {figure.get_figheight():.2f} | {drawing.paper} | {drawing.shows} |"
-        for drawing, figure in lines
-        if figure is not None
-    ]
-    left = [f"- **{drawing.name}**: {drawing.without}." for drawing, figure in lines if figure is None]
-    head = f"# Figures of {made.title}\n\n`{made.command}`\n\n" + "".join(
-        f"- {name}: `{value}`\n" for name, value in made.hashes.items()
-    )
-    table = "\n".join(["| figure | inches | after the paper's | shows |", "|---|---|---|---|", *rows])
-    text = (
-        f"{head}\nEach figure is there as PDF (fonts embedded), SVG and PNG, at the width of a column (3.25 in) or of the "
-        "text (6.75 in), so include it without scaling. Intervals are 95 %, over networks crossed with images where a "
-        "recipe has several networks, else over images; points are networks. The command and both hashes are in the "
-        f"metadata of each file.\n\n{table}\n"
-    )
-    return text + ("\n## Left out\n\n" + "\n".join(left) + "\n" if left else "")

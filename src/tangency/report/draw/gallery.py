@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMAGES = 6  # rows of a figure
-_CHARS = 11  # of a line of a heading
+_CHARS = 13  # of a line of a heading
 _SHOWN = ("network_score_y", "score_y", "network_bayes_gradient", "bayes_gradient")  # the trained score before others
 _LABEL = 12  # letters of a class name
 
@@ -115,4 +115,4 @@ def _heading(trial: TrialEntry) -> str:
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, _CHARS, break_on_hyphens=False))
+    return "\n".join(textwrap.wrap(text, _CHARS, break_long_words=False, break_on_hyphens=False))

@@ -52,7 +52,7 @@ def regimes_figure(run: RunFiles) -> Figure | None:
     if not fans:
         return None
     figure, axes = new_figure(
-        1, len(fans) + 1, 2.35, gridspec_kw={"width_ratios": [1.0] * len(fans) + [1.25 + 0.6 * (3 - len(fans))]}
+        1, len(fans) + 1, 2.6, gridspec_kw={"width_ratios": [1.0] * len(fans) + [1.25 + 0.6 * (3 - len(fans))]}
     )
     for at, fan in zip(axes[0], fans, strict=False):
         draw_fan(at, fan)

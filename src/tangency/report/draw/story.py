@@ -62,7 +62,8 @@ def _sweeps_figure(found: Sequence[Story]) -> Figure | None:
         label_strengths(stack[-1], story.steps, positions(story.steps))
         stack[-1].set_xlabel("strength")
     for at, title in zip(axes[:, 0], titles, strict=True):
-        at.set_ylabel("\n".join(textwrap.wrap(title, _CHARS, break_on_hyphens=False)))
+        together = title.replace(" = ", "\u00a0=\u00a0")
+        at.set_ylabel("\n".join(textwrap.wrap(together, _CHARS, break_on_hyphens=False)))
     _legend(figure, sweeps, 4 if wide == WIDTH else 2)
     return figure
 
@@ -78,6 +79,8 @@ def draw_row(at: Axes, story: Story, title: str) -> None:
 
 def _draw_row(at: Axes, row: StoryRow, place: Place) -> None:
     """Curves with intervals and the points of each network, then levels and marks."""
+    from matplotlib.patheffects import withStroke
+
     for curve, style in zip(row.curves, STYLES, strict=False):
         _draw_curve(at, curve, place, style)
     for level in row.levels:
@@ -91,6 +94,7 @@ def _draw_row(at: Axes, row: StoryRow, place: Place) -> None:
                 fontsize=SMALL,
                 color=SOFT,
                 va="bottom",
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],  # it may cross a curve
             )
     for number, mark in enumerate(row.marks):
         _draw_mark(at, mark, place, number)
@@ -167,7 +171,7 @@ def effective_figure(run: RunFiles) -> Figure | None:
     for at, row in zip(axes.flat, rows, strict=False):
         for objective, points in row.points.items():
             places = [point.strength for point in points]
-            style = styles.get(objective, {"color": COLOURS[0], "marker": "o"})
+            style = styles.get(objective, {"color": INK, "marker": "o"})
             draw_bars(at, places, points, style["color"])
             line = "-" if len(points) > 1 else "none"
             means = [point.mean for point in points]

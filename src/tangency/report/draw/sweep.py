@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from tangency.measures.keys import Key
 from tangency.report.draw.canvas import COLOURS, INK, MARKERS, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
-    coloured,
     draw_bars,
     draw_bayes,
     draw_curve,
@@ -19,8 +18,9 @@ from tangency.report.draw.curves import (
     series,
     styles_of,
 )
+from tangency.report.draw.distractor import plain_ticks
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import mean_of, means, swept
+from tangency.report.read.trials import STANDARD, mean_of, means, swept
 from tangency.report.text.glossary import SCALARS, objective_name
 from tangency.report.text.measures import describe, parameter_label
 from tangency.report.text.numbers import number
@@ -70,7 +70,9 @@ def draw_measure(at: Axes, run: RunFiles, key: Key, objectives: Sequence[str]) -
     draw_bayes(at, trials, key)
     for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
         at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
-    at.set_yscale("log" if key.family == "kappa" else "linear")
+    if key.family == "kappa":
+        at.set_yscale("log")
+        plain_ticks(at.yaxis, *at.get_ylim())
     label_strengths(at, trials, place)
 
 
@@ -96,7 +98,8 @@ def scatter(
     axes: Axes, trials: Sequence[TrialEntry], item: CorrelationEntry, kind: Literal["raw", "minus_control"]
 ) -> None:
     """One point per trained network, coloured by objective; above, the partial correlation, or less its control."""
-    for objective, colour in coloured(swept(trials)):
+    styles = {STANDARD: {"color": INK, "marker": "o"}} | styles_of(swept(trials))
+    for objective, style in styles.items():
         points = []
         for trial in trials:
             x = mean_of(trial, item.x)
@@ -111,12 +114,13 @@ def scatter(
                 points.append((x, y))
         if points:
             x_values, y_values = zip(*points, strict=True)
-            axes.scatter(x_values, y_values, s=14, color=colour, label=objective_name(objective))
+            axes.scatter(x_values, y_values, s=14, label=objective_name(objective), **style)
     shuffled = item.controls.get("shuffled")
     title = f"partial $r_s$ = {number(item.rho, 2)}"
     if kind == "minus_control" and shuffled:
-        interval = f"[{number(shuffled.low, 2)}, {number(shuffled.high, 2)}]"
-        title = f"$r_s$ − shuffled = {number(shuffled.difference, 2)} {interval}"
+        known = shuffled.low is not None and shuffled.high is not None
+        interval = f" [{number(shuffled.low, 2)}, {number(shuffled.high, 2)}]" if known else ""
+        title = f"$r_s$ − shuffled = {number(shuffled.difference, 2)}{interval}"
     axes.set_title(title, fontsize=6.5, loc="right")
 
 
