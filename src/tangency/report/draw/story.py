@@ -46,9 +46,9 @@ def objectives_figure(run: RunFiles) -> Figure | None:
     return _sweeps_figure(paper_stories(run.summary))
 
 
-def _sweeps_figure(found: Sequence[Story]) -> Figure | None:
+def _sweeps_figure(drawn: Sequence[Story]) -> Figure | None:
     """Each row against strength: a column for each objective, regimes shaded, networks as points."""
-    sweeps = [story for story in found if story.rows]
+    sweeps = [story for story in drawn if story.rows]
     if not sweeps:
         return None
     titles = list(dict.fromkeys(row.title for story in sweeps for row in story.rows))

@@ -212,8 +212,8 @@ def paper_stories(summary: StudySummary) -> list[Story]:
     perceptual = Key.parse(keys["alignment"]).of(_LPIPS) if "alignment" in keys else None
     if perceptual and str(perceptual) != keys["alignment"]:
         keys |= {"perceptual": str(perceptual), "perceptual_control": str(perceptual.under("shuffled"))}
-    told = ((story, measured_rows(summary, story.steps, PAPER_ROWS, keys)) for story in stories(summary))
-    return [dataclasses.replace(story, rows=rows, text=" ".join(map(_row_text, rows))) for story, rows in told if rows]
+    pairs = ((story, measured_rows(summary, story.steps, PAPER_ROWS, keys)) for story in stories(summary))
+    return [dataclasses.replace(story, rows=rows, text=" ".join(map(_row_text, rows))) for story, rows in pairs if rows]
 
 
 def measured_rows(
