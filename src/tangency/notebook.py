@@ -83,7 +83,7 @@ def in_notebook() -> bool:
 
 @contextlib.contextmanager
 def bars() -> Iterator[Report]:
-    """A bar in the cell for each thing that is done, changed a few times a second; it says at the end how long it took."""
+    """A bar for each thing that is done, changed a few times a second; at the end it says how long it took."""
     from IPython.display import HTML, display
 
     shown: dict[str, tuple[Any, float, float]] = {}  # its display, when it began, and when it was last changed

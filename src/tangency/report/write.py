@@ -15,7 +15,7 @@ from tangency.files import atomic, file_digest, journal, write_json
 from tangency.measures.tables import join_models
 from tangency.report.draw.canvas import STYLE
 from tangency.report.draw.cause import cause_figure
-from tangency.report.draw.figures import write_figures
+from tangency.report.draw.figures import drop_outdated, write_figures
 from tangency.report.draw.pixels import photograph
 from tangency.report.draw.saving import Made, save_figure
 from tangency.report.draw.score import error_figure
@@ -43,7 +43,8 @@ def write_report(run: str | Path, *, figures: bool = False) -> Path:
     Args:
         run: a finished run directory.
         figures: whether to write figures for a paper too, as PDF, SVG and PNG, with a README.md that says what each
-            shows and which the run cannot have; they take several times as long as the page.
+            shows and which the run cannot have; they take several times as long as the page. Without them, figures of
+            an earlier report are removed where they are of other rows.
 
     Returns:
         The path of the page.
@@ -68,6 +69,8 @@ def write_report(run: str | Path, *, figures: bool = False) -> Path:
     if figures:
         journal("report.figures")
         write_figures(content, folder / "figures")
+    else:
+        drop_outdated(content, folder / "figures")
     journal("report.page")
     page = folder / "index.html"
     _write_page(render_study(content), page)

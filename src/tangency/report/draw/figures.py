@@ -159,6 +159,20 @@ def _generated(name: str, draw: Callable[[], Figure | None]) -> Drawing:
     return Drawing(name, "", "quality of generated pictures", lacking, lambda run: draw())
 
 
+def drop_outdated(run: RunFiles, folder: Path) -> None:
+    """Remove the figures of an earlier report which were drawn from other rows: they would contradict the page."""
+    index = folder / INDEX
+    if index.exists() and file_digest(run.folder / "rows.parquet") in index.read_text(encoding="utf-8"):
+        return
+    for old in (*_files(folder), index):
+        old.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> set[Path]:
+    """The figures that stand in a folder."""
+    return {path for kind in KINDS for path in folder.glob(f"*.{kind}")}
+
+
 def write_figures(run: RunFiles, folder: Path) -> list[Path]:
     """Write every figure for which the run has the numbers, as PDF, SVG and PNG, and README.md; returns the files."""
     import matplotlib
@@ -178,7 +192,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
         written += save_figure(figure, folder / drawing.name, Made(f"{name}: {drawing.name}", command, hashes))
         size = f"{figure.get_figwidth():g} × {figure.get_figheight():.2f}"
         shown.append(f"| {drawing.name} | {size} | {drawing.paper or '–'} | {drawing.shows} |")
-    for stale in {path for kind in KINDS for path in folder.glob(f"*.{kind}")}.difference(written):
+    for stale in _files(folder).difference(written):
         stale.unlink()  # of an earlier report, which had it
     parts = {"title": name, "command": command, "rows": "\n".join(shown)}
     parts["hashes"] = "\n".join(f"- {what}: `{value}`" for what, value in hashes.items())
