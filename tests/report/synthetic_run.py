@@ -152,7 +152,7 @@ def _summed(
     frames = []
     for trial in planned:
         places = {"trial": trial.id, "seed": trial.seed, "image": np.arange(IMAGES)}
-        frames.append(polars.DataFrame(places | main_columns(trial, columns)))
+        frames.append(polars.DataFrame(places | all_columns(trial, columns)))
     return json.dumps(summary), polars.concat(frames)
 
 
@@ -176,11 +176,11 @@ def outcome_of(trial: Trial, measured: bool) -> dict[str, Any]:
     return outcome
 
 
-def main_columns(trial: Trial, columns: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The columns of rows.parquet that the page reads."""
-    own = columns.get(trial.id, {})
+def all_columns(trial: Trial, columns: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The columns of rows.parquet; a trial that diverged has no numbers in them."""
     nothing = np.full(IMAGES, np.nan)
-    return {key: own.get(key, nothing) for key in ("tangent_fraction.margin", "accuracy")}
+    every = dict.fromkeys(key for own in columns.values() for key in own)
+    return {key: columns.get(trial.id, {}).get(key, nothing) for key in every}
 
 
 def summary_of(
@@ -313,7 +313,30 @@ def pictures_of(trials: list[dict[str, Any]], channels: int, rng: np.random.Gene
         if fraction is not None:
             out[f"gradient.{trial['id']}"] = 1e-3 * (fraction * 3 * edge + 0.04 * rng.normal(size=images.shape))
     pictures = {name: np.ascontiguousarray(value, np.float32) for name, value in out.items()}
-    return pictures | {"labels": np.arange(m) % len(CLASSES)}
+    for trial in trials:
+        if f"gradient.{trial['id']}" in out:
+            pictures[f"probability.{trial['id']}"] = rng.uniform(size=m).astype(np.float32)
+            pictures[f"answer.{trial['id']}"] = np.arange(m) % len(CLASSES)
+    return pictures | spaces_of(m, images[0].size, rng) | labels_of(m)
+
+
+def labels_of(m: int) -> dict[str, np.ndarray]:
+    """The first images are pictured; a class for each image."""
+    every = np.arange(IMAGES)
+    return {
+        "labels": every[:m] % len(CLASSES),
+        "ids": every[:m],
+        "measured": every,
+        "measured_labels": every % len(CLASSES),
+    }
+
+
+def spaces_of(m: int, dimension: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Random tangent spaces of each picture, as a study keeps them."""
+    bases = np.linalg.qr(rng.normal(size=(m, dimension, RANK)))[0].transpose(0, 2, 1)
+    largest = np.abs(bases).max(2)
+    rows = np.ascontiguousarray(np.round(127 * bases / largest[:, :, None]), np.int8)
+    return {"tangents.": rows, "scale.tangents.": largest.astype(np.float32)}
 
 
 def build_run(folder: Path, channels: int = 1, spec: str = SPEC, **options: Any) -> Path:

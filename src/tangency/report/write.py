@@ -21,27 +21,34 @@ from tangency.report.draw.saving import Made, save_figure
 from tangency.report.draw.score import error_figure
 from tangency.report.draw.sheets import save_animation, save_sheet, save_tiles
 from tangency.report.page.generation import render_generation
+from tangency.report.page.html import compact_json
 from tangency.report.page.leaderboard import render_leaderboard
 from tangency.report.page.score import render_score
-from tangency.report.page.study import render_study
+from tangency.report.page.study import exported, render_study
+from tangency.report.page.unfinished import render_unfinished
 from tangency.report.read.models import collect_models, label_models, own_folder
 from tangency.report.read.run import read_run
+from tangency.report.read.unfinished import read_unfinished
 from tangency.report.text.generation import SOURCE_NAMES
 
 DEFAULT = Path("runs") / "leaderboard"
 ROWS = "leaderboard-rows.parquet"  # no folder of a measured model has a file of this name
+EXPORT = "run.json"  # beside the page of a study
 ANIMATIONS = ("gif", "apng")
 _SHEET = 256  # pictures of a sheet at most
 _SHOWN = 10  # pictures of each source in the grid and on the page of a generation task
 
 
-def write_report(run: str | Path, *, figures: bool = False) -> Path:
-    """Write RUN/report/index.html, and on request RUN/report/figures/, from the files of a run.
+def write_report(run: str | Path, against: str | Path | None = None, *, figures: bool = False) -> Path:
+    """Write RUN/report/index.html and run.json, and on request figures/, from the files of a run.
 
     Reads spec.yaml, summary.json, rows.parquet and artefacts/pictures.safetensors; no model, no tensor, no network.
+    run.json holds the numbers of the page, which the page of another run can load beside its own. Of a run that is not
+    finished a page is written that says so, alone.
 
     Args:
-        run: a finished run directory.
+        run: a run directory.
+        against: a finished one, whose numbers the page holds too.
         figures: whether to write figures for a paper too, as PDF, SVG and PNG, with a README.md that says what each
             shows and which the run cannot have; they take several times as long as the page. Without them, figures of
             an earlier report are removed where they are of other rows.
@@ -50,7 +57,7 @@ def write_report(run: str | Path, *, figures: bool = False) -> Path:
         The path of the page.
 
     Raises:
-        RunError: a file is missing, damaged, or of another schema.
+        RunError: a file is missing, damaged, or of another schema; or `against` is not finished.
 
     Example:
         >>> import tempfile, tangency
@@ -64,16 +71,21 @@ def write_report(run: str | Path, *, figures: bool = False) -> Path:
         ...     write_report(folder).name
         'index.html'
     """
+    folder = Path(run) / "report"
+    page = folder / "index.html"
+    if (unfinished := read_unfinished(Path(run))) is not None:
+        _write_page(render_unfinished(unfinished), page)
+        return page
     content = read_run(Path(run))
-    folder = content.folder / "report"
+    other = None if against is None else read_run(Path(against))
     if figures:
         journal("report.figures")
         write_figures(content, folder / "figures")
     else:
         drop_outdated(content, folder / "figures")
     journal("report.page")
-    page = folder / "index.html"
-    _write_page(render_study(content), page)
+    _write_page(render_study(content, other), page)
+    _write_page(compact_json(exported(content)), folder / EXPORT)
     return page
 
 

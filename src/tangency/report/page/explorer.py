@@ -21,6 +21,7 @@ from tangency.study.summary.entries import StudySummary
 
 PICTURED = 48  # images at most, of which a page holds pictures
 NUMBERS_BUDGET = 24_000_000  # bytes of the blocks of numbers of a page
+AGAINST_BUDGET = 6_000_000  # the same of a second run on the page
 PICTURES_BUDGET = 11_000_000  # bytes of pictures before they are compressed; base64 takes about as much after it
 _NO_SPACES = "This run kept no tangent spaces of its pictures: {}."
 
@@ -34,31 +35,37 @@ class Explorer:
 
 
 def explore(
-    run: RunFiles, budget: int = NUMBERS_BUDGET, prefix: str = "", keys: Sequence[str] | None = None
+    run: RunFiles,
+    budget: int = NUMBERS_BUDGET,
+    prefix: str = "",
+    keys: Sequence[str] | None = None,
+    pictures: bool = True,
 ) -> Explorer:
     """The explorer of a run.
 
     Args:
         run: its files.
         budget: bytes of the blocks of numbers.
-        prefix: before the names of blocks; a run with one, which is a second one on a page, comes without pictures.
+        prefix: before the names of blocks.
         keys: those that are embedded, of all by default.
+        pictures: whether it comes with pictures.
     """
     summary, kept = run.summary, run.kept
     table = ImageTable.of(summary.trials, run.rows)
-    numbers = embedded_numbers(table, table.keys if keys is None else keys, budget, prefix)
-    pictures = Explorer({}) if prefix or not kept.pictures else pictured(summary, kept)
+    chosen = [key for key in table.keys if keys is None or key in keys]
+    numbers = embedded_numbers(table, chosen, budget, prefix)
+    shown = pictured(summary, kept) if pictures and kept.pictures else Explorer({})
     content = {
-        "images": _images(table, kept, summary, bool(pictures.blocks)),
+        "images": _images(table, kept, summary, bool(shown.blocks)),
         "keys": numbers.keys,
         "left_out": numbers.left_out,
         "estimators": [{"id": own, "name": name} for own, name in estimator_names(summary).items()],
         "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
         "seeds": sorted({trial.seed for trial in summary.trials}),
-        "pictures": pictures.content or None,
+        "pictures": shown.content or None,
         "trajectories": [],
     }
-    return Explorer(content, numbers.blocks | pictures.blocks)
+    return Explorer(content, numbers.blocks | shown.blocks)
 
 
 def _images(table: ImageTable, kept: KeptPictures, summary: StudySummary, shown: bool) -> dict[str, Any]:

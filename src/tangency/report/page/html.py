@@ -52,5 +52,9 @@ def embedded_json(content: Mapping[str, Any]) -> Any:
     """JSON that cannot end the script element around it."""
     from markupsafe import Markup
 
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return Markup(compact_json(content).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def compact_json(content: Mapping[str, Any]) -> str:
+    """Strict JSON without a space too many."""
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tangency.report.draw.pictures import PictureGrid, picture_columns
-from tangency.report.page.explorer import explore
+from tangency.report.page.explorer import AGAINST_BUDGET, Explorer, explore
 from tangency.report.page.generated import generated_section
 from tangency.report.page.html import embedded_json, environment, resource
+from tangency.report.page.numbers import headline_keys
 from tangency.report.page.payload import payload
 from tangency.report.page.regimes import kappa_rows, margins, regimes_section
 from tangency.report.page.score import examination
@@ -21,12 +21,14 @@ from tangency.report.read.sweep import twins
 from tangency.report.read.trials import BAYES
 from tangency.report.text import glossary
 from tangency.report.text.measures import definitions
-from tangency.report.text.panels import correlation_panels, panels
+from tangency.report.text.panels import correlation_panels, panels, story_keys
 from tangency.report.text.score import EXACT, score_lead, world_sentence
 from tangency.report.text.story import stories, story_lead
 from tangency.report.text.thesis import control_words, correlation_sentence
 from tangency.report.text.trials import networks_text, outside_sentence, regime_legend, regime_sentences, seed_warning
 from tangency.report.text.verdict import verdict
+from tangency.study.summary.entries import StudySummary
+from tangency.study.summary.sweep_entries import CellEntry
 
 SYMBOLS = (
     ("●", "weak"),
@@ -35,18 +37,27 @@ SYMBOLS = (
     ("○", "undetermined"),
     ("✕", "collapsed or diverged"),
 )
-SCRIPTS = ("core.js", "curves.js", "noise.js", "sorting.js", "page.js")  # parts of one script, in this order
+SCRIPT = "page/bundle/explorer.js"  # built from web/
+EXPORT_SCHEMA = 1
 
 
-def render_study(run: RunFiles) -> str:
-    """The page as HTML text."""
-    return environment().get_template("page.html.j2").render(context(run))
+def render_study(run: RunFiles, against: RunFiles | None = None) -> str:
+    """The page as HTML text, with the numbers of a second run where there is one."""
+    return environment().get_template("page.html.j2").render(context(run, against))
 
 
-def context(run: RunFiles) -> dict[str, Any]:
+def exported(run: RunFiles) -> dict[str, Any]:
+    """The numbers of a page with those of the headline image by image, for the page of another run to load."""
+    explorer = explore(run, keys=headline_keys(run.summary.trials), pictures=False)
+    data = payload(run.summary, run.rows, explorer.content)
+    return {"schema": EXPORT_SCHEMA, "data": data, "blocks": explorer.blocks}
+
+
+def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
     """Everything that the templates show."""
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
-    columns, explorer = picture_columns(trials, run.pictures), explore(run)
+    explorer = explore(run)
+    other = explore(against, AGAINST_BUDGET, "r2-", pictures=False) if against else Explorer({})
     return verdict_context(run) | {
         "summary": summary,
         "spec": run.spec,
@@ -60,7 +71,10 @@ def context(run: RunFiles) -> dict[str, Any]:
         "outside_sentence": outside_sentence(trials),
         "symbols": SYMBOLS,
         "panels": panels(trials),
-        "pictures": PictureGrid.of(columns, run.pictures, summary.data.classes),
+        "first_measure": first_measure(summary),
+        "pictured": bool(explorer.content["pictures"]),
+        "imaged": bool(explorer.content["keys"]),
+        "left_out": explorer.content["left_out"],
         "glance": glance(summary),
         "twins": twins(summary),
         "denoising": card.denoising,
@@ -73,11 +87,22 @@ def context(run: RunFiles) -> dict[str, Any]:
         "glossary": glossary,
         "provenance": provenance(summary),
         "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
-        "blocks": list(explorer.blocks.items()),
-        "plotly": resource("vendor/plotly-basic.min.js"),
-        "script": resource(*(f"templates/{name}" for name in SCRIPTS)),
+        "other_json": embedded_json(payload(against.summary, against.rows, other.content)) if against else None,
+        "blocks": list((explorer.blocks | other.blocks).items()),
+        "script": resource(SCRIPT),
         "style": resource("templates/page.css"),
     }
+
+
+def first_measure(summary: StudySummary) -> str:
+    """The measure that is picked at first: the tangent fraction, or what stands first."""
+    return story_keys(summary).get("fraction") or next((panel.options[0][1] for panel in panels(summary.trials)), "")
+
+
+def headline_cell(summary: StudySummary) -> CellEntry | None:
+    """The recipe that the verdict is about."""
+    recipe = summary.headline.recipe if summary.headline else ""
+    return next((cell for cell in summary.cells if cell.id == recipe), None)
 
 
 def verdict_context(run: RunFiles) -> dict[str, Any]:
@@ -86,6 +111,7 @@ def verdict_context(run: RunFiles) -> dict[str, Any]:
     return {
         "story_lead": story_lead(summary),
         "stories": stories(summary),
+        "best": headline_cell(summary),
         "regime_sentences": regime_sentences(summary),
         "tiles": tiles(summary),
         "verdict": verdict(summary),

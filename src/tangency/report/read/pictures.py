@@ -23,8 +23,8 @@ class KeptPictures:
     Args:
         pictures: "image" in [0, 1], "labels", the targets and "gradient.<trial>", each (S, C, H, W); empty for none.
         ids: (S,) indices of these images in the test split; None in files that do not say.
-        tangents: estimator, "" for the first, to the directions of tangent spaces (S, k, d) int8 and the value (S, k)
-            of their 127.
+        tangents: estimator, "" for the first, to the directions of tangent spaces (S, k, d) int8 and their largest
+            |values| (S, k), for which 127 stands.
         probabilities, answers: trial to p(y|x) and the answered class, (S,) each.
         labels: index of each measured image to its class; of the pictured ones alone in files of older versions.
     """
@@ -117,9 +117,7 @@ def _checked(pictures: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarra
 
 
 def _tangents(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return {
-        name: (rows, arrays[f"{_SCALE}{_TANGENTS}{name}"] / 127) for name, rows in _under(_TANGENTS, arrays).items()
-    }
+    return {name: (rows, arrays[f"{_SCALE}{_TANGENTS}{name}"]) for name, rows in _under(_TANGENTS, arrays).items()}
 
 
 def _under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -48,9 +48,10 @@ def describe(key: Key) -> MeasureText:
 
 
 def definitions(keys: Iterable[Key]) -> list[tuple[str, MeasureText]]:
-    """All measures of this package and those of the keys, by family, in the order of the page."""
-    families = dict.fromkeys([*ORDER, *own_measures(), *(key.family for key in keys if measure_of(key.family))])
-    return [(family, describe(Key(family))) for family in families]
+    """The measures of these keys, by family, in the order of the page."""
+    taken = [key.family for key in keys if measure_of(key.family)]
+    families = dict.fromkeys([*ORDER, *own_measures(), *taken])
+    return [(family, describe(Key(family))) for family in families if family in taken]
 
 
 def _words(key: Key) -> dict[str, str]:

@@ -1,0 +1,160 @@
+// One image: its pictures, its gradient at every strength, the parts in and off the tangent space, and all its numbers.
+import * as Plot from "@observablehq/plot";
+import {$, button, make, offer, option} from "../dom.js";
+import {csv} from "../data/csv.js";
+import {capital, known, say} from "../data/words.js";
+import {hueOf, level, plot, strengthAxis, yAxis} from "../draw/chart.js";
+import {drawInto} from "./grid.js";
+import {chip} from "./chips.js";
+
+const figure = (title, canvas, note = "") => make("figure", {}, canvas, make("figcaption", {}, title, ...(note ? [make("br"), make("span", {className: "small"}, note)] : [])));
+
+export class ImageDialog {
+  #token = 0;
+
+  constructor(page) {
+    Object.assign(this, page);
+    this.dialog = $("#image-dialog");
+    if (!this.dialog) return;
+    this.body = $(".dialog-body", this.dialog);
+    $("[data-close]", this.dialog).addEventListener("click", () => this.dialog.close());
+    this.dialog.addEventListener("click", e => { if (e.target === this.dialog) this.dialog.close(); });
+    this.dialog.addEventListener("close", () => this.from?.isConnected && this.from.focus());
+    [["[data-previous]", -1], ["[data-next]", 1]].forEach(([name, step]) => $(name, this.dialog).addEventListener("click", () => this.#step(step)));
+    $("[data-csv]", this.dialog).addEventListener("click", () => this.#save());
+    this.space = $("#dialog-estimator");
+    this.spaces = this.pictures.own?.tangents || [];
+    this.space.replaceChildren(...this.spaces.map((own, i) => option(i, `${own.estimator}, rank ${own.rank}`)));
+    this.space.closest("label").hidden = this.spaces.length < 2;
+    this.space.addEventListener("change", () => this.show());
+    $("#dialog-objective").replaceChildren(...this.run.objectives.map(own => option(own.id, capital(own.name))));
+    $("#dialog-objective").addEventListener("change", e => this.state.set({objective: e.target.value}));
+    this.state.on(["objective", "strength", "seed", "measure", "estimator", "thresholds"], () => { if (this.dialog.open) this.show(); });
+  }
+
+  /** @param image place among all images, −1 for none; @param place among the pictured ones, −1 for none. */
+  open(image, place, from) {
+    Object.assign(this, {image, place, from: from || this.from});
+    if (!this.dialog.open) this.dialog.showModal();
+    return this.show();
+  }
+
+  #step(by) {
+    const all = this.place >= 0 ? this.pictures.places : [...this.run.explorer.images.ids.keys()], now = this.place >= 0 ? this.place : this.image;
+    const next = (now + by + all.length) % all.length;
+    this.open(this.place >= 0 ? this.pictures.image[next] : next, this.place >= 0 ? next : -1);
+  }
+
+  get shown() {
+    const {objective, strength, seed} = this.state.now, own = this.run.nearest(objective, strength);
+    const kept = this.place >= 0 ? this.pictures.trialFor(objective, own, seed) : null;
+    return {objective, strength: own, places: this.run.trialsAt(objective, own, seed), trial: kept};
+  }
+
+  async show() {
+    const token = ++this.#token, {objective, strength, trial, places} = this.shown, {images} = this.run.explorer;
+    $("#dialog-objective").value = objective;
+    const name = this.place >= 0 ? this.pictures.className(this.place) : this.run.className(this.image);
+    $("h2", this.dialog).textContent = this.image >= 0 ? `Image ${images.ids[this.image]}, ${name}` : `Picture ${this.place + 1}, ${name}`;
+    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
+    if (token !== this.#token) return;
+    const at = this.body.scrollTop;
+    this.body.replaceChildren(...parts.filter(Boolean));
+    this.body.scrollTop = at;
+    if (this.chart) this.#chart(objective);
+  }
+
+  #canvas(values, options) {
+    const own = make("canvas");
+    drawInto(own, values, this.pictures.shape, options);
+    return own;
+  }
+
+  #pictures(trial, objective, strength) {
+    const {pictures, place} = this;
+    if (place < 0) return make("p", {className: "what"}, pictures.own
+      ? `No pictures of this image: gradients are kept of ${pictures.places.length} images, chosen before the results.` : "This run kept no pictures.");
+    const all = [figure("image", this.#canvas(pictures.photo(place), {photo: true})), ...pictures.own.targets.map((own, i) => figure(own.title, this.#canvas(pictures.target(i, place))))];
+    if (trial) {
+      all.push(figure(`gradient of ${trial.name}`, this.#canvas(pictures.gradient(trial.id, place)), trial.id));
+      if (this.spaces.length) {
+        const parts = pictures.parts(trial.id, place, Number(this.space.value || 0)), {estimator, rank} = this.spaces[Number(this.space.value || 0)];
+        all.push(figure("its tangent part", this.#canvas(parts.then(own => own.tangent)), `${estimator}, rank ${rank}`), figure("its normal part", this.#canvas(parts.then(own => own.normal)), "the rest"));
+      }
+    }
+    const words = trial ? "" : ` No gradient is kept of ${this.run.objectiveName(objective)} ${strength}.`;
+    return make("section", {}, make("div", {className: "film large"}, ...all),
+      make("p", {className: "small"}, `Each picture has its own symmetric scale: compare shapes, not strengths.${words} ${this.spaces.length ? "" : pictures.own.why_no_tangents}`));
+  }
+
+  #answers(trial) {
+    const p = trial && this.pictures.own?.probabilities?.[trial.id]?.[this.place], answer = trial && this.pictures.own?.answers?.[trial.id]?.[this.place];
+    if (!known(p)) return null;
+    const {classes} = this.run.explorer.images;
+    return make("p", {className: "what", id: "dialog-answer"}, `p(y|x) of the label, ${this.pictures.className(this.place)}: `, make("strong", {}, say(p)), ...(known(answer) ? [`; the network's answer: ${classes[answer]}.`] : ["."]));
+  }
+
+  /** The gradient at every strength of the objective; a click moves the slider. */
+  #strip(objective) {
+    if (this.place < 0) return null;
+    const cells = this.run.strengths(objective).map(strength => {
+      const trial = this.pictures.trialFor(objective, strength, this.state.now.seed), here = strength === this.shown.strength;
+      const canvas = this.#canvas(trial ? this.pictures.gradient(trial.id, this.place) : Promise.resolve(null));
+      const own = button("", () => this.state.set({strength}), {className: `frame${here ? " here" : ""}`, "aria-label": `Gradient at strength ${strength}`, "aria-pressed": String(here)});
+      own.append(canvas);
+      return make("figure", {}, own, make("figcaption", {}, strength ? String(strength) : "standard", make("br"), chip(this.labels.at(objective, strength))));
+    });
+    return make("section", {}, make("h3", {}, `Gradient at every strength of ${this.run.objectiveName(objective)}`), make("div", {className: "film", id: "dialog-strip"}, ...cells));
+  }
+
+  /** Numbers of the image beside their controls, and the picked measure against the strength. */
+  async #numbers(objective, places) {
+    const rows = await this.#rows(places), names = [...new Set(rows.flatMap(row => row.controls.map(own => own.control)))];
+    const head = ["Measure", "This image", ...names.map(own => own.replaceAll("_", " ")), "Chance"];
+    const body = rows.map(({entry, value, controls}) => make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)),
+      ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value))), make("td", {className: "num"}, say(entry.chance))));
+    const table = make("table", {className: "plain", id: "dialog-numbers"}, make("thead", {}, make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", className: i ? "num" : ""}, text)))), make("tbody", {}, ...body));
+    const trials = places.map(place => this.run.trials[place].id).join(", ");
+    this.chart = make("div", {className: "plot", role: "img", "aria-label": "The picked measure of this image against the strength; the numbers are in the table."});
+    const entry = this.#picked();
+    return [
+      make("section", {}, make("h3", {}, `${entry.title} of this image`), make("p", {className: "small"}, "Solid: this image; dotted: its controls; grey: the mean over all images."), this.chart),
+      make("section", {}, make("h3", {}, "Numbers of this image"), make("p", {className: "small"}, `${trials}${places.length > 1 ? ", averaged over seeds" : ""}. ${this.run.explorer.left_out.length ? `${this.run.explorer.left_out.length} measures are in rows.parquet only, for the size of this page.` : ""}`),
+        make("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": "Numbers of this image"}, table)),
+    ];
+  }
+
+  async #rows(places) {
+    const value = async key => (await this.run.imageValues(key, places))[this.image], all = [...this.run.keys.values()].filter(own => !own.control);
+    return Promise.all(all.map(async entry => ({entry, value: await value(entry.key), controls: await Promise.all(entry.controls.map(async key => ({control: this.run.keys.get(key).control, key, value: await value(key)})))})));
+  }
+
+  #picked() {
+    const {measure} = this.state.now;
+    return this.run.keys.get(measure) || this.run.keys.get(this.run.fraction.fraction) || this.run.keys.values().next().value;
+  }
+
+  async #chart(objective) {
+    const {chart, run, image} = this, entry = this.#picked(), strengths = run.strengths(objective), axis = strengthAxis(strengths, chart.clientWidth - 60);
+    const at = async key => Promise.all(strengths.map(async strength => {
+      const values = await run.imageValues(key, run.trialsAt(objective, strength, this.state.now.seed)), finite = values.filter(own => !Number.isNaN(own));
+      return {x: axis.at(strength), y: values[image], mean: finite.length ? finite.reduce((a, b) => a + b, 0) / finite.length : NaN};
+    }));
+    const own = await at(entry.key), controls = await Promise.all(entry.controls.map(at)), stroke = hueOf(run, objective);
+    if (chart !== this.chart || !chart.isConnected) return;
+    chart.replaceChildren();
+    plot(chart, {height: 190, x: axis.x, marks: [...yAxis(4), axis.mark, ...(known(entry.chance) ? level(entry.chance, "dash", "chance", {anchor: "right"}) : []),
+      Plot.line(own, {x: "x", y: "mean", stroke: "var(--soft)", strokeWidth: 1.4}), ...controls.map(line => Plot.line(line, {x: "x", y: "y", stroke, strokeWidth: 1, strokeDasharray: "2 3"})),
+      Plot.line(own, {x: "x", y: "y", stroke, strokeWidth: 2.2}), Plot.dot(own.filter(p => !Number.isNaN(p.y)), {x: "x", y: "y", fill: stroke, r: 3.4})]});
+  }
+
+  async #save() {
+    const rows = [], {objective} = this.shown;
+    for (const strength of this.run.strengths(objective)) {
+      const places = this.run.trialsAt(objective, strength, this.state.now.seed);
+      for (const {entry, value, controls} of await this.#rows(places))
+        rows.push([objective, strength, entry.key, value], ...controls.map(own => [objective, strength, own.key, own.value]));
+    }
+    offer(new Blob([csv(["objective", "strength", "measure", "value"], rows)], {type: "text/csv"}), `image-${this.run.explorer.images.ids[this.image]}.csv`);
+  }
+}
