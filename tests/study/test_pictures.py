@@ -20,7 +20,6 @@ from tangency.study.work.pictures import halved, kept_tangents
 from tangency.tangents import TangentSpace
 from tangency.tensors import read_tensors, write_tensors
 
-
 pytestmark = pytest.mark.processes
 
 
