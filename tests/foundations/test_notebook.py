@@ -14,6 +14,7 @@ from torch import nn
 
 import tangency
 from tangency import notebook
+from tangency.measures import Rows
 from tangency.mixtures import fit_mixture
 from tangency.models import Classifier
 from tangency.tangents import TangentSpace
@@ -105,7 +106,7 @@ def test_rows_list_measures_before_controls_with_mean_range_and_lost_images():
         "accuracy": torch.tensor([1.0, 0.0, float("nan")]),
         "radius": torch.full((3,), float("nan")),
     }
-    rows = tangency.measures.Rows(torch.arange(3), columns, 16, 2, (EVIL,))
+    rows = Rows(torch.arange(3), columns, 16, 2, (EVIL,))
     text = shown(rows).text
     assert text.index("accuracy") < text.index("tangent_fraction.margin.pca")
     at = text.index("accuracy")
@@ -113,7 +114,7 @@ def test_rows_list_measures_before_controls_with_mean_range_and_lost_images():
     at = text.index("radius")
     assert text[at : at + 2] == ["radius", "3"]
     assert EVIL in " ".join(text)
-    many = tangency.measures.Rows(torch.arange(1), {f"extra_{i}": torch.zeros(1) for i in range(50)}, 16, 2)
+    many = Rows(torch.arange(1), {f"extra_{i}": torch.zeros(1) for i in range(50)}, 16, 2)
     assert "and 10 more in keys()" in " ".join(shown(many).text)
 
 

@@ -94,7 +94,9 @@ def test_a_fan_has_the_angles_of_the_rows(content):
     objective = regimes_objective(content)
     fans = regime_fans(content, objective)
     assert [fan.cell.regime for fan in fans] == ["weak", "bayes_aligned", "excessive"]
-    assert fans[1].cell is best_cell(content, objective)
+    aligned = [cell for cell in column(content.summary.cells, objective) if cell.regime == "bayes_aligned"]
+    assert fans[1].cell is best_cell(content, aligned)
+    assert [fan.cell.strength for fan in fans][::2] == [0.0, 30.0]
     at = regimes_figure(content).axes[1]
     rows = content.rows.filter(pl.col("trial") == fans[1].trial)[FRACTION].to_numpy()
     bold = max(at.lines, key=lambda line: line.get_linewidth())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tangency.report.draw.curves import REGIME_COLOURS
 from tangency.report.draw.mosaic import MosaicColumn, mosaic_figure, photo_tiles, signed_tiles
 from tangency.report.read.run import RunFiles
+from tangency.report.read.sweep import by_objective
 from tangency.report.read.trials import BAYES, STANDARD, column, swept
 from tangency.report.text.glossary import TARGETS, objective_name
 from tangency.report.text.panels import default_alignment
@@ -43,7 +44,9 @@ def gallery_columns(run: RunFiles, images: int) -> list[MosaicColumn]:
     The best recipe of an objective is that of the largest L, mean over Bayes directions; where L was not measured, that
     of the largest alignment. Its first network that kept gradients is shown.
     """
-    best = [cell for objective in swept(run.summary.trials) if (cell := best_cell(run, objective))]
+    cells = by_objective(run.summary.cells)
+    objectives = [name for name in swept(run.summary.trials) if name in cells]
+    best = [cell for name in objectives if (cell := best_cell(run, cells[name]))]
     names = [(STANDARD, 0.0), *((cell.objective, cell.strength) for cell in best), (BAYES, 0.0)]
     shown = [trial for name in names if (trial := _shown(run, *name))]
     if not shown:
@@ -68,8 +71,8 @@ def row_labels(run: RunFiles, images: int) -> list[str]:
     return ["\n".join(textwrap.wrap(label, _LABEL)[:2]) for label in labels]
 
 
-def best_cell(run: RunFiles, objective: str) -> CellEntry | None:
-    """The recipe of an objective with the largest L, or the largest alignment where there is no L; None for none."""
+def best_cell(run: RunFiles, cells: Iterable[CellEntry]) -> CellEntry | None:
+    """The recipe with the largest L, or the largest alignment where there is no L; collapsed ones are left out."""
     key = default_alignment(run.summary.trials)
 
     def alignment(cell: CellEntry) -> float | None:
@@ -79,9 +82,9 @@ def best_cell(run: RunFiles, objective: str) -> CellEntry | None:
         entry = cell.measures.get(key)
         return entry.mean if entry else None
 
-    known = [(level, cell) for cell in run.summary.cells if (level := alignment(cell)) is not None]
-    own = [(level, cell) for level, cell in known if cell.objective == objective and cell.regime != "collapsed"]
-    return max(own, key=lambda item: item[0])[1] if own else None
+    standing = [cell for cell in cells if cell.regime != "collapsed"]
+    known = [(level, cell) for cell in standing if (level := alignment(cell)) is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
 def _shown(run: RunFiles, objective: str, strength: float) -> TrialEntry | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,7 +67,8 @@ def draw_mosaic(at: Axes, columns: Sequence[MosaicColumn], rows: Sequence[str] =
         for row, tile in enumerate(column.tiles):
             top = row * (height + gap)
             sheet[top : top + height, left : left + width] = missing if tile is None else _fitted(tile, height, width)
-        middle, style = left + width / 2 - 0.5, {"clip_on": False, "solid_capstyle": "butt"}
+        middle = left + width / 2 - 0.5
+        style: dict[str, Any] = {"clip_on": False, "solid_capstyle": "butt"}
         if column.colour:
             at.plot([left - 0.5, left + width - 0.5], [-gap - 0.5] * 2, color=column.colour, linewidth=2.5, **style)
         at.text(middle, -2 * gap, column.heading, ha="center", va="bottom", fontsize=SMALL + 0.5, color=INK)

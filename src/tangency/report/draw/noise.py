@@ -81,7 +81,7 @@ def tangent_rows(run: RunFiles, estimator: str = "") -> np.ndarray:
             "study again: it goes on where it stopped."
         )
     values, scale = run.kept.tangents[label]
-    rows: np.ndarray = values.astype(np.float64) * scale[..., None]
+    rows: np.ndarray = values.astype(np.float64) / 127 * scale[..., None]
     return rows
 
 

@@ -79,13 +79,12 @@ def regimes_objective(run: RunFiles) -> str:
 def regime_fans(run: RunFiles, objective: str) -> list[RegimeFan]:
     """One recipe of each regime that an objective has: the standard network, that of the best L, the strongest."""
     own = sorted(column(run.summary.cells, objective), key=lambda cell: cell.strength)
-    best = best_cell(run, objective)
     fans = []
     for regime in REGIME_COLOURS:
         cells = [cell for cell in own if cell.regime == regime]
         if cells:
-            chosen = best if best in cells else cells[-1] if regime == "excessive" else cells[0]
-            fan = _fan(run, chosen)
+            ends = {"weak": cells[0], "excessive": cells[-1]}
+            fan = _fan(run, ends.get(regime) or best_cell(run, cells) or cells[0])
             fans += [fan] if fan else []
     return fans
 

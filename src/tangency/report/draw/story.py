@@ -195,7 +195,7 @@ def effective_figure(run: RunFiles) -> Figure | None:
         at.set_axis_off()
     figure.supxlabel("effective strength: median of margin/‖∇margin‖₂, in [0, 1] pixel units", fontsize=7.5)
     handles = {label: line for at in axes.flat for line, label in zip(*at.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=5)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -54,7 +54,7 @@ def curves_figure(run: RunFiles) -> Figure | None:
     for at in axes.flat[len(shown) :]:
         at.set_axis_off()
     lines = lines_by_label(axes.flat)
-    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=5)
+    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=4)
     figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
     return figure
 
