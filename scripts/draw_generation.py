@@ -1,6 +1,7 @@
 """Draw the figures of docs/generate.md: docs/images/generation-*.png.
 
-python scripts/draw_generation.py runs/generation, the run of `tangency study run generation`.
+python scripts/draw_generation.py runs/generation, the run of `tangency study run generation`, of which
+`tangency report runs/generation --figures` wrote the figures.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "tangency"
 LEVEL = {
-    **dict.fromkeys(["errors"], 0),
+    **dict.fromkeys(["errors", "notebook"], 0),
     **dict.fromkeys(["types", "seeding", "files", "devices", "validation"], 0.5),
     **dict.fromkeys(["tensors", "formats", "references"], 0.7),
     "engines": 0.9,
@@ -26,6 +26,7 @@ LEVEL = {
     "cause": 8.4,
     "theory": 8.5,
     "report": 9,
+    "plot": 9.5,
     "cli": 10,
     "__main__": 11,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tangency.references import OPENERS
 
 if TYPE_CHECKING:
+    from tangency import plot as plot
     from tangency.attacks import pgd as pgd
     from tangency.autodiff import input_gradient as input_gradient
     from tangency.autodiff import input_gradients as input_gradients
@@ -74,6 +75,7 @@ _ROOMS = {
     "worlds": ("BayesClassifier", "load_data", "make_world"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_MODULES = ("plot",)  # which are used by their name, as in tangency.plot.curves
 _NAMED = {"load_data": "load_dataset", "objective": "make"}  # what these are called in their rooms
 __all__ = [
     "BayesClassifier",
@@ -114,10 +116,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"tangency.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'tangency' has no attribute '{name}'")
     return getattr(importlib.import_module(f"tangency.{_HOME[name]}"), _NAMED.get(name, name))
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, *_MODULES])

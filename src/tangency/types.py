@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from tangency.errors import DataError, NumericsError
+from tangency.notebook import card, strip
 
 # A noise level in [0, 1] pixel units, or one for each image, (N,).
 Sigma = float | Tensor
 # Called with what is being done and the share of it that is done, in [0, 1].
 OnProgress = Callable[[str, float], None]
 _CHANNELS = (1, 2, 3, 4)
+_SHOWN, _NAMED = 12, 10  # images and classes that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,39 @@ class LabelledImages:
         shape = "×".join(map(str, self.shape))
         return f"LabelledImages('{self.name}': {len(self)} images of {shape}, {len(self.classes)} classes)"
 
+    def _repr_html_(self) -> str:
+        """A few of the images, the first of each class before others, and what is known of all."""
+        chosen = self._first_of_each(_SHOWN)
+        pictures = strip(self.images(chosen).float().cpu().numpy(), [self.classes[int(y)] for y in self.labels[chosen]])
+        names = ", ".join(self.classes[:_NAMED]) + (", …" if len(self.classes) > _NAMED else "")
+        counts = self.class_counts
+        facts = {
+            "images": f"{len(self)} of {'×'.join(map(str, self.shape))}, {self._range}",
+            "classes": f"{len(self.classes)}: {names}",
+            "of each class": f"{int(counts.min())} to {int(counts.max())}" if len(counts) else "",
+            "signal": "" if self.signal is None else "the pixels that hold the class are known",
+            "digest": self.digest[:16],
+            "notes": " ".join(self.notes),
+        }
+        return card(f"Labelled images: {self.name}", facts, pictures)
+
+    @property
+    def _range(self) -> str:
+        """How pixels are held, and their range."""
+        if self.drawn is not None:
+            return "drawn again whenever they are used"
+        if not self.pixels.numel():
+            return str(self.pixels.dtype).removeprefix("torch.")
+        low, high = (float(end) for end in self.pixels.aminmax())
+        return f"{str(self.pixels.dtype).removeprefix('torch.')} from {low:.3g} to {high:.3g}"
+
+    def _first_of_each(self, count: int) -> Tensor:
+        """Indices of so many images: the first of each class, then the second of each."""
+        labels = self.labels.cpu()
+        order = labels.argsort(stable=True)
+        places = torch.arange(len(order)) - torch.searchsorted(labels[order].contiguous(), labels[order])
+        return order[places.argsort(stable=True)][:count]
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
@@ -116,6 +151,13 @@ class Dataset:
     licence: str = ""
     notes: tuple[str, ...] = ()
     guide: LabelledImages | None = None
+
+    def _repr_html_(self) -> str:
+        """The splits below each other, after licence and notes."""
+        facts = {"licence": self.licence, "notes": " ".join(self.notes)}
+        parts = {"training": self.train, "guide": self.guide, "test": self.test}
+        shown = (card(name, {}) + part._repr_html_() for name, part in parts.items() if part is not None)
+        return card(f"Data set: {self.name}", facts) + "".join(shown)
 
 
 @dataclass(frozen=True)

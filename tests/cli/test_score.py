@@ -38,7 +38,9 @@ def test_train_examine_and_draw(tmp_path: Path) -> None:
     found = json.loads(examined.output)
     assert found["report"] == str(tmp_path / "eval" / "index.html")
     assert json.loads((tmp_path / "eval" / "score.json").read_text())["verdict"] == found["verdict"]
-    assert {p.name for p in (tmp_path / "eval" / "figures").iterdir()} == {"denoising.pdf", "denoising.png"}
+    assert {p.name for p in (tmp_path / "eval" / "figures").iterdir()} == {
+        f"denoising.{kind}" for kind in ("pdf", "svg", "png")
+    }
     page = html.unescape((tmp_path / "eval" / "index.html").read_text())
     assert found["verdict"]["words"] in page
     assert "http://" not in page.replace("http://www.w3.org", "")

@@ -18,21 +18,6 @@ from tangency.report.read.run import read_run
 from tangency.report.text.panels import story_keys
 
 
-def test_figures_are_valid_files(reported):
-    folder = reported[1].parent / "figures"
-    names = {"story", "effective", "curves", "correlations", "pictures", "score"}
-    assert {path.name for path in folder.iterdir()} == {f"{n}.{kind}" for n in names for kind in ("pdf", "png")}
-    for path in folder.glob("*.pdf"):
-        content = path.read_bytes()
-        assert content.startswith(b"%PDF-")
-        assert content.rstrip().endswith(b"%%EOF")
-    for path in folder.glob("*.png"):
-        with Image.open(path) as picture:
-            picture.load()
-            assert picture.width > 1000
-            assert len(picture.convert("L").getcolors() or []) > 10  # something is drawn
-
-
 def test_signed_picture_is_symmetric_and_clear_at_zero():
     gradient = np.zeros((1, 7, 11))
     gradient[0, 2, 3], gradient[0, 4, 5] = 0.25, -0.25

@@ -9,7 +9,7 @@ from matplotlib.collections import PolyCollection
 from report.helpers import embedded, rewrite, section, typed
 from report.synthetic_run import NOISE_SIGMAS, build_run
 from tangency.report import write_report
-from tangency.report.draw.noise import noise_figure
+from tangency.report.draw.distractor import distractor_figure
 from tangency.report.page.sections import noise_section
 from tangency.report.read.noise import noise_curves
 from tangency.report.read.run import RunFiles, read_run
@@ -98,7 +98,7 @@ def test_data_with_a_signal_but_no_noise_has_a_table_and_no_plot(tmp_path):
     assert "simultaneous" not in section(text, "noise")
     assert 'class="plot noise' not in text
     assert 'id="noise-legend"' not in text
-    assert not (run / "report" / "figures" / "noise.pdf").exists()
+    assert distractor_figure(read_run(run)) is None
 
 
 def test_undefined_ratios_are_gaps(content, summary):
@@ -111,16 +111,13 @@ def test_undefined_ratios_are_gaps(content, summary):
     assert row.ratios[0] == ("undefined", "")
     assert section_.undefined
     assert f"at σ = {NOISE_SIGMAS[1]:g}" in section_.text.partition("gradient norm 0.3")[2][:30]
-    axes = noise_figure(with_summary(content, summary)).axes[0]
+    axes = distractor_figure(with_summary(content, summary)).axes[0]
     line = next(line for line in axes.lines if line.get_label() == "gradient norm 0.3")
     assert np.isnan(np.asarray(line.get_ydata(), float)[0])
 
 
-def test_figure_has_bands_chance_and_the_zero_line(world_run, content, summary):
-    write_report(world_run)
-    for suffix, start in (("pdf", b"%PDF-"), ("png", b"\x89PNG")):
-        assert (world_run / "report" / "figures" / f"noise.{suffix}").read_bytes().startswith(start)
-    left, right = noise_figure(content).axes
+def test_figure_has_bands_chance_and_the_zero_line(content, summary):
+    left, right = distractor_figure(content).axes
     held = summary["noise_curves"]["trials"]
     assert sum(isinstance(c, PolyCollection) for c in left.collections) == len(held)
     assert sum(isinstance(c, PolyCollection) for c in right.collections) == sum(
@@ -136,7 +133,7 @@ def test_figure_has_bands_chance_and_the_zero_line(world_run, content, summary):
 
 
 def test_seeds_share_one_entry_of_the_legend(tmp_path):
-    figure = noise_figure(read_run(build_run(tmp_path / "run", seeds=(0, 1), world=True)))
+    figure = distractor_figure(read_run(build_run(tmp_path / "run", seeds=(0, 1), world=True)))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(names) == len(set(names))
     assert {"Bayes rule", "untrained", "standard", "gradient norm 0.3", "chance, no difference"} <= set(names)
@@ -145,7 +142,7 @@ def test_seeds_share_one_entry_of_the_legend(tmp_path):
 def test_without_a_standard_network_there_is_no_difference(content, summary):
     for found in summary["noise_curves"]["trials"].values():
         found.pop("minus_standard", None)
-    assert len(noise_figure(with_summary(content, summary)).axes) == 1
+    assert len(distractor_figure(with_summary(content, summary)).axes) == 1
     assert not noise_section(typed(summary)).compared
 
 
@@ -155,7 +152,7 @@ def test_one_sigma_is_drawn_with_bars(content, summary):
     for found in curves["trials"].values():
         for values in (found["ratio"], found["low"], found["high"], *found.get("minus_standard", {}).values()):
             del values[1:]
-    axes = noise_figure(with_summary(content, summary)).axes[0]
+    axes = distractor_figure(with_summary(content, summary)).axes[0]
     bars = [c for c in axes.collections if not isinstance(c, PolyCollection)]
     assert len(bars) == len(curves["trials"])
 

@@ -223,7 +223,7 @@ def test_report_again_is_the_same_atomic_and_journalled(reported, tmp_path, monk
     again = write_report(run)
     assert first == {p.name: p.read_bytes() for p in again.parent.rglob("*") if p.is_file()}
     points = (tmp_path / "journal").read_text().splitlines()
-    assert points.index("report.figures") < points.index("report.page") < points.index("rename:index.html")
+    assert points.index("report.page") < points.index("rename:index.html")
 
 
 def test_table_at_a_glance_names_target_sigma_and_epsilon_and_holds_kappa(page):

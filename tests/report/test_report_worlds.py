@@ -13,7 +13,8 @@ from report.synthetic_run import build_run
 from tangency.evaluate.entries import IntervalEntry, MeasureEntry
 from tangency.measures import registry
 from tangency.measures.keys import Key
-from tangency.report.draw.pictures import REFERENCE, picture_columns, pictures_figure
+from tangency.report.draw.gallery import gallery_columns
+from tangency.report.draw.pictures import REFERENCE, picture_columns
 from tangency.report.draw.story import story_figure
 from tangency.report.draw.sweep import correlations_figure, curves_figure
 from tangency.report.read.run import read_run
@@ -141,7 +142,7 @@ def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_pat
         ("gradient.bayes-s3", REFERENCE, "Bayes-aligned")
     ]
     assert {column.name[-3:] for column in shown if column.regime and column not in best} == {"-s1"}
-    assert "Bayes rule" in [axes.get_title() for axes in pictures_figure(content).axes]
+    assert "Bayes rule" in [column.heading for column in gallery_columns(content, 2)]
     assert "bayes-s3" in embedded(page_of(content.folder))["explorer"]["pictures"]["gradients"]
 
 

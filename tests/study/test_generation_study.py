@@ -18,6 +18,8 @@ from tangency.evaluate.fitting.closed import estimators
 from tangency.evaluate.generation.run import generate_with
 from tangency.models import read_classifier
 from tangency.report import write_report
+from tangency.report.draw.figures import drawings
+from tangency.report.read.run import read_run
 from tangency.score import MixtureScore
 from tangency.study import checked_plan, parse_spec, run_study, study_status
 from tangency.study.layout import Layout
@@ -149,7 +151,8 @@ def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict]
     judge = json.loads((tmp_path / "run" / "summary.json").read_text())["generation"]["judge"]
     assert ("The judge is not above chance" in page) == bool(judge["warning"])
     assert page.count('alt="Inpainting, ') == 6 * (4 + 3)  # truth, input, mixture, Bayes rule; three networks
-    assert list((tmp_path / "run" / "report" / "figures").glob("generation-denoise.pdf"))
+    drawn = {drawing.name: drawing.draw for drawing in drawings(read_run(tmp_path / "run"))}
+    assert drawn["generation-denoise"](read_run(tmp_path / "run")) is not None
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ POINTS = [
     ("driver", "rename:pictures.safetensors#1", "artefacts/.pictures.safetensors.*.tmp"),
     ("self", "rename:rows.parquet#1", "trials/*/rows/*/*.parquet"),
     ("self", "rename:summary.json#1", "rows.parquet"),
-    ("self", "report.page#1", "report/figures/*.png"),
+    ("self", "report.page#1", "summary.json"),
     ("self", "rename:index.html#1", "report/.index.html.*.tmp"),
     ("worker", "train.step#4", "rename:checkpoint.safetensors"),
     ("worker", "rename:model.safetensors#2", "rename:best.safetensors"),

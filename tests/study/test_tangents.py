@@ -212,7 +212,7 @@ def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
 
 @pytest.mark.processes
 def test_the_page_compares_them(run: Path) -> None:
-    page = write_report(run).read_text()
+    page = write_report(run, figures=True).read_text()
     assert "Under which tangent space?" in page
     assert "pca-4" in page
     assert (run / "report" / "figures" / "tangents.png").stat().st_size > 5000

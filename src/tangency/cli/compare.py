@@ -59,6 +59,12 @@ def report(
             "--out", metavar="DIR", help="Folder of a leaderboard; by default the folder given, or runs/leaderboard."
         ),
     ] = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures", help="Of a study, figures for a paper too, as PDF, SVG and PNG, into RUN/report/figures."
+        ),
+    ] = False,
     against: Annotated[
         Path | None,
         typer.Option("--against", help="Run directory of a second study, which the page compares with.", metavar="RUN"),
@@ -77,12 +83,17 @@ def report(
     if len(runs) == 1 and (is_study(Path(runs[0])) or (not runs[0].startswith("run:") and not Path(runs[0]).is_dir())):
         if out is not None:
             raise RunError("--out: the report of a study lies in the run itself; leave it out.")
-        page = write_report(Path(runs[0]), against)
+        page = write_report(Path(runs[0]), against, figures=figures)
     elif against is not None:
         raise RunError("--against: a leaderboard has all its models on one page; give it with one run of a study.")
     else:
+        if figures:
+            raise RunError("--figures: are figures of one study; give its run directory alone.")
         page = write_leaderboard(runs, out)
+    drawn = page.parent / "figures" / "README.md"
     if as_json:
-        print_json({"report": str(page)})
+        print_json({"report": str(page)} | ({"figures": str(drawn.parent)} if figures and drawn.exists() else {}))
     else:
         typer.echo(f"report: {page}")
+        if figures:
+            typer.echo(f"figures: {drawn.parent}, see {drawn.name} there" if drawn.exists() else "figures: none yet")

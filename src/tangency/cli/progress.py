@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich import progress as bars
 from rich.console import Console
 
+from tangency.notebook import Report, in_notebook
+from tangency.notebook import bars as notebook_bars
 from tangency.types import OnProgress
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from tangency.study.run import Watcher
 
 _MINUTE = 60.0  # seconds between two lines
-Report = Callable[[str, str, float], None]  # what is done, its present part, and the share of it that is done
 
 
 @contextlib.contextmanager
@@ -27,6 +28,9 @@ def reporting(quiet: bool) -> Iterator[Report]:
     console = Console(stderr=True, highlight=False)
     if quiet:
         yield lambda title, part, share: None
+    elif in_notebook():
+        with notebook_bars() as show_there:
+            yield show_there
     elif not console.is_terminal:
         yield _lines(console)
     else:

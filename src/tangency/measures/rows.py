@@ -12,10 +12,12 @@ from torch import Tensor
 
 from tangency.errors import NumericsError, listed
 from tangency.measures.keys import Key
+from tangency.notebook import table
 
 if TYPE_CHECKING:
     import polars
 
+_SHOWN = 40  # measures that a notebook lists
 HEAD = ("trial", "seed", "image")  # columns of a table before its measures
 
 
@@ -51,6 +53,21 @@ class Rows:
 
     def __repr__(self) -> str:
         return f"Rows({len(self.ids)} images × {len(self.columns)} measures, d = {self.dimension})"
+
+    def _repr_html_(self) -> str:
+        """Mean, range and images without a value of each measure; measures before their controls."""
+        order = sorted(self.columns, key=lambda key: bool(Key.parse(key).control))
+        lines = []
+        for key in order[:_SHOWN]:
+            finite = self.columns[key][self.columns[key].isfinite()]
+            numbers = (finite.mean(), finite.min(), finite.max()) if len(finite) else ()
+            lost = len(self.columns[key]) - len(finite)
+            lines.append([key, *(f"{float(number):.3g}" for number in numbers), *[""] * (3 - len(numbers)), lost or ""])
+        rest = f"and {len(order) - _SHOWN} more in keys(); " if len(order) > _SHOWN else ""
+        note = f"{rest}tangency.estimates(rows) has intervals, chance levels and the excess over controls."
+        return table(
+            repr(self), ["measure", "mean", "least", "most", "without a value"], lines, " ".join([*self.notes, note])
+        )
 
     def keys(self) -> list[str]:
         """The measures that there are."""

@@ -26,9 +26,10 @@ from tangency.measures.similarity.metrics import check_size
 from tangency.measures.working import WorkingSize
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, mapped_outputs
+from tangency.notebook import progress
 from tangency.score import Denoiser, ScoreChoice
 from tangency.score.choice import NONE
-from tangency.types import LabelledImages
+from tangency.types import LabelledImages, OnProgress
 
 
 @torch.inference_mode(False)
@@ -50,6 +51,7 @@ def measure(
     outputs: str | None = None,
     allow_random: bool = False,
     validation: LabelledImages | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Rows:
     """Every measure of one classifier, one row per image.
 
@@ -100,6 +102,8 @@ def measure(
         validation: images that the model was not trained on, for the scalar "calibrated_logp_y" of `config`, log
             softmax(f/T)_y: T has the least negative log-likelihood on them, those left out that are measured or in
             `train_data`. It stands in `Rows.notes` with its interval, see `tangency.autodiff.fit_temperature`.
+        on_progress: called with what is being done and the share that is done, in [0, 1], after each batch; by default
+            a notebook shows a bar, and nothing is shown elsewhere.
 
     Returns:
         `Rows`: measure key to (N,) values, NaN where degenerate (a zero gradient, say).
@@ -144,7 +148,8 @@ def measure(
     with arithmetic():
         base = compared(closed, tangents, shown, device)
         source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-        rows = _rows(Subject(model, attributions, temperature), given, source, batch_size)
+        with progress("measuring", on_progress) as report:
+            rows = _rows(Subject(model, attributions, temperature), given, source, batch_size, report)
     return dataclasses.replace(rows, notes=notes + base.notes)
 
 
@@ -199,7 +204,9 @@ def _tried(
     return notes
 
 
-def _rows(subject: Subject, given: GivenImages, source: ComparisonSource, batch_size: BatchSize) -> Rows:
+def _rows(
+    subject: Subject, given: GivenImages, source: ComparisonSource, batch_size: BatchSize, report: OnProgress
+) -> Rows:
     """Rows of all images, in their order; they are measured block by block of the pool."""
 
     def batch(at: Tensor) -> ImageBatch:
@@ -208,7 +215,13 @@ def _rows(subject: Subject, given: GivenImages, source: ComparisonSource, batch_
 
     order = source.order(given.ids)
     driver = Driver.fitting(source, source.config, [subject], batch_size, batch=batch)
-    return Rows.concatenate([rows for (rows,) in driver.rows([subject], order)]).at(order.argsort())
+    parts: list[Rows] = []
+    report(f"0 of {len(order)} images", 0.0)
+    for (rows,) in driver.rows([subject], order):
+        parts.append(rows)
+        done = sum(len(part.ids) for part in parts)
+        report(f"{done} of {len(order)} images", done / len(order))
+    return Rows.concatenate(parts).at(order.argsort())
 
 
 def _kept(model: nn.Module, class_map: ClassMap, classes: Sequence[str]) -> Callable[[int], list[int]]:

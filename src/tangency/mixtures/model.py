@@ -15,12 +15,14 @@ from tangency.errors import ModelError, NumericsError
 from tangency.mixtures.compact import CompactComponents, CompactGaussians
 from tangency.mixtures.gaussian import SmoothedGaussians
 from tangency.mixtures.weights import Weigh, given, log_rest, marginal, odds
+from tangency.notebook import card, strip
 from tangency.numerics import check_shape, flat, masked_orthonormal, norms
 from tangency.seeding import Draw
 from tangency.tensors import read_tensors, write_tensors
 from tangency.types import Direction, check_labels
 
 _CHUNK = 1024
+_SHOWN = 12  # means that a notebook shows
 _TENSORS = ("means", "loadings", "noise", "log_weights", "component_class")
 
 
@@ -57,6 +59,23 @@ class Mixture:
     def dimension(self) -> int:
         """d = C·H·W."""
         return self.means.shape[1]
+
+    def _repr_html_(self) -> str:
+        """Shapes and ranges, and the means of the components as pictures."""
+        ranks = (self.loadings != 0).any(1).sum(1)
+        counts = torch.bincount(self.component_class, minlength=self.classes)
+        facts = {
+            "images": f"{'×'.join(map(str, self.shape))}, d = {self.dimension}",
+            "classes": self.classes,
+            "components": f"{len(self.means)}, {_ends(counts)} a class",
+            "rank": _ends(ranks),
+            "noise ψ": _ends(self.noise),
+            "weights π": _ends(self.log_weights.exp()),
+            "held in": "single precision" if self.compact else "double precision",
+        }
+        shown = self.means[:_SHOWN].reshape(-1, *self.shape).float().cpu().numpy()
+        names = [f"mean of component {j}, class {int(c)}" for j, c in enumerate(self.component_class[:_SHOWN])]
+        return card("Mixture of factor analysers", facts, strip(shown, names))
 
     def to(self, device: str | torch.device) -> Mixture:
         """The same mixture on another device."""
@@ -275,3 +294,9 @@ def load_mixture(path: Path, device: str = "cpu") -> tuple[Mixture, dict[str, An
     if header.get("kind") != "mfa" or set(tensors) != set(_TENSORS):
         raise ModelError(f"{path}: holds {sorted(tensors)}, expected a mixture written by tangency. Fit it again.")
     return Mixture(shape=tuple(header["shape"]), classes=header["classes"], **tensors).to(device), header
+
+
+def _ends(values: Tensor) -> str:
+    """The least and the largest value."""
+    low, high = (float(end) for end in values.aminmax())
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from tangency.errors import ModelError, quoted, unknown_name
 from tangency.models.foreign.rebuilt import adapted
 from tangency.models.outputs import OUTPUTS
+from tangency.notebook import card as html_card
 from tangency.types import Card
+
+_NAMED, _LONGEST = 10, 60  # classes and letters of a value that a notebook shows
 
 
 class Classifier(nn.Module):
@@ -90,6 +93,20 @@ class Classifier(nn.Module):
         )
         return cls(adapted(module, options), card)
 
+    def _repr_html_(self) -> str:
+        """What its card says."""
+        names = ", ".join(self.card.classes[:_NAMED]) + (", …" if self.classes > _NAMED else "")
+        known = {name: value for name, value in self.card.provenance.items() if isinstance(value, str | int | float)}
+        facts = {
+            "images": "×".join(map(str, self.card.shape)) + " in [0, 1]",
+            "fed with": "{:g} to {:g}".format(*self.card.input_range),
+            "mean, std": f"{_few(self.card.mean)}; {_few(self.card.std)}" if self.card.mean or self.card.std else "",
+            "classes": f"{self.classes}: {names}",
+            "parameters": f"{sum(each.numel() for each in self.parameters()):,}",
+            **{name.replace("_", " "): str(value)[:_LONGEST] for name, value in known.items()},
+        }
+        return html_card(f"Classifier: {self.card.architecture}", facts)
+
     @property
     def classes(self) -> int:
         """How many classes there are."""
@@ -108,6 +125,10 @@ class Classifier(nn.Module):
                 "names as many classes as the last layer has outputs."
             )
         return logits
+
+
+def _few(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values) or "none"
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ import numpy as np
 from tangency.cause import CauseResult
 from tangency.cause.tables import markdown
 from tangency.errors import RunError
-from tangency.files import atomic, journal, write_json
+from tangency.files import atomic, file_digest, journal, write_json
 from tangency.measures.tables import join_models
 from tangency.report.draw.canvas import STYLE
 from tangency.report.draw.cause import cause_figure
-from tangency.report.draw.figures import save_figure, write_figures
+from tangency.report.draw.figures import drop_outdated, write_figures
 from tangency.report.draw.pixels import photograph
+from tangency.report.draw.saving import Made, save_figure
 from tangency.report.draw.score import error_figure
 from tangency.report.draw.sheets import save_animation, save_sheet, save_tiles
 from tangency.report.page.generation import render_generation
@@ -38,8 +39,8 @@ _SHEET = 256  # pictures of a sheet at most
 _SHOWN = 10  # pictures of each source in the grid and on the page of a generation task
 
 
-def write_report(run: str | Path, against: str | Path | None = None) -> Path:
-    """Write RUN/report/index.html, run.json and figures/*.pdf|png from the files of a run.
+def write_report(run: str | Path, against: str | Path | None = None, *, figures: bool = False) -> Path:
+    """Write RUN/report/index.html and run.json, and on request figures/, from the files of a run.
 
     Reads spec.yaml, summary.json, rows.parquet and artefacts/pictures.safetensors; no model, no tensor, no network.
     run.json holds the numbers of the page, which the page of another run can load beside its own. Of a run that is not
@@ -48,6 +49,9 @@ def write_report(run: str | Path, against: str | Path | None = None) -> Path:
     Args:
         run: a run directory.
         against: a finished one, whose numbers the page holds too.
+        figures: whether to write figures for a paper too, as PDF, SVG and PNG, with a README.md that says what each
+            shows and which the run cannot have; they take several times as long as the page. Without them, figures of
+            an earlier report are removed where they are of other rows.
 
     Returns:
         The path of the page.
@@ -74,8 +78,11 @@ def write_report(run: str | Path, against: str | Path | None = None) -> Path:
         return page
     content = read_run(Path(run))
     other = None if against is None else read_run(Path(against))
-    journal("report.figures")
-    write_figures(content, folder / "figures")
+    if figures:
+        journal("report.figures")
+        write_figures(content, folder / "figures")
+    else:
+        drop_outdated(content, folder / "figures")
     journal("report.page")
     _write_page(render_study(content, other), page)
     _write_page(compact_json(exported(content)), folder / EXPORT)
@@ -150,9 +157,11 @@ def write_score(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], 
     Returns:
         The path of the page.
     """
-    write_json(out / "score.json", summary)
+    numbers = out / "score.json"
+    write_json(numbers, summary)
     figure = error_figure(summary)
-    save_figure(figure, out / "figures" / "denoising")
+    made = Made("denoising error of a score", "tangency score eval", {"score.json sha256": file_digest(numbers)})
+    save_figure(figure, out / "figures" / "denoising", made)
     page = out / "index.html"
     _write_page(render_score(summary, pictures, figure), page)
     return page
@@ -170,7 +179,7 @@ def _write_page(text: str, path: Path) -> None:
 
 
 def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
-    """Write cause.md, findings and tables of a causal study, and its figure, cause.png and cause.pdf.
+    """Write cause.md, findings and tables of a causal study, and its figure, cause.pdf, cause.svg and cause.png.
 
     Args:
         result: of `run_cause`.
@@ -184,6 +193,11 @@ def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
     page = Path(folder) / "cause.md"
     with atomic(page) as temporary:
         temporary.write_text(markdown(result), encoding="utf-8")
+    made = Made(
+        f"causal study {result.name}",
+        f"tangency cause run, into {Path(folder).resolve().name}",
+        {"spec": result.spec_hash},
+    )
     with matplotlib.rc_context(STYLE):
-        picture = save_figure(cause_figure(result), Path(folder) / "cause")[-1]
-    return page, picture
+        figure = cause_figure(result)
+    return page, save_figure(figure, Path(folder) / "cause", made)[-1]

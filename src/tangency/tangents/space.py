@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tangency.errors import NumericsError
+from tangency.notebook import card
 from tangency.numerics import coefficients, energy_fraction, flat, per_example, project, unit
 from tangency.seeding import Draw
 
@@ -54,6 +55,21 @@ class TangentSpace:
         """One after the other; fields that the first has not are left out, and narrower ones are filled up with 0."""
         names = [f.name for f in dataclasses.fields(TangentSpace) if getattr(parts[0], f.name) is not None]
         return TangentSpace(**{name: _stacked([getattr(part, name) for part in parts]) for name in names})
+
+    def _repr_html_(self) -> str:
+        """Shapes and ranges of what the estimator says."""
+        trace = "" if self.weights is None else f"trace {_spread(self.trace)}"
+        facts = {
+            "images": len(self.rank),
+            "pixels d": self.dimension,
+            "rank k": _spread(self.rank),
+            "chance F²": f"{float(self.trace.mean()) / self.dimension:.3g}" if len(self.rank) else "",
+            "weights": trace,
+            "gap of the spectrum": "" if self.spectrum is None else _spread(self.gap),
+            "distance from the manifold": "" if self.residual is None else _spread(self.residual),
+            "asymmetry": "" if self.asymmetry is None else _spread(self.asymmetry),
+        }
+        return card("Tangent spaces", facts)
 
     @property
     def dimension(self) -> int:
@@ -112,6 +128,15 @@ class TangentSpace:
         """Unit vector, uniform in the tangent space: P n/‖P n‖ from normal noise (N, …); NaN at rank 0."""
         along = self.project(noise)
         return along / per_example(flat(along).square().sum(1).sqrt(), along)
+
+
+def _spread(values: Tensor) -> str:
+    """Least, mean and largest of the finite values."""
+    finite = values.double()[values.double().isfinite()]
+    if not len(finite):
+        return "undefined"
+    low, high = float(finite.min()), float(finite.max())
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}, mean {float(finite.mean()):.3g}"
 
 
 def chunks(x: Tensor, size: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tangency.measures.keys import Key
-from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, WIDTH, new_figure
+from tangency.report.draw.canvas import COLOURS, INK, LEVEL, MARKERS, SMALL, SOFT, new_figure
 from tangency.report.read.trials import BAYES, STANDARD, SweepPoint, SweepStep, bayes_level, column, swept, trained
 from tangency.report.text.glossary import REGIMES, objective_name
 from tangency.report.text.numbers import number
@@ -98,8 +98,9 @@ def draw_bars(at: Axes, x: Sequence[float], points: Sequence[StoryPoint], colour
 def label_strengths(axes: Axes, points: Sequence[SweepStep], place: Place) -> None:
     """Ticks at the strengths, "0" for the standard network, without those whose labels would touch."""
     strengths = sorted({point.strength for point in trained(points)})
-    grid = axes.get_subplotspec()
-    width = 0.68 * 72 * WIDTH / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
+    grid, figure = axes.get_subplotspec(), axes.get_figure(root=True)
+    inches = figure.get_figwidth() if figure else 0.0
+    width = 0.68 * 72 * inches / (grid.get_gridspec().ncols if grid else 1)  # points, before the layout is known
     scale = width / (place(strengths[-1]) - place(strengths[0]) + 0.3)
     kept: list[float] = []
     for strength in strengths:
@@ -131,7 +132,7 @@ def draw_bayes(axes: Axes, points: Sequence[SweepPoint], key: Key, colour: str =
     if level is not None and far:
         axes.plot([], [], color=colour, label=name, **LEVEL)
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (3, 3), "textcoords": "offset points"}
-        axes.annotate(f"↓ {name} {number(level)}", (0, 0), fontsize=6, color=colour, **place)
+        axes.annotate(f"↓ {name} {number(level)}", (0, 0), fontsize=SMALL, color=colour, **place)
     elif level is not None:
         axes.axhline(level, color=colour, label=name, **LEVEL)
 
@@ -139,6 +140,14 @@ def draw_bayes(axes: Axes, points: Sequence[SweepPoint], key: Key, colour: str =
 def coloured(objectives: Sequence[str]) -> list[tuple[str, str]]:
     """(objective, colour): the standard network in ink, then the others."""
     return list(zip((STANDARD, *objectives), (INK, *COLOURS * len(objectives)), strict=False))
+
+
+def styles_of(objectives: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Objective to its colour and its marker, which says the same to readers who do not see colours."""
+    return {
+        objective: {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        for place, objective in enumerate(objectives)
+    }
 
 
 def regime_patches(regimes: Iterable[str]) -> dict[str, Patch]:

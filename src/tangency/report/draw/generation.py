@@ -11,7 +11,7 @@ import numpy as np
 from tangency.evaluate.entries import IntervalEntry
 from tangency.evaluate.generation.qualities import Quality
 from tangency.measures.keys import FRACTION
-from tangency.report.draw.canvas import INK, SOFT, legend_below, lines_by_label, new_figure
+from tangency.report.draw.canvas import COLOURS, INK, SMALL, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
     Place,
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 # References, by how good they may be expected to be: colour and line; a restoration's truth has no level.
 LEVELS = {
-    "real": ("#3b7d4f", ":"),
-    "score": ("#7a57b5", "-."),
-    "mixture": ("#1f6fb2", "--"),
-    "bayes": ("#b3487f", "-"),
+    "real": (COLOURS[2], ":"),
+    "score": (COLOURS[3], "-."),
+    "mixture": (COLOURS[0], "--"),
+    "bayes": (COLOURS[1], "-"),
     "input": (SOFT, ":"),
 }
 CELL_LEVELS = {UNTRAINED: ("untrained network", SOFT, "--"), BAYES: ("Bayes rule", INK, "-")}
@@ -141,7 +141,7 @@ def _scatter(at: Axes, cells: Sequence[GeneratedCell], quality: str, key: str) -
         at.errorbar(a, b, yerr=b_reach, xerr=a_reach, **style)
         offset: dict[str, Any] = {"xytext": (3, 3), "textcoords": "offset points"}
         for cell, *place in zip(own, a, b, strict=True):
-            at.annotate(f"{cell.strength:g}", (place[0], place[1]), fontsize=5.5, color=colour, **offset)
+            at.annotate(f"{cell.strength:g}", (place[0], place[1]), fontsize=SMALL, color=colour, **offset)
 
 
 def _points(estimates: Sequence[IntervalEntry]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,111 +1,108 @@
-"""The figure of signal and distractor: relative noise robustness against σ, and robust minus standard."""
+"""Tangent and normal noise of one length on images: what "on" and "off the manifold" look like."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tangency.report.draw.canvas import COLOURS, INK, LEVEL, SOFT, legend_below, lines_by_label, new_figure
-from tangency.report.read.noise import NoiseCurve, noise_curves, noise_sigmas
+from tangency.errors import RunError
+from tangency.measures.keys import Key
+from tangency.report.draw.gallery import row_labels
+from tangency.report.draw.mosaic import MosaicColumn, mosaic_figure, photo_tiles, signed_tiles
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import BAYES, STANDARD, UNTRAINED, is_reference, swept
-from tangency.report.text.trials import trial_name
-from tangency.study.summary.entries import CurveEntry
+from tangency.report.read.sweep import estimators
+from tangency.report.text.panels import story_keys
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^vP*X"
+IMAGES = 4  # rows of the figure
+_LENGTH = 2.0  # of the noise where no change was measured, in [0, 1] pixel units
+_SEED = 20230519
+
+
+@dataclass(frozen=True)
+class SplitNoise:
+    """Noise of length ε in the tangent space and in the normal space of each image, (N, C, H, W) each."""
+
+    epsilon: float
+    tangent: np.ndarray
+    normal: np.ndarray
 
 
 def noise_figure(run: RunFiles) -> Figure | None:
-    """Ratio against σ on log axes with its simultaneous bands; beside it, minus the standard network's ratio."""
-    curves, sigmas = sorted(noise_curves(run.summary), key=order_of_drawing), noise_sigmas(run.summary)
-    if not curves:
+    """Images, and what tangent and normal noise of the length of the measured steps make of them."""
+    if "" not in run.kept.tangents:
         return None
-    compared = [curve for curve in curves if curve.difference]
-    names = list(dict.fromkeys(trial_name(curve.trial) for curve in curves))
-    figure, axes = new_figure(1, 2 if compared else 1, 2.6 + 0.16 * -(-len(names) // 4))
-    styles = {curve.trial.id: style_of(curve, run) for curve in curves}
-    for curve in curves:
-        draw_band(axes[0, 0], sigmas, curve.ratio, styles[curve.trial.id], len(curves))
-    axes[0, 0].axhline(1, color=SOFT, linestyle="--", linewidth=0.8, label="chance, no difference")
-    axes[0, 0].set_ylabel("relative noise robustness")
-    label_ratio(axes[0, 0], curves)
-    for curve in compared:
-        if curve.difference:
-            draw_band(axes[0, 1], sigmas, curve.difference, styles[curve.trial.id], len(compared))
-    if compared:
-        axes[0, 1].axhline(0, color=SOFT, linestyle="--", linewidth=0.8)
-        axes[0, 1].set_ylabel("minus the standard network's")
-    for at in axes.flat:
-        label_sigmas(at, sigmas)
-    legend_below(figure, lines_by_label([axes[0, 0]]))
-    return figure
+    return mosaic_figure(noise_columns(run, IMAGES), row_labels(run, IMAGES), 0.5)
 
 
-def order_of_drawing(curve: NoiseCurve) -> int:
-    """Sorts curves: references first, so that they lie below networks; then the standard network, then the others."""
-    objective = curve.trial.objective
-    return 0 if is_reference(objective) else 1 if objective == STANDARD else 2
+def noise_columns(run: RunFiles, images: int, epsilon: float | None = None, estimator: str = "") -> list[MosaicColumn]:
+    """Image, image with tangent noise, that noise, and the same with normal noise.
+
+    Args:
+        run: with tangent spaces.
+        images: how many.
+        epsilon: ℓ₂ length of the noise in [0, 1] pixel units; that of the steps whose change is shown first by default.
+        estimator: of the tangent spaces, "" for the first.
+
+    Raises:
+        RunError: no tangent space of this estimator was kept.
+    """
+    length = shown_epsilon(run) if epsilon is None else epsilon
+    x = run.pictures["image"][:images].astype(np.float64)
+    ids = None if run.kept.ids is None else run.kept.ids[:images].tolist()
+    noise = split_noise(x, tangent_rows(run, estimator)[:images], length, ids)
+    made = [MosaicColumn("image", photo_tiles(x))]
+    for name, own in (("tangent", noise.tangent), ("normal", noise.normal)):
+        made.append(MosaicColumn(f"+ {name}\nnoise, ε = {length:g}", photo_tiles(x + own)))
+        made.append(MosaicColumn(f"the {name}\nnoise", signed_tiles(own)))
+    return made
 
 
-def style_of(curve: NoiseCurve, run: RunFiles) -> dict[str, Any]:
-    """Colour by objective, paler for smaller strengths, with a marker for each strength; references are plain lines."""
-    from matplotlib.colors import to_rgb
-
-    objective, label = curve.trial.objective, trial_name(curve.trial)
-    if objective == BAYES:
-        return {"color": INK, "label": label, "marker": ".", **LEVEL}
-    if is_reference(objective):
-        dashes = (8, 3) if objective == UNTRAINED else (2, 2)  # shorter for a filtered network
-        return {"color": SOFT, "label": label, "marker": ".", "linestyle": (0, dashes), "linewidth": 0.9}
-    if objective == STANDARD:
-        return {"color": INK, "label": label, "marker": "o"}
-    objectives = swept(run.summary.trials)
-    colour = np.array(to_rgb(COLOURS[objectives.index(objective) % len(COLOURS)]))
-    strengths = sorted({t.strength for t in run.summary.trials if t.objective == objective})
-    marker = MARKERS[strengths.index(curve.trial.strength) % len(MARKERS)]
-    pale = 0.55 * (1 - curve.shade)
-    return {"color": tuple((1 - pale) * colour + pale), "label": label, "marker": marker}
+def shown_epsilon(run: RunFiles) -> float:
+    """The length of the steps whose change of the softmax is shown first."""
+    key = story_keys(run.summary).get("on")
+    return (Key.parse(key).value if key else None) or _LENGTH
 
 
-def draw_band(axes: Axes, sigmas: list[float], band: CurveEntry, style: dict[str, Any], count: int) -> None:
-    """A line with its band, which is paler the more there are; undefined values leave gaps."""
-    mean, low, high = (np.array(end, dtype=float) for end in (band.mean, band.low, band.high))
-    axes.fill_between(sigmas, low, high, color=style["color"], alpha=min(0.15, 0.7 / count), linewidth=0)
-    axes.plot(sigmas, mean, markersize=3.2, **style)
-    if len(sigmas) == 1:  # a band of no width
-        axes.vlines(sigmas, low, high, color=style["color"], linewidth=0.8)
+def tangent_rows(run: RunFiles, estimator: str = "") -> np.ndarray:
+    """(N, k, d) of which the rows √w·u give P = Σ (√w u)(√w u)ᵀ."""
+    names = {known: name for name, known in estimators(run.summary).items()}
+    label = names.get(estimator, estimator)
+    if label not in run.kept.tangents:
+        raise RunError(
+            f"'{run.folder}': keeps no tangent spaces{f' of {estimator}' if estimator else ''}, expected some of "
+            f"{', '.join(name or 'the first estimator' for name in run.kept.tangents) or 'an estimator'} in "
+            "artefacts/pictures.safetensors; a run of this version keeps them where they are not too large. Run the "
+            "study again: it goes on where it stopped."
+        )
+    values, scale = run.kept.tangents[label]
+    rows: np.ndarray = values.astype(np.float64) / 127 * scale[..., None]
+    return rows
 
 
-def label_ratio(axes: Axes, curves: list[NoiseCurve]) -> None:
-    """A log axis with plain numbers, which shows a factor of 4 beyond the means at most, however wide bands are."""
-    means = [value for curve in curves for value in curve.ratio.mean if value]
-    lows, highs = ([v for c in curves for v in getattr(c.ratio, end) if v] for end in ("low", "high"))
-    bottom = max(min([1.0, *means, *lows]), min([1.0, *means]) / 4)
-    top = min(max([1.0, *means, *highs]), max([1.0, *means]) * 4)
-    axes.set_yscale("log")
-    axes.set_ylim(bottom / 1.15, top * 1.15)
-    plain_ticks(axes.yaxis, bottom / 1.15, top * 1.15)
+def split_noise(images: np.ndarray, rows: np.ndarray, epsilon: float, ids: Sequence[int] | None = None) -> SplitNoise:
+    """Normal noise n of each image, as ε·Pn/‖Pn‖ and ε·(I − P)n/‖(I − P)n‖; zero where a space has no direction.
+
+    Args:
+        images: (N, C, H, W).
+        rows: (N, k, d) with P = Σ rᵢrᵢᵀ.
+        epsilon: ℓ₂ length in [0, 1] pixel units.
+        ids: (N,) which the random numbers of an image follow from; its place by default.
+    """
+    numbers = range(len(images)) if ids is None else ids
+    noise = np.stack([np.random.default_rng((_SEED, number)).normal(size=images[0].size) for number in numbers])
+    tangent = np.einsum("nkd,nk->nd", rows, np.einsum("nkd,nd->nk", rows, noise))
+    lengthened = [epsilon * part / _lengths(part) for part in (tangent, noise - tangent)]
+    return SplitNoise(epsilon, *(part.reshape(images.shape) for part in lengthened))
 
 
-def label_sigmas(axes: Axes, sigmas: list[float]) -> None:
-    """σ on a log axis, with plain numbers."""
-    axes.set_xscale("log")
-    axes.set_xlim(min(sigmas) / 1.25, max(sigmas) * 1.25)
-    plain_ticks(axes.xaxis, min(sigmas) / 1.25, max(sigmas) * 1.25)
-    axes.set_xlabel("σ in [0, 1] pixel units")
-
-
-def plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Ticks at 1, 2, 5 and their decades (over a wide range decades only); four even ones if fewer than two fit."""
-    steps = (1,) if high / low > 300 else (1, 2, 5)
-    exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [step * 10.0**e for e in exponents for step in steps if low <= step * 10.0**e <= high]
-    if len(ticks) < 2:
-        ticks = [float(f"{v:.2g}") for v in np.geomspace(low * 1.05, high / 1.05, 4)]
-    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_ticks([], minor=True)
+def _lengths(parts: np.ndarray) -> np.ndarray:
+    """ℓ₂ norms (N, 1), ∞ for a zero vector, which stays zero."""
+    norms: np.ndarray = np.linalg.norm(parts, axis=1, keepdims=True)
+    norms[norms == 0] = np.inf
+    return norms

@@ -1,28 +1,22 @@
-"""Grids of images, targets and gradients, by trial or by measured model: as cells of a page, and as a figure."""
+"""Grids of images, targets and gradients, by trial or by measured model, as cells of a page."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tangency.report.draw.canvas import WIDTH, new_figure
-from tangency.report.draw.pixels import data_uri, photograph, scale_of, signed, signed_colour
-from tangency.report.read.run import RunFiles
+from tangency.report.draw.pixels import data_uri, photograph, signed, signed_colour
 from tangency.report.read.trials import BAYES, is_reference
 from tangency.report.text.glossary import TARGETS, objective_name
 from tangency.report.text.numbers import capital
 from tangency.report.text.trials import regime_label, strength_label
 from tangency.study.summary.entries import TrialEntry
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 START, REFERENCE = "start", "references"  # groups of the trials without a strength: the standard one, the references
 UNNAMED = ("data", "targets", START, REFERENCE)  # groups that headings leave out
-ROWS = 10  # images of a grid or a figure at most
+ROWS = 10  # images of a grid at most
 PIXEL_BUDGET = 1_200_000  # pixels of all pictures together, so that the page stays a few MB
 
 
@@ -164,27 +158,3 @@ def model_pictures(
 def _fits(picture: np.ndarray | None, images: np.ndarray) -> bool:
     """Whether there is a picture for each image."""
     return picture is not None and picture.shape == images.shape
-
-
-def pictures_figure(run: RunFiles) -> Figure | None:
-    """Images, targets and the gradients of each trial; each picture on its own scale; None without pictures."""
-    if not run.pictures:
-        return None
-    shown = picture_columns(run.summary.trials, run.pictures)
-    m = len(run.pictures["image"][:ROWS])
-    headings = 1.3  # inches above the pictures
-    height = WIDTH / len(shown) * m + headings
-    # without a constrained layout, which would part columns of tall headings
-    figure, axes = new_figure(m, len(shown), height, layout=None)
-    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - headings / height, wspace=0.06, hspace=0.06)
-    for column, entry in enumerate(shown):
-        axes[0, column].set_title(entry.heading, rotation=90, fontsize=6)
-        for row in range(m):
-            picture, at = run.pictures[entry.name][row], axes[row, column]
-            at.set_axis_off()
-            if entry.name == "image":
-                at.imshow(photograph(picture))
-            elif np.isfinite(picture).all() and picture.any():
-                values = picture.mean(0)
-                at.imshow(values / (scale_of(values) or 1.0), cmap="RdBu_r", vmin=-1, vmax=1)
-    return figure

@@ -6,23 +6,23 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tangency.report.draw.canvas import COLOURS, INK, SOFT, legend_below, new_figure
+from tangency.report.draw.canvas import COLOURS, COLUMN, INK, SMALL, SOFT, WIDTH, legend_below, new_figure
 from tangency.report.draw.curves import (
     REGIME_COLOURS,
     Place,
-    coloured,
     draw_bars,
     label_strengths,
     positions,
     regime_patches,
     shade,
+    styles_of,
     white_patch,
 )
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES, swept
 from tangency.report.text.effective import effective_rows
 from tangency.report.text.glossary import REGIMES, objective_name
-from tangency.report.text.story import Story, StoryCurve, StoryLevel, StoryMark, StoryRow, stories
+from tangency.report.text.story import Story, StoryCurve, StoryLevel, StoryMark, StoryRow, paper_stories, stories
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,33 +32,55 @@ STYLES: tuple[dict[str, Any], ...] = (  # of a row's first curve and second
     {"color": INK, "linestyle": "-"},
     {"color": SOFT, "linestyle": "--"},
 )
-MARKS = {"peak": "#1f6fb2", "t₁": "#0f8577", "t₂": "#c46a1b"}
+MARKS = {"peak": COLOURS[0], "t₁": "#0f8577", "t₂": "#c46a1b"}
 _CHARS = 17  # of a line of a row's label
 
 
 def story_figure(run: RunFiles) -> Figure | None:
-    """Each row of the story against strength: a column for each objective, regimes shaded, networks as points."""
-    sweeps = [story for story in stories(run.summary) if story.rows]
+    """What the study judges against strength: accuracy, L, and log F² over its worst control."""
+    return _sweeps_figure(stories(run.summary))
+
+
+def objectives_figure(run: RunFiles) -> Figure | None:
+    """Accuracy, alignment beside its shuffled control, and the change on and off the manifold, for each objective."""
+    return _sweeps_figure(paper_stories(run.summary))
+
+
+def _sweeps_figure(drawn: Sequence[Story]) -> Figure | None:
+    """Each row against strength: a column for each objective, regimes shaded, networks as points."""
+    sweeps = [story for story in drawn if story.rows]
     if not sweeps:
         return None
-    titles = [row.title for row in sweeps[0].rows]
-    figure, axes = new_figure(len(titles), len(sweeps), 1.3 * len(titles) + 0.7, sharey="row", sharex="col")
+    titles = list(dict.fromkeys(row.title for story in sweeps for row in story.rows))
+    wide = WIDTH if len(sweeps) > 1 else COLUMN
+    height = 1.3 * len(titles) + (0.7 if wide == WIDTH else 1.1)
+    figure, axes = new_figure(len(titles), len(sweeps), height, wide, sharey="row", sharex="col")
     for stack, story in zip(axes.T, sweeps, strict=True):
-        place = positions(story.steps)
-        for at, row in zip(stack, story.rows, strict=False):
-            shade(at, story.steps, place)
-            _draw_row(at, row, place)
+        for title, at in zip(titles, stack, strict=True):
+            draw_row(at, story, title)
         stack[0].set_title(story.name)
-        label_strengths(stack[-1], story.steps, place)
+        label_strengths(stack[-1], story.steps, positions(story.steps))
         stack[-1].set_xlabel("strength")
     for at, title in zip(axes[:, 0], titles, strict=True):
-        at.set_ylabel("\n".join(textwrap.wrap(title, _CHARS, break_on_hyphens=False)))
-    _legend(figure, sweeps)
+        together = title.replace(" = ", "\u00a0=\u00a0")
+        at.set_ylabel("\n".join(textwrap.wrap(together, _CHARS, break_on_hyphens=False)))
+    _legend(figure, sweeps, 4 if wide == WIDTH else 2)
     return figure
+
+
+def draw_row(at: Axes, story: Story, title: str) -> None:
+    """One row of the sweep of an objective, with its regimes; empty where it has not that row."""
+    place = positions(story.steps)
+    shade(at, story.steps, place)
+    for row in story.rows:
+        if row.title == title:
+            _draw_row(at, row, place)
 
 
 def _draw_row(at: Axes, row: StoryRow, place: Place) -> None:
     """Curves with intervals and the points of each network, then levels and marks."""
+    from matplotlib.patheffects import withStroke
+
     for curve, style in zip(row.curves, STYLES, strict=False):
         _draw_curve(at, curve, place, style)
     for level in row.levels:
@@ -69,9 +91,10 @@ def _draw_row(at: Axes, row: StoryRow, place: Place) -> None:
                 level.name,
                 (0.02, level.value),
                 xycoords=("axes fraction", "data"),
-                fontsize=5.5,
+                fontsize=SMALL,
                 color=SOFT,
                 va="bottom",
+                path_effects=[withStroke(linewidth=1.6, foreground="white")],  # it may cross a curve
             )
     for number, mark in enumerate(row.marks):
         _draw_mark(at, mark, place, number)
@@ -108,7 +131,7 @@ def _draw_mark(at: Axes, mark: StoryMark, place: Place, number: int) -> None:
     at.plot([where(mark.at)], [height], marker="d", markersize=3.2, linestyle="none", **style)
 
 
-def _legend(figure: Figure, sweeps: Sequence[Story]) -> None:
+def _legend(figure: Figure, sweeps: Sequence[Story], columns: int) -> None:
     """Regimes, what is left white, the curves of a row, levels and marks, once under the figure."""
     from matplotlib.lines import Line2D
 
@@ -133,7 +156,7 @@ def _legend(figure: Figure, sweeps: Sequence[Story]) -> None:
         handles[name] = Line2D([], [], color=MARKS[name], marker="d", markersize=3.2)
     if any(len(point.each) > 1 for row in rows for curve in row.curves for point in curve.points):
         handles["each network"] = Line2D([], [], color=INK, marker=".", linestyle="none", alpha=0.45)
-    legend_below(figure, handles, 4)
+    legend_below(figure, handles, columns)
 
 
 def effective_figure(run: RunFiles) -> Figure | None:
@@ -144,36 +167,35 @@ def effective_figure(run: RunFiles) -> Figure | None:
     columns = 2 if len(rows) > 1 else 1
     height = -(-len(rows) // columns)
     figure, axes = new_figure(height, columns, 2.0 * height + 0.7)
-    hues = dict(coloured(swept(run.summary.trials)))
+    styles = styles_of(swept(run.summary.trials))
     for at, row in zip(axes.flat, rows, strict=False):
         for objective, points in row.points.items():
             places = [point.strength for point in points]
-            colour = hues.get(objective, COLOURS[0])
-            draw_bars(at, places, points, colour)
+            style = styles.get(objective, {"color": INK, "marker": "o"})
+            draw_bars(at, places, points, style["color"])
             line = "-" if len(points) > 1 else "none"
             means = [point.mean for point in points]
             at.plot(
                 places,
                 means,
-                marker="o",
                 markersize=3.4,
                 linestyle=line,
                 linewidth=0.9,
-                color=colour,
                 label=objective_name(objective),
+                **style,
             )
         if row.zero:
             at.axhline(0, color=SOFT, linestyle="--", linewidth=0.8)
         at.set_xscale("log")
         at.set_title(row.title, fontsize=7.5)
         if row.note:
-            at.text(0.98, 0.02, row.note, fontsize=6, color=SOFT, ha="right", transform=at.transAxes)
+            at.text(0.98, 0.02, row.note, fontsize=SMALL, color=SOFT, ha="right", transform=at.transAxes)
         _plain_ticks(at)
     for at in axes.flat[len(rows) :]:
         at.set_axis_off()
     figure.supxlabel("effective strength: median of margin/‖∇margin‖₂, in [0, 1] pixel units", fontsize=7.5)
     handles = {label: line for at in axes.flat for line, label in zip(*at.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=5)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from tangency.measures.keys import Key
-from tangency.report.draw.canvas import COLOURS, INK, SOFT, legend_below, lines_by_label, new_figure
+from tangency.report.draw.canvas import COLOURS, INK, MARKERS, SOFT, legend_below, lines_by_label, new_figure
 from tangency.report.draw.curves import (
-    coloured,
     draw_bars,
     draw_bayes,
     draw_curve,
     label_strengths,
     positions,
     series,
+    styles_of,
 )
+from tangency.report.draw.distractor import plain_ticks
 from tangency.report.read.run import RunFiles
-from tangency.report.read.trials import mean_of, means, swept
+from tangency.report.read.trials import STANDARD, mean_of, means, swept
 from tangency.report.text.glossary import SCALARS, objective_name
 from tangency.report.text.measures import describe, parameter_label
 from tangency.report.text.numbers import number
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS, _LINES = "os^Dv", ("-", "--", ":", "-.")
+_LINES = ("-", "--", ":", "-.")
+_TITLE = 34  # letters of a line of a panel's title
 
 
 def curves_figure(run: RunFiles) -> Figure | None:
@@ -43,25 +45,35 @@ def curves_figure(run: RunFiles) -> Figure | None:
         return None
     rows = math.ceil(len(shown) / 3)
     figure, axes = new_figure(rows, 3, 1.75 * rows)
-    place = positions(trials)
     for panel, at in zip(shown, axes.flat, strict=False):
         key = panel.keys[panel.chosen]
-        for objective, colour in coloured(objectives)[1:]:
-            style = {"color": colour, "marker": "o", "label": objective_name(objective)}
-            draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
-        draw_bayes(at, trials, key)
-        for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
-            at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
+        draw_measure(at, run, key, objectives)
         detail = [parameter_label(key).partition(" (")[0], SCALARS.get(key.quantity, "") if key.target else ""]
-        at.set_title("\n".join([panel.text.title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
-        at.set_yscale("log" if key.family == "kappa" else "linear")
-        label_strengths(at, trials, place)
+        title = "\n".join(textwrap.wrap(panel.text.title, _TITLE, break_on_hyphens=False))
+        at.set_title("\n".join([title, ", ".join(filter(None, detail))]).strip(), fontsize=7)
     for at in axes.flat[len(shown) :]:
         at.set_axis_off()
     lines = lines_by_label(axes.flat)
-    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=5)
+    figure.legend(list(lines.values()), list(lines), loc="outside upper center", ncols=4)
     figure.supxlabel("strength (log scale; 0 is the standard network)", fontsize=8)
     return figure
+
+
+def draw_measure(at: Axes, run: RunFiles, key: Key, objectives: Sequence[str]) -> None:
+    """A measure against strength: a curve with its band for each objective, the Bayes rule, the image as a control."""
+    trials = run.summary.trials
+    place = positions(trials)
+    styles = styles_of(swept(trials))
+    for objective in objectives:
+        style = styles[objective] | {"label": objective_name(objective)}
+        draw_curve(at, series(run.summary.cells, objective, str(key)), place, **style)
+    draw_bayes(at, trials, key)
+    for level in means(trials, str(key.under("image")))[:1]:  # of the image itself, equal for all trials
+        at.axhline(level, color=INK, linestyle=":", linewidth=0.8, label="image itself")
+    if key.family == "kappa":
+        at.set_yscale("log")
+        plain_ticks(at.yaxis, *at.get_ylim())
+    label_strengths(at, trials, place)
 
 
 def correlations_figure(run: RunFiles) -> Figure | None:
@@ -86,7 +98,8 @@ def scatter(
     axes: Axes, trials: Sequence[TrialEntry], item: CorrelationEntry, kind: Literal["raw", "minus_control"]
 ) -> None:
     """One point per trained network, coloured by objective; above, the partial correlation, or less its control."""
-    for objective, colour in coloured(swept(trials)):
+    styles = {STANDARD: {"color": INK, "marker": "o"}} | styles_of(swept(trials))
+    for objective, style in styles.items():
         points = []
         for trial in trials:
             x = mean_of(trial, item.x)
@@ -101,12 +114,13 @@ def scatter(
                 points.append((x, y))
         if points:
             x_values, y_values = zip(*points, strict=True)
-            axes.scatter(x_values, y_values, s=14, color=colour, label=objective_name(objective))
+            axes.scatter(x_values, y_values, s=14, label=objective_name(objective), **style)
     shuffled = item.controls.get("shuffled")
     title = f"partial $r_s$ = {number(item.rho, 2)}"
     if kind == "minus_control" and shuffled:
-        interval = f"[{number(shuffled.low, 2)}, {number(shuffled.high, 2)}]"
-        title = f"$r_s$ − shuffled = {number(shuffled.difference, 2)} {interval}"
+        known = shuffled.low is not None and shuffled.high is not None
+        interval = f" [{number(shuffled.low, 2)}, {number(shuffled.high, 2)}]" if known else ""
+        title = f"$r_s$ − shuffled = {number(shuffled.difference, 2)}{interval}"
     axes.set_title(title, fontsize=6.5, loc="right")
 
 
@@ -142,7 +156,7 @@ def _styles(estimators: Sequence[EstimatorEntry]) -> dict[str, dict[str, str]]:
     return {
         name: {
             "color": COLOURS[number_of_kind % len(COLOURS)],
-            "marker": _MARKERS[place % len(_MARKERS)],
+            "marker": MARKERS[place % len(MARKERS)],
             "linestyle": _LINES[place % len(_LINES)],
         }
         for number_of_kind, names in enumerate(kinds.values())

@@ -5,6 +5,7 @@ The script of the page and the figures draw it; readers of neither have it in wo
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,13 @@ KAPPA_ROWS = (  # of studies by rule: kappa, each with its curves by role and na
     ("fraction", {"fraction": "own", "fraction_control": "control"}),
     ("alignment", {"alignment": "own", "alignment_control": "shuffled"}),
 )
+PAPER_ROWS = (  # of the figure after the paper's: accuracy, alignment, robustness on and off the manifold
+    ("accuracy", {"accuracy": ""}),
+    ("alignment", {"alignment": "own", "alignment_control": "shuffled"}),
+    ("perceptual", {"perceptual": "own", "perceptual_control": "shuffled"}),
+    ("on", {"on": "on", "off": "off"}),
+)
+_LPIPS = "alignment_lpips"
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ def stories(summary: StudySummary) -> list[Story]:
     for objective in swept(summary.trials):
         steps = steps_of(summary, objective)
         curve = next((c for c in summary.curves if c.objective == objective and not c.withheld), None)
-        rows = _kappa_rows(summary, steps) if summary.regimes.rule == "kappa" else _rows(summary, steps, curve)
+        rows = measured_rows(summary, steps) if summary.regimes.rule == "kappa" else _rows(summary, steps, curve)
         fallen = [f"{step.label} at {strength_label(step.strength)}" for step in steps if step.cell is None]
         name = capital(objective_name(objective))
         out.append(Story(objective, name, steps, rows, fallen, " ".join(map(_row_text, rows))))
@@ -198,17 +206,39 @@ def _place(end: float | str) -> float | None:
     return end if isinstance(end, float | int) else 0.0 if end.startswith("<") else None
 
 
-def _kappa_rows(summary: StudySummary, steps: Sequence[StoryStep]) -> list[StoryRow]:
-    """Accuracy, on/off change, F² and alignment, each beside its control: what rule: kappa judges."""
-    keys, rows = story_keys(summary), []
-    for role, curves in KAPPA_ROWS:
-        if role not in keys:
-            continue
+def paper_stories(summary: StudySummary) -> list[Story]:
+    """The story of each objective with the rows of the paper's figure, whatever the rule of the study judges."""
+    keys = story_keys(summary)
+    perceptual = Key.parse(keys["alignment"]).of(_LPIPS) if "alignment" in keys else None
+    if perceptual and str(perceptual) != keys["alignment"]:
+        keys |= {"perceptual": str(perceptual), "perceptual_control": str(perceptual.under("shuffled"))}
+    pairs = ((story, measured_rows(summary, story.steps, PAPER_ROWS, keys)) for story in stories(summary))
+    return [dataclasses.replace(story, rows=rows, text=" ".join(map(_row_text, rows))) for story, rows in pairs if rows]
+
+
+def measured_rows(
+    summary: StudySummary,
+    steps: Sequence[StoryStep],
+    wanted: Sequence[tuple[str, Mapping[str, str]]] = KAPPA_ROWS,
+    keys: Mapping[str, str] | None = None,
+) -> list[StoryRow]:
+    """Rows of measures beside their controls.
+
+    Args:
+        summary: of the study.
+        steps: strengths of an objective.
+        wanted: role of each row, and its curves by role and name.
+        keys: role to measure; those of the first figure by default. Roles without numbers are left out.
+    """
+    keys, rows = story_keys(summary) if keys is None else keys, []
+    for role, curves in wanted:
         own = [
             StoryCurve(name, [_measured(step.strength, e) for step in steps if (e := _entry(step, keys[each]))])
             for each, name in curves.items()
             if each in keys
         ]
+        if not any(curve.points for curve in own):
+            continue
         level, far = bayes_level(summary.trials, Key.parse(keys[role]))
         levels = [] if level is None or far else [StoryLevel(level, objective_name(BAYES))]
         title = f"Softmax change, {parameter_label(Key.parse(keys[role]))}" if role == "on" else ""
