@@ -12,15 +12,16 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-FILES = ("types", "errors", "seeding", "numerics")  # rooms of one file; what they define without _ is public
+FILES = ("types", "errors", "seeding", "numerics")  # rooms of one file without a list; what they define is public
 KINDS = {"class": "autoclass", "exception": "autoexception", "function": "autofunction", "data": "py:data"}
 
 
 def rooms() -> list[str]:
-    """Modules with public names: the package, its rooms with `__all__`, and rooms of one file."""
+    """Modules with public names: the package, its rooms with `__all__`, folders and files, and those of `FILES`."""
     source = Path(str(importlib.import_module("tangency").__file__)).parent
-    listed = [path.parent.name for path in sorted(source.glob("*/__init__.py")) if "__all__" in path.read_text()]
-    listed += [path.stem for path in sorted(source.glob("*.py")) if path.stem in FILES]
+    paths = [*source.glob("*/__init__.py"), *source.glob("[!_]*.py")]
+    stems = {path: path.parent.name if path.stem == "__init__" else path.stem for path in paths}
+    listed = [name for path, name in stems.items() if name in FILES or "__all__ = [" in path.read_text("utf-8")]
     return ["tangency", *(f"tangency.{name}" for name in sorted(listed))]
 
 
