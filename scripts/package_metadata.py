@@ -1,4 +1,4 @@
-"""README and addresses of a package, from the address of the repository that pyproject.toml says; hatchling calls it."""
+"""README and addresses of a package, from the address of the repository in pyproject.toml; hatchling calls it."""
 
 from __future__ import annotations
 

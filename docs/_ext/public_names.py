@@ -29,8 +29,9 @@ def names(module: ModuleType) -> list[str]:
     """What a module makes public."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__)
-    own = (node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
-    return sorted(node.name for node in own if not node.name.startswith("_"))
+    body = ast.parse(inspect.getsource(module)).body
+    own = (node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return sorted(name for name in own if not name.startswith("_"))
 
 
 def kind(value: object) -> str:

@@ -43,7 +43,8 @@ def test_the_wheel_is_small_and_keeps_all_notices(built: Path) -> None:
 @pytest.mark.processes
 def test_the_source_distribution_builds_the_site(built: Path) -> None:
     (source,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(source).getnames()}
+    with tarfile.open(source) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"docs/conf.py", "docs/index.md", "docs/_ext/public_names.py", "CONTRIBUTING.md", "CITATION.cff"} <= names
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} <= names
     assert not [name for name in names if name.startswith(("docs/_build", "docs/reference", "runs/"))]

@@ -34,7 +34,9 @@ OWN_TESTS = {
     "tangents.md": "tests/test_docs.py",
     "theory.md": "tests/test_docs.py",
 }
-BLOCK = re.compile(r"(?:^ *<!-- (?P<mark>[^\n]*?) -->\n)?^(?P<in> *)```(?P<of>\w+)\n(?P<code>.*?)^(?P=in)```", re.M | re.S)
+BLOCK = re.compile(
+    r"(?:^ *<!-- (?P<mark>[^\n]*?) -->\n)?^(?P<in> *)```(?P<of>\w+)\n(?P<code>.*?)^(?P=in)```", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
