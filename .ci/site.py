@@ -45,7 +45,8 @@ def missing_names() -> list[str]:
 
 def unreachable() -> list[str]:
     """Pages to which the navigation of the first one does not lead."""
-    linked = set(re.findall(r'class="reference internal" href="([^"#]+)', (SITE / "index.html").read_text("utf-8")))
+    tree = (SITE / "index.html").read_text("utf-8").partition('class="sidebar-tree"')[2].partition("</aside>")[0]
+    linked = set(re.findall(r'class="reference internal" href="([^"#]+)', tree))
     return sorted({path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")} - linked - OWN)
 
 
@@ -73,7 +74,6 @@ def search(path: str) -> Iterator[str]:
             page.fill("input[name=q]", term)
             page.press("input[name=q]", "Enter")
             page.wait_for_selector("#search-results li a")
-            page.wait_for_function("!document.querySelector('#search-progress, .search-summary:empty')")
             found = page.eval_on_selector_all("#search-results li a", "all => all.map(one => one.href)")
             if not any(place in link for link in found):
                 yield f"search for {term!r} finds {len(found)} pages, and not {place}"

@@ -1,4 +1,4 @@
-"""Draw the figures of docs/concepts: docs/images/concept-*.png, of worlds and of small networks trained here."""
+"""Draw the figures of docs/concepts: docs/images/concept-*.png, of worlds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tangency.objectives import make
+from tangency.autodiff import input_gradient
 from tangency.report.draw.canvas import COLOURS, INK, SOFT, STYLE
 from tangency.seeding import Draw
 from tangency.tangents import TangentSpace, dct_tangents, pca_tangents
@@ -52,6 +52,12 @@ class Plane:
             own = (self.y == label).numpy()
             axes.scatter(*at[own].T, s=5, color=colour, alpha=alpha, linewidths=0, label=f"class {label}")
         axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xticks=[], yticks=[])
+
+    def around(self, count: int) -> Tensor:
+        """Indices of images that lie apart on the circle."""
+        angles = np.arctan2(*self.flat(self.x).T)
+        wanted = np.linspace(-np.pi, np.pi, count, endpoint=False)
+        return torch.as_tensor([int(np.abs(angles - angle).argmin()) for angle in wanted])
 
     def tangent(self, x: Tensor) -> TangentSpace:
         """The true tangent spaces."""
@@ -106,50 +112,33 @@ def score() -> Any:
     return figure
 
 
-def trained(plane: Plane, strength: float) -> nn.Module:
-    """A small network for three pixels, with a penalty on its input gradient."""
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 64), nn.Softplus(5), nn.Linear(64, 64), nn.Softplus(5))
-    net.append(nn.Linear(64, plane.world.classes))
-    x, y = plane.x.float(), plane.y
-    x = x + 0.01 * Draw(0, torch.arange(len(x)), "jitter").normal(plane.world.shape)
-    objective = make("gradient_norm", strength) if strength else make("standard")
-    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
-    for step in range(1500):
-        optimiser.zero_grad()
-        objective.losses(net, x, y, Draw(step, torch.arange(len(x)), "train")).mean().backward()
-        optimiser.step()
+def least_squares(plane: Plane) -> nn.Module:
+    """The linear classifier whose logits are nearest to the classes, one-hot."""
+    x = torch.cat([plane.x.flatten(1), torch.ones(len(plane.x), 1, dtype=torch.float64)], 1)
+    found = torch.linalg.lstsq(x, nn.functional.one_hot(plane.y).double()).solution
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, plane.world.classes, dtype=torch.float64))
+    net[1].weight.data, net[1].bias.data = found[:-1].mT.contiguous(), found[-1]
     return net
 
 
-def margin_gradient(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """∇ of f_y − max f_j."""
-    x = x.clone().requires_grad_()
-    logits = net(x)
-    own = logits.gather(1, y[:, None])[:, 0]
-    others = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    return torch.autograd.grad((own - others).sum(), x)[0]
-
-
 def tangent() -> Any:
-    """Gradients of a Bayes rule and of two networks at the same images, with their shares in the tangent space."""
+    """Gradients at images of the circle, each with its tangent and its normal part."""
     plane = Plane()
-    figure, panels = new_figure(3, 6.75, 2.5)
-    shown = torch.arange(0, 600, 17)
+    figure, panels = new_figure(2, 6.0, 2.9)
+    shown = plane.around(14)
     x, y = plane.x[shown], plane.y[shown]
-    standard, robust = (trained(plane, strength) for strength in (0.0, 0.3))
-    gradients = {
-        "Bayes rule": plane.world.bayes_direction(x, y, 0.1).direction,
-        "standard network": margin_gradient(standard, x.float(), y),
-        "gradient-norm penalty": margin_gradient(robust, x.float(), y),
+    directions = {
+        "Bayes rule": plane.world.bayes_direction(x, y, 0.02).direction,
+        "linear classifier": input_gradient(least_squares(plane), x, y, "margin").direction,
     }
-    for axes, (title, g) in zip(panels, gradients.items(), strict=True):
+    space = plane.tangent(x)
+    for axes, (title, g) in zip(panels, directions.items(), strict=True):
         plane.scatter(axes, 0.12)
-        steps = plane.arrows(g)
-        steps *= 0.08 / np.linalg.norm(steps, axis=1, keepdims=True)
-        axes.quiver(*plane.flat(x).T, *steps.T, color=INK, angles="xy", scale_units="xy", scale=1, width=0.006)
-        share = plane.tangent(x).fraction(g.double()).mean()
-        axes.set_title(f"{title}: mean F² = {share:.2f}")
+        at, length = plane.flat(x), np.linalg.norm(plane.arrows(g), axis=1, keepdims=True)
+        for part, colour in ((g, INK), (space.project(g), COLOURS[0]), (space.reject(g), COLOURS[1])):
+            steps = 0.07 * plane.arrows(part) / length
+            axes.quiver(*at.T, *steps.T, color=colour, angles="xy", scale_units="xy", scale=1, width=0.006)
+        axes.set_title(f"{title}: mean F² = {space.fraction(g).mean():.2f}")
     return figure
 
 
