@@ -7,7 +7,7 @@ REPRODUCTION ?= runs/reproduction
 TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help reproduce quickstart test test-data test-slow bench gpu-check lint types format wheel clean
+.PHONY: help reproduce quickstart test test-data test-slow bench gpu-check docs lint types format wheel clean
 
 help:
 	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
 	@echo "make gpu-check    does the GPU of this machine give the numbers of the CPU, and how fast? (5 minutes at most)"
 	@echo "make reproduce    the paper's claims, one by one (hours: docs/preregistration.md); ARGS=PART for one part of them"
+	@echo "make docs         the documentation site, docs/_build/html/index.html: opens from disk (a minute)"
 	@echo "make lint types   ruff and mypy"
 
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -27,6 +28,10 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 $(BIN)/.installed-test: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+$(BIN)/.installed-docs: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 quickstart: $(BIN)/.installed
@@ -44,6 +49,11 @@ test-slow: $(BIN)/.installed-test
 
 bench: $(BIN)/.installed-test
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Warnings are errors: a link, an anchor or a name that is not there ends it.
+docs: $(BIN)/.installed-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --fail-on-warning --jobs auto -b html -q docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
 
 gpu-check: $(BIN)/.installed
 	$(BIN)/python scripts/gpu_check.py $(ARGS)
@@ -66,4 +76,4 @@ wheel: $(BIN)/.installed-test
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
