@@ -20,14 +20,13 @@ import time
 from pathlib import Path
 
 import nbformat
-from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS, PICTURES = ROOT / "notebooks", ROOT / "docs" / "images"
 LARGEST = 1_000_000  # bytes
-_PATIENCE = 3600  # seconds for a cell; a busy machine may need them
+_PATIENCE = 3600  # seconds for a cell or the start; a busy machine may need them
 _NO_DATA = ("TANGENCY_DATA", "TANGENCY_WEIGHTS")
 
 
@@ -42,8 +41,8 @@ def executed(path: Path) -> NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        kernel = KernelManager(kernel_name="python3", transport="ipc")  # over files that only this user can read
-        client = NotebookClient(notebook, km=kernel, timeout=_PATIENCE, resources=resources, record_timing=False)
+        patience = {"timeout": _PATIENCE, "startup_timeout": _PATIENCE}
+        client = NotebookClient(notebook, resources=resources, record_timing=False, **patience)
         client.execute()
     for cell in notebook.cells:
         if cell.cell_type == "code":
