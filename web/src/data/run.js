@@ -112,6 +112,12 @@ export class Run {
     return out;
   }
 
+  /** The value of one image, averaged over trials that have it; NaN where none has. */
+  async imageValue(key, places, image) {
+    const all = await this.numbers(key), {count} = this.explorer.images;
+    return average(places.map(place => all[place * count + image])) ?? NaN;
+  }
+
   className(image) {
     const {classes, labels} = this.explorer.images;
     return labels[image] >= 0 ? String(classes[labels[image]]) : "class not known";

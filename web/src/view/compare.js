@@ -112,11 +112,12 @@ export class Comparison {
     return {header: ["image", this.state.now.measure, "of the other"], rows: (await this.#pairs()).map(p => [ids[p.i], p.a, p.b])};
   }
 
-  /** This run as a file that another page can read: the numbers by image of what a reader looks at first. */
+  /** This run as a file that another page can read: as report/run.json, the numbers by image of the headline's keys. */
   #export() {
-    const data = JSON.parse(document.getElementById("run-data").textContent), names = data.explorer?.keys.map(own => own.block) || [];
-    const blocks = Object.fromEntries(names.map(name => [name, document.getElementById(name).textContent.trim()]));
-    if (data.explorer) data.explorer.pictures = null;
+    const data = JSON.parse(document.getElementById("run-data").textContent), {explorer} = data;
+    explorer.keys = explorer.keys.filter(own => explorer.headline.includes(own.key));
+    Object.assign(explorer, {left_out: [], pictures: null});
+    const blocks = Object.fromEntries(explorer.keys.map(({block}) => [block, document.getElementById(block).textContent.trim()]));
     offer(new Blob([JSON.stringify({schema: SCHEMA, data, blocks})], {type: "application/json"}), "run.json");
   }
 }

@@ -56,12 +56,13 @@ export class ImageDialog {
     $("#dialog-objective").value = objective;
     const name = this.place >= 0 ? this.pictures.className(this.place) : this.run.className(this.image);
     $("h2", this.dialog).textContent = this.image >= 0 ? `Image ${images.ids[this.image]}, ${name}` : `Picture ${this.place + 1}, ${name}`;
-    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), this.#references(), ...(this.image >= 0 ? await this.#numbers(objective, places) : [])];
-    if (token !== this.#token) return;
-    const at = this.body.scrollTop;
+    const numbered = this.image >= 0 && this.run.keys.size > 0, at = this.body.scrollTop;
+    const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), this.#references(), ...(numbered ? this.#numbers(places) : [])];
     this.body.replaceChildren(...parts.filter(Boolean));
     this.body.scrollTop = at;
-    if (this.chart) this.#chart(objective);
+    if (!numbered) return;
+    await this.#chart(objective);
+    await this.fill(token);
   }
 
   #canvas(values, options) {
@@ -117,26 +118,39 @@ export class ImageDialog {
     return make("section", {}, make("h3", {}, "Gradients of the references"), make("div", {className: "film"}, ...one.map(trial => figure(trial.name, this.#canvas(this.pictures.gradient(trial.id, this.place)), trial.id))));
   }
 
-  /** Numbers of the image beside their controls, and the picked measure against the strength. */
-  async #numbers(objective, places) {
-    const rows = await this.#rows(places), names = [...new Set(rows.flatMap(row => row.controls.map(own => own.control)))];
-    const head = ["Measure", "This image", ...names.map(own => own.replaceAll("_", " ")), "Chance"];
-    const body = rows.map(({entry, value, controls}) => make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)),
-      ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value))), make("td", {className: "num"}, say(entry.chance))));
-    const table = make("table", {className: "plain", id: "dialog-numbers"}, make("thead", {}, make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", className: i ? "num" : ""}, text)))), make("tbody", {}, ...body));
+  /** The picked measure against the strength, and a table of all numbers beside their controls, filled row by row. */
+  #numbers(places) {
+    const names = [...new Set(this.measured.flatMap(own => own.controls.map(key => this.run.keys.get(key).control)))], entry = this.#picked();
+    const head = ["Measure", "This image", ...names.map(own => own.replaceAll("_", " ")), "Chance"], left = this.run.explorer.left_out.length;
+    const body = make("tbody"), table = make("table", {className: "plain", id: "dialog-numbers"}, make("thead", {}, make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", className: i ? "num" : ""}, text)))), body);
     const trials = places.map(place => this.run.trials[place].id).join(", ");
     this.chart = make("div", {className: "plot", role: "img", "aria-label": "The picked measure of this image against the strength; the numbers are in the table."});
-    const entry = this.#picked();
+    this.fill = token => this.#fill(token, body, names, places);
     return [
       make("section", {}, make("h3", {}, `${entry.title} of this image`), make("p", {className: "small"}, "Solid: this image; dotted: its controls; grey: the mean over all images."), this.chart),
-      make("section", {}, make("h3", {}, "Numbers of this image"), make("p", {className: "small"}, `${trials}${places.length > 1 ? ", averaged over seeds" : ""}. ${this.run.explorer.left_out.length ? `${this.run.explorer.left_out.length} measures are in rows.parquet only, for the size of this page.` : ""}`),
+      make("section", {}, make("h3", {}, "Numbers of this image"), make("p", {className: "small"}, `${trials}${places.length > 1 ? ", averaged over seeds" : ""}. ${left ? `${left} measures are in rows.parquet only, for the size of this page.` : ""}`),
         make("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": "Numbers of this image"}, table)),
     ];
   }
 
-  async #rows(places) {
-    const value = async key => (await this.run.imageValues(key, places))[this.image], all = [...this.run.keys.values()].filter(own => !own.control);
-    return Promise.all(all.map(async entry => ({entry, value: await value(entry.key), controls: await Promise.all(entry.controls.map(async key => ({control: this.run.keys.get(key).control, key, value: await value(key)})))})));
+  get measured() {
+    return [...this.run.keys.values()].filter(own => !own.control);
+  }
+
+  /** One row after the other, as blocks are decoded, so that the page answers meanwhile. */
+  async #fill(token, body, names, places) {
+    for (const entry of this.measured) {
+      const {value, controls} = await this.#row(entry, places);
+      if (token !== this.#token || !body.isConnected) return;
+      body.append(make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)),
+        ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value))), make("td", {className: "num"}, say(entry.chance))));
+    }
+  }
+
+  async #row(entry, places) {
+    const value = key => this.run.imageValue(key, places, this.image);
+    const controls = entry.controls.map(async key => ({control: this.run.keys.get(key).control, key, value: await value(key)}));
+    return {value: await value(entry.key), controls: await Promise.all(controls)};
   }
 
   #picked() {
@@ -162,8 +176,10 @@ export class ImageDialog {
     const rows = [], {objective} = this.shown;
     for (const strength of this.run.strengths(objective)) {
       const places = this.run.trialsAt(objective, strength, this.state.now.seed);
-      for (const {entry, value, controls} of await this.#rows(places))
+      for (const entry of this.measured) {
+        const {value, controls} = await this.#row(entry, places);
         rows.push([objective, strength, entry.key, value], ...controls.map(own => [objective, strength, own.key, own.value]));
+      }
     }
     offer(new Blob([csv(["objective", "strength", "measure", "value"], rows)], {type: "text/csv"}), `image-${this.run.explorer.images.ids[this.image]}.csv`);
   }

@@ -87,13 +87,28 @@ export class Images {
   async #show() {
     const token = ++this.#token, {columns, listed, trials} = await this.#listed();
     if (token !== this.#token) return; // a newer wish is under way
-    const head = ["Image", "Class", ...columns.map(own => own.title)];
-    $("thead", this.place).replaceChildren(make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", className: i > 1 ? "num" : "", title: columns[i - 2]?.key || ""}, text))));
+    const head = [["Image", "index"], ["Class", null], ...columns.map(own => [own.title, own.key])];
+    $("thead", this.place).replaceChildren(make("tr", {}, ...head.map(([text, key], i) => this.#heading(text, key, i > 1))));
     const old = [...$("tbody", this.place).rows];
     old.forEach(row => this.visible.forget(row));
     $("tbody", this.place).replaceChildren(...listed.slice(0, this.most).map(i => this.#row(i, columns)));
     $("#images-count").textContent = `${listed.length} of ${this.images.count} images; numbers of ${trials.join(", ") || "no trial"}${trials.length > 1 ? ", averaged" : ""}`;
     $("#images-more").hidden = listed.length <= this.most;
+  }
+
+  /** A heading; a click orders by it, another one the other way. */
+  #heading(text, key, number) {
+    const here = key !== null && key === (this.order.by || this.key), th = make("th", {scope: "col", className: number ? "num" : "", title: key || "", "aria-sort": here ? (this.order.up ? "ascending" : "descending") : null});
+    if (key === null) th.append(text);
+    else th.append(make("button", {type: "button"}, text));
+    th.firstElementChild?.addEventListener("click", () => {
+      if (here) return $("#order-up").click();
+      this.order.by = $("#order-by").value = key;
+      this.most = AT_ONCE;
+      this.#show();
+    });
+    if (key !== null) th.dataset.sortable = "";
+    return th;
   }
 
   #row(i, columns) {

@@ -10,7 +10,7 @@ import numpy as np
 
 from tangency.report.draw.pixels import shrunk
 from tangency.report.page.blocks import photograph_block, picture_block, tangent_block
-from tangency.report.page.numbers import ImageTable, embedded_numbers
+from tangency.report.page.numbers import ImageTable, embedded_numbers, headline_keys
 from tangency.report.read.pictures import KeptPictures
 from tangency.report.read.run import RunFiles
 from tangency.report.read.sweep import estimator_names
@@ -64,6 +64,7 @@ def explore(
         "images": _images(table, kept, summary, bool(shown.blocks)),
         "keys": numbers.keys,
         "left_out": numbers.left_out,
+        "headline": headline_keys(summary.trials),
         "estimators": [{"id": own, "name": name} for own, name in estimator_names(summary).items()],
         "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
         "seeds": sorted({trial.seed for trial in summary.trials}),
