@@ -42,9 +42,9 @@ def test_section_says_what_unit_chance_and_band(world_page, page):
         "paired over images and noise; 0 is no difference",
     ):
         assert words in text
-    assert 'href="#noise"' in world_page
+    assert 'id="noise"' in world_page
     assert section(page, "noise") == ""
-    assert 'href="#noise"' not in page
+    assert 'id="noise"' not in page
 
 
 def test_the_script_gets_every_curve_with_its_band(summary, world_page):

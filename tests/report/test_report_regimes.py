@@ -43,7 +43,7 @@ def kappa_run(tmp_path_factory):
 def rows_of(html, label):
     """Cells of each row of a table, by its first, as a reader sees them."""
     table = re.search(rf'aria-label="{label}[^"]*">.*?</table>', html, re.DOTALL)[0]
-    rows = re.findall(r'<tr><th scope="row".*?</tr>', table, re.DOTALL)
+    rows = re.findall(r'<tr[^>]*><th scope="row".*?</tr>', table, re.DOTALL)
     cells = [
         [" ".join(visible(cell).split()) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)] for row in rows
     ]

@@ -1,5 +1,5 @@
 // The page of a study: what the reader chooses is in one state; charts and pictures follow it while they can be seen.
-import {$, $$} from "./dom.js";
+import {$} from "./dom.js";
 import {Blocks} from "./data/blocks.js";
 import {Labels} from "./data/labels.js";
 import {Pictures} from "./data/pictures.js";
@@ -13,6 +13,7 @@ import {Comparison} from "./view/compare.js";
 import {ImageDialog} from "./view/dialog.js";
 import {Grid} from "./view/grid.js";
 import {Images} from "./view/images.js";
+import {mountPrint} from "./view/print.js";
 import {mountScheme} from "./view/scheme.js";
 import {mountTables} from "./view/tables.js";
 import {mountTabs} from "./view/tabs.js";
@@ -42,10 +43,5 @@ new Comparison(page);
 mountTables(page);
 mountTabs();
 mountScheme();
-addEventListener("beforeprint", () => { // on paper all parts stand one below the other
-  document.documentElement.classList.add("printing");
-  $$("details:not(.save)").forEach(own => { own.open = true; });
-  visible.all();
-});
-addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
+mountPrint(visible);
 globalThis.tangency = {state, blocks, visible, run}; // for who looks at it from the console

@@ -61,7 +61,7 @@ def of_many_classes(ids: Tensor, labels: Tensor) -> Tensor:
         >>> of_many_classes(torch.tensor([4, 5, 6, 7]), torch.tensor([1, 1, 0, 1])).tolist()
         [6, 4, 5, 7]
     """
-    firsts = torch.cat([ids[labels == c][:1] for c in labels.unique().tolist()])
+    firsts = torch.cat([ids[labels == c][:1] for c in sorted(set(labels.tolist()))])
     return torch.cat([firsts, ids[~torch.isin(ids, firsts)]])
 
 

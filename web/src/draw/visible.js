@@ -48,16 +48,16 @@ export class Visible {
     });
   }
 
-  /** Draw all at once, as for print. */
+  /** Draw all at once, as for print; done when pictures are there too. */
   all() {
-    this.#known.forEach((own, element) => { if (own.stale) this.#draw(element); });
+    return Promise.all([...this.#known].filter(([, own]) => own.stale).map(([element]) => this.#draw(element)));
   }
 
   #draw(element) {
     const own = this.#known.get(element);
     own.stale = false;
     this.touched++;
-    own.draw();
+    return own.draw();
   }
 
   #resized(element, width) {

@@ -79,19 +79,17 @@ export class Grid {
   }
 
   #draw(row, place, gradients = false) {
-    this.columns.forEach((column, i) => {
-      if (gradients && !["gradient", "reference"].includes(column.kind)) return;
+    return Promise.all(this.columns.map((column, i) => {
+      if (gradients && !["gradient", "reference"].includes(column.kind)) return null;
       const canvas = $("canvas", row.cells[i]), coloured = this.coloured?.checked;
-      if (column.kind === "image") drawInto(canvas, this.pictures.photo(place), this.pictures.shape, {photo: true});
-      else if (column.kind === "target") drawInto(canvas, this.pictures.target(column.index, place), this.pictures.shape, {coloured});
-      else {
-        const {trial} = this.#trial(column);
-        canvas.dataset.trial = trial?.id || "";
-        drawInto(canvas, trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null), this.pictures.shape, {coloured}).then(seen => {
-          if (seen !== null) canvas.parentElement.setAttribute("aria-label", `${seen ? "Gradient" : "No gradient"} of ${trial?.name || column.title}: picture ${place + 1}, ${this.pictures.className(place)}`);
-        });
-      }
-    });
+      if (column.kind === "image") return drawInto(canvas, this.pictures.photo(place), this.pictures.shape, {photo: true});
+      if (column.kind === "target") return drawInto(canvas, this.pictures.target(column.index, place), this.pictures.shape, {coloured});
+      const {trial} = this.#trial(column), values = trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null);
+      canvas.dataset.trial = trial?.id || "";
+      return drawInto(canvas, values, this.pictures.shape, {coloured}).then(seen => {
+        if (seen !== null) canvas.parentElement.setAttribute("aria-label", `${seen ? "Gradient" : "No gradient"} of ${trial?.name || column.title}: picture ${place + 1}, ${this.pictures.className(place)}`);
+      });
+    }));
   }
 
   #step(e) {

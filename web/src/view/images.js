@@ -120,8 +120,8 @@ export class Images {
       own.prepend(photo, gradient);
       this.visible.watch(row, () => {
         const trial = this.pictures.trialFor(this.state.now.objective, this.run.nearest(this.state.now.objective, this.state.now.strength), this.state.now.seed);
-        drawInto(photo, this.pictures.photo(place), this.pictures.shape, {photo: true});
-        drawInto(gradient, trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null), this.pictures.shape);
+        return Promise.all([drawInto(photo, this.pictures.photo(place), this.pictures.shape, {photo: true}),
+          drawInto(gradient, trial ? this.pictures.gradient(trial.id, place) : Promise.resolve(null), this.pictures.shape)]);
       }, {wide: false});
     }
     return row;

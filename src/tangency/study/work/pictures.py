@@ -83,7 +83,7 @@ def kept_tangents(name: str, estimator: TangentEstimator, x: Tensor, ids: Tensor
     if x.numel() * estimator.max_rank > _LARGEST:
         return {}
     bases = []
-    for part in torch.arange(len(x), device=x.device).split(_AT_ONCE):
+    for part in torch.split(torch.arange(len(x), device=x.device), _AT_ONCE):
         space = estimator.at(x[part], ids[part])
         weights = torch.ones_like(space.basis[:, 0]) if space.weights is None else space.weights.to(space.basis)
         rows = space.basis.mT * weights.sqrt()[..., None]
@@ -103,7 +103,7 @@ def _scaled(name: str, values: Tensor, top: float, kind: torch.dtype) -> dict[st
 def _answers(trial: Trial, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """p(y|x) and the answered class of each image, (N,) each."""
     with undisturbed(network), torch.no_grad():
-        p = torch.cat([network(part) for part in x.split(_AT_ONCE)]).double().softmax(1)
+        p = torch.cat([network(part) for part in torch.split(x, _AT_ONCE)]).double().softmax(1)
     return {
         f"probability.{trial.id}": p.gather(1, y[:, None].long())[:, 0].float(),
         f"answer.{trial.id}": p.argmax(1),
@@ -112,7 +112,7 @@ def _answers(trial: Trial, network: nn.Module, x: Tensor, y: Tensor) -> dict[str
 
 def _in_parts(make: Callable[[Tensor, Tensor], Mapping[str, Tensor]], x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """What is made of images, a few at a time."""
-    parts = [make(*part) for part in zip(x.split(_AT_ONCE), y.split(_AT_ONCE), strict=True)]
+    parts = [make(*part) for part in zip(torch.split(x, _AT_ONCE), torch.split(y, _AT_ONCE), strict=True)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -1,0 +1,17 @@
+// On paper all parts stand one below the other, unfolded.
+import {$, $$} from "../dom.js";
+
+export function mountPrint(visible) {
+  const unfold = () => {
+    document.documentElement.classList.add("printing");
+    $$("details:not(.save)").forEach(own => { own.open = true; });
+    return visible.all();
+  };
+  addEventListener("beforeprint", unfold); // which cannot wait for pictures that were not yet decoded; the button does
+  addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
+  $("#print").addEventListener("click", async () => {
+    await unfold();
+    await visible.all(); // rows that the first drawing made
+    print();
+  });
+}
