@@ -102,8 +102,8 @@ def test_letters_are_at_least_six_points_at_the_final_size(figured):
         texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
         assert texts
         assert min(text.get_fontsize() for text in texts) >= SMALL, drawing.name
-        inside = [text.get_window_extent() for text in texts if text.get_in_layout() and text.axes is None]
-        for box in inside:  # titles, labels and legends of the whole figure are not cut off
+        whole = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+        for box in (text.get_window_extent() for text in whole):  # is not cut off
             assert box.x0 >= -1, drawing.name
             assert box.x1 <= figure.bbox.width + 1, drawing.name
 
