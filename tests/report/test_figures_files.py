@@ -16,7 +16,7 @@ from tangency.files import file_digest
 from tangency.report import write_report
 from tangency.report.draw.canvas import COLOURS, COLUMN, SMALL, STYLE, WIDTH
 from tangency.report.draw.figures import PAPER, drawings, write_figures
-from tangency.report.draw.saving import KINDS, Made, save_figure
+from tangency.report.draw.saving import KINDS, FigureSource, save_figure
 from tangency.report.read.run import read_run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -116,7 +116,7 @@ def test_the_same_figure_is_the_same_file(tmp_path):
         figure = Figure()
         figure.subplots().plot([1, 2], label="σ")
         contents.append(
-            [path.read_bytes() for path in save_figure(figure, tmp_path / name, Made("t", "c", {"h": "1"}))]
+            [path.read_bytes() for path in save_figure(figure, tmp_path / name, FigureSource("t", "c", {"h": "1"}))]
         )
     assert contents[0] == contents[1]
 
