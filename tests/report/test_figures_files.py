@@ -16,7 +16,7 @@ from tangency.files import file_digest
 from tangency.report import write_report
 from tangency.report.draw.canvas import COLOURS, COLUMN, SMALL, STYLE, WIDTH
 from tangency.report.draw.figures import PAPER, drawings, write_figures
-from tangency.report.draw.saving import KINDS, Made, save_figure
+from tangency.report.draw.saving import KINDS, FigureSource, save_figure
 from tangency.report.read.run import read_run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -102,8 +102,8 @@ def test_letters_are_at_least_six_points_at_the_final_size(figured):
         texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
         assert texts
         assert min(text.get_fontsize() for text in texts) >= SMALL, drawing.name
-        inside = [text.get_window_extent() for text in texts if text.get_in_layout() and text.axes is None]
-        for box in inside:  # titles, labels and legends of the whole figure are not cut off
+        whole = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+        for box in (text.get_window_extent() for text in whole):  # is not cut off
             assert box.x0 >= -1, drawing.name
             assert box.x1 <= figure.bbox.width + 1, drawing.name
 
@@ -116,7 +116,7 @@ def test_the_same_figure_is_the_same_file(tmp_path):
         figure = Figure()
         figure.subplots().plot([1, 2], label="σ")
         contents.append(
-            [path.read_bytes() for path in save_figure(figure, tmp_path / name, Made("t", "c", {"h": "1"}))]
+            [path.read_bytes() for path in save_figure(figure, tmp_path / name, FigureSource("t", "c", {"h": "1"}))]
         )
     assert contents[0] == contents[1]
 

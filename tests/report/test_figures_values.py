@@ -175,9 +175,9 @@ def test_noise_has_one_length_in_each_space_and_is_the_same_in_any_batch(content
 
 def test_the_noise_figure_takes_the_length_of_the_measured_steps(content, ax):
     headings = [column.heading for column in noise_columns(content, 2)]
-    assert headings[1] == "+ tangent\nnoise, ε = 2"
+    assert headings[1] == "+ tangent\nε = 2"
     tangency.plot.noise(content.folder, ax, images=2, epsilon=1.0)
-    assert "+ normal\nnoise, ε = 1" in [text.get_text() for text in ax.texts]
+    assert "+ normal\nε = 1" in [text.get_text() for text in ax.texts]
     with pytest.raises(RunError, match="keeps no tangent spaces of vae"):
         tangency.plot.noise(content.folder, ax, estimator="vae")
 

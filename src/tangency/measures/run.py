@@ -143,14 +143,12 @@ def measure(
     model, notes = _ready(model, given, outputs, allow_random, class_map)
     notes += _tried(model, attributions, given, config)
     temperature = given_temperature(model, config, given)
-    notes += _words(working, temperature)
     device, shown, pool = given.images.device, working.images(given.train_data), working.images(given.pool)
     with arithmetic():
         base = compared(closed, tangents, shown, device)
         source = ComparisonSource(base.score, base.tangents, pool, shown, config, device, network, given.pool)
-        with progress("measuring", on_progress) as report:
-            rows = _rows(Subject(model, attributions, temperature), given, source, batch_size, report)
-    return dataclasses.replace(rows, notes=notes + base.notes)
+        rows = _rows(Subject(model, attributions, temperature), given, source, batch_size, on_progress)
+    return dataclasses.replace(rows, notes=notes + _words(working, temperature) + base.notes)
 
 
 def _requested(config: MeasureConfig, score: Denoiser | ScoreChoice, network: Denoiser | None) -> MeasureConfig:
@@ -205,7 +203,7 @@ def _tried(
 
 
 def _rows(
-    subject: Subject, given: GivenImages, source: ComparisonSource, batch_size: BatchSize, report: OnProgress
+    subject: Subject, given: GivenImages, source: ComparisonSource, batch_size: BatchSize, shown: OnProgress | None
 ) -> Rows:
     """Rows of all images, in their order; they are measured block by block of the pool."""
 
@@ -216,11 +214,12 @@ def _rows(
     order = source.order(given.ids)
     driver = Driver.fitting(source, source.config, [subject], batch_size, batch=batch)
     parts: list[Rows] = []
-    report(f"0 of {len(order)} images", 0.0)
-    for (rows,) in driver.rows([subject], order):
-        parts.append(rows)
-        done = sum(len(part.ids) for part in parts)
-        report(f"{done} of {len(order)} images", done / len(order))
+    with progress("measuring", shown) as report:
+        report(f"0 of {len(order)} images", 0.0)
+        for (rows,) in driver.rows([subject], order):
+            parts.append(rows)
+            done = sum(len(part.ids) for part in parts)
+            report(f"{done} of {len(order)} images", done / len(order))
     return Rows.concatenate(parts).at(order.argsort())
 
 

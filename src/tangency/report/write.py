@@ -17,7 +17,7 @@ from tangency.report.draw.canvas import STYLE
 from tangency.report.draw.cause import cause_figure
 from tangency.report.draw.figures import drop_outdated, write_figures
 from tangency.report.draw.pixels import photograph
-from tangency.report.draw.saving import Made, save_figure
+from tangency.report.draw.saving import FigureSource, save_figure
 from tangency.report.draw.score import error_figure
 from tangency.report.draw.sheets import save_animation, save_sheet, save_tiles
 from tangency.report.page.generation import render_generation
@@ -172,7 +172,9 @@ def write_score(summary: Mapping[str, Any], pictures: Mapping[str, np.ndarray], 
     numbers = out / "score.json"
     write_json(numbers, summary)
     figure = error_figure(summary)
-    made = Made("denoising error of a score", "tangency score eval", {"score.json sha256": file_digest(numbers)})
+    made = FigureSource(
+        "denoising error of a score", "tangency score eval", {"score.json sha256": file_digest(numbers)}
+    )
     save_figure(figure, out / "figures" / "denoising", made)
     page = out / "index.html"
     _write_page(render_score(summary, pictures, figure), page)
@@ -205,7 +207,7 @@ def write_cause(result: CauseResult, folder: str | Path) -> tuple[Path, Path]:
     page = Path(folder) / "cause.md"
     with atomic(page) as temporary:
         temporary.write_text(markdown(result), encoding="utf-8")
-    made = Made(
+    made = FigureSource(
         f"causal study {result.name}",
         f"tangency cause run, into {Path(folder).resolve().name}",
         {"spec": result.spec_hash},

@@ -14,7 +14,7 @@ from tangency.report.draw.gallery import gallery_figure, strips_figure
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.noise import noise_figure
 from tangency.report.draw.regimes import regimes_figure
-from tangency.report.draw.saving import KINDS, Made, save_figure
+from tangency.report.draw.saving import KINDS, FigureSource, save_figure
 from tangency.report.draw.score import score_figure
 from tangency.report.draw.story import effective_figure, objectives_figure, story_figure
 from tangency.report.draw.sweep import correlations_figure, curves_figure, tangents_figure
@@ -189,7 +189,7 @@ def write_figures(run: RunFiles, folder: Path) -> list[Path]:
         if figure is None:
             left.append(f"- **{drawing.name}**: {drawing.without}.")
             continue
-        written += save_figure(figure, folder / drawing.name, Made(f"{name}: {drawing.name}", command, hashes))
+        written += save_figure(figure, folder / drawing.name, FigureSource(f"{name}: {drawing.name}", command, hashes))
         size = f"{figure.get_figwidth():g} × {figure.get_figheight():.2f}"
         shown.append(f"| {drawing.name} | {size} | {drawing.paper or '–'} | {drawing.shows} |")
     for stale in _files(folder).difference(written):

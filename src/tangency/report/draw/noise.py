@@ -58,8 +58,8 @@ def noise_columns(run: RunFiles, images: int, epsilon: float | None = None, esti
     noise = split_noise(x, tangent_rows(run, estimator)[:images], length, ids)
     made = [MosaicColumn("image", photo_tiles(x))]
     for name, own in (("tangent", noise.tangent), ("normal", noise.normal)):
-        made.append(MosaicColumn(f"+ {name}\nnoise, ε = {length:g}", photo_tiles(x + own)))
-        made.append(MosaicColumn(f"the {name}\nnoise", signed_tiles(own)))
+        made.append(MosaicColumn(f"+ {name}\nε = {length:g}", photo_tiles(x + own)))
+        made.append(MosaicColumn(f"{name}\nnoise", signed_tiles(own)))
     return made
 
 

@@ -19,7 +19,7 @@ _DPI = 300  # of PNG
 
 
 @dataclass(frozen=True)
-class Made:
+class FigureSource:
     """Where a figure comes from.
 
     Args:
@@ -47,7 +47,7 @@ class Made:
         return {"Title": self.title, "Description": self.sentence, "Software": maker}
 
 
-def save_figure(figure: Figure, path: Path, made: Made) -> list[Path]:
+def save_figure(figure: Figure, path: Path, made: FigureSource) -> list[Path]:
     """Write a figure as PATH.pdf, PATH.svg and PATH.png, laid out once; returns the files."""
     import matplotlib
 
