@@ -83,7 +83,7 @@ def test_tables_say_what_json_says() -> None:
     found = json.loads(run("score", "eval", "gaussian", "--data", WORLD, *QUICK, "--json").output)
     table = run("score", "eval", "gaussian", "--data", WORLD, *QUICK).output
     assert found["verdict"]["words"] in table
-    assert "E[sxᵀ] = −I" in table  # brackets are no markup
+    assert "E[sxᵀ]=−I" in table  # brackets are no markup
     for level in found["noise_levels"]:
         assert interval(level["mse"]) in table
 

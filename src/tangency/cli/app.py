@@ -79,9 +79,10 @@ SpecFile = Annotated[
     Path,
     typer.Argument(
         help=(
-            "YAML file, or the name of a study that comes with the package: quickstart, regimes, linear, fitted, "
-            "distractor, tangents or generation. Those of the paper are paper/cifar10, paper/cifar10-tangents, "
-            "paper/imagenet64, paper/imagenet and paper/mnist-distractor, and small/… is a small twin of each."
+            "YAML file, or the name of a study that comes with the package (small/… are small twins of paper/…): "
+            "quickstart, regimes, linear, fitted, distractor, tangents, generation, paper/cifar10, "
+            "paper/cifar10-tangents, paper/imagenet64, paper/imagenet, paper/mnist-distractor, small/cifar10, "
+            "small/cifar10-tangents, small/imagenet64, small/imagenet, small/mnist-distractor."
         ),
         metavar="SPEC",
     ),

@@ -107,7 +107,7 @@ def generate(
     named = tuple(part.strip() for part in references.split(",") if part.strip() not in ("", "none"))
     options = {_FLAGS[flag]: value for flag, value in declared.items()}
     climbed = {name.removeprefix("climb."): options.pop(name) for name in list(options) if name.startswith("climb.")}
-    with as_typed({option: f"--{flag}" for flag, option in _NAMES.items()}):
+    with as_typed({option: f"--{flag}" for flag, option in _NAMES.items() if flag != option}):
         refuse_foreign(task, given)
         climb = Climb(**climbed, frames=frames)
         config = GenerationConfig(task, climb=climb, target=target, references=named, **options)

@@ -56,7 +56,7 @@ def _errors(levels: list[Mapping[str, Any]]) -> FittedTable:
 
 
 def _identities(levels: list[Mapping[str, Any]]) -> FittedTable:
-    titles = ("−E[sᵀx]/d = 1", "E[s] = 0: |z|", "E[sxᵀ] = −I: |z|", "asymmetry", "SURE − error", "dimension (clean)")
+    titles = ("−E[sᵀx]/d=1", "E[s]=0: |z|", "E[sxᵀ]=−I: |z|", "asymmetry", "SURE − error", "dimension (clean)")
     rows = []
     for level in levels:
         own = level["identities"]
