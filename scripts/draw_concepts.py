@@ -19,7 +19,7 @@ from tangency.worlds import load_dataset, make_world
 
 OUT = Path(__file__).parent.parent / "docs" / "images"
 CIRCLE = "sphere?shape=1x1x3&rank=1&classes=3"  # images of three pixels on a circle, which a page can show
-REACH = 0.26  # half the width of a panel, in pixel units
+REACH = 0.25  # half the width of a panel, in pixel units
 
 
 class Plane:
@@ -31,6 +31,8 @@ class Plane:
         self.x, self.y = sample.x.double(), sample.y
         self.centre = self.x.flatten(1).mean(0)
         self.axes = torch.linalg.svd(self.x.flatten(1) - self.centre, full_matrices=False)[2][:2]
+        at = torch.from_numpy(self.flat(self.x))
+        self.centre = self.centre + (at.amin(0) + at.amax(0)) / 2 @ self.axes
 
     def flat(self, x: Tensor) -> np.ndarray:
         """Images to coordinates, (N, 2)."""

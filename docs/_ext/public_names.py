@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 FILES = ("types", "errors", "seeding", "numerics")  # rooms of one file without a list; what they define is public
-KINDS = {"class": "autoclass", "exception": "autoexception", "function": "autofunction", "data": "py:data"}
+KINDS = {"class": "autoclass", "exception": "autoexception", "function": "autofunction"}
 
 
 def rooms() -> list[str]:
@@ -67,11 +67,11 @@ def first_line(value: object) -> str:
 
 def entry(module: str, name: str, value: object) -> list[str]:
     """The directive that documents one name."""
+    if kind(value) == "data":
+        return [f".. py:data:: {name}", f"   :module: {module}", "", f"   {first_line(value)}", ""]
     lines = [f".. {KINDS[kind(value)]}:: {module}.{name}"]
     if kind(value) == "class":
         lines += ["   :members:", "   :show-inheritance:"]
-    if kind(value) == "data":
-        lines += ["", f"   {first_line(value)}"]
     return [*lines, ""]
 
 

@@ -33,8 +33,10 @@ def test_every_public_name_is_documented_once(reference: ModuleType) -> None:
     for module, text in pages.items():
         room = importlib.import_module(module)
         for name in reference.names(room):
-            full = home.get(id(getattr(room, name)), f"{module}.{name}")
-            assert sum(f":: {full}\n" in other for other in pages.values()) == 1, full
+            value = getattr(room, name)
+            full = home.get(id(value), f"{module}.{name}")
+            line = f":: {name}\n   :module: {module}\n" if reference.kind(value) == "data" else f":: {full}\n"
+            assert sum(line in other for other in pages.values()) == 1, full
             assert f"<{full}>`" in text
 
 
