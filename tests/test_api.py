@@ -24,7 +24,7 @@ WANTED = {
     "load_data", "load_classifier", "load_score", "load_tangents", "agreement", "train", "objective", "pgd",
     "input_gradients", "measure", "estimates", "compare", "regimes", "filtered_baseline", "generate", "smooth",
     "certify", "evaluate_score", "evaluate_tangents", "run_study", "load_run", "write_report",
-    "run_cause",
+    "run_cause", "build", "measure_models", "rank_models", "write_leaderboard",
 }  # fmt: skip
 WORLD = "world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40"
 CONFIG = tangency.MeasureConfig(metrics=("cosine",), sigmas=(0.25,), rho_sigmas=(), epsilons=(2.0,), directions=1)

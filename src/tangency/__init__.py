@@ -18,20 +18,27 @@ if TYPE_CHECKING:
     from tangency.cause import run_cause as run_cause
     from tangency.errors import TangencyError as TangencyError
     from tangency.errors import TangencyWarning as TangencyWarning
+    from tangency.evaluate import MeasureRequest as MeasureRequest
     from tangency.evaluate import estimates as estimates
     from tangency.evaluate import evaluate_score as evaluate_score
     from tangency.evaluate import evaluate_tangents as evaluate_tangents
     from tangency.evaluate import load_classifier as load_classifier
     from tangency.evaluate import load_tangents as load_tangents
+    from tangency.evaluate import measure_models as measure_models
     from tangency.evaluate.compare import compare as compare
     from tangency.evaluate.generation.saved import generate as generate
     from tangency.evaluate.regimes import filtered_baseline as filtered_baseline
     from tangency.evaluate.regimes import regimes as regimes
+    from tangency.generation.options import Climb as Climb
+    from tangency.generation.tasks.config import GenerationConfig as GenerationConfig
     from tangency.measures import MeasureConfig as MeasureConfig
     from tangency.measures import measure as measure
     from tangency.mixtures import fit_mixture as fit_mixture
     from tangency.models import Classifier as Classifier
+    from tangency.models import build as build
     from tangency.objectives import make as objective
+    from tangency.report import rank_models as rank_models
+    from tangency.report import write_leaderboard as write_leaderboard
     from tangency.report import write_report as write_report
     from tangency.score import load_score as load_score
     from tangency.smoothing import certify as certify
@@ -56,15 +63,25 @@ _ROOMS = {
     "autodiff": ("input_gradient", "input_gradients"),
     "cause": ("run_cause",),
     "errors": ("TangencyError", "TangencyWarning"),
-    "evaluate": ("estimates", "evaluate_score", "evaluate_tangents", "load_classifier", "load_tangents"),
+    "evaluate": (
+        "MeasureRequest",
+        "estimates",
+        "evaluate_score",
+        "evaluate_tangents",
+        "load_classifier",
+        "load_tangents",
+        "measure_models",
+    ),
     "evaluate.compare": ("compare",),
     "evaluate.generation.saved": ("generate",),
     "evaluate.regimes": ("filtered_baseline", "regimes"),
+    "generation.options": ("Climb",),
+    "generation.tasks.config": ("GenerationConfig",),
     "measures": ("MeasureConfig", "measure"),
     "mixtures": ("fit_mixture",),
-    "models": ("Classifier",),
+    "models": ("Classifier", "build"),
     "objectives": ("objective",),
-    "report": ("write_report",),
+    "report": ("rank_models", "write_leaderboard", "write_report"),
     "score": ("load_score",),
     "smoothing": ("certify", "smooth"),
     "study": ("load_run", "load_spec", "run_study"),
@@ -78,12 +95,16 @@ _NAMED = {"load_data": "load_dataset", "objective": "make"}  # what these are ca
 __all__ = [
     "BayesClassifier",
     "Classifier",
+    "Climb",
+    "GenerationConfig",
     "LabelledImages",
     "MeasureConfig",
+    "MeasureRequest",
     "TangencyError",
     "TangencyWarning",
     "TrainConfig",
     "agreement",
+    "build",
     "certify",
     "compare",
     "estimates",
@@ -102,13 +123,16 @@ __all__ = [
     "load_tangents",
     "make_world",
     "measure",
+    "measure_models",
     "objective",
     "pgd",
+    "rank_models",
     "regimes",
     "run_cause",
     "run_study",
     "smooth",
     "train",
+    "write_leaderboard",
     "write_report",
 ]
 

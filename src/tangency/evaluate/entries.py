@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
 from tangency.statistics import Estimate, holm
+from tangency.statistics.intervals import WithInterval
 
 Numbers = list[float | None]
 ABSENT = {"absent": True}  # of a field
@@ -48,7 +49,7 @@ def fields_json(value: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IntervalEntry:
+class IntervalEntry(WithInterval):
     """A mean with the ends of its 95 % interval, and the number of images it is taken over."""
 
     mean: float | None

@@ -130,6 +130,22 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
 
     Returns:
         The numbers of each classifier, in the order of the request.
+
+    Raises:
+        ModelError: a classifier cannot be read, or does not fit the data.
+        DataError: the data cannot be read, or have one test image.
+        RunError: the output folder holds rows of other classifiers, data or settings, or is in use.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> from tangency.models import save_classifier
+        >>> data = "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10"
+        >>> net = tangency.build("convnet", (1, 8, 8), tangency.load_data(data).test.classes)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_classifier(net, f"{folder}/net.safetensors")
+        ...     (numbers,) = measure_models(MeasureRequest(f"{folder}/net.safetensors", data, metrics=("cosine",)))
+        >>> numbers.measured, numbers.measures["kappa.margin"].chance
+        (10, 1.0)
     """
     subjects = _opened(request)
     models, base = subjects.models, subjects.baseline

@@ -93,6 +93,10 @@ class MeasureRequest:
     Raises:
         SpecError: a field of another type or out of its range.
         RunError: `out` is a file.
+
+    Example:
+        >>> MeasureRequest(["onnx:net.onnx", "net.safetensors"], "cifar10", metrics=("cosine",)).limit
+        500
     """
 
     models: Annotated[tuple[str, ...], BeforeValidator(_several)]

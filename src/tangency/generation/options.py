@@ -114,6 +114,13 @@ class Climb:
         confidence: stop an image once p(y|x) reaches this, in (0, 1); None for never.
         bounds: of pixels; None for none.
         frames: iterates kept.
+
+    Raises:
+        SpecError: a name is unknown, a number out of its range, or options that exclude each other.
+
+    Example:
+        >>> Climb(steps=30, confidence=0.9).rule
+        'normalised'
     """
 
     objective: str = _option("log_odds", "What is raised.", choices=OBJECTIVES)

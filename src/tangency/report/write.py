@@ -82,6 +82,18 @@ def write_leaderboard(references: Sequence[str | Path], out: str | Path | None =
 
     Raises:
         RunError: a folder that was named cannot be read, or none holds a model.
+
+    Example:
+        >>> import tempfile, tangency
+        >>> from tangency.models import save_classifier
+        >>> data = "world:linear?rank=2&classes=2&shape=1x8x8&train=60&test=10"
+        >>> net = tangency.build("convnet", (1, 8, 8), tangency.load_data(data).test.classes)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_classifier(net, f"{folder}/a.safetensors")
+        ...     request = tangency.MeasureRequest(f"{folder}/a.safetensors", data, limit=6, out=f"{folder}/measured")
+        ...     numbers = tangency.measure_models(request)
+        ...     write_leaderboard([request.place], folder).name
+        'index.html'
     """
     names = [str(reference) for reference in references]
     models, unread = collect_models(names)

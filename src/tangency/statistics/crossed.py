@@ -11,13 +11,14 @@ from typing import Literal
 import numpy as np
 
 from tangency.errors import NumericsError
+from tangency.statistics.intervals import WithInterval
 from tangency.statistics.resamples import Array
 
 Ends = Callable[[float], tuple[float, float]]  # from a quantile's level to the ends of an interval, in standard errors
 
 
 @dataclass(frozen=True)
-class CrossedEstimate:
+class CrossedEstimate(WithInterval):
     """A number of a recipe with its interval; NaN where it is not defined.
 
     Args:

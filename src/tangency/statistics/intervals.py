@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from tangency.statistics.resamples import Array
 
 Interval = Literal["percentile", "bca"]
+
+
+class WithInterval:
+    """A number that is written with its interval: f"{estimate:.2f}" is "0.12 [0.10, 0.14]", "–" where it is undefined.
+
+    Example:
+        >>> from tangency.statistics import CrossedEstimate
+        >>> estimate = CrossedEstimate(0.25, 0.2046, 0.3, 1, "images", (0.25,))
+        >>> f"{estimate:.2f}", str(estimate)
+        ('0.25 [0.20, 0.30]', '0.25 [0.205, 0.3]')
+    """
+
+    mean: Any
+    low: Any
+    high: Any
+
+    def __format__(self, spec: str) -> str:
+        """Each of its numbers by `spec`; with three significant digits where it is empty."""
+        numbers = [None if each is None or np.isnan(each) else each for each in (self.mean, self.low, self.high)]
+        mean, low, high = ("–" if each is None else format(each, spec or ".3g") for each in numbers)
+        return mean if numbers[0] is None else f"{mean} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return format(self, "")
 
 
 def percentile_interval(draws: Array, level: float = 0.95) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from tangency.evaluate.entries import ABSENT
 from tangency.statistics.crossed import CrossedEstimate
+from tangency.statistics.intervals import WithInterval
 from tangency.statistics.regimes import Regime, Thresholds
 
 OnManifold = Literal["shown", "shown (global)", "not", "open"]
@@ -46,7 +47,7 @@ class AlignmentUnder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorstControl:
+class WorstControl(WithInterval):
     """A number against several controls: the least of the means, of the lows and of the highs, and whose low it is.
 
     So it lies above zero only where the number beats every control, and below only where some control beats it. The
