@@ -7,7 +7,7 @@ REPRODUCTION ?= runs/reproduction
 TEST_PATHS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help reproduce quickstart test test-data test-slow bench gpu-check lint types format wheel clean
+.PHONY: help reproduce quickstart test test-data test-slow bench gpu-check notebooks lint types format wheel clean
 
 help:
 	@echo "make quickstart   train, measure and report the embedded study (about 5 minutes on 2 cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow    the slow tests too"
 	@echo "make bench        benchmarks/results.json: ratios against the obvious implementation and peers"
 	@echo "make gpu-check    does the GPU of this machine give the numbers of the CPU, and how fast? (5 minutes at most)"
+	@echo "make notebooks    runs notebooks/ and keeps their outputs (some minutes); ARGS=NAME for one of them"
 	@echo "make reproduce    the paper's claims, one by one (hours: docs/preregistration.md); ARGS=PART for one part of them"
 	@echo "make lint types   ruff and mypy"
 
@@ -47,6 +48,9 @@ bench: $(BIN)/.installed-test
 
 gpu-check: $(BIN)/.installed
 	$(BIN)/python scripts/gpu_check.py $(ARGS)
+
+notebooks: $(BIN)/.installed-test
+	$(BIN)/python scripts/run_notebooks.py $(ARGS)
 
 reproduce: $(BIN)/.installed
 	$(BIN)/python scripts/reproduce.py $(ARGS) --out $(REPRODUCTION)
