@@ -31,6 +31,8 @@ test("strengths, and the nearest one on a log scale", () => {
   assert.deepEqual(own.trialsAt("pgd", 0), [0, 1]);
   assert.deepEqual(own.trialsAt("pgd", 0.3, 1), [3]);
   assert.equal(own.reference("bayes"), 5);
+  assert.deepEqual(own.allStrengths(), [0, 0.3, 3]);
+  assert.deepEqual(new Run({...content(), objectives: []}, null).allStrengths(), [0]);
 });
 
 test("a point of several networks has the recipe's interval, or none", () => {

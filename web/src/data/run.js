@@ -32,8 +32,10 @@ export class Run {
     return [...new Set(own.map(trial => trial.strength))].sort((a, b) => a - b);
   }
 
+  /** Those of all objectives; 0 alone where nothing was swept. */
   allStrengths() {
-    return [...new Set(this.objectives.flatMap(own => this.strengths(own.id)))].sort((a, b) => a - b);
+    const all = new Set(this.objectives.flatMap(own => this.strengths(own.id)));
+    return all.size ? [...all].sort((a, b) => a - b) : [0];
   }
 
   /** The strength of an objective that is nearest on a log scale, the smaller one of two; 0 only for 0. */

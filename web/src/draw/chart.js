@@ -62,7 +62,7 @@ export const yAxis = (count = 4, options = {}) => [
 /** A line at an x of the plot; moves where the plot has one, vanishes for null. */
 export function cursor(drawn, x) {
   let line = drawn.querySelector(".cursor");
-  if (!known(x)) return line?.remove();
+  if (!known(x) || !drawn.scale("x") || !drawn.scale("y")) return line?.remove(); // a plot of nothing has no scales
   if (!line) {
     line = document.createElementNS("http://www.w3.org/2000/svg", "line");
     line.setAttribute("class", "cursor");
@@ -76,5 +76,3 @@ export function cursor(drawn, x) {
   line.setAttribute("x1", place);
   line.setAttribute("x2", place);
 }
-
-export const margin = {left: 46, right: 10};
