@@ -304,7 +304,8 @@ def check_accessible(page: Page, axe: str) -> None:
     found: list[str] = []
     page.evaluate(axe)
     audit = """async rules => {
-        const only = rules ? {runOnly: rules} : {}, within = document.querySelector("dialog[open]") || document.body;
+        const only = rules ? {runOnly: rules} : {}, open = document.querySelector("dialog[open]");
+        const within = open || document.querySelector(rules ? "#main" : ".part.open");
         return (await axe.run(within, {resultTypes: ["violations"], ...only})).violations
             .filter(own => ["serious", "critical"].includes(own.impact))
             .map(own => `${own.id}: ${own.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(" | ")}`);

@@ -43,7 +43,7 @@ def photograph_block(images: np.ndarray) -> str:
 def picture_block(pictures: np.ndarray) -> str:
     """Signed pictures (S, C, H, W) as int8, value = byte/127 · scale; the scale is 0 where there is no gradient."""
     flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    usable: np.ndarray = np.isfinite(flat).all(axis=1)
+    usable = np.isfinite(flat.min(1)) & np.isfinite(flat.max(1))  # NaN and infinity are both an end
     flat = np.where(usable[:, None], flat, 0.0)
     scale = np.abs(flat).max(1, initial=0.0)
     shares = flat / np.where(scale > 0, scale, 1.0)[:, None]
