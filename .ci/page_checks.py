@@ -144,14 +144,15 @@ def check_slider(page: Page, held: Held) -> None:
     page.eval_on_selector("#pictures", "own => own.scrollIntoView()")
     page.evaluate(DRAWN)
     page.locator("#strength").fill("0")
+    page.locator("#grid tbody tr:first-child canvas[data-trial]").first.wait_for()
     page.evaluate(DRAWN)
-    state = "[...document.querySelectorAll('#grid tbody tr:first-child canvas')].map(own => own.dataset.trial || '')"
+    state = "[...document.querySelectorAll('#grid tbody tr:first-child canvas')].map(own => own.dataset.trial).join()"
     before, said = page.evaluate(state), page.locator("#strength-label").inner_text()
     count, decoded = page.evaluate("[tangency.visible.touched, tangency.blocks.decoded]")
     page.locator("#strength").press("ArrowRight")
+    page.wait_for_function(f"before => {state} !== before", arg=before)  # the pictures move with it
     page.evaluate(DRAWN)
     assert page.locator("#strength-label").inner_text() != said, "the slider's words stay when it moves"
-    assert page.evaluate(state) != before, "the pictures stay when the slider moves"
     touched, read = page.evaluate("[tangency.visible.touched, tangency.blocks.decoded]")
     seen = page.evaluate(
         """() => [...document.querySelectorAll("#grid tbody tr, .plot, #image-list")].filter(own => {
