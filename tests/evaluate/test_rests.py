@@ -231,7 +231,7 @@ def test_numbers_without_a_baseline_name_the_estimator_and_the_unit() -> None:
     text = regime_alone({KAPPA: entry, FRACTION: entry}, {FRACTION: excess}, 7, "local-pca").text
     assert text.endswith(
         "With the tangent spaces of local-pca, over 7 test images, one network: κ = 0.300 [0.200, 0.400] (chance 1); "
-        "F² = 0.300 [0.200, 0.400] (chance 0.100); F² minus its best control (pca) = +0.100 [0.050, 0.200], "
+        "F² = 0.300 [0.200, 0.400] (chance 0.1); F² minus its best control (pca) = +0.100 [0.050, 0.200], "
         "p = 0.001."
     )
     assert "With the tangent spaces" not in regime_alone({}, {}, 7, "mfa").text
