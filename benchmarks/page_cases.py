@@ -88,8 +88,8 @@ def page() -> Case:
     opened = _Opened()
     opened.open()
     return Case(
-        "the page of 1,000 images, 30 strengths and 3 seeds, opened / a step of its slider, for the process that drives the "
-        "browser; what a reader waits for are step_ms and first_ms, which only a quiet machine tells",
+        "the page of 1,000 images, 30 strengths and 3 seeds, opened / a step of its slider, for the process that "
+        "drives the browser; what a reader waits for are step_ms and first_ms, which only a quiet machine tells",
         opened.step,
         opened.open,
         0.0,
