@@ -277,7 +277,8 @@ def _axes(ax: Axes | None) -> Axes:
         return ax
     from matplotlib import pyplot
 
-    return pyplot.gca()
+    current: Axes = pyplot.gca()
+    return current
 
 
 def _labelled(files: RunFiles, objective: str | None) -> str:

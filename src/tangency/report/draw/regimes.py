@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -119,11 +119,11 @@ def draw_fan(at: Axes, fan: RegimeFan) -> None:
     label = REGIMES[regime][0] if regime in REGIMES else "no label"
     at.set_title(f"{capital(label)}\n{name}{strength}", fontsize=7.5)
     text = f"median F² {np.median(fan.fractions):.2f}"
-    place = {"ha": "right", "va": "bottom", "transform": at.transAxes}
+    place: dict[str, Any] = {"ha": "right", "va": "bottom", "transform": at.transAxes}
     at.text(0.99, 0.02, text, fontsize=SMALL + 0.5, color=INK, bbox={"color": "white", "alpha": 0.7, "pad": 1}, **place)
 
 
-def _arrow(at: Axes, fraction: float, label: str | None = None, **style: object) -> None:
+def _arrow(at: Axes, fraction: float, label: str | None = None, **style: Any) -> None:
     """A line from the origin at the angle arccos F to the tangent space."""
     inside = min(max(fraction, 0.0), 1.0)
     at.plot([0, math.sqrt(inside)], [0, math.sqrt(1 - inside)], label=label, solid_capstyle="butt", **style)
