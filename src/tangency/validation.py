@@ -104,7 +104,7 @@ def _unknown_key(name: str, beside: Sequence[str], everywhere: Sequence[str]) ->
     last = name.rpartition(".")[2]
     near = max((_alike(last, key) for key in beside), default=0.0)
     nearest = max((_alike(last, key) for key in everywhere), default=0.0)
-    if nearest <= near or nearest < _NEAR:
+    if near >= _NEAR or nearest <= near or nearest < _NEAR:
         return unknown_name("key", name, beside).removesuffix(".")
     places = [repr(key) for key in everywhere if _alike(last, key) == nearest]
     return f"unknown key '{name}'. Did you mean {' or '.join(places[:3])}? This is where it belongs"

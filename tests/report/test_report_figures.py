@@ -79,7 +79,7 @@ def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page)
     assert not any(lines for title, lines in dotted.items() if not title.startswith(("Cosine", "1 −")))
     own = next(lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the Bayes gradient"))
     assert own.get_ydata()[0] == level
-    assert 'mark(image[MEAN], "1px,3px", "ink", "image itself")' in page
+    assert "image itself" in page
     assert f"{key}.image" in embedded(page)["measures"]
 
 
