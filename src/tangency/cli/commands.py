@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tangency.errors import SpecError
+from tangency.errors import TangencyError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -65,8 +65,8 @@ def as_typed(flags: Mapping[str, str]) -> Iterator[None]:
     """
     try:
         yield
-    except SpecError as error:
+    except TangencyError as error:
         name, colon, rest = str(error).partition(":")
         if not colon or name not in flags:
             raise
-        raise SpecError(f"{flags[name]}:{rest}") from None
+        raise type(error)(f"{flags[name]}:{rest}") from None
