@@ -199,6 +199,6 @@ def test_an_engine_without_its_package(
 
 
 def test_every_optional_package_is_blocked_here() -> None:
-    """But those of the tests, and the extra that is the sum of others."""
+    """But those of the tests, of the site and of notebooks, and the extra that is the sum of others."""
     blocked = {entry[1] for entry in [*WANTED, *ENGINES]} | {"faiss"}
-    assert blocked == set(EXTRAS) - {"test", "models"}
+    assert blocked == set(EXTRAS) - {"test", "models", "docs", "notebooks"}

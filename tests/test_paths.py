@@ -46,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Public functions that take no file and no reference of one: what they are given is made by the others.
 PATHLESS = {
-    "BayesClassifier", "Classifier", "LabelledImages", "MeasureConfig", "TrainConfig", "agreement", "certify",
-    "estimates", "filtered_baseline", "fit_mixture", "input_gradient", "input_gradients", "measure", "objective",
-    "pgd", "regimes", "smooth",
+    "BayesClassifier", "Classifier", "Climb", "GenerationConfig", "LabelledImages", "MeasureConfig", "TrainConfig",
+    "agreement", "build", "certify", "estimates", "filtered_baseline", "fit_mixture", "input_gradient",
+    "input_gradients", "measure", "measure_models", "objective", "pgd", "regimes", "smooth",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.twin_support import images, own_labels, spread
+from models.twin_support import images, normalised, own_labels, spread
 from tangency.errors import ModelError
 from tangency.models import load_model, read_classifier, save_classifier
 from tangency.models.architectures.cifar import build_cifar
@@ -123,7 +123,8 @@ def test_torchvisions_networks_that_may_rescale_their_input(tmp_path, name, tran
     torch.manual_seed(0)
     net = getattr(models, name)(num_classes=5, transform_input=transforms, init_weights=False)
     side = 48 if name == "googlenet" else 80
-    data = own_labels(spread(net), images(60, 3, side, side), net.fc, 5)
+    x = images(60, 3, side, side)
+    data = own_labels(normalised(spread(net), x), x, net.fc, 5)
     path = tmp_path / "w.pth"
     torch.save(net.state_dict(), path)
     reference = f"torchvision:{name}?weights={path}&{RAW}"

@@ -20,6 +20,18 @@ def spread(net: nn.Module, seed: int = 0) -> nn.Module:
     return net.eval()
 
 
+def normalised(net: nn.Module, x: Tensor) -> nn.Module:
+    """Batch norms with the statistics of x: deep networks of random weights say the same of all images without them."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches, here one
+        norm.train()
+    with torch.no_grad():
+        net(x)
+    return net.eval()
+
+
 def own_labels(net: nn.Module, x: Tensor, head: nn.Linear, classes: int) -> Dataset:
     """Images with the classes that a network says, its last layer made anew so that it says all of them about as often.
 

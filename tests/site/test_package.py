@@ -61,7 +61,7 @@ def test_pictures_and_links_of_the_readme_become_absolute(metadata: ModuleType) 
     text = metadata.absolute((ROOT / "README.md").read_text(encoding="utf-8"), "https://example.org/it")
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     assert [target for target in targets if not target.startswith("https://")] == []
-    assert "![Gradients" in text
+    assert "![Images" in text
     assert "](https://example.org/it/raw/main/docs/images/quickstart-pictures.png)" in text
     assert "](https://example.org/it/blob/main/docs/measure.md)" in text
     assert metadata.absolute("[a](b.md)", "") == "[a](b.md)"
