@@ -61,10 +61,10 @@ def complaints(error: ValidationError, model: type, keys: Keys, everywhere: Sequ
         everywhere: known keys of all places, with dots, of which one may have been meant.
     """
     groups: dict[tuple[Location, str], list[Any]] = {}
-    found = error.errors()
-    for item in found:
+    errors = error.errors()
+    for item in errors:
         place = item["loc"]
-        if item["type"] == "too_short" and any(other["loc"][: len(place)] == place != other["loc"] for other in found):
+        if item["type"] == "too_short" and any(other["loc"][: len(place)] == place != other["loc"] for other in errors):
             continue  # its members are wrong, which another complaint says
         of_list = item["type"] in _RANGES and isinstance(item["loc"][-1], int) and _plain(item["input"])
         place = item["loc"][:-1] if of_list else item["loc"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -241,11 +241,16 @@ def measure(
     if as_json:
         print_json(measured[0] if len(measured) == 1 else {"models": measured})
     else:
-        from tangency.cli.show.measure import print_measured
+        _print(measured, out, everything=everything)
 
-        print_measured(measured, everything=everything)
-        if out is not None:
-            typer.echo(f"rows, numbers and pictures: {out}")
+
+def _print(measured: list[dict[str, Any]], out: Path | None, *, everything: bool) -> None:
+    """For a person, and where the files are."""
+    from tangency.cli.show.measure import print_measured
+
+    print_measured(measured, everything=everything)
+    if out is not None:
+        typer.echo(f"rows, numbers and pictures: {out}")
 
 
 def _batch(text: str) -> int | Literal["auto"]:
