@@ -149,7 +149,7 @@ def test_a_trained_score_lives_at_the_working_size_of_a_study(tmp_path: Path) ->
     model = f"run:{tmp_path / 'run'}/trials/standard-0-s0"  # measured as the study does it
     measure_models(MeasureRequest(model, out=tmp_path / "m", limit=12))
     again = pl.read_parquet(tmp_path / "m" / "rows.parquet").sort("image")[key].to_numpy()
-    np.testing.assert_allclose(found, again, rtol=1e-5)
+    np.testing.assert_allclose(found, again, rtol=1e-4)
 
 
 def test_as_many_images_at_once_as_memory_holds_change_no_row(tmp_path: Path) -> None:
