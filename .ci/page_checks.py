@@ -27,6 +27,18 @@ BASE64 = """async key => {
 }"""
 DRAWN = "() => new Promise(done => requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(done))))"
 
+# What is drawn above pushes the pictures down: they are in view once they stay there.
+SETTLED = """async () => {
+    const row = document.querySelector("#grid tbody tr:first-child");
+    for (let still = 0, last = null; still < 10; ) {
+        row.scrollIntoView({block: "center"});
+        await new Promise(done => setTimeout(done, 30));
+        const {top} = row.getBoundingClientRect();
+        still = top === last ? still + 1 : 0;
+        last = top;
+    }
+}"""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -147,10 +159,10 @@ def check_curves(page: Page, held: Held) -> None:
 def check_slider(page: Page, held: Held) -> None:
     """One step moves the pictures and the words, and touches nothing that cannot be seen."""
     open_tab(page, "Overview")
-    page.eval_on_selector("#pictures", "own => own.scrollIntoView()")
-    page.evaluate(DRAWN)
     page.locator("#strength").fill("0")
+    page.evaluate(SETTLED)
     page.locator("#grid tbody tr:first-child canvas[data-trial]").first.wait_for()
+    page.evaluate(SETTLED)
     page.evaluate(DRAWN)
     state = "[...document.querySelectorAll('#grid tbody tr:first-child canvas')].map(own => own.dataset.trial).join()"
     before, said = page.evaluate(state), page.locator("#strength-label").inner_text()
