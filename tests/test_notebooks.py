@@ -40,7 +40,7 @@ def words(notebook: Any) -> list[str]:
 
 def test_there_are_notebooks_and_each_is_named_where_they_are_listed() -> None:
     assert len(PATHS) == 5
-    for page in (ROOT / "notebooks" / "README.md", ROOT / "docs" / "notebooks" / "index.md"):
+    for page in (ROOT / "notebooks" / "README.md", ROOT / "docs" / "notebooks.md"):
         assert set(re.findall(r"\b(\w+)\.ipynb", page.read_text(encoding="utf-8"))) == set(PATHS)
 
 

@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 SOURCE = Path(__file__).parents[2] / "notebooks"
 PICTURES = {"image/png": "png", "image/svg+xml": "svg"}
-INDEX = "notebooks/index"
+INDEX = "notebooks"
 
 
 def shown(output: dict[str, Any], name: str, folder: Path) -> list[str]:
@@ -49,6 +49,7 @@ def page(notebook: Path, folder: Path) -> str:
 def write(app: Sphinx) -> None:
     """The pages, where they are not already as they should be."""
     folder = Path(app.srcdir) / "notebooks"
+    folder.mkdir(exist_ok=True)
     for notebook in sorted(SOURCE.glob("*.ipynb")):
         path, text = folder / f"{notebook.stem}.md", page(notebook, folder)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -58,9 +59,9 @@ def write(app: Sphinx) -> None:
 def link(app: Sphinx, name: str, source: list[str]) -> None:
     """The list of notebooks leads to their pages here, not to files that only a checkout has."""
     if name == INDEX:
-        text = re.sub(r"\(\.\./\.\./notebooks/(\w+)\.ipynb\)", r"(\1.md)", source[0])
-        text = text.replace("(../../notebooks/README.md)", "(index.md)")
-        names = "\n".join(path.stem for path in sorted(SOURCE.glob("*.ipynb")))
+        text = re.sub(r"\(\.\./notebooks/(\w+)\.ipynb\)", r"(notebooks/\1.md)", source[0])
+        text = text.replace("(../notebooks/README.md)", "(notebooks.md)")
+        names = "\n".join(f"notebooks/{path.stem}" for path in sorted(SOURCE.glob("*.ipynb")))
         source[0] = f"{text}\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
 
 

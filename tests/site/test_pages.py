@@ -128,7 +128,7 @@ def test_every_page_is_in_the_navigation() -> None:
     lists = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(encoding="utf-8"), re.S)
     listed = [line for text in lists for line in text.splitlines() if line and not line.startswith(":")]
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES}
-    assert sorted(listed) == sorted((pages | {"reference/index", "notebooks/index"}) - {"index"})
+    assert sorted(listed) == sorted((pages | {"reference/index"}) - {"index"})
 
 
 def test_pictures_of_the_concepts_are_drawn_by_the_script() -> None:
