@@ -69,7 +69,6 @@ def explore(
         "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
         "seeds": sorted({trial.seed for trial in summary.trials}),
         "pictures": shown.content or None,
-        "trajectories": [],
     }
     return Explorer(content, numbers.blocks | shown.blocks)
 
