@@ -1,4 +1,4 @@
-"""What notebooks show: escaped tables and pictures, and a bar while `measure` works."""
+"""What notebooks show: escaped tables and pictures, and bars while work goes on."""
 
 import base64
 import html.parser
@@ -14,9 +14,11 @@ from torch import nn
 
 import tangency
 from tangency import notebook
+from tangency.engines import Event, Job
 from tangency.measures import Rows
 from tangency.mixtures import fit_mixture
 from tangency.models import Classifier
+from tangency.study.watch import watched
 from tangency.tangents import TangentSpace
 from tangency.types import Dataset, LabelledImages
 
@@ -181,6 +183,28 @@ def test_measure_shows_a_bar_in_a_notebook_and_nothing_elsewhere(kernel, capsys)
     again = tiny_measurement()
     assert len(kernel.shown) == 1
     assert torch.equal(rows["tangent_fraction.margin"], again["tangent_fraction.margin"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_study_shows_a_bar_for_each_phase_in_a_notebook_and_nothing_elsewhere(kernel, capsys):
+    jobs = [Job(name, name, {}, cost) for name, cost in (("a", 3.0), ("b", 1.0))]
+    with watched(None) as watch:
+        watch("training", jobs, None)
+        watch("training", jobs, Event(jobs[0], "lost"))
+        watch("training", jobs, Event(jobs[0], "done", 1.0))
+        watch("training", jobs, Event(jobs[1], "done", 1.0))
+        watch("measuring", [], None)
+    assert ["training" in kernel.shown[0], "measuring" in kernel.shown[1], len(kernel.shown)] == [True, True, 2]
+    assert "of 2 tasks, 1 lost and tried again" in kernel.updates[-1]
+    assert "was done before" in kernel.shown[1]
+    sys.modules.pop("IPython")
+    with watched(None) as watch:
+        watch("training", jobs, None)
+    assert len(kernel.shown) == 2
+    seen = []
+    with watched(lambda *given: seen.append(given)) as watch:
+        watch("training", jobs, None)
+    assert seen == [("training", jobs, None)]
     assert capsys.readouterr() == ("", "")
 
 

@@ -18,7 +18,7 @@ from tangency.errors import RunError
 from tangency.evaluate.fitting.tangents import tangent_names
 from tangency.files import atomic, locked, read_json, write_json
 from tangency.study.plan import working_of
-from tangency.study.run import Watcher
+from tangency.study.watch import Watcher
 
 RESULT, SPEC = "cause.json", "cause.yaml"
 
@@ -26,7 +26,7 @@ RESULT, SPEC = "cause.json", "cause.yaml"
 def run_cause(
     spec: CauseSpec | Mapping[str, Any] | str | Path,
     out: str | Path,
-    watch: Watcher = lambda *_: None,
+    watch: Watcher | None = None,
     *,
     engine: EngineConfig | None = None,
 ) -> CauseResult:
@@ -41,7 +41,7 @@ def run_cause(
     Args:
         spec: a `CauseSpec`, its keys as a mapping, a YAML file, or a shipped one: linear, offset, fitted, fashion.
         out: output folder; gets calibration/, refined-1/, matched/ and cause.json.
-        watch: called as work goes on, for a progress display.
+        watch: as of `run_study`.
         engine: where the work is done; what the spec's study says by default.
 
     Returns:

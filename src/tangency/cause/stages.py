@@ -16,8 +16,9 @@ from tangency.study.assemble import columns_by_trial
 from tangency.study.guides import load_study_data
 from tangency.study.layout import Layout
 from tangency.study.plan import Trial, plan_trials
-from tangency.study.run import Watcher, run_study
+from tangency.study.run import run_study
 from tangency.study.spec import StudySpec
+from tangency.study.watch import Watcher
 from tangency.types import Dataset
 
 CALIBRATION, MATCHED = "calibration", "matched"
@@ -41,7 +42,7 @@ class Stages:
 
     spec: CauseSpec
     out: Path
-    watch: Watcher
+    watch: Watcher | None
     engine: EngineConfig | None = None
 
     def calibrate(self) -> tuple[list[CalibrationPoint], dict[str, float]]:

@@ -16,8 +16,7 @@ from tangency.notebook import bars as notebook_bars
 from tangency.types import OnProgress
 
 if TYPE_CHECKING:
-    from tangency.engines import Event, Job
-    from tangency.study.run import Watcher
+    from tangency.study.watch import Watcher
 
 _MINUTE = 60.0  # seconds between two lines
 
@@ -94,18 +93,8 @@ def advancing(title: str, quiet: bool) -> Iterator[OnProgress]:
 
 @contextlib.contextmanager
 def watching(quiet: bool) -> Iterator[Watcher]:
-    """Progress of the phases of a study, whose jobs are weighted by their cost; what is lost is counted."""
+    """Progress of the phases of a study."""
+    from tangency.study.watch import weighing
+
     with reporting(quiet) as report:
-        shares: dict[str, float] = {}
-        lost: dict[str, int] = {}
-
-        def watch(phase: str, jobs: list[Job], event: Event | None) -> None:
-            if event is not None:
-                shares[event.job.id] = event.share
-                lost[phase] = lost.get(phase, 0) + (event.state == "lost")
-            whole = sum(each.cost for each in jobs)
-            done = sum(each.cost * shares.get(each.id, 0.0) for each in jobs)
-            words = f"of {len(jobs)} tasks" + (f", {lost[phase]} lost and tried again" if lost.get(phase) else "")
-            report(phase, words if jobs else "was done before", done / whole if whole else 1.0)
-
-        yield watch
+        yield weighing(report)

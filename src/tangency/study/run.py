@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tangency.devices import resolve_device
-from tangency.engines import Bulletin, EngineConfig, Event, Going, Job, open_engine, read_going
+from tangency.engines import Bulletin, EngineConfig, Event, Going, open_engine, read_going
 from tangency.engines.deaths import leave_if_imported
 from tangency.engines.queue import busy
 from tangency.errors import DataError, RunError
@@ -35,12 +35,10 @@ from tangency.study.spec import StudySpec, dump_spec, load_spec, parse_spec
 from tangency.study.summary.costs import CostsEntry, study_costs
 from tangency.study.summary.guides import guides_entry
 from tangency.study.summary.summarise import summarise
+from tangency.study.watch import Watcher, watched
 from tangency.study.work.jobs import StudyWork, study_jobs
 from tangency.study.work.needs import Needs
 from tangency.types import Dataset
-
-# (phase, its jobs, what happened to one of them) as work goes on; a phase is announced with None
-Watcher = Callable[[str, list[Job], Event | None], None]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def study_status(spec: StudySpec | str | Path, run: str | Path) -> Status:
 def run_study(
     spec: StudySpec | Mapping[str, Any] | str | Path,
     run: str | Path,
-    watch: Watcher = lambda *_: None,
+    watch: Watcher | None = None,
     *,
     extend: bool = False,
     replace: bool = False,
@@ -104,7 +102,7 @@ def run_study(
     Args:
         spec: a `StudySpec` of `load_spec`, its keys as a mapping, or the YAML file that has them.
         run: output folder; made where there is none.
-        watch: called as work goes on, for a progress display.
+        watch: called as work goes on, for a progress display; by default a bar for each phase in a notebook.
         extend: whether a spec goes on in the folder of another one that it only adds to, as strengths, seeds, measures
             or measured images. The same spec does not need it, wherever the work is done.
         replace: whether any spec of this name goes on here, though networks that were trained and what was measured may
@@ -147,7 +145,8 @@ def run_study(
             remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
-        _work_through(plan, data, layout, chosen, watch)
+        with watched(watch) as told:
+            _work_through(plan, data, layout, chosen, told)
         summary = _sum_up(plan, data, layout, spec.device if chosen.kind == "local" else "auto")
         earlier = _earlier(layout, spec)
         if plan.guides:
