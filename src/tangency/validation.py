@@ -42,6 +42,9 @@ def validated(cls: type[_T]) -> type[_T]:
 
     @functools.wraps(make)
     def checked(self: _T, *args: Any, **values: Any) -> None:
+        named = dict(zip(names, args, strict=False))
+        if len(args) <= len(names) and not named.keys() & values.keys():  # complaints name fields, not places
+            args, values = (), named | values
         try:
             make(self, *args, **values)
         except ValidationError as error:
@@ -96,6 +99,8 @@ def _complaint(place: Location, items: Sequence[Any], model: type, keys: Keys, e
     else:
         expected = _OTHERS.get(first["type"], message.removeprefix("Input should be "))
     shown = f"got {got!r:.200}, " if _plain(values[0]) else ""
+    if expected == message:  # a sentence of its own
+        return f"{name}: {shown}{message[:1].lower()}{message[1:]}"
     return f"{name}: {shown}expected {expected}"
 
 

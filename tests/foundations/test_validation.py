@@ -51,3 +51,13 @@ def test_an_unknown_key_names_the_nearest_one_where_it_belongs(content: dict, me
 def test_an_unknown_key_of_a_causal_study_likewise() -> None:
     with pytest.raises(SpecError, match=r"unknown key 'measured'\. Did you mean 'study\.measured'\?"):
         parse_cause({"study": {}, "guide": "exact", "shams": ["dct"], "measured": 5}, "spec")
+
+
+def test_a_value_by_place_is_named_as_its_field_is() -> None:
+    assert Pair((0.5, 1.0)) == Pair(numbers=(0.5, 1.0))
+    with pytest.raises(SpecError, match=r"^numbers: got 'a', expected a valid tuple\.$"):
+        Pair("a")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="numbers"):
+        Pair((0.5, 1.0), numbers=(0.5, 1.0))  # type: ignore[misc]
+    with pytest.raises(SpecError):
+        Pair((0.5, 1.0), 3)  # type: ignore[call-arg]
