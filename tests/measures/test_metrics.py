@@ -246,6 +246,7 @@ def cka_estimate(n: int, pool: int, seed: int, r: float = 0.7) -> Estimate:
     return Estimate.of(draws, n)
 
 
+@pytest.mark.slow
 def test_intervals_of_cka_hold_it_from_the_fewest_images_on() -> None:
     """CKA = E[cos]² of isotropic unit vectors, E[cos] = r(1 + o(1)): here by 400,000 draws."""
     z, w = (Draw(9, torch.arange(400_000), purpose).normal((64,), torch.float32) for purpose in ("z", "w"))

@@ -20,6 +20,7 @@ def networks(run: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in run.glob("trials/*/model.safetensors")}
 
 
+@pytest.mark.slow
 def test_a_run_of_the_former_rule_is_labelled_anew_without_training(tmp_path: Path) -> None:
     content = tiny_spec(write_data(tmp_path))
     former = run_study(parse_spec(content | {"rule": "kappa"}, "test"), tmp_path / "run")

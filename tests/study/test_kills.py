@@ -35,7 +35,6 @@ POINTS = [
 ]
 FAST = {
     ("driver", "train.step#4"),
-    ("driver", "rename:trial.json#4"),
     ("worker", "measure.trial#2"),
     ("self", "rename:summary.json#1"),
 }

@@ -120,7 +120,10 @@ def test_one_trial_of_one_epoch_on_200_images(
     assert np.isfinite(rows["tangent_fraction.margin"].to_numpy()).mean() > 0.5
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "small/mnist-distractor" else []) for name in OURS],
+)
 def test_a_plan_says_what_is_wanted_and_where_it_belongs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,9 @@ def test_every_theorem_holds(topic: str) -> None:
     assert {c.topic for c in claims} == {topic}
 
 
-@pytest.mark.parametrize("name", ["linear", "offset", "rotated", "distractor", "decoder"])
+@pytest.mark.parametrize(
+    "name", ["linear", "offset", "rotated", "distractor", pytest.param("decoder", marks=pytest.mark.slow)]
+)
 def test_every_identity_holds(name: str) -> None:
     claims = check(SMALL[name])
     assert failures(claims) == []

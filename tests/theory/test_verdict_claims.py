@@ -115,7 +115,13 @@ MISTAKES: dict[Mistake, dict[Claims, set[str]]] = {  # the claims that fail, by 
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        pytest.param(m, id=m.__name__, marks=[pytest.mark.slow] if m in (swapped_class, no_filter) else [])
+        for m in MISTAKES
+    ],
+)
 def test_a_mistake_in_verdicts_is_seen(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake(monkeypatch)
     failed = {claims: {claim.claim for claim in claims(0) if not claim.passed} for claims in MISTAKES[mistake]}

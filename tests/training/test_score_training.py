@@ -91,7 +91,12 @@ train_score(network(), data(), EDMLoss(), ALWAYS, sys.argv[1])
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    "point", ["train.step#2", "rename:checkpoint.safetensors#3", "train.epoch#1", "rename:score.safetensors#1"]
+    "point",
+    [
+        "train.step#2",
+        "rename:checkpoint.safetensors#3",
+        *(pytest.param(point, marks=pytest.mark.slow) for point in ("train.epoch#1", "rename:score.safetensors#1")),
+    ],
 )
 def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
     train_score(network(), data(), EDMLoss(), CONFIG, tmp_path / "whole")
@@ -318,6 +323,7 @@ except Stop:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_memory_is_that_of_the_images_as_bytes() -> None:
     def peak(n: int) -> float:
