@@ -181,6 +181,11 @@ def check_slider(page: Page, held: Held) -> None:
     objectives = page.evaluate("tangency.run.objectives.length")
     assert touched - count <= seen, f"a step touches {touched - count} charts and rows of pictures, {seen} can be seen"
     assert read - decoded <= objectives, f"a step decodes {read - decoded} blocks for {objectives} columns of gradients"
+    for name in page.eval_on_selector_all("#pick-objective option", "all => all.map(own => own.value)"):
+        page.locator("#pick-objective").select_option(name)
+        own = page.evaluate("name => tangency.run.strengths(name).length", name)
+        stops = int(page.locator("#strength").get_attribute("max") or 0) + 1
+        assert stops == own, f"the slider has {stops} stops for {own} strengths of {name}"
     page.locator("#map button").first.click()
     page.evaluate(DRAWN)
 

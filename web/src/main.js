@@ -26,7 +26,7 @@ const {objective, strength} = document.body.dataset, measure = $("#pick-measure"
 const first = run.objectives.some(own => own.id === objective) ? objective : run.objectives[0]?.id || "standard";
 const state = new State({
   objective: first, strength: Number(strength) || run.allStrengths()[1] || 0, seed: null, estimator: "", measure, thresholds: labels.defaults,
-});
+}, now => ({...now, strength: run.nearest(now.objective, now.strength) ?? now.strength})); // an objective is shown at its own strengths
 const page = {run, labels, pictures, visible, state};
 document.documentElement.classList.add("scripted");
 state.on(["thresholds"], now => labels.under(now.thresholds)); // before all who look at labels
