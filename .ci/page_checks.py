@@ -323,6 +323,24 @@ def check_narrow(page: Page, held: Held) -> None:
     page.set_viewport_size(WIDE)
 
 
+def check_steering(page: Page, held: Held) -> None:
+    """Tabs and the headings of tables stay in view while a part is scrolled; another part opens at its start."""
+    open_tab(page, "Images")
+    page.locator("#image-list tbody tr").first.wait_for()
+    page.evaluate("scrollTo(0, scrollY + document.querySelector('#image-list').getBoundingClientRect().top)")
+    page.evaluate(DRAWN)
+    tabs_end, head = page.evaluate(
+        "[document.querySelector('#tabs').getBoundingClientRect().bottom, "
+        "document.querySelector('#image-list thead th').getBoundingClientRect().top]"
+    )
+    assert 0 < tabs_end < 300, "the tabs are scrolled away"
+    assert abs(head - tabs_end) < 4, f"the table's headings are at {head}, the tabs end at {tabs_end}"
+    open_tab(page, "Regimes")
+    top = page.evaluate("document.querySelector('#part-regimes').getBoundingClientRect().top")
+    assert -4 < top - tabs_end < 40, f"another part opens at {top}"
+    page.evaluate("scrollTo(0, 0)")
+
+
 def check_accessible(page: Page, axe: str) -> None:
     """axe-core finds nothing serious: on every part in light, its colours in dark too, and in the dialog."""
     found: list[str] = []

@@ -246,3 +246,20 @@ def test_the_terminal_of_the_former_rule_names_it(capsys):
     assert "rule kappa" in out
     assert "F² − best control" in " ".join(out.split())
     assert "worst control" not in out
+
+
+def test_table_of_labels_starts_with_what_they_rest_on(page):
+    table = page.partition('aria-label="Regimes by recipe, with')[2].partition("</table>")[0]
+    head = table.partition("</thead>")[0]
+    heads = [re.sub("<.*", "", each) for each in re.findall(r"<th [^>]*>(.*?)</th>", head)]
+    assert heads[:3] == ["Recipe", "Label", "Accuracy − standard"]
+    rest = [each for each in heads[3:] if not each.startswith("L over filter, ")]
+    assert len(rest) < len(heads) - 3
+    assert rest[:2] == ["On-manifold", "Reason"]
+    row = re.search(r'<tr data-case="standard-0">.*?</tr>', table, re.DOTALL)[0]
+    assert len(re.findall(r"<t[dh][ >]", row)) == len(heads)
+    assert 'class="scroll" tabindex="0" role="region" aria-label="Regimes by recipe' in page  # of any height
+
+
+def test_headline_names_its_numbers(page):
+    assert re.search(r'<h2 class="group-title" id="headline-name">Headline: \S+.*?</h2>\s*<dl class="tiles"', page)

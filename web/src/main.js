@@ -14,6 +14,7 @@ import {ImageDialog} from "./view/dialog.js";
 import {Grid} from "./view/grid.js";
 import {Images} from "./view/images.js";
 import {mountPrint} from "./view/print.js";
+import {mountScrolls} from "./view/scrolls.js";
 import {mountScheme} from "./view/scheme.js";
 import {mountTables} from "./view/tables.js";
 import {mountTabs} from "./view/tabs.js";
@@ -42,6 +43,7 @@ new Images(page, open);
 new Comparison(page);
 mountTables(page);
 mountTabs();
+mountScrolls();
 mountScheme();
 mountPrint(visible);
 globalThis.tangency = {state, blocks, visible, run}; // for who looks at it from the console
