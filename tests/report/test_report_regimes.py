@@ -99,15 +99,15 @@ def test_a_row_holds_all_that_the_label_rests_on(page):
     verdict = cell["verdict"]
     assert row[0] == "Bayes-aligned"
     assert row[1].endswith("accuracy 0.855")
-    for place, target in ((2, "bayes_gradient"), (5, "network_bayes_gradient")):
+    for places, target in (((2, 6, 7), "bayes_gradient"), ((3, 8, 9), "network_bayes_gradient")):
         own = verdict["aligned"][target]
-        for offset, name in enumerate(("alignment", "over_standard", "over_filter")):
-            assert row[place + offset].startswith(f"+{own[name]['mean']:.3f} ")
-    assert row[8].startswith(f"+{verdict['manifold']['']['worst']['mean']:.3f} ")
-    assert row[8].endswith("one global PCA subspace")
-    assert row[9] == "shown"
-    assert row[10] == f"{verdict['radius']['mean']:.3f}"
-    assert "".join(row[-1].split()) == "".join(verdict["reason"].replace("-0.", "−0.").split())
+        for place, name in zip(places, ("over_filter", "alignment", "over_standard"), strict=True):
+            assert row[place].startswith(f"+{own[name]['mean']:.3f} ")
+    assert row[10].startswith(f"+{verdict['manifold']['']['worst']['mean']:.3f} ")
+    assert row[10].endswith("one global PCA subspace")
+    assert row[4] == "shown"
+    assert row[11] == f"{verdict['radius']['mean']:.3f}"
+    assert "".join(row[5].split()) == "".join(verdict["reason"].replace("-0.", "−0.").split())
     assert "pca-50" in section(page, "regimes")
 
 

@@ -5,7 +5,7 @@ import {obstacle, sharedRecipes} from "../src/data/compare.js";
 import {csv} from "../src/data/csv.js";
 import {Labels} from "../src/data/labels.js";
 import {Pictures, tangentPart} from "../src/data/pictures.js";
-import {Run, underEstimator} from "../src/data/run.js";
+import {Run, estimatorLines, underEstimator} from "../src/data/run.js";
 import {say, span} from "../src/data/words.js";
 import {State} from "../src/state.js";
 import {strengthWords} from "../src/view/bar.js";
@@ -92,6 +92,12 @@ test("an estimator stands in a key where it was measured", () => {
   assert.equal(underEstimator("f", "knn", has), "f.tangents=knn");
   assert.equal(underEstimator("f", "", has), "f");
   assert.equal(underEstimator("g", "knn", has), "g");
+});
+
+test("a measure of an image is drawn under every estimator that it was measured under", () => {
+  const keys = new Set(["f", "f.tangents=knn", "g"]), has = key => keys.has(key), estimators = [{id: "", name: "mfa"}, {id: "knn", name: "knn"}];
+  assert.deepEqual(estimatorLines("f.tangents=knn", estimators, has), [{key: "f", name: "mfa"}, {key: "f.tangents=knn", name: "knn"}]);
+  assert.deepEqual(estimatorLines("g", estimators, has).map(own => own.key), ["g"]);
 });
 
 test("two runs side by side, and what speaks against it", () => {
