@@ -332,6 +332,7 @@ def check_narrow(page: Page, held: Held) -> None:
 def check_steering(page: Page, held: Held) -> None:
     """Tabs and the headings of tables stay in view while a part is scrolled; another part opens at its start."""
     open_tab(page, "Images")
+    page.evaluate("document.querySelector('#image-list').closest('.scroll').scrollIntoView()")
     page.locator("#image-list tbody tr").first.wait_for()
     page.evaluate("scrollTo(0, scrollY + document.querySelector('#image-list').getBoundingClientRect().top)")
     page.evaluate(DRAWN)
@@ -345,6 +346,16 @@ def check_steering(page: Page, held: Held) -> None:
     top = page.evaluate("document.querySelector('#part-regimes').getBoundingClientRect().top")
     assert -4 < top - tabs_end < 40, f"another part opens at {top}"
     page.evaluate("scrollTo(0, 0)")
+
+
+def check_paper(page: Page, held: Held) -> None:
+    """Captured as paper, a page has all its parts and charts, and on the screen again one part."""
+    page.emulate_media(media="print")
+    blank = """() => [...document.querySelectorAll(".plot")].every(own => !own.clientWidth || own.querySelector("svg"))
+        && [...document.querySelectorAll(".part")].every(own => own.clientHeight > 0)"""
+    page.wait_for_function(blank, timeout=15_000)
+    page.emulate_media(media="screen")
+    page.wait_for_function("[...document.querySelectorAll('.part')].filter(own => own.clientHeight > 0).length === 1")
 
 
 def check_accessible(page: Page, axe: str) -> None:

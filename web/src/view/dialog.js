@@ -147,7 +147,7 @@ export class ImageDialog {
       body.append(make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)), make("td", {className: "num"}, say(entry.chance)),
         ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value)))));
     }
-    const rows = [...body.closest("table").rows], empty = [...rows[0].cells.keys()].filter(i => i > 1 && rows.slice(1).every(row => row.cells[i].textContent === say(null)));
+    const rows = [...body.closest("table").rows], empty = [...rows[0].cells].map((_, i) => i).filter(i => i > 1 && rows.slice(1).every(row => row.cells[i].textContent === say(null)));
     empty.reverse().forEach(i => rows.forEach(row => row.deleteCell(i))); // of no measure of this image
   }
 
