@@ -245,7 +245,8 @@ def check_dialog(page: Page, held: Held) -> None:
     page.locator("#image-dialog[open] #dialog-numbers tbody tr").first.wait_for()
     page.wait_for_function(
         "[...document.querySelectorAll('#dialog-numbers thead th')].every((head, i) => "
-        "[...document.querySelectorAll('#dialog-numbers tbody tr')].some(row => i < 2 || row.cells[i]?.textContent !== '–'))"
+        "[...document.querySelectorAll('#dialog-numbers tbody tr')]"
+        ".some(row => i < 2 || row.cells[i]?.textContent !== '–'))"
     )
     names = page.locator("#image-dialog .plot text").all_text_contents()
     assert any("this image" in name for name in names), "lines of the image's chart have no names"
