@@ -134,7 +134,7 @@ def examine(chromium: Any, run: Path, page_file: Path, other: Path, axe: str | N
     plain: list[Callable[..., None]] = [
         checks.check_slider, checks.check_pickers, checks.check_sorting, checks.check_dialog, checks.check_downloads,
         checks.check_thresholds, checks.check_curves, checks.check_all_numbers, checks.check_numbers_by_image,
-        checks.check_narrow,
+        checks.check_narrow, checks.check_steering, checks.check_paper,
     ]  # fmt: skip
     with opened(chromium, page_file, problems) as page:
         for check in plain:

@@ -181,6 +181,11 @@ def check_slider(page: Page, held: Held) -> None:
     objectives = page.evaluate("tangency.run.objectives.length")
     assert touched - count <= seen, f"a step touches {touched - count} charts and rows of pictures, {seen} can be seen"
     assert read - decoded <= objectives, f"a step decodes {read - decoded} blocks for {objectives} columns of gradients"
+    for name in page.eval_on_selector_all("#pick-objective option", "all => all.map(own => own.value)"):
+        page.locator("#pick-objective").select_option(name)
+        own = page.evaluate("name => tangency.run.strengths(name).length", name)
+        stops = int(page.locator("#strength").get_attribute("max") or 0) + 1
+        assert stops == own, f"the slider has {stops} stops for {own} strengths of {name}"
     page.locator("#map button").first.click()
     page.evaluate(DRAWN)
 
@@ -238,6 +243,13 @@ def check_dialog(page: Page, held: Held) -> None:
     image = int(link.get_attribute("data-image") or -1)
     link.click()
     page.locator("#image-dialog[open] #dialog-numbers tbody tr").first.wait_for()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#dialog-numbers thead th')].every((head, i) => "
+        "[...document.querySelectorAll('#dialog-numbers tbody tr')]"
+        ".some(row => i < 2 || row.cells[i]?.textContent !== '–'))"
+    )
+    names = page.locator("#image-dialog .plot text").all_text_contents()
+    assert any("this image" in name for name in names), "lines of the image's chart have no names"
     rows = table_of(downloaded(page, page.locator("#image-dialog [data-csv]").click))
     assert rows, "the image has no numbers"
     seeds = {trial["seed"] for trial in held.summary["trials"]}
@@ -316,6 +328,35 @@ def check_narrow(page: Page, held: Held) -> None:
         width = page.evaluate("document.scrollingElement.scrollWidth")
         assert width <= NARROW["width"], f"{name}: {width} pixels wide at {NARROW['width']}"
     page.set_viewport_size(WIDE)
+
+
+def check_steering(page: Page, held: Held) -> None:
+    """Tabs and the headings of tables stay in view while a part is scrolled; another part opens at its start."""
+    open_tab(page, "Images")
+    page.evaluate("document.querySelector('#image-list').closest('.scroll').scrollIntoView()")
+    page.locator("#image-list tbody tr").first.wait_for()
+    page.evaluate("scrollTo(0, scrollY + document.querySelector('#image-list').getBoundingClientRect().top)")
+    page.evaluate(DRAWN)
+    tabs_end, head = page.evaluate(
+        "[document.querySelector('#tabs').getBoundingClientRect().bottom, "
+        "document.querySelector('#image-list thead th').getBoundingClientRect().top]"
+    )
+    assert 0 < tabs_end < 300, "the tabs are scrolled away"
+    assert abs(head - tabs_end) < 4, f"the table's headings are at {head}, the tabs end at {tabs_end}"
+    open_tab(page, "Regimes")
+    top = page.evaluate("document.querySelector('#part-regimes').getBoundingClientRect().top")
+    assert -4 < top - tabs_end < 40, f"another part opens at {top}"
+    page.evaluate("scrollTo(0, 0)")
+
+
+def check_paper(page: Page, held: Held) -> None:
+    """Captured as paper, a page has all its parts and charts, and on the screen again one part."""
+    page.emulate_media(media="print")
+    blank = """() => [...document.querySelectorAll(".plot")].every(own => !own.clientWidth || own.querySelector("svg"))
+        && [...document.querySelectorAll(".part")].every(own => own.clientHeight > 0)"""
+    page.wait_for_function(blank, timeout=15_000)
+    page.emulate_media(media="screen")
+    page.wait_for_function("[...document.querySelectorAll('.part')].filter(own => own.clientHeight > 0).length === 1")
 
 
 def check_accessible(page: Page, axe: str) -> None:

@@ -99,15 +99,15 @@ def test_a_row_holds_all_that_the_label_rests_on(page):
     verdict = cell["verdict"]
     assert row[0] == "Bayes-aligned"
     assert row[1].endswith("accuracy 0.855")
-    for place, target in ((2, "bayes_gradient"), (5, "network_bayes_gradient")):
+    for places, target in (((2, 6, 7), "bayes_gradient"), ((3, 8, 9), "network_bayes_gradient")):
         own = verdict["aligned"][target]
-        for offset, name in enumerate(("alignment", "over_standard", "over_filter")):
-            assert row[place + offset].startswith(f"+{own[name]['mean']:.3f} ")
-    assert row[8].startswith(f"+{verdict['manifold']['']['worst']['mean']:.3f} ")
-    assert row[8].endswith("one global PCA subspace")
-    assert row[9] == "shown"
-    assert row[10] == f"{verdict['radius']['mean']:.3f}"
-    assert "".join(row[-1].split()) == "".join(verdict["reason"].replace("-0.", "−0.").split())
+        for place, name in zip(places, ("over_filter", "alignment", "over_standard"), strict=True):
+            assert row[place].startswith(f"+{own[name]['mean']:.3f} ")
+    assert row[10].startswith(f"+{verdict['manifold']['']['worst']['mean']:.3f} ")
+    assert row[10].endswith("one global PCA subspace")
+    assert row[4] == "shown"
+    assert row[11] == f"{verdict['radius']['mean']:.3f}"
+    assert "".join(row[5].split()) == "".join(verdict["reason"].replace("-0.", "−0.").split())
     assert "pca-50" in section(page, "regimes")
 
 
@@ -246,3 +246,20 @@ def test_the_terminal_of_the_former_rule_names_it(capsys):
     assert "rule kappa" in out
     assert "F² − best control" in " ".join(out.split())
     assert "worst control" not in out
+
+
+def test_table_of_labels_starts_with_what_they_rest_on(page):
+    table = page.partition('aria-label="Regimes by recipe, with')[2].partition("</table>")[0]
+    head = table.partition("</thead>")[0]
+    heads = [re.sub("<.*", "", each) for each in re.findall(r"<th [^>]*>(.*?)</th>", head)]
+    assert heads[:3] == ["Recipe", "Label", "Accuracy − standard"]
+    rest = [each for each in heads[3:] if not each.startswith("L over filter, ")]
+    assert len(rest) < len(heads) - 3
+    assert rest[:2] == ["On-manifold", "Reason"]
+    row = re.search(r'<tr data-case="standard-0">.*?</tr>', table, re.DOTALL)[0]
+    assert len(re.findall(r"<t[dh][ >]", row)) == len(heads)
+    assert 'class="scroll" tabindex="0" role="region" aria-label="Regimes by recipe' in page  # of any height
+
+
+def test_headline_names_its_numbers(page):
+    assert re.search(r'<h2 class="group-title" id="headline-name">Headline: \S+.*?</h2>\s*<dl class="tiles"', page)

@@ -14,6 +14,7 @@ import {ImageDialog} from "./view/dialog.js";
 import {Grid} from "./view/grid.js";
 import {Images} from "./view/images.js";
 import {mountPrint} from "./view/print.js";
+import {mountScrolls} from "./view/scrolls.js";
 import {mountScheme} from "./view/scheme.js";
 import {mountTables} from "./view/tables.js";
 import {mountTabs} from "./view/tabs.js";
@@ -26,7 +27,7 @@ const {objective, strength} = document.body.dataset, measure = $("#pick-measure"
 const first = run.objectives.some(own => own.id === objective) ? objective : run.objectives[0]?.id || "standard";
 const state = new State({
   objective: first, strength: Number(strength) || run.allStrengths()[1] || 0, seed: null, estimator: "", measure, thresholds: labels.defaults,
-});
+}, now => ({...now, strength: run.nearest(now.objective, now.strength) ?? now.strength})); // an objective is shown at its own strengths
 const page = {run, labels, pictures, visible, state};
 document.documentElement.classList.add("scripted");
 state.on(["thresholds"], now => labels.under(now.thresholds)); // before all who look at labels
@@ -42,6 +43,7 @@ new Images(page, open);
 new Comparison(page);
 mountTables(page);
 mountTabs();
+mountScrolls();
 mountScheme();
 mountPrint(visible);
 globalThis.tangency = {state, blocks, visible, run}; // for who looks at it from the console

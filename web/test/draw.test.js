@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import {placeOf, spaced} from "../src/draw/chart.js";
+import {logTicks, oneTip, placeOf, spaced, spread, tip} from "../src/draw/chart.js";
 import {colouredPixels, photoPixels, scaleOf, signedPixels} from "../src/draw/pixels.js";
 import {storyRange} from "../src/draw/story.js";
 import {State} from "../src/state.js";
@@ -30,6 +30,23 @@ test("strength 0 stands left of the smallest, and labels do not touch", () => {
   const at = placeOf([0, 0.1, 1]);
   assert.deepEqual([at(0), at(0.1), at(1)], [-1.75, -1, 0]);
   assert.deepEqual(spaced([0, 0.1, 0.11, 1], at, 200), [0, 0.1, 1]);
+});
+
+test("ticks of a log axis are round and do not touch", () => {
+  assert.deepEqual(logTicks(0.45, 2.2, 150), [0.5, 0.7, 1, 1.5, 2]);
+  assert.deepEqual(logTicks(0.01, 100, 200), [0.01, 0.1, 1, 10, 100]);
+  assert.deepEqual(logTicks(1.2, 1.3, 100), [1.2, 1.3]);
+});
+
+test("labels at the ends of lines do not touch, and keep their order", () => {
+  assert.deepEqual(spread([50, 52, 10], 12, 0, 100), [50, 62, 10]);
+  assert.deepEqual(spread([98, 99, 100], 12, 0, 100), [76, 88, 100]);
+});
+
+test("a plot has one tip for all its points", () => {
+  const marks = oneTip([{id: "line"}, tip([{x: 1, mean: 2, title: "a"}]), tip([{x: 3, y: 4}], {y: "y", title: p => `b ${p.x}`})]);
+  assert.equal(marks.length, 2);
+  assert.deepEqual(marks[1].data, [{x: 1, y: 2, title: "a"}, {x: 3, y: 4, title: "b 3"}]);
 });
 
 test("a row has one range over all objectives", () => {

@@ -5,8 +5,11 @@ import {obstacle, sharedRecipes} from "../src/data/compare.js";
 import {csv} from "../src/data/csv.js";
 import {Labels} from "../src/data/labels.js";
 import {Pictures, tangentPart} from "../src/data/pictures.js";
-import {Run, underEstimator} from "../src/data/run.js";
+import {Run, estimatorLines, underEstimator} from "../src/data/run.js";
 import {say, span} from "../src/data/words.js";
+import {State} from "../src/state.js";
+import {strengthWords} from "../src/view/bar.js";
+import {elsewhere} from "../src/view/chips.js";
 import {numberBlock, pictureBlock} from "./pack.js";
 
 const trial = (objective, strength, seed) => ({id: `${objective}-${strength}-s${seed}`, objective, strength, seed, outcome: "ok", regime: "weak", label: "weak", name: objective});
@@ -57,6 +60,23 @@ test("labels follow the thresholds, and come back", () => {
   assert.equal(labels.at("pgd", 0.3).changed, false);
 });
 
+test("what is picked is a strength of the picked objective, however it was picked", () => {
+  const own = run(), labels = new Labels(own), state = new State({objective: "pgd", strength: 30}, now => ({...now, strength: own.nearest(now.objective, now.strength)}));
+  assert.equal(state.now.strength, 3);
+  assert.equal(strengthWords(labels, state.now), "3: weak");
+  state.set({strength: 0.4});
+  assert.equal(strengthWords(labels, state.now), "0.3: excessive");
+  state.set({strength: 0});
+  assert.equal(strengthWords(labels, state.now), "0, the standard network");
+});
+
+test("the headline's numbers say when something else is picked", () => {
+  const own = run(), labels = new Labels(own), best = {objective: "pgd", strength: 3};
+  assert.equal(elsewhere(own, labels, best, best), "");
+  assert.equal(elsewhere(own, labels, {objective: "pgd", strength: 0.3}, best), "not what is picked, PGD 0.3: excessive");
+  assert.equal(elsewhere(own, labels, {objective: "pgd", strength: 0}, best), "not what is picked, the standard network");
+});
+
 test("tangent and normal part add up to the gradient and are orthogonal", async () => {
   const pictures = new Pictures(run()), {tangent, normal} = await pictures.parts("pgd-0.3-s1", 0, 0);
   assert.deepEqual([...tangent].map(Math.round), [127, 0]);
@@ -72,6 +92,12 @@ test("an estimator stands in a key where it was measured", () => {
   assert.equal(underEstimator("f", "knn", has), "f.tangents=knn");
   assert.equal(underEstimator("f", "", has), "f");
   assert.equal(underEstimator("g", "knn", has), "g");
+});
+
+test("a measure of an image is drawn under every estimator that it was measured under", () => {
+  const keys = new Set(["f", "f.tangents=knn", "g"]), has = key => keys.has(key), estimators = [{id: "", name: "mfa"}, {id: "knn", name: "knn"}];
+  assert.deepEqual(estimatorLines("f.tangents=knn", estimators, has), [{key: "f", name: "mfa"}, {key: "f.tangents=knn", name: "knn"}]);
+  assert.deepEqual(estimatorLines("g", estimators, has).map(own => own.key), ["g"]);
 });
 
 test("two runs side by side, and what speaks against it", () => {

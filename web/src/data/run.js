@@ -10,6 +10,13 @@ export function underEstimator(key, estimator, has) {
   return has(other) ? other : key;
 }
 
+/** The keys of a measure under every estimator that it was measured under, with the estimators' names. */
+export function estimatorLines(key, estimators, has) {
+  const base = key.replace(/\.tangents=.*$/, ""), all = estimators.map(({id, name}) => ({key: underEstimator(base, id, has), name}));
+  const own = all.filter((line, i) => has(line.key) && all.findIndex(other => other.key === line.key) === i);
+  return own.some(line => line.key === key) ? own : [{key, name: ""}];
+}
+
 export class Run {
   #series = new Map();
 

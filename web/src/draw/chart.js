@@ -35,26 +35,67 @@ export function strengthAxis(strengths, width, label = "strength (log scale)") {
     mark: Plot.axisX([...named.keys()], {tickFormat: value => named.get(value), tickSize: 3, label, labelAnchor: "center", labelArrow: "none"})};
 }
 
+/** Ticks of a log axis that is `width` pixels long: as many of the round numbers as do not touch, and two at least where there are two. */
+export function logTicks(low, high, width) {
+  const span = Math.log10(high / low) || 1, decades = [], half = value => 3.4 * say(value).length;
+  for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) decades.push(e);
+  const apart = ticks => ticks.every((tick, i) => !i || Math.log10(tick / ticks[i - 1]) / span * width >= half(tick) + half(ticks[i - 1]) + 8);
+  const sets = [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 1.5, 2, 3, 5, 7], [1, 2, 3, 5], [1, 2, 5], [1, 3], [1]]
+    .map(set => decades.flatMap(e => set.map(own => Number((own * 10 ** e).toPrecision(2)))).filter(own => own >= low * 0.999 && own <= high * 1.001));
+  return sets.find(set => set.length > 1 && apart(set)) || [low, high];
+}
+
+/** Heights of labels, in pixels and in the order given, moved apart to be `gap` away from each other at least. */
+export function spread(heights, gap, low, high) {
+  const order = [...heights.keys()].sort((a, b) => heights[a] - heights[b]), out = [...heights];
+  order.forEach((own, i) => { out[own] = Math.max(heights[own], i ? out[order[i - 1]] + gap : low); });
+  order.reverse().forEach((own, i) => { out[own] = Math.min(out[own], i ? out[order[i - 1]] - gap : high); });
+  return out;
+}
+
+let pointed = null; // the plot whose tip is open
+/** One tip is open on a page: that of another plot closes, held by a click or not. */
+function alone(drawn) {
+  drawn.addEventListener("pointermove", () => {
+    if (pointed && pointed !== drawn) ["pointerleave", "pointerdown"].forEach(type => pointed.dispatchEvent(new PointerEvent(type, {pointerType: "mouse"})));
+    pointed = drawn;
+  });
+}
+
+const tipStyle = {fill: "var(--card)", stroke: "var(--line)", fontSize: 11, lineWidth: 34, textPadding: 7, textOverflow: "clip"};
+
+/** What a tip says of points, given as a mark; a plot has one tip for all of them, as each would open its own. */
+export function tip(points, {x = "x", y = "mean", title = "title"} = {}) {
+  const of = own => typeof own === "function" ? own : point => point[own];
+  return {tips: points.map(point => ({x: of(x)(point), y: of(y)(point), title: of(title)(point)}))};
+}
+
+/** Marks, with one mark for all tips last. */
+export function oneTip(marks) {
+  const tips = marks.flatMap(own => own?.tips || []);
+  return [...marks.filter(own => !own?.tips), ...(tips.length ? [Plot.tip(tips, Plot.pointer({x: "x", y: "y", title: "title", ...tipStyle}))] : [])];
+}
+
 export const level = (y, style, text, extra = {}) => [
   Plot.ruleY([y], {stroke: "var(--soft)", strokeWidth: 1, ...{solid: {}, dash: {strokeDasharray: "5 4"}, dot: {strokeDasharray: "2 3"}, long: {strokeDasharray: "9 4"}}[style], ...extra}),
   ...(text ? [Plot.text([y], {y: d => d, frameAnchor: extra.anchor || "left", text: () => text, dx: extra.anchor === "right" ? -3 : 4, dy: -6, fill: "var(--soft)", fontSize: 10, stroke: "var(--card)", strokeWidth: 3, clip: false})] : []),
 ];
 
 /** A plot with the page's own colours and fonts, in place of what the element held. */
-export function plot(element, {x = {}, y = {}, ...options}) {
+export function plot(element, {x = {}, y = {}, marks, ...options}) {
   const width = Math.max(120, Math.round(element.clientWidth));
   const drawn = Plot.plot({
     width, height: 220, marginLeft: 46, marginRight: 10, marginTop: 16, marginBottom: 38, inset: 0,
     style: {background: "none", color: "var(--soft)", fontFamily: "inherit", fontSize: "11px", overflow: "visible"},
-    x: {axis: null, ...x}, y: {axis: null, ...y}, ...options, // axes are marks of their own
+    x: {axis: null, ...x}, y: {axis: null, ...y}, ...options, marks: oneTip(marks), // axes are marks of their own
   });
   drawn.setAttribute("aria-hidden", "true"); // the element around it has the words
   drawn.removeAttribute("aria-label");
+  alone(drawn);
   element.append(drawn);
   return drawn;
 }
 
-export const tipStyle = {fill: "var(--card)", stroke: "var(--line)", fontSize: 11, lineWidth: 34, textPadding: 7, textOverflow: "clip"};
 export const yAxis = (count = 4, options = {}) => [
   Plot.gridY({ticks: count, stroke: "var(--line)", strokeOpacity: 1}),
   Plot.axisY({ticks: count, tickSize: 0, label: null, tickFormat: say, ...options})];

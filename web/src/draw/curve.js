@@ -1,7 +1,7 @@
 // A measure against the strength, the accuracy or κ: all objectives, their control, chance and references.
 import * as Plot from "@observablehq/plot";
 import {MEAN, average, capital, known, say, span} from "../data/words.js";
-import {REGIME, SYMBOL, cursor, hueOf, level, placeOf, plot, strengthAxis, tipStyle, yAxis} from "./chart.js";
+import {REGIME, SYMBOL, cursor, hueOf, level, placeOf, plot, strengthAxis, tip, yAxis} from "./chart.js";
 
 const AXES = {accuracy: "accuracy", kappa: "log κ"};
 
@@ -26,7 +26,7 @@ function objectiveMarks(run, labels, objective, {key, kind, seed, x, across, thi
     Plot.line(other, {x: "x", y: "y", stroke: hue, strokeWidth: 1.2, strokeDasharray: "2 3", strokeOpacity: 0.85}),
     Plot.line(points, {x: "x", y: "mean", stroke: hue, strokeWidth: thick ? 2.6 : 1.7}),
     Plot.dot(points, {x: "x", y: "mean", symbol: d => SYMBOL[d.regime] || "circle", fill: d => ["undetermined", "lost"].includes(d.regime) ? "none" : hue, stroke: hue, r: 3.6}),
-    Plot.tip(points, Plot.pointer({x: "x", y: "mean", title, ...tipStyle})),
+    tip(points, {title}),
   ];
 }
 

@@ -1,7 +1,7 @@
 // Signal and distractor: relative noise robustness against σ, and below it robust minus standard.
 import * as Plot from "@observablehq/plot";
 import {known, say} from "../data/words.js";
-import {hueOf, level, plot, tipStyle, yAxis} from "./chart.js";
+import {hueOf, level, plot, tip, yAxis} from "./chart.js";
 
 /** Colour by objective, paler for each smaller strength. */
 export function noiseStyle(run, {trial, shade}) {
@@ -24,7 +24,7 @@ function curveMarks(run, curve, part, paleness, low) {
       : Plot.ruleX(points.filter(both), {...band, stroke}),
     Plot.line(points.map(p => known(p.mean) ? p : {...p, mean: NaN}), {x: "sigma", y: "mean", stroke, ...line}),
     Plot.dot(points.filter(p => known(p.mean)), {x: "sigma", y: "mean", r: 3, fill: stroke, fillOpacity: line.strokeOpacity}),
-    Plot.tip(points.filter(p => known(p.mean)), Plot.pointer({x: "sigma", y: "mean", title: p => `${p.name}, σ = ${say(p.sigma)}\n${say(p.mean)}${both(p) ? ` [${say(p.low)}, ${say(p.high)}]` : ""}`, ...tipStyle})),
+    tip(points.filter(p => known(p.mean)), {x: "sigma", y: "mean", title: p => `${p.name}, σ = ${say(p.sigma)}\n${say(p.mean)}${both(p) ? ` [${say(p.low)}, ${say(p.high)}]` : ""}`}),
   ];
 }
 

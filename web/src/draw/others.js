@@ -1,7 +1,7 @@
 // Ridges over images, correlations over networks, and the denoising of the score.
 import * as Plot from "@observablehq/plot";
 import {CHANCE, HIGH, LOW, MEAN, known, say} from "../data/words.js";
-import {REGIME, SYMBOL, hueOf, level, plot, tipStyle, yAxis} from "./chart.js";
+import {REGIME, SYMBOL, hueOf, level, plot, tip, yAxis} from "./chart.js";
 
 /** The distribution of F² over images, one ridge for each strength. */
 export function drawRidge(element, run, objective) {
@@ -16,7 +16,7 @@ export function drawRidge(element, run, objective) {
       Plot.lineY(outline, {x: "x", y: "y", stroke, strokeWidth: 1.4}),
       Plot.ruleY(dot, {y: "y", x1: "x1", x2: "x2", stroke, strokeWidth: 4}),
       Plot.dot(dot, {x: "x", y: "y", r: 4, fill: "var(--card)", stroke, strokeWidth: 2}),
-      Plot.tip(dot, Plot.pointer({x: "x", y: "y", title: () => `strength ${curve.strength}\nmedian ${say(middle)}, middle half ${say(low)} to ${say(high)}\n${curve.n} values`, ...tipStyle})),
+      tip(dot, {x: "x", y: "y", title: () => `strength ${curve.strength}\nmedian ${say(middle)}, middle half ${say(low)} to ${say(high)}\n${curve.n} values`}),
     ];
   });
   element.replaceChildren();
@@ -58,7 +58,7 @@ export function drawScatter(element, run, labels, x, y, kind) {
       Plot.ruleX(points.filter(e => known(e.y[LOW])), {x: e => e.x[MEAN], y1: e => e.y[LOW], y2: e => e.y[HIGH], stroke: "hue", strokeOpacity: 0.45}),
       Plot.ruleY(points.filter(e => known(e.x[LOW])), {y: e => e.y[MEAN], x1: e => e.x[LOW], x2: e => e.x[HIGH], stroke: "hue", strokeOpacity: 0.45}),
       Plot.dot(points, {x: e => e.x[MEAN], y: e => e.y[MEAN], stroke: "hue", fill: e => ["undetermined", "lost"].includes(e.label.regime) ? "none" : e.hue, symbol: e => SYMBOL[e.label.regime] || "circle", r: 4.5}),
-      Plot.tip(points, Plot.pointer({x: e => e.x[MEAN], y: e => e.y[MEAN], title: e => `${e.trial.id} (${e.label.label})\nlog κ ${say(e.x[MEAN])}, alignment ${say(e.y[MEAN])}`, ...tipStyle})),
+      tip(points, {x: e => e.x[MEAN], y: e => e.y[MEAN], title: e => `${e.trial.id} (${e.label.label})\nlog κ ${say(e.x[MEAN])}, alignment ${say(e.y[MEAN])}`}),
     ],
   });
 }
@@ -77,11 +77,11 @@ export function drawDenoising(element, run) {
   element.replaceChildren();
   plot(element, {
     height: 280, marginLeft: 58, x: {type: "log"}, y: {type: "log"},
-    marks: [...yAxis(4, {label: null}), Plot.axisX(rows.map(own => own.sigma), {label: "σ in [0, 1] pixel units", labelAnchor: "center", labelArrow: "none", tickFormat: say, tickSize: 3}),
+    marks: [...yAxis(4, {label: null}), Plot.axisX(rows.map(own => own.sigma), {label: "σ in [0, 1] pixel units", labelAnchor: "center", labelArrow: "none", text: say, tickSize: 3}),
       ...line("nothing", "var(--soft)", true), ...line("error", "var(--accent)"),
       Plot.text(rows.slice(-1), {x: "sigma", y: "nothing", text: () => "doing nothing", textAnchor: "end", dy: -9, fill: "var(--soft)"}),
-      Plot.text(rows.slice(-1), {x: "sigma", y: "error", text: () => "the score's denoiser", textAnchor: "end", dy: 13, fill: "var(--accent)"}),
-      Plot.tip(rows, Plot.pointer({x: "sigma", y: "error", title: own => `σ = ${say(own.sigma)}\nerror ${say(own.error)}\ndoing nothing ${say(own.nothing)}`, ...tipStyle}))],
+      Plot.text(rows.slice(-1), {x: "sigma", y: "error", text: () => "the score's denoiser", textAnchor: "end", dy: 16, fill: "var(--accent)", stroke: "var(--card)", strokeWidth: 4}),
+      tip(rows, {x: "sigma", y: "error", title: own => `σ = ${say(own.sigma)}\nerror ${say(own.error)}\ndoing nothing ${say(own.nothing)}`})],
   });
 }
 

@@ -1,7 +1,7 @@
 // The story of an objective: a row for each question, the label of the recipe as background, networks as small points.
 import * as Plot from "@observablehq/plot";
 import {known, say} from "../data/words.js";
-import {REGIME, cursor, hueOf, level, plot, strengthAxis, tipStyle, yAxis} from "./chart.js";
+import {REGIME, cursor, hueOf, level, plot, strengthAxis, tip, yAxis} from "./chart.js";
 
 const SHORT = {"Bayes-aligned": "aligned", excessive: "exc.", undetermined: "?", diverged: "div.", collapsed: "coll.", withheld: "–"};
 const TURN = {peak: "var(--o0)", "t₁": "var(--aligned)", "t₂": "var(--excessive)"};
@@ -45,7 +45,7 @@ function curveMarks(row, curve, second, {at, hue, label}) {
     Plot.ruleX(bars, {x: "x", y1: "low", y2: "high", stroke: ink, strokeWidth: 1.4}),
     Plot.dot(networks, {x: "x", y: "value", r: 1.8, fill: ink, fillOpacity: 0.5}),
     Plot.dot(points, {x: "x", y: "mean", r: 3.4, fill: ink, stroke: "var(--card)", strokeWidth: 0.8}),
-    Plot.tip(points, Plot.pointer({x: "x", y: "mean", title, ...tipStyle})),
+    tip(points, {x: "x", y: "mean", title}),
     ...(curve.name && points.length ? [Plot.text([points.at(-1)], {x: "x", y: "mean", text: () => curve.name, dy: second ? 12 : -12, textAnchor: "end", fill: ink, stroke: "var(--card)", strokeWidth: 3})] : []),
   ];
 }

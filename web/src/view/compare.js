@@ -5,7 +5,7 @@ import {Blocks} from "../data/blocks.js";
 import {obstacle, sharedRecipes} from "../data/compare.js";
 import {Run} from "../data/run.js";
 import {known, say} from "../data/words.js";
-import {hueOf, plot, strengthAxis, tipStyle, yAxis} from "../draw/chart.js";
+import {hueOf, plot, strengthAxis, tip, yAxis} from "../draw/chart.js";
 import {saveMenu} from "../draw/save.js";
 import {chip} from "./chips.js";
 
@@ -80,7 +80,7 @@ export class Comparison {
     plot(chart, {height: 300, x: axis.x, marks: [...yAxis(5), axis.mark, ...lines.flatMap(({points, which, stroke}) => [
       Plot.ruleX(points.filter(p => known(p.low)), {x: "x", y1: "low", y2: "high", stroke, strokeOpacity: 0.5}),
       Plot.line(points, {x: "x", y: "mean", stroke, strokeWidth: 2, ...(which ? {strokeDasharray: "5 4"} : {})}),
-      Plot.dot(points, {x: "x", y: "mean", stroke, fill: which ? "var(--card)" : stroke, r: 3.6}), Plot.tip(points, Plot.pointer({x: "x", y: "mean", title: "title", ...tipStyle}))])]});
+      Plot.dot(points, {x: "x", y: "mean", stroke, fill: which ? "var(--card)" : stroke, r: 3.6}), tip(points, {x: "x", y: "mean", title: "title"})])]});
   }
 
   async #pairs() {
@@ -98,7 +98,7 @@ export class Comparison {
     const line = [Math.min(...ends), Math.max(...ends)].map(v => ({x: v, y: v})), stroke = hueOf(run, this.state.now.objective);
     plot(scatter, {height: 300, x: {inset: 6}, y: {inset: 6}, marks: [...yAxis(5), Plot.axisX({label: `${run.name} (up: ${other.name})`, labelAnchor: "center", labelArrow: "none", ticks: 5, tickFormat: say, tickSize: 3}),
       Plot.line(line, {x: "x", y: "y", stroke: "var(--soft)", strokeDasharray: "5 4"}), Plot.dot(points, {x: "a", y: "b", r: 2.4, fill: stroke, fillOpacity: 0.5}),
-      Plot.tip(points, Plot.pointer({x: "a", y: "b", title: p => `image ${run.explorer.images.ids[p.i]}, ${run.className(p.i)}\n${say(p.a)} and ${say(p.b)}`, ...tipStyle}))]});
+      tip(points, {x: "a", y: "b", title: p => `image ${run.explorer.images.ids[p.i]}, ${run.className(p.i)}\n${say(p.a)} and ${say(p.b)}`})]});
   }
 
   #table() {

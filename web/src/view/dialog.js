@@ -3,8 +3,10 @@ import * as Plot from "@observablehq/plot";
 import {$, button, make, offer, option} from "../dom.js";
 import {csv} from "../data/csv.js";
 import {capital, known, say} from "../data/words.js";
-import {hueOf, level, plot, strengthAxis, yAxis} from "../draw/chart.js";
+import {hueOf, level, plot, spread, strengthAxis, yAxis} from "../draw/chart.js";
+import {estimatorLines, underEstimator} from "../data/run.js";
 import {drawInto} from "./grid.js";
+import {edged} from "./scrolls.js";
 import {chip} from "./chips.js";
 
 const figure = (title, canvas, note = "") => make("figure", {}, canvas, make("figcaption", {}, title, ...(note ? [make("br"), make("span", {className: "small"}, note)] : [])));
@@ -121,15 +123,15 @@ export class ImageDialog {
   /** The picked measure against the strength, and a table of all numbers beside their controls, filled row by row. */
   #numbers(places) {
     const names = [...new Set(this.measured.flatMap(own => own.controls.map(key => this.run.keys.get(key).control)))], entry = this.#picked();
-    const head = ["Measure", "This image", ...names.map(own => own.replaceAll("_", " ")), "Chance"], left = this.run.explorer.left_out.length;
+    const head = ["Measure", "This image", "Chance", ...names.map(own => own.replaceAll("_", " "))], left = this.run.explorer.left_out.length;
     const body = make("tbody"), table = make("table", {className: "plain", id: "dialog-numbers"}, make("thead", {}, make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", className: i ? "num" : ""}, text)))), body);
     const trials = places.map(place => this.run.trials[place].id).join(", ");
     this.chart = make("div", {className: "plot", role: "img", "aria-label": "The picked measure of this image against the strength; the numbers are in the table."});
     this.fill = token => this.#fill(token, body, names, places);
     return [
-      make("section", {}, make("h3", {}, `${entry.title} of this image`), make("p", {className: "small"}, "Solid: this image; dotted: its controls; grey: the mean over all images."), this.chart),
+      make("section", {}, make("h3", {}, `${entry.title} of this image`), make("p", {className: "small"}, "Thick: this image; dotted: its controls; grey: the mean over all images; thin, where there are several: under the other estimators of the tangent space. Lines are named at their right end."), this.chart),
       make("section", {}, make("h3", {}, "Numbers of this image"), make("p", {className: "small"}, `${trials}${places.length > 1 ? ", averaged over seeds" : ""}. ${left ? `${left} measures are in rows.parquet only, for the size of this page.` : ""}`),
-        make("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": "Numbers of this image"}, table)),
+        edged(make("div", {className: "scroll", tabIndex: 0, role: "region", "aria-label": "Numbers of this image"}, table))),
     ];
   }
 
@@ -142,9 +144,11 @@ export class ImageDialog {
     for (const entry of this.measured) {
       const {value, controls} = await this.#row(entry, places);
       if (token !== this.#token || !body.isConnected) return;
-      body.append(make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)),
-        ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value))), make("td", {className: "num"}, say(entry.chance))));
+      body.append(make("tr", {}, make("th", {scope: "row", title: entry.key}, entry.title), make("td", {className: "num"}, say(value)), make("td", {className: "num"}, say(entry.chance)),
+        ...names.map(name => make("td", {className: "num"}, say(controls.find(own => own.control === name)?.value)))));
     }
+    const rows = [...body.closest("table").rows], empty = [...rows[0].cells].map((_, i) => i).filter(i => i > 1 && rows.slice(1).every(row => row.cells[i].textContent === say(null)));
+    empty.reverse().forEach(i => rows.forEach(row => row.deleteCell(i))); // of no measure of this image
   }
 
   async #row(entry, places) {
@@ -154,22 +158,32 @@ export class ImageDialog {
   }
 
   #picked() {
-    const {measure} = this.state.now;
-    return this.run.keys.get(measure) || this.run.keys.get(this.run.fraction.fraction) || this.run.keys.values().next().value;
+    const {measure, estimator} = this.state.now, own = underEstimator(measure, estimator, key => this.run.keys.has(key));
+    return this.run.keys.get(own) || this.run.keys.get(measure) || this.run.keys.get(this.run.fraction.fraction) || this.run.keys.values().next().value;
   }
 
   async #chart(objective) {
-    const {chart, run, image} = this, entry = this.#picked(), strengths = run.strengths(objective), axis = strengthAxis(strengths, chart.clientWidth - 60);
+    const {chart, run, image} = this, entry = this.#picked(), strengths = run.strengths(objective), axis = strengthAxis(strengths, chart.clientWidth - 200);
     const at = async key => Promise.all(strengths.map(async strength => {
       const values = await run.imageValues(key, run.trialsAt(objective, strength, this.state.now.seed)), finite = values.filter(own => !Number.isNaN(own));
       return {x: axis.at(strength), y: values[image], mean: finite.length ? finite.reduce((a, b) => a + b, 0) / finite.length : NaN};
     }));
-    const own = await at(entry.key), controls = await Promise.all(entry.controls.map(at)), stroke = hueOf(run, objective);
+    const estimators = estimatorLines(entry.key, run.explorer.estimators, key => run.keys.has(key)), several = estimators.length > 1, stroke = hueOf(run, objective);
+    const own = await at(entry.key), lines = [
+      {name: several ? `this image, ${estimators.find(line => line.key === entry.key).name}` : "this image", points: own, y: "y", stroke, strokeWidth: 2.2},
+      {name: "mean of all images", points: own, y: "mean", stroke: "var(--soft)", strokeWidth: 1.4},
+      ...await Promise.all(estimators.filter(line => line.key !== entry.key).map(async ({key, name}, i) => ({name, points: await at(key), y: "y", stroke: `var(--o${(i + 4) % 8})`, strokeWidth: 1.4}))),
+      ...await Promise.all(entry.controls.map(async key => ({name: run.keys.get(key).control.replaceAll("_", " "), points: await at(key), y: "y", stroke, strokeWidth: 1, strokeDasharray: "2 3"}))),
+    ].map(line => ({...line, last: line.points.findLast(p => !Number.isNaN(p[line.y]))})).filter(line => line.last);
+    const height = 60 + Math.max(170, 14 * lines.length), values = [...lines.flatMap(({points, y}) => points.map(p => p[y])), entry.chance].filter(known);
+    const low = Math.min(...values), room = Math.max(...values) - low || 1, domain = [low - 0.05 * room, low + 1.05 * room], [top, bottom] = [16, height - 38];
+    const places = spread(lines.map(({last, y}) => bottom - (last[y] - domain[0]) / (domain[1] - domain[0]) * (bottom - top)), 13, top, bottom);
     if (chart !== this.chart || !chart.isConnected) return;
     chart.replaceChildren();
-    plot(chart, {height: 190, x: axis.x, marks: [...yAxis(4), axis.mark, ...(known(entry.chance) ? level(entry.chance, "dash", "chance", {anchor: "right"}) : []),
-      Plot.line(own, {x: "x", y: "mean", stroke: "var(--soft)", strokeWidth: 1.4}), ...controls.map(line => Plot.line(line, {x: "x", y: "y", stroke, strokeWidth: 1, strokeDasharray: "2 3"})),
-      Plot.line(own, {x: "x", y: "y", stroke, strokeWidth: 2.2}), Plot.dot(own.filter(p => !Number.isNaN(p.y)), {x: "x", y: "y", fill: stroke, r: 3.4})]});
+    plot(chart, {height, marginRight: 150, x: axis.x, y: {domain}, marks: [...yAxis(4), axis.mark, ...(known(entry.chance) ? level(entry.chance, "dash", "chance") : []),
+      ...lines.toReversed().map(({points, last, ...line}) => Plot.line(points, {x: "x", ...line, name: undefined})),
+      ...lines.map(({name, stroke: hue, strokeDasharray}, i) => Plot.text([`${strokeDasharray ? "┄ " : "— "}${name}`], {frameAnchor: "top-right", textAnchor: "start", lineAnchor: "middle", dx: 8, dy: places[i] - top, fill: hue, fontSize: 11})),
+      Plot.dot(own.filter(p => !Number.isNaN(p.y)), {x: "x", y: "y", fill: stroke, r: 3.4})]});
   }
 
   async #save() {

@@ -7,6 +7,10 @@ export function mountPrint(visible) {
     $$("details:not(.save)").forEach(own => { own.open = true; });
     return visible.all();
   };
+  matchMedia("print").addEventListener("change", ({matches}) => { // a page that is captured as paper is never told beforehand
+    if (matches) unfold();
+    else document.documentElement.classList.remove("printing");
+  });
   addEventListener("beforeprint", unfold); // which cannot wait for pictures that were not yet decoded; the button does
   addEventListener("afterprint", () => document.documentElement.classList.remove("printing"));
   $("#print").addEventListener("click", async () => {

@@ -12,19 +12,24 @@ export function mountTabs() {
     if (here && focus) tab.focus();
     if (here) list.scrollTo({left: tab.offsetLeft - list.clientWidth / 2 + tab.offsetWidth / 2});
   });
+  const chosen = (place, focus = false) => { // from far below, another part starts at its start
+    const below = parts.some(part => part.classList.contains("open") && part.getBoundingClientRect().top < list.getBoundingClientRect().bottom - 4);
+    open(place, focus);
+    if (below) parts[place].scrollIntoView({behavior: "instant"});
+  };
   tabs.forEach((tab, i) => {
     tab.setAttribute("role", "tab");
     tab.id ||= `tab-${parts[i].id}`;
     tab.setAttribute("aria-controls", parts[i].id);
     parts[i].setAttribute("role", "tabpanel");
     parts[i].setAttribute("aria-labelledby", tab.id);
-    tab.addEventListener("click", e => { e.preventDefault(); open(i); history.replaceState(null, "", tab.hash); });
+    tab.addEventListener("click", e => { e.preventDefault(); chosen(i); history.replaceState(null, "", tab.hash); });
   });
   list.addEventListener("keydown", e => {
     const now = tabs.indexOf(document.activeElement), to = {ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: tabs.length - 1}[e.key];
     if (now < 0 || to === undefined) return;
     e.preventDefault();
-    open((to + tabs.length) % tabs.length, true);
+    chosen((to + tabs.length) % tabs.length, true);
   });
   const follow = () => { // a link into a part opens it
     let target = null;
