@@ -29,6 +29,12 @@ REGIMES = {
     "excessive": ("excessive", "accuracy is lost, or the alignment of a smaller strength"),
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
+ON_MANIFOLD = {  # mark beside the label, in words
+    "shown": ("∈", "on-manifold"),
+    "shown (global)": ("∈", "on-manifold (global)"),
+    "not": ("∉", "not on-manifold"),
+    "open": ("?", "on-manifold is open"),
+}
 KAPPA_REGIMES = {  # what the former rule means by them
     "weak": "κ is not shown to have halved; accuracy is kept",
     "bayes_aligned": "κ has halved; accuracy and on-manifold change are kept",
