@@ -57,8 +57,8 @@ def test_a_thesis_that_holds_says_why():
     [
         (
             ["opposite signs at a: x", "one sign at b: x", "not both shown at c: x"],
-            "L and log F²/control are both shown to change, in one direction at 1 of 3 strengths, in opposite directions "
-            "at 1 of 3 strengths; not both changes are shown at 1 of 3 strengths.",
+            "L and log F²/control are both shown to change, in one direction at 1 of 3 strengths, in opposite "
+            "directions at 1 of 3 strengths; not both changes are shown at 1 of 3 strengths.",
         ),
         (["not both shown at c: x"], "Not both changes are shown at 1 of 1 strength."),
         (
@@ -107,9 +107,7 @@ def test_a_withheld_thesis_is_not_claimed():
     content = summary_of(seeds=(0, 1, 2), longer=1.3)
     assert curve_of(content)["thesis"]["status"] == "holds"
     text = sentence(content)
-    assert text.startswith(
-        "Not converged, so nothing is claimed: gradient_norm-0.3, trained 2 "
-    )
+    assert text.startswith("Not converged, so nothing is claimed: gradient_norm-0.3, trained 2 ")
     assert "holds" not in text
     assert turn_rows(typed(content))[0] == ("Gradient norm", "withheld", "–", "–", "–")
     assert sentence(content, "pgd_l2").startswith("L and log F²/control are both shown to change")

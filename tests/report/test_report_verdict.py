@@ -195,7 +195,9 @@ def test_a_larger_l_at_lost_accuracy_is_said_beside_the_claim():
     assert summary["headline"]["recipe"] == "gradient_norm-0.3"
     other = cell_of(summary, "gradient_norm-3")
     level = other["aligned"][summary["headline"]["direction"]]["alignment"]["mean"]
-    assert beside()[0] == "L: cosine of the gradient with the image's own Bayes direction minus that with another image's."
+    assert (
+        beside()[0] == "L: cosine of the gradient with the image's own Bayes direction minus that with another image's."
+    )
     assert beside()[1] == (
         "Largest L with accuracy kept; the largest of all is that of gradient norm 3 "
         f"({level:.3f}, accuracy −{-other['accuracy_difference']['mean']:.3f}, undetermined)."

@@ -62,6 +62,11 @@ SCALARS = {
     "logits": "the logits",
     "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
 }
+PARTS = {  # rows that exist only so that others can be formed from them
+    "tangent_rank": "Rank k of the tangent space",
+    "rho_off": "Squared change under off-manifold noise",
+    "rho_all": "Squared change under all noise",
+}
 SCORES = {
     "mfa": "a mixture of factor analysers",
     "exact": "the world's own law, exact",

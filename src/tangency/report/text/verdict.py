@@ -101,7 +101,7 @@ def _margin(summary: StudySummary) -> float:
 
 
 def headline_claim(summary: StudySummary, cell: CellEntry, headline: HeadlineEntry) -> str:
-    """The claim in one line: recipe, unit, label, and whether it is on-manifold by the estimator of the lowest number."""
+    """The claim in one line: recipe, unit, label, and on-manifold or not, by the estimator of the lowest number."""
     whom = f"{capital(trial_name(cell))}, {unit_words(headline.networks, summary.data.measured)}"
     if headline.withheld:
         return f"{whom}: the label is withheld. {headline.withheld.rstrip('.')}"
