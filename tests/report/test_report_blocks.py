@@ -12,10 +12,11 @@ from safetensors.numpy import load_file, save_file
 
 from report.synthetic_run import RANK, build_run
 from tangency.report.page.blocks import number_block, photograph_block, picture_block
-from tangency.report.page.explorer import PICTURED, explore
+from tangency.report.page.explorer import PICTURED, aligned_keys, explore
 from tangency.report.page.numbers import ImageTable, embedded_numbers
 from tangency.report.page.study import exported
 from tangency.report.read.run import read_run
+from tangency.report.text.score import direction_label
 
 
 def unpacked(block):
@@ -221,3 +222,30 @@ def test_the_exported_numbers_stand_alone(explored):
     assert file["data"]["explorer"]["pictures"] is None
     names = {trial["name"] for trial in file["data"]["trials"]}
     assert "gradient norm 0.3" in names
+
+
+def test_l_of_images_is_made_of_the_keys_that_the_rule_uses(explored):
+    run, explorer = explored
+    summary, trials = run.summary, [trial.id for trial in run.summary.trials]
+    blocks = {entry["key"]: entry["block"] for entry in explorer.content["keys"]}
+    first, second = explorer.content["directions"]
+    assert first["target"] == summary.headline.direction
+    assert {first["title"], second["title"]} == {
+        f"L, {direction_label(summary, each)}" for each in ("bayes_gradient", "network_bayes_gradient")
+    }
+    cell = next(cell for cell in summary.cells if cell.id == summary.headline.recipe)
+    for each in (first, second):
+        own, control, agreement = (
+            numbers_of(explorer.blocks[blocks[each[name]]], len(trials)) for name in ("own", "control", "agreement")
+        )
+        place = trials.index(summary.headline.trials[0])
+        level = cell.verdict.aligned[each["target"]].alignment.mean
+        assert (own - control)[place].mean() == pytest.approx(level, abs=1e-3)
+        assert np.isfinite(agreement[place]).all()
+    assert not aligned_keys(summary, [first["own"]])  # half of a difference is none
+
+
+def test_no_title_of_a_key_is_its_name(explored):
+    titles = {entry["key"]: entry["title"] for entry in explored[1].content["keys"]}
+    assert titles["tangent_rank"] == "Rank k of the tangent space"
+    assert not [key for key, title in titles.items() if title.startswith(key.partition(".")[0] + ".") or title == key]

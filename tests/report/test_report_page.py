@@ -103,7 +103,7 @@ def test_one_seed_is_warned_about(tmp_path, seeds, warned):
 def test_run_without_a_standard_trial(tmp_path):
     text = visible(page_of(build_run(tmp_path / "run", headline=False)))
     assert "No standard-trained network in this run, so nothing is claimed" in text
-    assert "not tested, as no change from a standard network is measured" in text
+    assert "No change from a standard network is measured" in text
 
 
 def test_colour_channels_can_be_shown_where_there_are_some(tmp_path, page):
@@ -263,3 +263,29 @@ def test_an_unknown_objective_is_shown_by_its_name(run):
     path.write_text(path.read_text().replace("pgd_l2", "off_manifold"))
     text = visible(page_of(run))
     assert "Off manifold: Bayes-aligned at 0.3, 1" in text
+
+
+def test_a_verdict_on_the_thesis_is_said_once(page):
+    assert "holds Gradient norm : L and log F²/control" in section(page, "thesis")
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "words"),
+    [
+        ("shown", "∈", "on-manifold"),
+        ("shown (global)", "∈", "on-manifold (global)"),
+        ("not", "∉", "not on-manifold"),
+        ("open", "?", "on-manifold is open"),
+    ],
+)
+def test_the_map_of_labels_marks_who_is_on_the_manifold(tmp_path, status, mark, words):
+    run = build_run(tmp_path / "run")
+
+    def other(summary):
+        next(cell for cell in summary["cells"] if cell["id"] == "pgd_l2-0.3")["verdict"]["on_manifold"] = status
+
+    rewrite(run, other)
+    text = page_of(run)
+    cell = re.search(r'data-objective="pgd_l2" data-strength="0.3">(.*?)</button>', text, re.DOTALL)[1]
+    assert f'role="img" aria-label="{words}" title="{words}">{mark}</span>' in cell
+    assert "∈ on-manifold, ∉ not, ? open" in section(text, "verdict")

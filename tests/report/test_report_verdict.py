@@ -49,7 +49,7 @@ def test_the_worst_estimator_is_quoted_and_disagreement_is_open():
     claim, evidence = head_of(summary)
     assert claim.endswith(
         "Bayes-aligned; on-manifold is open, as the estimators disagree "
-        f"(log F²/control {numbers(worst['worst'])} under local-pca, the worst of 2 estimators)"
+        f"(log F²/control {numbers(worst['worst'])} under local-pca, the lowest of 2 estimators)"
     )
     assert numbers(other["worst"]) not in claim
     assert evidence.index("Under local-pca") < evidence.index("Under mfa")
@@ -178,3 +178,52 @@ def standard_of(summary):
 def test_reasons_get_true_minus_signs_and_intervals_of_their_own_class():
     html = str(soften("gradient_norm-0.3: -0.05 [-0.1, 0.2] <b>"))
     assert html == 'gradient_norm-0.3: −0.05 <span class="interval">[−0.1, 0.2]</span> &lt;b&gt;'
+
+
+def beside(change=lambda summary: None):
+    summary = summary_of()
+    change(summary)
+    return verdict(typed(summary)).beside
+
+
+def cell_of(summary, name):
+    return next(cell for cell in summary["cells"] if cell["id"] == name)["verdict"]
+
+
+def test_a_larger_l_at_lost_accuracy_is_said_beside_the_claim():
+    summary = summary_of()
+    assert summary["headline"]["recipe"] == "gradient_norm-0.3"
+    other = cell_of(summary, "gradient_norm-3")
+    level = other["aligned"][summary["headline"]["direction"]]["alignment"]["mean"]
+    assert (
+        beside()[0] == "L: cosine of the gradient with the image's own Bayes direction minus that with another image's."
+    )
+    assert beside()[1] == (
+        "Largest L with accuracy kept; the largest of all is that of gradient norm 3 "
+        f"({level:.3f}, accuracy −{-other['accuracy_difference']['mean']:.3f}, undetermined)."
+    )
+
+
+def test_a_larger_l_that_is_not_clear_or_there_is_none_is_not_said():
+    def unclear(summary):
+        target = summary["headline"]["direction"]
+        cell_of(summary, "gradient_norm-3")["aligned"][target]["alignment"]["low"] = 0.0
+
+    def largest(summary):
+        for under in cell_of(summary, "gradient_norm-0.3")["aligned"].values():
+            under["alignment"]["mean"] = 0.9
+
+    for change in (unclear, largest):
+        assert not any("largest of all" in sentence for sentence in beside(change))
+
+
+def test_other_margins_are_named_only_where_the_label_is_another_there():
+    def other(summary):
+        cell_of(summary, "gradient_norm-0.3")["sensitivity"] = {"0.02": "undetermined", "0.05": "bayes_aligned"}
+
+    def same(summary):
+        cell_of(summary, "gradient_norm-0.3")["sensitivity"] = {"0.02": "bayes_aligned", "0.05": "bayes_aligned"}
+
+    words = "Its label depends on δ, the accuracy that may be lost (here 0.05): undetermined at δ = 0.02."
+    assert words in beside(other)
+    assert not any("δ" in sentence for sentence in beside(same))

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import {compare, disagreement, matches, ordered, ranks} from "../src/data/order.js";
+import {aligned, compare, disagreement, grouped, matches, ordered, ranks} from "../src/data/order.js";
 
 test("images in order, what is missing last either way", () => {
   const values = [2, NaN, 1, 2];
@@ -33,4 +33,17 @@ test("tables sort numbers by size, texts as readers do, and put what is missing 
   assert.deepEqual(sorted(true).slice(0, 2), [9, 10]);
   assert.deepEqual(sorted(false).slice(0, 2), [10, 9]);
   assert.deepEqual(["s10", "s9"].sort((a, b) => compare(a, b, true)), ["s9", "s10"]);
+});
+
+test("L of an image is the own cosine minus the other image's, missing where one is", () => {
+  const made = aligned([0.5, NaN, 0.2], [0.25, 0.1, 0.5]);
+  assert.equal(made[0], 0.25);
+  assert.ok(Number.isNaN(made[1]));
+  assert.ok(made[2] < 0);
+});
+
+test("keys to order by are grouped: headline, others, each σ, controls", () => {
+  const keys = [{key: "a", at: ""}, {key: "c σ", at: "σ = 1"}, {key: "b", at: ""}, {key: "h σ", at: "σ = 1"}, {key: "a.pca", at: "", control: "pca"}];
+  assert.deepEqual(grouped(keys, ["a", "h σ", "a.pca"]).map(([name, own]) => [name, own.map(each => each.key)]),
+    [["Headline measures", ["a", "h σ"]], ["Other measures", ["b"]], ["σ = 1", ["c σ"]], ["Controls", ["a.pca"]]]);
 });

@@ -38,6 +38,17 @@ test("strengths, and the nearest one on a log scale", () => {
   assert.deepEqual(new Run({...content(), objectives: []}, null).allStrengths(), [0]);
 });
 
+test("L by image is the mean over networks of own minus shuffled, and the directions agree or are none", async () => {
+  const blocks = new Blocks(name => ({a: numberBlock([0.5, 0.5, 0.75, NaN]), b: numberBlock([0.25, 0.5, 0.25, 0.5]), c: numberBlock([-0.5, 0.5, -0.5, 0.5])})[name] ?? null);
+  const two = content(), direction = {target: "t", title: "L, t", own: "a", control: "b", agreement: "c"};
+  two.explorer.keys = ["a", "b", "c"].map(key => ({key, block: key, controls: []}));
+  two.explorer.directions = [direction];
+  const own = new Run(two, blocks);
+  assert.deepEqual([...await own.alignment(direction, [0, 1])], [0.375, 0]);
+  assert.deepEqual([...await own.agreement([0, 1])], [-0.5, 0.5]);
+  assert.equal(await run().agreement([0]), null);
+});
+
 test("a point of several networks has the recipe's interval, or none", () => {
   const [standard, middle, single] = run().series("pgd", "f");
   assert.deepEqual([standard.mean, standard.low], [0.2, null]);

@@ -23,6 +23,21 @@ export function ranks(values) {
   return out;
 }
 
+/** L of each image: the cosine with its own Bayes direction minus that with another image's; NaN where one is missing. */
+export const aligned = (own, control) => own.map((value, i) => value - control[i]);
+
+/** Keys to order images by in named groups: those of the headline, the others by their σ or ε, then controls. */
+export function grouped(keys, headline) {
+  const groups = new Map([["Headline measures", []], ["Other measures", []]]), controls = [];
+  for (const own of keys) {
+    if (own.control) { controls.push(own); continue; }
+    const name = headline.includes(own.key) ? "Headline measures" : own.at || "Other measures";
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(own);
+  }
+  return [...groups, ["Controls", controls]].filter(([, own]) => own.length);
+}
+
 /** How far apart two estimators rank each image, between 0 and 1. */
 export function disagreement(first, second) {
   const a = ranks(first), b = ranks(second);

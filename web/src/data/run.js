@@ -1,4 +1,5 @@
 // A run as the page holds it: its trials, their measures, and the numbers of every image.
+import {aligned} from "./order.js";
 import {CHANCE, MEAN, average, known} from "./words.js";
 
 const STANDARD = "standard";
@@ -119,6 +120,22 @@ export class Run {
       out[image] = n ? sum / n : NaN;
     }
     return out;
+  }
+
+  /** L of every image under a Bayes direction of `explorer.directions`, averaged over trials that have it. */
+  async alignment({own, control}, places) {
+    const each = await Promise.all(places.map(async place => aligned(...await Promise.all([own, control].map(key => this.imageValues(key, [place]))))));
+    return Float64Array.from({length: this.explorer.images.count}, (_, image) => average(each.map(values => values[image])) ?? NaN);
+  }
+
+  /** The cosine between the Bayes directions of an image; NaN where there is one direction only, or it is not held. */
+  async agreement(places) {
+    const key = this.directions.find(own => own.agreement)?.agreement;
+    return key ? this.imageValues(key, places) : null;
+  }
+
+  get directions() {
+    return this.explorer?.directions || [];
   }
 
   /** The value of one image, averaged over trials that have it; NaN where none has. */

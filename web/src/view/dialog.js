@@ -58,6 +58,7 @@ export class ImageDialog {
     $("#dialog-objective").value = objective;
     const name = this.place >= 0 ? this.pictures.className(this.place) : this.run.className(this.image);
     $("h2", this.dialog).textContent = this.image >= 0 ? `Image ${images.ids[this.image]}, ${name}` : `Picture ${this.place + 1}, ${name}`;
+    this.#agreed(places, token);
     const numbered = this.image >= 0 && this.run.keys.size > 0, at = this.body.scrollTop;
     const parts = [this.#pictures(trial, objective, strength), this.#answers(trial), this.#strip(objective), this.#references(), ...(numbered ? this.#numbers(places) : [])];
     this.body.replaceChildren(...parts.filter(Boolean));
@@ -65,6 +66,14 @@ export class ImageDialog {
     if (!numbered) return;
     await this.#chart(objective);
     await this.fill(token);
+  }
+
+  /** How far the Bayes directions of the image agree, in the title. */
+  async #agreed(places, token) {
+    const values = this.image >= 0 ? await this.run.agreement(places) : null;
+    if (!values || token !== this.#token || !known(values[this.image])) return;
+    const cosine = values[this.image];
+    $("h2", this.dialog).append(make("span", {className: "small"}, `: cosine of its two Bayes directions ${say(cosine)}${cosine <= 0 ? " ⚠ they contradict each other" : ""}`));
   }
 
   #canvas(values, options) {

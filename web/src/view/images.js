@@ -1,12 +1,17 @@
 // All measured images as a table: sorted, filtered and searched by any measure or by disagreement of two estimators.
 import {$, button, make, offer, option} from "../dom.js";
 import {csv} from "../data/csv.js";
-import {disagreement, matches, ordered} from "../data/order.js";
+import {disagreement, grouped, matches, ordered, ranks} from "../data/order.js";
 import {underEstimator} from "../data/run.js";
 import {say} from "../data/words.js";
 import {drawInto} from "./grid.js";
 
-const AT_ONCE = 50, DISAGREE = "disagreement";
+const AT_ONCE = 50, DISAGREE = "disagreement", LEVEL = "L ", AGREE = "agreement";
+
+/** A number; a cosine between two directions that contradict each other is marked. */
+const flaggedCell = (value, flagged) => flagged && value <= 0
+  ? make("td", {className: "num warned", title: "The two Bayes directions contradict each other on this image: L under one says nothing of the other."}, `⚠ ${say(value)}`)
+  : make("td", {className: "num"}, say(value));
 
 export class Images {
   #token = 0;
@@ -36,19 +41,28 @@ export class Images {
 
   #pickers() {
     const names = this.run.explorer.estimators, pairs = names.flatMap((a, i) => names.slice(i + 1).map(b => [a, b]));
-    const keys = [...this.run.keys.values()], measured = keys.filter(own => !own.control), controls = keys.filter(own => own.control);
-    const group = (label, entries) => entries.length ? make("optgroup", {label}, ...entries.map(own => option(own.key, own.title))) : null;
+    const {directions} = this.run, group = (label, options) => options.length ? make("optgroup", {label}, ...options) : null;
     $("#order-by").replaceChildren(...[option("", "the picked measure"), option("index", "index in the data"),
-      ...pairs.map(([a, b]) => option(`${DISAGREE} ${a.id}|${b.id}`, `disagreement of ${a.name} and ${b.name}`)),
-      group("Measures", measured), group("Controls", controls)].filter(Boolean));
+      group("Alignment", [...directions.map(own => option(LEVEL + own.target, own.title)), ...(directions.some(own => own.agreement) ? [option(AGREE, "directions agree")] : [])]),
+      group("Estimators", pairs.map(([a, b]) => option(`${DISAGREE} ${a.id}|${b.id}`, `disagreement of ${a.name} and ${b.name}`))),
+      ...grouped(this.run.keys.values(), this.run.explorer.headline || []).map(([label, entries]) => group(label, entries.map(own => option(own.key, own.title))))].filter(Boolean));
+    this.classed = this.images.labels.some(label => label >= 0);
+    $("#filter-class").closest("label").hidden = !this.classed;
+    $("#order-least").hidden = !directions.length;
+    $("#order-least").addEventListener("click", () => {
+      this.order = {by: $("#order-by").value = LEVEL + directions[0].target, up: true};
+      turned();
+      again();
+    });
+    const turned = () => { $("#order-up").textContent = this.order.up ? "↑ smallest first" : "↓ largest first"; };
     const used = [...new Set(this.images.labels)].filter(label => label >= 0).sort((a, b) => a - b);
     $("#filter-class").replaceChildren(option("", "all"), ...used.map(label => option(label, String(this.images.classes[label]))));
     $("#filter-pictured").closest("label").hidden = !this.pictures.own;
     const again = () => { this.most = AT_ONCE; this.#show(); };
     $("#order-by").addEventListener("change", e => { this.order.by = e.target.value; again(); });
-    $("#order-up").addEventListener("click", e => {
+    $("#order-up").addEventListener("click", () => {
       this.order.up = !this.order.up;
-      e.currentTarget.textContent = this.order.up ? "↑ smallest first" : "↓ largest first";
+      turned();
       again();
     });
     ["#filter-class", "#filter-low", "#filter-high", "#filter-image", "#filter-pictured"].forEach(id => $(id).addEventListener("input", again));
@@ -59,12 +73,16 @@ export class Images {
   async #ordering() {
     const {by} = this.order, places = this.trials;
     if (by === "index") return {title: "", values: Float64Array.from(this.images.ids)};
+    if (by.startsWith(LEVEL)) return {title: "", values: await this.run.alignment(this.run.directions.find(own => LEVEL + own.target === by), places)};
+    if (by === AGREE) return {title: "", values: await this.run.agreement(places)};
     if (!by.startsWith(DISAGREE)) return {title: by ? this.run.keys.get(by).title : "", values: await this.run.imageValues(by || this.key, places)};
     const has = key => this.run.keys.has(key), base = this.key.replace(/\.tangents=.*$/, ""), [a, b] = by.slice(DISAGREE.length + 1).split("|");
     const pair = [a, b].map(estimator => underEstimator(base, estimator, has));
     if (pair[0] === pair[1]) return {title: "disagreement: the picked measure is not kept under both estimators", values: new Float64Array(this.images.count).fill(NaN)};
     const [first, second] = await Promise.all(pair.map(key => this.run.imageValues(key, places)));
-    return {title: "disagreement (difference of ranks)", values: disagreement(first, second)};
+    const names = [a, b].map(id => this.run.explorer.estimators.find(own => own.id === id).name);
+    const beside = [first, second].flatMap((values, i) => [{title: names[i], key: pair[i], values}, {title: `rank under ${names[i]}, 0 to 1`, key: null, values: ranks(values)}]);
+    return {title: "disagreement (difference of ranks)", values: disagreement(first, second), beside};
   }
 
   #wanted() {
@@ -78,6 +96,10 @@ export class Images {
     const entry = this.run.keys.get(this.key), places = this.trials, order = await this.#ordering();
     const keys = [entry, ...entry.controls.map(own => this.run.keys.get(own))].filter(Boolean);
     const columns = await Promise.all(keys.map(async (own, i) => ({title: i ? own.control.replaceAll("_", " ") : own.title, key: own.key, values: await this.run.imageValues(own.key, places)})));
+    columns.push(...await Promise.all(this.run.directions.map(async own => ({title: own.title, key: LEVEL + own.target, values: await this.run.alignment(own, places)}))));
+    const agreement = await this.run.agreement(places);
+    if (agreement) columns.push({title: "Directions agree", key: AGREE, values: agreement, flagged: true});
+    columns.push(...(order.beside || []));
     if (order.title) columns.push({title: order.title, key: this.order.by, values: order.values});
     const wanted = this.#wanted(), listed = ordered(order.values, this.order.up).filter(i => matches({
       id: this.images.ids[i], label: this.images.labels[i], className: this.run.className(i), pictured: this.pictures.placeOf(i) >= 0}, order.values[i], wanted));
@@ -87,12 +109,13 @@ export class Images {
   async #show() {
     const token = ++this.#token, {columns, listed, trials} = await this.#listed();
     if (token !== this.#token) return; // a newer wish is under way
-    const head = [["Image", "index"], ["Class", null], ...columns.map(own => [own.title, own.key])];
-    $("thead", this.place).replaceChildren(make("tr", {}, ...head.map(([text, key], i) => this.#heading(text, key, i > 1))));
+    const plain = [["Image", "index"], ...(this.classed ? [["Class", null]] : [])], head = [...plain, ...columns.map(own => [own.title, own.key])];
+    $("thead", this.place).replaceChildren(make("tr", {}, ...head.map(([text, key], i) => this.#heading(text, key, i >= plain.length))));
     const old = [...$("tbody", this.place).rows];
     old.forEach(row => this.visible.forget(row));
     $("tbody", this.place).replaceChildren(...listed.slice(0, this.most).map(i => this.#row(i, columns)));
-    $("#images-count").textContent = `${listed.length} of ${this.images.count} images; numbers of ${trials.join(", ") || "no trial"}${trials.length > 1 ? ", averaged" : ""}`;
+    const pictured = this.images.ids.filter((_, i) => this.pictures.placeOf(i) >= 0).length;
+    $("#images-count").textContent = `${listed.length} of ${this.images.count} images; ${pictured} have pictures ▣; numbers of ${trials.join(", ") || "no trial"}${trials.length > 1 ? ", averaged" : ""}`;
     $("#images-more").hidden = listed.length <= this.most;
   }
 
@@ -113,11 +136,13 @@ export class Images {
 
   #row(i, columns) {
     const id = this.images.ids[i], place = this.pictures.placeOf(i), name = this.run.className(i);
-    const own = button(`${id}`, () => this.open(i, place, own), {className: "quiet image-link", "aria-label": `Image ${id}, ${name}`, dataset: {image: id}});
-    const row = make("tr", {}, make("th", {scope: "row"}, own), make("td", {}, name), ...columns.map(column => make("td", {className: "num"}, say(column.values[i]))));
+    const own = button(`${id}`, () => this.open(i, place, own), {className: "quiet image-link", "aria-label": `Image ${id}, ${name}${place >= 0 ? ", with pictures" : ""}`, dataset: {image: id}});
+    const row = make("tr", {}, make("th", {scope: "row"}, own), ...(this.classed ? [make("td", {}, name)] : []),
+      ...columns.map(column => flaggedCell(column.values[i], column.flagged)));
     if (place >= 0) {
       const [photo, gradient] = [make("canvas", {className: "thumb"}), make("canvas", {className: "thumb"})];
       own.prepend(photo, gradient);
+      own.append(" ▣");
       this.visible.watch(row, () => {
         const trial = this.pictures.trialFor(this.state.now.objective, this.run.nearest(this.state.now.objective, this.state.now.strength), this.state.now.seed);
         return Promise.all([drawInto(photo, this.pictures.photo(place), this.pictures.shape, {photo: true}),
@@ -130,6 +155,6 @@ export class Images {
   async #save() {
     const {columns, listed} = await this.#listed();
     const rows = listed.map(i => [this.images.ids[i], this.run.className(i), ...columns.map(own => own.values[i])]);
-    offer(new Blob([csv(["image", "class", ...columns.map(own => own.key)], rows)], {type: "text/csv"}), "images.csv");
+    offer(new Blob([csv(["image", "class", ...columns.map(own => own.key || own.title)], rows)], {type: "text/csv"}), "images.csv");
   }
 }

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from tangency.measures.keys import Key
 from tangency.report.draw.pixels import shrunk
 from tangency.report.page.blocks import photograph_block, picture_block, tangent_block
 from tangency.report.page.numbers import ImageTable, embedded_numbers, headline_keys
 from tangency.report.read.pictures import KeptPictures
 from tangency.report.read.run import RunFiles
-from tangency.report.read.sweep import estimator_names
+from tangency.report.read.sweep import directions, estimator_names, trained_cells
 from tangency.report.read.trials import swept
 from tangency.report.text.glossary import TARGETS, objective_name
 from tangency.report.text.numbers import capital, rounded
+from tangency.report.text.score import direction_label
 from tangency.study.summary.entries import StudySummary
 
 PICTURED = 48  # images at most, of which a page holds pictures
@@ -65,12 +67,33 @@ def explore(
         "keys": numbers.keys,
         "left_out": numbers.left_out,
         "headline": headline_keys(summary.trials),
+        "directions": aligned_keys(summary, [entry["key"] for entry in numbers.keys]),
         "estimators": [{"id": own, "name": name} for own, name in estimator_names(summary).items()],
         "objectives": [{"id": own, "name": objective_name(own)} for own in swept(summary.trials)],
         "seeds": sorted({trial.seed for trial in summary.trials}),
         "pictures": shown.content or None,
     }
     return Explorer(content, numbers.blocks | shown.blocks)
+
+
+def aligned_keys(summary: StudySummary, held: Sequence[str]) -> list[dict[str, str]]:
+    """The keys whose difference is L of an image, by Bayes direction, the headline's first; those held on the page.
+
+    `agreement` is the key of the cosine between the two directions at the same σ, "" where there is none.
+    """
+    out = []
+    for target in sorted(
+        directions(summary), key=lambda each: not summary.headline or each != summary.headline.direction
+    ):
+        verdicts = [cell.verdict for cell in trained_cells(summary) if cell.verdict and target in cell.verdict.aligned]
+        own = Key.parse(verdicts[0].aligned[target].column)
+        control = str(own.under("shuffled"))
+        agreement = str(Key("direction_agreement").at(sigma=own.value or 0.0))
+        if str(own) in held and control in held:
+            title = f"L, {direction_label(summary, target)}"
+            agreed = agreement if agreement in held else ""
+            out.append({"target": target, "title": title, "own": str(own), "control": control, "agreement": agreed})
+    return out
 
 
 def _images(table: ImageTable, kept: KeptPictures, summary: StudySummary, shown: bool) -> dict[str, Any]:

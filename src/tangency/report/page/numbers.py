@@ -123,6 +123,7 @@ def key_entry(key: Key, trials: Sequence[TrialEntry]) -> dict[str, Any]:
         "chance": rounded(chance),
         "better": None if text.better == "neither" else text.better,
         "family": key.family,
+        "at": parameter_label(key),
         "estimator": key.tangents,
         "control": key.control,
     }

@@ -75,6 +75,8 @@ def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
         "pictured": bool(explorer.content["pictures"]),
         "imaged": bool(explorer.content["keys"]),
         "left_out": explorer.content["left_out"],
+        "estimators": explorer.content["estimators"],
+        "ordered_by_l": bool(explorer.content["directions"]),
         "glance": glance(summary),
         "twins": twins(summary),
         "denoising": card.denoising,

@@ -51,7 +51,9 @@ def tiles(summary: StudySummary) -> list[Tile]:
             note = f"{claim.name}, against {control_name(claim.worst.control)}"
             out.append(tile("log F²/worst control", claim.worst, note))
         if claim.change:
-            out.append(tile("Its change from standard", claim.change, claim.name))
+            out.append(
+                tile("log F²/worst control − standard", claim.change, f"change from the standard network; {claim.name}")
+            )
     return out
 
 

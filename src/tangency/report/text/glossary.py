@@ -29,6 +29,12 @@ REGIMES = {
     "excessive": ("excessive", "accuracy is lost, or the alignment of a smaller strength"),
     "undetermined": ("undetermined", "the intervals do not settle it"),
 }
+ON_MANIFOLD = {  # mark beside the label, in words
+    "shown": ("∈", "on-manifold"),
+    "shown (global)": ("∈", "on-manifold (global)"),
+    "not": ("∉", "not on-manifold"),
+    "open": ("?", "on-manifold is open"),
+}
 KAPPA_REGIMES = {  # what the former rule means by them
     "weak": "κ is not shown to have halved; accuracy is kept",
     "bayes_aligned": "κ has halved; accuracy and on-manifold change are kept",
@@ -55,6 +61,11 @@ SCALARS = {
     "loss": "the loss",
     "logits": "the logits",
     "smoothed_logp_y": "the smoothed classifier's log p(y|x)",
+}
+PARTS = {  # rows that exist only so that others can be formed from them
+    "tangent_rank": "Rank k of the tangent space",
+    "rho_off": "Squared change under off-manifold noise",
+    "rho_all": "Squared change under all noise",
 }
 SCORES = {
     "mfa": "a mixture of factor analysers",

@@ -9,7 +9,7 @@ from tangency.measures.definition import Better
 from tangency.measures.keys import Key
 from tangency.measures.registry import measure_of, own_measures
 from tangency.report.read.keys import ORDER
-from tangency.report.text.glossary import SCALARS, TARGETS
+from tangency.report.text.glossary import PARTS, SCALARS, TARGETS
 from tangency.report.text.numbers import capital
 
 
@@ -38,7 +38,8 @@ def describe(key: Key) -> MeasureText:
     """The measure's texts with its scalar and target filled in; an unknown measure is shown by its key."""
     measure = measure_of(key.family)
     if measure is None:
-        return MeasureText(key.panel, "A measure for which this page has no text.", "", "", "neither", "")
+        title = PARTS.get(key.family, key.panel)
+        return MeasureText(title, "A measure for which this page has no text.", "", "", "neither", "")
     title = (measure.heading or capital(measure.title)).format(**_words(key))
     what = measure.what.format(**_words(key)) or f"{capital(measure.title)}."
     level = measure.level

@@ -35,14 +35,13 @@ _STATUS = {
 
 
 def thesis_sentence(summary: StudySummary, curve: SweepCurveEntry) -> str:
-    """Whether the paper's thesis holds of an objective's sweep, fails or is open, and why."""
-    name = capital(objective_name(curve.objective))
+    """Why the paper's thesis holds of an objective's sweep, fails or is open, which stands before it."""
     if curve.withheld:
-        return f"{name}: withheld. {_sentences([curve.withheld, *curve.lacks])}"
+        return _sentences([curve.withheld, *curve.lacks])
     thesis = curve.thesis
     if not is_tested(thesis):
-        return _sentences([f"{name}: not tested, as no change from a standard network is measured", *curve.lacks])
-    sentences = [f"{name}: {thesis.status}", _signs(thesis.reasons), *_best(summary, thesis)]
+        return _sentences(["no change from a standard network is measured", *curve.lacks])
+    sentences = [_signs(thesis.reasons), *_best(summary, thesis)]
     if thesis.left_out:
         left_out = [trial_name(cell) for cell in summary.cells if cell.id in thesis.left_out]
         sentences.append(f"Collapsed and left out: {', '.join(left_out)}")
@@ -63,12 +62,15 @@ def _signs(reasons: Sequence[str]) -> str:
     """At how many strengths L and log F²/control change in one direction, in opposite ones, or are not both shown."""
     same, opposite, open_ = (sum(reason.startswith(kind) for reason in reasons) for kind in _KINDS)
     total = same + opposite + open_
-    moves = [f"in one direction at {same}"] if same else []
-    moves += [f"in opposite directions at {opposite}"] if opposite else []
-    words = [f"L and log F²/control change {', '.join(moves)}, both shown"] if moves else []
-    words += [f"not both changes are shown at {open_}"] if open_ else []
-    strengths = f"{total} strength{'s' if total != 1 else ''}"
-    return f"of {strengths}, {'; '.join(words)}" if words else ""
+
+    def at(count: int) -> str:
+        return f"at {count} of {total} strength{'s' if total != 1 else ''}"
+
+    moves = [f"in one direction {at(same)}"] if same else []
+    moves += [f"in opposite directions {at(opposite)}"] if opposite else []
+    words = [f"L and log F²/control are both shown to change, {', '.join(moves)}"] if moves else []
+    words += [f"not both changes are shown {at(open_)}"] if open_ else []
+    return "; ".join(words)
 
 
 def _best(summary: StudySummary, thesis: ThesisVerdict) -> list[str]:
@@ -143,7 +145,10 @@ def crossing_words(crossing: CrossingEntry | None) -> str:
         return f"not defined: {crossing.reason}" if crossing.reason else "not defined"
     if crossing.low is None or crossing.high is None:
         return f"{_end(crossing.estimate)}, no interval from {_networks(crossing.networks)}"
-    return f"{_end(crossing.estimate)} [{_end(crossing.low)}, {_end(crossing.high)}]"
+    ends = [_end(end) for end in (crossing.estimate, crossing.low, crossing.high)]
+    if isinstance(crossing.estimate, str) and len(set(ends)) == 1:
+        return ends[0]
+    return f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
 def _end(end: float | str) -> str:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from tangency.evaluate.entries import IntervalEntry
 from tangency.evaluate.verdicts.entries import WorstControl
-from tangency.report.read.sweep import filter_names
+from tangency.report.read.sweep import filter_names, trained_cells
 from tangency.report.read.trials import STANDARD, trained
 from tangency.report.text.glossary import REGIMES, control_name
-from tangency.report.text.numbers import above_zero, below_zero, capital, estimate, negated
+from tangency.report.text.numbers import above_zero, below_zero, capital, estimate, negated, number
 from tangency.report.text.score import direction_name
-from tangency.report.text.trials import regime_label, trial_name
+from tangency.report.text.trials import label_of, regime_label, trial_name
 from tangency.statistics import CrossedEstimate
 from tangency.study.summary.entries import StudySummary
 from tangency.study.summary.sweep_entries import CellEntry, ClaimEntry, HeadlineEntry
 
+ABOUT_L = "L: cosine of the gradient with the image's own Bayes direction minus that with another image's."
+
 
 @dataclass(frozen=True)
 class StudyVerdict:
-    """The head of the page: a claim, the sentences behind it, and whether it says "Bayes-aligned"."""
+    """The head of the page: a claim, the sentences behind it, and whether it says "Bayes-aligned".
+
+    `beside` are the sentences without which the claim misleads; they are shown with it.
+    """
 
     claim: str
     evidence: tuple[str, ...]
     aligned: bool
+    beside: tuple[str, ...] = ()
 
 
 def verdict(summary: StudySummary) -> StudyVerdict:
@@ -39,11 +46,62 @@ def verdict(summary: StudySummary) -> StudyVerdict:
     elif cell.verdict:
         evidence.append(f"Its label: {cell.verdict.reason}.")
     evidence.append(f"It was chosen by a rule: {headline.rule}.")
-    return StudyVerdict(headline_claim(summary, cell, headline), tuple(evidence), headline.regime == "bayes_aligned")
+    beside = (ABOUT_L, larger_sentence(summary, cell, headline), margins_sentence(summary, cell))
+    return StudyVerdict(
+        headline_claim(summary, cell, headline),
+        tuple(evidence),
+        headline.regime == "bayes_aligned",
+        tuple(sentence for sentence in beside if sentence),
+    )
+
+
+def larger_sentence(summary: StudySummary, cell: CellEntry, headline: HeadlineEntry) -> str:
+    """Which recipe has a larger L than the headline's, with its accuracy and label; "" where none clearly has.
+
+    The largest is that of the mean over Bayes directions, as the headline's; it is clear where its interval under the
+    headline's direction lies above the headline's L.
+    """
+    levels = {
+        each.id: statistics.fmean(under.alignment.mean for under in each.verdict.aligned.values())
+        for each in trained_cells(summary)
+        if each.verdict and each.verdict.aligned and each.verdict.regime != "collapsed"
+    }
+    largest = next((each for each in summary.cells if levels and each.id == max(levels, key=levels.__getitem__)), None)
+    if largest is None or largest.id == cell.id or largest.verdict is None or cell.verdict is None:
+        return ""
+    under, difference = largest.verdict.aligned.get(headline.direction), largest.verdict.accuracy_difference
+    if under is None or under.alignment.low <= headline.alignment.mean:
+        return ""
+    kept = difference is not None and difference.low > -_margin(summary)
+    accuracy = "" if difference is None else f", accuracy {number(difference.mean, 3, signed=True)}"
+    whose = "of the Bayes-aligned recipes" if kept else "with accuracy kept"
+    level = number(under.alignment.mean, 3)
+    return (
+        f"Largest L {whose}; the largest of all is that of {trial_name(largest)} "
+        f"({level}{accuracy}, {label_of(largest) or 'no label'})."
+    )
+
+
+def margins_sentence(summary: StudySummary, cell: CellEntry) -> str:
+    """The label of the headline at the other margins of accuracy, where it is another one."""
+    if cell.withheld or cell.verdict is None:
+        return ""
+    places: dict[str, list[str]] = {}
+    for margin, regime in sorted(cell.verdict.sensitivity.items(), key=lambda item: float(item[0])):
+        if regime != cell.verdict.regime:
+            places.setdefault(REGIMES[regime][0], []).append(margin)
+    if not places:
+        return ""
+    words = "; ".join(f"{label} at δ = {' and '.join(margins)}" for label, margins in places.items())
+    return f"Its label depends on δ, the accuracy that may be lost (here {_margin(summary):g}): {words}."
+
+
+def _margin(summary: StudySummary) -> float:
+    return summary.regimes.thresholds.accuracy_margin if summary.regimes.thresholds else 0.0
 
 
 def headline_claim(summary: StudySummary, cell: CellEntry, headline: HeadlineEntry) -> str:
-    """The claim in one line: recipe, unit, label, and whether it is on-manifold by the worst estimator."""
+    """The claim in one line: recipe, unit, label, and on-manifold or not, by the estimator of the lowest number."""
     whom = f"{capital(trial_name(cell))}, {unit_words(headline.networks, summary.data.measured)}"
     if headline.withheld:
         return f"{whom}: the label is withheld. {headline.withheld.rstrip('.')}"
@@ -61,15 +119,15 @@ def manifold_words(headline: HeadlineEntry) -> str:
     if not headline.claims:
         return "on-manifold was not measured"
     worst, several = headline.claims[0], len(headline.claims) > 1
-    which = f"under {worst.name}, the {f'worst of {len(headline.claims)} estimators' if several else 'only estimator'}"
-    number = f"log F²/control {interval(worst.worst)} {which}" if worst.worst else f"no control was measured {which}"
+    which = f"under {worst.name}, the {f'lowest of {len(headline.claims)} estimators' if several else 'only estimator'}"
+    measured = f"log F²/control {interval(worst.worst)} {which}" if worst.worst else f"no control was measured {which}"
     agreed = len({claim.status for claim in headline.claims}) == 1
     status = {
         "shown": "on-manifold",
         "shown (global)": "on-manifold (global)",
         "not": "not on-manifold",
     }.get(headline.on_manifold, "on-manifold is open" + ("" if agreed else ", as the estimators disagree"))
-    return f"{status} ({number})"
+    return f"{status} ({measured})"
 
 
 def unit_sentence(headline: HeadlineEntry) -> str:
