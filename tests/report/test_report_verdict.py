@@ -199,9 +199,23 @@ def test_a_larger_l_at_lost_accuracy_is_said_beside_the_claim():
         beside()[0] == "L: cosine of the gradient with the image's own Bayes direction minus that with another image's."
     )
     assert beside()[1] == (
-        "Largest L with accuracy kept; the largest of all is that of gradient norm 3 "
+        "Largest L of the Bayes-aligned recipes; the largest of all is that of gradient norm 3 "
         f"({level:.3f}, accuracy −{-other['accuracy_difference']['mean']:.3f}, undetermined)."
     )
+
+
+def test_the_claim_is_the_largest_only_among_those_that_it_was_chosen_from():
+    def none_aligned(summary):
+        summary["headline"]["regime"] = "weak"
+
+    def withheld(summary):
+        summary["headline"] |= {"regime": None, "withheld": "not converged."}
+        next(cell for cell in summary["cells"] if cell["id"] == "gradient_norm-0.3")["withheld"] = "not converged."
+
+    assert beside(none_aligned)[1].startswith(
+        "Largest L with accuracy kept; the largest of all is that of gradient norm 3 "
+    )
+    assert not any("largest of all" in sentence for sentence in beside(withheld))
 
 
 def test_a_larger_l_that_is_not_clear_or_there_is_none_is_not_said():

@@ -67,14 +67,13 @@ def larger_sentence(summary: StudySummary, cell: CellEntry, headline: HeadlineEn
         if each.verdict and each.verdict.aligned and each.verdict.regime != "collapsed"
     }
     largest = next((each for each in summary.cells if levels and each.id == max(levels, key=levels.__getitem__)), None)
-    if largest is None or largest.id == cell.id or largest.verdict is None or cell.verdict is None:
+    if cell.withheld or largest is None or largest.id == cell.id or largest.verdict is None:
         return ""
     under, difference = largest.verdict.aligned.get(headline.direction), largest.verdict.accuracy_difference
     if under is None or under.alignment.low <= headline.alignment.mean:
         return ""
-    kept = difference is not None and difference.low > -_margin(summary)
     accuracy = "" if difference is None else f", accuracy {number(difference.mean, 3, signed=True)}"
-    whose = "of the Bayes-aligned recipes" if kept else "with accuracy kept"
+    whose = "of the Bayes-aligned recipes" if headline.regime == "bayes_aligned" else "with accuracy kept"  # its rule
     level = number(under.alignment.mean, 3)
     return (
         f"Largest L {whose}; the largest of all is that of {trial_name(largest)} "
