@@ -145,8 +145,8 @@ def run_study(
             remove_leftovers(run)
         with atomic(layout.spec) as temporary:
             temporary.write_text(dump_spec(spec), encoding="utf-8")
-        with watched(watch) as told:
-            _work_through(plan, data, layout, chosen, told)
+        with watched(watch) as listener:
+            _work_through(plan, data, layout, chosen, listener)
         summary = _sum_up(plan, data, layout, spec.device if chosen.kind == "local" else "auto")
         earlier = _earlier(layout, spec)
         if plan.guides:
