@@ -74,8 +74,8 @@ def test_the_figure_of_objectives_shows_accuracy_alignment_and_change_of_every_n
     titles = [row.title for row in stories[0].rows]
     assert [title.partition(",")[0] for title in titles] == [
         "Accuracy",
-        "cos Bayes gradient",
-        "1 − LPIPS Bayes gradient",
+        "cos closed form's Bayes direction",
+        "1 − LPIPS closed form's Bayes direction",
         "Softmax change",
     ]
     grid = np.array(figure.axes).reshape(len(titles), len(stories))
@@ -117,7 +117,7 @@ def test_shares_are_means_over_their_largest(content, ax):
 
 def test_the_gallery_has_the_best_network_of_each_objective_and_the_bayes_rule(content, ax):
     headings = [" ".join(column.heading.split()) for column in gallery_columns(content, 3)]
-    assert headings[:4] == ["image", "class score", "Bayes gradient", "standard"]
+    assert headings[:4] == ["image", "class score", "closed form's Bayes direction", "standard"]
     assert headings[-1] == "Bayes rule"
     levels = {"gradient_norm": {}, "pgd_l2": {}}
     for cell in content.summary.cells:

@@ -203,7 +203,9 @@ def test_the_unit_and_what_backs_the_ranks_are_said(tmp_path: Path) -> None:
     assert "The unit of every interval here is the image" in page("one")
     assert "They say nothing of networks trained anew with other seeds" in page("one")
     assert "The ranks rest on one estimator of tangent spaces" in page("one")
-    assert "fewer than two Bayes directions in all models (the Bayes gradient ∇ log p(y|x))" in page("one")
+    assert "fewer than two Bayes directions in all models (the closed form's Bayes direction ∇ log p(y|x))" in page(
+        "one"
+    )
     assert "The ranks rest on" not in page("backed")
     assert "The ranks are backed by" not in page("backed")
     assert "The ranks rest on one estimator" in page("one", "backed")  # like is compared with like: what both have

@@ -231,7 +231,7 @@ def test_l_of_images_is_made_of_the_keys_that_the_rule_uses(explored):
     first, second = explorer.content["directions"]
     assert first["target"] == summary.headline.direction
     assert {first["title"], second["title"]} == {
-        f"L, {direction_label(summary, each)}" for each in ("bayes_gradient", "network_bayes_gradient")
+        f"L, {direction_label(each)}" for each in ("bayes_gradient", "network_bayes_gradient")
     }
     cell = next(cell for cell in summary.cells if cell.id == summary.headline.recipe)
     for each in (first, second):

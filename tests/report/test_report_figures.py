@@ -73,11 +73,14 @@ def test_image_control_is_a_level_of_its_own_in_alignment_panels(reported, page)
     key = "alignment_cosine.margin.bayes_gradient.sigma=0.5"
     level = next(t.measures[f"{key}.image"].mean for t in content.summary.trials if key in t.measures)
     dotted = {
-        a.get_title(): [n for n in a.lines if n.get_label() == "image itself"] for a in curves_figure(content).axes
+        " ".join(a.get_title().split()): [n for n in a.lines if n.get_label() == "image itself"]
+        for a in curves_figure(content).axes
     }
     assert {len(lines) for title, lines in dotted.items() if title.startswith(("Cosine", "1 −"))} == {1}
     assert not any(lines for title, lines in dotted.items() if not title.startswith(("Cosine", "1 −")))
-    own = next(lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the Bayes gradient"))
+    own = next(
+        lines[0] for title, lines in dotted.items() if title.startswith("Cosine with the closed form's Bayes direction")
+    )
     assert own.get_ydata()[0] == level
     assert "image itself" in page
     assert f"{key}.image" in embedded(page)["measures"]

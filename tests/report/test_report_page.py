@@ -229,7 +229,7 @@ def test_report_again_is_the_same_atomic_and_journalled(reported, tmp_path, monk
 def test_table_at_a_glance_names_target_sigma_and_epsilon_and_holds_kappa(page):
     table = re.search(r'<table[^>]*id="glance">.*?</table>', page, re.DOTALL)[0]
     heads = [html.unescape(text) for text in re.findall(r"<th[^>]*>([^<]*)</th>", table.partition("</thead>")[0])]
-    assert {"κ (pooled)", "cos Bayes gradient, σ = 0.5", "On-manifold change, ε = 2"} <= set(heads)
+    assert {"κ (pooled)", "cos closed form's Bayes direction, σ = 0.5", "On-manifold change, ε = 2"} <= set(heads)
     row = next(r for r in re.findall(r"<tr>.*?</tr>", table, re.DOTALL) if "gradient_norm-0.3-s0" in r)
     cells = re.findall(r'<td class="num[^>]*>([^<]*)</td>', row)
     fraction, kappa = (float(cells[heads.index(name) - 2]) for name in ("Tangent fraction F²", "κ (pooled)"))
@@ -289,3 +289,31 @@ def test_the_map_of_labels_marks_who_is_on_the_manifold(tmp_path, status, mark, 
     cell = re.search(r'data-objective="pgd_l2" data-strength="0.3">(.*?)</button>', text, re.DOTALL)[1]
     assert f'role="img" aria-label="{words}" title="{words}">{mark}</span>' in cell
     assert "∈ on-manifold, ∉ not, ? open" in section(text, "verdict")
+
+
+def test_a_bayes_direction_has_one_name_on_the_page_and_is_explained_once(page):
+    text = " ".join(visible(page).split())
+    for former in ("mixture's Bayes rule", "Bayes gradient", "the network's class score"):
+        assert former not in text, former
+    assert text.count("A Bayes direction is ∇ log p(y|x) by a Bayes rule") == 1
+
+
+def test_intervals_say_whether_they_are_corrected_and_both_rises_over_the_filter_are_explained(reported, page):
+    among = json.loads((reported[0] / "summary.json").read_text())["headline"]["among"]
+    head, judged = section(page, "verdict"), section(page, "regimes")
+    assert head.count(f"over images, Bonferroni-corrected for {among} levels of L") == 3
+    assert "log F²/worst control − standard" in head
+    assert "Intervals of this table are not corrected for a choice" in judged
+    assert "Over the filter: minus L of the standard network behind it. Beyond the filter, on which labels" in judged
+
+
+def test_a_control_that_orders_the_recipes_as_the_target_does_is_said_to(tmp_path):
+    run = build_run(tmp_path / "run")
+    assert "both order the recipes alike" not in section(page_of(run), "correlations")
+
+    def alike(summary):
+        entry = next(each for each in summary["correlations"] if "shuffled" in each["controls"])
+        entry["controls"]["shuffled"].update(rho=entry["rho"], difference=0.0)
+
+    rewrite(run, alike)
+    assert section(page_of(run), "correlations").count("difference 0.00 (both order the recipes alike)") == 1

@@ -177,7 +177,7 @@ def test_a_missing_direction_leaves_a_dash_and_is_no_alignment():
     for cell in summary["cells"]:
         cell["verdict"]["aligned"].pop("network_bayes_gradient", None)
     found = regimes_section(typed(summary))
-    assert [label for label, _, _ in found.directions] == ["mixture's Bayes rule"]
+    assert [label for label, _, _ in found.directions] == ["closed form"]
     only = next(cell for cell in summary["cells"] if cell["id"] == "pgd_l2-1")
     only["verdict"]["aligned"] = {}
     row = next(row for row in regimes_section(typed(summary)).recipes if row.id == "pgd_l2-1")

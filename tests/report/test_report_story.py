@@ -12,7 +12,7 @@ from tangency.report.draw.story import MARKS, story_figure
 from tangency.report.read.run import read_run
 from tangency.report.text.story import StoryMark, stories, story_lead
 
-ROWS = ["Accuracy", "L, mixture's Bayes rule", "L, trained score", "log F²/worst control, mfa"]
+ROWS = ["Accuracy", "L, closed form", "L, trained score", "log F²/worst control, mfa"]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_by_the_former_rule_each_measure_stands_beside_its_control():
         "Accuracy",
         "Softmax change, ε = 2",
         "Tangent fraction F²",
-        "cos Bayes gradient, σ = 0.5",
+        "cos closed form's Bayes direction, σ = 0.5",
     ]
     assert [tuple(curve.name for curve in row.curves) for row in story.rows] == [
         ("",),

@@ -30,7 +30,7 @@ from tangency.study.summary.sweep_entries import (
     PointEntry,
 )
 
-MIXTURE = "the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
+MIXTURE = "the closed form, the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
 LOST = "Strength 300: its one network diverged; the curve ends before it."
 ONE = "One network a strength: this is said of these networks, not of their recipes."
 
@@ -188,7 +188,7 @@ def test_effective_strength_has_every_objective_in_every_panel():
     rows = effective_rows(summary)
     assert [row.title for row in rows] == [
         "Accuracy",
-        "L, mixture's Bayes rule",
+        "L, closed form",
         "L, trained score",
         "log F²/worst control, mfa",
     ]
@@ -287,8 +287,9 @@ def test_only_differences_to_a_control_are_claims():
         correlation(0.5, shuffled=control(-0.3, 0.05)),
     ]
     assert correlation_sentence(entries) == (
-        "After Holm's correction for 3 differences, 2 are shown: cos Bayes gradient, σ = 0.25 minus a cosine-frequency "
-        "subspace −0.20; cos Bayes gradient, σ = 0.5 minus another image's target −0.30."
+        "After Holm's correction for 3 differences, 2 are shown: cos closed form's Bayes direction, σ = 0.25 minus a "
+        "cosine-frequency subspace −0.20; cos closed form's Bayes direction, σ = 0.5 minus another image's target "
+        "−0.30."
     )
     assert correlation_sentence(entries[:1]).startswith("After Holm's correction for 2 differences, 1 is shown: ")
     none = [correlation(0.25, shuffled=control(-0.1, 0.4))]
@@ -297,12 +298,12 @@ def test_only_differences_to_a_control_are_claims():
 
 def test_a_difference_to_a_flat_control_is_withheld_in_a_sentence():
     flat = dataclasses.replace(control(-0.3, None), low=None, high=None, withheld="the control is flat")
-    words = "Withheld: cos Bayes gradient, σ = 0.5 minus another image's target: the control is flat."
+    words = "Withheld: cos closed form's Bayes direction, σ = 0.5 minus another image's target: the control is flat."
     assert correlation_sentence([correlation(0.5, shuffled=flat)]) == f"No difference to a control is claimed. {words}"
     both = correlation(0.5, shuffled=flat, dct=control(-0.2, 0.01))
     assert correlation_sentence([both]) == (
-        "After Holm's correction for 1 difference, 1 is shown: cos Bayes gradient, σ = 0.5 minus a cosine-frequency "
-        f"subspace −0.20. {words}"
+        "After Holm's correction for 1 difference, 1 is shown: cos closed form's Bayes direction, σ = 0.5 minus a "
+        f"cosine-frequency subspace −0.20. {words}"
     )
 
 

@@ -100,9 +100,9 @@ def test_the_direction_that_says_the_least_is_named_with_both_rises():
 
 def test_the_closed_form_is_the_mixtures_with_its_accuracy_not_the_bayes_rule():
     summary = typed(summary_of())
-    name = "the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
+    name = "the closed form, the Bayes rule of the mixture (accuracy 0.830; 0.780 at σ = 0.5)"
     assert direction_name(summary, "bayes_gradient") == name
-    assert direction_label(summary, "bayes_gradient") == "mixture's Bayes rule"
+    assert direction_label("bayes_gradient") == "closed form"
     content = summary_of()
     content["headline"]["direction"] = "bayes_gradient"
     assert name in head_of(content)[1]
@@ -112,12 +112,12 @@ def test_exact_and_trained_directions_have_their_names():
     summary = summary_of()
     summary["score"]["network"] = {"score": {"kind": "edm-fashion-mnist"}}
     assert direction_name(typed(summary), "network_bayes_gradient") == "the trained score edm-fashion-mnist"
-    assert direction_label(typed(summary), "network_bayes_gradient") == "trained score"
+    assert direction_label("network_bayes_gradient") == "trained score"
     summary["score"] = {"kind": "exact"}
-    assert direction_name(typed(summary), "bayes_gradient") == "the exact Bayes rule"
-    assert direction_label(typed(summary), "bayes_gradient") == "exact Bayes rule"
+    assert direction_name(typed(summary), "bayes_gradient") == "the closed form, the exact Bayes rule"
+    assert direction_label("bayes_gradient") == "closed form"
     summary["score"] = {"kind": "mfa"}  # of a run that did not measure its accuracy
-    assert direction_name(typed(summary), "bayes_gradient") == "the Bayes rule of the mixture"
+    assert direction_name(typed(summary), "bayes_gradient") == "the closed form, the Bayes rule of the mixture"
 
 
 def test_a_withheld_label_is_not_given_and_its_reason_is():

@@ -109,7 +109,7 @@ def test_objectives_with_words_of_their_own_exist():
 @pytest.mark.parametrize(
     ("text", "label"),
     [
-        ("alignment_cosine.margin.bayes_gradient.sigma=0.5", "cos Bayes gradient, σ = 0.5"),
+        ("alignment_cosine.margin.bayes_gradient.sigma=0.5", "cos closed form's Bayes direction, σ = 0.5"),
         ("change_on.eps=2", "On-manifold change, ε = 2"),
         ("accuracy", "Accuracy"),
         ("novel.margin.sigma=1", "novel.margin, σ = 1"),

@@ -49,7 +49,7 @@ def print_study(summary: Mapping[str, Any]) -> None:
         f"L: cosine of the margin's gradient with {target} minus that with another image's, largest σ (chance 0).\n"
         "L over filter: minus L of the standard network behind the best fixed linear filter.\n"
         "log F²/worst control: gradient energy in the tangent space over that in its worst control of equal rank, "
-        "under the worst estimator.\n"
+        "under the estimator where it is lowest.\n"
         f"{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
     )
 

@@ -86,7 +86,7 @@ MEASURES = {
         level=0.0,
         fixed=True,
         heading="Agreement of the two Bayes directions",
-        what="Cosine of the Bayes gradient of the closed form with that of the trained score, of one image at noise σ.",
+        what="Cosine of the closed form's Bayes direction with the trained score's, of one image at noise σ.",
         chance="0 for unrelated directions",
         reading="how far one direction of two estimators can be believed: neither is a ceiling for gradients",
     ),

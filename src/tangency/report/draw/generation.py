@@ -112,7 +112,7 @@ def _networks(entry: TaskEntry, objective: str, quality: str) -> list[tuple[floa
 def _alignment(entry: TaskEntry, about: dict[str, Quality]) -> Figure | None:
     """The first quality of each cell against F² and alignment, each minus its shuffled control."""
     quality = quality_shown(entry)[0]
-    names = {FRACTION: ("F²", "F²"), entry.alignment: ("alignment", "cosine with the Bayes gradient")}
+    names = {FRACTION: ("F²", "F²"), entry.alignment: ("alignment", "cosine with the closed form's Bayes direction")}
     keys = [key for key in names if any(key in cell.excess for cell in entry.cells)]
     if not keys:
         return None

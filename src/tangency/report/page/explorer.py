@@ -90,7 +90,7 @@ def aligned_keys(summary: StudySummary, held: Sequence[str]) -> list[dict[str, s
         control = str(own.under("shuffled"))
         agreement = str(Key("direction_agreement").at(sigma=own.value or 0.0))
         if str(own) in held and control in held:
-            title = f"L, {direction_label(summary, target)}"
+            title = f"L, {direction_label(target)}"
             agreed = agreement if agreement in held else ""
             out.append({"target": target, "title": title, "own": str(own), "control": control, "agreement": agreed})
     return out

@@ -136,7 +136,7 @@ def regimes_section(summary: StudySummary) -> RegimesSection | None:
     ]
     return RegimesSection(
         directions=[
-            (direction_label(summary, each), direction_name(summary, each), filter_names(summary, each))
+            (direction_label(each), direction_name(summary, each), filter_names(summary, each))
             for each in directions(summary)
         ],
         estimators=list(estimators(summary).values()),

@@ -67,6 +67,7 @@ def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
         "world_sentence": world_sentence(summary),
         "score_lead": score_lead(summary),
         "origin": "the law that the images are drawn from" if card.kind == EXACT else "a model of the data",
+        "exact": card.kind == EXACT,
         "noise": noise_section(summary),
         "outside_sentence": outside_sentence(trials),
         "symbols": SYMBOLS,

@@ -36,11 +36,12 @@ def tiles(summary: StudySummary) -> list[Tile]:
 
     def tile(label: str, e: WorstControl | CrossedEstimate, note: str) -> Tile:
         bracket = estimate(interval_of(e)).partition(" ")[2]
-        kind = "corrected 95 %" if isinstance(e, CrossedEstimate) and headline.among > 1 else "95 %"
-        interval = f"{kind} interval {bracket} over {headline.unit}" if bracket else "no interval"
+        chosen = isinstance(e, CrossedEstimate) and headline.among > 1
+        corrected = f", Bonferroni-corrected for {headline.among} levels of L" if chosen else ""
+        interval = f"95 % interval {bracket} over {headline.unit}{corrected}" if bracket else "no interval"
         return label, estimate(interval_of(e), signed=True).partition(" ")[0], interval, note
 
-    direction, out = f"under {direction_label(summary, headline.direction)}", list[Tile]()
+    direction, out = f"under {direction_label(headline.direction)}", list[Tile]()
     out.append(tile("L", headline.alignment, direction))
     if headline.over_standard:
         out.append(tile("L over standard", headline.over_standard, direction))

@@ -34,7 +34,7 @@ def effective_rows(summary: StudySummary) -> list[EffectiveRow]:
     sweeps = stories(summary)
     if not radii or not sweeps or summary.regimes.rule == "kappa":
         return []
-    notes = {f"L, {direction_label(summary, e.direction)}": _note(e) for e in summary.common_curves}
+    notes = {f"L, {direction_label(e.direction)}": _note(e) for e in summary.common_curves}
     rows: dict[str, EffectiveRow] = {}
     for story in sweeps:
         objectives = {step.strength: step.objective for step in story.steps}

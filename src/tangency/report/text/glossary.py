@@ -43,12 +43,12 @@ KAPPA_REGIMES = {  # what the former rule means by them
 }
 KAPPA_RULE = "rule kappa"  # named with every label of the former rule
 TARGETS = {
-    "bayes_gradient": ("Bayes gradient", "the Bayes gradient ∇ log p(y|x)"),
+    "bayes_gradient": ("closed form's Bayes direction", "the closed form's Bayes direction ∇ log p(y|x)"),
     "score_y": ("class score", "the class score ∇ log p(x|y)"),
     "score": ("score", "the score ∇ log p(x)"),
-    "network_bayes_gradient": ("network's Bayes gradient", "the trained network's ∇ log p(y|x)"),
-    "network_score_y": ("network's class score", "the trained network's ∇ log p(x|y)"),
-    "network_score": ("network's score", "the trained network's ∇ log p(x)"),
+    "network_bayes_gradient": ("trained score's Bayes direction", "the trained score's Bayes direction ∇ log p(y|x)"),
+    "network_score_y": ("trained score's class score", "the trained score's ∇ log p(x|y)"),
+    "network_score": ("trained score's ∇ log p(x)", "the trained score's ∇ log p(x)"),
 }
 SCALARS = {
     "logp_y": "log p(y|x)",

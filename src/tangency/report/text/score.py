@@ -10,6 +10,7 @@ from tangency.study.summary.entries import StudySummary
 
 EXACT, NO_SCORE = "exact", "none"
 CLOSED_TARGET, NETWORK_TARGET = "bayes_gradient", "network_bayes_gradient"
+DIRECTIONS = {CLOSED_TARGET: "closed form", NETWORK_TARGET: "trained score"}
 FITTED = {"mfa": "the mixture", "gaussian": "the Gaussian", "empirical": "the training images"}
 
 
@@ -26,14 +27,13 @@ def direction_name(summary: StudySummary, target: str) -> str:
         return f"the trained score {name}".rstrip()
     if target != CLOSED_TARGET:
         return TARGETS.get(target, (target, f"the {target}"))[1]
-    return "the exact Bayes rule" if card.kind == EXACT else f"the Bayes rule of {bayes_accuracy(card)}"
+    rule = "the exact Bayes rule" if card.kind == EXACT else f"the Bayes rule of {bayes_accuracy(card)}"
+    return f"the closed form, {rule}"
 
 
-def direction_label(summary: StudySummary, target: str) -> str:
-    """The same, short enough for an axis or a heading."""
-    if target == CLOSED_TARGET:
-        return {EXACT: "exact Bayes rule", "mfa": "mixture's Bayes rule"}.get(score_card(summary).kind, "Bayes rule")
-    return {NETWORK_TARGET: "trained score"}.get(target, TARGETS.get(target, (target, ""))[0])
+def direction_label(target: str) -> str:
+    """The same, short enough for an axis or a heading, as reasons of verdicts name it."""
+    return DIRECTIONS.get(target) or TARGETS.get(target, (target, ""))[0]
 
 
 def bayes_accuracy(card: ScoreDescription) -> str:

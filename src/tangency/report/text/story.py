@@ -158,7 +158,7 @@ def _rows(summary: StudySummary, steps: Sequence[StoryStep], curve: SweepCurveEn
             levels.append(StoryLevel(bayes.aligned[target].alignment.mean, objective_name(BAYES)))
         turns = _turns(curve.directions.get(target)) if curve else []
         points = [_point(strength, level, level.each) for strength, level in own]
-        rows.append(StoryRow(f"L, {direction_label(summary, target)}", [StoryCurve("", points)], levels, turns))
+        rows.append(StoryRow(f"L, {direction_label(target)}", [StoryCurve("", points)], levels, turns))
     for key, name in estimators(summary).items():
         under = [(strength, v.manifold[key]) for strength, v in verdicts if key in v.manifold]
         points = [_point(strength, each.worst, least_each(each)) for strength, each in under if each.worst]
