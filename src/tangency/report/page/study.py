@@ -58,42 +58,39 @@ def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
     summary, trials, card = run.summary, run.summary.trials, score_card(run.summary)
     other = explore(against, AGAINST_BUDGET, "r2-", pictures=False) if against else Explorer({})
     explorer = explore(run, BLOCKS_BUDGET - other.size)
-    return (
-        verdict_context(run)
-        | _explored(explorer.content)
-        | {
-            "summary": summary,
-            "spec": run.spec,
-            "seed_warning": seed_warning([trial.seed for trial in trials]),
-            "counted": networks_text(trials),
-            "has_bayes": any(trial.objective == BAYES for trial in trials),
-            "world_sentence": world_sentence(summary),
-            "score_lead": score_lead(summary),
-            "origin": "the law that the images are drawn from" if card.kind == EXACT else "a model of the data",
-            "exact": card.kind == EXACT,
-            "noise": noise_section(summary),
-            "outside_sentence": outside_sentence(trials),
-            "symbols": SYMBOLS,
-            "panels": panels(trials),
-            "first_measure": first_measure(summary),
-            "glance": glance(summary),
-            "twins": twins(summary),
-            "denoising": card.denoising,
-            "tangents": tangents_section(run),
-            "generation": generated_section(run),
-            "network": card.network,
-            "examined": examination(card.network, run.network) if card.network and run.network else None,
-            "regimes": glossary.REGIMES,
-            "definitions": definitions(all_keys(trials)),
-            "glossary": glossary,
-            "provenance": provenance(summary),
-            "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
-            "other_json": embedded_json(payload(against.summary, against.rows, other.content)) if against else None,
-            "blocks": list((explorer.blocks | other.blocks).items()),
-            "script": resource(SCRIPT),
-            "style": resource("templates/page.css"),
-        }
-    )
+    return verdict_context(run) | {
+        "summary": summary,
+        "spec": run.spec,
+        "seed_warning": seed_warning([trial.seed for trial in trials]),
+        "counted": networks_text(trials),
+        "has_bayes": any(trial.objective == BAYES for trial in trials),
+        "world_sentence": world_sentence(summary),
+        "score_lead": score_lead(summary),
+        "origin": "the law that the images are drawn from" if card.kind == EXACT else "a model of the data",
+        "exact": card.kind == EXACT,
+        "noise": noise_section(summary),
+        "outside_sentence": outside_sentence(trials),
+        "symbols": SYMBOLS,
+        "panels": panels(trials),
+        "first_measure": first_measure(summary),
+        **_explored(explorer.content),
+        "glance": glance(summary),
+        "twins": twins(summary),
+        "denoising": card.denoising,
+        "tangents": tangents_section(run),
+        "generation": generated_section(run),
+        "network": card.network,
+        "examined": examination(card.network, run.network) if card.network and run.network else None,
+        "regimes": glossary.REGIMES,
+        "definitions": definitions(all_keys(trials)),
+        "glossary": glossary,
+        "provenance": provenance(summary),
+        "data_json": embedded_json(payload(summary, run.rows, explorer.content)),
+        "other_json": embedded_json(payload(against.summary, against.rows, other.content)) if against else None,
+        "blocks": list((explorer.blocks | other.blocks).items()),
+        "script": resource(SCRIPT),
+        "style": resource("templates/page.css"),
+    }
 
 
 def _explored(content: dict[str, Any]) -> dict[str, Any]:
