@@ -24,19 +24,19 @@ def crossing(one: dict[str, Any]) -> str:
 
 def levels(curve: dict[str, Any], cells: dict[str, Any]) -> list[str]:
     """One row for each strength."""
-    rows = ["| strength | accuracy | median radius | L, mixture | L, trained score | log F²/worst control |"]
+    rows = ["| strength | accuracy | median radius | L, mixture | L, trained score | log F²/best control |"]
     rows.append("|---|---|---|---|---|---|")
     for i, strength in enumerate(curve["strengths"]):
         alignment = [interval(curve["directions"][name]["levels"][i]) for name in _NAMES]
         radius = "" if curve["radius"][i] is None else f"{curve['radius'][i]:.2f}"
-        worst = worst_control(cells[curve["cells"][i]])
+        worst = best_control(cells[curve["cells"][i]])
         accuracy = interval(curve["accuracy"][i])
         rows.append(f"| {strength:g} | {accuracy} | {radius} | {alignment[0]} | {alignment[1]} | {worst} |")
     return rows
 
 
-def worst_control(cell: dict[str, Any]) -> str:
-    """The worst control under the worst estimator, with its interval, and what is shown."""
+def best_control(cell: dict[str, Any]) -> str:
+    """The best control under the worst estimator, with its interval, and what is shown."""
     claims = [claim["worst"] for claim in cell["verdict"]["manifold"].values() if claim["worst"]]
     worst = min(claims, key=lambda claim: claim["low"])
     return f"{worst['mean']:+.3f} [{worst['low']:+.3f}, {worst['high']:+.3f}] {worst['control']}"

@@ -209,7 +209,7 @@ def tangency_claim(judged: Judged) -> Claim:
         if changes:
             estimates.append(Estimate.of(f"{at}: − standard", min(changes, key=lambda each: each.low)))
     verdict, ungated, note = judged.said(of_all(shown, risen, refuted), gated=True)
-    measure = "log F²/worst control of equal rank, the worse of two tangent estimators; − standard"
+    measure = "log F²/best control of equal rank, the worse of two tangent estimators; − standard"
     return Claim("B", judged.part, "ours", measure, verdict, estimates, ungated, note)
 
 

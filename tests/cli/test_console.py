@@ -135,7 +135,7 @@ def test_measure_prints_its_headline_and_ten_lines(capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     body = [line for line in lines if not line.startswith("Warning: ")]
     assert len(body) <= 10
-    assert body[1].startswith("F² is above that of its best control (pca): +0.010 [0.006, 0.014]")
+    assert body[1].startswith("F² is above its best control (pca): +0.010 [0.006, 0.014]")
     assert "6.7·10⁻⁵ ± 2.0·10⁻⁶" in next(line for line in body if line.startswith("F²,"))
     assert any(line.startswith("cosine with Bayes, σ = 0.5") for line in body)
     assert body[-1].startswith("91 more numbers: --all prints them")

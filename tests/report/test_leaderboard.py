@@ -99,8 +99,13 @@ def test_one_model_and_missing_gradients(tmp_path: Path) -> None:
     made["tangent_fraction.margin"][:20] = np.nan
     made["change_on.eps=2"][:] = np.nan
     folder = write_measured(tmp_path / "only", made)
-    text = write_leaderboard([str(folder)], tmp_path / "out").read_text(encoding="utf-8")
-    assert "1 measured model on 1 data set" in text
+    page = write_leaderboard([str(folder)])
+    assert page.parent == folder / "report"
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>only on " in text
+    assert "Rank</th>" not in text
+    assert "in the tangent spaces of their own images than in any control (log F²/best control " in unescaped(text)
+    assert "over the images of this one network" in unescaped(text)
     assert f"20 of {N} images have no gradient" in text
     assert '<td class="num none">–</td>' in text
 
@@ -154,7 +159,7 @@ def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
     folders = [write_measured(tmp_path / "slight", made(1, 0.25))]
     folders += [write_measured(tmp_path / f"none-{i}", made(i, float(rng.uniform(-0.05, 0)))) for i in range(2, 6)]
     alone = write_leaderboard([str(folders[0])], tmp_path / "one").read_text(encoding="utf-8")
-    assert "1 aligned beyond the targets of other images in every direction (Holm's p ≤ 0.05)" in unescaped(alone)
+    assert "They are more aligned with the score of the data than with those of other images" in unescaped(alone)
     assert "Its alignment is not shown" not in alone
     text = unescaped(write_leaderboard(list(map(str, folders)), tmp_path / "all").read_text(encoding="utf-8"))
     (entry,) = [row for row in numbers_of(text) if row["model"] == "slight" and row["measure"] == f"excess.{key}"]

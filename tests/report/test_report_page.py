@@ -302,7 +302,7 @@ def test_intervals_say_whether_they_are_corrected_and_both_rises_over_the_filter
     among = json.loads((reported[0] / "summary.json").read_text())["headline"]["among"]
     head, judged = section(page, "verdict"), section(page, "regimes")
     assert head.count(f"over images, Bonferroni-corrected for {among} levels of L") == 3
-    assert "log F²/worst control − standard" in head
+    assert "log F²/best control − standard" in head
     assert "Intervals of this table are not corrected for a choice" in judged
     assert "Over the filter: minus L of the standard network behind it. Beyond the filter, on which labels" in judged
 

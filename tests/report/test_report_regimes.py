@@ -223,7 +223,7 @@ def test_the_terminal_shows_what_the_label_rests_on(capsys):
     assert plus_minus(closed["alignment"]) in row
     assert plus_minus(closed["over_filter"], signed=True) in row
     assert f"{plus_minus(worst, signed=True)} pca" in row
-    for words in ("L (closed form)", "L over filter:", "log F²/worst control:", "the mixture's Bayes direction"):
+    for words in ("L (closed form)", "L over filter:", "log F²/best control:", "the mixture's Bayes direction"):
         assert words in " ".join(out.split())
     assert "Recipes" not in out
     assert max(map(len, out.splitlines())) <= 80
@@ -245,7 +245,7 @@ def test_the_terminal_of_the_former_rule_names_it(capsys):
     out = capsys.readouterr().out
     assert "rule kappa" in out
     assert "F² − best control" in " ".join(out.split())
-    assert "worst control" not in out
+    assert "log F²/best control" not in out
 
 
 def test_table_of_labels_starts_with_what_they_rest_on(page):

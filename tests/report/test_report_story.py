@@ -12,7 +12,7 @@ from tangency.report.draw.story import MARKS, story_figure
 from tangency.report.read.run import read_run
 from tangency.report.text.story import StoryMark, stories, story_lead
 
-ROWS = ["Accuracy", "L, closed form", "L, trained score", "log F²/worst control, mfa"]
+ROWS = ["Accuracy", "L, closed form", "L, trained score", "log F²/best control, mfa"]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_rows_are_accuracy_each_direction_and_each_estimator(several):
     assert [row.title for row in one[0].rows] == ROWS
     assert [row.title for row in stories(read_run(several).summary)[0].rows] == [
         *ROWS,
-        "log F²/worst control, local-pca",
+        "log F²/best control, local-pca",
     ]
 
 
@@ -58,7 +58,7 @@ def test_levels_are_the_filtered_standard_and_zero():
     rows = rows_by_title(stories(typed(summary))[0])
     own = filtered["aligned"]["bayes_gradient"]["alignment"]["mean"]
     assert [(level.value, level.name) for level in rows[ROWS[1]].levels] == [(own, "pca-50")]
-    assert [(level.value, level.name) for level in rows[ROWS[3]].levels] == [(0.0, "worst control")]
+    assert [(level.value, level.name) for level in rows[ROWS[3]].levels] == [(0.0, "best control")]
 
 
 def test_networks_are_points_and_the_worst_control_is_of_each(several):
@@ -68,7 +68,7 @@ def test_networks_are_points_and_the_worst_control_is_of_each(several):
         assert all(len(point.each) == 3 for point in row.curves[0].points)
     cell = next(cell for cell in content.cells if cell.id == "gradient_norm-0.3")
     controls = cell.verdict.manifold["local-pca"].controls
-    point = next(p for p in rows["log F²/worst control, local-pca"].curves[0].points if p.strength == 0.3)
+    point = next(p for p in rows["log F²/best control, local-pca"].curves[0].points if p.strength == 0.3)
     assert point.each == pytest.approx(np.min([e.each for e in controls.values()], axis=0).tolist())
 
 
@@ -196,7 +196,7 @@ def test_story_figure_labels_every_row_strength_and_what_is_white(reported):
         "excessive",
         "collapsed, diverged, undetermined",
         "standard behind the named filter",
-        "worst control",
+        "best control",
     ]
     figure.draw_without_rendering()
     labels = [" ".join(axes.get_ylabel().split()) for axes in figure.axes]

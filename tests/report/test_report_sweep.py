@@ -190,7 +190,7 @@ def test_effective_strength_has_every_objective_in_every_panel():
         "Accuracy",
         "L, closed form",
         "L, trained score",
-        "log F²/worst control, mfa",
+        "log F²/best control, mfa",
     ]
     radii = {(c.objective, c.strength): c.verdict.radius.mean for c in summary.cells if c.verdict}
     for row in rows:

@@ -48,15 +48,17 @@ def report(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Run directory of a study; or folders of `tangency measure --out`, a folder that holds several, or "
-            "run:RUN/trials/ID, which become a leaderboard.",
+            help="Run directory of a study; or the folder of a measured model (`tangency measure --out`); or several, "
+            "a folder that holds several, or run:RUN/trials/ID, which become a leaderboard.",
             metavar="RUN",
         ),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Folder of a leaderboard; by default the folder given, or runs/leaderboard."
+            "--out",
+            metavar="DIR",
+            help="Folder of the page; by default the one given, report/ in that of one model, or runs/leaderboard.",
         ),
     ] = None,
     figures: Annotated[
@@ -71,7 +73,7 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a study anew, or a leaderboard of measured models as one HTML page.
+    """Write the report of a study anew, or one HTML page of a measured model or a leaderboard of several.
 
     Of a study that is not finished the page says what there is. Models measured on different data get different tables;
     the rows of all models are written beside the page.

@@ -1,4 +1,4 @@
-"""What a leaderboard orders by: tangent energy over that of each control, the worst control and estimator speaking."""
+"""What a leaderboard orders by: tangent energy over that of each control, the best control and estimator speaking."""
 
 from __future__ import annotations
 

@@ -94,7 +94,8 @@ def write_leaderboard(references: Sequence[str | Path], out: str | Path | None =
 
     Args:
         references: folders of `tangency measure --out`, folders that hold several of them, or run:RUN/trials/ID.
-        out: folder; by default the one folder given, where it holds several models, else runs/leaderboard.
+        out: folder; by default the one folder given, where it holds several models, report/ in the folder of one
+            model, else runs/leaderboard.
 
     Returns:
         The path of the page.

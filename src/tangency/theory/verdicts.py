@@ -90,7 +90,7 @@ def on_parallel_subspaces(seed: int) -> list[Claim]:
 
 
 def _highest(everyone: Iterable[RecipeVerdict]) -> float:
-    """The largest upper bound of log F²/control, each against its worst control; infinite where one has none."""
+    """The largest upper bound of log F²/control, each against its best control; infinite where one has none."""
     worst = [under.worst for each in everyone for under in each.manifold.values()]
     return max(np.inf if bounds is None else bounds.high for bounds in worst)
 

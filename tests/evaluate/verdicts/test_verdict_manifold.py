@@ -45,7 +45,7 @@ def test_above_every_control_is_shown(seeds: int) -> None:
     assert under.worst.control == "pca"
     assert under.worst.mean == pytest.approx(np.log(0.5 / 0.25), abs=0.02)
     assert under.controls["chance"].mean == pytest.approx(np.log(0.5 / (4 / 64)), abs=0.02)
-    assert "against pca, the worst of" in under.reason
+    assert "against pca, the best of" in under.reason
     assert (under.left_out, under.missing) == ({}, [])
 
 

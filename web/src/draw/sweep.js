@@ -17,7 +17,7 @@ export function drawEffective(element, run, title) {
   plot(element, {
     height: 230 + 13 * (said.length - 1), marginTop: 16 + 13 * (said.length - 1), x: {type: "log", inset: 12}, y: {inset: 8},
     marks: [...yAxis(5), Plot.axisX(ticks, {label: "median radius (log scale)", labelAnchor: "center", labelArrow: "none", text: say, tickSize: 3}),
-      ...(zero ? level(0, "dash", "worst control") : []),
+      ...(zero ? level(0, "dash", "best control") : []),
       ...lines.flatMap(({stroke, points: own}) => [bars(own, stroke), Plot.line(own, {x: "x", y: "mean", stroke, strokeWidth: 1.7}), Plot.dot(own, {x: "x", y: "mean", fill: stroke, r: 3.4})]),
       ...(note ? said.map((line, i) => Plot.text([line], {frameAnchor: "top-left", dx: -36, dy: -13 * (said.length - i), fill: "var(--soft)", fontSize: 10})) : []),
       tip(all)],
@@ -32,7 +32,7 @@ export function effectiveTable(run, title) {
 
 const estimatorRows = (run, objective) => run.manifold.map(({name, title}) => ({name, row: run.stories[objective].rows.find(row => row.title === title)})).filter(own => own.row);
 
-/** log F² over its worst control against the strength, a line for each estimator of the tangent space. */
+/** log F² over its best control against the strength, a line for each estimator of the tangent space. */
 export function drawEstimators(element, run, objective) {
   const axis = strengthAxis(run.stories[objective].steps.map(step => step[0]), element.clientWidth - 60);
   const lines = estimatorRows(run, objective).map(({name, row}, i) => ({name, stroke: `var(--o${i % 8})`, strokeDasharray: DASHES[Math.floor(i / 8) % DASHES.length],
@@ -40,13 +40,13 @@ export function drawEstimators(element, run, objective) {
   element.replaceChildren();
   plot(element, {
     height: 240, x: axis.x, y: {inset: 8},
-    marks: [...yAxis(5), axis.mark, ...level(0, "dash", "worst control"), ...lines.flatMap(({stroke, strokeDasharray, points}) => [bars(points, stroke),
+    marks: [...yAxis(5), axis.mark, ...level(0, "dash", "best control"), ...lines.flatMap(({stroke, strokeDasharray, points}) => [bars(points, stroke),
       Plot.line(points, {x: "x", y: "mean", stroke, strokeDasharray, strokeWidth: 1.8}), Plot.dot(points, {x: "x", y: "mean", fill: stroke, r: 3})]),
       tip(lines.flatMap(({name, points}) => points.map(p => ({...p, title: `${name}, strength ${p.strength}\n${say(p.mean)}${known(p.low) ? ` [${say(p.low)}, ${say(p.high)}]` : ""}`}))))],
   });
 }
 
 export const estimatorsTable = (run, objective) => ({
-  header: ["objective", "strength", "estimator", "log F² over its worst control", "low", "high"],
+  header: ["objective", "strength", "estimator", "log F² over its best control", "low", "high"],
   rows: estimatorRows(run, objective).flatMap(({name, row}) => row.curves[0].points.map(([strength, mean, low, high]) => [objective, strength, name, mean, low, high])),
 });

@@ -37,7 +37,7 @@ def print_measured(summaries: Sequence[Mapping[str, Any]], *, everything: bool) 
     """
     screen = console()
     for summary in summaries:
-        over = f"{summary['measured']} test images, mean ± half the 95 % interval"
+        over = f"mean ± half the 95 % interval over {summary['measured']} test images of this one network"
         title = f"{summary['model']} on {summary['data']}: {over}"
         screen.print(f"[bold]{escape(title)}[/]", soft_wrap=not screen.is_terminal)
         say(screen, _headline(summary))
@@ -52,16 +52,27 @@ def print_measured(summaries: Sequence[Mapping[str, Any]], *, everything: bool) 
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
-    """The regime against the baseline; without one, whether F² is above that of its best control."""
+    """The regime against the baseline; without one, whether F² is above its best control, and what that means."""
     regime, excess = summary["regime"], entry_of(summary["excess"].get(FRACTION))
     if regime["baseline"] is not None:
         return str(regime["text"]).partition("\n")[0]
     if excess is None or excess.low is None or excess.high is None:
         return "F² was not measured against controls; no regime without --baseline."
-    verb = "is above" if excess.low > 0 else "is below" if excess.high < 0 else "is not shown to differ from"
+    if excess.low > 0:
+        verb, meaning = (
+            "is above",
+            "its gradients are more in their own images' tangent spaces than any control explains",
+        )
+    elif excess.high < 0:
+        verb, meaning = "is below", "a subspace that knows nothing of the image holds more of its gradients"
+    else:
+        verb, meaning = (
+            "is not shown to differ from",
+            "no sign that its gradients know the manifold at their own images",
+        )
     best = summary["excess"][FRACTION]["best_control"]
-    said = f"F² {verb} that of its best control ({best}): {estimate(excess, signed=True)}"
-    return f"{said}; no regime without --baseline."
+    said = f"F² {verb} its best control ({best}): {estimate(excess, signed=True)}; {meaning}"
+    return f"{said}. No regime without --baseline, a standard network of the same data."
 
 
 def _warnings(summary: Mapping[str, Any]) -> Iterable[str]:

@@ -18,7 +18,7 @@ _CLOSED = "bayes_gradient"
 
 
 def print_study(summary: Mapping[str, Any]) -> None:
-    """One line a trial: accuracy, L and its rise over the filter, log F² over its worst control, κ, regime."""
+    """One line a trial: accuracy, L and its rise over the filter, log F² over its best control, κ, regime."""
     title = f"{summary['name']}: {summary['data']['measured']} test images, mean ± half the 95 % interval over images"
     screen = console()
     for sentence in summary["absent"]:
@@ -34,7 +34,7 @@ def print_study(summary: Mapping[str, Any]) -> None:
         return
     direction = _direction(summary["trials"])
     level = "L (closed form)" if direction == _CLOSED else "L (trained score)"
-    titles = ("trial", "regime", "accuracy", level, "L over filter", "log F²/worst control", "κ")
+    titles = ("trial", "regime", "accuracy", level, "L over filter", "log F²/best control", "κ")
     twins = filter_twins(
         (t["id"], t["objective"], t["seed"], (t.get("filter") or {}).get("name")) for t in summary["trials"]
     )
@@ -48,7 +48,7 @@ def print_study(summary: Mapping[str, Any]) -> None:
     screen.print(
         f"L: cosine of the margin's gradient with {target} minus that with another image's, largest σ (chance 0).\n"
         "L over filter: minus L of the standard network behind the best fixed linear filter.\n"
-        "log F²/worst control: gradient energy in the tangent space over that in its worst control of equal rank, "
+        "log F²/best control: gradient energy in the tangent space over that in its best control of equal rank, "
         "under the estimator where it is lowest.\n"
         f"{_KAPPA_WORDS} {summary['seconds']:.0f} s in all."
     )

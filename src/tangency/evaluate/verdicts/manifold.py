@@ -107,7 +107,7 @@ def _status(
         among = f" (level corrected for {len(wide)} controls)" if len(wide) > 1 else ""
         return "not", f"log F²/control is {spoken(beaten[name])} against {name}{among}{left_out}"
     name = min(ratios, key=lambda each: ratios[each].low)
-    words = f"log F²/control is {spoken(ratios[name])} against {name}, the worst of {', '.join(ratios)}{left_out}"
+    words = f"log F²/control is {spoken(ratios[name])} against {name}, the best of {', '.join(ratios)}{left_out}"
     absent = [each for each in controls.missing if each in CONTROLS]
     if absent:
         return "open", f"{words}; not measured: {', '.join(absent)}"

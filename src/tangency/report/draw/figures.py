@@ -104,7 +104,7 @@ PAPER = (
     ),
 )
 FURTHER = (
-    Drawing("story", "", "accuracy, L, and log F² over its worst control, which labels rest on", _SWEEP, story_figure),
+    Drawing("story", "", "accuracy, L, and log F² over its best control, which labels rest on", _SWEEP, story_figure),
     Drawing(
         "effective",
         "",

@@ -37,7 +37,7 @@ _CHARS = 17  # of a line of a row's label
 
 
 def story_figure(run: RunFiles) -> Figure | None:
-    """What the study judges against strength: accuracy, L, and log F² over its worst control."""
+    """What the study judges against strength: accuracy, L, and log F² over its best control."""
     return _sweeps_figure(stories(run.summary))
 
 

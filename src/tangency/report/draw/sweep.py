@@ -125,7 +125,7 @@ def scatter(
 
 
 def tangents_figure(run: RunFiles) -> Figure | None:
-    """log F² over its worst control of equal rank against strength: lines by estimator, panels by objective."""
+    """log F² over its best control of equal rank against strength: lines by estimator, panels by objective."""
     tangents, sweeps = run.summary.tangents, stories(run.summary)
     titles = [manifold_title(entry.name) for entry in tangents.estimators] if tangents else []
     if not tangents or not any(row.title in titles for story in sweeps for row in story.rows):
@@ -140,10 +140,10 @@ def tangents_figure(run: RunFiles) -> Figure | None:
             x = [place(point.strength) for point in points]
             draw_bars(ax, x, points, style["color"])
             ax.plot(x, [point.mean for point in points], label=name, **style)
-        ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="worst control")
+        ax.axhline(0, color=SOFT, linestyle="--", linewidth=0.8, label="best control")
         label_strengths(ax, story.steps, place)
         ax.set(title=story.name, xlabel="strength")
-    axes[0, 0].set_ylabel("log F²/worst control")
+    axes[0, 0].set_ylabel("log F²/best control")
     legend_below(figure, lines_by_label([axes[0, 0]]))
     return figure
 

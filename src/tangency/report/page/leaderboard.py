@@ -69,6 +69,7 @@ def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] =
     return template.render(
         boards=[board(f"data-{i}", group) for i, group in enumerate(ordered, 1)],
         models=len(entries),
+        title=_title(ordered),
         unread=list(unread),
         definitions=[(f, describe(Key.parse(f))) for f in FAMILIES],
         glossary=glossary,
@@ -79,6 +80,15 @@ def render_leaderboard(entries: Sequence[LabelledModel], unread: Sequence[str] =
         style=resource("templates/page.css"),
         script=resource("templates/sorting.js", "templates/leaderboard.js"),
     )
+
+
+def _title(groups: Sequence[Sequence[LabelledModel]]) -> str:
+    """The model and its data, or how many there are."""
+    models = [model for group in groups for model in group]
+    if len(models) == 1:
+        return f"{models[0].label} on {models[0].measured.about['data']}"
+    sets = "1 data set" if len(groups) == 1 else f"{len(groups)} data sets"
+    return f"{len(models)} measured models on {sets}"
 
 
 def board(identity: str, group: Sequence[LabelledModel]) -> Board:

@@ -40,7 +40,7 @@ class RankedHead(ColumnHead):
         return ranking.worst if self.kind == "worst" else ranking.tangency.get(self.key)
 
 
-RANKED_BY = RankedHead("log F²/control, worst", "", "worst", True)
+RANKED_BY = RankedHead("log F²/best control", "", "worst", True)
 
 
 @dataclass(frozen=True)

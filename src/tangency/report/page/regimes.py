@@ -33,7 +33,7 @@ class AlignedCell:
 
 @dataclass(frozen=True)
 class ManifoldCell:
-    """log F² over its worst control under one estimator."""
+    """log F² over its best control under one estimator."""
 
     status: str
     worst: IntervalEntry | None

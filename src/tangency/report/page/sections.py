@@ -99,7 +99,7 @@ def table_row(trial: TrialEntry, keys: Sequence[str], curve: NoiseCurve | None, 
 
 @dataclass(frozen=True)
 class FractionCell:
-    """F² of a recipe under one estimator, and log F² over its worst control."""
+    """F² of a recipe under one estimator, and log F² over its best control."""
 
     fraction: str
     least: str

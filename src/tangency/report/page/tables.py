@@ -50,10 +50,10 @@ def tiles(summary: StudySummary) -> list[Tile]:
     for claim in headline.claims[:1]:
         if claim.worst:
             note = f"{claim.name}, against {control_name(claim.worst.control)}"
-            out.append(tile("log F²/worst control", claim.worst, note))
+            out.append(tile("log F²/best control", claim.worst, note))
         if claim.change:
             out.append(
-                tile("log F²/worst control − standard", claim.change, f"change from the standard network; {claim.name}")
+                tile("log F²/best control − standard", claim.change, f"change from the standard network; {claim.name}")
             )
     return out
 

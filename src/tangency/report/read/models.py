@@ -71,9 +71,11 @@ def _identity(reference: str) -> str:
 
 
 def own_folder(references: Sequence[str]) -> Path | None:
-    """The one folder that was given, if folders of models lie in it."""
+    """Where the page of one folder lies: in it, if folders of models do; in report/ of the folder of one model."""
     only = Path(references[0])
-    return only if len(references) == 1 and only.is_dir() and measured_inside(only) else None
+    if len(references) > 1 or references[0].startswith("run:") or not only.is_dir():
+        return None
+    return only if measured_inside(only) else only / "report"
 
 
 def label_models(models: Sequence[Measured]) -> list[LabelledModel]:

@@ -49,7 +49,7 @@ def rank_models(references: Sequence[str | Path]) -> list[Standing]:
     """Measured models of one data set in the order of their leaderboard, as `write_leaderboard` shows them.
 
     G = min over estimators and controls of log (mean F² / mean F² of the control) orders them; G = 0 is no more than
-    the worst control.
+    the best control.
 
     Args:
         references: folders of `measure_models`, folders that hold several of them, or run:RUN/trials/ID.

@@ -73,7 +73,7 @@ def twins(summary: StudySummary) -> dict[str, str]:
 
 
 def least_each(under: ManifoldUnder) -> list[float]:
-    """log F²/control of each network against its own worst control."""
+    """log F²/control of each network against its own best control."""
     return [min(values) for values in zip(*(e.each for e in under.controls.values()), strict=True)]
 
 

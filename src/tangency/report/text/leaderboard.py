@@ -98,12 +98,36 @@ def leaderboard_sentence(models: Sequence[LabelledModel]) -> str:
     if not ranked or ranked[0][0].numbers.ranking is None:
         return "No model can be ranked: none has an accuracy above chance and F² of the margin with its controls."
     (first, best), part = ranked[0], ranked[0][0].numbers.ranking.worst.part
+    if len(models) == 1:
+        return _model_sentence(first, f"{estimate(best, signed=True)} against {control_of(part)}")
     aligned = sum(is_aligned(model.numbers) for model, _ in ranked)
     tangent = sum(is_tangent(model.numbers) for model, _ in ranked)
     return (
-        f"{first.label} stands first: its log F²/control is {estimate(best, signed=True)} against "
-        f"{control_of(part)}, where it is least. Of {len(ranked)} ranked, {tangent} "
+        f"{first.label} stands first: its log F²/best control is {estimate(best, signed=True)} against "
+        f"{control_of(part)}. Of {len(ranked)} ranked, {tangent} "
         f"{'is' if tangent == 1 else 'are'} shown to be tangent beyond every control (95 % intervals), {aligned} "
         f"aligned beyond the targets of other images in every direction (Holm's p ≤ {SHOWN:g}). Intervals are over "
         "images: they say nothing of networks trained anew."
     )
+
+
+def _model_sentence(model: LabelledModel, ratio: str) -> str:
+    """What the numbers of one model say: of its gradients, not of its rank."""
+    own, towards = model.numbers, directions(model.numbers.measures)
+    shown = "" if is_tangent(own) else "not shown to be "
+    sentences = [
+        f"{model.label}: its gradients are {shown}more in the tangent spaces of their own images than in any control "
+        f"(log F²/best control {ratio})."
+    ]
+    if towards:
+        shown, every = "" if is_aligned(own) else "not shown to be ", ", in every direction" if len(towards) > 1 else ""
+        sentences.append(
+            f"They are {shown}more aligned with the score of the data than with those of other images{every} "
+            f"(Holm's p ≤ {SHOWN:g})."
+        )
+    if not own.regime:
+        sentences.append("What training did to them, a standard network of the same data would tell: --baseline.")
+    sentences.append(
+        "Intervals are 95 %, over the images of this one network: nothing is said of networks trained anew."
+    )
+    return " ".join(sentences)

@@ -126,7 +126,7 @@ def story_lead(summary: StudySummary) -> str:
         background = "The background shows the label by rule kappa"
     else:
         shown = (
-            "Accuracy, L under each Bayes direction, and log F² over its worst control under each estimator of the "
+            "Accuracy, L under each Bayes direction, and log F² over its best control under each estimator of the "
             "tangent space, as each training objective gets stronger. Dotted: the standard network behind the best "
             "fixed filter, which is named. Bars at the top of a row: where its curve turns, with intervals."
         )
@@ -142,7 +142,7 @@ def story_lead(summary: StudySummary) -> str:
 
 
 def _rows(summary: StudySummary, steps: Sequence[StoryStep], curve: SweepCurveEntry | None) -> list[StoryRow]:
-    """Accuracy, L under each direction, and log F² over its worst control under each estimator."""
+    """Accuracy, L under each direction, and log F² over its best control under each estimator."""
     verdicts = [(step.strength, step.cell.verdict) for step in steps if step.cell and step.cell.verdict]
     bayes = reference(summary, BAYES)
     accuracy = [_point(strength, v.accuracy, v.accuracy.each) for strength, v in verdicts if v.accuracy]
@@ -162,7 +162,7 @@ def _rows(summary: StudySummary, steps: Sequence[StoryStep], curve: SweepCurveEn
     for key, name in estimators(summary).items():
         under = [(strength, v.manifold[key]) for strength, v in verdicts if key in v.manifold]
         points = [_point(strength, each.worst, least_each(each)) for strength, each in under if each.worst]
-        levels = [StoryLevel(0.0, "worst control")]
+        levels = [StoryLevel(0.0, "best control")]
         if bayes and key in bayes.manifold and (worst := bayes.manifold[key].worst):
             levels.append(StoryLevel(worst.mean, objective_name(BAYES)))
         rows.append(StoryRow(manifold_title(name), [StoryCurve("", points)], levels))
@@ -171,7 +171,7 @@ def _rows(summary: StudySummary, steps: Sequence[StoryStep], curve: SweepCurveEn
 
 def manifold_title(estimator: str) -> str:
     """The title of the row of an estimator of the tangent space."""
-    return f"log F²/worst control, {estimator}"
+    return f"log F²/best control, {estimator}"
 
 
 def _point(strength: float, e: CrossedEstimate | WorstControl, each: Sequence[float]) -> StoryPoint:

@@ -169,7 +169,7 @@ def against(e: CrossedEstimate, whom: str) -> str:
 
 
 def claim_words(claim: ClaimEntry) -> str:
-    """log F²/control under one estimator, against its worst control, and the change from the standard network."""
+    """log F²/control under one estimator, against its best control, and the change from the standard network."""
     if claim.worst is None:
         return f"Under {claim.name}, {claim.reason}."
     words = f"Under {claim.name}, log F²/control is {interval(claim.worst)} against {control_name(claim.worst.control)}"

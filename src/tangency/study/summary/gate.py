@@ -84,13 +84,13 @@ def _entry(
 
 
 def _least(level: ManifoldUnder) -> Array:
-    """log F²/control of each network against its worst control, (S,)."""
+    """log F²/control of each network against its best control, (S,)."""
     least: Array = np.min([estimate.each for estimate in level.controls.values()], axis=0)
     return least
 
 
 def _allowed(level: ManifoldUnder) -> float:
-    """Two sds of networks; of one network two standard errors over images, against its worst control."""
+    """Two sds of networks; of one network two standard errors over images, against its best control."""
     each = _least(level)
     if len(each) > 1:
         return MOST_SDS * float(each.std(ddof=1))

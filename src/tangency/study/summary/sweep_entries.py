@@ -220,7 +220,7 @@ class CommonCurveEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimEntry:
-    """log F²/control of the headline's recipe under one estimator, against its worst control, and its change."""
+    """log F²/control of the headline's recipe under one estimator, against its best control, and its change."""
 
     name: str
     status: str
