@@ -112,7 +112,9 @@ def test_doctor_says_what_is_there() -> None:
     found = json.loads(result.output)
     assert found["data"]["fashion-mnist-5k"].startswith("found: 5000")
     assert found["weights"]["lpips_alex"].startswith("found")
-    assert "cores" in CliRunner().invoke(app, ["doctor"]).output
+    text = CliRunner().invoke(app, ["doctor"]).output
+    assert text.startswith("tangency is ready")
+    assert "cores" in text
 
 
 def hostile(folder: Path) -> str:

@@ -37,7 +37,8 @@ _EXTRAS = {
     "slurm": ("submitit",),
 }
 _WEIGHTS = {"lpips_alex": LPIPS, "edm-fashion-mnist": partial(load_score, "edm-fashion-mnist")}
-_DATA = ("fashion-mnist-5k", "fashion-mnist", "mnist", "cifar10")
+_SHIPPED = "fashion-mnist-5k"
+_DATA = (_SHIPPED, "fashion-mnist", "mnist", "cifar10")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,12 @@ class Installation:
     data_root: str | None
     data: dict[str, str]
     weights: dict[str, str]
+
+    @property
+    def lacking(self) -> list[str]:
+        """What comes with the package and is not there: required packages, the small data set, weights."""
+        found = self.versions | self.weights | {_SHIPPED: self.data[_SHIPPED]}
+        return [name for name, state in found.items() if state.startswith("missing")]
 
 
 def examine() -> Installation:
@@ -109,6 +116,10 @@ def _weights(open_weights: Callable[[], object]) -> str:
 def print_examination(report: Installation) -> None:
     """The examination as lines for a person."""
     screen = console()
+    missing = [name for name, state in report.extras.items() if state.startswith("missing")]
+    ready = "ready" if not report.lacking else f"not ready: {', '.join(report.lacking)} missing"
+    optional = f"; without the optional {', '.join(missing)}" if missing else ""
+    say(screen, f"tangency is {ready}{optional}.")
     say(screen, f"Python {report.python} on {report.platform}")
     say(screen, ", ".join(f"{name} {number}" for name, number in report.versions.items()))
     accelerators = ", ".join(report.accelerators) or "none (everything runs on the CPU)"
