@@ -21,7 +21,7 @@ from tangency.report.read.run import read_run
 from tangency.report.read.trials import REFERENCES, bayes_level, swept, trained
 from tangency.report.text.measures import describe, parameter_label, short_label
 from tangency.report.text.numbers import estimate, number
-from tangency.report.text.score import score_lead, world_sentence
+from tangency.report.text.score import score_doubt, score_lead, world_sentence
 from tangency.report.text.story import stories
 from tangency.report.text.trials import networks_text, regime_label, regime_sentences, trial_name
 from tangency.report.text.verdict import verdict
@@ -188,6 +188,18 @@ def test_a_fitted_score_of_a_world_is_called_fitted(content):
     assert "are fitted: a mixture of factor analysers" in sentence
     assert "exact" not in sentence
     assert "4 components of rank 12." in score_lead(fitted)
+
+
+def test_a_closed_form_that_is_poor_where_l_is_measured_is_doubted_in_the_head(content):
+    def doubt(*errors: tuple[float, float, float], kind: str = "mfa") -> str:
+        denoising = [{"sigma": s, "mse": own, "identity": s * s, "gaussian": one} for s, own, one in errors]
+        return score_doubt(dataclasses.replace(content.summary, score={"kind": kind, "denoising": denoising}))
+
+    good, poor = (0.5, 0.016, 0.019), (0.5, 0.02, 0.019)
+    assert doubt(good, (0.1, 0.02, 0.01)) == ""  # L does not rest on the smaller σ
+    assert "at σ = 0.5, where one Gaussian denoises better" in doubt((0.1, 0.01, 0.02), poor)
+    assert doubt(poor, kind="exact") == ""
+    assert doubt() == ""
 
 
 def test_a_world_without_a_bayes_rule_says_what_is_undefined(content):

@@ -154,10 +154,10 @@ def test_ends_off_the_grid_go_with_their_masses() -> None:
 def test_words_and_json_of_ends_off_the_grid() -> None:
     noise = 0.1 * np.array([-1.0, 0, 1])
     early = rise_crossing(np.array([0.0, 4, 4, 4])[:, None] + noise * np.ones((4, 1)), np.array([0, 0.1, 1, 10]), 1)
-    assert str(early) == "< 0.1 [< 0.1, < 0.1]"
+    assert str(early) == "< 0.1"
     assert (early.below, early.not_reached) == (1.0, 0.0)
     never = rise_crossing(np.outer([0.0, 0, 1, 0], noise), np.array([0, 0.1, 1, 10]), 1)
-    assert str(never) == "not reached [not reached, not reached]"
+    assert str(never) == "not reached"
     written = json.loads(json.dumps(never.to_json(), allow_nan=False))
     assert {written[name] for name in ("estimate", "low", "high")} == {"not reached"}
     assert written["not_reached"] > 0.99
@@ -209,7 +209,7 @@ def test_what_does_not_fit_is_named(act: Callable[[], Crossing], message: str) -
 
 def test_a_grid_of_one_positive_strength_says_on_which_side() -> None:
     values = np.array([[0.0, 0.1, -0.1], [4, 4.1, 4.2]])
-    assert str(rise_crossing(values, np.array([0, 2.0]), 1)) == "< 2 [< 2, < 2]"
+    assert str(rise_crossing(values, np.array([0, 2.0]), 1)) == "< 2"
 
 
 @pytest.mark.parametrize("name", RULES)

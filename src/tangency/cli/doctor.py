@@ -58,8 +58,8 @@ class Installation:
     @property
     def lacking(self) -> list[str]:
         """What comes with the package and is not there: required packages, the small data set, weights."""
-        found = self.versions | self.weights | {_SHIPPED: self.data[_SHIPPED]}
-        return [name for name, state in found.items() if state.startswith("missing")]
+        versions = self.versions | self.weights | {_SHIPPED: self.data[_SHIPPED]}
+        return [name for name, state in versions.items() if state.startswith("missing")]
 
 
 def examine() -> Installation:

@@ -49,9 +49,8 @@ class Crossing:
     reason: str | None
 
     def __str__(self) -> str:
-        if math.isnan(self.low):
-            return self._words(self.estimate)
-        return f"{self._words(self.estimate)} [{self._words(self.low)}, {self._words(self.high)}]"
+        estimate, low, high = map(self._words, (self.estimate, self.low, self.high))
+        return estimate if math.isnan(self.low) or estimate == low == high else f"{estimate} [{low}, {high}]"
 
     def to_json(self) -> dict[str, Any]:
         """The fields, ends without a number in words, and null for what is not defined."""

@@ -22,7 +22,7 @@ from tangency.report.read.trials import BAYES
 from tangency.report.text import glossary
 from tangency.report.text.measures import definitions
 from tangency.report.text.panels import correlation_panels, panels, story_keys
-from tangency.report.text.score import EXACT, score_lead, world_sentence
+from tangency.report.text.score import EXACT, score_doubt, score_lead, world_sentence
 from tangency.report.text.story import stories, story_lead
 from tangency.report.text.thesis import control_words, correlation_sentence
 from tangency.report.text.trials import networks_text, outside_sentence, regime_legend, regime_sentences, seed_warning
@@ -66,6 +66,7 @@ def context(run: RunFiles, against: RunFiles | None = None) -> dict[str, Any]:
         "has_bayes": any(trial.objective == BAYES for trial in trials),
         "world_sentence": world_sentence(summary),
         "score_lead": score_lead(summary),
+        "score_doubt": score_doubt(summary),
         "origin": "the law that the images are drawn from" if card.kind == EXACT else "a model of the data",
         "exact": card.kind == EXACT,
         "noise": noise_section(summary),

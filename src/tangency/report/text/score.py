@@ -83,6 +83,25 @@ def score_lead(summary: StudySummary) -> str:
     return f"{lead} {', '.join(facts)}{rank}{seconds}. {score_sentence(card)}".strip()
 
 
+def score_doubt(summary: StudySummary) -> str:
+    """A warning where one Gaussian denoises better than the closed form at the largest σ, which L rests on."""
+    card = score_card(summary)
+    largest = card.denoising[-1] if card.denoising else None
+    if (
+        card.kind == EXACT
+        or largest is None
+        or largest.mse is None
+        or largest.gaussian is None
+        or largest.mse <= largest.gaussian
+    ):
+        return ""
+    return (
+        f"L under the closed form is measured at σ = {largest.sigma:g}, where one Gaussian denoises better than "
+        f"{score_name(card)} (mean squared error {number(largest.gaussian, 3)} against {number(largest.mse, 3)}): it is that "
+        "of a poor score. See the tab Score."
+    )
+
+
 def without_score(card: ScoreDescription) -> str:
     """Which measures are missing without a closed form."""
     if card.network is not None:
