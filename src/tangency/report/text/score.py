@@ -97,8 +97,8 @@ def score_doubt(summary: StudySummary) -> str:
         return ""
     return (
         f"L under the closed form is measured at σ = {largest.sigma:g}, where one Gaussian denoises better than "
-        f"{score_name(card)} (mean squared error {number(largest.gaussian, 3)} against {number(largest.mse, 3)}): it is that "
-        "of a poor score. See the tab Score."
+        f"{score_name(card)} (mean squared error {number(largest.gaussian, 3)} against {number(largest.mse, 3)}). "
+        "It is the alignment with a poor score; see the tab Score."
     )
 
 
