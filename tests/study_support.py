@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 
 from processes import run
 from support import make_mixture
+from tangency.cli import main as command_line
 from tangency.engines import Engine, Job, Work
 
 SWEEP = [{"objective": "standard"}, {"objective": "gradient_norm", "strengths": [0.1]}]
@@ -62,6 +67,22 @@ def tangency(*arguments: object, **environment: str) -> subprocess.CompletedProc
     """The command line in a process of its own."""
     command = [sys.executable, "-m", "tangency", *map(str, arguments)]
     return run(command, {"OMP_NUM_THREADS": "1", **environment}, check=False)
+
+
+def called(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line in this process: importing everything takes seconds in one of its own."""
+    command, out, errors = ["tangency", *map(str, arguments)], io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        patch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as left:
+            command_line()
+    return subprocess.CompletedProcess(command, int(left.value.code or 0), out.getvalue(), errors.getvalue())
 
 
 class InProcess(Engine):

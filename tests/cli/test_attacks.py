@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from study_support import tangency, tiny_spec, write_data
+from study_support import called, tiny_spec, write_data
 from tangency.cli.app import app
 from tangency.errors import SpecError
 from tangency.evaluate import MeasureRequest, measure_models
@@ -70,7 +70,7 @@ def test_the_attacks_of_the_study_are_the_default(trial: str) -> None:
 
 
 def test_an_unknown_attack_is_one_sentence() -> None:
-    result = tangency("measure", "--model", "net.safetensors", "--data", "fashion-mnist-5k", "--attacks", "pgd")
+    result = called("measure", "--model", "net.safetensors", "--data", "fashion-mnist-5k", "--attacks", "pgd")
     assert result.returncode == 2
     assert "unknown attack 'pgd'" in result.stderr
     assert "Traceback" not in result.stderr

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tangency as tangency_package
-from study_support import tangency, tiny_spec, write_data, write_spec
+from study_support import called, tiny_spec, write_data, write_spec
 from tangency.cli.app import app
 from tangency.study.layout import Layout
 
@@ -204,7 +204,7 @@ def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
 
 def check_refused(folder: Path, arguments: list, words: str) -> None:
     before = sorted(folder.rglob("*"))
-    result = tangency(*arguments)
+    result = called(*arguments)
     assert result.returncode == 2, result.stderr
     assert words in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr

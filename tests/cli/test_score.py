@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from score.edm_fixture import edm_bytes, ncsn_oracle, persistent, precond
-from study_support import tangency
+from study_support import called
 from tangency.cli.app import app
 from tangency.cli.tables import interval
 from tangency.score import load_score
@@ -130,7 +130,7 @@ def test_a_score_that_is_fitted_can_be_drawn_from(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_exit_code_2_and_one_paragraph(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    result = tangency(*[a.replace("OUT", str(tmp_path / "out")) for a in arguments])
+    result = called(*[a.replace("OUT", str(tmp_path / "out")) for a in arguments])
     assert result.returncode == 2
     assert message in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr

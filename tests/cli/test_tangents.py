@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from study_support import tangency, write_data
+from study_support import called, write_data
 from tangency.cli.app import app
 from tangency.data import load
 from tangency.models import build, save_classifier
@@ -91,7 +91,7 @@ def test_measure_takes_several(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_paragraph_and_code_two(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    found = tangency("tangents", *(str(tmp_path / "out") if a == "OUT" else a for a in arguments))
+    found = called("tangents", *(str(tmp_path / "out") if a == "OUT" else a for a in arguments))
     assert found.returncode == 2, found.stderr
     assert said in " ".join(found.stderr.split())
     assert "Traceback" not in found.stderr

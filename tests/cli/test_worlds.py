@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from study_support import tangency
+from study_support import called
 from tangency.cli.app import app
 from tangency.cli.show import worlds as show_worlds
 from tangency.theory import Claim
@@ -102,7 +102,7 @@ def test_the_distractor_study_prints_a_curve(tmp_path: Path) -> None:
 )
 def test_bad_input_is_one_paragraph(tmp_path: Path, arguments: list[str], words: str) -> None:
     out = ["--out", str(tmp_path / "run")] if arguments[0] == "distractor" else []
-    result = tangency("worlds", *arguments, *out)
+    result = called("worlds", *arguments, *out)
     assert result.returncode == 2
     assert words in result.stderr
     assert "Traceback" not in result.stderr

@@ -148,9 +148,7 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         >>> numbers.measured, numbers.measures["kappa.margin"].chance
         (10, 1.0)
     """
-    begin = partial(_begin, on_progress)
-    begin("models")
-    subjects = _opened(request)
+    subjects, begin = _opened(request), partial(_begin, on_progress)
     models, base = subjects.models, subjects.baseline
     request = dataclasses.replace(request, models=tuple(one.reference for one in models))
     with ExitStack() as held:
