@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import tangency
@@ -15,6 +16,7 @@ VAGUE = {"found", "told", "tell", "asked"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
 def sources() -> dict[str, ast.Module]:
     """{path in the package: syntax tree} of every file."""
     return {p.relative_to(SOURCE).as_posix(): ast.parse(p.read_text()) for p in sorted(SOURCE.rglob("*.py"))}

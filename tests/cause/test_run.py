@@ -156,7 +156,8 @@ def test_the_plan_names_the_trials_of_both_studies(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("summary", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("summary", [1, 2, 3])
 def test_an_interrupted_run_goes_on(
     summary: int, finished: tuple[Path, CauseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

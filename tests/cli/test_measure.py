@@ -114,6 +114,7 @@ def test_few_images_and_empty_maps_are_told(folder: Path, tmp_path: Path) -> Non
     assert any("4 images are few" in said for said in few["warnings"])
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_killed_measurement_goes_on_and_ends_with_the_same_rows(folder: Path, tmp_path: Path) -> None:
     data = f"npz:{next(folder.glob('*.npz'))}"

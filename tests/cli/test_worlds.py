@@ -51,6 +51,7 @@ def test_a_failed_claim_is_exit_code_1_and_shown_on_its_own(monkeypatch: pytest.
     assert [(c.world, n) for c, n in folded] == [("c", 2), ("b", 1)]  # failures last
 
 
+@pytest.mark.slow
 def test_a_trial_in_json_in_a_file_and_as_tables(tmp_path: Path) -> None:
     quick = ["--world", "linear?shape=1x6x6&rank=3", "--train", "300", "--limit", "30", "--datasets", "10"]
     result = run("trial", *quick, "--tangents", "pca", "--score", "exact", "--out", str(tmp_path / "t.json"), "--json")
@@ -64,6 +65,7 @@ def test_a_trial_in_json_in_a_file_and_as_tables(tmp_path: Path) -> None:
     assert "coverage" in table
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_the_distractor_study_prints_a_curve(tmp_path: Path) -> None:
     import numpy as np

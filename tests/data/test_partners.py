@@ -20,8 +20,8 @@ def pool() -> tuple[LabelledImages, torch.Tensor]:
     return LabelledImages(torch.zeros(N, 1, 2, 2), labels, ("a", "b", "c")), kinds
 
 
-@pytest.mark.parametrize("given", [True, False])
-@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("given", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("within", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_partners_are_uniform_over_what_is_allowed(given: bool, within: bool) -> None:
     """Against brute force: over many seeds, each allowed image as often as any other, and none that is not."""
     data, kinds = pool()

@@ -61,6 +61,7 @@ def begun(queue: Queue) -> list[tuple[int, bool]]:
     return sorted((note["lost"], note["left"]) for note in notes)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_goes_on_with_its_job(tmp_path: Path, processes: Processes) -> None:
     queue, group, workers = start(processes, tmp_path)
     assert len(workers) == 2

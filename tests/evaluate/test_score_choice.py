@@ -172,7 +172,9 @@ def test_a_study_whose_closed_form_is_too_large_is_refused_before_it_begins(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("score", ["none", "gaussian", "network"])
+@pytest.mark.parametrize(
+    "score", ["none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gaussian", "network"))]
+)
 def test_a_study_runs_to_its_report_without_a_mixture(score: str, place: Path, tmp_path: Path) -> None:
     named = f"network:{place / 'score.safetensors'}" if score == "network" else score
     spec = parse_spec(tiny_spec(place / "tiny.npz", score=named), "test")

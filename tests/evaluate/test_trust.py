@@ -237,6 +237,7 @@ def test_a_study_compares_with_a_trained_score_and_shows_how_good_it_is(tmp_path
     assert found == pytest.approx(measures["alignment_cosine.sum_logits.network_score.sigma=0.5"]["mean"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_another_network_measures_anew_and_trains_nothing(tmp_path: Path) -> None:
     spec = parse_spec(with_network(tmp_path), "test")

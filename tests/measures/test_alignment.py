@@ -280,6 +280,7 @@ def test_the_report_reads_the_keys(text: str, family_name: str, variant: str, co
     assert Key.parse(text).control == control
 
 
+@pytest.mark.slow
 def test_legacy_puts_the_published_alignment_beside_ours() -> None:
     """Sum of logits against the score without labels, at the clean image and σ = .5 of [−1, 1], without upsampling."""
     mixture, data = toy_world((3, 32, 32), 6, torch.float32)

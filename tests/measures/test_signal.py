@@ -54,6 +54,7 @@ def test_the_fraction_on_the_signal_is_that_of_the_weights(data) -> None:
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_ratio_of_small_noise_is_the_ratio_of_the_weights(data) -> None:
     """E|σ w·n| ∝ ‖w‖ on each half, so the pooled ratio of softmax changes is 3 where the signal is above, 1/3 below."""
     found = rows(data, Halves(3.0, 1.0), directions=200)

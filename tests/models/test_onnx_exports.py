@@ -51,6 +51,7 @@ def test_ten_of_the_list_at_small_sizes(tmp_path: Path, name: str) -> None:
     assert gradients(net, found, x)["gradients"] <= GRADIENTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv4_conv_small", "res2net50_26w_4s"])
 def test_gradients_of_every_image_where_the_exporter_folds_nothing(tmp_path: Path, name: str) -> None:
     """What an image's gradient is off by, beyond the median, is the exporter's rounding of folded normalisation."""

@@ -116,6 +116,7 @@ def failures() -> dict[str, str]:
     return {case.name: told for case in cases() if (told := difference(case))}
 
 
+@pytest.mark.slow
 def test_all_cases_of_onnx_but_those_that_are_named() -> None:
     assert len(cases()) > 1000
     failed = failures()

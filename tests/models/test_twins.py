@@ -115,6 +115,7 @@ def test_a_named_twin_and_an_owner_that_is_known_are_no_question(preact, tmp_pat
     assert found.card.architecture == "cifar:preactresnet18"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 @pytest.mark.parametrize("transforms", [True, False])
 def test_torchvisions_networks_that_may_rescale_their_input(tmp_path, name, transforms):

@@ -90,6 +90,7 @@ def test_command_and_hashes_stand_in_the_metadata_of_every_file(figured):
             assert len(picture.convert("L").getcolors() or []) > 10  # something is drawn
 
 
+@pytest.mark.slow
 def test_letters_are_at_least_six_points_at_the_final_size(figured):
     from matplotlib.text import Text
 

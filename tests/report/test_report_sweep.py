@@ -126,6 +126,7 @@ def test_one_network_has_no_peaks_and_change_points():
     assert turn_sentence(typed(summary_of(seeds=(0, 1, 2), longer=1.3))) == ""
 
 
+@pytest.mark.slow
 def test_peaks_and_change_points_of_three_networks(tmp_path):
     content = summary_of(seeds=(0, 1, 2), longer=1.0)
     own = curve_of(content)["directions"]["bayes_gradient"]

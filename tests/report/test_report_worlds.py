@@ -136,6 +136,7 @@ def test_no_bayes_rule_among_the_points_of_the_correlation(content):
     assert not any(x == pytest.approx(-33.9) for x, _ in points)
 
 
+@pytest.mark.slow
 def test_the_pictures_have_a_column_for_the_bayes_rule_whatever_its_seed(tmp_path):
     content = read_run(build_run(tmp_path / "run", seeds=(3, 1), world=True))
     shown = picture_columns(content.summary.trials, content.pictures)

@@ -144,6 +144,7 @@ def test_the_noise_average_of_a_linear_score_is_the_score_itself() -> None:
     assert float(found.standard_error.max()) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_noise_average_is_the_gradient_of_the_average_density(world: World) -> None:
     x, sigma = world.sample(3, 0).x, 0.3
     draw = Draw(0, torch.arange(3), "n")

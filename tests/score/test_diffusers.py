@@ -89,6 +89,7 @@ def test_an_edm_scheduler_means_preconditioning(tmp_path: Path) -> None:
     torch.testing.assert_close(2 * score.denoise(x, sigma / 2) - 1, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_ddpm_of_the_documented_loop_loads_and_denoises(tmp_path: Path) -> None:
     data = load("fashion-mnist-5k")
     scheduler = DDPMScheduler(num_train_timesteps=1000)

@@ -65,6 +65,7 @@ def test_on_the_full_test_set_it_keeps_its_errors(score: NetworkScore, data_root
         assert float(denoising_error(score, held, sigma).mean()) <= limit
 
 
+@pytest.mark.slow
 def test_a_class_is_seen_at_large_noise(score: NetworkScore) -> None:
     """The class-conditional answer of the true class is nearer to the image than those of the others."""
     held = load("fashion-mnist-5k").test.subset(slice(0, 100))
@@ -77,6 +78,7 @@ def test_a_class_is_seen_at_large_noise(score: NetworkScore) -> None:
     assert float(found.signal_to_noise.median()) > 1
 
 
+@pytest.mark.slow
 def test_samples_look_like_the_data_and_take_few_evaluations(score: NetworkScore) -> None:
     ids = torch.arange(64)
     calls: list[int] = []

@@ -158,6 +158,7 @@ def test_a_filtered_network_has_no_weights_of_its_own_and_says_what_it_is(study:
     assert study_status(parse_spec(content, "test"), run).trials["filtered-s0"] == "measured"
 
 
+@pytest.mark.slow
 def test_a_diverged_standard_network_is_not_filtered(tmp_path: Path) -> None:
     content = tiny_spec(
         write_data(tmp_path), sweep=[{"objective": "standard"}], train={"epochs": 1, "learning_rate": 1e30}

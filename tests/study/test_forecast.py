@@ -90,6 +90,7 @@ def costs(phases: list[list]) -> list[list[float]]:
     return [sorted(task.cost for task in phase) for phase in phases if phase]
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_what_is_foreseen_is_what_a_run_does(tmp_path: Path) -> None:
     """On an empty folder a run's phases are those foreseen; on a finished one nothing is left."""

@@ -35,6 +35,7 @@ def test_a_run_of_the_former_rule_is_labelled_anew_without_training(tmp_path: Pa
     write_report(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_summary_of_another_schema_is_refused_everywhere_and_made_anew_by_the_study(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}]))
     run = tmp_path / "run"

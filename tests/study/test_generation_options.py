@@ -102,6 +102,7 @@ def same(one: Generated, other: Generated) -> bool:
     return numbers[0] == numbers[1] and pictures and torch.equal(one.y, other.y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_option_changes_what_comes_out_or_is_refused(task: str, data: Dataset, net: Classifier) -> None:
     kept: dict[str, Generated] = {}

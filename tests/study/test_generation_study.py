@@ -128,9 +128,8 @@ def test_neither_workers_nor_shards_change_a_row(ran: tuple[Path, dict], tmp_pat
 
 
 # The fifth batch is made when four are written; the third task is judged when the batches of two are judged and gone.
-@pytest.mark.parametrize(
-    ("point", "batches"), [("generate.batch#5", 1), pytest.param("generate.judged#3", 0, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "batches"), [("generate.batch#5", 1), ("generate.judged#3", 0)])
 def test_a_kill_loses_one_batch(point: str, batches: int, ran: tuple[Path, dict], tmp_path: Path) -> None:
     run, content = ran
     spec, journal = write_spec(tmp_path, content), tmp_path / "journal"
@@ -230,6 +229,7 @@ def test_a_judge_of_other_images_or_of_the_study_is_refused(ran: tuple[Path, dic
         checked_plan(own, load_dataset(own.data))
 
 
+@pytest.mark.slow
 def test_a_saved_judge_says_what_the_trained_one_said(ran: tuple[Path, dict], tmp_path: Path) -> None:
     run, content = ran
     spec = parse_spec(
@@ -255,6 +255,7 @@ def test_without_generate_nothing_of_a_study_changes(tmp_path: Path) -> None:
     assert parse_spec(asked(data), "test").digest() != without.digest()
 
 
+@pytest.mark.slow
 def test_a_world_with_its_bayes_rule(tmp_path: Path) -> None:
     world = "world:linear?rank=3&classes=2&shape=1x8x8&train=200&test=40&noise=0.001"
     content = tiny_spec(Path("none")) | {"data": world, "score": {"kind": "exact"}, "bayes": True, "judge": JUDGE}
@@ -290,6 +291,7 @@ def test_numbers_do_not_depend_on_what_else_is_asked_for(ran: tuple[Path, dict],
         assert entry["references"] == first[entry["name"]]["references"]
 
 
+@pytest.mark.slow
 def test_a_judge_that_diverged_is_told_right_after_training(tmp_path: Path) -> None:
     content = asked(write_data(tmp_path))
     content |= {"train": content["train"] | {"learning_rate": 1e30, "optimiser": "sgd"}}

@@ -91,7 +91,7 @@ def test_entries_that_are_none_are_one_sentence(tmp_path: Path, entry: dict, wor
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("alone", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_study_with_given_networks_from_end_to_end(tmp_path: Path, alone: bool) -> None:
     swept: tuple[dict, ...] = () if alone else ({"objective": "standard"},)
     spec = parse_spec(content(tmp_path, saved(tmp_path, "net", 0), saved(tmp_path, "other", 1), swept=swept), "spec")

@@ -33,11 +33,7 @@ POINTS = [
     ("worker", "filter.chosen#1", "rename:trial.json"),
     ("worker", "measure.trial#2", "rename:*-6.parquet"),
 ]
-FAST = {
-    ("driver", "train.step#4"),
-    ("worker", "measure.trial#2"),
-    ("self", "rename:summary.json#1"),
-}
+FAST = {("worker", "measure.trial#2")}
 
 
 # The phase that trains twice as long: by then 2 networks have made 12 steps, 4 trials have been measured in 2 shards.
@@ -97,6 +93,7 @@ def test_a_killed_study_goes_on(
     assert not list(run.rglob("checkpoint.safetensors"))
 
 
+@pytest.mark.slow
 def test_running_again_does_nothing_twice(undisturbed: tuple[Path, pl.DataFrame], tmp_path: Path) -> None:
     spec, expected = undisturbed
     journal = tmp_path / "journal"

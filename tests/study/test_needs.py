@@ -114,6 +114,7 @@ print(json.dumps({kind.kind: kind.memory for kind in kinds}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_what_is_asked_for_covers_what_the_calibration_measures(tmp_path: Path) -> None:
     """`study plan` watches the memory of the same tasks, in a process of its own."""

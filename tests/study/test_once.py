@@ -75,6 +75,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Counter[str], list[
     return by_process.pop((folder / "driver").read_text()), list(by_process.values())
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_each_process_loads_once_and_the_driver_alone_plans(calls: tuple[Counter[str], list[Counter[str]]]) -> None:
     driver, workers = calls

@@ -98,6 +98,7 @@ def hashes(folder: Path, outside: Path) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_another_version_of_the_package_trains_and_measures_anew(study: Path, tmp_path: Path) -> None:
     other = shutil.copytree(OUTSIDE, tmp_path / "outside")
     (other / "acme_things-1.2.dist-info" / "METADATA").write_text(

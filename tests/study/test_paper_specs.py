@@ -94,6 +94,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, (FULL, SLOW))) for name in OURS])
 def test_one_trial_of_one_epoch_on_200_images(

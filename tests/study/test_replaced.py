@@ -172,6 +172,7 @@ def test_what_leaves_networks_out_is_refused_and_nothing_is_written(
     assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path in before}
 
 
+@pytest.mark.slow
 def test_leave_to_replace_keeps_the_networks_and_counts_them(data: Path, tmp_path: Path) -> None:
     folder, first, second = tmp_path / "run", spec_of(data, sweep=ONE), spec_of(data, sweep=ONE, seeds=[1])
     file = write_spec(tmp_path, first.model_dump(mode="json"))

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from processes import PATIENCE, Processes, members, until
-from study_support import tangency, tiny_spec, write_data, write_spec
+from study_support import called, tiny_spec, write_data, write_spec
 from tangency.data import load
 from tangency.errors import DataError, ModelError, RunError, SpecError
 from tangency.evaluate import MeasureRequest, measure_models
@@ -36,6 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     return content, folder / "run"
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_one_sentence_and_leaves_no_process(tmp_path: Path, processes: Processes) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), train={"epochs": 100_000}, workers=2))
     journal = tmp_path / "journal"
@@ -88,7 +89,7 @@ def test_a_spec_of_the_user_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "a/b", "..", "", "x" * 300])
 def test_a_name_leads_to_no_other_folder(name: str, tmp_path: Path) -> None:
     spec = write_spec(tmp_path, tiny_spec(write_data(tmp_path), name=name))
-    done = tangency("study", "run", spec)
+    done = called("study", "run", spec)
     assert done.returncode == 2
     assert "cannot be a folder in runs/" in " ".join(done.stderr.split())
 
@@ -149,6 +150,7 @@ def test_the_time_between_checkpoints_retrains_nothing(finished: tuple[dict, Pat
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.slow
 def test_best_weights_are_measured_alone_as_in_the_study(tmp_path: Path) -> None:
     content = tiny_spec(write_data(tmp_path), weights="best", sweep=[{"objective": "standard"}])
     summary = run_study(parse_spec(content, "test"), tmp_path / "run")

@@ -210,6 +210,7 @@ def test_kappa_of_an_estimator_follows_from_its_own_rows(run: Path) -> None:
     assert trial["measures"]["kappa.margin.tangents=pca-4"]["mean"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_the_page_compares_them(run: Path) -> None:
     page = write_report(run, figures=True).read_text()

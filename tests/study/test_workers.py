@@ -77,6 +77,7 @@ def test_a_script_without_a_guard_is_told_so(spec: Path, tmp_path: Path) -> None
     assert "memory" not in err
 
 
+@pytest.mark.slow
 def test_the_traceback_of_a_worker_is_shown(spec: Path, tmp_path: Path) -> None:
     body = "return surprise[task.kind]"
     told = said(tmp_path, GUARDED.format(body=body, spec=spec, out=tmp_path / "run"))

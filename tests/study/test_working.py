@@ -133,6 +133,7 @@ def test_pictures_at_a_working_size_are_refused(tmp_path: Path) -> None:
     assert not run.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_trained_score_lives_at_the_working_size_of_a_study(tmp_path: Path) -> None:
     """As `tangency measure` has it; one of the images' own size is refused."""

@@ -103,6 +103,7 @@ def test_a_trial_is_measured_alone_with_the_exact_score(study: tuple[Path, dict]
     )
 
 
+@pytest.mark.slow
 def test_a_fitted_score_may_stand_in_for_the_exact_one(tmp_path: Path) -> None:
     content = world_spec(score={"kind": "mfa", "components": 1, "rank": 3}, measures=MEASURES | {"sigmas": [0.1]})
     summary = run_study(parse_spec(content, "test"), tmp_path / "run")

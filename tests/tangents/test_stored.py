@@ -66,6 +66,7 @@ def test_what_comes_back_is_what_was_computed(made: tuple[TangentEstimator, Labe
         stored.at(x[:1], torch.tensor([50]))
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_kill_at_any_moment_costs_at_most_a_shard(tmp_path: Path) -> None:
     folder, journal = tmp_path / "stored", tmp_path / "journal"

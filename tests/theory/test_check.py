@@ -222,6 +222,7 @@ def test_curvature_fails_with_a_wrong_score_or_dimension(monkeypatch: pytest.Mon
     assert {"denoiser Jacobian along the sphere", "denoiser Jacobian across the sphere"} <= failed_of("curvature")
 
 
+@pytest.mark.slow
 def test_theorem_1_and_chance_fail_with_wrong_closed_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     from tangency.tangents import TangentSpace
     from tangency.theory import theorem1

@@ -140,6 +140,7 @@ def test_killed_at_any_point(tmp_path, point):
     assert len(list((tmp_path / "run").iterdir())) == 3, "leftovers of the killed process remain"
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_two_processes_train_as_one_does(tmp_path, processes):
     """Each takes half of every batch and the gradients are summed; group norm, as batch norm sees half a batch."""

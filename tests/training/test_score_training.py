@@ -93,9 +93,11 @@ train_score(network(), data(), EDMLoss(), ALWAYS, sys.argv[1])
 @pytest.mark.parametrize(
     "point",
     [
-        "train.step#2",
         "rename:checkpoint.safetensors#3",
-        *(pytest.param(point, marks=pytest.mark.slow) for point in ("train.epoch#1", "rename:score.safetensors#1")),
+        *(
+            pytest.param(point, marks=pytest.mark.slow)
+            for point in ("train.step#2", "train.epoch#1", "rename:score.safetensors#1")
+        ),
     ],
 )
 def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
@@ -108,6 +110,7 @@ def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_two_processes_train_as_one_does(tmp_path: Path, processes: Processes) -> None:
     """Each takes half of every batch; gradients are summed, and both keep the same average."""

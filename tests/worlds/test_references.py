@@ -205,6 +205,7 @@ def test_bad_data_references_are_explained(reference: str, error: type[Exception
         assert word in str(caught.value)
 
 
+@pytest.mark.slow
 def test_many_images_are_drawn_when_asked_for_and_equal_those_that_are_held() -> None:
     few = load_dataset("world:sphere?shape=1x8x8&train=10&test=300")
     many = load_dataset("world:sphere?shape=1x8x8&train=10&test=200000")
