@@ -38,6 +38,14 @@ class Convention:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @property
+    def arguments(self) -> str:
+        """Those of `Classifier.wrap` that name it."""
+        low, high = self.input_range
+        said = "" if (low, high) == (0, 1) and self.mean else f", input_range=({low:g}, {high:g})"
+        shown = (f", {name}={list(values)}" for name, values in (("mean", self.mean), ("std", self.std)) if values)
+        return f"network, shape, classes{said}{''.join(shown)}"
+
     def feed(self, x: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] to the input of the network."""
         low, high = self.input_range
