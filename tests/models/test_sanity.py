@@ -14,7 +14,7 @@ from tangency.models import Classifier
 from tangency.models.foreign.normalise import binomial_tail, clearly_better, conventions
 from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.orientation import ORIENTATIONS, turned
-from tangency.models.sanity import check_classifier
+from tangency.models.sanity import check_classifier, likely_mistake
 from tangency.types import Dataset, LabelledImages
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel")
@@ -188,6 +188,14 @@ def test_the_tail_is_that_of_scipy():
 
     for hits, n, p in ((0, 7, 0.2), (3, 7, 0.2), (26, 256, 0.1), (256, 256, 0.1), (40, 256, 0.1)):
         assert binomial_tail(hits, n, p) == pytest.approx(float(binom.sf(hits - 1, n, p)), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_mistake_is_named_of_an_untrained_network(seed):
+    """Turned images give it other classes, by accident more often the right ones."""
+    torch.manual_seed(seed)
+    net, train = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), load("fashion-mnist-5k").train
+    assert likely_mistake(net, train, torch.zeros(())) == []
 
 
 def test_better_needs_evidence():

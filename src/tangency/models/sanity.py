@@ -19,6 +19,7 @@ from tangency.types import Dataset, LabelledImages
 
 _LEVEL = 1e-3
 _IMAGES = 512  # that tell 84 % of hits from 78 %
+_SOME = 0.25  # of the way from chance to no error: less without a mistake is what an untrained network has by accident
 _GOOD = 0.9  # an accuracy that no other way of feeding can clearly exceed
 _ONE_CLASS = 0.95
 _FEWEST, _PIXELS = 64, 1 << 22  # images that are used, and pixels of all of them
@@ -154,10 +155,16 @@ def _causes(classifier: nn.Module, train: LabelledImages, x: Tensor, y: Tensor, 
     right = predicted == y
     causes = [*_feeding(classifier, train), *_turns(classifier, x), *_shifts(len(train.classes))]
     tried = [(cause, _hits(cause, x, y, predicted)) for cause in causes]
-    better = [(cause, hits) for cause, hits in tried if hits is not None and clearly_better(hits, right, _LEVEL)]
+    better = [(cause, hits) for cause, hits in tried if hits is not None and _explains(hits, right, y)]
     best = max(better, key=lambda pair: int(pair[1].sum()), default=None)
     permuted = _permuted(predicted, y, right if best is None else best[1], train.classes, _share(right))
     return permuted or ([] if best is None else [best[0].text(_share(best[1]), _share(right))])
+
+
+def _explains(hits: Tensor, rival: Tensor, y: Tensor) -> bool:
+    """Whether a network is clearly more often right so than otherwise, and clearly more often than by chance."""
+    chance = float(torch.bincount(y).max()) / len(y)
+    return float(hits.double().mean()) >= chance + _SOME * (1 - chance) and clearly_better(hits, rival, _LEVEL)
 
 
 def _hits(cause: _Cause, x: Tensor, y: Tensor, predicted: Tensor) -> Tensor | None:
@@ -237,7 +244,7 @@ def _permuted(predicted: Tensor, y: Tensor, rival: Tensor, classes: tuple[str, .
     table.index_put_((predicted[::2].cpu(), y[::2].cpu()), torch.ones(len(y[::2]), dtype=torch.int64), accumulate=True)
     meant = torch.as_tensor(linear_sum_assignment(table.numpy(), maximize=True)[1])
     hits = meant.to(y.device)[predicted[1::2]] == y[1::2]
-    if not clearly_better(hits, rival[1::2], _LEVEL):
+    if not _explains(hits, rival[1::2], y[1::2]):
         return []
     moved = [f"{classes[i]} is {classes[j]}" for i, j in enumerate(meant.tolist()) if i != j]
     return [

@@ -52,7 +52,10 @@ class Convention:
         x = low + x * (high - low)
         if not self.mean:
             return x
-        mean, std = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
+            for values in (self.mean, self.std)
+        )
         return (x - mean) / std
 
 
