@@ -248,6 +248,7 @@ def test_cascading_randomisation_goes_from_the_output_down_and_leaves_the_model_
     assert [name for name, _ in cascade(model, 0, 1)] == ["1"]
 
 
+@pytest.mark.filterwarnings("ignore:classifier. it is right for:tangency.TangencyWarning")
 def test_a_cascade_of_an_aligned_network_ends_at_its_controls() -> None:
     mixture, data = world(200)
     target = MixtureScore(mixture).bayes_direction(data.images(), data.labels, SIGMA).direction

@@ -259,6 +259,7 @@ def test_an_only_image_has_no_shuffled_control() -> None:
         assert bool(values.isnan().all()) == (Key.parse(key).control in ("shuffled", "shuffled_class")), key
 
 
+@pytest.mark.filterwarnings("ignore:classifier. it is right for:tangency.TangencyWarning")
 def test_predicted_labels_change_gradient_and_score_alike_but_not_accuracy() -> None:
     mixture, data = world()
     wrong = LabelledImages(data.pixels, (data.labels + 1) % 3, data.classes)

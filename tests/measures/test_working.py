@@ -178,9 +178,10 @@ def test_noise_of_a_linear_classifier_answers_to_one_less_the_tangent_fraction()
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_worst_cases_stay_in_lifted_spaces_and_within_their_budget(name: str) -> None:
+def test_worst_cases_stay_in_lifted_spaces_and_within_their_budget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from tangency.measures import RobustnessConfig
 
+    monkeypatch.setattr("tangency.measures.run.likely_mistake", lambda *_: [])  # which feeds images otherwise
     seen: list[Tensor] = []
 
     class Watched(nn.Module):

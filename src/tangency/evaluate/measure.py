@@ -30,7 +30,6 @@ from tangency.evaluate.baseline import (
 from tangency.evaluate.cautions import cautions
 from tangency.evaluate.classifiers.alike import architecture_warnings
 from tangency.evaluate.classifiers.calibrated import Temperatures
-from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, find_mapped, independent
 from tangency.evaluate.fitting.posterior import posterior_accuracy
 from tangency.evaluate.fitting.tangents import study_tangents, tangents_identity
@@ -65,6 +64,7 @@ from tangency.measures import (
 from tangency.measures.keys import Key
 from tangency.measures.registry import has_controls
 from tangency.measures.similarity.metrics import external_weights
+from tangency.models.sanity import check_classifier
 from tangency.perceptual.weights_files import external_digests
 from tangency.score import Denoiser
 from tangency.score.references import fingerprint

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tangency.autodiff import Temperature
 from tangency.errors import RunError, quoted
 from tangency.evaluate.baseline import KappaAgainst, RegimeAgainst, RegimeAlone
-from tangency.evaluate.classifiers.sanity import SanityCheck
 from tangency.evaluate.entries import ExcessEntry, MeasureEntry, fields_json
 from tangency.evaluate.fitting.closed import ScoreSpec
 from tangency.evaluate.fitting.posterior import PosteriorAccuracy
@@ -21,6 +20,7 @@ from tangency.evaluate.numbers import Columns, check_replicates, trial_numbers
 from tangency.evaluate.rests import KnownDirections
 from tangency.evaluate.significance import excess_entries
 from tangency.measures import MeasureConfig, Rows
+from tangency.models.sanity import SanityCheck
 from tangency.statistics import PairedBootstrap
 from tangency.types import Dataset
 

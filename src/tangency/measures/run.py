@@ -26,6 +26,8 @@ from tangency.measures.similarity.metrics import check_size
 from tangency.measures.working import WorkingSize
 from tangency.models import Classifier, prepared, probes
 from tangency.models.class_map import ClassMap, mapped_outputs
+from tangency.models.independence import seeded
+from tangency.models.sanity import likely_mistake
 from tangency.notebook import progress
 from tangency.score import Denoiser, ScoreChoice
 from tangency.score.choice import NONE
@@ -174,10 +176,13 @@ def _ready(
     images, classes = given.images, given.train_data.classes
     tried = probes(given.train_data, tuple(images.shape[1:]), images.device).to(images.dtype)
     kept = None if class_map is None else _kept(model, class_map, classes)
-    model, notes = prepared(model, tried, len(classes), outputs, allow_random, kept)
+    usable, notes = prepared(model, tried, len(classes), outputs, allow_random, kept)
+    if given.train_data.unit_range:
+        with seeded(0, tried.device):
+            notes += tuple(each.removesuffix(".") for each in likely_mistake(usable, given.train_data, tried))
     for note in notes:
         warnings.warn(f"classifier: {note}.", TangencyWarning, stacklevel=4)
-    return model, notes
+    return usable, notes
 
 
 def _words(working: WorkingSize, temperature: Temperature | None) -> tuple[str, ...]:

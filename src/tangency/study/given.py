@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from tangency.errors import TangencyError
 from tangency.evaluate.classifiers.names import short_names
-from tangency.evaluate.classifiers.sanity import check_classifier
 from tangency.evaluate.classifiers.saved import SavedClassifier, check_fits, find_classifier, independent
+from tangency.models.sanity import check_classifier
 from tangency.tensors import digest
 from tangency.types import Dataset
 

@@ -38,13 +38,24 @@ class Convention:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    @property
+    def arguments(self) -> str:
+        """Those of `Classifier.wrap` that name it."""
+        low, high = self.input_range
+        said = "" if (low, high) == (0, 1) and self.mean else f", input_range=({low:g}, {high:g})"
+        shown = (f", {name}={list(values)}" for name, values in (("mean", self.mean), ("std", self.std)) if values)
+        return f"network, shape, classes{said}{''.join(shown)}"
+
     def feed(self, x: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] to the input of the network."""
         low, high = self.input_range
         x = low + x * (high - low)
         if not self.mean:
             return x
-        mean, std = (x.new_tensor(values).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(values, dtype=x.dtype, device=x.device).reshape(1, -1, 1, 1)
+            for values in (self.mean, self.std)
+        )
         return (x - mean) / std
 
 

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from tangency.data import load
-from tangency.evaluate.classifiers.sanity import check_classifier
+from tangency.errors import TangencyWarning
+from tangency.measures import MeasureConfig, measure
 from tangency.models import Classifier
 from tangency.models.foreign.normalise import binomial_tail, clearly_better, conventions
 from tangency.models.foreign.rebuilt import Adapted
 from tangency.models.orientation import ORIENTATIONS, turned
+from tangency.models.sanity import check_classifier, likely_mistake
 from tangency.types import Dataset, LabelledImages
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel")
@@ -44,6 +46,29 @@ def wrapped(module, **options):
     return Classifier.wrap(module, (3, 4, 4), CLASSES, **options)
 
 
+def measured(module: nn.Module, **options):
+    known = data()
+    config = MeasureConfig(sigmas=(0.25,), rho_sigmas=(), epsilons=(), directions=1, metrics=("cosine",))
+    x, y = known.test.images()[:6], known.test.labels[:6]
+    return measure(module, x, y, train_data=known.train, score="gaussian", config=config, **options)
+
+
+@pytest.mark.parametrize(
+    "module", [Brightness(-1, 1), wrapped(Brightness(-1, 1)), wrapped(Brightness(0, 255), mean=(0.5,) * 3)]
+)
+def test_measure_warns_of_a_wrong_range_and_keeps_it_in_its_notes(module: nn.Module) -> None:
+    with pytest.warns(TangencyWarning, match=r"classifier: it is right for 100% .* as it is fed now"):
+        rows = measured(module)
+    assert any("Classifier.wrap(network, shape, classes, input_range=" in note for note in rows.notes)
+
+
+def test_measure_warns_of_permuted_labels_and_is_silent_where_all_is_right() -> None:
+    with pytest.warns(TangencyWarning, match="with its classes in another order"):
+        measured(Brightness(order=(1, 0, 2, 4, 3)))
+    for right in (Brightness(), Brightness().double(), wrapped(Brightness(-1, 1), input_range=(-1, 1))):
+        assert not any("right for" in note for note in measured(right).notes)
+
+
 def test_a_classifier_that_is_fed_rightly_raises_no_warning():
     for module, options in (
         (Brightness(), {}),
@@ -53,7 +78,7 @@ def test_a_classifier_that_is_fed_rightly_raises_no_warning():
         found = check_classifier(wrapped(module, **options), data())
         assert found.warnings == []
         assert found.accuracy == 1.0
-        assert found.images == 256
+        assert found.images == 400  # all there are, of at most 512
         assert found.p_value < 1e-100
 
 
@@ -163,6 +188,14 @@ def test_the_tail_is_that_of_scipy():
 
     for hits, n, p in ((0, 7, 0.2), (3, 7, 0.2), (26, 256, 0.1), (256, 256, 0.1), (40, 256, 0.1)):
         assert binomial_tail(hits, n, p) == pytest.approx(float(binom.sf(hits - 1, n, p)), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_mistake_is_named_of_an_untrained_network(seed):
+    """Turned images give it other classes, by accident more often the right ones."""
+    torch.manual_seed(seed)
+    net, train = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), load("fashion-mnist-5k").train
+    assert likely_mistake(net, train, torch.zeros(())) == []
 
 
 def test_better_needs_evidence():
