@@ -8,7 +8,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -148,18 +147,18 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
         >>> numbers.measured, numbers.measures["kappa.margin"].chance
         (10, 1.0)
     """
-    subjects, begin = _opened(request), partial(_begin, on_progress)
+    subjects, begin = _opened(request), on_progress or (lambda part, share: None)
     models, base = subjects.models, subjects.baseline
     request = dataclasses.replace(request, models=tuple(one.reference for one in models))
     with ExitStack() as held:
         folder = request.place or Path(held.enter_context(TemporaryDirectory()))
-        begin("score and tangent spaces")
+        begin("score and tangent spaces", 0.0)
         setting = _setting(request, subjects, folder)
         if request.place is not None:  # two at once would leave the rows of one beside the numbers of the other
             held.enter_context(locked(folder / "shards", f"output '{request.out}'"))
         _refuse_others(request, setting)
         kept = columns_file(folder / "shards", setting.identity, request.limit)
-        begin("what images alone tell")
+        begin("what images alone tell", 0.0)
         known = known_columns(setting.source, request.limit, world_of(setting.data.name) is None, kept)
         place = folder / "shards"
         filters = _filters(request, setting, base, place, on_progress)
@@ -180,11 +179,6 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
             summaries.append(dataclasses.replace(summary, regime=regime, warnings=[*summary.warnings, *doubts]))
             _keep(request, number, summaries[-1], rows[number][0], setting, one)
     return summaries
-
-
-def _begin(on_progress: OnProgress | None, part: str, share: float = 0.0) -> None:
-    if on_progress is not None:
-        on_progress(part, share)
 
 
 def _opened(request: MeasureRequest) -> _Subjects:
