@@ -104,6 +104,8 @@ def test_one_model_and_missing_gradients(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "<h1>only on " in text
     assert "Rank</th>" not in text
+    assert "ranks rest" not in text
+    assert "What is said of tangent spaces rests on one estimator" in text
     assert "in the tangent spaces of their own images than in any control (log F²/best control " in unescaped(text)
     assert "over the images of this one network" in unescaped(text)
     assert f"20 of {N} images have no gradient" in text
@@ -207,11 +209,12 @@ def test_the_unit_and_what_backs_the_ranks_are_said(tmp_path: Path) -> None:
     write_measured(tmp_path / "bare", {key: values for key, values in backed.items() if "fraction" not in key})
     assert "The unit of every interval here is the image" in page("one")
     assert "They say nothing of networks trained anew with other seeds" in page("one")
-    assert "The ranks rest on one estimator of tangent spaces" in page("one")
+    assert "The ranks rest on one estimator of tangent spaces" in page("one", "backed")
+    assert "What is said of tangent spaces rests on one estimator" in page("one")
     assert "fewer than two Bayes directions in all models (the closed form's Bayes direction ∇ log p(y|x))" in page(
         "one"
     )
-    assert "The ranks rest on" not in page("backed")
+    assert "on one estimator" not in page("backed")
     assert "The ranks are backed by" not in page("backed")
     assert "The ranks rest on one estimator" in page("one", "backed")  # like is compared with like: what both have
     text = page("backed", "bare")

@@ -51,15 +51,20 @@ def rank_warnings(models: Sequence[LabelledModel]) -> list[str]:
         return ["No ranks: there is no F² of the margin with a control that all models have."]
     shared = set.intersection(*({Key.parse(key).target for key in directions(m.numbers.measures)} for m in models))
     aligned = ", ".join(TARGETS[name][1] for name in sorted(shared)) or "none"
+    rests, backed, favoured = (
+        ("The ranks rest", "The ranks are", "some models")
+        if len(models) > 1
+        else ("What is said of tangent spaces rests", "What is said of the score is", "this model")
+    )
     warnings = []
     if len({part.tangents for part in parts}) < _FEWEST:
         warnings.append(
-            "The ranks rest on one estimator of tangent spaces, whose errors may favour some models: measure with "
-            "another one (--tangents), so that the worse of two speaks."
+            f"{rests} on one estimator of tangent spaces, whose errors may favour {favoured}: measure with another one "
+            "(--tangents), so that the worse of two speaks."
         )
     if len(shared) < _FEWEST:
         warnings.append(
-            f"The ranks are backed by fewer than two Bayes directions in all models ({aligned}): measure with a closed "
+            f"{backed} backed by fewer than two Bayes directions in all models ({aligned}): measure with a closed "
             "form and a trained score (--score mfa,network:REF)."
         )
     if without := [model.label for model in models if model.numbers.ranking is None]:
