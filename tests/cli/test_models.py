@@ -35,7 +35,7 @@ def test_measure_a_checkpoint_and_say_what_is_wrong(weights):
     asked = ("measure", "--model", reference, "--data", DATA, "--limit", 20)
     found = json.loads(run(*asked, "--json").output)
     assert found["measured"] == 20
-    assert found["check"]["images"] == 256
+    assert found["check"]["images"] == 512
     assert found["check"]["p_value"] > 1e-3
     assert found["check"]["warnings"]
     assert any("prefix 'module.'" in sentence for sentence in found["reading"])

@@ -161,7 +161,9 @@ def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
     folders = [write_measured(tmp_path / "slight", made(1, 0.25))]
     folders += [write_measured(tmp_path / f"none-{i}", made(i, float(rng.uniform(-0.05, 0)))) for i in range(2, 6)]
     alone = write_leaderboard([str(folders[0])], tmp_path / "one").read_text(encoding="utf-8")
-    assert "They are more aligned with the score of the data than with those of other images" in unescaped(alone)
+    assert "They are more aligned with the Bayes direction of their own image than with that of any other" in unescaped(
+        alone
+    )
     assert "Its alignment is not shown" not in alone
     text = unescaped(write_leaderboard(list(map(str, folders)), tmp_path / "all").read_text(encoding="utf-8"))
     (entry,) = [row for row in numbers_of(text) if row["model"] == "slight" and row["measure"] == f"excess.{key}"]

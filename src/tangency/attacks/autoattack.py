@@ -56,7 +56,7 @@ def autoattack(
     check_images(x)
     if norm == "l2" and min(x.shape[2:]) < 5:  # Square's windows are a fifth of the side
         raise NumericsError(f"autoattack: got images of {tuple(x.shape[1:])}, expected sides of at least 5 pixels.")
-    package = _package()
+    package = autoattack_package()
     parts = []
     generators = [x.device] if x.is_cuda else []  # that the package seeds, beside the CPU's
     with undisturbed(model), torch.inference_mode(False), torch.random.fork_rng(generators):
@@ -67,7 +67,8 @@ def autoattack(
     return judged(model, Attack(images, torch.zeros_like(y, dtype=torch.bool)), y, batch_size=128)
 
 
-def _package() -> Any:
+def autoattack_package() -> Any:
+    """The package; raises where it is missing, so that this can be told before anything is computed."""
     try:
         import pyautoattack
     except ImportError as error:

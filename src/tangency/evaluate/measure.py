@@ -152,8 +152,7 @@ def measure_models(request: MeasureRequest, on_progress: OnProgress | None = Non
     request = dataclasses.replace(request, models=tuple(one.reference for one in models))
     with ExitStack() as held:
         folder = request.place or Path(held.enter_context(TemporaryDirectory()))
-        begin("score and tangent spaces", 0.0)
-        setting = _setting(request, subjects, folder)
+        setting = _setting(request, subjects, folder, begin)
         if request.place is not None:  # two at once would leave the rows of one beside the numbers of the other
             held.enter_context(locked(folder / "shards", f"output '{request.out}'"))
         _refuse_others(request, setting)
@@ -202,9 +201,10 @@ def _opened(request: MeasureRequest) -> _Subjects:
     return _Subjects(models, base, data, str(name))
 
 
-def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path) -> _Setting:
+def _setting(request: MeasureRequest, subjects: _Subjects, folder: Path, begin: OnProgress) -> _Setting:
     origin, data, name = subjects.models[0].origin, subjects.data, subjects.name
     base = measures_at(request.config(origin.measures if origin else MeasureConfig()), data, name)
+    begin("score and tangent spaces", 0.0)
     working = base.working(data.test.shape)
     shown = working.dataset(data)
     scores = choose_scores(request, origin, name, (data, shown), base)

@@ -10,10 +10,14 @@ from typing import Annotated, Literal, cast
 import torch
 from pydantic import BeforeValidator, Field
 
+from tangency.attacks.autoattack import autoattack_package
 from tangency.errors import RunError, SpecError
 from tangency.evaluate.classifiers.names import short_names
 from tangency.measures import BatchSize, MeasureConfig, RobustnessConfig, check_batch_size
 from tangency.measures.config import Legacy, Lengths, Levels, Size
+from tangency.measures.similarity.metrics import external_weights
+from tangency.perceptual.dreamsim import dreamsim_package
+from tangency.perceptual.weights_files import external_digests
 from tangency.references import as_reference
 from tangency.score import parse_choice
 from tangency.validation import validated
@@ -140,7 +144,10 @@ class MeasureRequest:
         return None if self.out is None else Path(self.out)
 
     def config(self, base: MeasureConfig) -> MeasureConfig:
-        """The measures of a study, or the default ones, with those of this request in their place."""
+        """The measures of a study, or the default ones, with those of this request in their place.
+
+        A package that they want and that is missing is told here, before anything is fitted.
+        """
         chosen = base.with_choice(
             scalars=self.scalars,
             attributions=self.attributions,
@@ -148,7 +155,13 @@ class MeasureRequest:
             normalisations=self.normalisations,
         )
         given = {name: getattr(self, name) for name in _REPLACED if getattr(self, name) is not None}
-        return dataclasses.replace(chosen, **given)
+        config = dataclasses.replace(chosen, **given)
+        external_digests(external_weights(config.metrics))
+        if "dreamsim" in config.metrics:
+            dreamsim_package()
+        if "autoattack" in config.robustness.attacks:
+            autoattack_package()
+        return config
 
     def folder(self, number: int) -> Path | None:
         """Where the numbers of one of the classifiers go: the output folder itself where it is the only one."""

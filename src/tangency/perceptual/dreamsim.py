@@ -16,6 +16,18 @@ from tangency.perceptual.weights_files import VARIABLE
 SIDE = 224
 
 
+def dreamsim_package() -> Any:
+    """The package; raises where it is missing, so that this can be told before anything is computed."""
+    try:
+        import dreamsim
+    except ImportError as error:
+        raise ModelError(
+            f"metric 'dreamsim': the package dreamsim is not installed ({quoted(error)}): "
+            "pip install 'tangency[dreamsim]'. It needs 3 GB of weights, which it fetches itself."
+        ) from None
+    return dreamsim
+
+
 @final
 class DreamSim:
     """Cosine similarity of the ensemble's embeddings; 1 − it is DreamSim.
@@ -28,16 +40,10 @@ class DreamSim:
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
-        try:
-            from dreamsim import dreamsim
-        except ImportError as error:
-            raise ModelError(
-                f"metric 'dreamsim': the package dreamsim is not installed ({quoted(error)}): "
-                "pip install 'tangency[dreamsim]'. It needs 3 GB of weights, which it fetches itself."
-            ) from None
+        opened = dreamsim_package().dreamsim
         root = os.environ.get(VARIABLE)
         cache = os.path.join(os.path.expanduser(root), "dreamsim") if root else "./models"
-        self._model: Any = dreamsim(pretrained=True, cache_dir=cache, device=str(device))[0].eval()
+        self._model: Any = opened(pretrained=True, cache_dir=cache, device=str(device))[0].eval()
 
     @torch.no_grad()
     def embed(self, pictures: Tensor, batch: int = 32) -> Tensor:

@@ -132,7 +132,7 @@ def drop_crossing(
     Example:
         >>> curve = np.array([0.9, 0.9, 0.8, 0.6])[:, None] + np.array([-0.01, 0.0, 0.01])
         >>> str(drop_crossing(curve, np.array([0, 0.1, 1, 10]), drop=0.05))
-        '0.316 [0.316, 0.316]'
+        '0.316'
     """
     curves = _Curves.of(values, strengths, images, level)
     gap = _Gap(curves.place, curves.at(0) - curves.weights, _positive("drop", drop))

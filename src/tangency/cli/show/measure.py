@@ -15,7 +15,7 @@ from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_wo
 from tangency.measures.keys import FRACTION, MARGIN, TANGENT_CONTROLS, Key
 from tangency.report.text.numbers import estimate
 
-_TITLES = ("measure", "mean", "chance", "minus best control")
+_TITLES = ("measure", "mean", "chance", "minus control")
 # Families of the main numbers with their names; of σ the largest for a cosine, as in regimes, and the smallest for ρ₂.
 _MAIN = {
     "accuracy": "accuracy",
@@ -70,8 +70,9 @@ def _headline(summary: Mapping[str, Any]) -> str:
             "is not shown to differ from",
             "no sign that its gradients know the manifold at their own images",
         )
-    best = summary["excess"][FRACTION]["best_control"]
-    said = f"F² {verb} its best control ({best}): {estimate(excess, signed=True)}; {meaning}"
+    best, few = summary["excess"][FRACTION]["best_control"], excess.n < summary["measured"]
+    over = f" over the {excess.n} images that have every control" if few else ""
+    said = f"F² {verb} its best control ({best}): {estimate(excess, signed=True)}{over}; {meaning}"
     return f"{said}. No regime without --baseline, a standard network of the same data."
 
 

@@ -12,6 +12,7 @@ from tangency.evaluate.steps import step_warnings
 from tangency.measures.keys import FRACTION, Key
 from tangency.report.read.models import (
     LabelledModel,
+    ModelNumbers,
     above_chance,
     is_above,
     is_aligned,
@@ -119,16 +120,19 @@ def leaderboard_sentence(models: Sequence[LabelledModel]) -> str:
 def _model_sentence(model: LabelledModel, ratio: str) -> str:
     """What the numbers of one model say: of its gradients, not of its rank."""
     own, towards = model.numbers, directions(model.numbers.measures)
-    shown = "" if is_tangent(own) else "not shown to be "
-    sentences = [
-        f"{model.label}: its gradients are {shown}more in the tangent spaces of their own images than in any control "
-        f"(log F²/best control {ratio})."
-    ]
+    level = own.ranking.worst.estimate if own.ranking is not None else None
+    if level is not None and level.high is not None and level.high < 0:
+        compared = "less in the tangent spaces of their own images than in the best control"
+    elif is_tangent(own):
+        compared = "more in the tangent spaces of their own images than in any control"
+    else:
+        compared = "not shown to be more in the tangent spaces of their own images than in every control"
+    sentences = [f"{model.label}: its gradients are {compared} (log F²/best control {ratio})."]
     if towards:
-        shown, every = "" if is_aligned(own) else "not shown to be ", ", in every direction" if len(towards) > 1 else ""
+        shown, which = "" if is_aligned(own) else "not shown to be ", "each" if len(towards) > 1 else "the"
         sentences.append(
-            f"They are {shown}more aligned with the score of the data than with those of other images{every} "
-            f"(Holm's p ≤ {SHOWN:g})."
+            f"They are {shown}more aligned with {which} Bayes direction of their own image than with that of any other "
+            f"(Holm's p ≤ {SHOWN:g}){_within_class(own, towards)}."
         )
     if not own.regime:
         sentences.append("What training did to them, a standard network of the same data would tell: --baseline.")
@@ -136,3 +140,10 @@ def _model_sentence(model: LabelledModel, ratio: str) -> str:
         "Intervals are 95 %, over the images of this one network: nothing is said of networks trained anew."
     )
     return " ".join(sentences)
+
+
+def _within_class(numbers: ModelNumbers, towards: Sequence[str]) -> str:
+    """Alignment minus that with another image of the same class: what is about the image beyond its class."""
+    controls = [(numbers.excess[key].controls or {}).get("shuffled_class") for key in towards if key in numbers.excess]
+    parts = [estimate(each, signed=True) for each in controls if each is not None and each.mean is not None]
+    return f"; against another image of the same class the difference is {' and '.join(parts)}" if parts else ""
