@@ -44,8 +44,10 @@ def write_hf(path: str) -> None:
 commands = re.findall(r"^\$ tangency (.*runs/quickstart[^#\n]*)", Path("README.md").read_text(encoding="utf-8"), re.M)
 if len(commands) < 4:
     sys.exit(f"README.md: {len(commands)} commands on the quickstart, expected at least 4")
+FEWER = {"measure": ["--limit", "60"], "generate": ["--limit", "4"]}  # images than the README's commands take
 for shown in [*commands, "doctor"]:
-    run(shlex.split(shown))
+    words = shlex.split(shown)
+    run([*words, *FEWER.get(words[0], [])])
 torch.manual_seed(0)
 write_onnx("runs/net.onnx")
 write_hf("runs/net.hf")

@@ -21,7 +21,9 @@ def failures(claims: list[Claim]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize(
+    "topic", [pytest.param(t, marks=[pytest.mark.slow] if t == "verdicts" else []) for t in TOPICS]
+)
 def test_every_theorem_holds(topic: str) -> None:
     claims = TOPICS[topic](0)
     assert failures(claims) == []

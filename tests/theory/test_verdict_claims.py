@@ -118,7 +118,7 @@ MISTAKES: dict[Mistake, dict[Claims, set[str]]] = {  # the claims that fail, by 
 @pytest.mark.parametrize(
     "mistake",
     [
-        pytest.param(m, id=m.__name__, marks=[pytest.mark.slow] if m in (swapped_class, no_filter) else [])
+        pytest.param(m, id=m.__name__, marks=[pytest.mark.slow] if m in (swapped_class, no_filter, misplaced) else [])
         for m in MISTAKES
     ],
 )

@@ -90,15 +90,9 @@ train_score(network(), data(), EDMLoss(), ALWAYS, sys.argv[1])
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "point",
-    [
-        "rename:checkpoint.safetensors#3",
-        *(
-            pytest.param(point, marks=pytest.mark.slow)
-            for point in ("train.step#2", "train.epoch#1", "rename:score.safetensors#1")
-        ),
-    ],
+    "point", ["train.step#2", "train.epoch#1", "rename:checkpoint.safetensors#3", "rename:score.safetensors#1"]
 )
 def test_killed_at_any_point(tmp_path: Path, point: str) -> None:
     train_score(network(), data(), EDMLoss(), CONFIG, tmp_path / "whole")
