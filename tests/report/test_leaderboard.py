@@ -147,6 +147,10 @@ def test_a_measure_that_one_model_lacks_is_null_in_the_rows(tmp_path: Path) -> N
     assert second.null_count() == N
 
 
+def page_of(folder: Path) -> str:
+    return write_leaderboard([str(folder)]).read_text(encoding="utf-8")
+
+
 def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
     """One model whose interval leaves out 0, among so many that Holm's p is above 0.05."""
     rng, key = np.random.default_rng(0), f"alignment_cosine.{MAIN}"
@@ -160,6 +164,12 @@ def test_what_is_shown_is_decided_by_the_adjusted_p(tmp_path: Path) -> None:
 
     folders = [write_measured(tmp_path / "slight", made(1, 0.25))]
     folders += [write_measured(tmp_path / f"none-{i}", made(i, float(rng.uniform(-0.05, 0)))) for i in range(2, 6)]
+    assert "of the same class the difference is" not in unescaped(page_of(write_measured(tmp_path / "bare", columns())))
+    within = made(1, 0.25)
+    within[f"{key}.shuffled_class"] = within[key] + 0.01
+    assert "against another image of the same class the difference is −0.01" in unescaped(
+        page_of(write_measured(tmp_path / "within", within))
+    )
     alone = write_leaderboard([str(folders[0])], tmp_path / "one").read_text(encoding="utf-8")
     assert "They are more aligned with the Bayes direction of their own image than with that of any other" in unescaped(
         alone
