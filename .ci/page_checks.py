@@ -293,16 +293,23 @@ def check_comparison(page: Page, held: Held, other: Path) -> None:
 
 
 def check_downloads(page: Page, held: Held) -> None:
-    """A figure is saved as PNG, SVG and CSV."""
+    """Every figure has a menu that saves it as PNG, SVG and CSV; a drawn chart's and each still figure's are tried."""
+    bare = page.evaluate(
+        """[...document.querySelectorAll(".card :is(.plot, img[data-figure])")].map(own => own.closest(".card"))
+        .filter(card => ["png", "svg", "csv"].some(kind => !card.querySelector(`[data-save="${kind}"]`)))
+        .map(card => card.innerText.slice(0, 60))"""
+    )
+    assert not bare, f"figures without a menu to save them: {bare}"
     open_tab(page, "Overview")
     page.eval_on_selector(".plot.story", "own => own.scrollIntoView()")
     page.wait_for_function("document.querySelector('.plot.story svg') !== null")
-    card = ".card:has(> .plot.story)"
-    assert save(page, card, "png").startswith(b"\x89PNG"), "a figure's PNG is none"
-    drawing = save(page, card, "svg").decode()
-    assert drawing.startswith("<svg"), "a figure's SVG is none"
-    assert "<script" not in drawing
-    assert table_of(save(page, card, "csv")), "a figure has no numbers"
+    stills = page.eval_on_selector_all("img[data-figure]", "all => all.map(own => own.dataset.figure)")
+    for card in (".card:has(> .plot.story)", *(f'.card:has(> [data-figure="{name}"])' for name in stills)):
+        assert save(page, card, "png").startswith(b"\x89PNG"), f"{card}: its PNG is none"
+        drawing = save(page, card, "svg").decode()
+        assert "<svg" in drawing[:300], f"{card}: its SVG is none"
+        assert "<script" not in drawing
+        assert table_of(save(page, card, "csv")), f"{card} has no numbers"
 
 
 def check_thresholds(page: Page, held: Held) -> None:

@@ -153,6 +153,20 @@ def test_measure_prints_everything_where_it_is_asked_to(capsys: pytest.CaptureFi
     assert text.index("F² is above") < text.index("change_on.eps=1")
 
 
+def test_an_alignment_has_its_excess_within_the_class_under_it(capsys: pytest.CaptureFixture[str]) -> None:
+    summary, key = copy.deepcopy(SUMMARY), "alignment_cosine.margin.bayes_gradient.sigma=0.5"
+    summary["measures"][key] = _entry(0.03, 0.01)
+    controls = {"shuffled": _entry(0.025, 0.01), "shuffled_class": _entry(0.006, 0.008)}
+    summary["excess"][key] = {**_entry(0.025, 0.01), "best_control": "shuffled", "controls": controls}
+    print_measured([summary], everything=False)
+    lines = capsys.readouterr().out.splitlines()
+    (alignment,) = [i for i, line in enumerate(lines) if "+0.025" in line]
+    assert lines[alignment].startswith("cosine with Bayes, σ = 0.5")
+    assert lines[alignment].endswith("shuffled")
+    assert lines[alignment + 1].startswith("  within the class")
+    assert "+0.006" in lines[alignment + 1]
+
+
 def test_attacks_and_other_quantities_are_among_the_main_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     summary = copy.deepcopy(SUMMARY)
     summary["regime"] = {"regime": "weak", "baseline": "std", "text": "Against std the model is weak: so.\nMore."}

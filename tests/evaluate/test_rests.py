@@ -17,9 +17,9 @@ from tangency.evaluate import MeasureRequest, measure_models, rests
 from tangency.evaluate.baseline import regime_alone
 from tangency.evaluate.entries import ExcessEntry, MeasureEntry
 from tangency.evaluate.fitting.closed import QUALITY_SIGMAS, ScoreSpec, fit_score, score_card
-from tangency.evaluate.fitting.posterior import bayes_rule_words, posterior_accuracy, wilson
+from tangency.evaluate.fitting.posterior import PosteriorAccuracy, bayes_rule_words, posterior_accuracy, wilson
 from tangency.evaluate.fitting.tangents import ground_of, study_tangents
-from tangency.evaluate.rests import KnownDirections, known_columns, known_directions, tangent_warnings
+from tangency.evaluate.rests import KnownDirections, Rests, known_columns, known_directions, tangent_warnings
 from tangency.measures import ComparisonSource, MeasureConfig
 from tangency.measures.keys import FRACTION, KAPPA
 from tangency.mixtures import Mixture
@@ -235,3 +235,19 @@ def test_numbers_without_a_baseline_name_the_estimator_and_the_unit() -> None:
         "p = 0.001."
     )
     assert "With the tangent spaces" not in regime_alone({}, {}, 7, "mfa").text
+
+
+def test_a_rule_is_doubted_only_where_it_is_surely_less_than_half_as_far_above_chance() -> None:
+    def doubt(mean: float, high: float, low: float = 0.90, kind: str = "mfa") -> str:
+        rule = [
+            PosteriorAccuracy(mean=mean, low=0.0, high=high, n=200, sigma=0.0),
+            PosteriorAccuracy(mean=0.1, low=0.0, high=0.2, n=200, sigma=0.5),  # the best σ counts
+        ]
+        network = MeasureEntry(mean=0.95, low=low, high=1.0, n=200, chance=0.1)
+        return " ".join(Rests({}, rule).warnings(kind, network))
+
+    assert "right for 0.400 of the images" in doubt(0.40, 0.49)
+    assert doubt(0.40, 0.51) == ""  # its interval reaches half of the way
+    assert doubt(0.40, 0.49, low=0.85) == ""
+    assert doubt(0.40, 0.49, kind="exact") == ""
+    assert Rests({}, []).warnings("mfa", None) == []

@@ -29,6 +29,15 @@ def test_without_normalisation_the_module_sees_the_images_themselves():
     assert torch.equal(Classifier.wrap(module, (3, 5, 7), 11)(x), module(x))
 
 
+def test_one_number_is_that_of_all_channels():
+    module, x = linear(), torch.rand(2, 3, 5, 7)
+    one = Classifier.wrap(module, (3, 5, 7), 11, mean=(0.5,), std=(0.25, 0.5, 1.0))
+    assert one.card.mean == (0.5, 0.5, 0.5)
+    torch.testing.assert_close(one(x), module((x - 0.5) / torch.tensor([0.25, 0.5, 1.0]).reshape(1, 3, 1, 1)))
+    with pytest.raises(ModelError, match="got 2 means"):
+        Classifier.wrap(module, (3, 5, 7), 11, mean=(0.5, 0.5), std=(0.25,))
+
+
 def test_normalisation_is_not_among_the_weights():
     net = Classifier.wrap(linear(), (3, 5, 7), 11, mean=(1, 1, 1), std=(2, 2, 2))
     assert sorted(net.state_dict()) == ["module.1.bias", "module.1.weight"]

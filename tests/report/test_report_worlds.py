@@ -203,6 +203,23 @@ def test_a_closed_form_that_is_poor_where_l_is_measured_is_doubted_in_the_head(c
     assert doubt() == ""
 
 
+def test_a_bayes_rule_that_knows_far_less_than_the_networks_is_doubted_in_the_head(content):
+    first, *rest = trained(content.summary.trials)
+    accuracy = MeasureEntry(mean=0.9, low=0.88, high=0.92, n=500, chance=0.1)
+    best = dataclasses.replace(first, measures=first.measures | {"accuracy": accuracy})
+
+    def doubt(mean: float, kind: str = "mfa") -> str:
+        rule = [{"sigma": 0.0, "mean": mean, "low": mean - 0.02, "high": mean + 0.02, "n": 500}]
+        score = {"kind": kind, "posterior_accuracy": rule}
+        return score_doubt(dataclasses.replace(content.summary, score=score, trials=[best, *rest]))
+
+    assert doubt(0.2).startswith(
+        "The Bayes rule of the mixture is right for 0.200 of the images at its best, the network for 0.900:"
+    )
+    assert doubt(0.6) == ""
+    assert doubt(0.2, kind="exact") == ""
+
+
 def test_a_world_without_a_bayes_rule_says_what_is_undefined(content):
     undefined = {"posterior, Bayes direction": "at σ = 0 there is no limit: planes meet nowhere"}
     world = dataclasses.replace(content.summary.world, bayes_accuracy=None, undefined=undefined)

@@ -16,10 +16,13 @@ from tangency.errors import RunError, SpecError, TangencyError
 from tangency.evaluate.classifiers.saved import find_classifier
 from tangency.evaluate.fitting.closed import estimators
 from tangency.evaluate.generation.run import generate_with
+from tangency.measures.keys import FRACTION
 from tangency.models import read_classifier
 from tangency.report import write_report
 from tangency.report.draw.figures import drawings
+from tangency.report.page.generated import generated_section
 from tangency.report.read.run import read_run
+from tangency.report.text.generation import quality_shown
 from tangency.score import MixtureScore
 from tangency.study import checked_plan, parse_spec, run_study, study_status
 from tangency.study.layout import Layout
@@ -55,6 +58,36 @@ def values(table: pl.DataFrame, **where: str) -> dict[str, np.ndarray]:
         table = table.filter(pl.col(name) == value)
     parts = table.partition_by("measure", as_dict=True)
     return {str(name): part.sort("image")["value"].to_numpy() for (name,), part in parts.items()}
+
+
+def test_figures_of_a_page_hold_the_numbers_of_the_summary(ran: tuple[Path, dict]) -> None:
+    run = read_run(ran[0])
+    section, generation = generated_section(run), run.summary.generation
+    assert section is not None
+    assert generation is not None
+    for task, entry in zip(section.entries, generation.entries, strict=True):
+        assert task.quality is not None
+        assert task.alignment is not None
+        quality, alignment = (
+            [dict(zip(content["header"], row, strict=True)) for row in content["rows"]]
+            for content in map(json.loads, (task.quality.numbers, task.alignment.numbers))
+        )
+        shown = quality_shown(entry)
+        assert [row["quality"] for row in quality] == sorted((row["quality"] for row in quality), key=shown.index)
+        made = {(row["quality"], row["objective"], row["strength"]): row for row in quality if row["network"] is None}
+        for cell in entry.cells:
+            for name in shown:
+                row, own = made[name, cell.objective, cell.strength], cell.measures[name]
+                assert (row["mean"], row["low"], row["high"]) == (own.mean, own.low, own.high)
+        for source, reference in entry.references.items():
+            for name in set(shown) & set(reference.measures):
+                assert made[name, f"reference: {source}", None]["mean"] == reference.measures[name].mean
+        assert [(row["objective"], row["strength"]) for row in alignment] == [
+            (cell.objective, cell.strength) for cell in entry.cells
+        ]
+        for row, cell in zip(alignment, entry.cells, strict=True):
+            assert row[shown[0]] == cell.measures[shown[0]].mean
+            assert row["F2_minus_shuffled_low"] == (cell.excess[FRACTION].low if FRACTION in cell.excess else None)
 
 
 @pytest.mark.parametrize("number", range(len(ENTRIES)))

@@ -44,7 +44,6 @@ from tangency.evaluate.rests import (
     keep_columns,
     known_columns,
     known_directions,
-    tangent_warnings,
 )
 from tangency.evaluate.scores import choose_scores
 from tangency.evaluate.stream import RowShards, fill_shards, identity_of, planned_shards
@@ -349,7 +348,7 @@ def _summary(
         warnings=[
             *cast("list[str]", model.classifier.card.provenance.get("warnings", [])),
             *setting.warnings,
-            *tangent_warnings(rests.known_directions),
+            *rests.warnings(setting.on.settings["score"]["kind"], numbers.measures.get("accuracy")),
             *cautions(setting.config, setting.data.test, rows, maps),
         ],
         on=setting.on,

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tangency.data.partners import measured_order
-from tangency.evaluate.entries import fields_json
-from tangency.evaluate.fitting.posterior import PosteriorAccuracy
+from tangency.evaluate.entries import MeasureEntry, fields_json
+from tangency.evaluate.fitting.posterior import PosteriorAccuracy, rule_doubt
 from tangency.evaluate.trust.known import NEIGHBOUR, TRANSFORMATION, probe_shares, share_columns
 from tangency.evaluate.trust.results import ProbeShare
 from tangency.measures import ComparisonSource
@@ -69,6 +69,11 @@ class Rests:
 
     known_directions: dict[str, KnownDirections]
     posterior_accuracy: list[PosteriorAccuracy]
+
+    def warnings(self, kind: str, accuracy: MeasureEntry | None) -> list[str]:
+        """Where they carry little, for a closed form of this kind and a classifier of this accuracy."""
+        doubt = rule_doubt(kind, self.posterior_accuracy, accuracy)
+        return tangent_warnings(self.known_directions) + ([doubt] if doubt else [])
 
 
 def known_columns(source: ComparisonSource, limit: int, natural: bool, kept: Path | None = None) -> list[Columns]:

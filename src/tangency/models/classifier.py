@@ -72,7 +72,7 @@ class Classifier(nn.Module):
             shape: (C, H, W) of one image.
             classes: class names, index = logit; or their number.
             input_range: the module's values of black and white before normalisation: (0, 1), (−1, 1), (0, 255).
-            mean, std: per channel, in units of `input_range`; empty for none.
+            mean, std: per channel, or one number for all, in units of `input_range`; empty for none.
             outputs: "logits", or "softmax" or "sigmoid" of them, which is then undone; where it is None, measuring
                 detects it.
 
@@ -151,7 +151,7 @@ def checked_card(card: Card) -> Card:
     try:
         channels, height, width = card.shape
         low, high = card.input_range
-        classes, mean, std = tuple(card.classes), tuple(map(float, card.mean)), tuple(map(float, card.std))
+        classes, mean, std = tuple(card.classes), _each(card.mean, channels), _each(card.std, channels)
         problem = _card_problem((channels, height, width), (low, high), classes, mean, std)
     except (TypeError, ValueError) as error:
         raise ModelError(
@@ -163,6 +163,12 @@ def checked_card(card: Card) -> Card:
     return dataclasses.replace(
         card, shape=(channels, height, width), input_range=(low, high), classes=classes, mean=mean, std=std
     )
+
+
+def _each(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    """A number for each channel; a single one is that of all."""
+    numbers = tuple(map(float, values))
+    return numbers * channels if len(numbers) == 1 else numbers
 
 
 def _card_problem(
@@ -180,7 +186,9 @@ def _card_problem(
     if not input_range[0] < input_range[1]:
         return f"got input range {input_range}, expected low < high, for example (0, 1)."
     if {len(mean), len(std)} - {0, shape[0]}:
-        return f"got {len(mean)} means and {len(std)} stds for {shape[0]} channels; give one each, or none."
+        return (
+            f"got {len(mean)} means and {len(std)} stds for {shape[0]} channels; give one each, one for all, or none."
+        )
     if not all(0 < value < math.inf for value in std):
         return f"got std {std}, expected positive numbers; leave it empty for no scaling."
     return ""

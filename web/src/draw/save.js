@@ -39,22 +39,34 @@ export function svgText(element, title) {
   return new XMLSerializer().serializeToString(whole);
 }
 
-export async function pngOf(text) {
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
-  await image.decode();
-  const canvas = make("canvas", {width: 2 * image.width, height: 2 * image.height});
+/** A drawing at `times` its size, as PNG. */
+function raster(image, times) {
+  const canvas = make("canvas", {width: times * image.naturalWidth, height: times * image.naturalHeight});
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise(done => canvas.toBlob(done, "image/png"));
 }
 
-/** "Save" with PNG, SVG and CSV; `data()` gives {header, rows}. */
-export function saveMenu(element, title, data) {
-  const name = fileName(title), own = make("details", {className: "save"},
-    make("summary", {"aria-label": `Save ${title}`, textContent: "Save"}),
-    make("div", {},
-      button("PNG", async () => offer(await pngOf(svgText(element, title)), `${name}.png`), {dataset: {save: "png"}}),
-      button("SVG", () => offer(new Blob([svgText(element, title)], {type: "image/svg+xml"}), `${name}.svg`), {dataset: {save: "svg"}}),
-      button("CSV", async () => { const {header, rows} = await data(); offer(new Blob([csv(header, rows)], {type: "text/csv"}), `${name}.csv`); }, {dataset: {save: "csv"}})));
-  return own;
+export async function pngOf(text) {
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  await image.decode();
+  return raster(image, 2);
 }
+
+/** "Save" with PNG, SVG and CSV: `png()` and `svg()` give blobs, `data()` gives {header, rows}. */
+function menu(title, {png, svg, data}) {
+  const kinds = {png, svg, csv: async () => { const {header, rows} = await data(); return new Blob([csv(header, rows)], {type: "text/csv"}); }};
+  return make("details", {className: "save"},
+    make("summary", {"aria-label": `Save ${title}`, textContent: "Save"}),
+    make("div", {}, ...Object.entries(kinds).map(([kind, blob]) =>
+      button(kind.toUpperCase(), async () => offer(await blob(), `${fileName(title)}.${kind}`), {dataset: {save: kind}}))));
+}
+
+/** The menu of the charts inside an element. */
+export const saveMenu = (element, title, data) => menu(title, {
+  png: () => pngOf(svgText(element, title)), svg: () => new Blob([svgText(element, title)], {type: "image/svg+xml"}), data});
+
+/** The menu of an image that is an SVG with its numbers in `data-numbers`. */
+export const stillMenu = image => menu(image.dataset.figure, {
+  png: async () => { await image.decode(); return raster(image, 3); },
+  svg: () => new Blob([Uint8Array.from(atob(image.src.split(",")[1]), letter => letter.charCodeAt(0))], {type: "image/svg+xml"}), data: () => JSON.parse(image.dataset.numbers)});

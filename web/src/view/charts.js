@@ -7,7 +7,7 @@ import {denoisingTable, drawDenoising, drawRidge, drawScatter, ridgeTable, scatt
 import {drawEffective, drawEstimators, effectiveTable, estimatorsTable} from "../draw/sweep.js";
 import {drawNoise, noiseNames, noiseTable} from "../draw/noise.js";
 import {hueOf} from "../draw/chart.js";
-import {saveMenu} from "../draw/save.js";
+import {saveMenu, stillMenu} from "../draw/save.js";
 
 const titleOf = element => element.closest(".card")?.querySelector("h3")?.textContent.trim() || element.getAttribute("aria-label");
 
@@ -113,6 +113,6 @@ export function mountCharts(page) {
     toggles($("#noise-legend"), noiseNames(run), hidden, () => visible.redraw([element]));
     savable(element, () => noiseTable(run));
   });
-  $$("img[data-figure]").forEach(image => image.closest(".card")?.append(make("p", {className: "save"}, make("a", {className: "quiet", href: image.src, download: `${image.dataset.figure}.png`}, "PNG"))));
+  $$("img[data-figure]").forEach(image => image.closest(".card").append(stillMenu(image)));
 }
 

@@ -26,6 +26,7 @@ _MAIN = {
 }
 _ATTACKED = ("accuracy_", "certified_radius")  # how the families begin that attacks and smoothing add
 _CLOSED = "bayes_gradient"
+_WITHIN = "shuffled_class"  # the control of an alignment that has all class knowledge
 
 
 def print_measured(summaries: Sequence[Mapping[str, Any]], *, everything: bool) -> None:
@@ -82,7 +83,7 @@ def _warnings(summary: Mapping[str, Any]) -> Iterable[str]:
 
 def _print_main(screen: Console, summary: Mapping[str, Any]) -> None:
     measures, keys = summary["measures"], _main_keys(summary["measures"])
-    screen.print(table(_TITLES, [_main_row(key, summary) for key in keys]))
+    screen.print(table(_TITLES, [row for key in keys for row in _main_rows(key, summary)]))
     if more := len(measures) - len(keys):
         say(screen, f"{more} more numbers: --all prints them, and --json with all digits.")
 
@@ -103,11 +104,16 @@ def _main_keys(measures: Mapping[str, Any]) -> list[Key]:
     return rows
 
 
-def _main_row(key: Key, summary: Mapping[str, Any]) -> list[str]:
+def _main_rows(key: Key, summary: Mapping[str, Any]) -> list[list[str]]:
+    """A measure with its excess over its best control; of an alignment, its excess within the class too."""
     entry, excess = summary["measures"][str(key)], summary["excess"].get(str(key))
     best = DASH if excess is None else f"{plus_minus(excess, signed=True)} {excess['best_control']}"
     few = f" ({entry['n']} images)" if entry["degenerate"] else ""
-    return [_name(key) + few, plus_minus(entry), number(entry["chance"]), best]
+    rows = [[_name(key) + few, plus_minus(entry), number(entry["chance"]), best]]
+    within = (excess or {}).get("controls", {}).get(_WITHIN) if key.target else None
+    if within is not None:
+        rows.append(["  within the class", "", "", plus_minus(within, signed=True)])
+    return rows
 
 
 def _name(key: Key) -> str:

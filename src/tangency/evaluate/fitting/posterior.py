@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from tangency.evaluate.entries import IntervalEntry
+from tangency.evaluate.entries import IntervalEntry, MeasureEntry
 from tangency.score.quality import noised
 from tangency.types import LabelledImages
 from tangency.worlds import World
@@ -87,6 +87,34 @@ def ends_words(accuracies: Sequence[PosteriorAccuracy]) -> str:
     ends = ordered[:1] + ordered[1:][-1:]
     said = [f"{each.mean:.3f}" + (f" at σ = {each.sigma:g}" if each.sigma else "") for each in ends]
     return f" (accuracy {'; '.join(said)})" if said else ""
+
+
+def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: MeasureEntry | None) -> str:
+    """A warning where the rule's best accuracy is less than half as far above chance as a network's; "" otherwise.
+
+    Alignment is then agreement with a rule that knows far less of the classes than the network does.
+
+    Args:
+        kind: of the closed form; the exact law of a world is no model, and never doubted.
+        accuracies: of its Bayes rule.
+        network: the accuracy of the network, with its chance level.
+
+    Example:
+        >>> rule = [PosteriorAccuracy(mean=0.30, low=0.24, high=0.37, n=200, sigma=0.0)]
+        >>> rule_doubt("mfa", rule, MeasureEntry(mean=0.95, low=0.91, high=0.97, n=200, chance=0.1))[:61]
+        'the Bayes rule of the mixture is right for 0.300 of the image'
+    """
+    if kind == "exact" or not accuracies or network is None or network.mean is None or network.low is None:
+        return ""
+    best, low = max(accuracies, key=lambda each: each.mean or 0.0), network.low
+    chance, high = network.chance or 0.0, best.mean if best.high is None else best.high
+    if best.mean is None or high is None or high - chance >= (low - chance) / 2:
+        return ""
+    return (
+        f"the Bayes rule of {_WHOSE.get(kind, 'the score')} is right for {best.mean:.3f} of the images at its best, "
+        f"the network for {network.mean:.3f}: alignment is with a rule that knows less of the classes "
+        "than the network. A score trained on these images, with classes, may know more (tangency score train)."
+    )
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,8 +61,25 @@ def legend_below(figure: Figure, lines: dict[str, Any], columns: int = 4) -> Non
     figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns)
 
 
-def png_uri(figure: Any) -> Any:
-    """The figure as a PNG data URI of twice the size it is shown at."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in a page.
+
+    Args:
+        source: the figure as an SVG data URI; its letters are shapes, so that it needs no font.
+        numbers: what it shows, as JSON of {"header": [...], "rows": [[...], ...]}.
+    """
+
+    source: str
+    numbers: str
+
+
+def drawing(figure: Figure, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Drawing:
+    """The figure for a page, with its numbers."""
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=220)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    numbers = json.dumps({"header": header, "rows": rows}, allow_nan=False, ensure_ascii=False)
+    return Drawing("data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(), numbers)

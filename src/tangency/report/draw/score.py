@@ -57,3 +57,14 @@ def error_figure(summary: Mapping[str, Any]) -> Figure:
         ax.minorticks_off()
         ax.legend(ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def error_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of what `error_figure` draws: errors over σ², with 95 % intervals."""
+    rows = []
+    for level in summary["noise_levels"]:
+        square = level["sigma"] ** 2
+        for name, error in {"this score": level["mse"], **level["baselines"]}.items():
+            ends = [error.get(end) for end in ("mean", "low", "high")]
+            rows.append([level["sigma"], name, *(end if end is None else end / square for end in ends)])
+    return ["sigma", "score", "mse_over_sigma2", "low", "high"], rows

@@ -10,9 +10,10 @@ import numpy as np
 from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.generation.qualities import Quality
 from tangency.measures.keys import FRACTION
-from tangency.report.draw.canvas import STYLE, png_uri
+from tangency.report.draw.canvas import STYLE, Drawing, drawing
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
+from tangency.report.read.generated import Table, alignment_table, quality_table
 from tangency.report.read.run import RunFiles
 from tangency.report.read.trials import BAYES
 from tangency.report.text.generation import (
@@ -23,6 +24,7 @@ from tangency.report.text.generation import (
     over_words,
     peak_sentences,
     quality_label,
+    quality_shown,
     task_lead,
     task_title,
 )
@@ -77,8 +79,8 @@ class TaskSection:
     networks: int
     unit: str
     peaks: list[str]
-    quality: str | None
-    alignment: str | None
+    quality: Drawing | None
+    alignment: Drawing | None
     main: str
     heads: list[tuple[str, Quality]]
     rows: list[QualityRow]
@@ -105,17 +107,30 @@ def generated_section(run: RunFiles) -> GenerationSection | None:
     generation = run.summary.generation
     if not generation:
         return None
-    figures: dict[str, str] = {}
+    figures: dict[str, Drawing] = {}
+    tables = _tables(generation.entries)
     with mpl.rc_context(STYLE):
         for name, draw in generation_figures(run).items():
             if (figure := draw()) is not None:
-                figures[name] = png_uri(figure)
+                figures[name] = drawing(figure, *tables[name])
     entries = [_entry(run, entry, generation.about, figures) for entry in generation.entries]
     judge = generation.judge
     return GenerationSection(judge_words(judge), judge.warning, generation.method, entries)
 
 
-def _entry(run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figures: Mapping[str, str]) -> TaskSection:
+def _tables(entries: Sequence[TaskEntry]) -> dict[str, Table]:
+    """Name of each figure to its numbers."""
+    tables = {}
+    for entry in entries:
+        if shown := quality_shown(entry):
+            tables[f"generation-{entry.name}"] = quality_table(entry, shown)
+            tables[f"generation-{entry.name}-alignment"] = alignment_table(entry, shown[0])
+    return tables
+
+
+def _entry(
+    run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figures: Mapping[str, Drawing]
+) -> TaskSection:
     """The section of one task."""
     shown = list(entry.qualities)
     return TaskSection(

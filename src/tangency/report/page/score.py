@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.report.draw.canvas import png_uri
+from tangency.report.draw.canvas import Drawing, drawing
 from tangency.report.draw.pixels import data_uri, photograph
-from tangency.report.draw.score import error_figure
+from tangency.report.draw.score import error_figure, error_table
 from tangency.report.page.html import environment, resource
 from tangency.report.text import glossary
 
@@ -28,7 +28,7 @@ class ScorePanel:
     Args:
         levels: "noise_levels" of `evaluate_score`.
         baselines: names of the closed forms.
-        figure: the error beside closed forms, as a data URI.
+        figure: the error beside closed forms, with its numbers.
         denoised: (name, pictures) of the clean images, then of the noisy and the denoised ones at every σ.
         samples: (sample, nearest training image); empty where nothing was drawn.
         exact: whether the exact law was there to compare with.
@@ -37,7 +37,7 @@ class ScorePanel:
 
     levels: list[Mapping[str, Any]]
     baselines: list[str]
-    figure: str
+    figure: Drawing
     denoised: list[tuple[str, list[str]]]
     samples: list[tuple[str, str]]
     exact: bool
@@ -56,7 +56,7 @@ def examination(
     return ScorePanel(
         levels=levels,
         baselines=list(levels[0]["baselines"]),
-        figure=png_uri(figure or error_figure(summary)),
+        figure=drawing(figure or error_figure(summary), *error_table(summary)),
         denoised=[(name, [_uri(picture) for picture in pictures[key]]) for name, key in denoised],
         samples=[(_uri(sample), _uri(neighbour)) for sample, neighbour in pairs],
         exact=any(level["score_error"] for level in levels),

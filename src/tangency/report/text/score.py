@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tangency.evaluate.fitting.posterior import ends_words
+from tangency.evaluate.fitting.posterior import ends_words, rule_doubt
 from tangency.report.read.score import ScoreDescription, score_card
+from tangency.report.read.trials import trained
 from tangency.report.text.glossary import SCORES, TARGETS
 from tangency.report.text.numbers import capital, estimate, number
 from tangency.study.summary.entries import StudySummary
@@ -84,8 +85,16 @@ def score_lead(summary: StudySummary) -> str:
 
 
 def score_doubt(summary: StudySummary) -> str:
-    """A warning where one Gaussian denoises better than the closed form at the largest σ, which L rests on."""
+    """A warning where the closed form, which alignment rests on, is poor: as a classifier, or beside one Gaussian."""
     card = score_card(summary)
+    networks = [entry for trial in trained(summary.trials) if (entry := trial.measures.get("accuracy")) is not None]
+    best = max(networks, key=lambda entry: entry.mean or 0.0, default=None)
+    doubts = [_beaten(card), capital(rule_doubt(card.kind, card.posterior_accuracy, best))]
+    return " ".join(doubt for doubt in doubts if doubt)
+
+
+def _beaten(card: ScoreDescription) -> str:
+    """A warning where one Gaussian denoises better than the closed form at the largest σ, which L rests on."""
     largest = card.denoising[-1] if card.denoising else None
     if (
         card.kind == EXACT
