@@ -42,8 +42,10 @@ quickstart: $(BIN)/.installed
 test: $(BIN)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" $(TEST_PATHS)
 
+# the files with such a test: to collect all the others takes longer than to run these
+FULL_DATA = $(shell grep -rlE "data_root|full_data" tests --include="test_*.py")
 test-data: $(BIN)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "full_data and not slow" -rs $(TEST_PATHS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "full_data and not slow" -rs $(or $(TEST_PATHS),$(FULL_DATA))
 
 test-slow: $(BIN)/.installed-test
 	$(BIN)/python -m pytest $(TEST_PATHS)

@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name in part.source for part in item.dtest.examples for name in ("run_study(", "run_cause(")
         ):
             item.add_marker("processes")
+            if any("run_cause(" in part.source for part in item.dtest.examples):
+                item.add_marker("slow")
         if "data_root" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("full_data"):
             item.add_marker("full_data")
 

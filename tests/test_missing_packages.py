@@ -154,6 +154,7 @@ except ModelError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_package_that_another_package_wants() -> None:
     """In a process of its own: transformers remembers which packages it once found."""

@@ -95,6 +95,7 @@ def _run_again(name: str, folder: Path) -> None:
     assert words(again) == words(shipped)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_the_quickest_runs(tmp_path: Path) -> None:
     _run_again(QUICK, tmp_path)

@@ -163,7 +163,7 @@ def measured(data: Dataset, device: str, score: str, config: MeasureConfig) -> R
 ALIGNMENTS = tuple(("margin", target) for target in TARGETS)
 
 
-@pytest.mark.parametrize("score", CLOSED)
+@pytest.mark.parametrize("score", [CLOSED[0], *(pytest.param(one, marks=pytest.mark.slow) for one in CLOSED[1:])])
 def test_measuring(score: str, data: Dataset) -> None:
     config = MeasureConfig(
         alignments=ALIGNMENTS,

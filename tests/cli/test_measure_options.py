@@ -76,6 +76,7 @@ def test_everything_that_can_be_asked_for(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_published_alignment_stands_beside_ours(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays = {

@@ -25,7 +25,7 @@ def pool() -> tuple[LabelledImages, torch.Tensor]:
 def test_partners_are_uniform_over_what_is_allowed(given: bool, within: bool) -> None:
     """Against brute force: over many seeds, each allowed image as often as any other, and none that is not."""
     data, kinds = pool()
-    ids, counts, seeds = torch.arange(N), torch.zeros(N, N), 3000
+    ids, counts, seeds = torch.arange(N), torch.zeros(N, N), 1500
     for seed in range(seeds):
         partners = Partners(data, seed, 5 * kinds - 7 if given else None)
         found, usable = partners.of_class(ids, data.labels) if within else partners.any(ids)

@@ -156,6 +156,13 @@ def _summed(
     return json.dumps(summary), polars.concat(frames)
 
 
+def _summed_once(**options: Any) -> tuple[str, polars.DataFrame]:
+    """The same, of the options of `summary_of`; however they are given, made once in a process."""
+    chosen = {"seeds": (0,), "positive": True, "headline": True, "world": False, "rule": "regimes", "second": None}
+    chosen |= {"longer": 0.0} | options
+    return _summed(**(chosen | {"seeds": tuple(chosen["seeds"])}))
+
+
 def parse_spec_text(text: str) -> dict[str, Any]:
     """The content of a spec."""
     import yaml
@@ -205,7 +212,9 @@ def summary_of(
         second: F² of the global PCA subspace under a second estimator, as a share of the own; None for one estimator.
         longer: factor of F² of networks that were trained twice as long; 0 for none.
     """
-    text, _ = _summed(tuple(seeds), positive, headline, world, rule, second, longer)
+    text, _ = _summed_once(
+        seeds=seeds, positive=positive, headline=headline, world=world, rule=rule, second=second, longer=longer
+    )
     summary: dict[str, Any] = json.loads(text)
     summary["data"]["shape"][0] = channels
     return summary
@@ -343,9 +352,7 @@ def build_run(folder: Path, channels: int = 1, spec: str = SPEC, **options: Any)
     """Write spec.yaml, summary.json, rows.parquet and pictures into `folder` and return it; options of `summary_of`."""
     rng = np.random.default_rng(11)
     summary = summary_of(channels=channels, **options)
-    chosen = {"seeds": (0,), "positive": True, "headline": True, "world": False, "rule": "regimes", "second": None}
-    chosen |= {"longer": 0.0} | options
-    rows = _summed(**(chosen | {"seeds": tuple(chosen["seeds"])}))[1]
+    _, rows = _summed_once(**options)
     (folder / "artefacts").mkdir(parents=True)
     (folder / "spec.yaml").write_text(spec)
     summary["spec_hash"] = load_spec(folder / "spec.yaml").digest()

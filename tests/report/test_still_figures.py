@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tangency.report.draw.canvas import drawing, new_figure
+from tangency.report.draw.canvas import new_figure, still_figure
 from tangency.report.draw.score import error_table
 
 
@@ -15,8 +15,8 @@ def test_a_figure_in_a_page_is_an_svg_of_shapes_with_its_numbers() -> None:
     figure, axes = new_figure(1, 1, 2.0)
     axes[0, 0].plot([0, 1], [1, 2])
     axes[0, 0].set_title("σ < 1")
-    made = drawing(figure, ["x", "y"], [[0.0, 1.0], [1.0, None]])
-    again = drawing(figure, ["x", "y"], [[0.0, 1.0], [1.0, None]])
+    made = still_figure(figure, ["x", "y"], [[0.0, 1.0], [1.0, None]])
+    again = still_figure(figure, ["x", "y"], [[0.0, 1.0], [1.0, None]])
     kind, _, content = made.source.partition(",")
     text = base64.b64decode(content).decode()
     assert kind == "data:image/svg+xml;base64"
@@ -30,7 +30,7 @@ def test_a_figure_in_a_page_is_an_svg_of_shapes_with_its_numbers() -> None:
 def test_numbers_that_are_none_are_refused() -> None:
     figure, _ = new_figure(1, 1, 2.0)
     with pytest.raises(ValueError, match="JSON"):
-        drawing(figure, ["x"], [[float("nan")]])
+        still_figure(figure, ["x"], [[float("nan")]])
 
 
 def test_errors_are_relative_to_the_noise() -> None:

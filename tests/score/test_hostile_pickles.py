@@ -142,7 +142,7 @@ def test_changed_bytes_are_read_or_refused(tmp_path: Path) -> None:
     """Of files with a few bytes changed, lost or doubled none ends in another error; some change only a weight."""
     path, good, generator = tmp_path / "net.pkl", edm_bytes(network()), random.Random(0)
     messages = []
-    for _ in range(150):
+    for _ in range(60):
         data = bytearray(good)
         for _ in range(generator.choice([1, 1, 3])):
             at, length = generator.randrange(len(data)), generator.randrange(1, 20)
@@ -153,5 +153,5 @@ def test_changed_bytes_are_read_or_refused(tmp_path: Path) -> None:
             load_edm_pickle(path)
             continue
         messages.append(refusal(path, "tensor_"))
-    assert 75 < len(messages) < 150
+    assert 30 < len(messages) < 60
     assert all(message.isprintable() for message in messages)

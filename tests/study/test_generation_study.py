@@ -148,6 +148,7 @@ def test_the_summary_and_the_page_tell_of_every_cell(ran: tuple[Path, dict]) -> 
     assert "1000 a side" in told["entries"][0]["unavailable"]["kid"]
 
 
+@pytest.mark.slow
 def test_neither_workers_nor_shards_change_a_row(ran: tuple[Path, dict], tmp_path: Path) -> None:
     run, content = ran
     spec = parse_spec(content | {"workers": 2, "shard": 5}, "test")
@@ -303,6 +304,7 @@ def test_a_world_with_its_bayes_rule(tmp_path: Path) -> None:
     assert torch.tensor(entry["cells"][0]["measures"]["psnr_gain"]["mean"]).isfinite()
 
 
+@pytest.mark.slow
 def test_entries_that_share_a_trials_pictures_and_a_batch_of_one(tmp_path: Path) -> None:
     one = {"task": "denoise", "count": 5, "batch": 4, "climb": {"steps": 2}}
     content = tiny_spec(write_data(tmp_path), judge=JUDGE, generate=[one, one | {"references": ["bayes"]}])

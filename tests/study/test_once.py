@@ -86,6 +86,7 @@ def test_each_process_loads_once_and_the_driver_alone_plans(calls: tuple[Counter
         assert set(worker) <= {"load_dataset", "load_network", "fit_affordable"}
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_each_mixture_is_fitted_once_in_a_run(calls: tuple[Counter[str], list[Counter[str]]]) -> None:
     """That of the score, which is a baseline of the trained one too, and that of the second tangent spaces."""

@@ -154,6 +154,7 @@ def test_it_works_in_a_notebook_process() -> None:
     assert "fork acme-things 1.2" in notebook(NOTEBOOK.replace('("spawn", "fork")', '("fork",)'))
 
 
+@pytest.mark.slow
 def test_children_of_both_start_methods_find_it(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -20,7 +20,7 @@ from tangency.tangents import MixtureTangents
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("guide_fraction", [0.0, 0.25])
+@pytest.mark.parametrize("guide_fraction", [pytest.param(0.0, marks=pytest.mark.slow), 0.25])
 def test_three_ways_give_equal_rows(guide_fraction: float, tmp_path: Path) -> None:
     """Also where training images are kept for guides: what is measured with is fitted to the others, everywhere."""
     changes = {"sweep": [{"objective": "standard"}], "guide_fraction": guide_fraction}

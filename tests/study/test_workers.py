@@ -65,6 +65,7 @@ def spec(tmp_path: Path) -> Path:
     return write_spec(tmp_path, content)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_so(spec: Path, tmp_path: Path) -> None:
     text = f"import tangency\nprint('imported')\ntangency.run_study('{spec}', '{tmp_path / 'run'}')\n"
     with script(tmp_path, text) as process:

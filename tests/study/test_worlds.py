@@ -177,6 +177,7 @@ def test_images_of_a_world_leave_the_unit_range_and_pgd_can_leave_them_there() -
         make("pgd_l2", 0.5, steps=2).losses(network, data.images(), data.labels, draw)
 
 
+@pytest.mark.slow
 def test_relative_noise_robustness_has_a_band_over_the_grid(tmp_path: Path) -> None:
     content = world_spec(
         data="world:distractor?shape=1x16x8&rank=2&classes=2&train=200&test=60",

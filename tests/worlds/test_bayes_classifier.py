@@ -110,7 +110,7 @@ def test_more_noise_is_more_risk() -> None:
     assert risks == sorted(risks)
 
 
-@pytest.mark.parametrize("name", ["linear", "sphere"])
+@pytest.mark.parametrize("name", ["linear", pytest.param("sphere", marks=pytest.mark.slow)])
 def test_its_second_derivatives_are_right(name: str) -> None:
     """So that gradient penalties, Hessians and forward-mode products work on it as on any module."""
     world = world_case(name)

@@ -58,7 +58,7 @@ def check(world: str | None = None, seed: int = 0) -> list[Claim]:
     """Every claim, checked.
 
     Example:
-        >>> all(claim.passed for claim in check("torus?shape=1x4x4&rank=2"))
+        >>> all(claim.passed for claim in check("linear?shape=1x4x4&rank=2"))
         True
     """
     return [claim for _, work in steps(world, seed) for claim in work()]

@@ -62,7 +62,7 @@ def legend_below(figure: Figure, lines: dict[str, Any], columns: int = 4) -> Non
 
 
 @dataclass(frozen=True)
-class Drawing:
+class StillFigure:
     """A figure in a page.
 
     Args:
@@ -74,7 +74,7 @@ class Drawing:
     numbers: str
 
 
-def drawing(figure: Figure, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Drawing:
+def still_figure(figure: Figure, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> StillFigure:
     """The figure for a page, with its numbers."""
     import matplotlib as mpl
 
@@ -82,4 +82,4 @@ def drawing(figure: Figure, header: Sequence[str], rows: Sequence[Sequence[Any]]
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     numbers = json.dumps({"header": header, "rows": rows}, allow_nan=False, ensure_ascii=False)
-    return Drawing("data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(), numbers)
+    return StillFigure("data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(), numbers)

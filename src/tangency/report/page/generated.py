@@ -10,7 +10,7 @@ import numpy as np
 from tangency.evaluate.entries import MeasureEntry
 from tangency.evaluate.generation.qualities import Quality
 from tangency.measures.keys import FRACTION
-from tangency.report.draw.canvas import STYLE, Drawing, drawing
+from tangency.report.draw.canvas import STYLE, StillFigure, still_figure
 from tangency.report.draw.generation import generation_figures
 from tangency.report.draw.pixels import data_uri, photograph
 from tangency.report.read.generated import Table, alignment_table, quality_table
@@ -79,8 +79,8 @@ class TaskSection:
     networks: int
     unit: str
     peaks: list[str]
-    quality: Drawing | None
-    alignment: Drawing | None
+    quality: StillFigure | None
+    alignment: StillFigure | None
     main: str
     heads: list[tuple[str, Quality]]
     rows: list[QualityRow]
@@ -107,12 +107,12 @@ def generated_section(run: RunFiles) -> GenerationSection | None:
     generation = run.summary.generation
     if not generation:
         return None
-    figures: dict[str, Drawing] = {}
+    figures: dict[str, StillFigure] = {}
     tables = _tables(generation.entries)
     with mpl.rc_context(STYLE):
         for name, draw in generation_figures(run).items():
             if (figure := draw()) is not None:
-                figures[name] = drawing(figure, *tables[name])
+                figures[name] = still_figure(figure, *tables[name])
     entries = [_entry(run, entry, generation.about, figures) for entry in generation.entries]
     judge = generation.judge
     return GenerationSection(judge_words(judge), judge.warning, generation.method, entries)
@@ -129,7 +129,7 @@ def _tables(entries: Sequence[TaskEntry]) -> dict[str, Table]:
 
 
 def _entry(
-    run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figures: Mapping[str, Drawing]
+    run: RunFiles, entry: TaskEntry, about: Mapping[str, Quality], figures: Mapping[str, StillFigure]
 ) -> TaskSection:
     """The section of one task."""
     shown = list(entry.qualities)

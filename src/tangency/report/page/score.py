@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tangency.report.draw.canvas import Drawing, drawing
+from tangency.report.draw.canvas import StillFigure, still_figure
 from tangency.report.draw.pixels import data_uri, photograph
 from tangency.report.draw.score import error_figure, error_table
 from tangency.report.page.html import environment, resource
@@ -37,7 +37,7 @@ class ScorePanel:
 
     levels: list[Mapping[str, Any]]
     baselines: list[str]
-    figure: Drawing
+    figure: StillFigure
     denoised: list[tuple[str, list[str]]]
     samples: list[tuple[str, str]]
     exact: bool
@@ -56,7 +56,7 @@ def examination(
     return ScorePanel(
         levels=levels,
         baselines=list(levels[0]["baselines"]),
-        figure=drawing(figure or error_figure(summary), *error_table(summary)),
+        figure=still_figure(figure or error_figure(summary), *error_table(summary)),
         denoised=[(name, [_uri(picture) for picture in pictures[key]]) for name, key in denoised],
         samples=[(_uri(sample), _uri(neighbour)) for sample, neighbour in pairs],
         exact=any(level["score_error"] for level in levels),
