@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tangency.report.draw.canvas import new_figure, still_figure
+from tangency.report.draw.canvas import legend_below, lines_by_label, new_figure, still_figure
 from tangency.report.draw.score import error_table
 
 
@@ -39,3 +39,14 @@ def test_errors_are_relative_to_the_noise() -> None:
     header, rows = error_table(summary)
     assert header == ["sigma", "score", "mse_over_sigma2", "low", "high"]
     assert rows == [[0.5, "this score", 0.08, 0.04, 0.12], [0.5, "gaussian", 0.2, None, None]]
+
+
+@pytest.mark.parametrize(("words", "columns"), [(1, 4), (4, 2), (40, 1)])
+def test_a_legend_is_no_wider_than_its_figure_where_that_can_be(words: int, columns: int) -> None:
+    figure, axes = new_figure(1, 1, 2.0)
+    for number in range(6):
+        axes[0, 0].plot([0, 1], [number, 1], label=f"{number} " + "words " * words)
+    legend_below(figure, lines_by_label(axes.flat))
+    (legend,) = figure.legends
+    assert legend._ncols == columns
+    assert columns == 1 or legend.get_window_extent().width <= figure.bbox.width

@@ -57,8 +57,12 @@ def lines_by_label(axes: Iterable[Axes]) -> dict[str, Any]:
 
 
 def legend_below(figure: Figure, lines: dict[str, Any], columns: int = 4) -> None:
-    """One legend for the whole figure, under it."""
-    figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=columns)
+    """One legend for the whole figure, under it, in as many columns (of those given at most) as fit its width."""
+    for count in range(columns, 0, -1):
+        legend = figure.legend(list(lines.values()), list(lines), loc="outside lower center", ncols=count)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 @dataclass(frozen=True)
