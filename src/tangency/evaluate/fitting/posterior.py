@@ -113,7 +113,7 @@ def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: Meas
     return (
         f"the Bayes rule of {_WHOSE.get(kind, 'the score')} is right for {best.mean:.3f} of the images at its best, "
         f"the network for {network.mean:.3f}: alignment is with a rule that knows less of the classes "
-        "than the network. A score trained on these images, with classes, may know more (tangency score train)."
+        "than the network. A score trained on these images, with classes, may know more: tangency score fit."
     )
 
 
