@@ -119,6 +119,7 @@ def test_the_job_of_a_killed_worker_goes_on_at_once_from_its_checkpoint(tmp_path
     assert not busy(tmp_path, QUICK)
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_job_that_ends_its_worker_every_time_fails(tmp_path: Path, processes: Processes) -> None:
     job = simulated("deadly", die=True)

@@ -102,6 +102,7 @@ def test_a_score_that_copies_is_found_out(data: Dataset) -> None:
     assert "compared with nothing" in found["verdict"]["words"]
 
 
+@pytest.mark.slow
 def test_kid_of_exact_samples_is_that_of_training_images(data: Dataset) -> None:
     config = TrustConfig(sigmas=(0.1,), images=10, probed=5, probes=1, samples=1000, steps=40, baselines=())
     large = load_dataset(REFERENCE.replace("train=600", "train=1000"))
@@ -139,6 +140,7 @@ def test_the_verdict_names_where_a_score_is_better() -> None:
     assert few.doubts == 0
 
 
+@pytest.mark.slow
 def test_exact_scores_are_not_doubted() -> None:
     """False alarms: one in a thousand for each identity, over all noise levels."""
     doubts = 0

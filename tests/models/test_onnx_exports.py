@@ -39,7 +39,10 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+QUICK = ("timm/resnet18", "timm/levit_128s", "timm/vit_tiny_patch16_224")  # an exporter and a kind of network each
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in SMALL])
 def test_ten_of_the_list_at_small_sizes(tmp_path: Path, name: str) -> None:
     size, exporter, opset, options = SMALL[name]
     net, path = made(*name.split("/"), **options), tmp_path / "net.onnx"

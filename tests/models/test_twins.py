@@ -161,7 +161,7 @@ def test_torchvisions_published_weights_are_known_by_their_hash(tmp_path, monkey
     assert "(?transform_input=true)" in reading(found)
 
 
-@pytest.mark.parametrize("caffe", [True, False])
+@pytest.mark.parametrize("caffe", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_the_stride_of_bottlenecks_is_checked_on_the_data(tmp_path, caffe):
     from torchvision.models import resnet50
     from torchvision.models.resnet import Bottleneck

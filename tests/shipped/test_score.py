@@ -27,7 +27,7 @@ def score() -> NetworkScore:
     return found
 
 
-@pytest.mark.parametrize("sigma", LIMITS)
+@pytest.mark.parametrize("sigma", [pytest.param(s, marks=[] if s == 0.25 else pytest.mark.slow) for s in LIMITS])
 def test_errors_on_500_test_images_are_those_of_the_card_and_within_the_limits(
     score: NetworkScore, sigma: float
 ) -> None:

@@ -78,6 +78,7 @@ def test_a_study_of_two_processes_has_the_objective_the_estimator_and_the_metric
     assert "acme/axes" in page
 
 
+@pytest.mark.slow
 def test_a_trial_by_the_objective_is_measured_alone_by_its_id(study: Path, tmp_path: Path) -> None:
     reference = f"run:{study}/trials/{TRIAL}"
     done = command("measure", "--model", reference, "--limit", 12, "--json", "--out", tmp_path / "measured", **paths())

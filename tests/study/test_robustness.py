@@ -219,6 +219,7 @@ def test_yaml_that_pyyaml_takes_or_chokes_on_is_refused(text: str, tmp_path: Pat
         load_spec(tmp_path / "spec.yaml")
 
 
+@pytest.mark.slow
 def test_legacy_and_default_of_one_objective_are_two_curves(tmp_path: Path) -> None:
     entry = {"objective": "gradient_norm", "strengths": [0.1]}
     content = tiny_spec(write_data(tmp_path), sweep=[*SWEEP, entry, entry | {"legacy": "pags"}])

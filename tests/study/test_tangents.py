@@ -41,6 +41,7 @@ def ground() -> Ground:
     return Ground(load_dataset(f"world:{TORUS}&train=800&test=60"), score=make_world(TORUS))
 
 
+@pytest.mark.slow
 def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_it(ground: Ground) -> None:
     told: list[float] = []
     found = examine_tangents(

@@ -39,7 +39,9 @@ def test_every_identity_holds(name: str) -> None:
     assert len({c.claim for c in claims}) == 15
 
 
-@pytest.mark.parametrize("name", ["sphere?shape=1x4x4&rank=3", "torus?shape=1x4x4&rank=2"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("sphere?shape=1x4x4&rank=3", marks=pytest.mark.slow), "torus?shape=1x4x4&rank=2"]
+)
 def test_every_identity_holds_on_curved_worlds(name: str) -> None:
     assert failures(identities(make_world(name), 0.1)) == []
 

@@ -122,7 +122,12 @@ train(net(), data(), make("gnorm", 0.1), ALWAYS, sys.argv[1])
 @pytest.mark.processes
 @pytest.mark.parametrize(
     "point",
-    ["train.step#4", "rename:checkpoint.safetensors#5", "rename:best.safetensors#1", "rename:model.safetensors#1"],
+    [
+        "train.step#4",
+        pytest.param("rename:checkpoint.safetensors#5", marks=pytest.mark.slow),
+        pytest.param("rename:best.safetensors#1", marks=pytest.mark.slow),
+        "rename:model.safetensors#1",
+    ],
 )
 def test_killed_at_any_point(tmp_path, point):
     """As kill -9 would: no clean-up runs, then the same call again."""
