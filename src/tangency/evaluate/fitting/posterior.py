@@ -92,7 +92,7 @@ def ends_words(accuracies: Sequence[PosteriorAccuracy]) -> str:
 def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: MeasureEntry | None) -> str:
     """A warning where the rule's best accuracy is less than half as far above chance as a network's; "" otherwise.
 
-    Alignment is then agreement with a rule that knows far less of the classes than the network does.
+    Their intervals must be apart, too. Alignment is then agreement with a rule that knows far less of the classes than the network does.
 
     Args:
         kind: of the closed form; the exact law of a world is no model, and never doubted.
@@ -107,8 +107,8 @@ def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: Meas
     if kind == "exact" or not accuracies or network is None or network.mean is None or network.low is None:
         return ""
     best, low = max(accuracies, key=lambda each: each.mean or 0.0), network.low
-    chance, high = network.chance or 0.0, best.mean if best.high is None else best.high
-    if best.mean is None or high is None or high - chance >= (low - chance) / 2:
+    chance = network.chance or 0.0
+    if best.mean is None or best.mean - chance >= (network.mean - chance) / 2 or (best.high or best.mean) >= low:
         return ""
     return (
         f"the Bayes rule of {_WHOSE.get(kind, 'the score')} is right for {best.mean:.3f} of the images at its best, "
