@@ -92,7 +92,8 @@ def ends_words(accuracies: Sequence[PosteriorAccuracy]) -> str:
 def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: MeasureEntry | None) -> str:
     """A warning where the rule's best accuracy is less than half as far above chance as a network's; "" otherwise.
 
-    Their intervals must be apart, too. Alignment is then agreement with a rule that knows far less of the classes than the network does.
+    Their intervals must be apart, too. Alignment is then agreement with a rule that knows far less of the classes than the
+    network does.
 
     Args:
         kind: of the closed form; the exact law of a world is no model, and never doubted.
