@@ -249,6 +249,7 @@ def test_a_rule_is_doubted_where_it_is_surely_worse_and_less_than_half_as_far_ab
     assert "right for 0.400 of the images" in doubt(0.40, 0.49)
     assert doubt(0.53, 0.60) == ""  # of .1 to .95 more than half
     assert doubt(0.52, 0.60)
-    assert doubt(0.40, 0.49, low=0.48) == ""  # not surely
+    assert doubt(0.40, 0.70, low=0.60)  # a lower end of .55 − (.3² + .35²)^½ = .09
+    assert doubt(0.40, 0.85, low=0.60) == ""  # −.02
     assert doubt(0.40, 0.49, kind="exact") == ""
     assert Rests({}, []).warnings("mfa", None) == []

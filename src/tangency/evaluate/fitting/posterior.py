@@ -92,8 +92,8 @@ def ends_words(accuracies: Sequence[PosteriorAccuracy]) -> str:
 def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: MeasureEntry | None) -> str:
     """A warning where the rule's best accuracy is less than half as far above chance as a network's; "" otherwise.
 
-    Their intervals must be apart, too. Alignment is then agreement with a rule that knows far less of the classes than the
-    network does.
+    The lower end of the difference of the two must be above 0, too. Alignment is then agreement with a rule that knows
+    far less of the classes than the network does. Source: Newcombe (1998), Statistics in Medicine 17.
 
     Args:
         kind: of the closed form; the exact law of a world is no model, and never doubted.
@@ -105,11 +105,12 @@ def rule_doubt(kind: str, accuracies: Sequence[PosteriorAccuracy], network: Meas
         >>> rule_doubt("mfa", rule, MeasureEntry(mean=0.95, low=0.91, high=0.97, n=200, chance=0.1))[:61]
         'the Bayes rule of the mixture is right for 0.300 of the image'
     """
-    if kind == "exact" or not accuracies or network is None or network.mean is None or network.low is None:
+    best = max(accuracies, key=lambda each: each.mean or 0.0, default=None)
+    if kind == "exact" or best is None or best.mean is None or network is None or network.mean is None:
         return ""
-    best, low = max(accuracies, key=lambda each: each.mean or 0.0), network.low
     chance = network.chance or 0.0
-    if best.mean is None or best.mean - chance >= (network.mean - chance) / 2 or (best.high or best.mean) >= low:
+    half = math.hypot((best.high or best.mean) - best.mean, network.mean - (network.low or 0.0))
+    if 2 * (best.mean - chance) >= network.mean - chance or network.mean - best.mean <= half:
         return ""
     return (
         f"the Bayes rule of {_WHOSE.get(kind, 'the score')} is right for {best.mean:.3f} of the images at its best, "
