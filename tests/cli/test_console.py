@@ -153,6 +153,14 @@ def test_measure_prints_everything_where_it_is_asked_to(capsys: pytest.CaptureFi
     assert text.index("F² is above") < text.index("change_on.eps=1")
 
 
+def test_kappa_has_no_control_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    summary = copy.deepcopy(SUMMARY)
+    summary["measures"]["kappa.margin"] = _entry(0.25, 0.05, chance=1)
+    print_measured([summary], everything=False)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.endswith("none: see F²")]
+    assert line.startswith("κ, energy off/on manifold")
+
+
 def test_an_alignment_has_its_excess_within_the_class_under_it(capsys: pytest.CaptureFixture[str]) -> None:
     summary, key = copy.deepcopy(SUMMARY), "alignment_cosine.margin.bayes_gradient.sigma=0.5"
     summary["measures"][key] = _entry(0.03, 0.01)

@@ -24,6 +24,7 @@ _MAIN = {
     "alignment_cosine": "cosine with Bayes",
     "rho": "ρ₂, off manifold",
 }
+_UNCONTROLLED = {"kappa": "none: see F²"}  # any smooth gradient has κ < 1, whatever it knows
 _ATTACKED = ("accuracy_", "certified_radius")  # how the families begin that attacks and smoothing add
 _CLOSED = "bayes_gradient"
 _WITHIN = "shuffled_class"  # the control of an alignment that has all class knowledge
@@ -107,7 +108,9 @@ def _main_keys(measures: Mapping[str, Any]) -> list[Key]:
 def _main_rows(key: Key, summary: Mapping[str, Any]) -> list[list[str]]:
     """A measure with its excess over its best control; of an alignment, its excess within the class too."""
     entry, excess = summary["measures"][str(key)], summary["excess"].get(str(key))
-    best = DASH if excess is None else f"{plus_minus(excess, signed=True)} {excess['best_control']}"
+    best = _UNCONTROLLED.get(key.family, DASH)
+    if excess is not None:
+        best = f"{plus_minus(excess, signed=True)} {excess['best_control']}"
     few = f" ({entry['n']} images)" if entry["degenerate"] else ""
     rows = [[_name(key) + few, plus_minus(entry), number(entry["chance"]), best]]
     within = (excess or {}).get("controls", {}).get(_WITHIN) if key.target else None
