@@ -173,7 +173,8 @@ def cause(name: str, out: Path) -> None:
             recipe = cell_of(trials_of(arm, spec.guide, own["strength"], planned)[0])
             arms[arm.name] = {"recipe": recipe, "sham": arm.is_sham, "matched": own["matched"]}
     kept = [{key: own[key] for key in ("criterion", "column", "held_out", "verdict")} for own in result["criteria"]]
-    about = {"kind": "cause", "cause": {"arms": arms, "criteria": kept, "verdict": result["verdict"]}}
+    match = {"radius": spec.match.radius, "accuracy": spec.match.accuracy}
+    about = {"kind": "cause", "cause": {"arms": arms, "criteria": kept, "verdict": result["verdict"], "match": match}}
     write_table(table[0], f"cause-{name}", table[1] | about)
 
 

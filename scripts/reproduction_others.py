@@ -214,7 +214,8 @@ def cause_claims(names: Sequence[str], folder: Path = ROWS) -> list[Claim]:
         whole = answers[cause["verdict"]]
         verdict = HOLDS if said and all(s == HOLDS for s in said) else PART if HOLDS in said else whole
         note = f"`tangency cause`: {cause['verdict']}; matched shams: {', '.join(shams) or 'none'}"
-        measure = "own − best sham at matched radius and accuracy, held-out criteria; cosines, or log F²"
+        matched = "radius and accuracy" if cause["match"]["radius"] is not None else "accuracy alone"
+        measure = f"own − best sham at matched {matched}, held-out criteria; cosines, or log F²"
         claims.append(Claim("F", f"cause-{name}", "ours", measure, verdict, estimates, "", note))
     return claims
 

@@ -46,10 +46,18 @@ def test_own_spaces_are_compared_with_the_best_matched_sham(scripts: Any, tmp_pa
         {"criterion": "mfa", "column": fraction, "held_out": False, "verdict": "does not hold"},  # the guide: no say
     ]
     about = {"recipes": recipes, "gate": [], "slack": {}, "constant": 0.1, "dimension": 64, "exact": False}
-    about |= {"cause": {"arms": arms, "criteria": criteria, "verdict": "cannot be decided"}}
+    about |= {
+        "cause": {
+            "arms": arms,
+            "criteria": criteria,
+            "verdict": "cannot be decided",
+            "match": {"radius": None, "accuracy": 0.01},
+        }
+    }
     packed = scripts.rows.pack_frame(pl.concat(frames))
     scripts.rows.write_table(packed, "cause-linear", about, tmp_path)
     (claim,) = scripts.others.cause_claims(["linear", "offset"], tmp_path)
+    assert "matched accuracy alone" in claim.measure
     assert claim.verdict == "in part"
     own, tangent = claim.estimates
     kept = packed.with_columns(pl.col("trial").cast(pl.String))
