@@ -147,7 +147,8 @@ def onnx(out: Path) -> None:
         frame = pl.read_parquet(out / "onnx" / name / "rows.parquet")
         own = frame.select(pl.lit(name).alias("trial"), *(c for c in frame.columns if c != "trial"))
         frames.append(own)
-        about[name] = json.loads((out / "onnx" / name / "summary.json").read_text(encoding="utf-8"))["data"]
+        summary = json.loads((out / "onnx" / name / "summary.json").read_text(encoding="utf-8"))
+        about[name] = {key: summary[key] for key in ("data", "shape")}
     what = "500 test images of CIFAR-10 and of MNIST"
     write_table(
         pack_frame(pl.concat(frames, how="diagonal")), "onnx", {"kind": "onnx", "what": what, "networks": about}
