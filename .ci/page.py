@@ -129,6 +129,7 @@ def main(run: Path) -> None:
 def examine(chromium: Any, run: Path, page_file: Path, other: Path, axe: str | None) -> list[str]:
     """What is wrong with one page, by every check."""
     import page_checks as checks
+    from page_accessible import check_accessible
 
     held, problems = checks.Held.of(run), []
     plain: list[Callable[..., None]] = [
@@ -141,7 +142,7 @@ def examine(chromium: Any, run: Path, page_file: Path, other: Path, axe: str | N
             attempt(check, problems, page, held)
         attempt(checks.check_comparison, problems, page, held, other)
         if axe is not None:
-            attempt(checks.check_accessible, problems, page, axe)
+            attempt(check_accessible, problems, page, axe)
         if page.evaluate("globalThis.injected !== undefined"):
             problems.append("markup in a name was run")
     return [f"{run.name}: {problem}" for problem in dict.fromkeys(problems)]
