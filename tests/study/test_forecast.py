@@ -19,6 +19,7 @@ from tangency.study.forecast import foresee, makespan
 from tangency.study.forecast.calibrate import TaskTimings, representatives
 from tangency.study.forecast.foresee import Foreseen, task_seconds
 from tangency.study.forecast.memory import PeakMemory
+from tangency.study.forecast.miniature import Miniature
 from tangency.study.forecast.tasks import foreseen_phases
 from tangency.study.layout import Layout
 from tangency.study.phases import phases, to_measure
@@ -189,6 +190,18 @@ def test_seconds_of_tasks_grow_with_what_they_do(calibrated: tuple[Foreseen, Pat
     assert task_seconds(Task("train", 0), plan, data, made) == 0
     assert task_seconds(Task("measure", 0, (0, 1, 2)), plan, data, made) == pytest.approx(6 * 1.3)
     assert task_seconds(Task("pictures", 0, (0, 1)), plan, data, made) == pytest.approx(4 + 2 * 3 * 0.01)
+
+
+def test_pictures_are_timed_on_the_study_s_own_images_where_tangent_spaces_are_fitted_to_few(tmp_path: Path) -> None:
+    learnt = "autoencoder?latent=3&width=4&epochs=1&rank=2"
+    world = WORLD.replace("train=60&test=12", "train=400&test=300")
+    study = spec_of(data=world, score={"kind": "exact"}, tangents=[learnt], measured=50)
+    data = load_dataset(world)
+    small = Miniature.of(checked_plan(study, data), data, tmp_path, "cpu")
+    assert max(small.plan.pictured) >= len(small.few.test)  # else these images would be among the few
+    assert small.fit_tangents()[0] > 0
+    assert small.draw() > 0
+    assert min(small.measure()) > 0
 
 
 def test_missing_data_are_named_and_trials_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

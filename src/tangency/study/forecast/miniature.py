@@ -158,10 +158,10 @@ class Miniature:
         return on_a_line([timed(count) for count in counts], whole)
 
     def _measuring(self) -> Workbench:
-        """All images, unless tangent spaces have been fitted to the few."""
+        """On all images, but for training images where tangent spaces have been fitted to the few."""
         tangents, artefacts = self.plan.spec.tangents, Layout(self.run).artefacts
         fitted = unfinished(tangents, self.data.train.digest, artefacts, own=self.plan.spec.score.kind)
-        return self._bench(self.few if fitted else self.data)
+        return self._bench(dataclasses.replace(self.few, test=self.data.test) if fitted else self.data)
 
 
 def _small(spec: StudySpec) -> StudySpec:
