@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 from cause_support import cause_content
 from study_support import InProcess, tangency
-from tangency.cause import CauseResult, parse_cause, run_cause
+from tangency.cause import CauseResult, load_cause, parse_cause, run_cause
 from tangency.cause.match import chosen_strengths, misses
 from tangency.cause.plan import plan_cause
 from tangency.cause.spec import MatchSpec
@@ -109,8 +111,12 @@ def test_run_again_nothing_is_trained_and_nothing_changes(
 
 def test_a_folder_holds_one_causal_study(finished: tuple[Path, CauseResult], tmp_path: Path) -> None:
     folder, _ = finished
-    with pytest.raises(RunError, match="holds the causal study of another spec"):
+    with pytest.raises(RunError, match=r"another spec, .*, with match .*'radius': 1e-06.*; use --out with a folder"):
         run_cause(cause_content(), folder)
+    with pytest.raises(RunError, match=r"with seeds \[1\] too; use --out with a folder of its own"):
+        run_cause(cause_content(match=STRICT, seeds=[0, 2]), folder, extend=True)
+    with pytest.raises(RunError, match="may only add to: use --extend"):
+        run_cause(cause_content(match=STRICT, seeds=[0, 1, 2]), folder)
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="got a file"):
         run_cause(cause_content(), tmp_path / "file")
@@ -188,6 +194,27 @@ def networks(result: CauseResult) -> int:
     """All of them, each once."""
     again = sum(point.stage == "refined-1" for point in result.calibration)
     return (1 + 1 + 4 * 2) + again + 2 * len(ARMS)
+
+
+@pytest.mark.slow
+def test_seeds_are_added_to_a_finished_study(
+    finished: tuple[Path, CauseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before = finished
+    out, more = shutil.copytree(folder, tmp_path / "out"), cause_content(match=STRICT, seeds=[0, 1, 2])
+    monkeypatch.setenv("TANGENCY_JOURNAL", str(tmp_path / "journal"))
+    monkeypatch.setattr("tangency.study.run.open_engine", InProcess)
+    result = run_cause(more, out, extend=True)
+    assert trained(tmp_path / "journal") == len(ARMS)
+    assert result.calibration == before.calibration
+    assert all(arm.seeds == [0, 1, 2] for arm in result.arms)
+    kept = load_run(folder / "matched").rows.sort("trial", "image")
+    rows = load_run(out / "matched").rows.filter(pl.col("trial").is_in(kept["trial"].unique().to_list()))
+    assert rows.select(kept.columns).sort("trial", "image").equals(kept)
+    assert load_cause(out / "cause.yaml").seeds == (0, 1, 2)
+    assert run_cause(more, out).to_json() == result.to_json()
+    with pytest.raises(RunError, match="holds the causal study of another spec"):
+        run_cause(cause_content(match=STRICT), out, extend=True)
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def run_cause(
     out: str | Path,
     watch: Watcher | None = None,
     *,
+    extend: bool = False,
     engine: EngineConfig | None = None,
 ) -> CauseResult:
     """Does off-manifold robustness cause aligned gradients? Penalise parts of the gradient, in own and sham spaces.
@@ -42,6 +43,8 @@ def run_cause(
         spec: a `CauseSpec`, its keys as a mapping, a YAML file, or a shipped one: linear, offset, fitted, fashion.
         out: output folder; gets calibration/, refined-1/, matched/ and cause.json.
         watch: as of `run_study`.
+        extend: whether a spec goes on in the folder of another one that it only adds to: more seeds, so that a smaller
+            difference is found, or what a study may add, as measured images or held-out estimators.
         engine: where the work is done; what the spec's study says by default.
 
     Returns:
@@ -75,8 +78,9 @@ def run_cause(
     if out.exists() and not out.is_dir():
         raise RunError(f"output '{out}': got a file, expected a folder or a name that is free; use --out.")
     with locked(out, f"cause '{out}'", keep=True):
-        _claim(spec, out)
-        result = _worked(Stages(spec, out, watch, engine))
+        _claim(spec, out, extend=extend)
+        result = _worked(Stages(spec, out, watch, engine, extend=extend))
+        _write_spec(spec, out)
         write_json(out / RESULT, result.to_json())
     return result
 
@@ -87,14 +91,25 @@ def _as_spec(spec: CauseSpec | Mapping[str, Any] | str | Path) -> CauseSpec:
     return spec if isinstance(spec, CauseSpec) else load_cause(spec)
 
 
-def _claim(spec: CauseSpec, out: Path) -> None:
-    """Write the spec; raise where the folder holds another one."""
+def _claim(spec: CauseSpec, out: Path, *, extend: bool) -> None:
+    """Write the spec; raise where the folder holds another one, which is kept until an extension of it is done."""
     path = out / SPEC
-    if path.exists() and load_cause(path).digest() != spec.digest():
+    earlier = load_cause(path) if path.exists() else spec
+    if earlier.digest() == spec.digest():
+        _write_spec(spec, out)
+        return
+    own = f"output '{out}': holds the causal study of another spec, '{path}'"
+    if changed := spec.changes(earlier):
+        raise RunError(f"{own}, with {', '.join(changed)}; use --out with a folder of its own.")
+    if not extend:
         raise RunError(
-            f"output '{out}': holds the causal study of another spec, '{path}'; use --out with a folder of its own."
+            f"{own}, which this one may only add to: use --extend (extend=True in Python) to go on here, or --out with "
+            "a folder of its own."
         )
-    with atomic(path) as temporary:
+
+
+def _write_spec(spec: CauseSpec, out: Path) -> None:
+    with atomic(out / SPEC) as temporary:
         temporary.write_text(dump_cause(spec), encoding="utf-8")
 
 

@@ -212,6 +212,13 @@ class CauseSpec(_Checked):
         identity = [CAUSE_SCHEMA, content, self.matched(middle).digest()]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
+    def changes(self, earlier: CauseSpec) -> list[str]:
+        """What keeps this spec from adding to another one, key by key; whether `study` only adds its runs decide."""
+        own, other = self.model_dump(mode="json"), earlier.model_dump(mode="json")
+        kept = [key for key in own if key not in ("study", "seeds") and own[key] != other[key]]
+        lost = sorted({*earlier.seeds} - {*self.seeds})
+        return [f"{key} {other[key]}, not {own[key]}" for key in kept] + ([f"seeds {lost} too"] if lost else [])
+
     @property
     def _measures(self) -> MeasureConfig:
         return self._whole().measures

@@ -38,12 +38,14 @@ class Stages:
         out: the folder.
         watch: as of `run_study`.
         engine: where the work is done; what the spec says by default.
+        extend: whether each study may add to what its folder holds.
     """
 
     spec: CauseSpec
     out: Path
     watch: Watcher | None
     engine: EngineConfig | None = None
+    extend: bool = False
 
     def calibrate(self) -> tuple[list[CalibrationPoint], dict[str, float]]:
         """What every arm does at every strength that was tried, and the strength of each arm that matches the base."""
@@ -79,7 +81,7 @@ class Stages:
         return [calibration_point(arm, strength, recipe, stage) for (arm, strength), recipe in recipes.items()]
 
     def _run(self, study: StudySpec, stage: str) -> Dataset:
-        run_study(study, self.out / stage, self.watch, engine=self.engine)
+        run_study(study, self.out / stage, self.watch, extend=self.extend, engine=self.engine)
         return load_study_data(study.data, study.guide_fraction)
 
     def _recipes(

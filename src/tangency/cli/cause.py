@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tangency.cli.commands import App
-from tangency.cli.options import Calibrate, Json, Workers
+from tangency.cli.options import Calibrate, Extend, Json, Workers
 from tangency.cli.output import print_json
 
 cause_app = App("Causal studies: does off-manifold robustness align gradients, or does any robustness?")
@@ -25,7 +25,9 @@ Out = Annotated[
 
 
 @cause_app.command("run")
-def cause_run(spec: Spec, out: Out = None, workers: Workers = None, as_json: Json = False) -> None:
+def cause_run(
+    spec: Spec, out: Out = None, workers: Workers = None, extend: Extend = False, as_json: Json = False
+) -> None:
     """Calibrate the strengths of all arms, train them matched, and compare own with sham tangent spaces.
 
     Run again after an interruption, it continues. Each stage is a study of its own: `tangency report OUT/matched`.
@@ -42,7 +44,7 @@ def cause_run(spec: Spec, out: Out = None, workers: Workers = None, as_json: Jso
         loaded = loaded.model_copy(update={"study": loaded.study | {"workers": workers}})
     folder = out or Path("runs") / f"cause-{loaded.name}"
     with watching(quiet=as_json) as watch:
-        result = run_cause(loaded, folder, watch)
+        result = run_cause(loaded, folder, watch, extend=extend)
     page, figure = write_cause(result, folder)
     if as_json:
         print_json(result.to_json() | {"page": str(page), "figure": str(figure)})
