@@ -1,4 +1,7 @@
-"""Write reproduction/claims/*.json and docs/reproduction.md from the shipped rows alone; `--check` compares instead."""
+"""Write reproduction/claims/*.json, reproduction/curves.json and docs/reproduction.md from the shipped rows alone.
+
+`--check` compares instead.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reproduction_claims import Claim, claim_json, sweep_claims
+from reproduction_curves import curve_lines, curve_rows
 from reproduction_others import (
     cause_claims,
     distractor_claims,
@@ -100,7 +104,12 @@ def spoken(estimate: dict[str, Any]) -> str:
     return f"{estimate['name']} {number(estimate['mean'])}{ends}"
 
 
-def page(claims: dict[str, list[dict[str, Any]]], made: Sequence[Part], folder: Path = ROWS) -> str:
+def page(
+    claims: dict[str, list[dict[str, Any]]],
+    made: Sequence[Part],
+    curves: Sequence[dict[str, Any]],
+    folder: Path = ROWS,
+) -> str:
     """docs/reproduction.md."""
     lines = [_HEAD, *_summary(claims, made), ""]
     for letter, words in ABSTRACT.items():
@@ -114,6 +123,8 @@ def page(claims: dict[str, list[dict[str, Any]]], made: Sequence[Part], folder: 
             lines += [f"Not run yet: {', '.join(f'`{name}`' for name in missing)}."]
         lines.append("")
     lines += ["## How verdicts hang on accuracy", "", *_by_accuracy(made), ""]
+    if curves:
+        lines += ["## Do all objectives fall on one curve?", "", *curve_lines(curves), ""]
     lines += ["## What was run", "", *_runs(made, folder), ""]
     return "\n".join(lines)
 
@@ -196,9 +207,11 @@ def main(arguments: Sequence[str]) -> int:
     """Write, or compare."""
     made = parts()
     claims = claims_json(made)
-    texts = {PAGE: page(claims, made)}
+    curves = curve_rows(list(SWEEPS))
+    texts = {PAGE: page(claims, made, curves)}
     for letter, rows in claims.items():
         texts[CLAIMS / f"{letter}.json"] = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    texts[CLAIMS.parent / "curves.json"] = json.dumps(curves, indent=1, ensure_ascii=False) + "\n"
     if "--check" in arguments:
         stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
         print("\n".join(f"not up to date: {path}" for path in stale) or "up to date")
