@@ -20,7 +20,8 @@ _FITS = {
     "κ beyond accuracy": "kappa_beyond_accuracy",
 }
 _NUMBERS = ("r2", "low", "high", "r2_out")
-_HEAD = """R² of one cubic of L (its mean over networks) in the log of the median radius, or in ln κ, over the recipes of
+_HEAD = """\
+R² of one cubic of L (its mean over networks) in the log of the median radius, or in ln κ, over the recipes of
 all objectives that have not collapsed; beyond accuracy, of what a line in accuracy leaves. Intervals: a jackknife over
 networks. *Left out*: R² of each recipe as the curve through the others predicts it.
 """
