@@ -208,9 +208,8 @@ def cause_claims(names: Sequence[str], folder: Path = ROWS) -> list[Claim]:
         estimates, said = [], []
         for criterion in (own for own in cause["criteria"] if own["held_out"]):
             said.append(answers[criterion["verdict"]])
-            if shams and cause["arms"]["off-own"]["matched"]:
-                at = f"{criterion['criterion']}: off-own − best sham"
-                estimates.append(_over_best(at, criterion["column"], arms, shams, sweep.rows.dimension))
+            rivals = shams if cause["arms"]["off-own"]["matched"] else []
+            estimates += _arms_compared(criterion, arms, rivals, sweep.rows.dimension)
         whole = answers[cause["verdict"]]
         verdict = HOLDS if said and all(s == HOLDS for s in said) else PART if HOLDS in said else whole
         note = f"`tangency cause`: {cause['verdict']}; matched shams: {', '.join(shams) or 'none'}"
@@ -220,22 +219,32 @@ def cause_claims(names: Sequence[str], folder: Path = ROWS) -> list[Claim]:
     return claims
 
 
-def _over_best(at: str, column: str, arms: Mapping[str, Recipe], shams: Sequence[str], dimension: int) -> Estimate:
-    """Least mean and lower end of own − sham, least upper end at a level for their number."""
-    seeds = shared_seeds(*arms.values())
-    values = {arm: arms[arm].values(column, seeds) for arm in ("off-own", *shams)}
+def _arms_compared(
+    criterion: Mapping[str, Any], arms: Mapping[str, Recipe], shams: Sequence[str], dimension: int
+) -> list[Estimate]:
+    """Level of own; own − others; − best sham: least mean and lower end, least upper end at a level for their number."""
+    seeds, name, column = shared_seeds(*arms.values()), criterion["criterion"], criterion["column"]
+    others = [arm for arm in ("whole", "none") if arm in arms]
+    values = {arm: arms[arm].values(column, seeds) for arm in ("off-own", *shams, *others)}
     usable = np.isfinite(np.stack(list(values.values()))).all((0, 1))
+    own = values["off-own"][:, usable]
+    fraction = column.startswith("tangent_fraction")
 
-    def difference(sham: str, level: float) -> CrossedEstimate:
-        own, other = values["off-own"][:, usable], values[sham][:, usable]
-        if not column.startswith("tangent_fraction"):
+    def difference(arm: str, level: float) -> CrossedEstimate:
+        other = values[arm][:, usable]
+        if not fraction:
             return crossed_difference(own, other, level)
         rank = float(np.nanmean(arms["off-own"].values(str(rank_key(Key.parse(column))))))
         return crossed_log_ratio(own, other, Thresholds().floor * rank / dimension, level)
 
-    each = [difference(sham, LEVEL) for sham in shams]
-    high = min(difference(sham, corrected(LEVEL, len(shams))).high for sham in shams)
-    return Estimate(at, min(own.mean for own in each), min(own.low for own in each), high)
+    level = crossed(own.mean(1), own - own.mean(1, keepdims=True))
+    estimates = [Estimate.of(f"{name}: {'F²' if fraction else 'cosine'} of off-own", level)]
+    if shams:
+        each = [difference(sham, LEVEL) for sham in shams]
+        high = min(difference(sham, corrected(LEVEL, len(shams))).high for sham in shams)
+        means, lows = [one.mean for one in each], [one.low for one in each]
+        estimates.append(Estimate(f"{name}: off-own − best sham", min(means), min(lows), high))
+    return estimates + [Estimate.of(f"{name}: off-own − {arm}", difference(arm, LEVEL)) for arm in others]
 
 
 def generation_claims(folder: Path = ROWS) -> list[Claim]:

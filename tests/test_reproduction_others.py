@@ -31,6 +31,7 @@ def test_own_spaces_are_compared_with_the_best_matched_sham(scripts: Any, tmp_pa
     """Three shams, of which the highest is not matched: by differences of cosines, and by log F²."""
     generator, frames, seeds = np.random.default_rng(0), [], [0, 1, 2, 3, 4]
     levels = {"off-own": (0.50, 0.4), "off-pca": (0.46, 0.3), "off-dct": (0.40, 0.2), "off-random": (0.9, 0.9)}
+    levels["whole"] = (0.52, 0.35)
     cosine, fraction = DIRECTIONS["mixture"], "tangent_fraction.margin"
     shared = generator.normal(scale=0.02, size=60)
     for arm, (aligned, tangent) in levels.items():
@@ -39,7 +40,9 @@ def test_own_spaces_are_compared_with_the_best_matched_sham(scripts: Any, tmp_pa
             columns |= {fraction: tangent * (1 + shared), "tangent_rank": 4.0, "accuracy": 1.0}
             frames.append(pl.DataFrame({"trial": [f"{arm}-s{seed}"] * 60, "image": range(60), **columns}))
     recipes = [{"id": arm, "objective": arm, "strength": 1.0, "seeds": seeds} for arm in levels]
-    arms = {arm: {"recipe": arm, "sham": arm != "off-own", "matched": arm != "off-random"} for arm in levels}
+    arms = {
+        arm: {"recipe": arm, "sham": arm not in ("off-own", "whole"), "matched": arm != "off-random"} for arm in levels
+    }
     criteria = [
         {"criterion": "bayes_gradient", "column": cosine, "held_out": True, "verdict": "holds"},
         {"criterion": "local-pca", "column": fraction, "held_out": True, "verdict": "cannot be decided"},
@@ -59,7 +62,9 @@ def test_own_spaces_are_compared_with_the_best_matched_sham(scripts: Any, tmp_pa
     (claim,) = scripts.others.cause_claims(["linear", "offset"], tmp_path)
     assert "matched accuracy alone" in claim.measure
     assert claim.verdict == "in part"
-    own, tangent = claim.estimates
+    estimates = {estimate.name: estimate for estimate in claim.estimates}
+    assert len(estimates) == len(claim.estimates) == 6
+    own, tangent = (estimates[f"{name}: off-own − best sham"] for name in ("bayes_gradient", "local-pca"))
     kept = packed.with_columns(pl.col("trial").cast(pl.String))
     values = {
         arm: np.stack([kept.filter(pl.col("trial") == f"{arm}-s{seed}")[cosine].to_numpy() for seed in seeds]).astype(
@@ -72,6 +77,14 @@ def test_own_spaces_are_compared_with_the_best_matched_sham(scripts: Any, tmp_pa
     assert [own.mean, own.low, own.high] == pytest.approx(expected, rel=1e-4)
     assert own.mean == pytest.approx(0.04, abs=0.005)
     assert tangent.mean == pytest.approx(math.log(0.4 / 0.3), abs=1e-3)
+    level, whole = estimates["bayes_gradient: cosine of off-own"], values["off-own"] - values["whole"]
+    assert [level.mean, level.low, level.high] == pytest.approx(
+        [values["off-own"].mean(), *ends(values["off-own"], 0.95)], rel=1e-4
+    )
+    over = estimates["bayes_gradient: off-own − whole"]
+    assert [over.mean, over.low, over.high] == pytest.approx([whole.mean(), *ends(whole, 0.95)], rel=1e-4)
+    assert estimates["local-pca: F² of off-own"].mean == pytest.approx(0.4, rel=0.02)
+    assert estimates["local-pca: off-own − whole"].mean == pytest.approx(math.log(0.4 / 0.35), abs=1e-3)
 
 
 def test_generation_is_compared_network_by_network(scripts: Any, tmp_path: Path) -> None:
