@@ -222,7 +222,7 @@ def cause_claims(names: Sequence[str], folder: Path = ROWS) -> list[Claim]:
 def _arms_compared(
     criterion: Mapping[str, Any], arms: Mapping[str, Recipe], shams: Sequence[str], dimension: int
 ) -> list[Estimate]:
-    """Level of own; own − others; − best sham: least mean and lower end, least upper end at a level for their number."""
+    """Level of own; − others; − best sham: least mean and lower end, least upper end at a level for their number."""
     seeds, name, column = shared_seeds(*arms.values()), criterion["criterion"], criterion["column"]
     others = [arm for arm in ("whole", "none") if arm in arms]
     values = {arm: arms[arm].values(column, seeds) for arm in ("off-own", *shams, *others)}
