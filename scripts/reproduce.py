@@ -23,6 +23,8 @@ from reproduction_others import FOREIGN_COLUMNS
 from reproduction_rows import ROWS, pack_frame, pack_study, read_table, rounded, write_table
 from tangency.evaluate.numbers import best_constant
 from tangency.measures import MeasureConfig, measure
+from tangency.measures.definition import rank_key
+from tangency.measures.keys import Key
 from tangency.study import StudySpec, load_spec, run_study
 from tangency.study.guides import load_study_data
 from tangency.study.plan import cell_of, plan_trials
@@ -176,7 +178,10 @@ def cause(name: str, out: Path) -> None:
     kept = [{key: own[key] for key in ("criterion", "column", "held_out", "verdict")} for own in result["criteria"]]
     match = {"radius": spec.match.radius, "accuracy": spec.match.accuracy}
     about = {"kind": "cause", "cause": {"arms": arms, "criteria": kept, "verdict": result["verdict"], "match": match}}
-    write_table(table[0], f"cause-{name}", table[1] | about)
+    columns = [Key.parse(own["column"]) for own in kept]
+    ranks = [rank_key(key) for key in columns if key.family == "tangent_fraction"]
+    wanted = ["trial", "image", "accuracy", "radius", *dict.fromkeys(map(str, [*columns, *ranks]))]
+    write_table(table[0].select(wanted), f"cause-{name}", table[1] | about)
 
 
 def generation(out: Path) -> None:

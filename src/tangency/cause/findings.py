@@ -60,10 +60,11 @@ def _criterion(entry: CriterionEntry) -> str:
     if entry.best is None or OFF not in entry.levels:
         return f"{title}: {entry.verdict}. {entry.reason}"
     best, unit = entry.best, "" if entry.kind == "direction" else " of log F²"
+    why = f" {entry.reason}" if entry.verdict == OPEN else ""
     return (
         f"{title}: {entry.verdict}. Own {entry.levels[OFF].mean:.3f}, best sham {best.sham} "
         f"{entry.levels[best.sham].mean:.3f}; own − best {best.mean:+.3f} [{best.low:+.3f}, {best.high:+.3f}]{unit}, "
-        f"{best.seed_sds:+.1f} seed sds. A true difference of {best.smallest_found:.3f} is found with 80 %."
+        f"{best.seed_sds:+.1f} seed sds. A true difference of {best.smallest_found:.3f} is found with 80 %.{why}"
     )
 
 
