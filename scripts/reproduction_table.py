@@ -54,6 +54,7 @@ FIGURES = {
     "fashion": "[regimes](images/regimes-effective.png)",
     "worlds": "[Theorem 2](images/theory-theorem2.png)",
     "distractor": "[noise](images/theory-noise.png)",
+    "cause-fashion": "[arms](images/cause-fashion.png)",
     "generation": "[quality](images/generation-pictures.png)",
 }
 
