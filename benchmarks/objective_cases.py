@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -37,8 +38,15 @@ def _made(variant: str, shape: tuple[int, int, int]) -> Objective:
     return objective.guided(score=world)
 
 
-def _passes(architecture: str, shape: tuple[int, int, int], images: int, **options: Any) -> Case:
-    """Each objective on a network, and its bare pass."""
+def _passes(
+    architecture: str,
+    shape: tuple[int, int, int],
+    images: int,
+    variants: Sequence[str] = tuple(VARIANTS),
+    repeats: int = 5,
+    **options: Any,
+) -> Case:
+    """Some objectives on a network, and its bare pass."""
     model = build(architecture, shape, CLASSES, seed=0, **options).train()
     ids = torch.arange(images)
     x, y, draw = Draw(0, ids, "images").uniform(shape), ids % CLASSES, Draw(0, ids, "train")
@@ -56,9 +64,9 @@ def _passes(architecture: str, shape: tuple[int, int, int], images: int, **optio
 
     def more(_: float) -> dict[str, float]:
         works: dict[str, Work] = {"bare": bare}
-        works |= {variant: partial(step, _made(variant, shape)) for variant in VARIANTS}
-        seconds = interleaved(works)
-        return {variant: seconds[variant] / seconds["bare"] for variant in VARIANTS}
+        works |= {variant: partial(step, _made(variant, shape)) for variant in variants}
+        seconds = interleaved(works, repeats)
+        return {variant: seconds[variant] / seconds["bare"] for variant in variants}
 
     size = "×".join(map(str, shape))
     what = f"a step of the standard objective on {images} images of {size}, {architecture}: a bare pass / ours"
@@ -70,9 +78,18 @@ def objectives_resnet() -> Case:
     return _passes("resnet18", (3, 32, 32), 8, width=32)
 
 
+def objectives_exact() -> Case:
+    """The same in its full width, on enough images that the sums of ten gradients of each weight do not weigh."""
+    return _passes("resnet18", (3, 32, 32), 32, ("gradient_norm", "jacobian", "jacobian, exact"), repeats=3, width=64)
+
+
 def objectives_convnet() -> Case:
     """The network of the quickstart, whose activations and first layer weigh much."""
     return _passes("convnet", (1, 28, 28), 128)
 
 
-CASES = {"objectives_resnet": objectives_resnet, "objectives_convnet": objectives_convnet}
+CASES = {
+    "objectives_resnet": objectives_resnet,
+    "objectives_exact": objectives_exact,
+    "objectives_convnet": objectives_convnet,
+}
