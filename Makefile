@@ -64,7 +64,7 @@ gpu-check: $(BIN)/.installed
 notebooks: $(BIN)/.installed-test
 	$(BIN)/python scripts/run_notebooks.py $(ARGS)
 
-reproduce: $(BIN)/.installed
+reproduce: $(BIN)/.installed-test
 	$(BIN)/python scripts/reproduce.py $(ARGS) --out $(REPRODUCTION)
 
 lint: $(BIN)/.installed-test

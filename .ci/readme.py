@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,8 @@ TANGENCY = str(Path(sys.executable).parent / "tangency")
 
 def run(command: list[str]) -> None:
     print("$ tangency", shlex.join(command), flush=True)
-    subprocess.run([TANGENCY, *command], check=True, stdout=subprocess.DEVNULL)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([TANGENCY, *command], check=True, stdout=subprocess.DEVNULL, env=one_thread)
 
 
 def write_onnx(path: str) -> None:
@@ -45,9 +48,8 @@ commands = re.findall(r"^\$ tangency (.*runs/quickstart[^#\n]*)", Path("README.m
 if len(commands) < 4:
     sys.exit(f"README.md: {len(commands)} commands on the quickstart, expected at least 4")
 FEWER = {"measure": ["--limit", "60"], "generate": ["--limit", "4"]}  # images than the README's commands take
-for shown in [*commands, "doctor"]:
-    words = shlex.split(shown)
-    run([*words, *FEWER.get(words[0], [])])
+work = [shlex.split(shown) for shown in [*commands, "doctor"]]
+work = [[*words, *FEWER.get(words[0], [])] for words in work]
 torch.manual_seed(0)
 write_onnx("runs/net.onnx")
 write_hf("runs/net.hf")
@@ -58,5 +60,7 @@ models += (f"timm:resnet10t?weights=runs/net.safetensors&resize=28x28&{feeding}"
 for model in models:
     kind = model.partition(":")[0]
     less = ["--limit", "30", "--metrics", "cosine", "--out", f"runs/{kind}"]
-    run(["measure", "--model", model, "--data", "fashion-mnist-5k", *less])
+    work.append(["measure", "--model", model, "--data", "fashion-mnist-5k", *less])
+with ThreadPoolExecutor(os.cpu_count()) as lanes:  # one thread each; most of their time is Python's
+    list(lanes.map(run, work))
 run(["report", "runs/onnx", "runs/hf", "runs/timm"])

@@ -198,7 +198,7 @@ def generation(out: Path) -> None:
         if recipes[own["id"]]["objective"] in ("standard", "gradient_norm", "pgd_l2")
     ]
     frame = pl.DataFrame(rows)
-    frame = frame.with_columns(pl.Series("value", rounded(frame["value"].to_numpy())))
+    frame = frame.with_columns(pl.Series("value", rounded(frame["value"].to_numpy(), "value")))
     about = {"kind": "generation", "what": summary["data"]["name"], "seconds": round(summary["seconds"])}
     write_table(frame, "generation", about | {"spec_hash": summary["spec_hash"]})
 

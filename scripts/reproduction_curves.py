@@ -42,7 +42,7 @@ def _together(sweeps: Sequence[PackedSweep]) -> SweepRows:
     for key in ("data", "dimension", "constant"):
         if any(sweep.about[key] != first.about[key] for sweep in sweeps):
             raise ValueError(f"{key}: got {[sweep.about[key] for sweep in sweeps]}, expected one.")
-    recipes = {recipe.id: recipe for sweep in reversed(sweeps) for recipe in sweep.rows.recipes}
+    recipes = {recipe.name: recipe for sweep in reversed(sweeps) for recipe in sweep.rows.recipes}
     return dataclasses.replace(first.rows, recipes=list(recipes.values()))
 
 
