@@ -48,7 +48,7 @@ test-data: $(BIN)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "full_data and not slow" -rs $(or $(TEST_PATHS),$(FULL_DATA))
 
 test-slow: $(BIN)/.installed-test
-	$(BIN)/python -m pytest $(TEST_PATHS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(TEST_PATHS)
 
 bench: $(BIN)/.installed-test
 	$(BIN)/python -m benchmarks $(BENCH)

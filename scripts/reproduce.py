@@ -97,7 +97,7 @@ def score(out: Path) -> None:
         "--size",
         "small",
         "--epochs",
-        "10",
+        "5",
         "--flip",
         "--out",
         str(out / "cifar10-score"),

@@ -227,7 +227,14 @@ def test_measuring_at_a_working_size(pretended: PretendedCuda, data: Dataset) ->
     assert {place(values) for values in rows.columns.values()} == {CUDA}
 
 
-@pytest.mark.parametrize("world", ["distractor", "sphere?shape=1x6x7&rank=3", "fitted?components=1&rank=3"])
+@pytest.mark.parametrize(
+    "world",
+    [
+        "distractor",
+        pytest.param("sphere?shape=1x6x7&rank=3", marks=pytest.mark.slow),
+        pytest.param("fitted?components=1&rank=3", marks=pytest.mark.slow),
+    ],
+)
 def test_worlds(world: str, pretended: PretendedCuda) -> None:
     own = load_dataset(f"world:{world}{'&' if '?' in world else '?'}train=20&test=8")
     truth = make_world(world).to(NAME)

@@ -102,7 +102,7 @@ def test_a_network_metric_has_the_controls_that_are_asked_for() -> None:
     assert have == {"", *ALIGNMENT_CONTROLS}
 
 
-@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_rows_do_not_depend_on_the_batch(batch: int) -> None:
     quantities = ("smoothgrad(logp_y)", "integrated_gradients(logp_y)", "gradient_x_input(logp_y)")
     asked = config(

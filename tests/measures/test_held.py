@@ -100,7 +100,9 @@ class Counting:
         return self.inner.at(x, ids)
 
 
-@pytest.mark.parametrize("batch", [10, pytest.param(25, marks=pytest.mark.slow), 125])
+@pytest.mark.parametrize(
+    "batch", [pytest.param(10, marks=pytest.mark.slow), pytest.param(25, marks=pytest.mark.slow), 125]
+)
 def test_scores_embeddings_and_spaces_are_evaluated_once_an_image(batch: int) -> None:
     mixture, data = toy_world((1, 8, 8), 2 * BLOCK, torch.float32)
     exact = MixtureScore(mixture)

@@ -61,7 +61,7 @@ def tolerance(key: str, double: bool) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("batch", [1, 7, 64])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 7, 64])
 def test_rows_do_not_depend_on_the_batch(dtype: torch.dtype, batch: int) -> None:
     mixture, data = world(dtype=dtype)
     whole = rows(network(dtype), mixture, data, MeasureConfig(), 23)

@@ -64,7 +64,7 @@ def draws(n: int, m: int, width: int, shift: float, tail: float, count: int = 20
         pytest.param(100, 100, 20, 0.0, 0.0, id="one law"),
         pytest.param(100, 100, 20, 0.05, 0.0, id="near", marks=pytest.mark.slow),
         pytest.param(60, 60, 20, 0.4, 0.0, id="away"),
-        pytest.param(80, 120, 6, 0.0, 0.5, id="one law of heavier tails, unequal counts"),
+        pytest.param(80, 120, 6, 0.0, 0.5, id="one law of heavier tails, unequal counts", marks=pytest.mark.slow),
         pytest.param(80, 120, 6, 0.1, 0.5, id="near, of heavier tails", marks=pytest.mark.slow),
         pytest.param(80, 120, 6, 0.8, 0.5, id="away, of heavier tails", marks=pytest.mark.slow),
         pytest.param(80, 120, 2, 0.0, 0.0, id="one law of few directions", marks=pytest.mark.slow),

@@ -68,6 +68,7 @@ def test_candidates_that_are_measured_alike_are_no_question(tmp_path, colours):
     assert near.same > 0.85
 
 
+@pytest.mark.slow
 def test_a_clear_winner_needs_no_warning(tmp_path):
     data = load("fashion-mnist-5k")
     found = load_model(reference(tmp_path, robust(data.train, conventions(data.train)[0])), data)

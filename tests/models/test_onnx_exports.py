@@ -109,8 +109,14 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("one_file", [False, True])
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    ("name", "one_file"),
+    [
+        pytest.param(name, one_file, marks=[] if one_file or name == "pooling" else pytest.mark.slow)
+        for name in PLAIN
+        for one_file in (False, True)
+    ],
+)
 def test_the_exporter_as_it_is_by_default(tmp_path: Path, name: str, one_file: bool) -> None:
     torch.manual_seed(0)
     net, path, x = PLAIN[name]().eval(), tmp_path / "net.onnx", torch.rand(5, 3, 8, 8)

@@ -250,6 +250,7 @@ def test_convergence_that_was_not_tested_is_said_so(page):
     assert "“convergence: true” in the spec" in convergence_sentence([])
 
 
+@pytest.mark.slow
 def test_convergence_that_held_and_that_did_not(tmp_path):
     held = typed(summary_of(seeds=(0, 1, 2), longer=1.0)).convergence
     assert convergence_sentence(held) == (

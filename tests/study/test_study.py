@@ -230,6 +230,7 @@ def test_a_folder_belongs_to_the_study_of_one_name(study: tuple[dict, Path, dict
     assert load_spec(run / "spec.yaml").name == "tiny"
 
 
+@pytest.mark.slow
 def test_time_adds_up_over_runs_and_the_start_is_the_first(tmp_path: Path) -> None:
     spec = parse_spec(tiny_spec(write_data(tmp_path), sweep=[{"objective": "standard"}]), "test")
     first = run_study(spec, tmp_path / "run")

@@ -69,6 +69,7 @@ def test_on_a_world_the_truth_beats_every_control_and_the_denoiser_agrees_with_i
     assert pca["neighbour"]["excess"]["high"] <= 0  # it is its own control
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_error_where_the_truth_is_known(ground: Ground) -> None:
     config = TangentTrustConfig(images=10, replicates=200, floor=20)
     found = examine_tangents(["denoiser?rank=2&sigma=0.02", "pca?rank=2"], ground, config).to_json()

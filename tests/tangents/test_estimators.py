@@ -95,7 +95,7 @@ WORLDS = (
     "sphere?shape=1x6x7&rank=3",
     "torus?shape=1x8x8&rank=2",
     "linear?shape=1x8x8&rank=4",
-    "torus?shape=2x4x5&rank=4",
+    pytest.param("torus?shape=2x4x5&rank=4", marks=pytest.mark.slow),
 )
 
 

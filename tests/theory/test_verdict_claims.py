@@ -115,12 +115,12 @@ MISTAKES: dict[Mistake, dict[Claims, set[str]]] = {  # the claims that fail, by 
 }
 
 
+SLOW_MISTAKES = (swapped_class, no_filter, misplaced, soft_accuracy, log_odds)
+
+
 @pytest.mark.parametrize(
     "mistake",
-    [
-        pytest.param(m, id=m.__name__, marks=[pytest.mark.slow] if m in (swapped_class, no_filter, misplaced) else [])
-        for m in MISTAKES
-    ],
+    [pytest.param(m, id=m.__name__, marks=[pytest.mark.slow] if m in SLOW_MISTAKES else []) for m in MISTAKES],
 )
 def test_a_mistake_in_verdicts_is_seen(mistake: Mistake, monkeypatch: pytest.MonkeyPatch) -> None:
     mistake(monkeypatch)

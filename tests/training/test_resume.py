@@ -126,7 +126,7 @@ train(net(), data(), make("gnorm", 0.1), ALWAYS, sys.argv[1])
         "train.step#4",
         pytest.param("rename:checkpoint.safetensors#5", marks=pytest.mark.slow),
         pytest.param("rename:best.safetensors#1", marks=pytest.mark.slow),
-        "rename:model.safetensors#1",
+        pytest.param("rename:model.safetensors#1", marks=pytest.mark.slow),
     ],
 )
 def test_killed_at_any_point(tmp_path, point):

@@ -37,7 +37,7 @@ def judged(name: str) -> SweepVerdicts:
     return verdicts(rows_of(name))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n == "fitted" else []) for n in SMALL])
 def test_the_exact_bayes_rule_is_bayes_aligned_and_a_filter_before_the_standard_network_is_not(name: str) -> None:
     references = judged(name).references
     assert references["Bayes rule"].regime == "bayes_aligned"
