@@ -315,10 +315,6 @@ def verdict(study: Study, expected: Path) -> dict[str, Any]:
     }
 
 
-def _outcomes(run: Path) -> dict[str, str]:
-    return {trial["id"]: trial["outcome"] for trial in _read(run / "summary.json")["trials"]}
-
-
 def undisturbed(folder: Path) -> Path:
     """Run folder of the same study on one process of one thread."""
     run, command = folder / "whole", [sys.executable, "-m", "tangency", "study", "run", str(folder / "spec.yaml")]

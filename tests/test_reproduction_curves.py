@@ -16,6 +16,8 @@ CURVES = json.loads((ROWS.parent / "curves.json").read_text(encoding="utf-8"))
 FITS = {"radius": ("radius", False), "κ": ("ln κ", False), "radius beyond accuracy": ("radius", True)}
 FITS |= {"κ beyond accuracy": ("ln κ", True)}
 
+CHANCE = 0.1  # of ten classes
+
 
 def cells(parts: list[str], direction: str) -> dict[str, Values]:
     """Numbers of every network, (S, recipes); the standard networks of the first part alone."""
@@ -23,7 +25,8 @@ def cells(parts: list[str], direction: str) -> dict[str, Values]:
     for place, part in enumerate(parts):
         sweep = Sweep(part)
         names = [own["id"] for own in sweep.about["recipes"] if not own["id"].startswith("filtered")]
-        kept = [number for number, name in enumerate(names) if place == 0 or name != "standard-0"]
+        learnt = by_network(sweep, "accuracy").mean(0) > 2 * CHANCE  # recipes that collapsed are on no curve
+        kept = [n for n, name in enumerate(names) if learnt[n] and (place == 0 or name != "standard-0")]
         own = {name: by_network(sweep, name)[:, kept] for name in ("radius", "ln κ", "accuracy")}
         level = by_network(sweep, column) - by_network(sweep, f"{column}.shuffled")
         made.append(own | {"L": level[:, kept]})

@@ -36,7 +36,10 @@ _EXTRAS = {
     "ray": ("ray",),
     "slurm": ("submitit",),
 }
-_WEIGHTS = {"lpips_alex": LPIPS, "edm-fashion-mnist": partial(load_score, "edm-fashion-mnist")}
+_WEIGHTS: dict[str, Callable[[], object]] = {
+    "lpips_alex": LPIPS,
+    "edm-fashion-mnist": partial(load_score, "edm-fashion-mnist"),
+}
 _SHIPPED = "fashion-mnist-5k"
 _DATA = (_SHIPPED, "fashion-mnist", "mnist", "cifar10")
 
@@ -75,10 +78,7 @@ def examine() -> Installation:
         accelerators=[torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
         data_root=os.environ.get("TANGENCY_DATA"),
         data={name: _data(name) for name in _DATA},
-        weights={
-            "lpips_alex": _weights(LPIPS),
-            "edm-fashion-mnist": _weights(partial(load_score, "edm-fashion-mnist")),
-        },
+        weights={name: _weights(opened) for name, opened in _WEIGHTS.items()},
     )
 
 

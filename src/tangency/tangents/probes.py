@@ -13,7 +13,6 @@ from tangency.data.search import Neighbours
 from tangency.types import LabelledImages
 
 Matrix = Sequence[Sequence[float]]
-TRANSFORMATIONS = ("shift right", "shift down", "turn", "grow")
 _PIXELS, _DEGREES, _GROWTH = 0.5, 3.0, 0.03  # steps of the central differences
 
 
@@ -35,7 +34,7 @@ def neighbour_steps(x: Tensor, ids: Tensor, pool: LabelledImages, count: int = 1
 
 
 def transformation_steps(x: Tensor) -> Tensor:
-    """Derivatives of the image under `TRANSFORMATIONS`, (N, 4, C, H, W): tangent to any manifold closed under them.
+    """Derivatives under a shift right, one down, a turn, growth, (N, 4, C, H, W): tangent where the manifold has them.
 
     Central differences of bilinear resampling, black beyond the edges.
 

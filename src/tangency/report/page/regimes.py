@@ -149,10 +149,6 @@ def regimes_section(summary: StudySummary) -> RegimesSection | None:
     )
 
 
-def _network_name(trial: TrialEntry) -> str:
-    return f"{trial_name(trial)}, seed {trial.seed}"
-
-
 def _row(
     summary: StudySummary, name: str, words: str, label: str, withheld: str | None, verdict: RecipeVerdict
 ) -> VerdictRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tangency.measures.keys import ALIGNMENT, FRACTION, Key
+from tangency.measures.keys import ALIGNMENT, Key
 from tangency.study.summary.entries import TrialEntry
 
 RISK = "excess_risk"  # of a trial, not among its measures
@@ -52,8 +52,3 @@ def nearest_key(keys: Iterable[str], base: str, wanted: float) -> str:
 def alignment_key(keys: Iterable[str]) -> str:
     """The cosine with the Bayes gradient at its largest σ; "" where it was not measured."""
     return nearest_key(keys, ALIGNMENT, float("inf"))
-
-
-def fraction_key(place: int, name: str) -> str:
-    """The key of F² under an estimator; the first estimator is not named in keys."""
-    return str(Key.parse(FRACTION).at(tangents=name if place else ""))
