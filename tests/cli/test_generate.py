@@ -158,10 +158,7 @@ BESIDE = {
 }
 
 
-QUICK = ("generate", "inpaint", "denoise", "sketch", "translate")  # beside the others, which repeat them
-
-
-@pytest.mark.parametrize("task", [pytest.param(t, marks=[] if t in QUICK else pytest.mark.slow) for t in TASKS])
+@pytest.mark.parametrize("task", TASKS)
 def test_every_option_of_the_command_line_is_passed_on_or_refused(
     task: str, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

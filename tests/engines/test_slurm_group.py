@@ -75,10 +75,7 @@ def test_a_killed_worker_is_started_again_and_goes_on_with_its_job(tmp_path: Pat
     assert len(lines(tmp_path)) <= 123  # one step was done twice at most
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "left"),
-    [pytest.param("SIGUSR2", REQUEUED, True, marks=pytest.mark.slow), ("SIGKILL", -9, False)],
-)
+@pytest.mark.parametrize(("number", "code", "left"), [("SIGUSR2", REQUEUED, True), ("SIGKILL", -9, False)])
 def test_all_end_at_once_with_the_process_that_slurm_started(
     tmp_path: Path, processes: Processes, number: str, code: int, left: bool
 ) -> None:
