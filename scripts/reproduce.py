@@ -20,11 +20,13 @@ import yaml
 
 import reproduction_table
 from reproduction_others import FOREIGN_COLUMNS
-from reproduction_rows import ROWS, pack_frame, pack_study, read_table, rounded, write_table
+from reproduction_rows import ROWS, pack_frame, pack_study, read_table, write_table
+from reproduction_seeds import add_seed, registered, shipped_seeds
 from tangency.evaluate.numbers import best_constant
 from tangency.measures import MeasureConfig, measure
 from tangency.measures.definition import rank_key
 from tangency.measures.keys import Key
+from tangency.score import load_network, save_score
 from tangency.study import StudySpec, load_spec, run_study
 from tangency.study.guides import load_study_data
 from tangency.study.plan import cell_of, plan_trials
@@ -34,15 +36,7 @@ from tangency.worlds import BayesClassifier, drawn, make_world
 
 ROOT = Path(__file__).parents[1]
 SPECS = ROOT / "reproduction" / "specs"
-ROUNDS: dict[str, tuple[dict[str, Any], ...]] = {  # what is run first; each round ends with rows
-    "cifar10": (
-        {"sweep": [{"objective": "standard"}], "seeds": [0], "convergence": False},  # for the size rule alone
-        {"seeds": [0], "convergence": False},
-        {"seeds": [0, 1, 2], "convergence": False},
-        {"convergence": False},
-        {},
-    ),
-}
+SCORE = ROOT / "reproduction" / "scores" / "cifar10.safetensors"
 SHIPPED = {"fashion": "regimes", "generation": "generation"}
 WORLDS = (
     "linear?shape=1x12x12&rank=4",
@@ -52,29 +46,45 @@ WORLDS = (
     "offset?shape=1x12x12&rank=4&classes=4",
     "rotated?shape=1x12x12&rank=4&classes=4",
 )
-SIZE = 0.75  # least accuracy of a standard network on CIFAR-10
+SIZED, SIZE = "cifar10", 0.75  # the part whose first standard network has at least this accuracy
 WORLD_SIGMA, WORLD_IMAGES = 0.25, 500
 
 
-def spec_of(part: str, out: Path, changes: dict[str, Any]) -> StudySpec:
-    """The spec of a part, with the output folder in its references, and what a round changes."""
+def spec_of(part: str, changes: dict[str, Any] | None = None) -> StudySpec:
+    """The spec of a part, with the trained score that ships, and with changes."""
     if part in SHIPPED:
         return load_spec(SHIPPED[part])
     content = yaml.safe_load((SPECS / f"{part}.yaml").read_text(encoding="utf-8"))
     if "network_score" in content:
-        content["network_score"] = content["network_score"].replace("{out}", out.as_posix())
-    return parse_spec(content | changes, part)
+        content["network_score"] = content["network_score"].replace("{score}", SCORE.as_posix())
+    return parse_spec(content | (changes or {}), part)
 
 
 def study(part: str, out: Path) -> None:
-    """Run a study in its rounds, and pack its rows after each."""
-    for changes in ROUNDS.get(part, ({},)):
-        say(f"{part}: {changes or 'as in its spec'}")
-        summary = run_study(spec_of(part, out, changes), out / part)
-        if "sweep" in changes:
-            check_size(part, summary)
-        else:
-            pack_study(out / part, part)
+    """Run a study and pack its rows."""
+    run_study(checked(part, spec_of(part)), out / part)
+    pack_study(out / part, part)
+
+
+def by_seed(part: str, out: Path) -> None:
+    """Run a study a seed at a time, without the seeds whose rows ship; each ends with rows."""
+    spec = checked(part, spec_of(part))
+    digest = registered(spec, SCORE)
+    shipped = shipped_seeds(part, digest)
+    for seed in (seed for seed in spec.seeds if seed not in shipped):
+        say(f"{part}: seed {seed}")
+        if part == SIZED and not shipped:
+            alone = {"seeds": [seed], "sweep": [{"objective": "standard"}]}
+            check_size(part, run_study(spec_of(part, alone), out / part, replace=True))
+        run_study(spec_of(part, {"seeds": [seed]}), out / part, replace=True)
+        add_seed(out / part, part, digest)
+
+
+def checked(part: str, spec: StudySpec) -> StudySpec:
+    """The spec, once its trained score is there."""
+    if spec.network_score == SCORE.as_posix() and not SCORE.exists():
+        raise SystemExit(f"{part}: {SCORE} does not exist; run the part cifar10-score first.")
+    return spec
 
 
 def check_size(part: str, summary: Mapping[str, Any]) -> None:
@@ -88,20 +98,14 @@ def check_size(part: str, summary: Mapping[str, Any]) -> None:
 
 
 def score(out: Path) -> None:
-    """The score network of CIFAR-10, which the CIFAR-10 parts compare with."""
-    tangency(
-        "score",
-        "fit",
-        "--data",
-        "cifar10",
-        "--size",
-        "small",
-        "--epochs",
-        "5",
-        "--flip",
-        "--out",
-        str(out / "cifar10-score"),
-    )
+    """The score network of CIFAR-10, which the CIFAR-10 parts compare with, in half precision."""
+    if SCORE.exists():
+        say(f"cifar10-score: {SCORE.relative_to(ROOT)} ships; delete it to train it anew")
+        return
+    folder = out / "cifar10-score"
+    options = {"data": "cifar10", "size": "small", "epochs": "5", "out": folder.as_posix()}
+    tangency("score", "fit", "--flip", *(word for key, value in options.items() for word in (f"--{key}", value)))
+    save_score(load_network(folder / "score.safetensors", kind="edm-cifar10"), SCORE, half=True)
 
 
 def foreign(out: Path) -> None:
@@ -186,7 +190,7 @@ def cause(name: str, out: Path) -> None:
 
 def generation(out: Path) -> None:
     """What networks make with their gradients: a number for each network and task."""
-    summary = run_study(spec_of("generation", out, {}), out / "generation")
+    summary = run_study(spec_of("generation"), out / "generation")
     chosen = {"generate": "judge_accuracy", "denoise": "psnr_gain", "inpaint": "psnr"}
     recipes = {trial["id"]: trial for trial in summary["trials"]}
     rows = [
@@ -198,7 +202,7 @@ def generation(out: Path) -> None:
         if recipes[own["id"]]["objective"] in ("standard", "gradient_norm", "pgd_l2")
     ]
     frame = pl.DataFrame(rows)
-    frame = frame.with_columns(pl.Series("value", rounded(frame["value"].to_numpy(), "value")))
+    frame = frame.with_columns(pl.col("value").cast(pl.Float32))
     about = {"kind": "generation", "what": summary["data"]["name"], "seconds": round(summary["seconds"])}
     write_table(frame, "generation", about | {"spec_hash": summary["spec_hash"]})
 
@@ -215,9 +219,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "generation": generation,
     "cifar10-score": score,
     "cifar10-5k": partial(study, "cifar10-5k"),
-    "cifar10-20k": partial(study, "cifar10-20k"),
-    "cifar10-pags": partial(study, "cifar10-pags"),
-    "cifar10": partial(study, "cifar10"),
+    **{part: partial(by_seed, part) for part in ("cifar10-20k", "cifar10", "cifar10-pags")},
     "fashion-long": partial(study, "fashion-long"),
 }
 

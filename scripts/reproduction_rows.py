@@ -1,4 +1,4 @@
-"""What ships of a run: the columns that claims need, a row for each network and image, as float32 of seven bits."""
+"""What ships of a run: the columns that claims need, a row for each network and image, each in coarse steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tangency.study.sweep import STANDARD
 from tangency.training import TrainConfig
 
 ROWS = Path(__file__).parents[1] / "reproduction" / "rows"
-BITS = 7  # of the mantissa: a value is off by less than 8·10⁻³ of itself, at random, so that means over images are not
+STEP, MEAN = 1 / 8, 1 / 4000  # most that a value, and a network's mean, moves: in standard deviations over its images
+BITS = 7  # of the mantissa of `MEDIANS`, whose value is one image's: it is off by less than 8·10⁻³ of itself, at random
+MEDIANS = ("radius",)  # of which claims use the median, not the mean
 NOISE = 0.5  # σ of the noise on signal and distractor, named in docs/theory.md before looking
 _ALIGNED = ("accuracy", "alignment_")
 _CONSTANT = ("tangent_rank", "tangent_overlap")  # the same for all networks, so that they compress to little
@@ -43,15 +45,34 @@ class PackedSweep:
     about: dict[str, Any]
 
 
-def rounded(values: np.ndarray, name: str, bits: int = BITS) -> np.ndarray:
-    """One of the two nearest float32 with so many bits after the point, at random with mean `values`; NaN stays.
+def rounded(values: np.ndarray, groups: np.ndarray, name: str) -> np.ndarray:
+    """Values in steps of a power of two, of at most `STEP` standard deviations of their group; NaN stays.
 
-    The nearest one would move a mean where values differ by less than a step, as an F² of .9985. `name` seeds the draw.
+    Each is one of its two neighbours, chosen so that the sum over any run of a group's values is kept to one step
+    (error diffusion from a random start): a mean moves by less than `MEAN` standard deviations, so that means of
+    networks keep their order. Whole numbers, as accuracies and ranks, are kept as they are.
+
+    Args:
+        values: (N,).
+        groups: (N,) the network of each.
+        name: of the column; with the network it seeds the draws.
     """
-    whole, exponent = np.frexp(np.asarray(values, np.float64))
-    draws = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])).random(whole.shape)
-    kept: np.ndarray = np.ldexp(np.floor(whole * 2 ** (bits + 1) + draws) / 2 ** (bits + 1), exponent)
-    return kept.astype(np.float32)
+    kept = np.full(values.shape, np.nan, np.float32)
+    for group in np.unique(groups):
+        at = np.flatnonzero((groups == group) & np.isfinite(values))
+        draws = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{name} {group}".encode()).digest()[:8]))
+        own, start = values[at].astype(np.float64), draws.random()
+        spread = float(own.std()) if len(at) else 0.0
+        if spread == 0 or np.array_equal(own, np.round(own)):
+            kept[at] = own
+        elif name in MEDIANS:
+            whole, exponent = np.frexp(own)
+            up = draws.random(own.shape)
+            kept[at] = np.ldexp(np.floor(whole * 2 ** (BITS + 1) + up) / 2 ** (BITS + 1), exponent)
+        else:
+            step = 2.0 ** np.floor(np.log2(min(STEP, MEAN * len(at)) * spread))
+            kept[at] = np.diff(np.floor(np.cumsum(own / step) + start), prepend=np.floor(start)) * step
+    return kept
 
 
 def write_table(frame: pl.DataFrame, name: str, about: dict[str, Any], folder: Path = ROWS) -> None:
@@ -72,21 +93,28 @@ def write_table(frame: pl.DataFrame, name: str, about: dict[str, Any], folder: P
 
 def pack_study(run: Path, name: str, folder: Path = ROWS) -> None:
     """Write the rows of a finished run, without untrained networks, and what its recipes are."""
+    frame, about = packed(run)
+    write_table(frame, name, about, folder)
+
+
+def packed(run: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The rows of a finished run, without untrained networks, and what its recipes are."""
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     rows = pl.read_parquet(run / "rows.parquet").filter(~pl.col("trial").str.starts_with("untrained"))
     kinds = [_kind(trial) for trial in rows["trial"]]
     frame = pack_frame(rows, lambda column: np.array([_kept(column, kind) for kind in kinds]))
-    write_table(frame, name, _about(summary, rows["trial"].unique().to_list()), folder)
+    return frame, _about(summary, rows["trial"].unique().to_list())
 
 
 def pack_frame(rows: pl.DataFrame, kept: Callable[[str], np.ndarray] | None = None) -> pl.DataFrame:
     """Trial, image and the columns that claims need, rounded; null where `kept` (column to (N,)) says no."""
+    networks = rows["trial"].cast(pl.String).to_numpy()
     columns: dict[str, Any] = {"trial": rows["trial"].cast(pl.Categorical), "image": rows["image"].cast(pl.Int32)}
     for column in rows.columns:
         if column in ("trial", "image", "seed") or not _needed(column):
             continue
         values = rows[column].cast(pl.Float64).to_numpy()
-        own = rounded(values if kept is None else np.where(kept(column), values, np.nan), column)
+        own = rounded(values if kept is None else np.where(kept(column), values, np.nan), networks, column)
         columns[column] = pl.Series(values=own).fill_nan(None)
     return pl.DataFrame(columns)
 

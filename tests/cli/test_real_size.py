@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,7 +27,6 @@ def measured(kind: str, images: int, architecture: str, batch: str = "auto") -> 
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ten", "thousand"])
 def test_a_residual_network_of_1000_classes(kind: str) -> None:
     """Memory; and passes, of which the seconds are benchmarks.real_size's to measure."""
@@ -39,7 +40,6 @@ def test_a_residual_network_of_1000_classes(kind: str) -> None:
         assert found["measures"][f"tangent_fraction.margin.{control}"][1] == 20, control
 
 
-@pytest.mark.slow
 def test_memory_is_flat_in_the_number_of_images() -> None:
     """With as many at once: `auto` takes up to a gigabyte of them, and so more of 200 than of 20."""
     few, many = (measured("ten", images, "resnet18", "8")["peak_mib"] for images in (20, 200))

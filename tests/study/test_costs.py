@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from unittest import mock
@@ -139,12 +140,16 @@ def test_the_report_reads_them_and_engines_bring_them_back(study: tuple[dict, Pa
 
 def test_a_damaged_note_is_left_out(study: tuple[dict, Path, dict]) -> None:
     content, run, _ = study
-    for text in ("", "[1]", "{}", '[{"kind": "train"}]'):
+    note = {"kind": "train", "trials": [], "seconds": 1.0, "cpu_seconds": 1.0, "gpu_seconds": 0.0}
+    before = run_here(content, run)["costs"]["total"]["attempts"]
+    wrong = ({"kind": ["train"]}, {"seconds": [1.0]}, {"cpu_seconds": {}}, {"gpu_seconds": math.nan}, {"seconds": -1})
+    damages = [json.dumps([note | each]) for each in wrong]
+    for text in ("", "[1]", "{}", '[{"kind": "train"}]', *damages, json.dumps([note | {"kind": "no kind"}])):
         damaged = Layout(run).cost("train-damaged")
         damaged.write_text(text)
         try:
-            assert read_attempts(damaged) == []
-            assert run_here(content, run)["costs"]["total"]["attempts"] > 0
+            assert read_attempts(damaged) == [] or "no kind" in text
+            assert run_here(content, run)["costs"]["total"]["attempts"] == before > 0
         finally:
             damaged.unlink()
     assert json.loads((run / "summary.json").read_text())["costs"]["total"]["attempts"] > 0

@@ -71,7 +71,8 @@ def study_costs(layout: Layout, trials: Iterable[Trial]) -> CostsEntry:
     names = {trial.train_hash: trial.id for trial in trials}
     total, phases, own = CostEntry(), dict[str, CostEntry](), dict[str, dict[str, CostEntry]]()
     for attempt in (each for path in sorted(layout.costs.glob("*.json")) for each in read_attempts(path)):
-        phase = _PHASES[attempt.kind]
+        if (phase := _PHASES.get(attempt.kind)) is None:  # a damaged note: no result depends on it
+            continue
         total, phases[phase] = total.plus(attempt), phases.get(phase, CostEntry()).plus(attempt)
         for name in [names[digest] for digest in attempt.trials if digest in names]:
             part = own.setdefault(name, {})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from tangency.engines import Progress
 from tangency.files import write_json
 
 _PAUSE = 10.0  # seconds between two notes of a job that goes on: what a killed worker leaves uncounted, at most
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,19 @@ class Attempt:
 
     kind: str
     trials: Sequence[str]
-    seconds: float
-    cpu_seconds: float
-    gpu_seconds: float
+    seconds: _Seconds
+    cpu_seconds: _Seconds
+    gpu_seconds: _Seconds
+
+
+_ATTEMPTS = TypeAdapter(list[Attempt])
 
 
 def read_attempts(path: Path) -> list[Attempt]:
     """Every attempt at a job that was noted; none where the file cannot be read, since no result depends on it."""
     try:
-        return [Attempt(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        return _ATTEMPTS.validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return []
 
 
