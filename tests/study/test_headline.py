@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,13 +21,13 @@ STRENGTHS, SEEDS, IMAGES, LEVEL = 6, 5, 60, 0.2
 SPEC = cast("StudySpec", SimpleNamespace(tangents=(), score=SimpleNamespace(kind="mfa")))
 
 
-def equal_strengths(rng: np.random.Generator) -> SweepRows:
+def equal_strengths(rng: np.random.Generator, directions: Sequence[str] = (CLOSED, TRAINED)) -> SweepRows:
     """A standard recipe and six strengths of the same L in truth: networks and images are drawn anew."""
     images = 0.01 * rng.normal(size=IMAGES)
 
     def network() -> dict[str, np.ndarray]:
         made = {"accuracy": np.ones(IMAGES)}
-        for key in (CLOSED, TRAINED):
+        for key in directions:
             made[key] = LEVEL + images + 0.02 * rng.normal() + 0.02 * rng.normal(size=IMAGES)
             made[f"{key}.shuffled"] = np.zeros(IMAGES)
         return made
@@ -64,12 +65,17 @@ def test_its_intervals_are_of_a_level_corrected_for_recipes_and_directions() -> 
 
 
 @pytest.mark.slow
-def test_the_interval_of_the_best_of_equal_strengths_holds_the_truth() -> None:
-    """In at least 93 % of 400 sweeps; without the correction in fewer."""
+@pytest.mark.parametrize("directions", [(CLOSED,), (CLOSED, TRAINED)])
+def test_the_interval_of_the_best_of_equal_strengths_holds_the_truth(directions: tuple[str, ...]) -> None:
+    """In at least 93 % of 400 sweeps; without the correction in fewer, under one direction.
+
+    Of two directions the headline takes the one that shows less, which makes up for the choice of the recipe.
+    """
     rng = np.random.default_rng(1)
-    pairs = [chosen(equal_strengths(rng)) for _ in range(400)]
+    pairs = [chosen(equal_strengths(rng, directions)) for _ in range(400)]
     covered = np.mean([[e.low <= LEVEL <= e.high for e in (entry.alignment, plain)] for entry, plain in pairs], axis=0)
     rises = [entry.over_standard for entry, _ in pairs]
     assert covered[0] >= 0.93
-    assert covered[1] < 0.93
+    assert covered[0] > covered[1]
+    assert len(directions) > 1 or covered[1] < 0.93
     assert np.mean([each is not None and each.low <= 0 <= each.high for each in rises]) >= 0.93
