@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -55,3 +56,11 @@ def interleaved(works: dict[str, Work], repeats: int = 5) -> dict[str, float]:
             if repeat:
                 times[name].append(time.process_time() - started)
     return {name: min(values) for name, values in times.items()}
+
+
+def peak_bytes() -> int:
+    """Most memory that this program had; `ru_maxrss` counts that of the process which started it, too."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("VmHWM is not in /proc/self/status")

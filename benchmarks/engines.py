@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.case import peak_bytes
 from benchmarks.simulated import Simulated, simulated_jobs, spans
 from tangency.engines import Bulletin, EngineConfig, Event, Job, open_engine
 
@@ -87,7 +88,7 @@ class Driver:
             "first_job_s": self.first[0] - self.started,
             "queued_s": self.queued_s,
             "driver_share": (self.last[1] - self.first[1]) / wall,
-            "driver_peak_mb": _peak_bytes() / 1e6,
+            "driver_peak_mb": peak_bytes() / 1e6,
         }
 
 
@@ -95,14 +96,6 @@ def _processor_seconds() -> float:
     """Of this process and of the commands that it ran, as squeue; workers, which still run, do not count."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
-
-
-def _peak_bytes() -> int:
-    """Most memory that this process had."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("VmHWM is not in /proc/self/status")
 
 
 def driven(config: EngineConfig, workers: int, jobs: list[Job], compute: bool, enough: int = 0) -> Numbers:
@@ -158,7 +151,7 @@ def planned() -> Numbers:
     plan, layout = checked_plan(spec, data), Layout(Path("runs/none"))
     _, tasks = next(phases(plan, data, layout))
     jobs = study_jobs(tasks, Needs.of(plan, data, EngineConfig()), layout)
-    return {"jobs": len(jobs), "planned_s": time.perf_counter() - started, "driver_peak_mb": _peak_bytes() / 1e6}
+    return {"jobs": len(jobs), "planned_s": time.perf_counter() - started, "driver_peak_mb": peak_bytes() / 1e6}
 
 
 def measured(config: EngineConfig, count: int, seconds: float, compute: bool) -> Numbers:

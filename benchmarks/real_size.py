@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchmarks.case import timed
+from benchmarks.case import peak_bytes, timed
 
 SIDE, BLOCK = 224, 32
 SYNSETS = (1440764, 1443537, 1484850, 1491361, 1494475, 1496331, 1498041, 1514668, 1514859, 1518878)
@@ -96,13 +96,6 @@ def bare(net: nn.Module, batch: int = 8, repeats: int = 3) -> tuple[float, float
     return min(timed(forward) for _ in range(repeats)) / batch, min(timed(both) for _ in range(repeats)) / batch
 
 
-def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def run(kind: str, images: int, architecture: str, batch: str) -> dict[str, Any]:
     """The command, in this process."""
     import torchvision
@@ -126,7 +119,7 @@ def run(kind: str, images: int, architecture: str, batch: str) -> dict[str, Any]
         started, out = time.perf_counter(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
             main()
-        seconds, peak = time.perf_counter() - started, peak_mib()
+        seconds, peak = time.perf_counter() - started, peak_bytes() / 2**20
         hook.remove()
     forward, both = bare(net.eval())
     cost = passes.counts["measures_forward"] * forward + passes.counts["measures_with_graph"] * both
