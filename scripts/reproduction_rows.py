@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from tangency.evaluate.verdicts import Recipe, SweepRows
+from tangency.files import atomic
 from tangency.measures.keys import Key
 from tangency.study.plan import FILTERED, REFERENCES, Trial
 from tangency.study.sweep import STANDARD
@@ -79,16 +80,18 @@ def write_table(frame: pl.DataFrame, name: str, about: dict[str, Any], folder: P
     """NAME.parquet and what it is in NAME.json; the bytes of floats lie apart, a sixth less in all."""
     folder.mkdir(parents=True, exist_ok=True)
     floats = [column for column, kind in frame.schema.items() if kind == pl.Float32]
-    pq.write_table(
-        frame.to_arrow(),
-        folder / f"{name}.parquet",
-        compression="zstd",
-        compression_level=22,
-        use_dictionary=[column for column in frame.columns if column not in floats],
-        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
-        write_statistics=False,
-    )
-    (folder / f"{name}.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic(folder / f"{name}.parquet") as path:
+        pq.write_table(
+            frame.to_arrow(),
+            path,
+            compression="zstd",
+            compression_level=22,
+            use_dictionary=[column for column in frame.columns if column not in floats],
+            column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+            write_statistics=False,
+        )
+    with atomic(folder / f"{name}.json") as path:
+        path.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def pack_study(run: Path, name: str, folder: Path = ROWS) -> None:

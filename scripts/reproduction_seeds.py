@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from reproduction_rows import ROWS, packed, read_table, write_table
+from tangency.files import file_digest
 from tangency.study import StudySpec
 
 _SAME = ("name", "spec_hash", "data", "dimension", "constant", "exact")  # of all seeds of a part
@@ -17,8 +18,7 @@ _SAME = ("name", "spec_hash", "data", "dimension", "constant", "exact")  # of al
 def registered(spec: StudySpec, score: Path) -> str:
     """A digest of the spec without its seeds, and of the weights of the trained score."""
     plain = spec.model_copy(update={"seeds": (0,), "network_score": ""})
-    weights = hashlib.sha256(score.read_bytes()).hexdigest()
-    return hashlib.sha256(f"{plain.digest()} {weights}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{plain.digest()} {file_digest(score)}".encode()).hexdigest()[:16]
 
 
 def shipped_seeds(name: str, digest: str, folder: Path = ROWS) -> set[int]:
@@ -49,6 +49,7 @@ def add_seed(run: Path, name: str, digest: str, folder: Path = ROWS) -> None:
     if (table := read_table(name, folder)) is not None:
         about = _joined(table[1], about)
         frames = [own.with_columns(pl.col("trial").cast(pl.String)) for own in (table[0], frame)]
+        frames[0] = frames[0].filter(~pl.col("trial").is_in(frames[1]["trial"].unique()))  # of a join that was killed
         frame = pl.concat(frames, how="diagonal").with_columns(pl.col("trial").cast(pl.Categorical))
     write_table(frame, name, about, folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +53,12 @@ def test_seeds_apart_have_the_rows_of_seeds_together(
     for key in ("recipes", "dimension", "constant", "exact", "data", "versions"):
         assert about[key] == whole[key]
     assert about["slack"] == pytest.approx(whole["slack"])
+    killed = tmp_path / "killed"  # after the rows of seed 1, before what they are
+    shutil.copytree(rows, killed)
+    stale = about | {"recipes": [own | {"seeds": [0]} for own in about["recipes"]]}
+    (killed / "tiny.json").write_text(json.dumps(stale), encoding="utf-8")
+    seeds.add_seed(tmp_path / "apart", "tiny", DIGEST, killed)
+    assert table(seeds, "tiny", killed)[0].equals(frame)
     with pytest.raises(SystemExit, match="tiny: the rows of seed 1 ship already"):
         seeds.add_seed(tmp_path / "apart", "tiny", DIGEST, rows)
     with pytest.raises(SystemExit, match=r"expected fedc; delete reproduction/rows/tiny\.\*"):
